@@ -1,0 +1,266 @@
+"""The payloads of the contract: one pydantic model for each topic, with units.
+
+Every payload is one JSON object. Unknown fields are ignored, so that an old reader takes a new
+writer; a quantity that the sensor does not give is absent, never 0. Timestamps are UTC with
+milliseconds (``2026-11-23T12:00:00.000Z``). ``session`` is fresh at every connect; a last will
+carries its session, so that an old will cannot mark a new session offline.
+
+>>> Status.model_validate_json('{"online":true,"session":"a1","ts":"2026-11-23T12:00:00Z"}').online
+True
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+)
+
+EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+"""No meter61850 existed before; an earlier timestamp is a clock that was never set."""
+
+FUTURE_TOLERANCE = timedelta(minutes=5)
+"""A timestamp further ahead of the reader's clock than this is refused by the reader."""
+
+MAX_COMMAND_VALIDITY = timedelta(seconds=60)
+"""A relay command that stays valid longer than this is refused: a switch is meant for now."""
+
+MAX_SEQ = 2**53 - 1
+"""Largest integer that every JSON reader keeps exact."""
+
+
+def utc_now() -> datetime:
+    """Now in UTC, cut to the millisecond that the contract carries."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def format_ts(ts: datetime) -> str:
+    """``ts`` as the contract writes it: UTC, milliseconds, ``Z``."""
+    return ts.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ts.microsecond // 1000:03d}Z"
+
+
+def _checked_ts(ts: datetime) -> datetime:
+    if ts < EARLIEST:
+        raise ValueError(f"{ts.isoformat()} is before {EARLIEST.date()}: the sender's clock was never set")
+    return ts.astimezone(UTC)
+
+
+Timestamp = Annotated[
+    AwareDatetime, AfterValidator(_checked_ts), PlainSerializer(format_ts, return_type=str, when_used="json")
+]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255)]
+Token = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z._:-]{1,64}$")]
+"""A short identifier: session, command_id."""
+Quantity = Annotated[float, Field(ge=-1e12, le=1e12)]
+Magnitude = Annotated[float, Field(ge=0, le=1e12)]
+
+
+class Message(BaseModel):
+    """Base of all payloads: immutable, unknown fields ignored, no NaN and no infinity."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False, strict=False)
+
+    def payload(self) -> bytes:
+        """The JSON that goes on the wire; absent quantities are left out."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+class Position(StrEnum):
+    """Relay position: ``closed`` means that the house has power."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class Hardware(Message):
+    """What is on the wall; IEC 61850 shows it as LPHD1.PhyNam."""
+
+    vendor: Text = ""
+    model: Text = ""
+    serial: Text
+    """Serial number of the device; a meter_id belongs to one serial for ever."""
+
+
+QUANTITIES = ("voltage", "current", "power", "power_factor", "frequency", "energy")
+"""Names of the measured quantities, as in :class:`Reading` and in :attr:`Birth.quantities`."""
+
+QuantityName = Literal["voltage", "current", "power", "power_factor", "frequency", "energy"]
+
+
+class Birth(Message):
+    """A meter registers itself: who and where it is, what it measures. Retained."""
+
+    name: Text
+    owner: Text = ""
+    address: Text = ""
+    """Street address of the installation."""
+    address_code: Text = ""
+    """Postal (zip) code or any other address code; IEDs may be filled by it."""
+    ip: Text = ""
+    hardware: Hardware
+    firmware: Text
+    """Version of the firmware."""
+    quantities: tuple[QuantityName, ...] = QUANTITIES
+    interval: Annotated[float, Field(gt=0, le=86_400)]
+    """Seconds between readings."""
+    clock_synchronized: bool = True
+    """False when the meter has no NTP: its ``t`` then says clock-not-synchronized in MMS."""
+    session: Token
+    ts: Timestamp
+
+
+class Status(Message):
+    """Online or not; also the meter's last will (``online`` false). Retained."""
+
+    online: bool
+    session: Token
+    ts: Timestamp
+    """When the status was written; in a last will the time of the connect."""
+    outbox: Annotated[int, Field(ge=0)] = 0
+    """Readings that wait in the meter's outbox for ``stored``."""
+    dropped: Annotated[int, Field(ge=0)] = 0
+    """Readings that a full outbox has dropped since it was created."""
+
+
+class Reading(Message):
+    """One reading. (meter_id, epoch, seq) names it for ever. Retained: the latest one."""
+
+    epoch: Annotated[int, Field(ge=1, le=MAX_SEQ)]
+    """When the meter's outbox was created, in ms since 1970: a new outbox is a new epoch."""
+    seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
+    """Counts up by one in an epoch."""
+    ts: Timestamp
+    """When the sensor was read."""
+    voltage: Magnitude | None = None
+    """V, RMS."""
+    current: Magnitude | None = None
+    """A, RMS."""
+    power: Quantity | None = None
+    """W, active."""
+    power_factor: Annotated[float, Field(ge=-1, le=1)] | None = None
+    """−1…1."""
+    frequency: Annotated[float, Field(ge=0, le=1000)] | None = None
+    """Hz."""
+    energy: Magnitude | None = None
+    """Wh, active, counted up since the sensor's last reset."""
+    alarm: bool | None = None
+    """True while the sensor's own over-power alarm is set."""
+
+
+class History(Message):
+    """Readings kept while offline, oldest first. Not retained."""
+
+    readings: Annotated[tuple[Reading, ...], Field(min_length=1, max_length=1000)]
+
+
+class Stored(Message):
+    """The bridge has committed readings ``first`` … ``seq`` of ``epoch``; the meter may forget them."""
+
+    epoch: Annotated[int, Field(ge=1, le=MAX_SEQ)]
+    first: Annotated[int, Field(ge=1, le=MAX_SEQ)]
+    seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
+
+
+class Relay(Message):
+    """The relay as it is. Retained."""
+
+    position: Position
+    operations: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    """Operations since the meter was installed (XSWI1.OpCnt)."""
+    local: bool = False
+    """True when only a hand at the meter may switch (XSWI1.Loc)."""
+    ts: Timestamp
+    """When the position last changed."""
+    command_id: Token | None = None
+    """The command that caused it."""
+
+
+class OriginCategory(StrEnum):
+    """orCat of IEC 61850-7-3 (OriginatorCategoryKind), literal for literal."""
+
+    NOT_SUPPORTED = "not-supported"
+    BAY_CONTROL = "bay-control"
+    STATION_CONTROL = "station-control"
+    REMOTE_CONTROL = "remote-control"
+    AUTOMATIC_BAY = "automatic-bay"
+    AUTOMATIC_STATION = "automatic-station"
+    AUTOMATIC_REMOTE = "automatic-remote"
+    MAINTENANCE = "maintenance"
+    PROCESS = "process"
+
+
+class Origin(Message):
+    """Who wants it: origin of IEC 61850-7-2, or the CLI's user."""
+
+    category: OriginCategory
+    identifier: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    """orIdent: at most 64 octets."""
+
+
+class Command(Message):
+    """Switch the relay, once, before ``expires_at``, or not at all. Never retained."""
+
+    command_id: Token
+    position: Position
+    issued_at: Timestamp
+    expires_at: Timestamp
+    origin: Origin
+
+
+class Outcome(StrEnum):
+    """What became of a command."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    FAILED = "failed"
+
+
+class Result(Message):
+    """The meter's answer to one command. Not retained."""
+
+    command_id: Token
+    outcome: Outcome
+    reason: Text = ""
+    """Empty when done; otherwise one line for a human."""
+    ts: Timestamp
+
+
+class Refusal(Message):
+    """A service refused a command before it was sent; the bridge puts it into the ledger."""
+
+    meter_id: str
+    command: Command
+    reason: Text
+    ts: Timestamp
+
+
+class Revision(Message):
+    """Which SCD is current. Retained, published after the SCD and the CIDs."""
+
+    revision: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """Of the SCD's bytes."""
+    meters: Annotated[int, Field(ge=0)]
+    ieds: Annotated[int, Field(ge=0)]
+    ts: Timestamp
+
+
+class ServiceStatus(Message):
+    """A service is there, and what it has counted; also its last will. Retained."""
+
+    online: bool
+    version: Text
+    session: Token
+    ts: Timestamp
+    counters: dict[str, int] = Field(default_factory=dict)

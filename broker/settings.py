@@ -1,0 +1,43 @@
+"""How a program of ours reaches the broker: shared by every service's settings.
+
+Values come from keyword arguments (the CLI), then from the environment (``METER61850_MQTT_HOST``
+and so on). An unknown key or an impossible value refuses to start, naming the key.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from broker.topics import Topics
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class MqttSettings(BaseSettings):
+    """The broker's address and our login."""
+
+    model_config = SettingsConfigDict(env_prefix="METER61850_MQTT_", extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: Port = 1883
+    username: str | None = None
+    password: SecretStr | None = None
+    prefix: str = "sm/v1"
+    version: Literal[4, 5] = 5
+    """MQTT protocol level: 5, or 4 (3.1.1) for a broker that knows no more, such as amqtt."""
+    keepalive: Annotated[int, Field(ge=1, le=3600)] = 15
+    """Seconds; a peer that is silent for 1.5 times this is taken as gone."""
+
+    @field_validator("prefix")
+    @classmethod
+    def _prefix_is_words(cls, prefix: str) -> str:
+        Topics(prefix)
+        return prefix
+
+    @property
+    def topics(self) -> Topics:
+        """The contract's topics below our prefix."""
+        return Topics(self.prefix)

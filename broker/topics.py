@@ -1,0 +1,158 @@
+"""The topics of the contract: names, who writes them, quality of service, retained or not.
+
+One table, :data:`SPECS`, is the truth for the programs, for docs/topics.md and later for the
+broker's access control lists.
+
+>>> topics = Topics("sm/v1")
+>>> topics.meter("3f2504e0-4f89-41d3-9a0c-0305e82c3301", "reading")
+'sm/v1/3f2504e0-4f89-41d3-9a0c-0305e82c3301/reading'
+>>> topics.parse("sm/v1/3f2504e0-4f89-41d3-9a0c-0305e82c3301/reading").kind
+'reading'
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from broker import messages
+from broker.errors import ConfigurationError, ContractError
+
+Scope = Literal["meter", "scl", "service"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One kind of topic: ``pattern`` below the prefix, and how it is used."""
+
+    kind: str
+    scope: Scope
+    pattern: str
+    sender: str
+    receiver: str
+    qos: Literal[0, 1]
+    retained: bool
+    model: type[messages.Message] | None
+    """None: the payload is an XML document."""
+
+
+SPECS: dict[str, Spec] = {
+    spec.kind: spec
+    for spec in (
+        Spec("birth", "meter", "<meter_id>/birth", "meter", "all", 1, True, messages.Birth),
+        Spec("status", "meter", "<meter_id>/status", "meter (and its last will)", "all", 1, True, messages.Status),
+        Spec("reading", "meter", "<meter_id>/reading", "meter", "all", 1, True, messages.Reading),
+        Spec("history", "meter", "<meter_id>/history", "meter", "bridge", 1, False, messages.History),
+        Spec("stored", "meter", "<meter_id>/stored", "bridge", "meter", 0, False, messages.Stored),
+        Spec("relay", "meter", "<meter_id>/relay", "meter", "all", 1, True, messages.Relay),
+        Spec("command", "meter", "<meter_id>/command", "command issuer", "meter", 1, False, messages.Command),
+        Spec("result", "meter", "<meter_id>/result", "meter", "all", 1, False, messages.Result),
+        Spec("scd", "scl", "scl/scd", "bridge", "all", 1, True, None),
+        Spec("revision", "scl", "scl/revision", "bridge", "all", 1, True, messages.Revision),
+        Spec("cid", "scl", "scl/cid/<ied>", "bridge", "MMS bridge", 1, True, None),
+        Spec(
+            "service_status", "service", "service/<name>/status", "service (and its last will)", "all",
+            1, True, messages.ServiceStatus,
+        ),
+        Spec("refused", "service", "service/<name>/refused", "service", "bridge", 1, False, messages.Refusal),
+    )
+}
+
+METER_KINDS = tuple(kind for kind, spec in SPECS.items() if spec.scope == "meter")
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NAME = re.compile(r"[A-Za-z][0-9A-Za-z_]{0,63}")
+_PREFIX = re.compile(r"[0-9A-Za-z_.-]+(/[0-9A-Za-z_.-]+)*")
+
+
+def checked_meter_id(text: str) -> str:
+    """``text`` if it is a UUID in canonical form (RFC 9562: lower case, hyphens); else ContractError."""
+    if not _UUID.fullmatch(text) or UUID(text).int == 0:
+        raise ContractError(f"meter_id {text[:64]!r} is not a UUID in canonical form (lower case, 8-4-4-4-12 hex)")
+    return text
+
+
+def scl_name(meter_id: str) -> str:
+    """The meter's logical device name: ``SM_`` and its 32 hex digits (IEC 61850-6 allows no hyphen)."""
+    return "SM_" + checked_meter_id(meter_id).replace("-", "")
+
+
+def meter_id_of(ld_name: str) -> str:
+    """The inverse of :func:`scl_name`; ContractError for any other name."""
+    if not re.fullmatch(r"SM_[0-9a-f]{32}", ld_name):
+        raise ContractError(f"logical device {ld_name[:64]!r} is not SM_ and 32 hex digits")
+    return str(UUID(ld_name[3:]))
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A parsed topic; ``name`` is the meter_id, the IED or the service (empty for scd and revision)."""
+
+    kind: str
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Builds and parses the topics below one ``prefix``."""
+
+    prefix: str = "sm/v1"
+
+    def __post_init__(self) -> None:
+        if not _PREFIX.fullmatch(self.prefix):
+            raise ConfigurationError(f"topic prefix {self.prefix!r} is not words joined by '/', such as sm/v1")
+
+    def meter(self, meter_id: str, kind: str) -> str:
+        """Topic of ``kind`` for one meter; ``+`` as meter_id makes a subscription to all."""
+        if kind not in METER_KINDS:
+            raise ContractError(f"{kind!r} is no meter topic: {', '.join(METER_KINDS)}")
+        return f"{self.prefix}/{meter_id}/{kind}"
+
+    @property
+    def scd(self) -> str:
+        """Topic of the SCD."""
+        return f"{self.prefix}/scl/scd"
+
+    @property
+    def revision(self) -> str:
+        """Topic of the SCD's revision."""
+        return f"{self.prefix}/scl/revision"
+
+    def cid(self, ied: str) -> str:
+        """Topic of one IED's CID; ``+`` makes a subscription to all."""
+        return f"{self.prefix}/scl/cid/{ied}"
+
+    def service_status(self, name: str) -> str:
+        """Topic of one service's status; ``+`` makes a subscription to all."""
+        return f"{self.prefix}/service/{name}/status"
+
+    def refused(self, name: str) -> str:
+        """Topic on which service ``name`` tells of commands that it refused; ``+`` for all."""
+        return f"{self.prefix}/service/{name}/refused"
+
+    @property
+    def everything(self) -> str:
+        """The subscription to all that is below the prefix."""
+        return f"{self.prefix}/#"
+
+    def parse(self, topic: str) -> Topic:
+        """What ``topic`` is; ContractError if it is not of the contract."""
+        head = self.prefix + "/"
+        if not topic.startswith(head):
+            raise ContractError(f"topic {topic[:128]!r} is not below {self.prefix!r}")
+        match topic[len(head) :].split("/"):
+            case ["scl", "scd"]:
+                return Topic("scd")
+            case ["scl", "revision"]:
+                return Topic("revision")
+            case ["scl", "cid", ied] if _NAME.fullmatch(ied):
+                return Topic("cid", ied)
+            case ["service", name, "status"] if _NAME.fullmatch(name):
+                return Topic("service_status", name)
+            case ["service", name, "refused"] if _NAME.fullmatch(name):
+                return Topic("refused", name)
+            case [meter_id, kind] if kind in METER_KINDS:
+                return Topic(kind, checked_meter_id(meter_id))
+        raise ContractError(f"topic {topic[:128]!r} is not of the contract (docs/topics.md)")
