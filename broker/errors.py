@@ -1,6 +1,6 @@
 """The project's base error, and the errors of the MQTT contract.
 
-Whether something may be retried is decided by type: :class:`Unavailable` may be, everything
+Whether something may be retried is decided by type: :class:`UnavailableError` may be, everything
 else may not. ``scl_builder`` is pure and stands alone: its errors derive from ``ValueError``.
 """
 
@@ -19,11 +19,11 @@ class ContractError(Meter61850Error, ValueError):
     """A topic or payload is not of the contract (docs/topics.md); never retried."""
 
 
-class Unavailable(Meter61850Error, ConnectionError):
+class UnavailableError(Meter61850Error, ConnectionError):
     """A peer (broker, database, meter) does not answer now; may be retried."""
 
 
-class PortTaken(Unavailable):
+class PortTakenError(UnavailableError):
     """A TCP port that we were told to listen on is in use."""
 
     def __init__(self, port: int, option: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -91,10 +91,9 @@ class Hardware(Message):
     """Serial number of the device; a meter_id belongs to one serial for ever."""
 
 
-QUANTITIES = ("voltage", "current", "power", "power_factor", "frequency", "energy")
-"""Names of the measured quantities, as in :class:`Reading` and in :attr:`Birth.quantities`."""
-
 QuantityName = Literal["voltage", "current", "power", "power_factor", "frequency", "energy"]
+QUANTITIES: tuple[QuantityName, ...] = get_args(QuantityName)
+"""Names of the measured quantities, as in :class:`Reading` and in :attr:`Birth.quantities`."""
 
 
 class Birth(Message):

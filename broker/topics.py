@@ -38,11 +38,12 @@ class Spec:
     """None: the payload is an XML document."""
 
 
+# fmt: off
 SPECS: dict[str, Spec] = {
     spec.kind: spec
     for spec in (
         Spec("birth", "meter", "<meter_id>/birth", "meter", "all", 1, True, messages.Birth),
-        Spec("status", "meter", "<meter_id>/status", "meter (and its last will)", "all", 1, True, messages.Status),
+        Spec("status", "meter", "<meter_id>/status", "meter, and its last will", "all", 1, True, messages.Status),
         Spec("reading", "meter", "<meter_id>/reading", "meter", "all", 1, True, messages.Reading),
         Spec("history", "meter", "<meter_id>/history", "meter", "bridge", 1, False, messages.History),
         Spec("stored", "meter", "<meter_id>/stored", "bridge", "meter", 0, False, messages.Stored),
@@ -52,13 +53,12 @@ SPECS: dict[str, Spec] = {
         Spec("scd", "scl", "scl/scd", "bridge", "all", 1, True, None),
         Spec("revision", "scl", "scl/revision", "bridge", "all", 1, True, messages.Revision),
         Spec("cid", "scl", "scl/cid/<ied>", "bridge", "MMS bridge", 1, True, None),
-        Spec(
-            "service_status", "service", "service/<name>/status", "service (and its last will)", "all",
-            1, True, messages.ServiceStatus,
-        ),
+        Spec("service_status", "service", "service/<name>/status", "service, and its last will", "all",
+             1, True, messages.ServiceStatus),
         Spec("refused", "service", "service/<name>/refused", "service", "bridge", 1, False, messages.Refusal),
     )
 }
+# fmt: on
 
 METER_KINDS = tuple(kind for kind, spec in SPECS.items() if spec.scope == "meter")
 
@@ -70,7 +70,9 @@ _PREFIX = re.compile(r"[0-9A-Za-z_.-]+(/[0-9A-Za-z_.-]+)*")
 def checked_meter_id(text: str) -> str:
     """``text`` if it is a UUID in canonical form (RFC 9562: lower case, hyphens); else ContractError."""
     if not _UUID.fullmatch(text) or UUID(text).int == 0:
-        raise ContractError(f"meter_id {text[:64]!r} is not a UUID in canonical form (lower case, 8-4-4-4-12 hex)")
+        raise ContractError(
+            f"meter_id {text[:64]!r} is not a UUID in canonical form (lower case, 8-4-4-4-12 hex)"
+        )
     return text
 
 
@@ -102,7 +104,9 @@ class Topics:
 
     def __post_init__(self) -> None:
         if not _PREFIX.fullmatch(self.prefix):
-            raise ConfigurationError(f"topic prefix {self.prefix!r} is not words joined by '/', such as sm/v1")
+            raise ConfigurationError(
+                f"topic prefix {self.prefix!r} is not words joined by '/', such as sm/v1"
+            )
 
     def meter(self, meter_id: str, kind: str) -> str:
         """Topic of ``kind`` for one meter; ``+`` as meter_id makes a subscription to all."""
