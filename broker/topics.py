@@ -43,7 +43,8 @@ SPECS: dict[str, Spec] = {
     spec.kind: spec
     for spec in (
         Spec("birth", "meter", "<meter_id>/birth", "meter", "all", 1, True, messages.Birth),
-        Spec("status", "meter", "<meter_id>/status", "meter, and its last will", "all", 1, True, messages.Status),
+        Spec("status", "meter", "<meter_id>/status", "meter, and its last will", "all", 1, True,
+             messages.Status),
         Spec("reading", "meter", "<meter_id>/reading", "meter", "all", 1, True, messages.Reading),
         Spec("history", "meter", "<meter_id>/history", "meter", "bridge", 1, False, messages.History),
         Spec("stored", "meter", "<meter_id>/stored", "bridge", "meter", 0, False, messages.Stored),
