@@ -1,0 +1,285 @@
+"""A CID (IEC 61850-6) as the server needs it: devices, nodes, typed attributes, data sets, reports.
+
+The file is the truth: the server is built from what stands here and from nothing else, so that
+what a SCADA imported is what it finds. Types are resolved once for each template and shared.
+
+>>> from scl_builder.builder import build_cid
+>>> read_cid(build_cid(project, "SMGW001")).endpoint        # doctest: +SKIP
+('127.0.0.1', 10102)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from lxml import etree
+
+from broker.errors import ContractError
+from mms_bridge.native import FunctionalConstraint, ReportOption, TriggerOption
+
+NS = "{http://www.iec.ch/61850/2003/SCL}"
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A data attribute (DA or BDA) with its type resolved."""
+
+    name: str
+    b_type: str
+    fc: FunctionalConstraint
+    triggers: TriggerOption
+    value: str | None
+    """The template's Val; an instance's DAI goes before it."""
+    literals: Mapping[str, int]
+    """For an enumeration: literal -> ordinal."""
+    children: tuple[Attribute, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DataObject:
+    """A data object (DO) and its attributes."""
+
+    name: str
+    cdc: str
+    attributes: tuple[Attribute, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DataSetMember:
+    """One FCDA: data object or attribute path below a node of the same IED."""
+
+    device: str
+    node: str
+    fc: str
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One report control block; ``instances`` of it are served."""
+
+    name: str
+    report_id: str | None
+    buffered: bool
+    data_set: str | None
+    conf_rev: int
+    triggers: TriggerOption
+    options: ReportOption
+    buffer_ms: int
+    integrity_ms: int
+    instances: int
+    indexed: bool
+
+    def instance_names(self) -> Iterator[str]:
+        """Names as served: ``urcbMeas01`` … when indexed (IEC 61850-6, 9.3.8)."""
+        if not self.indexed:
+            yield self.name
+            return
+        for index in range(1, self.instances + 1):
+            yield f"{self.name}{index:02d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A logical node."""
+
+    name: str
+    objects: tuple[DataObject, ...]
+    values: Mapping[tuple[str, ...], str]
+    """DAI values of this instance, by path from the data object down."""
+    data_sets: tuple[tuple[str, tuple[DataSetMember, ...]], ...]
+    reports: tuple[Report, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A logical device; ``domain`` is its MMS name."""
+
+    inst: str
+    ld_name: str | None
+    domain: str
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cid:
+    """One IED as configured."""
+
+    ied: str
+    endpoint: tuple[str, int]
+    """IP address and TCP port of its access point."""
+    devices: tuple[Device, ...] = field(repr=False)
+
+
+def read_cid(xml: bytes) -> Cid:
+    """The IED that ``xml`` describes; ContractError if it is no CID that can be served."""
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True)
+    try:
+        root = etree.fromstring(xml, parser)
+        return _Reader(root).cid()
+    except (etree.XMLSyntaxError, KeyError, ValueError, IndexError) as error:
+        raise ContractError(f"CID cannot be served: {error}") from error
+
+
+def _flag(element: etree._Element | None, name: str, *, default: bool = False) -> bool:
+    text = None if element is None else element.get(name)
+    return default if text is None else text in ("true", "1")
+
+
+class _Reader:
+    """Walks one file; the templates' types are resolved at most once."""
+
+    def __init__(self, root: etree._Element) -> None:
+        self._root = root
+        self._templates = {
+            (e.tag.removeprefix(NS), e.get("id")): e
+            for e in root.iterfind(f"{NS}DataTypeTemplates/*")
+            if isinstance(e.tag, str)
+        }
+        self._node_types: dict[str, tuple[DataObject, ...]] = {}
+
+    def cid(self) -> Cid:
+        ieds = self._root.findall(f"{NS}IED")
+        if len(ieds) != 1:
+            raise ValueError(f"{len(ieds)} IED elements, one is right")
+        ied = ieds[0]
+        name = ied.attrib["name"]
+        self._domains = {
+            e.attrib["inst"]: e.get("ldName") or name + e.attrib["inst"] for e in ied.iter(f"{NS}LDevice")
+        }
+        devices = tuple(self._device(e) for e in ied.iter(f"{NS}LDevice"))
+        return Cid(name, self._endpoint(name), devices)
+
+    def _endpoint(self, ied: str) -> tuple[str, int]:
+        path = f"{NS}Communication/{NS}SubNetwork/{NS}ConnectedAP[@iedName='{ied}']/{NS}Address/{NS}P"
+        address = {p.attrib["type"]: (p.text or "").strip() for p in self._root.iterfind(path)}
+        return address["IP"], int(address.get("MMS-Port", "102"))
+
+    def _device(self, element: etree._Element) -> Device:
+        inst = element.attrib["inst"]
+        nodes = tuple(self._node(e, inst) for e in element if e.tag in (f"{NS}LN0", f"{NS}LN"))
+        return Device(inst, element.get("ldName"), self._domains[inst], nodes)
+
+    def _node(self, element: etree._Element, inst: str) -> Node:
+        return Node(
+            _node_name(element),
+            self._objects(element.attrib["lnType"]),
+            dict(_instance_values(element)),
+            tuple(
+                (ds.attrib["name"], tuple(self._member(f, inst) for f in ds.iterfind(f"{NS}FCDA")))
+                for ds in element.iterfind(f"{NS}DataSet")
+            ),
+            tuple(_report(e) for e in element.iterfind(f"{NS}ReportControl")),
+        )
+
+    def _member(self, fcda: etree._Element, inst: str) -> DataSetMember:
+        path = (*fcda.attrib["doName"].split("."), *filter(None, fcda.get("daName", "").split(".")))
+        domain = self._domains[fcda.get("ldInst", inst)]
+        return DataSetMember(domain, _fcda_node(fcda), fcda.attrib["fc"], path)
+
+    def _objects(self, ln_type: str) -> tuple[DataObject, ...]:
+        if ln_type not in self._node_types:
+            template = self._templates["LNodeType", ln_type]
+            self._node_types[ln_type] = tuple(self._object(do) for do in template.iterfind(f"{NS}DO"))
+        return self._node_types[ln_type]
+
+    def _object(self, do: etree._Element) -> DataObject:
+        template = self._templates["DOType", do.attrib["type"]]
+        if template.find(f"{NS}SDO") is not None:
+            raise ValueError(f"DOType {template.get('id')!r} has an SDO; our data model has none")
+        attributes = tuple(self._attribute(da, None) for da in template.iterfind(f"{NS}DA"))
+        return DataObject(do.attrib["name"], template.attrib["cdc"], attributes)
+
+    def _attribute(self, element: etree._Element, parent: FunctionalConstraint | None) -> Attribute:
+        b_type = element.attrib["bType"]
+        fc = FunctionalConstraint[element.attrib["fc"]] if parent is None else parent
+        children: tuple[Attribute, ...] = ()
+        literals: dict[str, int] = {}
+        if b_type == "Struct":
+            template = self._templates["DAType", element.attrib["type"]]
+            children = tuple(self._attribute(bda, fc) for bda in template.iterfind(f"{NS}BDA"))
+        elif b_type == "Enum":
+            template = self._templates["EnumType", element.attrib["type"]]
+            literals = {v.text or "": int(v.attrib["ord"]) for v in template.iterfind(f"{NS}EnumVal")}
+        value = element.findtext(f"{NS}Val")
+        return Attribute(element.attrib["name"], b_type, fc, _triggers(element), value, literals, children)
+
+
+def _node_name(element: etree._Element) -> str:
+    return element.get("prefix", "") + element.attrib["lnClass"] + element.get("inst", "")
+
+
+def _fcda_node(fcda: etree._Element) -> str:
+    return fcda.get("prefix", "") + fcda.attrib["lnClass"] + fcda.get("lnInst", "")
+
+
+def _triggers(element: etree._Element) -> TriggerOption:
+    return (
+        TriggerOption.DATA_CHANGED * _flag(element, "dchg")
+        | TriggerOption.QUALITY_CHANGED * _flag(element, "qchg")
+        | TriggerOption.DATA_UPDATE * _flag(element, "dupd")
+    )
+
+
+def _instance_values(node: etree._Element) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Path and text of every DAI/Val below the node's DOI elements."""
+
+    def walk(element: etree._Element, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+        for child in element:
+            if child.tag == f"{NS}SDI":
+                yield from walk(child, (*path, child.attrib["name"]))
+            elif child.tag == f"{NS}DAI":
+                value = child.findtext(f"{NS}Val")
+                if value is not None:
+                    yield (*path, child.attrib["name"]), value
+
+    for doi in node.iterfind(f"{NS}DOI"):
+        yield from walk(doi, (doi.attrib["name"],))
+
+
+# attribute of TrgOps / OptFields -> the library's option
+_TRIGGERS = {
+    "dchg": TriggerOption.DATA_CHANGED,
+    "qchg": TriggerOption.QUALITY_CHANGED,
+    "dupd": TriggerOption.DATA_UPDATE,
+    "period": TriggerOption.INTEGRITY,
+    "gi": TriggerOption.GI,
+}
+_OPTIONS = {
+    "seqNum": ReportOption.SEQ_NUM,
+    "timeStamp": ReportOption.TIME_STAMP,
+    "reasonCode": ReportOption.REASON_FOR_INCLUSION,
+    "dataSet": ReportOption.DATA_SET,
+    "dataRef": ReportOption.DATA_REFERENCE,
+    "bufOvfl": ReportOption.BUFFER_OVERFLOW,
+    "entryID": ReportOption.ENTRY_ID,
+    "configRef": ReportOption.CONF_REV,
+}
+_ON_BY_DEFAULT = {"gi", "bufOvfl"}  # defaults of the 2007B4 schema
+
+
+def _report(element: etree._Element) -> Report:
+    triggers, options = element.find(f"{NS}TrgOps"), element.find(f"{NS}OptFields")
+    enabled = element.find(f"{NS}RptEnabled")
+    trg = TriggerOption(0)
+    for name, trigger in _TRIGGERS.items():
+        if _flag(triggers, name, default=name in _ON_BY_DEFAULT):
+            trg |= trigger
+    opt = ReportOption(0)
+    for name, option in _OPTIONS.items():
+        if _flag(options, name, default=name in _ON_BY_DEFAULT):
+            opt |= option
+    return Report(
+        name=element.attrib["name"],
+        report_id=element.get("rptID"),
+        buffered=_flag(element, "buffered"),
+        data_set=element.get("datSet"),
+        conf_rev=int(element.attrib["confRev"]),
+        triggers=trg,
+        options=opt,
+        buffer_ms=int(element.get("bufTime", "0")),
+        integrity_ms=int(element.get("intgPd", "0")),
+        instances=1 if enabled is None else int(enabled.get("max", "1")),
+        indexed=_flag(element, "indexed", default=True),
+    )

@@ -1,0 +1,254 @@
+"""One generation of one IED: a libiec61850 server in threadless mode, driven by our event loop.
+
+A server's model is fixed when it is created, so a changed CID makes a new generation and the old
+one serves its associations to their end (``ied.py``). Two facts of the library shape this file:
+
+- Reports leave only inside ``IedServer_processIncomingData``, which first polls its sockets for up to
+  1 ms. We keep an eventfd that is always ready in the place of its listening descriptor: the poll
+  returns at once, ``accept`` on it fails harmlessly, reports go out without a wait.
+- A new connection is taken by putting the public listening socket in that place for one call. So
+  which generation a client meets is decided per connection, and no listener is ever closed.
+
+Everything here runs in the event loop's thread. Nothing is thread-safe, and nothing needs to be.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from broker.errors import Meter61850Error
+from mms_bridge.cid import Cid
+from mms_bridge.model import Kind, NativeModel, Point, build
+from mms_bridge.native import MAX_CONNECTIONS, Quality, lib
+
+Key = tuple[str, str]
+"""Logical node and data object: ``("MMXN1", "Vol")``."""
+
+
+class ServerError(Meter61850Error, RuntimeError):
+    """libiec61850 did not create or start a server."""
+
+
+class Value(NamedTuple):
+    """What a data object becomes: value, q and t."""
+
+    value: float | int | bool | None
+    """None leaves the value as it is: only quality and time change."""
+    quality: Quality
+    t_ms: int
+    """Milliseconds since 1970, UTC."""
+    t_quality: int = 0x8A
+    """Time quality octet of IEC 61850-8-1: leap seconds known, accurate to 10 bits (1 ms)."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes that every generation of every IED gets."""
+
+    report_buffer: int = 16_384
+    """Octets for each buffered report control block."""
+    urcb_buffer: int = 8_192
+    """Octets for each unbuffered one: room for a few reports that wait for the socket."""
+
+
+_UPDATE = {
+    Kind.BOOLEAN: lib.IedServer_updateBooleanAttributeValue,
+    Kind.INT32: lib.IedServer_updateInt32AttributeValue,
+    Kind.INT64: lib.IedServer_updateInt64AttributeValue,
+    Kind.FLOAT: lib.IedServer_updateFloatAttributeValue,
+    Kind.DBPOS: lib.IedServer_updateDbposValue,
+}
+# the same without telling the reports: initial values raise no events
+_SET = {
+    Kind.BOOLEAN: lib.MmsValue_setBoolean,
+    Kind.INT32: lib.MmsValue_setInt32,
+    Kind.INT64: lib.MmsValue_setInt64,
+    Kind.FLOAT: lib.MmsValue_setFloat,
+    Kind.DBPOS: lib.MmsValue_setBitStringFromIntegerBigEndian,
+}
+
+
+class Server:
+    """Serves one CID until it is stopped; ``connections`` are its associations' descriptors."""
+
+    def __init__(self, cid: Cid, limits: Limits, *, identity: tuple[str, str, str], ready_fd: int) -> None:
+        self.cid = cid
+        self.connections: dict[int, int] = {}  # descriptor -> inode, to see that it was closed
+        self.accepted: list[int] = []  # descriptors that joined since the owner last looked
+        self.closed: list[int] = []
+        self._limits = limits
+        self._identity = identity
+        self._ready_fd = ready_fd
+        self._model: NativeModel | None = None
+        self._server = 0
+        self._listen_fd = -1
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the library would take one more association."""
+        return len(self.connections) < MAX_CONNECTIONS
+
+    @property
+    def handle(self) -> int:
+        """The library's IedServer."""
+        return self._server
+
+    @property
+    def controls(self) -> dict[str, int]:
+        """Controllable data objects: MMS domain of the meter -> DataObject handle."""
+        assert self._model is not None
+        return self._model.controls
+
+    def start(self) -> None:
+        """Build the model and open the server; ServerError if the library refuses."""
+        self._model = build(self.cid)
+        self._server = self._create(self._model.handle)
+        if not self._server:
+            lib.IedModel_destroy(self._model.handle)
+            raise ServerError(f"libiec61850 refuses the model of {self.cid.ied}")
+        for point in self._model.all_points():
+            point.bind(self._server)
+        self._listen()
+
+    def _create(self, model: int) -> int:
+        config = lib.IedServerConfig_create()
+        lib.IedServerConfig_setEdition(config, 2)
+        lib.IedServerConfig_setMaxMmsConnections(config, MAX_CONNECTIONS)
+        lib.IedServerConfig_setReportBufferSize(config, self._limits.report_buffer)
+        lib.IedServerConfig_setReportBufferSizeForURCBs(config, self._limits.urcb_buffer)
+        # only what the SCD's Services element says
+        lib.IedServerConfig_enableFileService(config, False)
+        lib.IedServerConfig_enableDynamicDataSetService(config, False)
+        lib.IedServerConfig_enableLogService(config, False)
+        lib.IedServerConfig_enableResvTmsForBRCB(config, True)
+        lib.IedServerConfig_enableOwnerForRCB(config, False)
+        server: int = lib.IedServer_createWithConfig(model, None, config)
+        lib.IedServerConfig_destroy(config)
+        if server:
+            lib.IedServer_setServerIdentity(server, *(text.encode() for text in self._identity))
+        return server
+
+    def _listen(self) -> None:
+        before = set(_descriptors())
+        lib.IedServer_setLocalIpAddress(self._server, b"127.0.0.1")
+        lib.IedServer_startThreadless(self._server, 0)
+        listening = [fd for fd in set(_descriptors()) - before if _is_listening(fd)]
+        if len(listening) != 1:
+            self.stop()
+            raise ServerError(f"libiec61850 opened no listening socket for {self.cid.ied}")
+        self._listen_fd = listening[0]
+        os.dup2(self._ready_fd, self._listen_fd)
+
+    def stop(self) -> None:
+        """Close every association and free the server; may be called twice."""
+        if self._server:
+            lib.IedServer_stopThreadless(self._server)
+            lib.IedServer_destroy(self._server)
+            self._server = 0
+        if self._model is not None:
+            lib.IedModel_destroy(self._model.handle)
+            self._model = None
+        self.closed.extend(self.connections)
+        self.connections.clear()
+
+    def accept(self, public: socket.socket) -> None:
+        """Take one connection that waits on ``public``; it shows up in ``accepted``."""
+        port = public.getsockname()[1]
+        before = set(_descriptors())
+        os.dup2(public.fileno(), self._listen_fd)
+        try:
+            lib.IedServer_processIncomingData(self._server)
+        finally:
+            os.dup2(self._ready_fd, self._listen_fd)
+        for fd in set(_descriptors()) - before:
+            if _local_port(fd) == port:
+                self.connections[fd] = os.fstat(fd).st_ino
+                self.accepted.append(fd)
+        self._prune()
+
+    def process(self) -> None:
+        """Serve requests that have arrived and send reports that are due."""
+        lib.IedServer_processIncomingData(self._server)
+        self._prune()
+
+    def tick(self) -> None:
+        """Control timeouts, integrity periods, buffer times; then what they made due is sent."""
+        lib.IedServer_performPeriodicTasks(self._server)
+        if self.connections:
+            self.process()
+
+    def _prune(self) -> None:
+        if lib.IedServer_getNumberOfOpenConnections(self._server) == len(self.connections):
+            return
+        for fd, inode in list(self.connections.items()):
+            if _inode(fd) != inode:
+                del self.connections[fd]
+                self.closed.append(fd)
+
+    def write(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
+        """Update data objects of one logical device as one event: reports see all or nothing."""
+        assert self._model is not None
+        points = self._model.points.get(domain)
+        if points is None:
+            return  # this generation was built before the meter was born
+        server = self._server
+        lib.IedServer_lockDataModel(server)
+        try:
+            for key, (value, quality, t_ms, t_quality) in values:
+                point = points[key]
+                lib.MmsValue_setUtcTimeMsEx(point.t, t_ms, t_quality)
+                lib.IedServer_updateQuality(server, point.q, quality)
+                if value is not None:
+                    _UPDATE[point.kind](server, point.value, value)
+        finally:
+            lib.IedServer_unlockDataModel(server)
+
+    def preset(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
+        """Set initial values, before the first association: no report sees a change."""
+        assert self._model is not None
+        points: dict[Key, Point] = self._model.points.get(domain, {})
+        for key, (value, quality, t_ms, t_quality) in values:
+            point = points[key]
+            lib.MmsValue_setUtcTimeMsEx(point.t, t_ms, t_quality)
+            lib.MmsValue_setBitStringFromInteger(
+                lib.IedServer_getAttributeValue(self._server, point.q), quality
+            )
+            if value is not None:
+                _SET[point.kind](lib.IedServer_getAttributeValue(self._server, point.value), value)
+
+
+def _descriptors() -> list[int]:
+    return [int(name) for name in os.listdir("/proc/self/fd")]
+
+
+def _inode(fd: int) -> int | None:
+    try:
+        return os.fstat(fd).st_ino
+    except OSError:
+        return None
+
+
+def _of_socket(fd: int, question: Callable[[socket.socket], int]) -> int | None:
+    """Ask the socket behind ``fd`` without taking it over; None if ``fd`` is no socket."""
+    try:
+        borrowed = socket.socket(fileno=fd)
+    except OSError:
+        return None
+    try:
+        return question(borrowed)
+    except OSError:
+        return None
+    finally:
+        borrowed.detach()
+
+
+def _is_listening(fd: int) -> bool:
+    return bool(_of_socket(fd, lambda s: s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)))
+
+
+def _local_port(fd: int) -> int | None:
+    return _of_socket(fd, lambda s: int(s.getsockname()[1]))
