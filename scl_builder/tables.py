@@ -1,0 +1,223 @@
+"""The served data model as tables: one truth for the SCL, the MMS bridge and the documentation.
+
+Classes, data objects and their CDC follow IEC 61850-7-4 (2007B); attributes come from nsd_cdcs. What
+feeds a data object is its ``source``: the MMS bridge binds from here.
+
+>>> [node.name for node in METER_LD]
+['LLN0', 'LPHD1', 'MMXN1', 'MMTN1', 'CSWI1', 'XSWI1']
+>>> data_object(METER_LD, "MMXN1", "Vol").source
+'reading.voltage'
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from scl_builder.reference import Reference
+
+Source = Literal[
+    "scl",
+    "service.beh",
+    "service.health",
+    "meter.health",
+    "gateway.meters",
+    "gateway.meters_online",
+    "gateway.revision",
+    "reading.voltage",
+    "reading.current",
+    "reading.power",
+    "reading.power_factor",
+    "reading.frequency",
+    "reading.energy",
+    "relay.position",
+    "relay.operations",
+    "relay.local",
+    "relay.block_open",
+    "relay.block_close",
+]
+"""What feeds a data object: a topic's field, the service's own state, or the file (``scl``)."""
+
+LD_NAMESPACE = "IEC 61850-7-4:2007B"
+VENDOR = "meter61850"
+MODEL_REVISION = "1"
+"""LLN0.NamPlt.configRev: raise it when the tables below change."""
+SELECT_TIMEOUT = 30_000
+"""ms; a selection that is not operated falls away after this (sboTimeout)."""
+OPERATE_TIMEOUT = 5_000
+"""ms; an operate that no meter answered ends negatively after this (operTimeout)."""
+MAX_MEMBERS = 100
+"""Members that one data set may have (the server's default limit)."""
+MAX_ASSOCIATIONS = 10
+"""MMS associations that one IED takes at a time."""
+
+
+@dataclass(frozen=True)
+class DataObject:
+    """One data object; ``unit``, ``enum`` and ``value`` are fixed in its type."""
+
+    name: str
+    cdc: str
+    source: Source
+    unit: str | None = None
+    """SIUnitKind literal of MV and BCR; '' is dimensionless."""
+    enum: str = ""
+    """Enumeration of stVal of ENS and ENC."""
+    value: str = ""
+    """stVal that never changes."""
+    description: str = ""
+    """d, when it is the same in every IED."""
+    controllable: bool = False
+    """Takes the project's control model; every other ctlModel is status-only."""
+
+
+@dataclass(frozen=True)
+class LogicalNode:
+    """One logical node of a logical device, and the LNodeType that it has."""
+
+    ln_class: str
+    inst: str
+    type_id: str
+    objects: tuple[DataObject, ...]
+
+    @cached_property
+    def name(self) -> str:
+        """MMS name: class and instance."""
+        return self.ln_class + self.inst
+
+
+@dataclass(frozen=True)
+class Member:
+    """A whole data object, with one functional constraint, in a data set."""
+
+    ln_class: str
+    inst: str
+    do: str
+    fc: str
+
+    def reference(self, ld: str) -> Reference:
+        """The member in logical device ``ld``."""
+        return Reference(ld, self.ln_class + self.inst, (self.do,), self.fc)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set in LLN0."""
+
+    name: str
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report control block in LLN0; raise ``conf_rev`` when the data set's members change."""
+
+    name: str
+    data_set: str
+    buffered: bool
+    conf_rev: int
+    buffer_time: int
+    """ms that events are gathered into one report."""
+    fields: tuple[str, ...]
+    """OptFields; bufOvfl is on by default in SCL."""
+    triggers: tuple[str, ...] = ("dchg", "qchg")
+    """TrgOps; gi is on by default in SCL."""
+
+
+# fmt: off
+def _beh() -> DataObject:
+    return DataObject("Beh", "ENS", "service.beh", enum="BehaviourModeKind")
+
+
+_LLN0 = (
+    DataObject("NamPlt", "LPL", "scl"),
+    _beh(),
+    DataObject("Health", "ENS", "service.health", enum="HealthKind"),
+    DataObject("Mod", "ENC", "service.beh", enum="BehaviourModeKind"),
+)
+
+METER_LD: tuple[LogicalNode, ...] = (
+    LogicalNode("LLN0", "", "MtrLLN0", _LLN0),
+    LogicalNode("LPHD", "1", "MtrLPHD", (
+        DataObject("PhyNam", "DPL", "scl"),
+        DataObject("PhyHealth", "ENS", "meter.health", enum="HealthKind"),
+        DataObject("Proxy", "SPS", "scl", value="true"),
+    )),
+    LogicalNode("MMXN", "1", "MtrMMXN", (
+        _beh(),
+        DataObject("Amp", "MV", "reading.current", unit="A"),
+        DataObject("Vol", "MV", "reading.voltage", unit="V"),
+        DataObject("Watt", "MV", "reading.power", unit="W"),
+        DataObject("PwrFact", "MV", "reading.power_factor", unit=""),
+        DataObject("Hz", "MV", "reading.frequency", unit="Hz"),
+    )),
+    LogicalNode("MMTN", "1", "MtrMMTN", (
+        _beh(),
+        DataObject("TotWh", "BCR", "reading.energy", unit="Wh"),
+    )),
+    LogicalNode("CSWI", "1", "MtrCSWI", (
+        _beh(),
+        DataObject("Pos", "DPC", "relay.position", controllable=True),
+    )),
+    LogicalNode("XSWI", "1", "MtrXSWI", (
+        _beh(),
+        DataObject("Loc", "SPS", "relay.local"),
+        DataObject("OpCnt", "INS", "relay.operations"),
+        DataObject("Pos", "DPC", "relay.position"),
+        DataObject("BlkOpn", "SPC", "relay.block_open"),
+        DataObject("BlkCls", "SPC", "relay.block_close"),
+        DataObject("SwTyp", "ENS", "scl", enum="SwitchFunctionKind", value="Load Break"),
+    )),
+)
+"""A meter's logical device; its inst and ldName are the meter's SCL name."""
+
+GATEWAY_LD: tuple[LogicalNode, ...] = (
+    LogicalNode("LLN0", "", "GwLLN0", _LLN0),
+    LogicalNode("LPHD", "1", "GwLPHD", (
+        DataObject("PhyNam", "DPL", "scl"),
+        DataObject("PhyHealth", "ENS", "service.health", enum="HealthKind"),
+        DataObject("Proxy", "SPS", "scl", value="false"),
+    )),
+    LogicalNode("GGIO", "1", "GwGGIO", (
+        _beh(),
+        DataObject("IntIn1", "INS", "gateway.meters", description="Meters of this IED"),
+        DataObject("IntIn2", "INS", "gateway.meters_online", description="Meters of this IED that are online"),
+        DataObject("IntIn3", "INS", "gateway.revision", description="Configuration revision of the SCD"),
+    )),
+)
+"""An IED's own logical device, inst ``GW``."""
+
+METER_DATA_SETS: tuple[DataSet, ...] = (
+    DataSet("dsMeas", (
+        Member("MMXN", "1", "Amp", "MX"),
+        Member("MMXN", "1", "Vol", "MX"),
+        Member("MMXN", "1", "Watt", "MX"),
+        Member("MMXN", "1", "PwrFact", "MX"),
+        Member("MMXN", "1", "Hz", "MX"),
+        Member("MMTN", "1", "TotWh", "ST"),
+    )),
+    DataSet("dsStat", (
+        Member("XSWI", "1", "Pos", "ST"),
+        Member("LPHD", "1", "PhyHealth", "ST"),
+    )),
+)
+"""Data sets in a meter's LLN0."""
+
+METER_REPORTS: tuple[Report, ...] = (
+    Report("urcbMeas", "dsMeas", buffered=False, conf_rev=1, buffer_time=50,
+           fields=("seqNum", "timeStamp", "dataSet", "reasonCode")),
+    Report("brcbStat", "dsStat", buffered=True, conf_rev=1, buffer_time=0,
+           fields=("seqNum", "timeStamp", "dataSet", "reasonCode", "entryID", "configRef")),
+)
+"""Report control blocks in a meter's LLN0."""
+# fmt: on
+
+
+def data_object(device: tuple[LogicalNode, ...], node: str, name: str) -> DataObject:
+    """The data object ``node``.``name`` of ``device``; KeyError if the table has none."""
+    for logical_node in device:
+        for found in logical_node.objects:
+            if (logical_node.name, found.name) == (node, name):
+                return found
+    raise KeyError(f"{node}.{name}")

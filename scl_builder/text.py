@@ -1,0 +1,40 @@
+"""Text from births, made fit for XML and for IEC 61850 strings. Births are hostile: anything may come.
+
+IEC 61850-7-2 knows VisibleString (ASCII 32–126) and Unicode255 (UTF-8). Characters that XML 1.0
+forbids, control characters and lone surrogates go; runs of white space become one space.
+
+>>> visible("Çiğdem Sokağı\\x00 7", 255)
+'Cigdem Sokag? 7'
+>>> unicode("Çiğdem Sokağı\\x00 7", 255)
+'Çiğdem Sokağı 7'
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from html import escape as _escape
+
+_DROPPED = frozenset({"Cc", "Cs", "Cn", "Co"})
+"""Unicode categories that never reach a file: controls, surrogates, unassigned, private use."""
+
+
+def _clean(text: str) -> str:
+    spaced = " ".join(text.split())
+    return "".join(char for char in spaced if unicodedata.category(char) not in _DROPPED)
+
+
+def visible(text: str, limit: int) -> str:
+    """``text`` as a VisibleString of at most ``limit`` characters; what has no ASCII form becomes '?'."""
+    folded = unicodedata.normalize("NFKD", _clean(text))
+    plain = (char if " " <= char <= "~" else "?" for char in folded if not unicodedata.combining(char))
+    return "".join(plain)[:limit].strip()
+
+
+def unicode(text: str, limit: int) -> str:
+    """``text`` as a Unicode string of at most ``limit`` bytes of UTF-8."""
+    return _clean(text).encode()[:limit].decode(errors="ignore").strip()
+
+
+def escape(text: str) -> str:
+    """``text`` as XML character data or attribute value."""
+    return _escape(text, quote=True)
