@@ -215,7 +215,7 @@ def _fcda_node(fcda: etree._Element) -> str:
 
 
 def _triggers(element: etree._Element) -> TriggerOption:
-    return (
+    return TriggerOption(
         TriggerOption.DATA_CHANGED * _flag(element, "dchg")
         | TriggerOption.QUALITY_CHANGED * _flag(element, "qchg")
         | TriggerOption.DATA_UPDATE * _flag(element, "dupd")

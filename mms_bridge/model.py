@@ -6,12 +6,12 @@ handles of the attributes that change (:class:`Point`) and of the objects that c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
 from mms_bridge import cid as scl
-from mms_bridge.native import ATTRIBUTE_TYPES, MAX_DATA_SET_MEMBERS, FunctionalConstraint, lib
+from mms_bridge.native import ATTRIBUTE_TYPES, MAX_DATA_SET_MEMBERS, ControlModel, FunctionalConstraint, lib
 from scl_builder.reference import Reference
 
 
@@ -49,6 +49,14 @@ class Point:
         self.t = lib.IedServer_getAttributeValue(server, self.t)
 
 
+@dataclass(frozen=True, slots=True)
+class ControlObject:
+    """A controllable data object."""
+
+    handle: int
+    model: ControlModel
+
+
 @dataclass
 class NativeModel:
     """An IedModel and the handles that we need in it."""
@@ -56,8 +64,8 @@ class NativeModel:
     handle: int
     points: dict[str, dict[tuple[str, str], Point]] = field(default_factory=dict)
     """MMS domain -> (logical node, data object) -> point."""
-    controls: dict[str, int] = field(default_factory=dict)
-    """MMS domain -> DataObject of CSWI1.Pos."""
+    controls: dict[str, ControlObject] = field(default_factory=dict)
+    """MMS domain -> its controllable object, CSWI1.Pos."""
 
     def all_points(self) -> Iterator[Point]:
         """Every point of every device."""
@@ -103,8 +111,9 @@ def _object(
     leaves: dict[tuple[str, ...], tuple[int, str]] = {}
     for attribute in obj.attributes:
         _attribute(handle, attribute, (obj.name,), node.values, leaves)
-        if attribute.name == "Oper":
-            model.controls[device.domain] = handle
+        if attribute.name == "ctlModel" and any(a.name == "Oper" for a in obj.attributes):
+            ordinal = attribute.literals[node.values.get((obj.name, "ctlModel"), attribute.value or "")]
+            model.controls[device.domain] = ControlObject(handle, ControlModel(ordinal))
     value, q, t = (leaves.get((obj.name, *p)) for p in (_VALUE_PATHS.get(obj.cdc, ()), ("q",), ("t",)))
     if value and q and t:
         points[node.name, obj.name] = Point(_KINDS[value[1]], value[0], q[0], t[0])
@@ -114,7 +123,7 @@ def _attribute(
     parent: int,
     attribute: scl.Attribute,
     path: tuple[str, ...],
-    values: dict[tuple[str, ...], str] | object,
+    values: Mapping[tuple[str, ...], str],
     leaves: dict[tuple[str, ...], tuple[int, str]],
 ) -> None:
     path = (*path, attribute.name)
@@ -172,7 +181,9 @@ def _data_set(
     device: scl.Device, node_handle: int, name: str, members: tuple[scl.DataSetMember, ...]
 ) -> None:
     if len(members) > MAX_DATA_SET_MEMBERS:
-        raise ValueError(f"data set {name} has {len(members)} members, at most {MAX_DATA_SET_MEMBERS} are served")
+        raise ValueError(
+            f"data set {name} has {len(members)} members, at most {MAX_DATA_SET_MEMBERS} are served"
+        )
     handle = lib.DataSet_create(name.encode(), node_handle)
     for member in members:
         if member.device != device.domain:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from broker.errors import Meter61850Error
 from mms_bridge.cid import Cid
-from mms_bridge.model import Kind, NativeModel, Point, build
+from mms_bridge.model import ControlObject, Kind, NativeModel, Point, build
 from mms_bridge.native import MAX_CONNECTIONS, Quality, lib
 
 Key = tuple[str, str]
@@ -98,8 +98,8 @@ class Server:
         return self._server
 
     @property
-    def controls(self) -> dict[str, int]:
-        """Controllable data objects: MMS domain of the meter -> DataObject handle."""
+    def controls(self) -> dict[str, ControlObject]:
+        """Controllable data objects by MMS domain."""
         assert self._model is not None
         return self._model.controls
 

@@ -1,0 +1,91 @@
+"""What is known of each meter: its latest birth, status, reading and relay, and whether to trust them.
+
+A last will carries the session that it ends: an offline status of another session than the one that
+gave birth is an old will and changes nothing. A retained reading is as old as its timestamp; a live
+one is new when it arrives, whatever the meter's clock says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from broker.messages import Birth, Position, Reading, Relay, Status
+
+DEFAULT_INTERVAL = 60.0
+"""Seconds between readings of a meter whose birth we have not seen."""
+
+
+@dataclass(slots=True)
+class Meter:
+    """One meter as the retained topics tell it."""
+
+    meter_id: str
+    birth: Birth | None = None
+    status: Status | None = None
+    reading: Reading | None = None
+    relay: Relay | None = None
+    fresh_until: float = 0.0
+    """Monotonic time up to which the reading is not stale."""
+    stale: bool = True
+
+    @property
+    def online(self) -> bool:
+        """Told online, or told offline by the will of an older session than the birth's."""
+        if self.status is None:
+            return False
+        if self.status.online:
+            return True
+        return self.birth is not None and self.birth.session != self.status.session
+
+    @property
+    def interval(self) -> float:
+        """Seconds between readings."""
+        return DEFAULT_INTERVAL if self.birth is None else self.birth.interval
+
+    @property
+    def clock_synchronized(self) -> bool:
+        """What the birth said of the meter's clock."""
+        return self.birth is None or self.birth.clock_synchronized
+
+    @property
+    def position(self) -> Position | None:
+        """The relay's position, None while the meter has not told it."""
+        return None if self.relay is None else self.relay.position
+
+
+@dataclass
+class Fleet:
+    """All meters, and whether the broker is there to tell of them."""
+
+    stale_intervals: float = 3.0
+    broker_up: bool = False
+    meters: dict[str, Meter] = field(default_factory=dict)
+
+    def meter(self, meter_id: str) -> Meter:
+        """The meter of that id, made when it is first heard of."""
+        return self.meters.setdefault(meter_id, Meter(meter_id))
+
+    def take_reading(self, meter: Meter, reading: Reading, *, now: float, age: float) -> bool:
+        """Note a reading that is ``age`` seconds old at monotonic ``now``; False if an older one is kept."""
+        if meter.reading is not None and (reading.epoch, reading.seq) < (
+            meter.reading.epoch,
+            meter.reading.seq,
+        ):
+            return False
+        meter.reading = reading
+        meter.fresh_until = now - age + self.stale_intervals * meter.interval
+        meter.stale = now >= meter.fresh_until
+        return True
+
+    def newly_stale(self, now: float) -> Iterator[Meter]:
+        """Meters whose reading has become stale since the last call; monotonic ``now``."""
+        for meter in self.meters.values():
+            if not meter.stale and now >= meter.fresh_until:
+                meter.stale = True
+                yield meter
+
+    @property
+    def online(self) -> int:
+        """How many meters are online."""
+        return sum(meter.online for meter in self.meters.values())

@@ -1,0 +1,251 @@
+"""All IEDs and all meters: each message of the contract changes a state, a state changes data objects.
+
+No MQTT here: :meth:`Gateway.take` is given a parsed topic and a payload, :attr:`Gateway.outbox` holds
+what is to be published. ``run.py`` connects both to the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from broker.errors import ContractError, Meter61850Error
+from broker.messages import Birth, Command, Reading, Refusal, Relay, Result, Revision, Status, utc_now
+from broker.topics import Topic, meter_id_of, scl_name
+from mms_bridge import values
+from mms_bridge.cid import read_cid
+from mms_bridge.control import Control
+from mms_bridge.fleet import Fleet, Meter
+from mms_bridge.ied import Ied
+from mms_bridge.server import Key, Value
+from mms_bridge.settings import MmsSettings
+
+log = logging.getLogger(__name__)
+
+GATEWAY_SUFFIX = "GW"
+"""LDevice inst of an IED's own logical device."""
+
+Outgoing = tuple[str, Command] | Refusal
+"""A command and the meter that it is for, or a refusal for the ledger."""
+
+
+class Gateway:
+    """Holds the fleet, the IEDs and the control path; lives in one event loop."""
+
+    def __init__(self, settings: MmsSettings, *, identity: tuple[str, str, str]) -> None:
+        self.counters: Counter[str] = Counter()
+        self.ieds: dict[str, Ied] = {}
+        self.outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
+        self.fleet = Fleet(stale_intervals=settings.stale_intervals)
+        self._settings = settings
+        self._identity = identity
+        self._loop = asyncio.get_running_loop()
+        self._cids: dict[str, bytes] = {}
+        self._ied_of: dict[str, Ied] = {}  # MMS domain -> IED
+        self._revision = 0
+        self._dirty: set[Ied] = set()
+        self._told: set[str] = set()  # causes that were logged
+        self.wake = asyncio.Event()  # set when the next tick must not wait
+        self.control = Control(
+            self.fleet,
+            limit=settings.operate_limit,
+            clock=self._loop.time,
+            send=lambda meter_id, command: self._publish((meter_id, command)),
+            refuse=self._publish,
+        )
+
+    @property
+    def associations(self) -> int:
+        """Open MMS associations of all IEDs."""
+        return sum(ied.associations for ied in self.ieds.values())
+
+    def _publish(self, message: Outgoing) -> None:
+        self.outbox.put_nowait(message)
+        self.wake.set()
+
+    # --- from the broker -----------------------------------------------------------------------
+
+    def take(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        """Apply one message; what is not of the contract is counted and told once."""
+        self.counters["received"] += 1
+        try:
+            self._dispatch(topic, payload, retained=retained)
+        except (ContractError, ValidationError, ValueError) as error:
+            self.reject(topic, error)
+        except Meter61850Error as error:
+            self.counters["errors"] += 1
+            log.error("%s %s: %s", topic.kind, topic.name, error)
+
+    def reject(self, topic: Topic | str, error: Exception) -> None:
+        """Count a bad message and log its cause once."""
+        self.counters["rejected"] += 1
+        kind = topic if isinstance(topic, str) else topic.kind
+        cause = f"{kind}: {type(error).__name__}"
+        if cause not in self._told:
+            self._told.add(cause)
+            log.warning("rejected %s: %s (told once)", topic, " ".join(str(error).split())[:500])
+
+    def _dispatch(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        match topic.kind:
+            case "reading":
+                self._take_reading(topic.name, payload, retained=retained)
+            case "birth" | "status" | "relay":
+                self._take_state(topic, payload)
+            case "result":
+                self.control.take_result(topic.name, Result.model_validate_json(payload))
+                self.wake.set()
+            case "cid":
+                self._take_cid(topic.name, payload)
+            case "revision":
+                self._take_revision(payload)
+
+    def _take_reading(self, meter_id: str, payload: bytes, *, retained: bool) -> None:
+        meter = self.fleet.meter(meter_id)
+        if not payload:
+            meter.reading = None
+        else:
+            reading = Reading.model_validate_json(payload)
+            age = max(0.0, (utc_now() - reading.ts).total_seconds()) if retained else 0.0
+            was_stale = meter.stale
+            if not self.fleet.take_reading(meter, reading, now=self._loop.time(), age=age):
+                return
+            if was_stale != meter.stale:
+                self._refresh(meter)
+                return
+        self._write(meter.meter_id, values.reading_values(meter, broker_up=self.fleet.broker_up))
+
+    def _take_state(self, topic: Topic, payload: bytes) -> None:
+        meter = self.fleet.meter(topic.name)
+        match topic.kind:
+            case "birth":
+                meter.birth = Birth.model_validate_json(payload) if payload else None
+            case "status":
+                meter.status = Status.model_validate_json(payload) if payload else None
+            case "relay":
+                meter.relay = Relay.model_validate_json(payload) if payload else None
+                if meter.relay is not None:
+                    self.control.take_position(meter.meter_id, meter.relay.position)
+                    self.wake.set()
+        self._refresh(meter)
+
+    def _take_revision(self, payload: bytes) -> None:
+        if payload:
+            self._revision = Revision.model_validate_json(payload).revision
+        for ied in self.ieds.values():
+            self._write_gateway(ied)
+
+    # --- IEDs ----------------------------------------------------------------------------------
+
+    def _take_cid(self, name: str, payload: bytes) -> None:
+        if self._cids.get(name) == payload:
+            return  # the broker told it again after a reconnect
+        if not payload:
+            self._cids.pop(name, None)
+            self._close(name)
+            return
+        cid = read_cid(payload)
+        if cid.ied != name:
+            raise ContractError(f"the CID on topic {name} is of IED {cid.ied}")
+        ied = self.ieds.get(name) or self._new_ied(name)
+        for domain in [d for d, owner in self._ied_of.items() if owner is ied]:
+            del self._ied_of[domain]
+        ied.serve(cid)
+        self._cids[name] = payload
+        self.counters["generations"] += 1
+        self._ied_of.update((device.domain, ied) for device in cid.devices)
+        self._write_gateway(ied)
+        log.info("%s serves %d logical devices on %s:%d", name, len(cid.devices), *cid.endpoint)
+
+    def _new_ied(self, name: str) -> Ied:
+        ied = self.ieds[name] = Ied(
+            name,
+            identity=self._identity,
+            bind=self._settings.bind,
+            max_associations=self._settings.max_associations,
+            equip=self.control.equip,
+            preset=lambda domain: self._preset(name, domain),
+        )
+        return ied
+
+    def _close(self, name: str) -> None:
+        ied = self.ieds.pop(name, None)
+        if ied is not None:
+            ied.close()
+            self._dirty.discard(ied)
+            self._ied_of = {domain: owner for domain, owner in self._ied_of.items() if owner is not ied}
+
+    def _preset(self, ied: str, domain: str) -> Iterable[tuple[Key, Value]]:
+        if domain == ied + GATEWAY_SUFFIX:
+            return ()  # written right after, when its meters are counted
+        meter = self.fleet.meter(meter_id_of(domain))
+        return values.all_values(meter, broker_up=self.fleet.broker_up, now=utc_now())
+
+    def _write(self, meter_id: str, told: Iterable[tuple[Key, Value]]) -> None:
+        ied = self._ied_of.get(scl_name(meter_id))
+        if ied is None:
+            return  # not in any CID yet: its state is kept, the generation that has it begins with it
+        self.counters["updates"] += 1
+        ied.write(scl_name(meter_id), told)
+        self._mark(ied)
+
+    def _mark(self, ied: Ied) -> None:
+        """Send the reports once, after all that is at hand now has been written."""
+        if not self._dirty:
+            self._loop.call_soon(self._send_reports)
+        self._dirty.add(ied)
+
+    def _send_reports(self) -> None:
+        dirty, self._dirty = self._dirty, set()
+        for ied in dirty:
+            ied.send_reports()
+
+    def _refresh(self, meter: Meter, now: datetime | None = None) -> None:
+        told = values.all_values(meter, broker_up=self.fleet.broker_up, now=now or utc_now())
+        self._write(meter.meter_id, told)
+        if (ied := self._ied_of.get(scl_name(meter.meter_id))) is not None:
+            self._write_gateway(ied)
+
+    def _write_gateway(self, ied: Ied) -> None:
+        meters = list(self._meters_of(ied))
+        counts = {
+            "meters": len(meters),
+            "meters_online": sum(meter.online for meter in meters),
+            "revision": self._revision,
+        }
+        told = values.gateway_values(counts, broker_up=self.fleet.broker_up, now=utc_now())
+        ied.write(ied.name + GATEWAY_SUFFIX, told)
+        self._mark(ied)
+
+    def _meters_of(self, ied: Ied) -> Iterator[Meter]:
+        for domain in ied.domains:
+            if domain != ied.name + GATEWAY_SUFFIX:
+                yield self.fleet.meter(meter_id_of(domain))
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def set_broker(self, *, up: bool) -> None:
+        """The broker came or went; without it no value is trusted."""
+        if self.fleet.broker_up != up:
+            self.fleet.broker_up = up
+            now = utc_now()
+            for meter in self.fleet.meters.values():
+                self._refresh(meter, now)
+
+    def tick(self) -> None:
+        """Periodic tasks of every IED, stale meters, forgotten commands."""
+        for meter in self.fleet.newly_stale(self._loop.time()):
+            self.counters["stale"] += 1
+            self._refresh(meter)
+        self.control.expire()
+        for ied in self.ieds.values():
+            ied.tick()
+
+    def close(self) -> None:
+        """Stop every server."""
+        for name in list(self.ieds):
+            self._close(name)

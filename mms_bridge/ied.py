@@ -1,0 +1,205 @@
+"""One IED: a public listening socket, and the generations of servers behind it.
+
+A changed CID makes a new generation; new associations meet it, the old generation serves the ones
+that it has until they close. A server of this library takes five associations, so a full generation
+gets a sibling of the same CID: what limits the IED is ``max_associations``, not the library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from broker.errors import PortTakenError
+from mms_bridge.cid import Cid
+from mms_bridge.server import Key, Limits, Server, Value
+
+log = logging.getLogger(__name__)
+
+Preset = Callable[[str], Iterable[tuple[Key, Value]]]
+"""MMS domain -> the values that it has now."""
+
+
+@dataclass
+class Counters:
+    """What an IED has seen since it was started."""
+
+    accepted: int = 0
+    refused: int = 0
+    generations: int = 0
+
+
+class Ied:
+    """Serves one IED on one endpoint, through all its generations."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        identity: tuple[str, str, str],
+        bind: str | None,
+        max_associations: int,
+        equip: Callable[[Server], None],
+        preset: Preset,
+    ) -> None:
+        self.name = name
+        self.counters = Counters()
+        self.endpoint: tuple[str, int] | None = None
+        self._identity = identity
+        self._bind = bind
+        self._max_associations = max_associations
+        self._equip = equip  # installs the control handlers
+        self._preset = preset
+        self._generations: list[Server] = []  # oldest first; those of the current CID at the end
+        self._cid: Cid | None = None
+        self._public: socket.socket | None = None
+        self._ready_fd = -1
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def generations(self) -> tuple[Server, ...]:
+        """The servers that run now, oldest first."""
+        return tuple(self._generations)
+
+    @property
+    def associations(self) -> int:
+        """Open connections over all generations."""
+        return sum(len(server.connections) for server in self._generations)
+
+    @property
+    def domains(self) -> Iterator[str]:
+        """MMS domains of the current CID."""
+        return (device.domain for device in self._cid.devices) if self._cid else iter(())
+
+    def serve(self, cid: Cid) -> None:
+        """Serve ``cid`` from now on; PortTakenError if its endpoint cannot be had."""
+        if cid.endpoint != self.endpoint:
+            self._open(cid.endpoint)
+        self._cid = cid
+        self._add_generation(cid)
+        self._drain()
+
+    def _open(self, endpoint: tuple[str, int]) -> None:
+        if self._public is not None:
+            self._loop.remove_reader(self._public)
+            self._public.close()
+            self._public = None
+        if self._ready_fd < 0:
+            self._ready_fd = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        public = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        public.setblocking(False)
+        try:
+            public.bind((self._bind or endpoint[0], endpoint[1]))
+            public.listen(128)
+        except OSError as error:
+            public.close()
+            if error.errno == errno.EADDRINUSE:
+                raise PortTakenError(endpoint[1], "--mms-port") from error
+            raise
+        self._public, self.endpoint = public, endpoint
+        self._loop.add_reader(public, self._on_connect)
+
+    def _add_generation(self, cid: Cid) -> Server:
+        server = Server(cid, Limits(), identity=self._identity, ready_fd=self._ready_fd)
+        server.start()
+        self._equip(server)
+        for device in cid.devices:
+            server.preset(device.domain, self._preset(device.domain))
+        self._generations.append(server)
+        self.counters.generations += 1
+        return server
+
+    def _drain(self) -> None:
+        """Stop generations that nobody needs: no association, and not the one that new clients meet."""
+        newest = self._generations[-1:]
+        for server in [s for s in self._generations if not s.connections and s not in newest]:
+            self._generations.remove(server)
+            server.stop()
+            self._watch(server)
+
+    def _with_room(self) -> Server:
+        """A generation of the current CID that takes one more, the fullest first; else a sibling."""
+        assert self._cid is not None
+        current = [s for s in self._generations if s.cid is self._cid and s.has_room]
+        return current[0] if current else self._add_generation(self._cid)
+
+    def _on_connect(self) -> None:
+        assert self._public is not None
+        if self.associations >= self._max_associations:
+            self._refuse()
+            return
+        server = self._with_room()
+        server.accept(self._public)
+        self.counters.accepted += len(server.accepted)
+        self._watch(server)
+
+    def _refuse(self) -> None:
+        assert self._public is not None
+        try:
+            connection, peer = self._public.accept()
+        except OSError:
+            return  # it has gone already
+        connection.close()
+        if not self.counters.refused:
+            log.warning("%s: refused %s: %d associations are open", self.name, peer[0], self.associations)
+        self.counters.refused += 1
+
+    def _watch(self, server: Server) -> None:
+        """Follow the descriptors that the library has opened and closed."""
+        for fd in server.closed:
+            self._loop.remove_reader(fd)
+        for fd in server.accepted:
+            if fd in server.connections:
+                self._loop.add_reader(fd, self._on_readable, server)
+        server.closed.clear()
+        server.accepted.clear()
+
+    def _on_readable(self, server: Server) -> None:
+        if server not in self._generations:
+            return
+        server.process()
+        if server.closed:
+            self._watch(server)
+            self._drain()
+
+    def write(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
+        """Update one logical device in every generation."""
+        told = tuple(values)
+        for server in self._generations:
+            server.write(domain, told)
+
+    def send_reports(self) -> None:
+        """Send what the last writes have made due."""
+        for server in self._generations:
+            if server.connections:
+                server.process()
+                self._watch(server)
+
+    def tick(self) -> None:
+        """Periodic tasks of every generation."""
+        for server in self._generations:
+            server.tick()
+            if server.closed:
+                self._watch(server)
+        self._drain()
+
+    def close(self) -> None:
+        """Stop serving: associations are closed, the endpoint is free."""
+        if self._public is not None:
+            self._loop.remove_reader(self._public)
+            self._public.close()
+            self._public = None
+        for server in self._generations:
+            server.stop()
+            self._watch(server)
+        self._generations.clear()
+        if self._ready_fd >= 0:
+            os.close(self._ready_fd)
+            self._ready_fd = -1
+        self.endpoint = None

@@ -1,0 +1,188 @@
+"""The MMS bridge as a process: one event loop for MQTT, for every MMS socket and for the clock.
+
+``asyncio.run(run(MmsSettings()))`` serves until SIGTERM or SIGINT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+import uuid
+from importlib.metadata import version
+
+import aiomqtt
+from aiomqtt import MqttError
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from broker.errors import ContractError
+from broker.messages import Command, Message, Refusal, ServiceStatus, utc_now
+from broker.settings import MqttSettings
+from mms_bridge.gateway import Gateway
+from mms_bridge.settings import MmsSettings
+
+log = logging.getLogger(__name__)
+
+NAME = "mms"
+KINDS = ("birth", "status", "reading", "relay", "result")
+STATUS_INTERVAL = 10.0
+BACKOFF_CAP = 60.0
+GOOD_CONNECTION = 30.0
+"""Seconds after which a connection counts as good and the backoff starts anew."""
+
+
+async def run(settings: MmsSettings) -> None:
+    """Serve until SIGTERM or SIGINT; then close the associations and say offline."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    await serve(settings, stop)
+
+
+async def serve(settings: MmsSettings, stop: asyncio.Event) -> None:
+    """Serve until ``stop`` is set."""
+    identity = ("meter61850", "MQTT meter gateway", version("meter61850"))
+    gateway = Gateway(settings, identity=identity)
+    tasks = [
+        asyncio.create_task(_keep_connected(gateway, settings.mqtt), name="mqtt"),
+        asyncio.create_task(_keep_ticking(gateway, settings), name="ticks"),
+    ]
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()  # a task that ends by itself has failed: say why
+    finally:
+        for task in (stopped, *tasks):
+            task.cancel()
+        await asyncio.gather(stopped, *tasks, return_exceptions=True)
+        gateway.close()
+
+
+async def _keep_ticking(gateway: Gateway, settings: MmsSettings) -> None:
+    while True:
+        gateway.wake.clear()
+        gateway.tick()
+        pause = settings.control_tick if gateway.control.busy else settings.tick
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(gateway.wake.wait(), pause)
+
+
+async def _keep_connected(gateway: Gateway, mqtt: MqttSettings) -> None:
+    """One connection after the other, exponential backoff with full jitter between them."""
+    loop = asyncio.get_running_loop()
+    attempt = 0
+    while True:
+        started = loop.time()
+        try:
+            await _connection(gateway, mqtt)
+        except MqttError as error:
+            gateway.set_broker(up=False)
+            gateway.counters["disconnects"] += 1
+            attempt = 0 if loop.time() - started > GOOD_CONNECTION else attempt + 1
+            pause = random.uniform(0, min(BACKOFF_CAP, 0.5 * 2**attempt))
+            log.warning("broker %s:%d: %s; again in %.1f s", mqtt.host, mqtt.port, error, pause)
+            await asyncio.sleep(pause)
+
+
+async def _connection(gateway: Gateway, mqtt: MqttSettings) -> None:
+    session = uuid.uuid4().hex
+    will = aiomqtt.Will(
+        mqtt.topics.service_status(NAME),
+        _status(gateway, session, online=False).payload(),
+        qos=1,
+        retain=True,
+    )
+    async with _client(mqtt, will) as client:
+        gateway.set_broker(up=True)
+        for topic in (*(mqtt.topics.meter("+", kind) for kind in KINDS), mqtt.topics.cid("+")):
+            await client.subscribe(topic, qos=1)
+        await client.subscribe(mqtt.topics.revision, qos=1)
+        log.info("connected to %s:%d", mqtt.host, mqtt.port)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_publish_outbox(gateway, client, mqtt), name="outbox")
+            group.create_task(_publish_status(gateway, client, mqtt, session), name="status")
+            group.create_task(_receive(gateway, client, mqtt), name="receive")
+
+
+def _client(mqtt: MqttSettings, will: aiomqtt.Will) -> aiomqtt.Client:
+    return aiomqtt.Client(
+        mqtt.host,
+        mqtt.port,
+        username=mqtt.username,
+        password=mqtt.password.get_secret_value() if mqtt.password else None,
+        protocol=aiomqtt.ProtocolVersion(mqtt.version),
+        keepalive=mqtt.keepalive,
+        will=will,
+    )
+
+
+async def _receive(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
+    topics = mqtt.topics
+    async for message in client.messages:
+        payload = message.payload if isinstance(message.payload, bytes) else b""
+        try:
+            topic = topics.parse(message.topic.value)
+        except ContractError as error:
+            gateway.reject(message.topic.value, error)
+            continue
+        gateway.take(topic, payload, retained=message.retain)
+
+
+async def _publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
+    while True:
+        outgoing = await gateway.outbox.get()
+        if isinstance(outgoing, Refusal):
+            await client.publish(mqtt.topics.refused(NAME), outgoing.payload(), qos=1)
+        else:
+            meter_id, command = outgoing
+            await _publish_command(client, mqtt, meter_id, command)
+
+
+async def _publish_command(
+    client: aiomqtt.Client, mqtt: MqttSettings, meter_id: str, command: Command
+) -> None:
+    properties = None
+    if mqtt.version == 5:
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        validity = (command.expires_at - utc_now()).total_seconds()
+        properties.MessageExpiryInterval = max(1, round(validity))
+    topic = mqtt.topics.meter(meter_id, "command")
+    await client.publish(topic, command.payload(), qos=1, retain=False, properties=properties)
+
+
+async def _publish_status(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings, session: str) -> None:
+    topic = mqtt.topics.service_status(NAME)
+    try:
+        while True:
+            status = _status(gateway, session, online=True)
+            await client.publish(topic, status.payload(), qos=1, retain=True)
+            await asyncio.sleep(STATUS_INTERVAL)
+    except asyncio.CancelledError:
+        offline = _status(gateway, session, online=False)
+        await _last_words(client, topic, offline)
+        raise
+
+
+async def _last_words(client: aiomqtt.Client, topic: str, message: Message) -> None:
+    """Say offline on a clean stop; a broker that is gone says it through the will."""
+    with contextlib.suppress(MqttError):
+        await client.publish(topic, message.payload(), qos=1, retain=True, timeout=1.0)
+
+
+def _status(gateway: Gateway, session: str, *, online: bool) -> ServiceStatus:
+    counters = {
+        **gateway.counters,
+        **{f"commands_{name}": count for name, count in gateway.control.counters.items()},
+        "ieds": len(gateway.ieds),
+        "associations": gateway.associations,
+        "meters": len(gateway.fleet.meters),
+        "meters_online": gateway.fleet.online,
+    }
+    return ServiceStatus(
+        online=online, version=version("meter61850"), session=session, ts=utc_now(), counters=counters
+    )

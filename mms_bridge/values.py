@@ -1,0 +1,128 @@
+"""A meter's state as values of data objects: value, quality and time (IEC 61850-7-3).
+
+The model tables of ``scl_builder`` say which source feeds which data object; here stands what each
+source gives. Quality follows the value: good; invalid while there is no value (and failure when the
+sensor should have given it); questionable + oldData when the meter is offline or silent or the broker
+is away. Time is the meter's, with clock-not-synchronized when its birth said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+
+from broker.messages import QUANTITIES, Position
+from mms_bridge.fleet import Meter
+from mms_bridge.native import Quality
+from mms_bridge.server import Key, Value
+from scl_builder.tables import GATEWAY_LD, METER_LD, LogicalNode
+
+ON = 1  # BehaviourModeKind on
+OK, ALARM = 1, 3  # HealthKind
+DBPOS = {Position.OPEN: 1, Position.CLOSED: 2}
+DBPOS_INTERMEDIATE = 0
+
+T_SYNCHRONIZED, T_NOT_SYNCHRONIZED = 0x8A, 0x2A
+"""Time quality: leap seconds known and 1 ms; or clock-not-synchronized."""
+
+OLD = Quality.QUESTIONABLE | Quality.OLD_DATA
+
+
+def bindings(tables: tuple[LogicalNode, ...]) -> Mapping[str, tuple[tuple[Key, str], ...]]:
+    """Source group ("reading", "relay", …) -> ((logical node, data object), field) of a table."""
+    found: dict[str, list[tuple[Key, str]]] = {}
+    for node in tables:
+        for obj in node.objects:
+            if obj.source:
+                group, _, name = obj.source.partition(".")
+                found.setdefault(group, []).append(((node.name, obj.name), name))
+    return {group: tuple(items) for group, items in found.items()}
+
+
+METER_BINDINGS = bindings(METER_LD)
+GATEWAY_BINDINGS = bindings(GATEWAY_LD)
+
+
+def milliseconds(ts: datetime) -> int:
+    """``ts`` as milliseconds since 1970."""
+    return round(ts.timestamp() * 1000)
+
+
+def reading_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
+    """What the latest reading says, as data objects; all invalid before the first one."""
+    reading = meter.reading
+    if reading is None:
+        for key, _ in METER_BINDINGS["reading"]:
+            yield key, Value(None, Quality.INVALID, 0)
+        return
+    trusted = broker_up and meter.online and not meter.stale
+    t_ms, t_quality = milliseconds(reading.ts), _time_quality(meter)
+    expected = QUANTITIES if meter.birth is None else meter.birth.quantities
+    for key, name in METER_BINDINGS["reading"]:
+        value = getattr(reading, name)
+        if value is None:
+            quality = Quality.INVALID | (Quality.FAILURE if name in expected else 0)
+        else:
+            quality = Quality.GOOD if trusted else OLD
+            value = _ROUND.get(name, float)(value)
+        yield key, Value(value, Quality(quality), t_ms, t_quality)
+
+
+# BCR.actVal is an INT64 in steps of pulsQty = 1 Wh
+_ROUND: dict[str, Callable[[float], float | int]] = {"energy": round}
+
+
+def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
+    """What the relay topic says, as data objects; invalid before it was heard."""
+    relay = meter.relay
+    if relay is None:
+        for key, name in METER_BINDINGS["relay"]:
+            value = DBPOS_INTERMEDIATE if name == "position" else None
+            yield key, Value(value, Quality.INVALID, 0)
+        return
+    quality = Quality.GOOD if broker_up and meter.online else OLD
+    t_ms, t_quality = milliseconds(relay.ts), _time_quality(meter)
+    told = {
+        "position": DBPOS[relay.position],
+        "operations": relay.operations,
+        "local": relay.local,
+        "block_open": False,
+        "block_close": False,
+    }
+    for key, name in METER_BINDINGS["relay"]:
+        yield key, Value(told[name], quality, t_ms, t_quality)
+
+
+def health_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
+    """What the gateway itself knows of the meter: behaviour and health; always good, at ``now``."""
+    healthy = broker_up and meter.online and not meter.stale
+    told = {
+        ("service", "beh"): ON,
+        ("service", "health"): OK if broker_up else ALARM,
+        ("meter", "health"): OK if healthy else ALARM,
+    }
+    for (group, field), value in told.items():
+        for key, name in METER_BINDINGS[group]:
+            if name == field:
+                yield key, Value(value, Quality.GOOD, milliseconds(now))
+
+
+def all_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
+    """Everything that feeds one meter's logical device."""
+    yield from reading_values(meter, broker_up=broker_up)
+    yield from relay_values(meter, broker_up=broker_up)
+    yield from health_values(meter, broker_up=broker_up, now=now)
+
+
+def gateway_values(
+    counts: Mapping[str, int], *, broker_up: bool, now: datetime
+) -> Iterator[tuple[Key, Value]]:
+    """The gateway's own logical device: ``counts`` has meters, meters_online and revision."""
+    told = {"beh": ON, "health": OK if broker_up else ALARM, **counts}
+    for group in ("service", "gateway"):
+        for key, name in GATEWAY_BINDINGS[group]:
+            yield key, Value(told[name], Quality.GOOD, milliseconds(now))
+
+
+def _time_quality(meter: Meter) -> int:
+    return T_SYNCHRONIZED if meter.clock_synchronized else T_NOT_SYNCHRONIZED
