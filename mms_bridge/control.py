@@ -47,7 +47,9 @@ from mms_bridge.server import Server
 log = logging.getLogger(__name__)
 
 EXPIRY_SHARE = 0.8
-"""Of the operate limit: the rest is for the answer's way back."""
+"""Of the operate limit that a command is valid: the rest is for the answer's way back."""
+END_SHARE = 0.9
+"""Of the operate limit after which we give up: the termination is out before the client's own limit."""
 
 ORIGIN_CATEGORIES = tuple(OriginCategory)  # the ordinals of OriginatorCategoryKind
 NORMAL_SECURITY = (ControlModel.DIRECT_NORMAL, ControlModel.SBO_NORMAL)
@@ -214,7 +216,7 @@ class Control:
         pending = self._pending.get(meter_id)
         if pending is None:
             command = self._command(position, _origin(action))
-            self._pending[meter_id] = Pending(command, self._clock() + self._limit)
+            self._pending[meter_id] = Pending(command, self._clock() + self._limit * END_SHARE)
             self.counters["sent"] += 1
             self._send(meter_id, command)
             return HandlerResult.WAITING

@@ -222,7 +222,8 @@ class Server:
 
 
 def _descriptors() -> list[int]:
-    return [int(name) for name in os.listdir("/proc/self/fd")]
+    """Our open descriptors; the one that the listing itself used is closed again and left out."""
+    return [fd for fd in map(int, os.listdir("/proc/self/fd")) if _inode(fd) is not None]
 
 
 def _inode(fd: int) -> int | None:

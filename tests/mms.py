@@ -1,0 +1,220 @@
+"""What the MMS tests share: a bridge on a real broker, meters that we drive, an independent client.
+
+The meters here speak the contract and nothing else, so that a test decides what each one answers;
+the chain with the real firmware is tested in tests/acceptance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import aiomqtt
+from open61850.mms import MmsClient
+
+from broker.messages import (
+    QUANTITIES,
+    Birth,
+    Command,
+    Hardware,
+    Message,
+    Outcome,
+    Position,
+    Reading,
+    Relay,
+    Result,
+    Revision,
+    Status,
+    utc_now,
+)
+from broker.settings import MqttSettings
+from broker.topics import Topics, scl_name
+from mms_bridge.run import serve
+from mms_bridge.settings import MmsSettings
+from scl_builder.builder import build_cid
+from scl_builder.project import ControlModel, Ied, Meter, Project
+from tests.brokers import Broker, free_port
+
+T = TypeVar("T")
+DEADLINE = 10.0
+
+
+def meter_id(number: int) -> str:
+    """The test's meter of that number."""
+    return str(uuid.UUID(int=0x1234_0000 + number))
+
+
+async def eventually(question: Callable[[], T], *, deadline: float = DEADLINE) -> T:
+    """Ask (in a thread: clients block) until the answer is true; AssertionError with the last answer."""
+    end = asyncio.get_running_loop().time() + deadline
+    while True:
+        answer = await asyncio.to_thread(question)
+        if answer:
+            return answer
+        assert asyncio.get_running_loop().time() < end, f"still {answer!r} after {deadline} s"
+        await asyncio.sleep(0.02)
+
+
+@dataclass
+class DrivenMeter:
+    """A meter that publishes what the test says and answers commands as ``answer`` decides."""
+
+    client: aiomqtt.Client
+    topics: Topics
+    meter_id: str
+    session: str = field(default_factory=lambda: uuid.uuid4().hex)
+    epoch: int = 1_700_000_000_000
+    seq: int = 0
+    position: Position = Position.CLOSED
+    operations: int = 0
+    commands: list[Command] = field(default_factory=list)
+    answer: Outcome | None = Outcome.DONE
+    """None: the meter stays silent."""
+
+    @property
+    def domain(self) -> str:
+        """Its logical device's MMS name."""
+        return scl_name(self.meter_id)
+
+    async def publish(self, kind: str, message: Message | bytes, *, retain: bool = True) -> None:
+        """Publish on one of its topics, acknowledged."""
+        payload = message if isinstance(message, bytes) else message.payload()
+        await self.client.publish(self.topics.meter(self.meter_id, kind), payload, qos=1, retain=retain)
+
+    async def join(self, *, interval: float = 10.0, clock_synchronized: bool = True) -> None:
+        """Birth, online status, relay, and wait for commands."""
+        await self.client.subscribe(self.topics.meter(self.meter_id, "command"), qos=1)
+        birth = Birth(
+            name=f"House {self.meter_id[-4:]}",
+            hardware=Hardware(serial=self.meter_id[-8:]),
+            firmware="test",
+            quantities=QUANTITIES,
+            interval=interval,
+            clock_synchronized=clock_synchronized,
+            session=self.session,
+            ts=utc_now(),
+        )
+        await self.publish("birth", birth)
+        await self.status(online=True)
+        await self.relay(None)
+
+    async def status(self, *, online: bool, session: str | None = None) -> None:
+        """Say online or offline, as the meter or as its last will would."""
+        await self.publish("status", Status(online=online, session=session or self.session, ts=utc_now()))
+
+    async def read(self, *, age: float = 0.0, **quantities: float) -> datetime:
+        """Publish the next reading; returns its time."""
+        self.seq += 1
+        ts = utc_now() - timedelta(seconds=age)
+        reading = Reading.model_validate({"epoch": self.epoch, "seq": self.seq, "ts": ts, **quantities})
+        await self.publish("reading", reading)
+        return ts
+
+    async def relay(self, command_id: str | None, *, local: bool = False) -> None:
+        """Publish the relay as it is."""
+        relay = Relay(
+            position=self.position,
+            operations=self.operations,
+            local=local,
+            ts=utc_now(),
+            command_id=command_id,
+        )
+        await self.publish("relay", relay)
+
+    async def obey(self, command: Command) -> None:
+        """Do as ``answer`` says: switch and say so, or refuse, or nothing."""
+        self.commands.append(command)
+        if self.answer is None:
+            return
+        if self.answer is Outcome.DONE:
+            self.position = command.position
+            self.operations += 1
+            await self.relay(command.command_id)
+        reason = "" if self.answer is Outcome.DONE else "the test wants it so"
+        result = Result(command_id=command.command_id, outcome=self.answer, reason=reason, ts=utc_now())
+        await self.publish("result", result, retain=False)
+
+
+@dataclass
+class Scene:
+    """A running MMS bridge with its broker; ``settings`` and ``port`` say where."""
+
+    broker: Broker
+    client: aiomqtt.Client
+    topics: Topics
+    port: int
+    control_model: ControlModel
+    meters: dict[str, DrivenMeter] = field(default_factory=dict)
+    revision: int = 0
+
+    async def publish_cid(self, *, name: str = "SMGW001") -> bytes:
+        """Publish a CID with all meters that have been added, then its revision."""
+        self.revision += 1
+        meters = tuple(Meter(m.domain, name=m.meter_id[-4:]) for m in self.meters.values())
+        project = Project(
+            "test",
+            self.revision,
+            (Ied(name, "127.0.0.1", self.port, meters),),
+            control_model=self.control_model,
+        )
+        cid = build_cid(project, name)
+        await self.client.publish(self.topics.cid(name), cid, qos=1, retain=True)
+        revision = Revision(revision=self.revision, sha256="0" * 64, meters=len(meters), ieds=1, ts=utc_now())
+        await self.client.publish(self.topics.revision, revision.payload(), qos=1, retain=True)
+        return cid
+
+    async def add_meter(self, number: int, *, interval: float = 10.0) -> DrivenMeter:
+        """A meter joins; its CID is not published yet."""
+        meter = DrivenMeter(self.client, self.topics, meter_id(number))
+        self.meters[meter.meter_id] = meter
+        await meter.join(interval=interval)
+        return meter
+
+    def connect(self) -> MmsClient:
+        """A new association of the independent client; blocks, so call it in a thread."""
+        return MmsClient.connect("127.0.0.1", self.port, timeout=5.0)
+
+    async def associate(self) -> MmsClient:
+        """A new association, as soon as the port listens."""
+
+        def attempt() -> MmsClient | None:
+            with suppress(OSError):
+                return self.connect()
+            return None
+
+        client = await eventually(attempt)
+        assert client is not None
+        return client
+
+
+@asynccontextmanager
+async def scene(
+    broker: Broker, *, control_model: ControlModel = "sbo-with-enhanced-security", **settings: float
+) -> AsyncIterator[Scene]:
+    """An MMS bridge on ``broker`` with its own topic prefix, driven meters, stopped at the end."""
+    mqtt = MqttSettings(host=broker.host, port=broker.port, prefix=f"t{uuid.uuid4().hex[:8]}", keepalive=2)
+    stop = asyncio.Event()
+    bridge = asyncio.create_task(serve(MmsSettings.model_validate({"mqtt": mqtt, **settings}), stop))
+    async with aiomqtt.Client(broker.host, broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
+        running = Scene(broker, client, mqtt.topics, free_port(), control_model)
+        answering = asyncio.create_task(_answer(running))
+        try:
+            yield running
+        finally:
+            answering.cancel()
+            stop.set()
+            await asyncio.wait_for(bridge, DEADLINE)
+
+
+async def _answer(running: Scene) -> None:
+    """Hand every command to its meter."""
+    with suppress(aiomqtt.MqttError):
+        async for message in running.client.messages:
+            topic = running.topics.parse(message.topic.value)
+            if topic.kind == "command" and isinstance(message.payload, bytes):
+                await running.meters[topic.name].obey(Command.model_validate_json(message.payload))
