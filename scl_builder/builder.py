@@ -228,7 +228,7 @@ def _report(report: Report, instances: int) -> str:
     triggers = "".join(f' {name}="true"' for name in report.triggers)
     fields = "".join(f' {name}="true"' for name in report.fields)
     return (
-        f'<ReportControl name="{report.name}" datSet="{report.data_set}" confRev="{report.conf_rev}"{buffered}'
-        f' bufTime="{report.buffer_time}" indexed="true"><TrgOps{triggers}/><OptFields{fields}/>'
+        f'<ReportControl name="{report.name}" datSet="{report.data_set}" confRev="{report.conf_rev}"'
+        f'{buffered} bufTime="{report.buffer_time}" indexed="true"><TrgOps{triggers}/><OptFields{fields}/>'
         f'<RptEnabled max="{instances}"/></ReportControl>\n'
     )

@@ -415,8 +415,11 @@ _CDC_ROWS = {
         swRev        DC  VisString255                 M
         ldNs         EX  VisString255                 MFln0
         lnNs         EX  VisString255                 MOlnNs
-        +text
+        d            DC  VisString255                 O
+        dU           DC  Unicode255                   O
         configRev    DC  VisString255                 MOln0
+        cdcName      EX  VisString255                 O
+        dataNs       EX  VisString255                 MOdataNs
     """,
 }
 
@@ -510,7 +513,10 @@ SERVICE_ATTRIBUTES = {
 }
 """Attributes that 8-1 adds to a controllable data object."""
 
-OTHER_CDCS = frozenset(
-    "HST SAV HMV HWYE HDEL CURVE CSG CSD VSD CST BTS UTS LTS GTS OTS MTS NTS STS CTS".split()
-)
+# fmt: off
+OTHER_CDCS = frozenset((
+    "HST", "SAV", "HMV", "HWYE", "HDEL", "CURVE", "CSG", "CSD", "VSD",
+    "CST", "BTS", "UTS", "LTS", "GTS", "OTS", "MTS", "NTS", "STS", "CTS",
+))
+# fmt: on
 """Common data classes that are known by name only."""

@@ -182,7 +182,7 @@ GATEWAY_LD: tuple[LogicalNode, ...] = (
     LogicalNode("GGIO", "1", "GwGGIO", (
         _beh(),
         DataObject("IntIn1", "INS", "gateway.meters", description="Meters of this IED"),
-        DataObject("IntIn2", "INS", "gateway.meters_online", description="Meters of this IED that are online"),
+        DataObject("IntIn2", "INS", "gateway.meters_online", description="Meters of this IED online"),
         DataObject("IntIn3", "INS", "gateway.revision", description="Configuration revision of the SCD"),
     )),
 )
