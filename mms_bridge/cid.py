@@ -11,7 +11,7 @@ what a SCADA imported is what it finds. Types are resolved once for each templat
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lxml import etree
 
@@ -188,22 +188,24 @@ class _Reader:
         template = self._templates["DOType", do.attrib["type"]]
         if template.find(f"{NS}SDO") is not None:
             raise ValueError(f"DOType {template.get('id')!r} has an SDO; our data model has none")
-        attributes = tuple(self._attribute(da, None) for da in template.iterfind(f"{NS}DA"))
+        attributes = tuple(self._attribute(da) for da in template.iterfind(f"{NS}DA"))
         return DataObject(do.attrib["name"], template.attrib["cdc"], attributes)
 
-    def _attribute(self, element: etree._Element, parent: FunctionalConstraint | None) -> Attribute:
+    def _attribute(self, element: etree._Element, parent: Attribute | None = None) -> Attribute:
         b_type = element.attrib["bType"]
-        fc = FunctionalConstraint[element.attrib["fc"]] if parent is None else parent
-        children: tuple[Attribute, ...] = ()
+        fc = FunctionalConstraint[element.attrib["fc"]] if parent is None else parent.fc
+        triggers = _triggers(element) if parent is None else parent.triggers  # a DA's hold for its parts
         literals: dict[str, int] = {}
-        if b_type == "Struct":
-            template = self._templates["DAType", element.attrib["type"]]
-            children = tuple(self._attribute(bda, fc) for bda in template.iterfind(f"{NS}BDA"))
-        elif b_type == "Enum":
+        if b_type == "Enum":
             template = self._templates["EnumType", element.attrib["type"]]
             literals = {v.text or "": int(v.attrib["ord"]) for v in template.iterfind(f"{NS}EnumVal")}
         value = element.findtext(f"{NS}Val")
-        return Attribute(element.attrib["name"], b_type, fc, _triggers(element), value, literals, children)
+        attribute = Attribute(element.attrib["name"], b_type, fc, triggers, value, literals)
+        if b_type != "Struct":
+            return attribute
+        template = self._templates["DAType", element.attrib["type"]]
+        parts = tuple(self._attribute(bda, attribute) for bda in template.iterfind(f"{NS}BDA"))
+        return replace(attribute, children=parts)
 
 
 def _node_name(element: etree._Element) -> str:

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from broker.errors import ContractError, Meter61850Error
+from broker.errors import ContractError, Meter61850Error, UnavailableError
 from broker.messages import Birth, Command, Reading, Refusal, Relay, Result, Revision, Status, utc_now
 from broker.topics import Topic, meter_id_of, scl_name
 from mms_bridge import values
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 GATEWAY_SUFFIX = "GW"
 """LDevice inst of an IED's own logical device."""
+
+RETRY_INTERVAL = 5.0
+"""Seconds between attempts to listen on an endpoint that is taken."""
 
 Outgoing = tuple[str, Command] | Refusal
 """A command and the meter that it is for, or a refusal for the ledger."""
@@ -46,6 +49,8 @@ class Gateway:
         self._identity = identity
         self._loop = asyncio.get_running_loop()
         self._cids: dict[str, bytes] = {}
+        self._unserved: dict[str, bytes] = {}  # CIDs whose endpoint could not be had, tried again
+        self._retry_at = 0.0
         self._ied_of: dict[str, Ied] = {}  # MMS domain -> IED
         self._revision = 0
         self._dirty: set[Ied] = set()
@@ -144,6 +149,7 @@ class Gateway:
     def _take_cid(self, name: str, payload: bytes) -> None:
         if self._cids.get(name) == payload:
             return  # the broker told it again after a reconnect
+        self._unserved.pop(name, None)
         if not payload:
             self._cids.pop(name, None)
             self._close(name)
@@ -152,10 +158,14 @@ class Gateway:
         if cid.ied != name:
             raise ContractError(f"the CID on topic {name} is of IED {cid.ied}")
         ied = self.ieds.get(name) or self._new_ied(name)
+        try:
+            ied.serve(cid)
+        except UnavailableError:
+            self._unserved[name] = payload
+            raise
+        self._cids[name] = payload
         for domain in [d for d, owner in self._ied_of.items() if owner is ied]:
             del self._ied_of[domain]
-        ied.serve(cid)
-        self._cids[name] = payload
         self.counters["generations"] += 1
         self._ied_of.update((device.domain, ied) for device in cid.devices)
         self._write_gateway(ied)
@@ -242,6 +252,10 @@ class Gateway:
             self.counters["stale"] += 1
             self._refresh(meter)
         self.control.expire()
+        if self._unserved and self._loop.time() >= self._retry_at:
+            self._retry_at = self._loop.time() + RETRY_INTERVAL
+            for name, payload in list(self._unserved.items()):
+                self.take(Topic("cid", name), payload, retained=True)
         for ied in self.ieds.values():
             ied.tick()
 

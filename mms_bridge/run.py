@@ -76,17 +76,19 @@ async def _keep_connected(gateway: Gateway, mqtt: MqttSettings) -> None:
     """One connection after the other, exponential backoff with full jitter between them."""
     loop = asyncio.get_running_loop()
     attempt = 0
+    cause: Exception | None = None
     while True:
         started = loop.time()
         try:
             await _connection(gateway, mqtt)
-        except MqttError as error:
+        except* MqttError as errors:  # alone from the connect, in a group from a connection's tasks
             gateway.set_broker(up=False)
             gateway.counters["disconnects"] += 1
-            attempt = 0 if loop.time() - started > GOOD_CONNECTION else attempt + 1
-            pause = random.uniform(0, min(BACKOFF_CAP, 0.5 * 2**attempt))
-            log.warning("broker %s:%d: %s; again in %.1f s", mqtt.host, mqtt.port, error, pause)
-            await asyncio.sleep(pause)
+            cause = errors.exceptions[0]
+        attempt = 0 if loop.time() - started > GOOD_CONNECTION else attempt + 1
+        pause = random.uniform(0, min(BACKOFF_CAP, 0.5 * 2**attempt))
+        log.warning("broker %s:%d: %s; again in %.1f s", mqtt.host, mqtt.port, cause, pause)
+        await asyncio.sleep(pause)
 
 
 async def _connection(gateway: Gateway, mqtt: MqttSettings) -> None:

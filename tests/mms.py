@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -194,21 +195,44 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    broker: Broker, *, control_model: ControlModel = "sbo-with-enhanced-security", **settings: float
+    broker: Broker,
+    *,
+    control_model: ControlModel = "sbo-with-enhanced-security",
+    prefix: str | None = None,
+    **settings: float,
 ) -> AsyncIterator[Scene]:
-    """An MMS bridge on ``broker`` with its own topic prefix, driven meters, stopped at the end."""
-    mqtt = MqttSettings(host=broker.host, port=broker.port, prefix=f"t{uuid.uuid4().hex[:8]}", keepalive=2)
-    stop = asyncio.Event()
-    bridge = asyncio.create_task(serve(MmsSettings.model_validate({"mqtt": mqtt, **settings}), stop))
-    async with aiomqtt.Client(broker.host, broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
-        running = Scene(broker, client, mqtt.topics, free_port(), control_model)
-        answering = asyncio.create_task(_answer(running))
+    """An MMS bridge on ``broker`` with a topic prefix of its own, driven meters, stopped at the end."""
+    prefix = prefix or f"t{uuid.uuid4().hex[:8]}"
+    mqtt = MqttSettings(host=broker.host, port=broker.port, prefix=prefix, keepalive=2)
+    with _bridge(MmsSettings.model_validate({"mqtt": mqtt, **settings})):
+        async with aiomqtt.Client(broker.host, broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
+            running = Scene(broker, client, mqtt.topics, free_port(), control_model)
+            answering = asyncio.create_task(_answer(running))
+            try:
+                yield running
+            finally:
+                answering.cancel()
+
+
+@contextmanager
+def _bridge(settings: MmsSettings) -> Iterator[None]:
+    """The bridge in a thread with a loop of its own: the test's blocking client must not stop it."""
+    ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        ready.set_result((asyncio.get_running_loop(), stop))
+        await serve(settings, stop)
+
+    with ThreadPoolExecutor(1) as threads:
+        ended = threads.submit(lambda: asyncio.run(main()))
+        loop, stop = ready.result(DEADLINE)
         try:
-            yield running
+            yield
         finally:
-            answering.cancel()
-            stop.set()
-            await asyncio.wait_for(bridge, DEADLINE)
+            if not ended.done():
+                loop.call_soon_threadsafe(stop.set)
+            ended.result(DEADLINE)
 
 
 async def _answer(running: Scene) -> None:

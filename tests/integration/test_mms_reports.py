@@ -1,0 +1,112 @@
+"""Reports: one event is one entry with the meter's time, soon, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from open61850.data import StructureData
+from open61850.mms import MmsClient, ObjectName, decode_report, is_report, rcb
+from open61850.mms.report import Report
+
+from broker.messages import Position
+from tests.brokers import Broker
+from tests.mms import DrivenMeter, Scene, scene
+
+READING = {"voltage": 230.0, "current": 1.0, "power": 200.0, "power_factor": 0.9, "frequency": 50.0}
+MEASUREMENTS = "LLN0$RP$urcbMeas01"
+STATUS = "LLN0$BR$brcbStat01"
+
+
+@contextmanager
+def reports(running: Scene, block: ObjectName, *, interrogate: bool) -> Iterator[queue.Queue[Report]]:
+    """Reports of one control block, enabled for changes only."""
+    arrived: queue.Queue[Report] = queue.Queue()
+
+    def take(message: object) -> None:
+        if is_report(message):  # type: ignore[arg-type]
+            arrived.put(decode_report(message))  # type: ignore[arg-type]
+
+    with MmsClient.connect("127.0.0.1", running.port, timeout=5.0, on_information_report=take) as client:
+        # as the SCD configures it: a written TrgOps or OptFlds would purge a buffered block
+        settings = rcb.RcbSettings(
+            trg_ops=None, opt_flds=None, intg_pd_ms=None, general_interrogation=interrogate
+        )
+        rcb.enable(client, block, settings)
+        yield arrived
+        rcb.disable(client, block)
+
+
+async def served(running: Scene) -> DrivenMeter:
+    """One meter with a reading, in a CID that is served."""
+    meter = await running.add_meter(1)
+    await meter.read(**READING)
+    await running.publish_cid()
+    (await running.associate()).close()
+    return meter
+
+
+async def next_report(arrived: queue.Queue[Report]) -> Report:
+    """The next report; Empty if none comes within the second that an event may take."""
+    return await asyncio.to_thread(arrived.get, True, 1.0)
+
+
+async def test_a_changed_reading_is_one_report_within_a_second(broker: Broker) -> None:
+    async with scene(broker) as running:
+        meter = await served(running)
+        with reports(running, ObjectName(MEASUREMENTS, meter.domain), interrogate=False) as arrived:
+            started = time.monotonic()
+            ts = await meter.read(**{**READING, "voltage": 231.5, "power": 210.0})
+            report = await next_report(arrived)
+            assert time.monotonic() - started < 1.0
+            assert [entry.index for entry in report.entries] == [1, 2]  # Vol and Watt of dsMeas
+            for entry in report.entries:
+                assert entry.reason is not None
+                assert entry.reason.data_change
+                assert isinstance(entry.value, StructureData)
+                assert abs((entry.value.members[2].value - ts).total_seconds()) < 0.001  # type: ignore[union-attr]
+            await meter.read(**{**READING, "voltage": 231.5, "power": 210.0})  # nothing changes
+            await meter.read(**{**READING, "voltage": 232.0, "power": 210.0})
+            following = await next_report(arrived)
+            assert [entry.index for entry in following.entries] == [1]
+            assert following.seq_num == (report.seq_num or 0) + 1
+
+
+async def test_general_interrogation_tells_all_members(broker: Broker) -> None:
+    async with scene(broker) as running:
+        meter = await served(running)
+        with reports(running, ObjectName(MEASUREMENTS, meter.domain), interrogate=True) as arrived:
+            report = await next_report(arrived)
+            assert len(report.entries) == 6
+            assert all(entry.reason and entry.reason.general_interrogation for entry in report.entries)
+
+
+async def test_the_buffered_block_keeps_what_happened_before_it_was_enabled(broker: Broker) -> None:
+    async with scene(broker) as running:
+        meter = await served(running)
+        meter.position = Position.OPEN
+        await meter.relay(None)
+        await meter.read(**READING)
+        with reports(running, ObjectName(STATUS, meter.domain), interrogate=False) as arrived:
+            report = await next_report(arrived)
+            assert [entry.index for entry in report.entries] == [0]  # XSWI1.Pos
+            assert report.entry_id
+            meter.position = Position.CLOSED
+            await meter.relay(None)
+            following = await next_report(arrived)
+            assert [entry.index for entry in following.entries] == [0]
+            assert following.entry_id != report.entry_id
+
+
+async def test_initial_values_raise_no_event(broker: Broker) -> None:
+    async with scene(broker) as running:
+        meter = await served(running)
+        with reports(running, ObjectName(STATUS, meter.domain), interrogate=False) as arrived:
+            meter.position = Position.OPEN  # the first event that there is
+            await meter.relay(None)
+            report = await next_report(arrived)
+            assert [entry.index for entry in report.entries] == [0]
+            assert arrived.empty()

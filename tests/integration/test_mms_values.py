@@ -1,0 +1,226 @@
+"""Values never lie: value, quality and time over MMS, for every state that a meter can be in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pytest
+from open61850.mms import MmsClient
+from open61850.quality import Quality, TimeQuality
+
+from broker.messages import Position
+from tests.brokers import Broker
+from tests.mms import DrivenMeter, Scene, eventually, scene
+
+GOOD, INVALID, FAILED, OLD = "good", "invalid", "invalid,failure", "questionable,old-data"
+FULL = {
+    "voltage": 231.0,
+    "current": 0.191,
+    "power": 21.3,
+    "power_factor": 0.48,
+    "frequency": 50.0,
+    "energy": 98_414.0,
+}
+# reading's field -> data object, attribute and functional constraint
+MEASURED = {
+    "voltage": ("MMXN1.Vol", "mag.f", "MX"),
+    "current": ("MMXN1.Amp", "mag.f", "MX"),
+    "power": ("MMXN1.Watt", "mag.f", "MX"),
+    "power_factor": ("MMXN1.PwrFact", "mag.f", "MX"),
+    "frequency": ("MMXN1.Hz", "mag.f", "MX"),
+    "energy": ("MMTN1.TotWh", "actVal", "ST"),
+}
+POSITIONS = {b"\x00": "intermediate", b"\x40": "off", b"\x80": "on"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """A data object as the client sees it."""
+
+    value: Any
+    quality: str
+    ts: datetime
+    synchronized: bool
+
+
+def read(client: MmsClient, domain: str, of: tuple[str, str, str]) -> Told:
+    """Value, q and t of one data object."""
+    data_object, attribute, fc = of
+    value: Any = client.read(f"{domain}/{data_object}.{attribute}[{fc}]")
+    q: Any = client.read(f"{domain}/{data_object}.q[{fc}]")
+    t: Any = client.read(f"{domain}/{data_object}.t[{fc}]")
+    synchronized = not TimeQuality.from_octet(t.quality).clock_not_synchronized
+    return Told(value.value, str(Quality.from_bitstring(q)), t.value, synchronized)
+
+
+def state(client: MmsClient, meter: DrivenMeter) -> dict[str, Told]:
+    """All measured quantities of a meter."""
+    return {name: read(client, meter.domain, of) for name, of in MEASURED.items()}
+
+
+def qualities(client: MmsClient, meter: DrivenMeter) -> set[str]:
+    """The qualities of all measured quantities."""
+    return {told.quality for told in state(client, meter).values()}
+
+
+def position(client: MmsClient, meter: DrivenMeter, node: str) -> tuple[str, str]:
+    """Dbpos and quality of a switch position."""
+    told = read(client, meter.domain, (f"{node}.Pos", "stVal", "ST"))
+    return POSITIONS[told.value], told.quality
+
+
+async def served(running: Scene, *, interval: float = 10.0) -> tuple[MmsClient, DrivenMeter]:
+    """One meter in a CID, and an association."""
+    meter = await running.add_meter(1, interval=interval)
+    await running.publish_cid()
+    return await running.associate(), meter
+
+
+async def test_a_reading_arrives_with_the_meters_time(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        with client:
+            assert qualities(client, meter) == {INVALID}  # before the first reading
+            ts = await meter.read(**FULL)
+            await eventually(lambda: qualities(client, meter) == {GOOD})
+            told = state(client, meter)
+    for name, value in FULL.items():
+        assert told[name].value == pytest.approx(value, rel=1e-6), name
+        assert abs((told[name].ts - ts).total_seconds()) < 0.001, name
+        assert told[name].synchronized
+
+
+async def test_an_absent_quantity_is_invalid_and_the_others_are_good(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        with client:
+            await meter.read(**{k: v for k, v in FULL.items() if k != "frequency"})
+            await eventually(lambda: GOOD in qualities(client, meter))
+            told = state(client, meter)
+    assert told["frequency"].quality == FAILED
+    assert {t.quality for name, t in told.items() if name != "frequency"} == {GOOD}
+
+
+async def test_a_dead_sensor_makes_all_invalid(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        with client:
+            await meter.read(**FULL)
+            await eventually(lambda: qualities(client, meter) == {GOOD})
+            await meter.read()
+            await eventually(lambda: qualities(client, meter) == {FAILED})
+
+
+async def test_a_last_will_makes_values_questionable_and_an_old_one_does_not(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        with client:
+            await meter.read(**FULL)
+            await eventually(lambda: qualities(client, meter) == {GOOD})
+            await meter.status(online=False, session="an-old-session")
+            await meter.read(**FULL)  # the old will has been handled when this one is
+            await eventually(lambda: state(client, meter)["voltage"].quality == GOOD)
+            await meter.status(online=False)
+            await eventually(lambda: qualities(client, meter) == {OLD})
+            assert state(client, meter)["voltage"].value == 231.0
+            assert position(client, meter, "XSWI1") == ("on", OLD)
+            await meter.status(online=True)
+            await eventually(lambda: qualities(client, meter) == {GOOD})
+
+
+async def test_silence_of_three_intervals_is_stale(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running, interval=0.2)
+        with client:
+            await meter.read(**FULL)
+            await eventually(lambda: qualities(client, meter) == {OLD})
+            await meter.read(**FULL)
+            await eventually(lambda: qualities(client, meter) == {GOOD})
+
+
+async def test_without_the_broker_nothing_is_trusted(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        with client:
+            await meter.read(**FULL)
+            await eventually(lambda: qualities(client, meter) == {GOOD})
+            broker.kill()
+            await eventually(lambda: qualities(client, meter) == {OLD})
+            assert position(client, meter, "CSWI1") == ("on", OLD)
+
+
+async def test_a_retained_reading_is_as_old_as_its_time(broker: Broker) -> None:
+    async with scene(broker) as earlier:
+        meter = await earlier.add_meter(1)
+        await meter.read(age=3600, **FULL)
+    async with scene(broker, prefix=earlier.topics.prefix) as running:
+        running.meters[meter.meter_id] = meter
+        await running.publish_cid()
+        with await running.associate() as client:
+            await eventually(lambda: qualities(client, meter) == {OLD})
+            assert state(client, meter)["voltage"].value == 231.0
+
+
+async def test_a_clock_without_ntp_is_told(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        with client:
+            await meter.join(clock_synchronized=False)
+            await meter.read(**FULL)
+            await eventually(lambda: qualities(client, meter) == {GOOD})
+            assert not any(told.synchronized for told in state(client, meter).values())
+
+
+async def test_the_relay_is_shown_by_both_nodes(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        with client:
+            await eventually(lambda: position(client, meter, "XSWI1") == ("on", GOOD))
+            meter.position, meter.operations = Position.OPEN, 7
+            await meter.relay(None, local=True)
+            await eventually(lambda: position(client, meter, "XSWI1") == ("off", GOOD))
+            assert position(client, meter, "CSWI1") == ("off", GOOD)
+            assert read(client, meter.domain, ("XSWI1.OpCnt", "stVal", "ST")).value == 7
+            assert read(client, meter.domain, ("XSWI1.Loc", "stVal", "ST")).value is True
+
+
+async def test_the_gateway_counts_its_meters(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        with client:
+
+            def counts() -> list[int]:
+                objects = [(f"GGIO1.IntIn{n}", "stVal", "ST") for n in (1, 2, 3)]
+                return [read(client, "SMGW001GW", of).value for of in objects]
+
+            await eventually(lambda: counts() == [1, 1, 1])
+            await meter.status(online=False)
+            await eventually(lambda: counts() == [1, 0, 1])
+
+
+BAD = {
+    "not JSON": b"{",
+    "an array": b"[]",
+    "NaN": b'{"epoch":1,"seq":9,"ts":"2026-11-23T12:00:00Z","voltage":NaN}',
+    "a wrong type": b'{"epoch":1,"seq":9,"ts":"2026-11-23T12:00:00Z","voltage":"high"}',
+    "1970": b'{"epoch":1,"seq":9,"ts":"1970-01-01T00:00:00Z","voltage":230}',
+    "1 MB": b'{"epoch":1,"seq":9,"ts":"2026-11-23T12:00:00Z","x":"' + b"x" * 1_000_000 + b'"',
+}
+
+
+@pytest.mark.parametrize("payload", BAD.values(), ids=BAD.keys())
+async def test_bad_input_changes_no_value_and_stops_nothing(broker: Broker, payload: bytes) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        with client:
+            await meter.read(**FULL)
+            await eventually(lambda: qualities(client, meter) == {GOOD})
+            for kind in ("reading", "birth", "status", "relay", "result"):
+                await meter.publish(kind, payload)
+            await running.client.publish(f"{running.topics.prefix}/no-uuid/reading", payload, qos=1)
+            await running.client.publish(running.topics.cid("SMGW001"), payload, qos=1)
+            await meter.read(**{**FULL, "voltage": 229.0})
+            await eventually(lambda: state(client, meter)["voltage"].value == 229.0)
+            assert qualities(client, meter) == {GOOD}
