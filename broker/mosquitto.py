@@ -1,0 +1,164 @@
+"""Mosquitto, the broker: finds it, writes its configuration, starts it.
+
+The options are those of mosquitto.conf(5) for 2.0.11 (Debian 12) and newer; :data:`OPTIONS` is the
+table of them, with the reason for each value. The ``mosquitto.conf`` at the top of the project is
+what :func:`render` gives for the defaults.
+
+>>> print(render(BrokerSettings()).splitlines()[3])
+listener 1883 127.0.0.1
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from broker.errors import ConfigurationError, UnavailableError
+from broker.settings import Port
+
+SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin")
+"""Where packages put mosquitto; Debian's /usr/sbin is not on a user's PATH."""
+
+MAX_PACKET = 16 * 1024 * 1024
+"""Bytes. The largest message is the retained SCD: about 900 bytes per meter, 9 MB at 10,000 meters."""
+
+
+class BrokerSettings(BaseSettings):
+    """Where the broker listens and keeps its data."""
+
+    model_config = SettingsConfigDict(env_prefix="METER61850_BROKER_", extra="forbid", frozen=True)
+
+    bind: str = "127.0.0.1"
+    """IP address to listen on. Any other than loopback needs ``password_file``."""
+    port: Port = 1883
+    data_dir: Path = Path("/var/lib/mosquitto")
+    """Retained messages and sessions are saved here."""
+    persistence: bool = True
+    autosave: Annotated[int, Field(ge=1)] = 300
+    """Seconds between saves."""
+    password_file: Path | None = None
+    """Made with mosquitto_passwd(1)."""
+    user: str = "mosquitto"
+    """Whom to become when started by root."""
+
+    @model_validator(mode="after")
+    def _strangers_need_a_password(self) -> BrokerSettings:
+        if not self.loopback and self.password_file is None:
+            raise ValueError(
+                f"bind={self.bind} lets anyone on the network in: set password_file (mosquitto_passwd(1)), "
+                "or bind 127.0.0.1"
+            )
+        return self
+
+    @property
+    def loopback(self) -> bool:
+        """True when only programs on this machine can reach the broker."""
+        return self.bind == "localhost" or ipaddress.ip_address(self.bind).is_loopback
+
+
+# fmt: off
+OPTIONS: tuple[tuple[str, str, str], ...] = (
+    ("listener", "{port} {bind}", ""),
+    ("allow_anonymous", "{anonymous}",
+     "Without a password file only programs on this machine may connect: the listener is on loopback."),
+    ("user", "{user}",
+     "Started by root, it becomes this user, who must be able to write to the data folder."),
+    ("persistence", "{persistence}",
+     "Retained messages and the bridge's session outlive a restart. No reading depends on it: a meter\n"
+     "keeps each reading until the bridge says that the database has it, and sends it again otherwise."),
+    ("persistence_location", "{location}", ""),
+    ("autosave_interval", "{autosave}",
+     "Seconds. A save writes everything and stops the broker meanwhile (some 100 ms at 10,000 meters), so\n"
+     "not often; a broker that is killed loses what came since, which every program publishes again when\n"
+     "it reconnects, so not seldom. A clean stop always saves."),
+    ("autosave_on_changes", "false", ""),
+    ("max_inflight_messages", "5000",
+     "Messages to one client that wait for its PUBACK. The bridge acknowledges after the database commit,\n"
+     "in batches: with the default of 20 it would wait for each 20 readings. 5,000 is 0.2 s at full speed."),
+    ("max_queued_messages", "100000",
+     "Messages kept for one client beyond those in flight, while it is slow or away: about 100 MB with\n"
+     "their topics. More is dropped here, not lost: the meters send it again from their outboxes."),
+    ("max_queued_bytes", "134217728",
+     "The same in bytes of payload (128 MiB): an SCD of 10 MB still fits in."),
+    ("max_packet_size", str(MAX_PACKET),
+     "Bytes of one whole message: lets the SCD of 10,000 meters through (9 MB). The sender of a larger one\n"
+     "is disconnected before the broker has taken it into memory."),
+    ("persistent_client_expiration", "7d",
+     "A client that stays away for longer is forgotten, with its queue."),
+    ("set_tcp_nodelay", "true", "A relay command must not wait for Nagle's timer."),
+    ("log_dest", "stderr", "For the supervisor (systemd, a container, meter61850 up) to keep."),
+    ("log_type", "error", ""),
+    ("log_type", "warning", ""),
+    ("log_type", "notice", ""),
+    ("log_type", "information", ""),
+    ("log_timestamp_format", "%Y-%m-%dT%H:%M:%S%z", ""),
+)
+# fmt: on
+
+_HEAD = "# Mosquitto for meter61850: `meter61850 broker config` writes this file, see mosquitto.conf(5).\n"
+
+
+def render(settings: BrokerSettings) -> str:
+    """The text of mosquitto.conf for ``settings``."""
+    values = _values(settings)
+    text = _HEAD
+    for name, value, why in OPTIONS:
+        text += "".join(f"\n# {line}" for line in why.splitlines()) if why else ""
+        text += f"\n{name} {value.format_map(values)}"
+    if settings.password_file is not None:
+        text += f"\npassword_file {settings.password_file.absolute()}"
+    return text + "\n"
+
+
+def _values(settings: BrokerSettings) -> dict[str, object]:
+    return {
+        "port": settings.port,
+        "bind": settings.bind,
+        "anonymous": "true" if settings.password_file is None else "false",
+        "user": settings.user,
+        "persistence": "true" if settings.persistence else "false",
+        # Mosquitto joins it with the file name as it stands: the slash is ours to give.
+        "location": f"{settings.data_dir.absolute()}/",
+        "autosave": settings.autosave,
+    }
+
+
+def find() -> Path | None:
+    """The mosquitto binary on PATH or where packages put it; None when it is not installed."""
+    folders = os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS))
+    found = shutil.which("mosquitto", path=folders)
+    return Path(found) if found else None
+
+
+def command(settings: BrokerSettings) -> list[str]:
+    """Write the configuration into the data folder; the command line that starts Mosquitto with it."""
+    binary = find()
+    if binary is None:
+        raise UnavailableError(
+            "Mosquitto is not installed: apt-get install mosquitto, or use the embedded broker "
+            "(--broker embedded)"
+        )
+    config = settings.data_dir / "mosquitto.conf"
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        config.write_text(render(settings))
+    except OSError as error:
+        raise ConfigurationError(
+            f"data_dir {settings.data_dir}: {error.strerror}; choose a folder that you can write to"
+        ) from error
+    return [str(binary), "-c", str(config)]
+
+
+def version(binary: Path) -> str:
+    """Mosquitto's version, such as ``2.0.11``; empty when the binary does not tell."""
+    # -h ends with 3 by design; its first line is "mosquitto version 2.0.11".
+    done = subprocess.run([binary, "-h"], capture_output=True, text=True, timeout=10, check=False)
+    words = done.stdout.split()
+    return words[2] if words[:2] == ["mosquitto", "version"] else ""

@@ -1,0 +1,26 @@
+"""Fixtures for every test: a real broker, and an environment without settings of the developer's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import Broker, mosquitto
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A METER61850_… variable of the developer's shell must not change what a test sees."""
+    for name in os.environ:
+        if name.startswith("METER61850_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """Mosquitto with our configuration on a free port."""
+    with mosquitto(tmp_path) as running:
+        yield running

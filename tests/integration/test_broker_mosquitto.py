@@ -1,0 +1,98 @@
+"""Mosquitto with our configuration: limits, persistence, restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import aiomqtt
+import pytest
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from broker.mosquitto import find, version
+from tests.brokers import Broker, mosquitto
+
+
+def client(broker: Broker, **settings: object) -> aiomqtt.Client:
+    """An MQTT 5 client of ``broker``."""
+    return aiomqtt.Client(broker.host, broker.port, protocol=aiomqtt.ProtocolVersion.V5, **settings)  # type: ignore[arg-type]
+
+
+async def retained(broker: Broker, topic: str) -> bytes:
+    """The retained payload of ``topic``."""
+    async with asyncio.timeout(10), client(broker) as reader:
+        await reader.subscribe(topic, qos=1)
+        async for message in reader.messages:
+            assert isinstance(message.payload, bytes)
+            return message.payload
+    raise AssertionError("the client ended without a message")
+
+
+async def test_ten_megabyte_scd_is_kept_and_delivered(broker: Broker) -> None:
+    scd = bytes(range(256)) * 40_000
+    async with client(broker) as writer:
+        await writer.publish("sm/v1/scl/scd", scd, qos=1, retain=True)
+    assert await retained(broker, "sm/v1/scl/scd") == scd
+
+
+async def test_sender_of_a_packet_above_the_limit_is_disconnected(broker: Broker) -> None:
+    gone = threading.Event()
+    writer = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    writer.on_disconnect = lambda *_: gone.set()
+    writer.connect(broker.host, broker.port)
+    writer.publish("sm/v1/scl/scd", bytes(17_000_000), qos=1, retain=True)
+    writer.loop_start()
+    assert gone.wait(10)
+    writer.loop_stop()
+    async with client(broker) as other:
+        await other.publish("sm/v1/scl/scd", b"small", qos=1, retain=True)
+    assert await retained(broker, "sm/v1/scl/scd") == b"small"
+
+
+async def test_retained_messages_survive_a_clean_stop(broker: Broker) -> None:
+    async with client(broker) as writer:
+        await writer.publish("sm/v1/scl/revision", b"42", qos=1, retain=True)
+    broker.stop()
+    broker.start()
+    assert await retained(broker, "sm/v1/scl/revision") == b"42"
+
+
+async def test_a_thousand_messages_wait_for_one_acknowledgement(broker: Broker) -> None:
+    """More than Mosquitto's default window of 20 is in flight to a client that has not acknowledged."""
+    got: list[MQTTMessage] = []
+    complete = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def keep(_client: Client, _userdata: object, message: MQTTMessage) -> None:
+        got.append(message)
+        if len(got) == 1000:
+            loop.call_soon_threadsafe(complete.set)
+
+    reader = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True)
+    reader.on_message = keep
+    reader.connect(broker.host, broker.port)
+    reader.loop_start()
+    reader.subscribe("in/#", 1)
+    async with asyncio.timeout(20), client(broker) as writer:
+        for number in range(1000):
+            await writer.publish(f"in/{number}", b"x", qos=1)
+        await complete.wait()
+    reader.disconnect()
+    reader.loop_stop()
+
+
+def test_killed_broker_starts_again_on_its_port(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, persistence=False) as broker:
+        first = broker.pid
+        broker.kill()
+        broker.start()
+        assert broker.pid != first
+        assert broker.log.read_text().count("running") == 2
+
+
+def test_version_is_told() -> None:
+    binary = find()
+    assert binary is not None
+    assert version(binary).count(".") == 2
