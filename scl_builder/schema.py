@@ -1,0 +1,78 @@
+"""The 2007B4 schema of IEC 61850-6, as the package scl_loader ships it; its errors with a cure.
+
+What a rule of ours has told already is not told again: our rules know the cure, the schema only the place.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from importlib.resources import as_file, files
+
+from lxml import etree
+
+from scl_builder.findings import Findings
+
+# fmt: off
+_CURES = {
+    "SCHEMAV_ELEMENT_CONTENT": "keep the order and nesting of IEC 61850-6: put here what is expected",
+    "SCHEMAV_CVC_COMPLEX_TYPE_4": "add the attribute",
+    "SCHEMAV_CVC_COMPLEX_TYPE_3_2_1": "remove the attribute, or write it as IEC 61850-6 spells it",
+    "SCHEMAV_CVC_IDC": "make the name unique, or point it at something that exists",
+    "SCHEMAV_CVC_AU": "write the value that 2007B4 fixes",
+    "SCHEMAV_CVC_PATTERN_VALID": "write a value that fits the pattern",
+    "SCHEMAV_CVC_MAXLENGTH_VALID": "shorten the value",
+    "SCHEMAV_CVC_ENUMERATION_VALID": "write one of the values that the schema lists",
+}
+# fmt: on
+_OTHER_CURE = "write what the 2007B4 schema allows here"
+_CONSEQUENCES = ("No precomputed value available", "Not all fields of key")
+"""Messages that only follow from another error at the same element."""
+_MAX_ERRORS = 1000
+_LINE_LIMIT = 65_535
+"""Lines from here on are all told as this one by the schema's errors."""
+
+_NAMESPACED = re.compile(r"\{http://www\.iec\.ch/61850/2003/SCL\}")
+_ELEMENT = re.compile(r"Element '([^']+)'")
+_VALUE = re.compile(r"(?:value '|key-sequence \['|': ')([^']*)'")
+
+
+@lru_cache(maxsize=1)
+def _schema() -> etree.XMLSchema:
+    with as_file(files("scl_loader") / "resources" / "SCL_Schema") as folder:
+        return etree.XMLSchema(etree.parse(folder / "SCL.xsd"))
+
+
+def check_schema(root: etree._Element, found: Findings) -> None:
+    """Add the schema's errors that are not told yet; the first thousand are looked at."""
+    schema = _schema()
+    if schema.validate(root):
+        return
+    for count, error in enumerate(schema.error_log):
+        if count == _MAX_ERRORS:
+            found.add_schema(0, f"more than {_MAX_ERRORS} schema errors", "cure the others first")
+            return
+        _add(root, error, found)
+
+
+def _add(root: etree._Element, error: etree._LogEntry, found: Findings) -> None:
+    message = _NAMESPACED.sub("", error.message)
+    if any(text in message for text in _CONSEQUENCES):
+        return
+    is_content = error.type_name == "SCHEMAV_ELEMENT_CONTENT"
+    place = _place(root, error) if is_content or error.line >= _LINE_LIMIT else None
+    line = error.line if place is None else place.sourceline or 0
+    element, value = _ELEMENT.search(message), _VALUE.search(message)
+    if found.is_told(line, element[1] if element else "", value[1] if value else ""):
+        return
+    if is_content and place is not None and found.is_content_told(place):
+        return
+    found.add_schema(line, message, _CURES.get(error.type_name, _OTHER_CURE))
+
+
+def _place(root: etree._Element, error: etree._LogEntry) -> etree._Element | None:
+    """The element that an error means; identity constraints do not tell theirs."""
+    places = root.xpath(error.path) if error.path else []
+    if isinstance(places, list) and places and isinstance(places[0], etree._Element):
+        return places[0]
+    return None
