@@ -1,0 +1,107 @@
+"""The rules for a relay command: obeyed at most once, in time, or not at all.
+
+``read`` makes a command of a payload, ``refusal`` is the table of what speaks against it. Both are
+pure; :mod:`meter_firmware.switch` acts on their verdict.
+
+>>> try:
+...     read(b'{"command_id":"c1","position":"ajar"}')
+... except UnreadableCommandError as error:
+...     error.command_id
+'c1'
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from broker.errors import ContractError
+from broker.messages import MAX_COMMAND_VALIDITY, Command, Outcome, Relay
+
+CLOCK_TOLERANCE = timedelta(seconds=5)
+"""A command issued further ahead of our clock than this means that one of the clocks is wrong."""
+MAX_PAYLOAD = 16_384
+"""Bytes; a command takes about 300."""
+
+_TOKEN = re.compile(r"[0-9A-Za-z._:-]{1,64}")
+
+
+class UnreadableCommandError(ContractError):
+    """The payload is no command; ``command_id`` is who to answer, if that much could be read."""
+
+    def __init__(self, reason: str, *, command_id: str | None = None) -> None:
+        super().__init__(reason)
+        self.command_id = command_id
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """All that a verdict depends on, besides the command."""
+
+    now: datetime
+    relay: Relay
+    retained: bool = False
+    repeated: bool = False
+    overloaded: bool = False
+    """The ids of a day's worth of commands are kept; there is no room for more."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why a command is not obeyed."""
+
+    outcome: Outcome
+    reason: str
+
+
+def read(payload: bytes) -> Command:
+    """The command in ``payload``; UnreadableCommandError says what is wrong with it."""
+    if len(payload) > MAX_PAYLOAD:
+        raise UnreadableCommandError(f"malformed: {len(payload)} bytes is too long for a command")
+    try:
+        fields = from_json(payload)
+    except ValueError as error:
+        raise UnreadableCommandError(f"malformed: not JSON ({error})") from error
+    try:
+        return Command.model_validate(fields)
+    except ValidationError as error:
+        raise UnreadableCommandError(f"malformed: {_first(error)}", command_id=_command_id(fields)) from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}"[:200]
+
+
+def _command_id(fields: object) -> str | None:
+    claimed = fields.get("command_id") if isinstance(fields, dict) else None
+    return claimed if isinstance(claimed, str) and _TOKEN.fullmatch(claimed) else None
+
+
+def refusal(command: Command, given: Circumstances) -> Verdict | None:
+    """The first rule that speaks against obeying ``command``; None if nothing does."""
+    validity = command.expires_at - command.issued_at
+    ahead = command.issued_at - given.now
+    refused, position = Outcome.REFUSED, given.relay.position
+    late, longest = given.now - command.expires_at, MAX_COMMAND_VALIDITY.total_seconds()
+    # fmt: off
+    rules = (
+        (given.retained, refused, "retained: a command must not be retained"),
+        (given.repeated, refused, "repeated: this command_id was received before"),
+        (given.overloaded, refused, "too many commands in one day"),
+        (late >= timedelta(0), Outcome.EXPIRED, f"expired {late.total_seconds():.1f} s ago"),
+        (ahead > CLOCK_TOLERANCE, refused,
+         f"clock doubt: issued {ahead.total_seconds():.1f} s ahead of the meter's clock"),
+        (validity <= timedelta(0), refused, "malformed: expires before it is issued"),
+        (validity > MAX_COMMAND_VALIDITY, refused,
+         f"valid for {validity.total_seconds():.0f} s: at most {longest:.0f} s are allowed"),
+        (given.relay.local, refused, "local: only a hand at the meter may switch"),
+        (command.position is position, refused, f"position reached: the relay is {position} already"),
+    )
+    # fmt: on
+    return next((Verdict(outcome, reason) for applies, outcome, reason in rules if applies), None)

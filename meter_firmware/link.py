@@ -1,0 +1,84 @@
+"""The meter's end of MQTT: one session after another, for ever.
+
+A session: last will (offline) → subscribe ``command`` and ``stored`` → retained birth, status,
+relay → answers that are still owed → then side by side live readings, history, incoming messages
+and housekeeping. A clean stop says offline itself. Every session has a fresh id, which its last will
+carries (docs/topics.md), and begins clean: what matters is in the outbox, not in the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+from aiomqtt import Client, MqttError, ProtocolVersion, Will
+
+from broker.messages import Status
+from broker.settings import MqttSettings
+from broker.topics import scl_name
+from meter_firmware import clock
+from meter_firmware.backoff import Backoff
+from meter_firmware.session import Parts, Session
+from meter_firmware.storage import StorageError
+
+_log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 2.0
+"""A TCP connect blocks a thread that a stop must wait for."""
+ANSWER_SECONDS = 10.0
+GOODBYE_SECONDS = 1.0
+GOOD_SESSION_SECONDS = 5.0
+"""A session that lived this long was a good one: the next attempt comes soon again."""
+MAX_WAITING_MESSAGES = 1000
+
+
+class Link:
+    """Connects, serves, reconnects."""
+
+    def __init__(self, mqtt: MqttSettings, parts: Parts) -> None:
+        self._mqtt = mqtt
+        self._parts = parts
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Stay connected until ``stop``; then say offline."""
+        backoff = Backoff()
+        loop = asyncio.get_running_loop()
+        while not stop.is_set():
+            began = loop.time()
+            try:
+                await self._session(stop)
+            except* (MqttError, clock.ClockError, StorageError) as group:
+                self._parts.faults.tell("no connection to the broker", group.exceptions[0])
+            if loop.time() - began >= GOOD_SESSION_SECONDS:
+                backoff.reset()
+            await clock.pause(stop, seconds=backoff.next())
+
+    async def _session(self, stop: asyncio.Event) -> None:
+        session_id = secrets.token_hex(8)
+        async with self._client(session_id) as client:
+            session = Session(client, session_id, mqtt=self._mqtt, parts=self._parts)
+            await session.announce()
+            _log.info("meter %s is online", self._parts.profile.meter_id)
+            await session.serve(stop)
+            client.timeout = GOODBYE_SECONDS
+            await session.tell_status(online=False)
+
+    def _client(self, session_id: str) -> Client:
+        mqtt, meter_id = self._mqtt, self._parts.profile.meter_id
+        will = Status(online=False, session=session_id, ts=clock.now())
+        client = Client(
+            mqtt.host,
+            mqtt.port,
+            username=mqtt.username,
+            password=mqtt.password.get_secret_value() if mqtt.password else None,
+            identifier=scl_name(meter_id),
+            protocol=ProtocolVersion.V5 if mqtt.version == 5 else ProtocolVersion.V311,
+            will=Will(mqtt.topics.meter(meter_id, "status"), will.payload(), qos=1, retain=True),
+            clean_session=True if mqtt.version == 4 else None,
+            timeout=ANSWER_SECONDS,
+            keepalive=mqtt.keepalive,
+            max_queued_incoming_messages=MAX_WAITING_MESSAGES,
+        )
+        client._client.connect_timeout = CONNECT_SECONDS  # aiomqtt offers no parameter for it
+        return client

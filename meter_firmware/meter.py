@@ -1,0 +1,101 @@
+"""One meter: sensor, relay, outbox and link put together. The simulator runs many of this very class.
+
+>>> async def main(stop: asyncio.Event) -> None:
+...     plan = Plan(profile=profile, mqtt=MqttSettings(), data_dir=Path("data"), ...)
+...     await Meter(plan, sensor=Pzem004t("/dev/serial0", address=0xF8), pin=GpioPin(17)).run(stop)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker.settings import MqttSettings
+from meter_firmware import clock
+from meter_firmware.faults import Faults
+from meter_firmware.link import Link
+from meter_firmware.outbox import Outbox
+from meter_firmware.profile import Profile
+from meter_firmware.relay import Pin
+from meter_firmware.sampler import Rhythm, Sampler
+from meter_firmware.sensor import Sensor
+from meter_firmware.session import Parts
+from meter_firmware.settings import OutboxSettings
+from meter_firmware.storage import Storage
+from meter_firmware.switch import Switch
+from meter_firmware.switch_log import SwitchLog
+
+_log = logging.getLogger(__name__)
+
+FILE_NAME = "meter.sqlite"
+STOP_SECONDS = 2.0
+"""For the link to say goodbye; a broker that does not answer is left without one."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a meter is told, whether its hardware is real or simulated."""
+
+    profile: Profile
+    mqtt: MqttSettings
+    data_dir: Path
+    outbox: OutboxSettings
+    offset: float = 0.0
+    """Seconds from the start to the first reading."""
+    local: bool = False
+    """Only a hand at the meter may switch."""
+
+
+class Meter:
+    """Sensor and relay on one side, MQTT on the other, and a disk in between."""
+
+    def __init__(self, plan: Plan, *, sensor: Sensor, pin: Pin) -> None:
+        self._plan = plan
+        self._sensor = sensor
+        self._storage = Storage(plan.data_dir / FILE_NAME)
+        self._outbox = Outbox(self._storage, capacity=plan.outbox.capacity(plan.profile.interval))
+        lock = asyncio.Lock()
+        self._switch = Switch(SwitchLog(self._storage), pin, lock=lock, local=plan.local)
+        self._faults = Faults(f"meter {plan.profile.meter_id}", logger=_log)
+        rhythm = Rhythm(plan.profile.interval, plan.offset)
+        self._sampler = Sampler(sensor, self._outbox, rhythm=rhythm, lock=lock, faults=self._faults)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Measure and serve until ``stop``; ConfigurationError or RelayError if we cannot even start."""
+        await clock.until_set(stop)
+        if stop.is_set():
+            return
+        try:
+            await asyncio.to_thread(self._open)
+            await self._serve(stop)
+        finally:
+            self._sensor.close()
+            self._storage.close()
+
+    def _open(self) -> None:
+        self._storage.open()
+        self._outbox.open(now=clock.now())
+        self._switch.open(now=clock.now())
+
+    async def _serve(self, stop: asyncio.Event) -> None:
+        plan = self._plan
+        link = Link(
+            plan.mqtt,
+            Parts(
+                profile=plan.profile,
+                outbox=self._outbox,
+                sampler=self._sampler,
+                switch=self._switch,
+                faults=self._faults,
+                resend_after=plan.outbox.resend_after,
+            ),
+        )
+        async with asyncio.TaskGroup() as group:
+            sampling = group.create_task(self._sampler.run(), name=f"{plan.profile.meter_id} sampler")
+            linking = group.create_task(link.run(stop), name=f"{plan.profile.meter_id} link")
+            await stop.wait()
+            sampling.cancel()
+            await asyncio.wait([linking], timeout=STOP_SECONDS)
+            linking.cancel()

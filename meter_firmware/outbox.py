@@ -1,0 +1,102 @@
+"""Readings that the database has not confirmed yet.
+
+A reading is written here, durably, before it is published, and leaves when ``stored`` names it: an
+acknowledgement of the broker is not enough, for a broker that is killed forgets. ``epoch`` is the
+outbox's birth in ms since 1970 and ``seq`` counts up in it, so (meter_id, epoch, seq) names a
+reading for ever. A full outbox drops its oldest and counts them.
+
+>>> with tempfile.TemporaryDirectory() as folder, Storage(Path(folder) / "meter.sqlite") as storage:
+...     outbox = Outbox(storage, capacity=10)
+...     outbox.open(now=utc_now())
+...     outbox.add({"voltage": 230.0}, ts=utc_now()).seq
+1
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.messages import Reading, Stored
+from meter_firmware.storage import Storage
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A reading as it is kept: ``payload`` is its JSON."""
+
+    seq: int
+    payload: bytes
+
+
+class Outbox:
+    """The bounded queue of unconfirmed readings; ``capacity`` in readings. Methods may block on the disk."""
+
+    def __init__(self, storage: Storage, *, capacity: int) -> None:
+        self._storage = storage
+        self._capacity = capacity
+        self._changing = threading.Lock()
+        self.epoch = 0
+        self.last_seq = 0
+        self.dropped = 0
+        """Readings lost to a full outbox since it was made."""
+        self.count = 0
+        """Readings that wait for ``stored``."""
+
+    def open(self, *, now: datetime) -> None:
+        """Load where we were; a new outbox begins an epoch at ``now``. StorageError if unreadable."""
+        with self._storage.writing() as connection:
+            epoch = int(now.timestamp() * 1000)
+            connection.execute("INSERT OR IGNORE INTO outbox_state VALUES (1, ?, 0, 0)", (epoch,))
+        ((self.epoch, self.last_seq, self.dropped),) = self._storage.all(
+            "SELECT epoch, seq, dropped FROM outbox_state"
+        )
+        ((self.count,),) = self._storage.all("SELECT count(*) FROM outbox")
+
+    def add(self, quantities: Mapping[str, float | bool], *, ts: datetime) -> Kept:
+        """Keep one more reading, for good; StorageError (and nothing counted) if the disk refuses."""
+        with self._changing:
+            seq = self.last_seq + 1
+            reading = Reading.model_validate({**quantities, "epoch": self.epoch, "seq": seq, "ts": ts})
+            kept = Kept(seq, reading.payload())
+            surplus = max(0, self.count + 1 - self._capacity)
+            with self._storage.writing() as connection:
+                connection.execute("INSERT INTO outbox VALUES (?, ?)", (seq, kept.payload))
+                connection.execute("UPDATE outbox_state SET seq = ?, dropped = dropped + ?", (seq, surplus))
+                connection.execute(
+                    "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT ?)",
+                    (surplus,),
+                )
+            self.last_seq = seq
+            self.dropped += surplus
+            self.count += 1 - surplus
+            return kept
+
+    def confirm(self, stored: Stored) -> int:
+        """Forget what is stored; how many that were (0 for another epoch or a repeated confirmation)."""
+        if stored.epoch != self.epoch:
+            return 0
+        # NORMAL: a confirmation that a power cut undoes costs one resend, not worth a sync each.
+        with self._changing, self._storage.writing("NORMAL") as connection:
+            gone = connection.execute(
+                "DELETE FROM outbox WHERE seq BETWEEN ? AND ?", (stored.first, stored.seq)
+            ).rowcount
+            self.count -= gone
+        return gone
+
+    def batch(self, *, after: int, upto: int, limit: int) -> list[Kept]:
+        """At most ``limit`` unconfirmed readings with ``after`` < seq ≤ ``upto``, oldest first."""
+        rows = self._storage.all(
+            "SELECT seq, payload FROM outbox WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+            (after, upto, limit),
+        )
+        return [Kept(seq, payload) for seq, payload in rows]
+
+    def holds(self, first: int, last: int) -> bool:
+        """Whether any reading of ``first`` … ``last`` is still unconfirmed."""
+        ((held,),) = self._storage.all(
+            "SELECT EXISTS (SELECT 1 FROM outbox WHERE seq BETWEEN ? AND ?)", (first, last)
+        )
+        return bool(held)

@@ -1,0 +1,52 @@
+"""What a meter tells about itself: everything in the birth that does not change while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+
+from broker.messages import Birth, Hardware, QuantityName
+from meter_firmware import clock
+from meter_firmware.settings import Identity
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Who and where, what is on the wall, what it measures and how often (s)."""
+
+    meter_id: str
+    identity: Identity
+    hardware: Hardware
+    quantities: tuple[QuantityName, ...]
+    interval: float
+    clock_synchronized: bool | None = None
+    """None: ask the kernel."""
+
+    def synchronized(self) -> bool:
+        """Whether NTP keeps the clock."""
+        known = self.clock_synchronized
+        return clock.synchronized() if known is None else known
+
+    def birth(self, *, ip: str, session: str) -> Birth:
+        """The birth for one session; ClockError if we do not know the time."""
+        return Birth(
+            name=self.identity.name,
+            owner=self.identity.owner,
+            address=self.identity.address,
+            address_code=self.identity.address_code,
+            ip=ip,
+            hardware=self.hardware,
+            firmware=firmware(),
+            quantities=self.quantities,
+            interval=self.interval,
+            clock_synchronized=self.synchronized(),
+            session=session,
+            ts=clock.now(),
+        )
+
+
+@cache
+def firmware() -> str:
+    """The version of this program."""
+    return version("meter61850")

@@ -1,0 +1,67 @@
+"""Sends unconfirmed readings again on ``history``, oldest first, a batch at a time.
+
+Stop and wait: the next batch goes out when ``stored`` has named the last one, so a backlog drains as
+fast as the database commits, and a bridge that is away finds one copy of it in the broker's queue,
+not one for every half minute. Live readings have their own task and never wait for this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from meter_firmware.outbox import Kept, Outbox
+
+BATCH = 200
+"""Readings in one message: about 40 kB."""
+LONGEST_WAIT = 600.0
+"""Seconds between two copies of the same batch while nobody confirms."""
+
+
+class Replay:
+    """What is older than ``resend_after`` seconds, or than this connection, is due."""
+
+    def __init__(self, outbox: Outbox, *, resend_after: float) -> None:
+        self._outbox = outbox
+        self._resend_after = resend_after
+        self._progress = asyncio.Event()
+
+    def progressed(self) -> None:
+        """Some reading was confirmed."""
+        self._progress.set()
+
+    async def run(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Replay for ever: at once all that was taken before, later what stays unconfirmed."""
+        due = self._outbox.last_seq
+        while True:
+            await self._pass(send, due)
+            due = self._outbox.last_seq
+            await asyncio.sleep(self._resend_after)
+
+    async def _pass(self, send: Callable[[bytes], Awaitable[None]], due: int) -> None:
+        after, wait = 0, self._resend_after
+        while batch := await asyncio.to_thread(self._outbox.batch, after=after, upto=due, limit=BATCH):
+            self._progress.clear()
+            await send(history(batch))
+            if await self._confirmed(batch, wait):
+                after, wait = batch[-1].seq, self._resend_after
+            else:
+                after, wait = 0, min(2 * wait, LONGEST_WAIT)
+
+    async def _confirmed(self, batch: Sequence[Kept], wait: float) -> bool:
+        """Whether the batch was dealt with: all of it confirmed, or some and then nothing for ``wait`` s."""
+        some = False
+        while await asyncio.to_thread(self._outbox.holds, batch[0].seq, batch[-1].seq):
+            try:
+                async with asyncio.timeout(wait):
+                    await self._progress.wait()
+            except TimeoutError:
+                return some
+            self._progress.clear()
+            some = True
+        return True
+
+
+def history(batch: Sequence[Kept]) -> bytes:
+    """A messages.History of readings that are JSON already."""
+    return b'{"readings":[' + b",".join(kept.payload for kept in batch) + b"]}"

@@ -1,0 +1,44 @@
+"""The process of one meter on a Raspberry Pi.
+
+>>> asyncio.run(run(MeterSettings.load(Path("meter.toml"))))
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from meter_firmware.identity import kept_meter_id
+from meter_firmware.meter import Meter, Plan
+from meter_firmware.process import run_meters, stop_on_signals
+from meter_firmware.profile import Profile
+from meter_firmware.pzem004t import Pzem004t
+from meter_firmware.relay import GpioPin, Pin, simulated_pin
+from meter_firmware.settings import MeterSettings, RelaySettings
+
+
+async def run(settings: MeterSettings, *, stop: asyncio.Event | None = None) -> None:
+    """Be the meter until SIGTERM or SIGINT (or ``stop``, if given); Meter61850Error if we cannot start."""
+    sensor = Pzem004t(settings.sensor.port, address=settings.sensor.address)
+    profile = Profile(
+        meter_id=kept_meter_id(settings.data_dir),
+        identity=settings.identity,
+        hardware=settings.hardware.as_message(),
+        quantities=sensor.measures,
+        interval=settings.interval,
+        clock_synchronized=settings.clock_synchronized,
+    )
+    plan = Plan(
+        profile=profile,
+        mqtt=settings.mqtt,
+        data_dir=settings.data_dir,
+        outbox=settings.outbox,
+        local=settings.relay.local,
+    )
+    meter = Meter(plan, sensor=sensor, pin=_pin(settings.relay))
+    await run_meters([meter], stop or stop_on_signals())
+
+
+def _pin(relay: RelaySettings) -> Pin:
+    if relay.kind == "simulated":
+        return simulated_pin()
+    return GpioPin(relay.pin, active_low=relay.active_low)

@@ -1,0 +1,181 @@
+"""One MQTT session of a meter, from the birth to the goodbye or the lost connection.
+
+Every method that publishes or subscribes raises aiomqtt.MqttError when the connection is gone, and
+ClockError when the time is not known; the link then begins another session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Coroutine
+from dataclasses import dataclass
+
+from aiomqtt import Client, Message, MqttError
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+from pydantic import ValidationError
+
+from broker.messages import Outcome, Result, Status, Stored
+from broker.settings import MqttSettings
+from broker.topics import SPECS
+from meter_firmware import clock
+from meter_firmware.commands import UnreadableCommandError
+from meter_firmware.faults import Faults
+from meter_firmware.outbox import Outbox
+from meter_firmware.profile import Profile
+from meter_firmware.replay import Replay
+from meter_firmware.sampler import Sampler
+from meter_firmware.storage import StorageError
+from meter_firmware.switch import Switch
+
+HOUSEKEEPING_SECONDS = 60.0
+SUBSCRIPTIONS = ("command", "stored")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The meter's parts that a session serves."""
+
+    profile: Profile
+    outbox: Outbox
+    sampler: Sampler
+    switch: Switch
+    faults: Faults
+    resend_after: float
+    """Seconds."""
+
+
+class Session:
+    """What is said and heard while one connection lives; ``session`` is its id."""
+
+    def __init__(self, client: Client, session: str, *, mqtt: MqttSettings, parts: Parts) -> None:
+        self._client = client
+        self._session = session
+        self._mqtt = mqtt
+        self._parts = parts
+        self._replay = Replay(parts.outbox, resend_after=parts.resend_after)
+        self._told_backlog = (0, 0)
+        self._told_synchronized: bool | None = None
+
+    async def announce(self) -> None:
+        """Subscribe first, so that who sees us online can command us; then tell all that is retained."""
+        for kind in SUBSCRIPTIONS:
+            await self._subscribe(kind)
+        await self._tell_birth()
+        await self.tell_status(online=True)
+        relay, owed = await self._parts.switch.report()
+        await self._publish("relay", relay.payload())
+        for result in owed:
+            await self._tell_result(result)
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Do everything else until ``stop``."""
+        jobs: dict[str, Coroutine[None, None, None]] = {
+            "incoming": self._receive(),
+            "live": self._publish_live(),
+            "history": self._replay.run(self._publish_history),
+            "housekeeping": self._keep_house(),
+        }
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(job, name=f"{self._session} {name}") for name, job in jobs.items()]
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
+
+    async def tell_status(self, *, online: bool) -> None:
+        """Publish the retained status with the outbox's state."""
+        outbox = self._parts.outbox
+        self._told_backlog = (outbox.count, outbox.dropped)
+        status = Status(
+            online=online,
+            session=self._session,
+            ts=clock.now(),
+            outbox=outbox.count,
+            dropped=outbox.dropped,
+        )
+        await self._publish("status", status.payload())
+
+    async def _subscribe(self, kind: str) -> None:
+        topic, qos = self._topic(kind), SPECS[kind].qos
+        if self._mqtt.version == 5:
+            # As published: otherwise a command that is retained while we listen would look live.
+            options = SubscribeOptions(qos=qos, retainAsPublished=True)
+            granted = await self._client.subscribe(topic, options=options)
+        else:
+            granted = await self._client.subscribe(topic, qos=qos)
+        if any((code.value if isinstance(code, ReasonCode) else code) >= 0x80 for code in granted):
+            raise MqttError(f"the broker refuses the subscription to {topic}")
+
+    async def _tell_birth(self) -> None:
+        sock = self._client._client.socket()  # the connection's own address; aiomqtt does not show it
+        ip = sock.getsockname()[0] if isinstance(sock, socket.socket) else ""
+        birth = self._parts.profile.birth(ip=ip, session=self._session)
+        self._told_synchronized = birth.clock_synchronized
+        await self._publish("birth", birth.payload())
+
+    async def _tell_result(self, result: Result) -> None:
+        await self._publish("result", result.payload())
+        await self._parts.switch.answered(result)
+
+    async def _publish_live(self) -> None:
+        seq = 0
+        while True:
+            kept = await self._parts.sampler.newer_than(seq)
+            await self._publish("reading", kept.payload)
+            seq = kept.seq
+
+    async def _publish_history(self, payload: bytes) -> None:
+        await self._publish("history", payload)
+
+    async def _keep_house(self) -> None:
+        """Say when a backlog grows or is gone, and when NTP comes or goes."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            outbox = self._parts.outbox
+            waiting, dropped = self._told_backlog
+            # One reading is always on its way to the database: that is no backlog.
+            if max(outbox.count, waiting) > 1 or outbox.dropped != dropped:
+                await self.tell_status(online=True)
+            if self._parts.profile.synchronized() != self._told_synchronized:
+                await self._tell_birth()
+
+    async def _receive(self) -> None:
+        async for message in self._client.messages:
+            try:
+                if message.topic.value == self._topic("command"):
+                    await self._command(message)
+                else:
+                    await self._stored(message)
+            except StorageError as error:
+                self._parts.faults.tell("disk refuses", error)
+
+    async def _command(self, message: Message) -> None:
+        try:
+            result = await self._parts.switch.obey(_bytes(message), retained=message.retain)
+        except UnreadableCommandError as error:
+            self._parts.faults.tell("command is malformed", error)
+            return
+        if result.outcome is Outcome.DONE:
+            await self._publish("relay", self._parts.switch.relay.payload())
+        await self._tell_result(result)
+
+    async def _stored(self, message: Message) -> None:
+        try:
+            stored = Stored.model_validate_json(_bytes(message))
+        except ValidationError as error:
+            self._parts.faults.tell("stored is malformed", error)
+            return
+        if await asyncio.to_thread(self._parts.outbox.confirm, stored):
+            self._replay.progressed()
+
+    async def _publish(self, kind: str, payload: bytes) -> None:
+        spec = SPECS[kind]
+        await self._client.publish(self._topic(kind), payload, qos=spec.qos, retain=spec.retained)
+
+    def _topic(self, kind: str) -> str:
+        return self._mqtt.topics.meter(self._parts.profile.meter_id, kind)
+
+
+def _bytes(message: Message) -> bytes:
+    return message.payload if isinstance(message.payload, bytes) else b""

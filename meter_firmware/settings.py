@@ -1,0 +1,138 @@
+"""What a meter, and a simulation of many, must be told.
+
+A meter reads ``meter.toml`` (meter.example.toml is the reference); the MQTT part may also come from
+the environment (``METER61850_MQTT_HOST`` and so on). Unknown keys and impossible values refuse to
+start, naming the key.
+
+>>> MeterSettings.load(Path("meter_firmware/meter.example.toml")).relay.pin
+17
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from broker.errors import ConfigurationError
+from broker.messages import Hardware, Text
+from broker.settings import MqttSettings
+
+Interval = Annotated[float, Field(ge=0.05, le=86_400)]
+GENERAL_ADDRESS = 0xF8
+"""The PZEM-004T's address for a line with one sensor."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Identity(_Part):
+    """Who and where; shown in the SCD and in every list."""
+
+    name: Annotated[Text, Field(min_length=1)]
+    owner: Text = ""
+    address: Text = ""
+    address_code: Text = ""
+
+
+class HardwareSettings(_Part):
+    """What is on the wall; ``serial`` belongs to this meter_id for ever."""
+
+    vendor: Text = ""
+    model: Text = ""
+    serial: Annotated[Text, Field(min_length=1)]
+
+    def as_message(self) -> Hardware:
+        """As the birth tells it."""
+        return Hardware(vendor=self.vendor, model=self.model, serial=self.serial)
+
+
+class SensorSettings(_Part):
+    """PZEM-004T v3 on a serial port."""
+
+    port: str = "/dev/serial0"
+    address: Annotated[int, Field(ge=1, le=GENERAL_ADDRESS)] = GENERAL_ADDRESS
+    """Modbus slave address: 1 … 247, or 0xF8, which every sensor answers that is alone on its line."""
+
+
+class RelaySettings(_Part):
+    """Normally closed relay: de-energised means that the house has power."""
+
+    kind: Literal["gpio", "simulated"] = "gpio"
+    pin: Annotated[int, Field(ge=0, le=27)] = 17
+    """BCM number."""
+    active_low: bool = False
+    local: bool = False
+    """Only a hand at the meter may switch: commands are refused."""
+
+
+class OutboxSettings(_Part):
+    """How long readings are kept and when they are sent again."""
+
+    days: Annotated[float, Field(gt=0, le=3650)] = 30
+    resend_after: Annotated[float, Field(ge=0.05, le=3600)] = 30
+    """Seconds without ``stored`` after which a reading is sent again."""
+
+    def capacity(self, interval: float) -> int:
+        """Readings that the outbox holds at ``interval`` seconds."""
+        return max(1, int(self.days * 86_400 / interval))
+
+
+class MeterSettings(BaseSettings):
+    """One meter."""
+
+    model_config = SettingsConfigDict(env_prefix="METER61850_METER_", extra="forbid", frozen=True)
+
+    identity: Identity
+    hardware: HardwareSettings
+    sensor: SensorSettings = SensorSettings()
+    relay: RelaySettings = RelaySettings()
+    outbox: OutboxSettings = OutboxSettings()
+    interval: Interval = 10
+    """Seconds between readings."""
+    data_dir: Path = Path("/var/lib/meter61850/meter")
+    clock_synchronized: bool | None = None
+    """Whether NTP keeps the clock; None: ask the kernel."""
+    mqtt: MqttSettings = Field(default_factory=MqttSettings)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The settings in a TOML file; ConfigurationError names the file and the key."""
+        try:
+            return cls(**tomllib.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path}: {error.strerror}: begin with a copy of meter_firmware/meter.example.toml"
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path} is not TOML: {error}") from error
+        except ValidationError as error:
+            raise ConfigurationError(f"{path}: {_first(error)}") from error
+
+
+class SimulateSettings(BaseSettings):
+    """``n`` meters in one process; the same seed and data_dir are the same meters again."""
+
+    model_config = SettingsConfigDict(env_prefix="METER61850_SIMULATE_", extra="forbid", frozen=True)
+
+    n: Annotated[int, Field(ge=1, le=100_000)] = 10
+    first: Annotated[int, Field(ge=1)] = 1
+    """Number of the first meter: other processes may simulate the others."""
+    seed: Annotated[int, Field(ge=0)] = 1
+    interval: Interval = 10
+    data_dir: Path = Path("data/meters")
+    outbox: OutboxSettings = OutboxSettings()
+    mqtt: MqttSettings = Field(default_factory=MqttSettings)
+
+
+def _first(error: ValidationError) -> str:
+    """The first complaint, in one line that names the key."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key!r}: see meter_firmware/meter.example.toml"
+    return f"{key}: {first['msg']}"

@@ -1,0 +1,108 @@
+"""Many meters in one process: the very same :class:`Meter`, with simulated hardware.
+
+``seed`` and number make a meter: its id, serial number, name, address and load. A rerun with the
+same seed and data_dir is the same meters, with their outboxes and relay positions.
+
+>>> meter_ids(SimulateSettings(n=2, seed=1)) == meter_ids(SimulateSettings(n=2, seed=1))
+True
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import resource
+from uuid import UUID
+
+from broker.errors import ConfigurationError
+from broker.messages import Hardware
+from meter_firmware.household import Household
+from meter_firmware.meter import Meter, Plan
+from meter_firmware.process import run_meters, stop_on_signals
+from meter_firmware.profile import Profile
+from meter_firmware.settings import Identity, SimulateSettings
+from meter_firmware.simulated import SimulatedHardware
+
+FILES_PER_METER = 4
+"""Socket, database, its log, and one that is open for a moment."""
+FILES_BESIDES = 200
+
+FAMILIES = (
+    "Abrahams", "Botha", "Cele", "Dlamini", "Erasmus", "Fortuin", "Govender", "Hendricks", "Isaacs", "Jacobs",
+    "Khumalo", "Le Roux", "Mokoena", "Naidoo", "October", "Pillay", "Ramaphosa", "Sithole", "Visser", "Zulu",
+)  # fmt: skip
+STREETS = ("Acacia", "Baobab", "Cedar", "Disa", "Erica", "Fynbos", "Gardenia", "Hakea", "Iris", "Jasmine")
+HOUSES_IN_A_STREET = 25
+STREETS_IN_A_QUARTER = len(STREETS)
+FIRST_CODE = 7500
+
+
+async def run(settings: SimulateSettings, *, stop: asyncio.Event | None = None) -> None:
+    """Be the meters until SIGTERM or SIGINT (or ``stop``, if given); Meter61850Error if one cannot start."""
+    allow_files(FILES_BESIDES + FILES_PER_METER * settings.n)
+    await run_meters(
+        [simulated_meter(settings, number) for number in _numbers(settings)], stop or stop_on_signals()
+    )
+
+
+def meter_ids(settings: SimulateSettings) -> list[str]:
+    """The meters' ids, in the order of their numbers."""
+    return [meter_id(settings.seed, number) for number in _numbers(settings)]
+
+
+def meter_id(seed: int, number: int) -> str:
+    """Id of meter ``number`` of ``seed``: a version 4 UUID, but a reproducible one."""
+    bits = random.Random(f"meter_id {seed} {number}").getrandbits(128)
+    return str(UUID(int=bits, version=4))
+
+
+def simulated_meter(settings: SimulateSettings, number: int) -> Meter:
+    """Meter ``number``; the meters' reading instants are spread over the interval."""
+    profile = simulated_profile(settings, number)
+    data_dir = settings.data_dir / profile.meter_id
+    hardware = SimulatedHardware(Household(seed=settings.seed, number=number), data_dir / "hardware.json")
+    plan = Plan(
+        profile=profile,
+        mqtt=settings.mqtt,
+        data_dir=data_dir,
+        outbox=settings.outbox,
+        offset=settings.interval * (number - settings.first) / settings.n,
+    )
+    return Meter(plan, sensor=hardware, pin=hardware)
+
+
+def simulated_profile(settings: SimulateSettings, number: int) -> Profile:
+    """Who meter ``number`` says it is."""
+    street, house = divmod(number - 1, HOUSES_IN_A_STREET)
+    quarter, street = divmod(street, STREETS_IN_A_QUARTER)
+    code = str(FIRST_CODE + quarter)
+    return Profile(
+        meter_id=meter_id(settings.seed, number),
+        identity=Identity(
+            name=f"House {number}",
+            owner=random.Random(f"owner {settings.seed} {number}").choice(FAMILIES),
+            address=f"{house + 1} {STREETS[street]} Street, {code} Bellville",
+            address_code=code,
+        ),
+        hardware=Hardware(
+            vendor="meter61850", model="simulated PZEM-004T", serial=f"SIM-{settings.seed}-{number:05d}"
+        ),
+        quantities=SimulatedHardware.measures,
+        interval=settings.interval,
+        clock_synchronized=True,
+    )
+
+
+def allow_files(count: int) -> None:
+    """Raise the limit of open files to ``count``; ConfigurationError if the system does not allow it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and count > hard:
+        raise ConfigurationError(
+            f"{count} open files are needed, the limit is {hard}: raise it (ulimit -Hn) or simulate fewer meters"
+        )
+    if soft != resource.RLIM_INFINITY and count > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+def _numbers(settings: SimulateSettings) -> range:
+    return range(settings.first, settings.first + settings.n)

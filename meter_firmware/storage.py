@@ -1,0 +1,130 @@
+"""The meter's SQLite file: what must survive a power cut.
+
+Write-ahead log with ``synchronous=FULL``: a commit is on the disk when it returns (SQLite, "PRAGMA
+synchronous"). The file is locked for this process alone, so two processes cannot be the same meter.
+
+>>> with tempfile.TemporaryDirectory() as folder, Storage(Path(folder) / "meter.sqlite") as storage:
+...     storage.all("SELECT count(*) FROM outbox")
+[(0,)]
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from broker.errors import ConfigurationError, UnavailableError
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS outbox (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS outbox_state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    epoch INTEGER NOT NULL, seq INTEGER NOT NULL, dropped INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS relay (id INTEGER PRIMARY KEY CHECK (id = 1), payload BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS command (
+    command_id TEXT PRIMARY KEY, seen_ms INTEGER NOT NULL, result BLOB, answered INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS command_unanswered ON command (seen_ms) WHERE answered = 0;
+"""
+
+WAL_PAGES = 100
+"""Checkpoint after 400 KiB: a thousand simulated meters have a thousand logs."""
+
+Durability = Literal["FULL", "NORMAL"]
+
+
+class StorageError(UnavailableError):
+    """The disk or the file does not take a write now (full, read-only, damaged)."""
+
+
+class Storage:
+    """One SQLite file; every method may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Open or make the file; ConfigurationError if it is damaged, in use or not writable."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = _connected(self._path)
+        except (sqlite3.Error, OSError) as error:
+            raise ConfigurationError(_cure(self._path, error)) from error
+
+    def close(self) -> None:
+        """Give the file back; calls that come later raise StorageError."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    @contextmanager
+    def writing(self, durability: Durability = "FULL") -> Iterator[sqlite3.Connection]:
+        """One transaction, on the disk at the end (NORMAL: a power cut may undo it); StorageError if not."""
+        with self._held() as connection:
+            connection.execute(f"PRAGMA synchronous={durability}")
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+
+    def all(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one query; StorageError if the file cannot be read."""
+        with self._held() as connection:
+            return connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _held(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if self._connection is None:
+                raise StorageError(f"{self._path} is closed")
+            try:
+                yield self._connection
+            except sqlite3.Error as error:
+                raise StorageError(f"{self._path}: {error}") from error
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
+    try:
+        # Exclusive before WAL: no shared memory file, and a second process is refused.
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
+        connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+        _refuse_damage(connection)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _refuse_damage(connection: sqlite3.Connection) -> None:
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+
+
+def _cure(path: Path, error: Exception) -> str:
+    if "locked" in str(error):
+        return f"{path} is in use by another process: stop it, or choose another data_dir"
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        return (
+            f"{path} is damaged ({error}): move it away to begin a new outbox"
+            " (readings in it are lost, and the relay starts closed)"
+        )
+    return f"{path} cannot be opened ({error}): data_dir must be a folder that we may write"

@@ -1,0 +1,134 @@
+"""Obeys relay commands: id saved → pin driven → state and result saved; then the link publishes.
+
+One lock is shared with the sampler: the sensor is never read while the relay moves.
+
+>>> switch = Switch(SwitchLog(Storage(Path("meter.sqlite"))), SimulatedPin(), lock=asyncio.Lock())
+>>> switch.relay.position
+<Position.CLOSED: 'closed'>
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime
+from functools import partial
+
+from broker.messages import Command, Outcome, Position, Relay, Result
+from meter_firmware import clock, commands
+from meter_firmware.commands import Circumstances
+from meter_firmware.relay import Pin, RelayError
+from meter_firmware.storage import StorageError
+from meter_firmware.switch_log import SwitchLog
+
+_log = logging.getLogger(__name__)
+Answer = partial[Result]
+"""A result that lacks only its outcome and reason."""
+
+
+class Switch:
+    """The relay with its saved state; ``local`` when only a hand at the meter may switch."""
+
+    def __init__(self, log: SwitchLog, pin: Pin, *, lock: asyncio.Lock, local: bool = False) -> None:
+        self._log = log
+        self._pin = pin
+        self._lock = lock
+        self._local = local
+
+    @property
+    def relay(self) -> Relay:
+        """The relay as it is."""
+        return self._log.relay.model_copy(update={"local": self._local})
+
+    def open(self, *, now: datetime) -> None:
+        """Load the saved state and bring the relay into it; RelayError if the pin does not obey."""
+        self._log.open(now=now)
+        self._pin.drive(self._log.relay.position)
+
+    async def obey(self, payload: bytes, *, retained: bool) -> Result:
+        """What became of the command; UnreadableCommandError if there is nobody to answer.
+
+        ClockError if we do not know the time.
+        """
+        now = clock.now()
+        try:
+            command = commands.read(payload)
+        except commands.UnreadableCommandError as error:
+            if error.command_id is None:
+                raise
+            return Result(
+                command_id=error.command_id, outcome=Outcome.REFUSED, reason=str(error)[:255], ts=now
+            )
+        # Shielded: who loses the connection meanwhile finds the outcome in the next report.
+        return await asyncio.shield(self._alone(command, retained=retained))
+
+    async def report(self) -> tuple[Relay, list[Result]]:
+        """The relay, and the results that the broker has not taken yet, oldest first."""
+        async with self._lock:
+            return self.relay, await asyncio.to_thread(self._log.unanswered)
+
+    async def answered(self, result: Result) -> None:
+        """The broker has taken ``result``; StorageError if the disk refuses."""
+        await asyncio.to_thread(self._log.answered, result)
+
+    async def _alone(self, command: Command, *, retained: bool) -> Result:
+        async with self._lock:
+            return await asyncio.to_thread(self._handle, command, now=clock.now(), retained=retained)
+
+    def _handle(self, command: Command, *, now: datetime, retained: bool) -> Result:
+        answer = partial(Result, command_id=command.command_id, ts=now)
+        try:
+            result = self._judged(command, answer, retained=retained) or self._act(command, answer)
+        except StorageError as error:
+            result = answer(outcome=Outcome.FAILED, reason=f"the meter's disk refuses: {error}"[:255])
+        _log.info("%s to %s: %s %s", command.command_id, command.position, result.outcome, result.reason)
+        return result
+
+    def _judged(self, command: Command, answer: Answer, *, retained: bool) -> Result | None:
+        """The refusal, or None when the command is to be obeyed and its id is on the disk."""
+        now = answer.keywords["ts"]
+        repeated = self._log.knows(command.command_id)
+        # Refused ones too: who was told "refused" must not see the relay move at a second delivery.
+        recorded = not (retained or repeated) and self._log.record(command.command_id, now=now)
+        given = Circumstances(
+            now=now,
+            relay=self.relay,
+            retained=retained,
+            repeated=repeated,
+            overloaded=not (retained or repeated or recorded),
+        )
+        verdict = commands.refusal(command, given)
+        if verdict is None:
+            return None
+        result = answer(outcome=verdict.outcome, reason=verdict.reason)
+        if recorded:
+            self._log.finish(result)
+        return result
+
+    def _act(self, command: Command, answer: Answer) -> Result:
+        before = self._log.relay
+        result = answer(outcome=Outcome.DONE)
+        after = Relay(
+            position=command.position,
+            operations=before.operations + 1,
+            ts=result.ts,
+            command_id=command.command_id,
+        )
+        try:
+            self._pin.drive(command.position)
+            self._log.finish(result, relay=after)
+        except RelayError as error:
+            self._put_back(before.position)
+            result = answer(outcome=Outcome.FAILED, reason=f"the relay was not driven: {error}"[:255])
+            self._log.finish(result)
+        except StorageError:
+            self._put_back(before.position)
+            raise
+        return result
+
+    def _put_back(self, position: Position) -> None:
+        """Back to the saved position, which a restart would bring back anyway."""
+        try:
+            self._pin.drive(position)
+        except RelayError as error:
+            _log.error("the relay may not be in its saved position, %s: %s", position, error)

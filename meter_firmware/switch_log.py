@@ -1,0 +1,99 @@
+"""What the relay did and which commands it has seen, kept through power cuts.
+
+A command_id is written before the relay moves; the relay's new state and the command's result are
+written together afterwards. A command without a result after a restart was interrupted: the pin is
+set to the state that was saved, so it did not take effect, and it is answered as failed.
+
+>>> with tempfile.TemporaryDirectory() as folder, Storage(Path(folder) / "meter.sqlite") as storage:
+...     log = SwitchLog(storage)
+...     log.open(now=utc_now())
+...     log.relay.position
+<Position.CLOSED: 'closed'>
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from broker.errors import ConfigurationError
+from broker.messages import EARLIEST, Outcome, Position, Relay, Result
+from meter_firmware.storage import Storage
+
+REMEMBERED = timedelta(days=1)
+"""A command is valid for a minute at most; its id is kept far longer than that."""
+MAX_REMEMBERED = 10_000
+"""Commands in a day; more are refused, so that ids need not be forgotten early."""
+
+
+class SwitchLog:
+    """The relay's saved state and the ids of the last day's commands. Methods may block on the disk."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.relay = Relay(position=Position.CLOSED, operations=0, ts=EARLIEST)
+
+    def open(self, *, now: datetime) -> None:
+        """Load the relay's state (closed at first) and answer what was interrupted."""
+        self.relay = self._saved_relay() or Relay(position=Position.CLOSED, operations=0, ts=now)
+        with self._storage.writing() as connection:
+            connection.execute("INSERT OR IGNORE INTO relay VALUES (1, ?)", (self.relay.payload(),))
+        for (command_id,) in self._storage.all("SELECT command_id FROM command WHERE result IS NULL"):
+            reason = f"interrupted by a restart of the meter: relay is {self.relay.position}"
+            self.finish(Result(command_id=command_id, outcome=Outcome.FAILED, reason=reason, ts=now))
+
+    def _saved_relay(self) -> Relay | None:
+        for (payload,) in self._storage.all("SELECT payload FROM relay"):
+            try:
+                return Relay.model_validate_json(payload)
+            except ValidationError as error:
+                raise ConfigurationError(
+                    f"the saved relay state is damaged: move meter.sqlite away to start closed ({error})"
+                ) from error
+        return None
+
+    def knows(self, command_id: str) -> bool:
+        """Whether a command with this id was recorded before."""
+        return bool(self._storage.all("SELECT 1 FROM command WHERE command_id = ?", (command_id,)))
+
+    def record(self, command_id: str, *, now: datetime) -> bool:
+        """Remember the id, on the disk, before acting on it; False when the day's limit is reached."""
+        now_ms, keep_ms = int(now.timestamp() * 1000), int(REMEMBERED.total_seconds() * 1000)
+        with self._storage.writing() as connection:
+            # Also what a wrong clock dated more than a day ahead: it would never grow old.
+            connection.execute(
+                "DELETE FROM command WHERE seen_ms NOT BETWEEN ? AND ?", (now_ms - keep_ms, now_ms + keep_ms)
+            )
+            (count,) = connection.execute("SELECT count(*) FROM command").fetchone()
+            if count >= MAX_REMEMBERED:
+                return False
+            connection.execute(
+                "INSERT INTO command (command_id, seen_ms) VALUES (?, ?)", (command_id, now_ms)
+            )
+        return True
+
+    def finish(self, result: Result, *, relay: Relay | None = None) -> None:
+        """Save a recorded command's result and, if it moved the relay, the new state, in one transaction."""
+        with self._storage.writing() as connection:
+            connection.execute(
+                "UPDATE command SET result = ? WHERE command_id = ?", (result.payload(), result.command_id)
+            )
+            if relay is not None:
+                connection.execute("UPDATE relay SET payload = ?", (relay.payload(),))
+        self.relay = relay or self.relay
+
+    def unanswered(self) -> list[Result]:
+        """Results that the broker has not taken yet, oldest first."""
+        rows = self._storage.all(
+            "SELECT result FROM command WHERE answered = 0 AND result IS NOT NULL ORDER BY seen_ms"
+        )
+        return [Result.model_validate_json(payload) for (payload,) in rows]
+
+    def answered(self, result: Result) -> None:
+        """The broker has taken this very result (not that of a repetition)."""
+        with self._storage.writing("NORMAL") as connection:
+            connection.execute(
+                "UPDATE command SET answered = 1 WHERE command_id = ? AND result = ?",
+                (result.command_id, result.payload()),
+            )
