@@ -61,13 +61,20 @@ CAUSES = {
 }
 
 
+GRACE = 0.5
+"""Seconds after the deadline in which a command whose client has gone still keeps others out."""
+
+
 @dataclass
 class Pending:
-    """A command that was sent and whose end the client waits for."""
+    """An accepted operate, from the check to the termination."""
 
+    owner: int
+    """The library's control object that was operated: its handler alone may go on."""
     command: Command
     deadline: float
     """Loop time."""
+    sent: bool = False
     result: Result | None = None
     positioned: bool = False
 
@@ -93,6 +100,7 @@ class Control:
         clock: Callable[[], float],
         send: Callable[[str, Command], None],
         refuse: Callable[[Refusal], None],
+        wake: Callable[[], None],
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._fleet = fleet
@@ -100,6 +108,7 @@ class Control:
         self._clock = clock
         self._send = send
         self._refuse = refuse
+        self._wake = wake
         self._pending: dict[str, Pending] = {}
         self._selected: set[str] = set()
         self._meter_ids: list[str] = [""]  # the handlers' parameter is an index, NULL is none
@@ -149,13 +158,12 @@ class Control:
 
     def expire(self) -> None:
         """Forget commands whose client has gone: nobody asks the handler for their end any more."""
-        now = self._clock()
-        for meter_id in [m for m, p in self._pending.items() if now >= p.deadline + self._limit]:
+        for meter_id in [m for m in self._pending if not self._running(m)]:
             del self._pending[meter_id]
 
     # --- called by the library -----------------------------------------------------------------
 
-    def _check(self, action: int, parameter: int, value: int, test: bool, _interlock: bool) -> int:
+    def _check(self, action: int, parameter: int, value: int | None, test: bool, _interlock: bool) -> int:
         try:
             return self._checked(action, self._meter_ids[parameter], value, test=test)
         except Exception:  # into C no exception may pass; refusing is the safe side
@@ -163,25 +171,29 @@ class Control:
             log.exception("control check failed, refused")
             return CheckResult.OBJECT_ACCESS_DENIED
 
-    def _checked(self, action: int, meter_id: str, value: int, *, test: bool) -> CheckResult:
+    def _checked(self, action: int, meter_id: str, value: int | None, *, test: bool) -> CheckResult:
         selecting = bool(lib.ControlAction_isSelect(action))
-        position = _position(value)
+        position = None if value is None else _position(value)  # select of SBO names no value
         objections = self._objections(self._fleet.meter(meter_id), position, test=test, selecting=selecting)
         found = next(((cause, reason) for stands, cause, reason in objections if stands), None)
         if found is None:
+            if not selecting and position is not None:
+                self._arm(action, meter_id, position)
             return CheckResult.ACCEPTED
         cause, reason = found
         lib.ControlAction_setAddCause(action, cause)
         self.counters["refused"] += 1
-        command = self._command(position, _origin(action))
+        origin = _origin(action)
         what = "select" if selecting else "operate"
-        self._refuse(
-            Refusal(meter_id=meter_id, command=command, reason=f"{what}: {reason}", ts=command.issued_at)
-        )
+        log.info("%s of %s by %s refused: %s", what, meter_id, origin.identifier, reason)
+        if position is not None:
+            command = self._command(position, origin)
+            text = f"{what}: {reason}"
+            self._refuse(Refusal(meter_id=meter_id, command=command, reason=text, ts=command.issued_at))
         return CheckResult.OBJECT_ACCESS_DENIED
 
     def _objections(
-        self, meter: Meter, position: Position, *, test: bool, selecting: bool
+        self, meter: Meter, position: Position | None, *, test: bool, selecting: bool
     ) -> Iterator[tuple[bool, AddCause, str]]:
         """Whether each thing stands against it, its AddCause and its reason; the first one counts."""
         yield test, AddCause.BLOCKED_BY_MODE, "a test command never moves a relay"
@@ -190,35 +202,43 @@ class Control:
         yield meter.relay is None, AddCause.INVALID_POSITION, "the relay's position is not known"
         local = meter.relay is not None and meter.relay.local
         yield local, AddCause.BLOCKED_BY_SWITCHING_HIERARCHY, "the relay is switched locally"
-        reached = meter.position is position
+        reached = position is not None and meter.position is position
         yield reached, AddCause.POSITION_REACHED, f"the relay is {position} already"
         running = self._running(meter.meter_id)
         yield running, AddCause.COMMAND_ALREADY_IN_EXECUTION, "a command is under way"
         taken = selecting and meter.meter_id in self._selected
         yield taken, AddCause.OBJECT_ALREADY_SELECTED, "another client has selected it"
 
+    def _arm(self, action: int, meter_id: str, position: Position) -> None:
+        """Accept one operate: the handler that the library calls next sends it, once."""
+        command = self._command(position, _origin(action))
+        self._pending[meter_id] = Pending(action, command, self._clock() + self._limit * END_SHARE)
+        self._wake()
+
     def _running(self, meter_id: str) -> bool:
+        """Whether an operate is under way: until its client was told, or cannot be told any more."""
         pending = self._pending.get(meter_id)
-        return pending is not None and pending.outcome(self._clock())[0] is HandlerResult.WAITING
+        return pending is not None and self._clock() < pending.deadline + GRACE
 
     def _wait(self, action: int, parameter: int, value: int, _test: bool, _synchro: bool) -> int:
         return self._operate(action, parameter, value, _test)
 
-    def _operate(self, action: int, parameter: int, value: int, _test: bool) -> int:
+    def _operate(self, action: int, parameter: int, _value: int, _test: bool) -> int:
         try:
-            return self._executed(action, self._meter_ids[parameter], _position(value))
+            return self._executed(action, self._meter_ids[parameter])
         except Exception:  # as above
             self.counters["errors"] += 1
             log.exception("operate failed")
             return HandlerResult.FAILED
 
-    def _executed(self, action: int, meter_id: str, position: Position) -> HandlerResult:
+    def _executed(self, action: int, meter_id: str) -> HandlerResult:
         pending = self._pending.get(meter_id)
-        if pending is None:
-            command = self._command(position, _origin(action))
-            self._pending[meter_id] = Pending(command, self._clock() + self._limit * END_SHARE)
+        if pending is None or pending.owner != action:
+            return HandlerResult.FAILED  # never accepted, or given up: it must not be sent
+        if not pending.sent:
+            pending.sent = True
             self.counters["sent"] += 1
-            self._send(meter_id, command)
+            self._send(meter_id, pending.command)
             return HandlerResult.WAITING
         result, cause = pending.outcome(self._clock())
         if result is not HandlerResult.WAITING:

@@ -62,6 +62,7 @@ class Gateway:
             clock=self._loop.time,
             send=lambda meter_id, command: self._publish((meter_id, command)),
             refuse=self._publish,
+            wake=self.wake.set,
         )
 
     @property

@@ -152,6 +152,7 @@ class Scene:
     control_model: ControlModel
     meters: dict[str, DrivenMeter] = field(default_factory=dict)
     revision: int = 0
+    background: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def publish_cid(self, *, name: str = "SMGW001") -> bytes:
         """Publish a CID with all meters that have been added, then its revision."""
@@ -207,11 +208,12 @@ async def scene(
     with _bridge(MmsSettings.model_validate({"mqtt": mqtt, **settings})):
         async with aiomqtt.Client(broker.host, broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
             running = Scene(broker, client, mqtt.topics, free_port(), control_model)
-            answering = asyncio.create_task(_answer(running))
+            running.background.append(asyncio.create_task(_answer(running)))
             try:
                 yield running
             finally:
-                answering.cancel()
+                for task in running.background:
+                    task.cancel()
 
 
 @contextmanager

@@ -1,0 +1,151 @@
+"""A meter that joins drops nobody; connections beyond the limit are refused, the others stay."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pytest
+from open61850.mms import MmsClient
+from open61850.mms.errors import MmsError
+
+from tests.brokers import Broker
+from tests.mms import DrivenMeter, Scene, eventually, scene
+
+DOMAINS = 9  # object class of GetNameList
+
+
+@dataclass
+class Reader:
+    """What a client that reads in a loop has seen."""
+
+    reads: int = 0
+    failures: list[Exception] = field(default_factory=list)
+
+    def has_read(self, times: int) -> bool:
+        """Whether it has read that often."""
+        return self.reads >= times
+
+
+@contextmanager
+def reading(running: Scene, meter: DrivenMeter) -> Iterator[Reader]:
+    """A client that holds one association and reads until the block ends."""
+    seen, stop = Reader(), threading.Event()
+
+    def loop() -> None:
+        with running.connect() as client:
+            while not stop.is_set():
+                try:
+                    client.read(f"{meter.domain}/MMXN1.Vol[MX]")
+                    seen.reads += 1
+                except (MmsError, OSError) as error:
+                    seen.failures.append(error)
+                    return
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        thread.join()
+
+
+async def test_births_drop_nobody(broker: Broker) -> None:
+    async with scene(broker) as running:
+        first = await running.add_meter(0)
+        await running.publish_cid()
+        (await running.associate()).close()
+        with reading(running, first) as seen:
+            for number in range(1, 6):
+                before = seen.reads
+                born = await running.add_meter(number)
+                started = time.monotonic()
+                await running.publish_cid()
+
+                def has_joined(domain: str = born.domain) -> bool:
+                    with running.connect() as client:
+                        return domain in client.get_name_list(DOMAINS)
+
+                await eventually(has_joined, deadline=2.0)
+                assert time.monotonic() - started < 2.0
+                await eventually(partial(seen.has_read, before + 10))
+            await first.read(voltage=233.0)
+            with await running.associate() as client:
+                await eventually(partial(_shows, client, first, 233.0))
+        assert seen.failures == []
+
+
+async def test_an_old_generation_is_fed_until_its_last_association_ends(broker: Broker) -> None:
+    async with scene(broker) as running:
+        meter = await running.add_meter(0)
+        await running.publish_cid()
+        with await running.associate() as old:
+            await running.add_meter(1)
+            await running.publish_cid()
+            await eventually(lambda: _domains(running) == 3)
+            assert len(old.get_name_list(DOMAINS)) == 2
+            await meter.read(voltage=229.5)
+            await eventually(
+                lambda: (
+                    getattr(old.read(f"{meter.domain}/MMXN1.Vol.mag.f[MX]"), "value", 0)
+                    == pytest.approx(229.5)
+                )
+            )
+
+
+def _shows(client: MmsClient, meter: DrivenMeter, voltage: float) -> bool:
+    value: Any = client.read(f"{meter.domain}/MMXN1.Vol.mag.f[MX]")
+    return bool(value.value == pytest.approx(voltage))
+
+
+def _domains(running: Scene) -> int:
+    with running.connect() as client:
+        return len(client.get_name_list(DOMAINS))
+
+
+async def test_more_associations_than_the_library_takes(broker: Broker) -> None:
+    """The library takes five for each server; siblings take the rest up to the configured limit."""
+    async with scene(broker, max_associations=12) as running:
+        meter = await running.add_meter(0)
+        await meter.read(voltage=230.0)
+        await running.publish_cid()
+        (await running.associate()).close()
+        with ExitStack() as clients:
+            joined = [clients.enter_context(await running.associate()) for _ in range(12)]
+            for client in joined:
+                assert len(client.get_name_list(DOMAINS)) == 2
+            with pytest.raises((MmsError, OSError)):
+                await asyncio.to_thread(running.connect)
+            await meter.read(voltage=231.0)
+            for client in joined:
+                await eventually(
+                    lambda client=client: (
+                        getattr(client.read(f"{meter.domain}/MMXN1.Vol.mag.f[MX]"), "value", 0)
+                        == pytest.approx(231.0)
+                    )
+                )
+        (await running.associate()).close()  # room again
+
+
+async def test_an_ied_without_cid_is_gone(broker: Broker) -> None:
+    async with scene(broker) as running:
+        await running.add_meter(0)
+        await running.publish_cid()
+        client = await running.associate()
+        await running.client.publish(running.topics.cid("SMGW001"), b"", qos=1, retain=True)
+
+        def refused() -> bool:
+            with suppress(MmsError, OSError), MmsClient.connect("127.0.0.1", running.port, timeout=2.0):
+                return False
+            return True
+
+        await eventually(refused)
+        assert client.wait_closed(5.0) is not None
+        client.close()

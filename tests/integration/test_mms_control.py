@@ -1,0 +1,216 @@
+"""Select and operate end to end: one command for one operate, the meter's answer is the termination."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from typing import Any
+
+import aiomqtt
+import pytest
+from open61850.mms import MmsClient, ObjectName, control, operate
+from open61850.mms.control import ControlError, Origin
+from open61850.mms.errors import MmsError
+
+from broker.messages import OriginCategory, Outcome, Position, Refusal
+from scl_builder.project import ControlModel
+from tests.brokers import Broker
+from tests.integration.test_mms_values import GOOD, position
+from tests.mms import DrivenMeter, Scene, eventually, scene
+
+MODELS: list[ControlModel] = [
+    "sbo-with-enhanced-security",
+    "direct-with-enhanced-security",
+    "sbo-with-normal-security",
+    "direct-with-normal-security",
+]
+
+
+async def served(running: Scene) -> tuple[MmsClient, DrivenMeter]:
+    """One meter with a closed relay, and an association."""
+    meter = await running.add_meter(1)
+    await running.publish_cid()
+    client = await running.associate()
+    await eventually(lambda: position(client, meter, "CSWI1") == ("on", GOOD))
+    return client, meter
+
+
+async def switch(client: MmsClient, meter: DrivenMeter, *, close: bool, **options: Any) -> Any:
+    """Operate CSWI1.Pos as the ctlModel asks; ControlError when it is refused or ends negatively."""
+    return await asyncio.to_thread(operate, client, f"{meter.domain}/CSWI1.Pos", close, **options)
+
+
+def cause(refused: pytest.ExceptionInfo[ControlError]) -> int:
+    """AddCause of a refusal."""
+    assert refused.value.last_appl_error is not None, refused.value
+    return refused.value.last_appl_error.add_cause
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_operate_opens_and_closes(broker: Broker, model: ControlModel) -> None:
+    async with scene(broker, control_model=model) as running:
+        client, meter = await served(running)
+        with client:
+            origin = Origin(category=3, ident=b"desk 4")
+            result = await switch(client, meter, close=False, origin=origin)
+            assert result.terminated == ("enhanced" in model)
+            assert meter.position is Position.OPEN
+            for node in ("CSWI1", "XSWI1"):
+                assert position(client, meter, node) == ("off", GOOD)
+            await switch(client, meter, close=True)
+            assert position(client, meter, "XSWI1") == ("on", GOOD)
+        first, second = meter.commands
+        assert (first.position, second.position) == (Position.OPEN, Position.CLOSED)
+        assert (first.origin.category, first.origin.identifier) == (OriginCategory.REMOTE_CONTROL, "desk 4")
+        assert second.origin.identifier.startswith("127.0.0.1:")  # no orIdent: its address
+        assert first.command_id != second.command_id
+        assert timedelta(0) < first.expires_at - first.issued_at <= timedelta(seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"), [(Outcome.REFUSED, 9), (Outcome.EXPIRED, 16), (Outcome.FAILED, 13), (None, 16)]
+)
+async def test_what_the_meter_does_not_do_terminates_negatively(
+    broker: Broker, answer: Outcome | None, expected: int
+) -> None:
+    async with scene(broker, operate_limit=1.0) as running:
+        client, meter = await served(running)
+        meter.answer = answer
+        with client:
+            started = time.monotonic()
+            with pytest.raises(ControlError) as refused:
+                await switch(client, meter, close=False)
+            assert time.monotonic() - started < 1.5
+            assert refused.value.stage == "termination"
+            assert cause(refused) == expected
+            assert position(client, meter, "XSWI1") == ("on", GOOD)
+            meter.answer = Outcome.DONE  # and the next one is obeyed
+            await switch(client, meter, close=False)
+            assert position(client, meter, "XSWI1") == ("off", GOOD)
+
+
+async def test_refused_before_it_is_sent_and_told_to_the_ledger(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        refusals = await _refusals(running)
+        with client:
+            with pytest.raises(ControlError) as refused:
+                await switch(client, meter, close=True)
+            assert cause(refused) == 5  # position-reached
+            with pytest.raises(ControlError) as refused:
+                await switch(client, meter, close=False, test=True)
+            assert cause(refused) == 8  # blocked-by-mode
+            await meter.relay(None, local=True)
+            await eventually(lambda: getattr(client.read(f"{meter.domain}/XSWI1.Loc.stVal[ST]"), "value", 0))
+            with pytest.raises(ControlError) as refused:
+                await switch(client, meter, close=False)
+            assert cause(refused) == 2  # blocked-by-switching-hierarchy
+            await meter.status(online=False)
+            await eventually(lambda: position(client, meter, "XSWI1")[1] != GOOD)
+            with pytest.raises(ControlError) as refused:
+                await switch(client, meter, close=False)
+            assert cause(refused) == 13  # blocked-by-health
+        assert meter.commands == []
+        told = [await asyncio.wait_for(refusals.get(), 5) for _ in range(4)]
+        assert [refusal.meter_id for refusal in told] == [meter.meter_id] * 4
+        words = ["closed already", "test command", "locally", "offline"]
+        assert all(word in refusal.reason for word, refusal in zip(words, told, strict=True))
+
+
+async def _refusals(running: Scene) -> asyncio.Queue[Refusal]:
+    """What the bridge tells the ledger, from now on."""
+    told: asyncio.Queue[Refusal] = asyncio.Queue()
+    subscribed = asyncio.Event()
+
+    async def listen() -> None:
+        async with aiomqtt.Client(running.broker.host, running.broker.port) as client:
+            await client.subscribe(running.topics.refused("mms"), qos=1)
+            subscribed.set()
+            async for message in client.messages:
+                assert isinstance(message.payload, bytes)
+                told.put_nowait(Refusal.model_validate_json(message.payload))
+
+    running.background.append(asyncio.create_task(listen()))
+    await asyncio.wait_for(subscribed.wait(), 5)
+    return told
+
+
+async def test_without_the_broker_nothing_is_sent(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        with client:
+            broker.kill()
+            await eventually(lambda: position(client, meter, "XSWI1")[1] != GOOD)
+            with pytest.raises(ControlError) as refused:
+                await switch(client, meter, close=False)
+            assert cause(refused) == 13
+
+
+async def test_one_owner_at_a_time_over_all_generations(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        name = ObjectName("CSWI1$CO$Pos$SBOw", meter.domain)
+        with client:
+            value = control.oper_value(False, origin=Origin(3, b"first"), ctl_num=1)
+            await asyncio.to_thread(client.write, name, value)
+            await running.add_meter(2)
+            await running.publish_cid()  # the second client meets another generation
+            await eventually(lambda: _devices(running) == 3)
+            with await running.associate() as other:
+                with pytest.raises(ControlError) as refused:
+                    await switch(other, meter, close=False)
+                assert cause(refused) == 19  # object-already-selected
+                await asyncio.to_thread(client.write, ObjectName("CSWI1$CO$Pos$Oper", meter.domain), value)
+                await eventually(lambda: position(other, meter, "CSWI1") == ("off", GOOD))
+        assert len(meter.commands) == 1
+
+
+def _devices(running: Scene) -> int:
+    with running.connect() as client:
+        return len(client.get_name_list(9))
+
+
+async def test_operate_without_select_is_refused(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        with client:
+            name = ObjectName("CSWI1$CO$Pos$Oper", meter.domain)
+            value = control.oper_value(False, origin=Origin(3, b"x"), ctl_num=1)
+            with pytest.raises(MmsError):
+                await asyncio.to_thread(client.write, name, value)
+        assert meter.commands == []
+
+
+async def test_a_client_that_leaves_in_the_middle_harms_nobody(broker: Broker) -> None:
+    async with scene(broker, operate_limit=1.0) as running:
+        client, meter = await served(running)
+        meter.answer = None
+        value = control.oper_value(False, origin=Origin(3, b"gone"), ctl_num=1)
+        await asyncio.to_thread(client.write, ObjectName("CSWI1$CO$Pos$SBOw", meter.domain), value)
+        await asyncio.to_thread(client.write, ObjectName("CSWI1$CO$Pos$Oper", meter.domain), value)
+        await eventually(lambda: len(meter.commands) == 1)
+        client.close()
+        meter.answer = Outcome.DONE
+        with await running.associate() as other:
+
+            def free() -> bool:
+                try:
+                    operate(other, f"{meter.domain}/CSWI1.Pos", False)
+                except ControlError:
+                    return False
+                return True
+
+            await eventually(free)
+            assert position(other, meter, "CSWI1") == ("off", GOOD)
+        assert len(meter.commands) == 2
+
+
+async def test_only_controls_can_be_written(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        with client:
+            for reference in ("XSWI1.Pos.stVal[ST]", "CSWI1.Pos.ctlModel[CF]", "LLN0.NamPlt.d[DC]"):
+                value = client.read(f"{meter.domain}/{reference}")
+                with pytest.raises(MmsError):
+                    await asyncio.to_thread(client.write, f"{meter.domain}/{reference}", value)
