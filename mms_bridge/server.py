@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -102,6 +102,11 @@ class Server:
         """Controllable data objects by MMS domain."""
         assert self._model is not None
         return self._model.controls
+
+    def points(self, domain: str) -> Mapping[Key, Point]:
+        """The data objects of one logical device that can be written; empty if it has none here."""
+        assert self._model is not None
+        return self._model.points.get(domain, {})
 
     def start(self) -> None:
         """Build the model and open the server; ServerError if the library refuses."""
@@ -191,9 +196,8 @@ class Server:
 
     def write(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
         """Update data objects of one logical device as one event: reports see all or nothing."""
-        assert self._model is not None
-        points = self._model.points.get(domain)
-        if points is None:
+        points = self.points(domain)
+        if not points:
             return  # this generation was built before the meter was born
         server = self._server
         lib.IedServer_lockDataModel(server)
@@ -209,8 +213,7 @@ class Server:
 
     def preset(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
         """Set initial values, before the first association: no report sees a change."""
-        assert self._model is not None
-        points: dict[Key, Point] = self._model.points.get(domain, {})
+        points = self.points(domain)
         for key, (value, quality, t_ms, t_quality) in values:
             point = points[key]
             lib.MmsValue_setUtcTimeMsEx(point.t, t_ms, t_quality)

@@ -89,7 +89,7 @@ async def test_an_old_generation_is_fed_until_its_last_association_ends(broker: 
         with await running.associate() as old:
             await running.add_meter(1)
             await running.publish_cid()
-            await eventually(lambda: _domains(running) == 3)
+            await eventually(partial(_serves, running, 3))
             assert len(old.get_name_list(DOMAINS)) == 2
             await meter.read(voltage=229.5)
             await eventually(
@@ -105,9 +105,9 @@ def _shows(client: MmsClient, meter: DrivenMeter, voltage: float) -> bool:
     return bool(value.value == pytest.approx(voltage))
 
 
-def _domains(running: Scene) -> int:
+def _serves(running: Scene, domains: int) -> bool:
     with running.connect() as client:
-        return len(client.get_name_list(DOMAINS))
+        return len(client.get_name_list(DOMAINS)) == domains
 
 
 async def test_more_associations_than_the_library_takes(broker: Broker) -> None:
@@ -125,12 +125,7 @@ async def test_more_associations_than_the_library_takes(broker: Broker) -> None:
                 await asyncio.to_thread(running.connect)
             await meter.read(voltage=231.0)
             for client in joined:
-                await eventually(
-                    lambda client=client: (
-                        getattr(client.read(f"{meter.domain}/MMXN1.Vol.mag.f[MX]"), "value", 0)
-                        == pytest.approx(231.0)
-                    )
-                )
+                await eventually(partial(_shows, client, meter, 231.0))
         (await running.associate()).close()  # room again
 
 

@@ -1,0 +1,231 @@
+"""Value updates per second into MMS, beside the library's own update calls in a C loop.
+
+    python -m bench.mms --ieds 4 --meters 50 --seconds 2 --runs 5
+
+Three figures in each run, all with the same model, no client associated:
+
+- ours: a reading's JSON payload through :meth:`Gateway.take` into value, q and t of six data objects;
+- write: the same values through :meth:`Server.write` alone, without JSON and state;
+- reference: a C loop over the library's update functions (``mms_reference.c``, needs a C compiler).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from broker.messages import Birth, Hardware, Reading, Status, utc_now
+from broker.topics import Topic, scl_name
+from mms_bridge import values
+from mms_bridge.gateway import Gateway
+from mms_bridge.model import Kind, Point
+from mms_bridge.native import lib
+from mms_bridge.server import Server
+from mms_bridge.settings import MmsSettings
+from scl_builder.builder import build_cid
+from scl_builder.project import Ied, Meter, Project
+from tests.brokers import free_port
+
+FLOATS = ("Vol", "Amp", "Watt", "PwrFact", "Hz")
+"""The reference updates these five, and the energy's t and q are left out of it: it is the faster one."""
+
+
+class CPoint(ctypes.Structure):
+    """struct point of mms_reference.c."""
+
+    _fields_ = (("value", ctypes.c_void_p), ("q", ctypes.c_void_p), ("t", ctypes.c_void_p))
+
+
+class CMeter(ctypes.Structure):
+    """struct meter of mms_reference.c."""
+
+    _fields_ = (
+        ("server", ctypes.c_void_p),
+        ("points", ctypes.POINTER(CPoint)),
+        ("count", ctypes.c_int),
+    )
+
+
+def fleet(ieds: int, meters: int) -> list[list[str]]:
+    """meter_ids by IED."""
+    return [[str(uuid.UUID(int=(i + 1) << 32 | m)) for m in range(meters)] for i in range(ieds)]
+
+
+def serve(gateway: Gateway, ids: list[list[str]]) -> None:
+    """Give the gateway a CID for each IED, and births and statuses."""
+    for index, meter_ids in enumerate(ids):
+        name = f"SMGW{index + 1:03d}"
+        meters = tuple(Meter(scl_name(meter_id)) for meter_id in meter_ids)
+        project = Project("bench", 1, (Ied(name, "127.0.0.1", free_port(), meters),))
+        gateway.take(Topic("cid", name), build_cid(project, name), retained=True)
+        for meter_id in meter_ids:
+            birth = Birth(
+                name="b", hardware=Hardware(serial="s"), firmware="b", interval=10, session="s", ts=utc_now()
+            )
+            gateway.take(Topic("birth", meter_id), birth.payload(), retained=True)
+            status = Status(online=True, session="s", ts=utc_now())
+            gateway.take(Topic("status", meter_id), status.payload(), retained=True)
+
+
+def payload(seq: int) -> bytes:
+    """A reading whose six quantities all differ from the one before."""
+    return Reading(
+        epoch=1,
+        seq=seq,
+        ts=utc_now(),
+        voltage=230 + seq % 7,
+        current=1 + seq % 5,
+        power=200 + seq % 11,
+        power_factor=0.9 + seq % 3 / 100,
+        frequency=50 + seq % 2 / 10,
+        energy=1000 + seq,
+    ).payload()
+
+
+def rate(once: Callable[[int], int], seconds: float) -> float:
+    """Readings per second of ``once(round)``, which returns how many it did."""
+    done, number, started = 0, 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds:
+        number += 1
+        done += once(number)
+    return done / elapsed
+
+
+def our_rate(gateway: Gateway, ids: list[list[str]], seconds: float, first: int) -> float:
+    """From the JSON payload to the data attributes."""
+    topics = [Topic("reading", meter_id) for meter_ids in ids for meter_id in meter_ids]
+
+    def once(number: int) -> int:
+        data = payload(first + number)
+        for topic in topics:
+            gateway.take(topic, data, retained=False)
+        return len(topics)
+
+    return rate(once, seconds)
+
+
+def write_rate(gateway: Gateway, seconds: float) -> float:
+    """The values alone, computed before."""
+    targets = [
+        (server, device.domain)
+        for ied in gateway.ieds.values()
+        for server in ied.generations
+        for device in server.cid.devices[1:]
+    ]
+    meter = next(m for m in gateway.fleet.meters.values() if m.reading is not None)
+    told = [list(values.reading_values(meter, broker_up=up)) for up in (True, False)]
+
+    def once(number: int) -> int:
+        for server, domain in targets:
+            server.write(domain, told[number % 2])
+        return len(targets)
+
+    return rate(once, seconds)
+
+
+def compiled(folder: Path) -> ctypes.CDLL:
+    """The reference loop, compiled now; SystemExit without a C compiler."""
+    library = folder / "reference.so"
+    source = Path(__file__).with_name("mms_reference.c")
+    try:
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+    except FileNotFoundError:
+        sys.exit("the reference needs a C compiler: apt-get install gcc")
+    return ctypes.CDLL(str(library))
+
+
+def reference_rate(gateway: Gateway, library: ctypes.CDLL, seconds: float) -> float:
+    """The library's update calls from C."""
+    functions = (ctypes.c_void_p * 5)(
+        *(
+            ctypes.cast(getattr(lib, name), ctypes.c_void_p)
+            for name in (
+                "IedServer_lockDataModel",
+                "IedServer_unlockDataModel",
+                "IedServer_updateFloatAttributeValue",
+                "IedServer_updateQuality",
+                "MmsValue_setUtcTimeMsEx",
+            )
+        )
+    )
+    meters = [
+        _c_meter(server, device.domain)
+        for ied in gateway.ieds.values()
+        for server in ied.generations
+        for device in server.cid.devices[1:]
+    ]
+    array = (CMeter * len(meters))(*meters)
+    rounds = 20
+
+    def once(_number: int) -> int:
+        library.run(functions, array, len(meters), rounds)
+        return len(meters) * rounds
+
+    return rate(once, seconds)
+
+
+def _c_meter(server: Server, domain: str) -> CMeter:
+    points: list[Point] = [server.points(domain)["MMXN1", name] for name in FLOATS]
+    assert all(point.kind is Kind.FLOAT for point in points)
+    array = (CPoint * len(points))(*(CPoint(p.value, p.q, p.t) for p in points))
+    return CMeter(server.handle, array, len(points))
+
+
+async def measure(options: argparse.Namespace) -> list[dict[str, float]]:
+    """One dict of readings per second for each run."""
+    gateway = Gateway(MmsSettings(), identity=("bench", "bench", "0"))
+    gateway.set_broker(up=True)
+    ids = fleet(options.ieds, options.meters)
+    serve(gateway, ids)
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        library = compiled(Path(folder))
+        for number in range(options.runs):
+            runs.append(
+                {
+                    "ours": our_rate(gateway, ids, options.seconds, number * 1_000_000),
+                    "write": write_rate(gateway, options.seconds),
+                    "reference": reference_rate(gateway, library, options.seconds),
+                }
+            )
+    gateway.close()
+    return runs
+
+
+def main() -> None:
+    """Measure and print medians, spread and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--ieds", type=int, default=4, help="IEDs (default 4)")
+    parser.add_argument("--meters", type=int, default=50, help="meters in each IED (default 50)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each figure (default 2)")
+    parser.add_argument("--runs", type=int, default=5, help="medians are of so many (default 5)")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    options = parser.parse_args()
+    runs = asyncio.run(measure(options))
+    ratios = [run["ours"] / run["reference"] for run in runs]
+    if options.json:
+        print(json.dumps({"unit": "readings/s", "runs": runs, "ratio": statistics.median(ratios)}))
+        return
+    for name in ("ours", "write", "reference"):
+        rates = [run[name] for run in runs]
+        print(
+            f"{name:10s} {statistics.median(rates):10.0f} readings/s  ({min(rates):.0f} … {max(rates):.0f})"
+        )
+    print(
+        f"ours / reference: {statistics.median(ratios):.3f}  ({min(ratios):.3f} … {max(ratios):.3f}), "
+        f"{options.ieds} IEDs × {options.meters} meters"
+    )
+
+
+if __name__ == "__main__":
+    main()
