@@ -18,6 +18,9 @@ from lxml import etree
 from broker.errors import ContractError
 from mms_bridge.native import FunctionalConstraint, ReportOption, TriggerOption
 
+DEFAULT_ASSOCIATIONS = 5
+"""When the file does not say."""
+
 NS = "{http://www.iec.ch/61850/2003/SCL}"
 
 
@@ -109,6 +112,8 @@ class Cid:
     ied: str
     endpoint: tuple[str, int]
     """IP address and TCP port of its access point."""
+    max_associations: int
+    """Services/DynAssociation: how many clients it takes at a time."""
     devices: tuple[Device, ...] = field(repr=False)
 
 
@@ -149,7 +154,9 @@ class _Reader:
             e.attrib["inst"]: e.get("ldName") or name + e.attrib["inst"] for e in ied.iter(f"{NS}LDevice")
         }
         devices = tuple(self._device(e) for e in ied.iter(f"{NS}LDevice"))
-        return Cid(name, self._endpoint(name), devices)
+        limit = ied.find(f"{NS}Services/{NS}DynAssociation")
+        associations = DEFAULT_ASSOCIATIONS if limit is None else int(limit.get("max", DEFAULT_ASSOCIATIONS))
+        return Cid(name, self._endpoint(name), associations, devices)
 
     def _endpoint(self, ied: str) -> tuple[str, int]:
         path = f"{NS}Communication/{NS}SubNetwork/{NS}ConnectedAP[@iedName='{ied}']/{NS}Address/{NS}P"

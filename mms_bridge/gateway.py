@@ -177,7 +177,6 @@ class Gateway:
             name,
             identity=self._identity,
             bind=self._settings.bind,
-            max_associations=self._settings.max_associations,
             equip=self.control.equip,
             preset=lambda domain: self._preset(name, domain),
         )

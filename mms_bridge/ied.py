@@ -2,7 +2,7 @@
 
 A changed CID makes a new generation; new associations meet it, the old generation serves the ones
 that it has until they close. A server of this library takes five associations, so a full generation
-gets a sibling of the same CID: what limits the IED is ``max_associations``, not the library.
+gets a sibling of the same CID: what limits the IED is its CID's DynAssociation, not the library.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from broker.errors import PortTakenError
+from broker.errors import Meter61850Error, PortTakenError
 from mms_bridge.cid import Cid
 from mms_bridge.server import Key, Limits, Server, Value
 
@@ -43,7 +43,6 @@ class Ied:
         *,
         identity: tuple[str, str, str],
         bind: str | None,
-        max_associations: int,
         equip: Callable[[Server], None],
         preset: Preset,
     ) -> None:
@@ -52,7 +51,6 @@ class Ied:
         self.endpoint: tuple[str, int] | None = None
         self._identity = identity
         self._bind = bind
-        self._max_associations = max_associations
         self._equip = equip  # installs the control handlers
         self._preset = preset
         self._generations: list[Server] = []  # oldest first; those of the current CID at the end
@@ -131,15 +129,20 @@ class Ied:
 
     def _on_connect(self) -> None:
         assert self._public is not None
-        if self.associations >= self._max_associations:
-            self._refuse()
+        assert self._cid is not None
+        if self.associations >= self._cid.max_associations:
+            self._refuse(f"{self.associations} associations are open")
             return
-        server = self._with_room()
+        try:
+            server = self._with_room()
+        except Meter61850Error as error:
+            self._refuse(str(error))
+            return
         server.accept(self._public)
         self.counters.accepted += len(server.accepted)
         self._watch(server)
 
-    def _refuse(self) -> None:
+    def _refuse(self, reason: str) -> None:
         assert self._public is not None
         try:
             connection, peer = self._public.accept()
@@ -147,7 +150,7 @@ class Ied:
             return  # it has gone already
         connection.close()
         if not self.counters.refused:
-            log.warning("%s: refused %s: %d associations are open", self.name, peer[0], self.associations)
+            log.warning("%s: refused %s: %s (told once)", self.name, peer[0], reason)
         self.counters.refused += 1
 
     def _watch(self, server: Server) -> None:

@@ -21,7 +21,7 @@ from paho.mqtt.properties import Properties
 from broker.errors import ContractError
 from broker.messages import Command, Message, Refusal, ServiceStatus, utc_now
 from broker.settings import MqttSettings
-from mms_bridge.gateway import Gateway
+from mms_bridge.gateway import Gateway, Outgoing
 from mms_bridge.settings import MmsSettings
 
 log = logging.getLogger(__name__)
@@ -138,16 +138,26 @@ async def _receive(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings)
 async def _publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
     while True:
         outgoing = await gateway.outbox.get()
-        if isinstance(outgoing, Refusal):
-            await client.publish(mqtt.topics.refused(NAME), outgoing.payload(), qos=1)
-        else:
-            meter_id, command = outgoing
-            await _publish_command(client, mqtt, meter_id, command)
+        if not isinstance(outgoing, Refusal) and outgoing[1].expires_at <= utc_now():
+            outgoing = _unsent(*outgoing, "expired before the broker took it")
+        try:
+            await _publish_outgoing(client, mqtt, outgoing)
+        except MqttError:
+            if not isinstance(outgoing, Refusal):  # never sent again: the meter may have it
+                outgoing = _unsent(*outgoing, "the broker went away: it may have arrived or not")
+            gateway.outbox.put_nowait(outgoing)
+            raise
 
 
-async def _publish_command(
-    client: aiomqtt.Client, mqtt: MqttSettings, meter_id: str, command: Command
-) -> None:
+def _unsent(meter_id: str, command: Command, reason: str) -> Refusal:
+    return Refusal(meter_id=meter_id, command=command, reason=reason, ts=utc_now())
+
+
+async def _publish_outgoing(client: aiomqtt.Client, mqtt: MqttSettings, outgoing: Outgoing) -> None:
+    if isinstance(outgoing, Refusal):
+        await client.publish(mqtt.topics.refused(NAME), outgoing.payload(), qos=1)
+        return
+    meter_id, command = outgoing
     properties = None
     if mqtt.version == 5:
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]

@@ -18,8 +18,6 @@ class MmsSettings(BaseSettings):
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
     bind: str | None = None
     """Local address to listen on; by default the IP that the CID tells the clients."""
-    max_associations: Annotated[int, Field(ge=1, le=1000)] = 20
-    """Associations for each IED; above it a connection is closed at once."""
     tick: Annotated[float, Field(ge=0.01, le=1.0)] = 0.1
     """Seconds between periodic tasks (integrity reports, select timeouts)."""
     control_tick: Annotated[float, Field(ge=0.005, le=1.0)] = 0.01

@@ -15,6 +15,7 @@ import pytest
 from open61850.mms import MmsClient
 from open61850.mms.errors import MmsError
 
+from scl_builder.tables import MAX_ASSOCIATIONS
 from tests.brokers import Broker
 from tests.mms import DrivenMeter, Scene, eventually, scene
 
@@ -111,14 +112,14 @@ def _serves(running: Scene, domains: int) -> bool:
 
 
 async def test_more_associations_than_the_library_takes(broker: Broker) -> None:
-    """The library takes five for each server; siblings take the rest up to the configured limit."""
-    async with scene(broker, max_associations=12) as running:
+    """The library takes five for each server; siblings take the rest up to the CID's DynAssociation."""
+    async with scene(broker) as running:
         meter = await running.add_meter(0)
         await meter.read(voltage=230.0)
         await running.publish_cid()
         (await running.associate()).close()
         with ExitStack() as clients:
-            joined = [clients.enter_context(await running.associate()) for _ in range(12)]
+            joined = [clients.enter_context(await running.associate()) for _ in range(MAX_ASSOCIATIONS)]
             for client in joined:
                 assert len(client.get_name_list(DOMAINS)) == 2
             with pytest.raises((MmsError, OSError)):

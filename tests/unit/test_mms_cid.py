@@ -1,0 +1,67 @@
+"""A CID that cannot be served is refused with one kind of error, whatever is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.errors import ContractError
+from mms_bridge.cid import read_cid
+from mms_bridge.native import FunctionalConstraint, TriggerOption
+from scl_builder.builder import build_cid
+from scl_builder.project import Ied, Meter, Project
+
+LD = "SM_" + "0" * 31 + "1"
+CID = build_cid(
+    Project("t", 1, (Ied("SMGW001", "10.0.0.7", 10102, (Meter(LD, name="Haus Ä", serial="77"),)),)), "SMGW001"
+)
+
+
+def test_what_stands_in_the_file_is_read() -> None:
+    cid = read_cid(CID)
+    assert (cid.ied, cid.endpoint) == ("SMGW001", ("10.0.0.7", 10102))
+    gateway, meter = cid.devices
+    assert (gateway.domain, meter.domain) == ("SMGW001GW", LD)
+    nodes = {node.name: node for node in meter.nodes}
+    volts = next(obj for obj in nodes["MMXN1"].objects if obj.name == "Vol")
+    mag = volts.attributes[0]
+    assert (mag.name, mag.fc) == ("mag", FunctionalConstraint.MX)
+    assert mag.triggers & TriggerOption.DATA_CHANGED
+    assert mag.children[0].triggers == mag.triggers  # a DA's triggers hold for its parts
+    assert nodes["LPHD1"].values["PhyNam", "serNum"] == "77"
+    names = [name for report in nodes["LLN0"].reports for name in report.instance_names()]
+    assert names == ["urcbMeas01", "brcbStat01"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "instead"),
+    [
+        (b'fc="MX"', b'fc="XX"'),
+        (b'lnType="MtrMMXN"', b'lnType="Missing"'),
+        (b'confRev="1"', b'confRev="one"'),
+        (b"<IED ", b"<IDE "),
+        (b"</SCL>", b""),
+    ],
+)
+def test_a_fault_is_a_contract_error(fault: bytes, instead: bytes) -> None:
+    assert fault in CID
+    with pytest.raises(ContractError):
+        read_cid(CID.replace(fault, instead))
+
+
+def test_the_port_is_102_when_the_file_names_none() -> None:
+    assert read_cid(CID.replace(b'type="MMS-Port"', b'type="Port"')).endpoint == ("10.0.0.7", 102)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_mutated_file_is_read_or_refused(data: st.DataObject) -> None:
+    words = sorted({m.group() for m in re.finditer(rb'"[^"]*"|<[A-Za-z]+', CID)})
+    word = data.draw(st.sampled_from(words))
+    other = data.draw(st.one_of(st.sampled_from(words), st.binary(max_size=8)))
+    with suppress(ContractError):
+        read_cid(CID.replace(word, other))
