@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 
 import aiomqtt
-import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
