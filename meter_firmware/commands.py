@@ -99,7 +99,7 @@ def refusal(command: Command, given: Circumstances) -> Verdict | None:
          f"clock doubt: issued {ahead.total_seconds():.1f} s ahead of the meter's clock"),
         (validity <= timedelta(0), refused, "malformed: expires before it is issued"),
         (validity > MAX_COMMAND_VALIDITY, refused,
-         f"valid for {validity.total_seconds():.0f} s: at most {longest:.0f} s are allowed"),
+         f"valid for {validity.total_seconds():g} s: at most {longest:g} s are allowed"),
         (given.relay.local, refused, "local: only a hand at the meter may switch"),
         (command.position is position, refused, f"position reached: the relay is {position} already"),
     )

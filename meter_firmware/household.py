@@ -58,12 +58,12 @@ class Shape:
 # fmt: off
 SHAPES: tuple[Shape, ...] = (
     #     mean period   peak
-    Shape(160, 24.0,    18.0),  # evenings
+    Shape(200, 24.0,    18.0),  # evenings
     Shape(110, 12.0,    18.5),  # mornings and evenings
-    Shape( 45,  8.0,    19.0),
+    Shape( 45,  8.0,     7.0),  # breakfast
     Shape( 60,  0.78,   None),  # fridge
-    Shape( 80,  1.93,   None),  # washing, ironing
-    Shape( 70,  0.217,  None),  # hob and kettle
+    Shape( 45,  1.93,   None),  # washing, ironing
+    Shape( 45,  0.217,  None),  # hob and kettle
     Shape( 15,  0.0131, None),  # what flickers within a minute
 )
 # fmt: on

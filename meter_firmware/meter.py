@@ -71,13 +71,16 @@ class Meter:
             await asyncio.to_thread(self._open)
             await self._serve(stop)
         finally:
-            self._sensor.close()
-            self._storage.close()
+            await asyncio.to_thread(self._close)
 
     def _open(self) -> None:
         self._storage.open()
         self._outbox.open(now=clock.now())
         self._switch.open(now=clock.now())
+
+    def _close(self) -> None:
+        self._sensor.close()
+        self._storage.close()
 
     async def _serve(self, stop: asyncio.Event) -> None:
         plan = self._plan

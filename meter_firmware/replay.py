@@ -30,9 +30,9 @@ class Replay:
         """Some reading was confirmed."""
         self._progress.set()
 
-    async def run(self, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """Replay for ever: at once all that was taken before, later what stays unconfirmed."""
-        due = self._outbox.last_seq
+    async def run(self, send: Callable[[bytes], Awaitable[None]], *, upto: int) -> None:
+        """Replay for ever: readings up to seq ``upto`` at once, later all that stay unconfirmed."""
+        due = upto
         while True:
             await self._pass(send, due)
             due = self._outbox.last_seq

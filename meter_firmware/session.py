@@ -74,7 +74,7 @@ class Session:
         jobs: dict[str, Coroutine[None, None, None]] = {
             "incoming": self._receive(),
             "live": self._publish_live(),
-            "history": self._replay.run(self._publish_history),
+            "history": self._replay_unconfirmed(),
             "housekeeping": self._keep_house(),
         }
         async with asyncio.TaskGroup() as group:
@@ -124,6 +124,12 @@ class Session:
             kept = await self._parts.sampler.newer_than(seq)
             await self._publish("reading", kept.payload)
             seq = kept.seq
+
+    async def _replay_unconfirmed(self) -> None:
+        latest = self._parts.sampler.latest
+        # The latest reading goes out as a live one.
+        upto = latest.seq - 1 if latest else self._parts.outbox.last_seq
+        await self._replay.run(self._publish_history, upto=upto)
 
     async def _publish_history(self, payload: bytes) -> None:
         await self._publish("history", payload)

@@ -98,7 +98,7 @@ def allow_files(count: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and count > hard:
         raise ConfigurationError(
-            f"{count} open files are needed, the limit is {hard}: raise it (ulimit -Hn) or simulate fewer meters"
+            f"{count} open files are needed, {hard} are allowed: raise ulimit -Hn or simulate fewer meters"
         )
     if soft != resource.RLIM_INFINITY and count > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))

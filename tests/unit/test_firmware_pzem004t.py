@@ -1,0 +1,72 @@
+"""The PZEM-004T's register table, against the datasheet's scales."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.messages import QUANTITIES, Reading, utc_now
+from meter_firmware.pzem004t import ALARM_REGISTER, REGISTERS, TABLE, decode
+from meter_firmware.sensor import Measurement
+from tests.pzem import THESIS, crc16
+
+WORDS = st.integers(0, 0xFFFF)
+
+
+def test_the_thesis_raw_registers_give_its_values() -> None:
+    assert decode(THESIS) == Measurement(
+        voltage=231.0,
+        current=0.191,
+        power=21.3,
+        energy=98_414.0,
+        frequency=50.0,
+        power_factor=0.48,
+        alarm=False,
+    )
+
+
+@pytest.mark.parametrize(("raw", "alarm"), [(0x0000, False), (0xFFFF, True), (0x1234, None)])
+def test_alarm_is_set_clear_or_absent(raw: int, alarm: bool | None) -> None:
+    assert decode((*THESIS[:9], raw)).alarm is alarm
+
+
+@pytest.mark.parametrize(
+    ("register", "raw", "quantity"),
+    [
+        (0, 3001, "voltage"),
+        (2, 2, "current"),
+        (4, 6, "power"),
+        (7, 1001, "frequency"),
+        (8, 101, "power_factor"),
+    ],
+)
+def test_an_impossible_value_is_absent_and_the_others_stay(register: int, raw: int, quantity: str) -> None:
+    words = [*THESIS[:register], raw, *THESIS[register + 1 :]]
+    expected = decode(THESIS).quantities()
+    del expected[quantity]
+    assert decode(words).quantities() == expected
+
+
+@given(energy=st.integers(0, 2**32 - 1))
+def test_32_bit_values_come_low_word_first(energy: int) -> None:
+    words = (*THESIS[:5], energy & 0xFFFF, energy >> 16, *THESIS[7:])
+    assert decode(words).energy == energy
+
+
+@given(st.lists(WORDS, min_size=REGISTERS, max_size=REGISTERS))
+def test_whatever_the_registers_hold_makes_a_valid_reading(words: list[int]) -> None:
+    reading = Reading.model_validate({"epoch": 1, "seq": 1, "ts": utc_now(), **decode(words).quantities()})
+    assert reading.power_factor is None or reading.power_factor <= 1
+
+
+def test_the_table_covers_every_quantity_and_register_once() -> None:
+    covered = [row.address + word for row in TABLE for word in range(row.words)] + [ALARM_REGISTER]
+    assert covered == list(range(REGISTERS))
+    assert {row.quantity for row in TABLE} == set(QUANTITIES)
+
+
+def test_the_fake_sensor_checks_frames_like_the_standard() -> None:
+    # Modbus over serial line, appendix B, and the check value of CRC-16/MODBUS.
+    assert crc16(b"\x02\x07") == b"\x41\x12"
+    assert crc16(b"123456789") == b"\x37\x4b"

@@ -1,0 +1,106 @@
+"""Replay: batches of 200, oldest first, the next one when the last one is confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.messages import History, Stored, utc_now
+from meter_firmware.outbox import Outbox
+from meter_firmware.replay import BATCH, Replay, history
+from meter_firmware.storage import Storage
+
+DEADLINE = 5.0
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    with Storage(tmp_path / "meter.sqlite") as storage:
+        box = Outbox(storage, capacity=10_000)
+        box.open(now=utc_now())
+        yield box
+
+
+class Bridge:
+    """Receives batches; confirms as told."""
+
+    def __init__(self, outbox: Outbox, confirm: Callable[[int, int], tuple[int, int] | None]) -> None:
+        self.batches: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
+        self.replay = Replay(outbox, resend_after=0.05)
+        self._outbox = outbox
+        self._confirm = confirm
+
+    async def send(self, payload: bytes) -> None:
+        seqs = [reading.seq for reading in History.model_validate_json(payload).readings]
+        assert seqs == sorted(seqs)
+        self.batches.put_nowait((seqs[0], seqs[-1]))
+        span = self._confirm(seqs[0], seqs[-1])
+        if span is not None:
+            self._outbox.confirm(Stored(epoch=self._outbox.epoch, first=span[0], seq=span[1]))
+            self.replay.progressed()
+
+    async def next(self) -> tuple[int, int]:
+        return await asyncio.wait_for(self.batches.get(), DEADLINE)
+
+
+@asynccontextmanager
+async def running(job: Awaitable[None]) -> Any:
+    task = asyncio.ensure_future(job)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def fill(outbox: Outbox, count: int) -> None:
+    for _ in range(count):
+        outbox.add({"voltage": 230.0}, ts=utc_now())
+
+
+def test_history_is_what_the_contract_says(outbox: Outbox) -> None:
+    fill(outbox, 3)
+    batch = outbox.batch(after=0, upto=3, limit=3)
+    assert [reading.seq for reading in History.model_validate_json(history(batch)).readings] == [1, 2, 3]
+
+
+async def test_a_backlog_goes_out_in_batches_oldest_first(outbox: Outbox) -> None:
+    fill(outbox, 2 * BATCH + 50)
+    bridge = Bridge(outbox, lambda first, last: (first, last))
+    async with running(bridge.replay.run(bridge.send, upto=outbox.last_seq)):
+        assert [await bridge.next() for _ in range(3)] == [
+            (1, BATCH),
+            (BATCH + 1, 2 * BATCH),
+            (2 * BATCH + 1, 2 * BATCH + 50),
+        ]
+    assert outbox.count == 0
+
+
+async def test_nobody_confirms_so_the_same_batch_comes_again_and_no_other(outbox: Outbox) -> None:
+    fill(outbox, BATCH + 1)
+    bridge = Bridge(outbox, lambda first, last: None)
+    async with running(bridge.replay.run(bridge.send, upto=outbox.last_seq)):
+        assert [await bridge.next() for _ in range(3)] == [(1, BATCH)] * 3
+
+
+async def test_a_reading_that_is_never_confirmed_does_not_hold_up_the_others(outbox: Outbox) -> None:
+    fill(outbox, BATCH + 2)
+    bridge = Bridge(outbox, lambda first, last: (max(first, 2), last))
+    async with running(bridge.replay.run(bridge.send, upto=outbox.last_seq)):
+        assert await bridge.next() == (1, BATCH)
+        assert await bridge.next() == (BATCH + 1, BATCH + 2)
+        assert await bridge.next() == (1, 1)
+
+
+async def test_a_reading_is_live_first_and_history_only_when_it_stays_unconfirmed(outbox: Outbox) -> None:
+    fill(outbox, 3)
+    bridge = Bridge(outbox, lambda first, last: (first, last))
+    async with running(bridge.replay.run(bridge.send, upto=2)):
+        assert await bridge.next() == (1, 2)
+        assert await bridge.next() == (3, 3)
