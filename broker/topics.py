@@ -64,13 +64,14 @@ SPECS: dict[str, Spec] = {
 METER_KINDS = tuple(kind for kind, spec in SPECS.items() if spec.scope == "meter")
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NIL = str(UUID(int=0))
 _NAME = re.compile(r"[A-Za-z][0-9A-Za-z_]{0,63}")
 _PREFIX = re.compile(r"[0-9A-Za-z_.-]+(/[0-9A-Za-z_.-]+)*")
 
 
 def checked_meter_id(text: str) -> str:
     """``text`` if it is a UUID in canonical form (RFC 9562: lower case, hyphens); else ContractError."""
-    if not _UUID.fullmatch(text) or UUID(text).int == 0:
+    if not _UUID.fullmatch(text) or text == _NIL:
         raise ContractError(
             f"meter_id {text[:64]!r} is not a UUID in canonical form (lower case, 8-4-4-4-12 hex)"
         )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from broker.messages import Birth, Position, Reading, Relay, Status
+from broker.topics import scl_name
 
 DEFAULT_INTERVAL = 60.0
 """Seconds between readings of a meter whose birth we have not seen."""
@@ -21,6 +22,8 @@ class Meter:
     """One meter as the retained topics tell it."""
 
     meter_id: str
+    domain: str
+    """MMS name of its logical device."""
     birth: Birth | None = None
     status: Status | None = None
     reading: Reading | None = None
@@ -63,8 +66,11 @@ class Fleet:
     meters: dict[str, Meter] = field(default_factory=dict)
 
     def meter(self, meter_id: str) -> Meter:
-        """The meter of that id, made when it is first heard of."""
-        return self.meters.setdefault(meter_id, Meter(meter_id))
+        """The meter of that id, made when it is first heard of; ContractError if it is no meter_id."""
+        meter = self.meters.get(meter_id)
+        if meter is None:
+            meter = self.meters[meter_id] = Meter(meter_id, scl_name(meter_id))
+        return meter
 
     def take_reading(self, meter: Meter, reading: Reading, *, now: float, age: float) -> bool:
         """Note a reading that is ``age`` seconds old at monotonic ``now``; False if an older one is kept."""

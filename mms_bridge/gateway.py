@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from broker.errors import ContractError, Meter61850Error, UnavailableError
 from broker.messages import Birth, Command, Reading, Refusal, Relay, Result, Revision, Status, utc_now
-from broker.topics import Topic, meter_id_of, scl_name
+from broker.topics import Topic, meter_id_of
 from mms_bridge import values
 from mms_bridge.cid import read_cid
 from mms_bridge.control import Control
@@ -123,7 +123,7 @@ class Gateway:
             if was_stale != meter.stale:
                 self._refresh(meter)
                 return
-        self._write(meter.meter_id, values.reading_values(meter, broker_up=self.fleet.broker_up))
+        self._write(meter, values.reading_values(meter, broker_up=self.fleet.broker_up))
 
     def _take_state(self, topic: Topic, payload: bytes) -> None:
         meter = self.fleet.meter(topic.name)
@@ -195,12 +195,12 @@ class Gateway:
         meter = self.fleet.meter(meter_id_of(domain))
         return values.all_values(meter, broker_up=self.fleet.broker_up, now=utc_now())
 
-    def _write(self, meter_id: str, told: Iterable[tuple[Key, Value]]) -> None:
-        ied = self._ied_of.get(scl_name(meter_id))
+    def _write(self, meter: Meter, told: Iterable[tuple[Key, Value]]) -> None:
+        ied = self._ied_of.get(meter.domain)
         if ied is None:
             return  # not in any CID yet: its state is kept, the generation that has it begins with it
         self.counters["updates"] += 1
-        ied.write(scl_name(meter_id), told)
+        ied.write(meter.domain, told)
         self._mark(ied)
 
     def _mark(self, ied: Ied) -> None:
@@ -216,8 +216,8 @@ class Gateway:
 
     def _refresh(self, meter: Meter, now: datetime | None = None) -> None:
         told = values.all_values(meter, broker_up=self.fleet.broker_up, now=now or utc_now())
-        self._write(meter.meter_id, told)
-        if (ied := self._ied_of.get(scl_name(meter.meter_id))) is not None:
+        self._write(meter, told)
+        if (ied := self._ied_of.get(meter.domain)) is not None:
             self._write_gateway(ied)
 
     def _write_gateway(self, ied: Ied) -> None:

@@ -43,6 +43,8 @@ class Point:
     value: int
     q: int
     t: int
+    quality: int = 0
+    """q as it was written last: writing it costs a call into the library."""
 
     def bind(self, server: int) -> None:
         """Exchange the handle of t for its MmsValue: t raises no report, so it is written directly."""

@@ -205,7 +205,9 @@ class Server:
             for key, (value, quality, t_ms, t_quality) in values:
                 point = points[key]
                 lib.MmsValue_setUtcTimeMsEx(point.t, t_ms, t_quality)
-                lib.IedServer_updateQuality(server, point.q, quality)
+                if quality != point.quality:
+                    lib.IedServer_updateQuality(server, point.q, quality)
+                    point.quality = quality
                 if value is not None:
                     _UPDATE[point.kind](server, point.value, value)
         finally:
@@ -220,6 +222,7 @@ class Server:
             lib.MmsValue_setBitStringFromInteger(
                 lib.IedServer_getAttributeValue(self._server, point.q), quality
             )
+            point.quality = quality
             if value is not None:
                 _SET[point.kind](lib.IedServer_getAttributeValue(self._server, point.value), value)
 

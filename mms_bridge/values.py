@@ -8,7 +8,7 @@ is away. Time is the meter's, with clock-not-synchronized when its birth said so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from broker.messages import QUANTITIES, Position
@@ -26,6 +26,7 @@ T_SYNCHRONIZED, T_NOT_SYNCHRONIZED = 0x8A, 0x2A
 """Time quality: leap seconds known and 1 ms; or clock-not-synchronized."""
 
 OLD = Quality.QUESTIONABLE | Quality.OLD_DATA
+FAILED = Quality.INVALID | Quality.FAILURE
 
 
 def bindings(tables: tuple[LogicalNode, ...]) -> Mapping[str, tuple[tuple[Key, str], ...]]:
@@ -55,21 +56,16 @@ def reading_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Valu
         for key, _ in METER_BINDINGS["reading"]:
             yield key, Value(None, Quality.INVALID, 0)
         return
-    trusted = broker_up and meter.online and not meter.stale
+    good = Quality.GOOD if broker_up and meter.online and not meter.stale else OLD
     t_ms, t_quality = milliseconds(reading.ts), _time_quality(meter)
     expected = QUANTITIES if meter.birth is None else meter.birth.quantities
     for key, name in METER_BINDINGS["reading"]:
         value = getattr(reading, name)
         if value is None:
-            quality = Quality.INVALID | (Quality.FAILURE if name in expected else 0)
+            yield key, Value(None, FAILED if name in expected else Quality.INVALID, t_ms, t_quality)
         else:
-            quality = Quality.GOOD if trusted else OLD
-            value = _ROUND.get(name, float)(value)
-        yield key, Value(value, Quality(quality), t_ms, t_quality)
-
-
-# BCR.actVal is an INT64 in steps of pulsQty = 1 Wh
-_ROUND: dict[str, Callable[[float], float | int]] = {"energy": round}
+            # BCR.actVal is an INT64 in steps of pulsQty = 1 Wh
+            yield key, Value(round(value) if name == "energy" else value, good, t_ms, t_quality)
 
 
 def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:

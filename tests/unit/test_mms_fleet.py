@@ -8,6 +8,7 @@ from broker.messages import Birth, Hardware, Reading, Status, utc_now
 from mms_bridge.fleet import Fleet, Meter
 
 NOW = utc_now()
+METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 
 
 def birth(session: str, interval: float = 10.0) -> Birth:
@@ -33,12 +34,12 @@ def status(session: str, *, online: bool) -> Status:
     ],
 )
 def test_online(born: Birth | None, told: Status | None, online: bool) -> None:
-    assert Meter("x", birth=born, status=told).online is online
+    assert Meter("x", "SM_x", birth=born, status=told).online is online
 
 
 def test_a_reading_is_fresh_for_three_intervals_from_its_arrival() -> None:
     fleet = Fleet(stale_intervals=3.0)
-    meter = fleet.meter("x")
+    meter = fleet.meter(METER)
     meter.birth = birth("a", interval=10.0)
     assert fleet.take_reading(meter, Reading(epoch=1, seq=1, ts=NOW), now=100.0, age=0.0)
     assert not meter.stale
@@ -49,7 +50,7 @@ def test_a_reading_is_fresh_for_three_intervals_from_its_arrival() -> None:
 
 def test_a_retained_reading_brings_its_age() -> None:
     fleet = Fleet(stale_intervals=3.0)
-    meter = fleet.meter("x")
+    meter = fleet.meter(METER)
     meter.birth = birth("a", interval=10.0)
     fleet.take_reading(meter, Reading(epoch=1, seq=1, ts=NOW), now=100.0, age=31.0)
     assert meter.stale
@@ -58,7 +59,7 @@ def test_a_retained_reading_brings_its_age() -> None:
 @pytest.mark.parametrize(("epoch", "seq", "taken"), [(1, 4, False), (1, 5, True), (1, 6, True), (2, 1, True)])
 def test_an_older_reading_never_replaces_a_newer_one(epoch: int, seq: int, taken: bool) -> None:
     fleet = Fleet()
-    meter = fleet.meter("x")
+    meter = fleet.meter(METER)
     fleet.take_reading(meter, Reading(epoch=1, seq=5, ts=NOW), now=0.0, age=0.0)
     reading = Reading(epoch=epoch, seq=seq, ts=NOW)
     assert fleet.take_reading(meter, reading, now=0.0, age=0.0) is taken
