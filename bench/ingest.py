@@ -1,0 +1,241 @@
+"""Readings per second from publish to committed row, beside a bare subscriber that only counts.
+
+    python -m bench.ingest --readings 100000 --meters 1000 --runs 5
+    python -m bench.ingest --database postgresql --json
+
+Every run starts a fresh Mosquitto with our configuration twice and sends it the same load
+(`bench.ingest_load`, a process of its own):
+
+- reference: a gmqtt client that subscribes at QoS 1 and counts;
+- ours: the bridge process, with an empty database on disk. The clock runs from the first publish to
+  the commit of the last reading; then the rows in the database are counted.
+
+``ratio`` is ours / reference. All processes share the machine, as they do in a small installation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+
+import gmqtt  # type: ignore[import-untyped]
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from sqlalchemy import func, select
+
+from bench.ingest_load import PREFIX
+from bridge import database
+from bridge.tables import Reading
+from broker.messages import ServiceStatus
+from broker.topics import Topics
+from tests.brokers import mosquitto
+from tests.databases import new_database, running_postgres
+
+STATUS_SECONDS = 0.05
+"""How often the bridge tells what it has stored: the error of the measured time."""
+
+DEADLINE = 60.0
+"""Seconds without any status after which a run has failed."""
+
+_BRIDGE = """
+import logging, sys
+from bridge.run import run
+from bridge.settings import BridgeSettings
+from broker.settings import MqttSettings
+logging.basicConfig(level=logging.WARNING)
+port, url, status = sys.argv[1:]
+run(BridgeSettings(mqtt=MqttSettings(port=int(port)), database_url=url, status_seconds=float(status)))
+"""
+
+
+@contextmanager
+def process(*command: str) -> Iterator[subprocess.Popen[str]]:
+    """A process with pipes, ended at the end."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            yield running
+        finally:
+            running.terminate()
+
+
+@contextmanager
+def load(port: int, options: argparse.Namespace) -> Iterator[subprocess.Popen[str]]:
+    """The load generator, ready to send."""
+    sizes = [f"--{name}={getattr(options, name)}" for name in ("readings", "meters", "connections", "window")]
+    with process(sys.executable, "-m", "bench.ingest_load", f"--port={port}", *sizes) as running:
+        assert line(running) == "ready"
+        yield running
+
+
+def line(running: subprocess.Popen[str]) -> str:
+    """The next line that the process prints."""
+    assert running.stdout is not None
+    return running.stdout.readline().strip()
+
+
+def go(running: subprocess.Popen[str]) -> float:
+    """Start the load; the time."""
+    assert running.stdin is not None
+    running.stdin.write("\n")
+    running.stdin.flush()
+    return time.time()
+
+
+def count(port: int, readings: int) -> None:
+    """Be the reference: subscribe, print ``ready``, count, print the time of the last."""
+
+    async def counted() -> None:
+        done = asyncio.Event()
+        left = readings
+
+        def on_message(*_: object) -> int:
+            nonlocal left
+            left -= 1
+            if not left:
+                done.set()
+            return 0
+
+        client = gmqtt.Client("count", clean_session=True, receive_maximum=10_000)
+        client.on_message = on_message
+        client.on_connect = lambda *_: client.subscribe(Topics(PREFIX).everything, qos=1)
+        client.on_subscribe = lambda *_: print("ready", flush=True)
+        await client.connect("127.0.0.1", port)
+        await done.wait()
+        print(time.time(), flush=True)
+        await client.disconnect()
+
+    asyncio.run(counted())
+
+
+def reference(options: argparse.Namespace) -> float:
+    """Readings/s of the counting subscriber."""
+    command = (sys.executable, "-m", "bench.ingest", f"--readings={options.readings}", "--count-at")
+    with (
+        tempfile.TemporaryDirectory(dir=options.dir) as folder,
+        mosquitto(Path(folder)) as broker,
+        process(*command, str(broker.port)) as counter,
+        load(broker.port, options) as loading,
+    ):
+        assert line(counter) == "ready"
+        begin = go(loading)
+        return float(options.readings / (float(line(counter)) - begin))
+
+
+def ours(options: argparse.Namespace, url: str | None) -> float:
+    """Readings/s of the bridge."""
+    with tempfile.TemporaryDirectory(dir=options.dir) as folder, mosquitto(Path(folder)) as broker:
+        url = url or f"sqlite:///{folder}/bench.sqlite"
+        command = (sys.executable, "-c", _BRIDGE, str(broker.port), url, str(STATUS_SECONDS))
+        watch = Watch(broker.port)
+        with process(*command), load(broker.port, options) as loading:
+            watch.wait(lambda status: status.online)
+            begin = go(loading)
+            watch.wait(lambda status: status.counters["stored"] >= options.readings)
+            seconds = time.time() - begin
+        watch.close()
+        engine = database.connect(url)
+        with engine.connect() as connection:
+            rows = connection.scalar(select(func.count()).select_from(Reading))
+        engine.dispose()
+        assert rows == options.readings, f"{rows} rows of {options.readings} readings"
+        return float(options.readings / seconds)
+
+
+class Watch:
+    """The bridge's status messages, as they come."""
+
+    def __init__(self, port: int) -> None:
+        self._statuses: Queue[ServiceStatus] = Queue()
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        self._client.on_connect = lambda client, *_: client.subscribe(Topics(PREFIX).service_status("bridge"))
+        self._client.on_message = lambda _client, _user, message: self._statuses.put(
+            ServiceStatus.model_validate_json(message.payload)
+        )
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    def wait(self, condition: Callable[[ServiceStatus], bool]) -> None:
+        """Return when a status meets ``condition``; queue.Empty when none comes any more."""
+        while not condition(self._statuses.get(timeout=DEADLINE)):
+            pass
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def run(options: argparse.Namespace, url: Callable[[], str | None]) -> list[dict[str, float]]:
+    """All runs: readings/s of both, and the ratio."""
+    results = []
+    for number in range(options.runs):
+        bare, stored = reference(options), ours(options, url())
+        results.append({"reference": bare, "ours": stored, "ratio": stored / bare})
+        if not options.json:
+            print(
+                f"run {number + 1}: reference {bare:,.0f}/s, ours {stored:,.0f}/s, ratio {stored / bare:.2f}"
+            )
+    return results
+
+
+def report(options: argparse.Namespace, results: list[dict[str, float]]) -> None:
+    """Medians and spread of all runs."""
+    summary = {
+        name: {"median": statistics.median(values), "min": min(values), "max": max(values)}
+        for name in results[0]
+        for values in [[result[name] for result in results]]
+    }
+    if options.json:
+        sizes = {name: getattr(options, name) for name in ("database", "readings", "meters", "runs")}
+        print(json.dumps({**sizes, "cores": os.cpu_count(), "results": summary}))
+        return
+    for name, unit in (("reference", "readings/s"), ("ours", "readings/s"), ("ratio", "")):
+        values = summary[name]
+        form = ".2f" if name == "ratio" else ",.0f"
+        low, high = format(values["min"], form), format(values["max"], form)
+        print(f"{name:10}{format(values['median'], form):>10} {unit} (median; {low} to {high})")
+
+
+def parsed() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--readings", type=int, default=100_000, help="in one run; Mosquitto's queue holds 100,000")
+    add("--meters", type=int, default=1000, help="they take turns")
+    add("--connections", type=int, default=8, help="TCP connections of the load generator")
+    add("--window", type=int, default=100, help="unacknowledged messages of one connection")
+    add("--runs", type=int, default=5)
+    add("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    add("--dir", help="folder for the databases; a disk, not a RAM disk")
+    add("--json", action="store_true", help="print one JSON object")
+    add("--count-at", type=int, metavar="PORT", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """See the module."""
+    options = parsed()
+    if options.count_at:
+        count(options.count_at, options.readings)
+    elif options.database == "sqlite":
+        report(options, run(options, lambda: None))
+    else:
+        with contextmanager(running_postgres)() as server:
+            report(options, run(options, lambda: new_database(server)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""What a batch of messages means: rows, notices for registry and ledger, dead letters, `stored` ranges.
+
+Pure: messages in, values out; no database, no socket, and the clock is an argument. One bad message
+never hurts the others: it becomes a dead letter, and the next one is looked at.
+
+>>> topic = b"sm/v1/3f2504e0-4f89-41d3-9a0c-0305e82c3301/reading"
+>>> message = Publish(topic, b'{"epoch":1,"seq":1,"ts":"2026-11-23T12:00:00.000Z"}', b"", 0)
+>>> work = Sorter(Topics("sm/v1"), keys={}).sort([message], now=1_795_435_200_000)
+>>> work.rows[0][:4], work.dead
+(('3f2504e0-4f89-41d3-9a0c-0305e82c3301', 1, 1, 1795435200000), [])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bridge import parse
+from bridge.packets import DUP, RETAIN, Publish
+from bridge.parse import RejectedError, Row
+from broker.errors import ContractError
+from broker.messages import (
+    FUTURE_TOLERANCE,
+    Birth,
+    Command,
+    Message,
+    Refusal,
+    Relay,
+    Result,
+    Status,
+)
+from broker.topics import METER_KINDS, SPECS, Topics, checked_meter_id
+
+_TOLERANCE_MS = round(FUTURE_TOLERANCE.total_seconds() * 1000)
+_MAX_ROUTES = 200_000
+"""Topics remembered: the kinds of more than 20,000 meters, and a bound for invented ones."""
+
+_OURS = frozenset({"stored", "scd", "revision", "cid", "service_status"})
+"""Kinds that the bridge or another service publishes, and that say nothing to the bridge."""
+
+_CLEARED = frozenset(kind for kind, spec in SPECS.items() if spec.retained) | {"command"}
+"""Kinds that someone may clear with an empty retained message."""
+
+
+class Withdrawal(Message):
+    """An empty birth: the meter is taken out of service."""
+
+
+class BadCommand(Message):
+    """A command that does not parse but says which one it is: the ledger keeps that it was refused."""
+
+    command_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A message for the registry or the ledger, and the packet that it came in."""
+
+    meter_id: str
+    message: Birth | Status | Relay | Withdrawal | Command | Result | Refusal | BadCommand
+    source: Publish
+
+    @property
+    def retained(self) -> bool:
+        """True when it was published retained."""
+        return bool(self.source.flags & RETAIN)
+
+    @property
+    def again(self) -> bool:
+        """True when the broker sends it again, not knowing whether we had it."""
+        return bool(self.source.flags & DUP)
+
+
+@dataclass(frozen=True)
+class Dead:
+    """A message, or one reading of a history, that cannot be taken as good."""
+
+    topic: bytes
+    payload: bytes
+    cause: str
+
+
+@dataclass
+class Work:
+    """All that one commit has to do, and what may be said after it."""
+
+    now: int
+    """ms since 1970."""
+    rows: list[Row] = field(default_factory=list)
+    events: list[Notice] = field(default_factory=list)
+    """For the registry: births, statuses, relays, withdrawals."""
+    entries: list[Notice] = field(default_factory=list)
+    """For the ledger: commands, results, refusals."""
+    dead: list[Dead] = field(default_factory=list)
+    _ranges: dict[bytes, list[tuple[int, int, int]]] = field(default_factory=dict)
+
+    def confirm(self, topic: bytes, epoch: int, seq: int) -> None:
+        """Say on ``topic`` that this reading is safe; neighbours become one range."""
+        ranges = self._ranges.get(topic)
+        if ranges is None:
+            self._ranges[topic] = [(epoch, seq, seq)]
+            return
+        last_epoch, first, last = ranges[-1]
+        if epoch == last_epoch and first <= seq <= last + 1:
+            ranges[-1] = (epoch, first, max(last, seq))
+        else:
+            ranges.append((epoch, seq, seq))
+
+    def stored(self) -> Iterator[tuple[bytes, bytes]]:
+        """The `stored` messages, as (topic, payload): a `broker.messages.Stored` each."""
+        for topic, ranges in self._ranges.items():
+            for epoch, first, last in ranges:
+                yield topic, b'{"epoch":%d,"first":%d,"seq":%d}' % (epoch, first, last)
+
+
+@dataclass(frozen=True)
+class _Route:
+    """What a topic is; ``name`` is the meter, the service, or the fault of a topic that is ``bad``."""
+
+    kind: str
+    name: str
+    stored: bytes = b""
+    """The topic on which the meter's readings are confirmed."""
+
+
+# fmt: off
+_MODELS: dict[str, type[Birth | Status | Relay | Command | Result | Refusal]] = {
+    "birth": Birth, "status": Status, "relay": Relay,
+    "command": Command, "result": Result, "refused": Refusal,
+}
+# fmt: on
+
+
+class Sorter:
+    """Sorts messages; ``keys`` maps a meter_id to the key of its row, and may grow meanwhile."""
+
+    def __init__(self, topics: Topics, *, keys: Mapping[str, int]) -> None:
+        self._topics = topics
+        self._keys = keys
+        self._routes: dict[bytes, _Route] = {}
+
+    def sort(self, messages: Sequence[Publish], *, now: int) -> Work:
+        """The work in ``messages``; ``now`` in ms since 1970 UTC."""
+        work, latest = Work(now), now + _TOLERANCE_MS
+        routes, keys, rows = self._routes, self._keys, work.rows
+        for message in messages:
+            route = routes.get(message.topic) or self._route(message.topic)
+            try:
+                if route.kind == "reading" and message.payload:  # inline: nearly all messages are these
+                    meter = keys.get(route.name, route.name)
+                    row = parse.reading_row(message.payload, meter, latest=latest)
+                    rows.append(row)
+                    work.confirm(route.stored, row[1], row[2])
+                else:
+                    self._other(work, route, message, latest=latest)
+            except RejectedError as error:
+                _reject(work, route, message, payload=message.payload, cause=str(error))
+        return work
+
+    def _route(self, topic: bytes) -> _Route:
+        if len(self._routes) >= _MAX_ROUTES:
+            self._routes.clear()
+        route = self._routes[topic] = _routed(self._topics, topic)
+        return route
+
+    def _other(self, work: Work, route: _Route, message: Publish, *, latest: int) -> None:
+        """Anything but a reading; RejectedError if it is not of the contract."""
+        if route.kind == "bad":
+            raise RejectedError(route.name)
+        if route.kind in _OURS:
+            return
+        if not message.payload and route.kind in _CLEARED:
+            if route.kind == "birth":
+                work.events.append(Notice(route.name, Withdrawal(), message))
+        elif route.kind == "history":
+            self._history(work, route, message, latest=latest)
+        else:
+            notice = _notice(route, message, latest=latest)
+            (work.events if isinstance(notice.message, Birth | Status | Relay) else work.entries).append(
+                notice
+            )
+
+    def _history(self, work: Work, route: _Route, message: Publish, *, latest: int) -> None:
+        """Each reading for itself."""
+        meter = self._keys.get(route.name, route.name)
+        for item in parse.history_items(message.payload):
+            try:
+                row = parse.reading_row(item, meter, latest=latest)
+            except RejectedError as error:
+                _reject(work, route, message, payload=item, cause=str(error))
+            else:
+                work.rows.append(row)
+                work.confirm(route.stored, row[1], row[2])
+
+
+def _routed(topics: Topics, topic: bytes) -> _Route:
+    text = topic.decode(errors="replace")
+    try:
+        parsed = topics.parse(text)
+    except ContractError:
+        last = text.rpartition("/")[2]
+        looks_right = last in METER_KINDS and text.count("/") == topics.prefix.count("/") + 2
+        fault = "meter_id is not a UUID in canonical form" if looks_right else "topic is not of the contract"
+        return _Route("bad", fault)
+    stored = topics.meter(parsed.name, "stored").encode() if parsed.kind in METER_KINDS else b""
+    return _Route(parsed.kind, parsed.name, stored)
+
+
+def _notice(route: _Route, message: Publish, *, latest: int) -> Notice:
+    """The notice in a message; a command may be for later, and the meter judges its times."""
+    parsed = parse.message(_MODELS[route.kind], message.payload)
+    if not isinstance(parsed, Command):
+        parse.not_future(parsed.ts, latest=latest)
+    if not isinstance(parsed, Refusal):
+        return Notice(route.name, parsed, message)
+    try:
+        return Notice(checked_meter_id(parsed.meter_id), parsed, message)
+    except ContractError:
+        raise RejectedError("meter_id: is not a UUID in canonical form") from None
+
+
+def _reject(work: Work, route: _Route, message: Publish, *, payload: bytes, cause: str) -> None:
+    """Keep ``payload`` aside; a reading that says which one it is need not be sent again."""
+    work.dead.append(Dead(message.topic, payload, f"{route.kind}: {cause}" if route.stored else cause))
+    if route.kind in ("reading", "history") and (identity := parse.identity(payload)):
+        work.confirm(route.stored, *identity)
+    elif route.kind == "command" and (command_id := parse.command_id(payload)):
+        work.entries.append(Notice(route.name, BadCommand(command_id=command_id, reason=cause), message))

@@ -1,0 +1,107 @@
+"""SQLite or PostgreSQL by URL: connections, migrations, and the kind of an error.
+
+SQLite runs in WAL mode with ``synchronous=FULL``: a commit that returned survives a power cut.
+PostgreSQL is reached through psycopg 3. Both hold the schema of `bridge.tables`, made by the
+migrations in `bridge/migrations`.
+
+>>> engine = connect("sqlite:///:memory:")
+>>> engine.dialect.name
+'sqlite'
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
+
+from broker.errors import ConfigurationError
+
+BUSY_MS = 5000
+"""ms that SQLite waits for another process's lock before it gives up."""
+
+# fmt: off
+_PRAGMAS = (
+    f"busy_timeout={BUSY_MS}",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "cache_size=-65536",         # 64 MiB: the ends of 10,000 meters' index ranges stay in memory
+    "wal_autocheckpoint=10000",  # 40 MiB of log: a page written by ten batches is copied once
+)
+# fmt: on
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+_LOCK = 61850
+"""PostgreSQL advisory lock: one process migrates at a time."""
+
+
+def connect(url: str) -> Engine:
+    """The engine for ``url``; ConfigurationError when the URL names nothing that we can use."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(
+            "database_url is no URL: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+        ) from None
+    match parsed.get_backend_name():
+        case "sqlite":
+            return _sqlite(parsed)
+        case "postgresql":
+            return _postgresql(parsed)
+    raise ConfigurationError(f"database_url: {parsed.drivername} is not supported: sqlite or postgresql")
+
+
+def _sqlite(url: URL) -> Engine:
+    folder = Path(url.database or ":memory:").parent
+    if not folder.is_dir():
+        raise ConfigurationError(f"database_url: folder {folder} does not exist: make it, or name another")
+    engine = create_engine(url)
+    event.listen(engine, "connect", _configure_sqlite)
+    # The driver's own transactions leave out schema changes; ours take the write lock at once.
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _postgresql(url: URL) -> Engine:
+    try:
+        return create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            connect_args={"connect_timeout": 5, "application_name": "meter61850"},
+        )
+    except ModuleNotFoundError:
+        raise ConfigurationError(
+            "database_url: PostgreSQL needs psycopg: pip install 'meter61850[postgres]'"
+        ) from None
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema up to date; ConfigurationError when the database is newer than this program."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise ConfigurationError(
+                f"the database was made by a newer meter61850 ({error}): install that one"
+            ) from error
+
+
+def is_about_data(error: DBAPIError) -> bool:
+    """True when the database refuses what we gave it; else it is in trouble, and may take it later."""
+    return isinstance(error, DataError | IntegrityError)

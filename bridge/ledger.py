@@ -1,0 +1,102 @@
+"""The ledger of relay commands: who wanted what, when, and the one outcome that it had.
+
+The first outcome of a command_id stands; what comes later for it is counted or ignored, never acted
+on. A result whose command was not seen is kept too. A command that was published retained, or that
+does not parse, or that a service refused before it was sent, is in the ledger as refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+
+from sqlmodel import Session, col, select
+
+from bridge.batch import BadCommand, Dead, Notice
+from bridge.tables import Command as Row
+from bridge.tables import at_ms
+from broker.messages import Command, Message, Outcome, Refusal, Result
+
+RETAINED = "the command was published retained, which could switch at any later time"
+FOREIGN_METER = "command_id belongs to another meter"
+_CHUNK = 500
+
+
+def apply(session: Session, entries: Sequence[Notice], *, now: int) -> list[Dead]:
+    """Write ``entries`` into the ledger (in ms ``now``); what is refused comes back as dead letters."""
+    rows = _load(session, sorted({_command_id(entry.message) for entry in entries}))
+    dead = []
+    for entry in entries:
+        command_id = _command_id(entry.message)
+        row = rows.get(command_id)
+        if row is None:
+            row = rows[command_id] = Row(command_id=command_id, meter_id=entry.meter_id, received_at=now)
+            session.add(row)
+        if row.meter_id != entry.meter_id:
+            dead.append(Dead(entry.source.topic, entry.source.payload, FOREIGN_METER))
+        else:
+            enter(entry.message, row, entry)
+    return dead
+
+
+def _command_id(message: Message) -> str:
+    if isinstance(message, Refusal):
+        return message.command.command_id
+    assert isinstance(message, Command | Result | BadCommand), message
+    return message.command_id
+
+
+def _load(session: Session, command_ids: Sequence[str]) -> dict[str, Row]:
+    found: dict[str, Row] = {}
+    for start in range(0, len(command_ids), _CHUNK):
+        some = select(Row).where(col(Row.command_id).in_(command_ids[start : start + _CHUNK]))
+        found |= {row.command_id: row for row in session.exec(some)}
+    return found
+
+
+@singledispatch
+def enter(message: Message, row: Row, _entry: Notice) -> None:
+    """Let ``message`` change ``row``."""
+    raise NotImplementedError(type(message).__name__)
+
+
+@enter.register
+def _command(command: Command, row: Row, entry: Notice) -> None:
+    if row.issued_at is not None:  # seen before
+        row.repeats += not (entry.again or entry.retained)
+        return
+    _describe(row, command)
+    row.retained = entry.retained
+    if entry.retained:
+        _finish(row, Outcome.REFUSED, RETAINED, None)
+
+
+@enter.register
+def _bad_command(command: BadCommand, row: Row, _entry: Notice) -> None:
+    _finish(row, Outcome.REFUSED, command.reason, None)
+
+
+@enter.register
+def _result(result: Result, row: Row, _entry: Notice) -> None:
+    _finish(row, result.outcome, result.reason, at_ms(result.ts))
+
+
+@enter.register
+def _refusal(refusal: Refusal, row: Row, _entry: Notice) -> None:
+    if row.issued_at is None:
+        _describe(row, refusal.command)
+    _finish(row, Outcome.REFUSED, refusal.reason, at_ms(refusal.ts))
+
+
+def _describe(row: Row, command: Command) -> None:
+    row.position = command.position
+    row.issued_at = at_ms(command.issued_at)
+    row.expires_at = at_ms(command.expires_at)
+    row.origin_category = command.origin.category
+    row.origin_identifier = command.origin.identifier
+
+
+def _finish(row: Row, outcome: Outcome, reason: str, ts: int | None) -> None:
+    """The first outcome stands."""
+    if not row.outcome:
+        row.outcome, row.reason, row.result_ts = outcome, reason, ts

@@ -1,0 +1,172 @@
+"""Payloads to values: a fast way for readings as our meters write them, pydantic for everything else.
+
+The contract is `broker.messages`. A reading in the usual form (timestamp of 24 characters, quantities
+as JSON numbers) is checked here by hand, in a third of the time; whatever is not in that form goes to
+:class:`broker.messages.Reading`, which alone decides what is wrong. So the fast way only ever
+accepts what the model accepts, with the same values.
+
+>>> row = b'{"epoch":1,"seq":2,"ts":"2026-11-23T12:00:00.250Z","power":21.3}'
+>>> reading_row(row, 7, latest=2_000_000_000_000)
+(7, 1, 2, 1795435200250, None, None, 21.3, None, None, None, None)
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from bridge.tables import at_ms
+from broker.errors import ContractError
+from broker.messages import MAX_SEQ, History, Message, Reading, Token
+
+MAX_PAYLOAD = 64 * 1024
+"""Bytes; no message of the contract but a history comes near it."""
+
+MAX_HISTORY = 1024 * 1024
+"""Bytes of a history."""
+
+FUTURE = "ts: is in the future"
+
+Row = tuple[int | str, int, int, int, *tuple[float | None, ...]]
+"""meter (its key, or its meter_id before it has one), epoch, seq, ts in ms, six quantities, alarm."""
+
+M = TypeVar("M", bound=Message)
+
+# fmt: off
+_LIMITS: tuple[tuple[str, float, float], ...] = (
+    ("voltage", 0.0, 1e12), ("current", 0.0, 1e12), ("power", -1e12, 1e12),
+    ("power_factor", -1.0, 1.0), ("frequency", 0.0, 1000.0), ("energy", 0.0, 1e12),
+)
+# fmt: on
+"""The quantities in the order of the row, with the limits of the model."""
+
+_TOKEN: TypeAdapter[str] = TypeAdapter(Token)
+_loads = orjson.loads
+_fromisoformat = datetime.fromisoformat
+
+
+class RejectedError(ContractError):
+    """A payload is not of the contract; ``str()`` is the cause, without anything of the payload."""
+
+
+def reading_row(payload: bytes, meter: int | str, *, latest: int) -> Row:
+    """The row of a reading; RejectedError when it is none, or later than ``latest`` ms since 1970."""
+    row = _usual(payload, meter) if len(payload) <= MAX_PAYLOAD else None
+    if row is None:
+        row = _unusual(payload, meter)
+    if row[3] > latest:
+        raise RejectedError(FUTURE)
+    return row
+
+
+def _usual(payload: bytes, meter: int | str) -> Row | None:
+    """The row of a reading in the form that our meters write; None when it needs a closer look."""
+    try:
+        get = _loads(payload).get
+        epoch, seq, ts, alarm = get("epoch"), get("seq"), get("ts"), get("alarm")
+        if not (type(epoch) is type(seq) is int and 0 < epoch <= MAX_SEQ and 0 < seq <= MAX_SEQ):
+            return None
+        if not (len(ts) == 24 and ts[10] == "T" and ts[19] == "." and ts[23] == "Z" and ts >= "2020"):
+            return None
+        if alarm is not None and type(alarm) is not bool:
+            return None
+        values = []
+        for name, low, high in _LIMITS:
+            value = get(name)
+            if value is not None:
+                if type(value) is not float:
+                    if type(value) is not int:
+                        return None
+                    value = float(value)
+                if not low <= value <= high:
+                    return None
+            values.append(value)
+        return (meter, epoch, seq, round(_fromisoformat(ts).timestamp() * 1000), *values, alarm)
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def _unusual(payload: bytes, meter: int | str) -> Row:
+    """The row of any reading that the model takes; RejectedError for others."""
+    reading = message(Reading, payload)
+    values = (getattr(reading, name) for name, _, _ in _LIMITS)
+    return (meter, reading.epoch, reading.seq, at_ms(reading.ts), *values, reading.alarm)
+
+
+def message(model: type[M], payload: bytes, *, limit: int = MAX_PAYLOAD) -> M:
+    """The ``model`` in ``payload``; RejectedError when it is not one, or larger than ``limit`` bytes."""
+    if len(payload) > limit:
+        raise RejectedError(f"is larger than {limit} bytes")
+    if rb"\u0000" in payload:
+        raise RejectedError("holds a NUL character")
+    try:
+        return model.model_validate_json(payload)
+    except ValidationError as error:
+        raise RejectedError(_cause(error)) from None
+
+
+def not_future(ts: datetime, *, latest: int) -> int:
+    """``ts`` in ms since 1970; RejectedError when it is later than ``latest``."""
+    if (ms := at_ms(ts)) > latest:
+        raise RejectedError(FUTURE)
+    return ms
+
+
+def history_items(payload: bytes) -> list[bytes]:
+    """The readings of a history, each as JSON, unchecked; RejectedError when it is no list of readings."""
+    if len(payload) > MAX_HISTORY:
+        raise RejectedError(f"is larger than {MAX_HISTORY} bytes")
+    try:
+        items = _loads(payload)["readings"]
+    except (ValueError, TypeError, KeyError):
+        items = None
+    if not isinstance(items, list) or not 0 < len(items) <= 1000:
+        message(History, payload, limit=MAX_HISTORY)
+        raise RejectedError("readings: is no list")
+    return [orjson.dumps(item) for item in items]
+
+
+def identity(payload: bytes) -> tuple[int, int] | None:
+    """epoch and seq of a reading that was rejected, when at least these are good."""
+    fields = _lenient(payload)
+    pair = fields.get("epoch"), fields.get("seq")
+    match pair:
+        case (int(epoch), int(seq)) if 0 < epoch <= MAX_SEQ and 0 < seq <= MAX_SEQ:
+            return epoch, seq
+    return None
+
+
+def command_id(payload: bytes) -> str:
+    """The command_id of a command that was rejected; empty when that is not good either."""
+    try:
+        return _TOKEN.validate_python(_lenient(payload).get("command_id"))
+    except ValidationError:
+        return ""
+
+
+def _lenient(payload: bytes) -> dict[str, Any]:
+    """The JSON object in ``payload``, unchecked; empty when there is none or it is too large."""
+    if len(payload) > MAX_PAYLOAD:
+        return {}
+    try:
+        fields = _loads(payload)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _cause(error: ValidationError) -> str:
+    """The first fault, in words that do not change with the value: they name a cause, and are counted."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join("[]" if isinstance(part, int) else part for part in first["loc"])
+    match first["type"]:
+        case "json_invalid":
+            return "is not JSON"
+        case "value_error":  # the contract's only validator: Timestamp
+            what = "is before 2020: the sender's clock was never set"
+        case _:
+            what = first["msg"]
+    return f"{where}: {what}"[:255] if where else what[:255]

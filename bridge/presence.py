@@ -1,0 +1,48 @@
+"""`service/bridge/status`: that the bridge is there, and what it has counted; its last will says offline."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from importlib.metadata import version
+
+from bridge.packets import Will
+from broker.messages import ServiceStatus, utc_now
+from broker.topics import Topics
+
+SERVICE = "bridge"
+
+
+class Presence:
+    """``publish(topic, payload)`` sends retained; ``counters`` are asked for at each publication."""
+
+    def __init__(
+        self,
+        topics: Topics,
+        *,
+        publish: Callable[[str, bytes], None],
+        counters: Callable[[], dict[str, int]],
+    ) -> None:
+        self._topic = topics.service_status(SERVICE)
+        self._publish = publish
+        self._counters = counters
+        self._session = ""
+
+    def will(self) -> Will:
+        """The last will of a new session, which begins with this connection."""
+        self._session = secrets.token_hex(8)
+        return Will(self._topic.encode(), self._status(online=False))
+
+    def tell(self, *, online: bool) -> None:
+        """Publish our status now."""
+        self._publish(self._topic, self._status(online=online))
+
+    def _status(self, *, online: bool) -> bytes:
+        status = ServiceStatus(
+            online=online,
+            version=version("meter61850"),
+            session=self._session,
+            ts=utc_now(),
+            counters=self._counters(),
+        )
+        return status.payload()

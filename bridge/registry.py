@@ -1,0 +1,148 @@
+"""The registry: births, statuses and relays become rows of `meter`; a meter gets its IED for life.
+
+Events are folded into the rows in the order in which they came, inside the caller's transaction: rows
+are loaded once for a batch and written back once. The session rule: an offline status (a last will)
+counts only for the session that is current, so an old will cannot mark a new session offline.
+
+>>> next_ied({"SMGW001": 50, "SMGW002": 3}, limit=50)
+'SMGW002'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from functools import singledispatch
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from bridge.batch import Dead, Notice, Withdrawal
+from bridge.tables import Meter, at_ms
+from broker.messages import MAX_SEQ, Birth, Message, Relay, Status
+
+_CHUNK = 500
+"""Meters in one IN list; SQLite allows 32,766 parameters, older ones 999."""
+
+SHOWN = ("name", "owner", "address", "address_code", "vendor", "model", "serial", "firmware")
+"""Fields of a meter that stand in the SCD: of `tables.Meter` and of `scl_builder.project.Meter` alike."""
+
+FOREIGN_SERIAL = "birth: meter_id belongs to another hardware serial"
+
+
+def next_ied(filled: dict[str, int], *, limit: int) -> str:
+    """The first IED with room for one more of ``limit`` meters, or a new one: SMGW001, SMGW002, …"""
+    number = 1
+    while filled.get(ied_name(number), 0) >= limit:
+        number += 1
+    return ied_name(number)
+
+
+def ied_name(number: int) -> str:
+    """Name of the IED with this number, from 1."""
+    return f"SMGW{number:03d}"
+
+
+def ied_number(name: str) -> int:
+    """The inverse of :func:`ied_name`."""
+    return int(name.removeprefix("SMGW"))
+
+
+def rows_for(
+    session: Session, meter_ids: Collection[str], events: Sequence[Notice], *, now: int
+) -> dict[str, Meter]:
+    """The rows of ``meter_ids`` and of the meters in ``events``.
+
+    One that was never heard of gets a stub, which the SCD leaves out; a withdrawal alone makes none.
+    """
+    heard = {*meter_ids, *(event.meter_id for event in events if not isinstance(event.message, Withdrawal))}
+    rows = _load(session, sorted(heard.union(event.meter_id for event in events)))
+    for meter_id in sorted(heard - rows.keys()):
+        rows[meter_id] = Meter(meter_id=meter_id, first_seen=now, last_seen=now)
+        session.add(rows[meter_id])
+    return rows
+
+
+def face(meter: Meter) -> tuple[object, ...]:
+    """What of ``meter`` the SCD shows, and first whether it does."""
+    return (meter.born_at is not None and meter.retired_at is None, *(getattr(meter, name) for name in SHOWN))
+
+
+def _load(session: Session, meter_ids: Sequence[str]) -> dict[str, Meter]:
+    found: dict[str, Meter] = {}
+    for start in range(0, len(meter_ids), _CHUNK):
+        some = select(Meter).where(col(Meter.meter_id).in_(meter_ids[start : start + _CHUNK]))
+        found |= {meter.meter_id: meter for meter in session.exec(some)}
+    return found
+
+
+def apply(session: Session, events: Iterable[Notice], rows: dict[str, Meter], *, now: int) -> list[Dead]:
+    """Fold ``events`` into ``rows`` (in ms ``now``); what is refused comes back as dead letters."""
+    dead = []
+    for event in events:
+        meter = rows.get(event.meter_id)
+        if meter is None:
+            continue
+        if isinstance(event.message, Birth) and meter.serial not in ("", event.message.hardware.serial):
+            dead.append(Dead(event.source.topic, event.source.payload, FOREIGN_SERIAL))
+            continue
+        meter.last_seen = max(meter.last_seen, now)
+        fold(event.message, meter, now)
+    return dead
+
+
+def assign(session: Session, meters: Iterable[Meter], *, limit: int) -> None:
+    """Give every born meter without an IED one; retired meters keep their place."""
+    homeless = [meter for meter in meters if meter.born_at is not None and meter.ied is None]
+    if not homeless:
+        return
+    places = select(Meter.ied, func.count()).where(col(Meter.ied).is_not(None)).group_by(col(Meter.ied))
+    filled = {str(ied): count for ied, count in session.exec(places)}
+    for meter in homeless:
+        meter.ied = next_ied(filled, limit=limit)
+        filled[meter.ied] = filled.get(meter.ied, 0) + 1
+
+
+@singledispatch
+def fold(message: Message, meter: Meter, now: int) -> None:
+    """Let ``message`` change ``meter``; ``now`` in ms since 1970."""
+    raise NotImplementedError(type(message).__name__)
+
+
+@fold.register
+def _birth(birth: Birth, meter: Meter, _now: int) -> None:
+    """It registers (again); whether it is online is for its status to say."""
+    for name in ("name", "owner", "address", "address_code", "ip", "firmware", "interval", "session"):
+        setattr(meter, name, getattr(birth, name))
+    for name in ("vendor", "model", "serial"):
+        setattr(meter, name, getattr(birth.hardware, name))
+    meter.quantities = ",".join(birth.quantities)
+    meter.clock_synchronized = birth.clock_synchronized
+    meter.born_at = at_ms(birth.ts)
+    meter.retired_at = None
+
+
+@fold.register
+def _status(status: Status, meter: Meter, _now: int) -> None:
+    """Online, or the will of the session that is current."""
+    if not status.online and meter.session not in ("", status.session):
+        return
+    meter.online = status.online
+    meter.session = status.session
+    meter.outbox = min(status.outbox, MAX_SEQ)
+    meter.dropped = min(status.dropped, MAX_SEQ)
+
+
+@fold.register
+def _relay(relay: Relay, meter: Meter, _now: int) -> None:
+    meter.relay = relay.position
+    meter.relay_operations = relay.operations
+    meter.relay_local = relay.local
+    meter.relay_at = at_ms(relay.ts)
+
+
+@fold.register
+def _withdrawal(_message: Withdrawal, meter: Meter, now: int) -> None:
+    """Out of service, once; its rows, its key and its place stay."""
+    meter.online = False
+    if meter.retired_at is None and meter.born_at is not None:
+        meter.retired_at = now

@@ -1,0 +1,167 @@
+"""The database: SQLModel tables of the registry, the readings, the ledger, dead letters, revisions.
+
+Every timestamp is an integer, milliseconds since 1970 UTC: eight bytes at most, the same on SQLite
+and PostgreSQL, and exact. Quantities are in the units of `broker.messages` (V, A, W, Hz, Wh); NULL
+means that the sensor did not give it. A change here needs a migration in `bridge/migrations`.
+
+>>> at_ms(datetime(2026, 11, 23, 12, tzinfo=UTC))
+1795435200000
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+
+metadata: MetaData = SQLModel.metadata
+metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def at_ms(moment: datetime) -> int:
+    """``moment`` in ms since 1970 UTC, rounded down."""
+    return (moment - _EPOCH) // _MS
+
+
+def moment(ms: int) -> datetime:
+    """The UTC datetime of ``ms`` since 1970."""
+    return _EPOCH + ms * _MS
+
+
+def _ms(*, nullable: bool = False) -> Any:
+    """A column of milliseconds since 1970 UTC."""
+    return Field(default=None, sa_type=BigInteger, nullable=nullable)
+
+
+class Meter(SQLModel, table=True):
+    """A meter that was ever heard of; its birth, its place in the SCD, and its last status."""
+
+    key: int | None = Field(default=None, primary_key=True)
+    """Names the meter inside the database; readings refer to it."""
+    meter_id: str = Field(max_length=36, unique=True)
+    name: str = ""
+    owner: str = ""
+    address: str = ""
+    address_code: str = ""
+    ip: str = ""
+    vendor: str = ""
+    model: str = ""
+    serial: str = ""
+    """Hardware serial number: the meter_id belongs to it for ever."""
+    firmware: str = ""
+    quantities: str = ""
+    """Names of the measured quantities, comma between."""
+    interval: float = 0.0
+    """Seconds between readings; 0 while unknown."""
+    clock_synchronized: bool = True
+    ied: str | None = Field(default=None, max_length=64, index=True)
+    """The IED it belongs to for life; NULL before its first birth."""
+    first_seen: int = _ms()
+    last_seen: int = _ms()
+    """Last message; kept to about a minute for readings."""
+    born_at: int | None = _ms(nullable=True)
+    """``ts`` of the latest birth; NULL for a meter of which only readings or a status were seen."""
+    retired_at: int | None = _ms(nullable=True)
+    online: bool = False
+    session: str = Field(default="", max_length=64)
+    outbox: int = Field(default=0, sa_type=BigInteger)
+    """Readings that waited in the meter when it last told."""
+    dropped: int = Field(default=0, sa_type=BigInteger)
+    """Readings that the meter's full outbox has dropped."""
+    relay: str = Field(default="", max_length=8)
+    """``open``, ``closed``, or empty while unknown."""
+    relay_operations: int = 0
+    relay_local: bool = False
+    relay_at: int | None = _ms(nullable=True)
+
+
+class Reading(SQLModel, table=True):
+    """One reading; (meter, epoch, seq) is its name, so that a repeated one is ignored.
+
+    No foreign key: the meter's key comes from the registry alone, and PostgreSQL would lock the
+    meter's row for each reading.
+    """
+
+    __table_args__ = (Index(None, "meter", "ts"),)
+
+    meter: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    """`Meter.key`."""
+    epoch: int = Field(primary_key=True, sa_type=BigInteger)
+    seq: int = Field(primary_key=True, sa_type=BigInteger)
+    ts: int = _ms()
+    voltage: float | None = None
+    current: float | None = None
+    power: float | None = None
+    power_factor: float | None = None
+    frequency: float | None = None
+    energy: float | None = None
+    alarm: bool | None = None
+
+
+class Command(SQLModel, table=True):
+    """The ledger: a relay command, who wanted it, and the one outcome that it had."""
+
+    key: int | None = Field(default=None, primary_key=True)
+    command_id: str = Field(max_length=64, unique=True)
+    meter_id: str = Field(max_length=36, index=True)
+    position: str = Field(default="", max_length=8)
+    """``open`` or ``closed``; empty when only the result was seen, or when it was neither."""
+    issued_at: int | None = _ms(nullable=True)
+    expires_at: int | None = _ms(nullable=True)
+    origin_category: str = Field(default="", max_length=32)
+    origin_identifier: str = Field(default="", max_length=64)
+    retained: bool = False
+    """It was published retained, which the contract forbids."""
+    repeats: int = 0
+    """How often the same command_id was published again."""
+    received_at: int = _ms()
+    """When the bridge first heard of it."""
+    outcome: str = Field(default="", max_length=8)
+    """``done``, ``refused``, ``expired``, ``failed``; empty while there is none. Never changes again."""
+    reason: str = ""
+    result_ts: int | None = _ms(nullable=True)
+
+
+class DeadLetter(SQLModel, table=True):
+    """A message that could not be taken as good; the same one again only counts up."""
+
+    __tablename__ = "dead_letter"
+    __table_args__ = (UniqueConstraint("topic", "sha256", "cause"),)
+
+    key: int | None = Field(default=None, primary_key=True)
+    topic: str = Field(max_length=255)
+    """Cut to 255 characters."""
+    payload: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    """Its first 64 KiB."""
+    size: int
+    """Bytes of the whole payload."""
+    sha256: str = Field(max_length=64)
+    """Of the whole payload, in hex."""
+    cause: str = Field(max_length=255)
+    count: int = 1
+    first_seen: int = _ms()
+    last_seen: int = _ms()
+
+
+class SclRevision(SQLModel, table=True):
+    """One revision of the SCD; these rows are its history."""
+
+    __tablename__ = "scl_revision"
+
+    revision: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    sha256: str = Field(max_length=64)
+    """Of the SCD's bytes, in hex."""
+    meters: int
+    ieds: int
+    ts: int = _ms()
+    what: str = ""
+    """What changed, in words."""

@@ -1,0 +1,120 @@
+"""The write side of the store: one batch, one transaction.
+
+>>> writer = Writer(engine, max_meters_per_ied=50)  # doctest: +SKIP
+>>> writer.commit(sorter.sort(messages, now=now)).new  # doctest: +SKIP
+2000
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, col
+
+from bridge import ledger, registry
+from bridge.batch import Dead, Work
+from bridge.bulk import insert_readings
+from bridge.parse import MAX_PAYLOAD, Row
+from bridge.tables import DeadLetter, Meter
+
+_SEEN_EVERY = 60_000
+"""ms between two updates of a meter's last_seen by its readings."""
+
+_CHUNK = 500
+"""Keys in one IN list."""
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a commit brought."""
+
+    new: int
+    """Readings that were not in the database before."""
+    dead: tuple[Dead, ...]
+    scl_changed: bool
+    """A birth or withdrawal changed what the SCD shows."""
+
+
+class Writer:
+    """Writes work into the database; ``keys`` (meter_id → key) knows the meters committed so far."""
+
+    def __init__(self, engine: Engine, *, max_meters_per_ied: int) -> None:
+        self._engine = engine
+        self._max_meters_per_ied = max_meters_per_ied
+        self._seen: dict[int, int] = {}
+        self.keys: dict[str, int] = {}
+
+    def commit(self, work: Work) -> Committed:
+        """Write all of ``work`` in one transaction, or nothing and raise the database's error."""
+        with self._engine.begin() as connection:
+            keys, dead, scl_changed = self._notices(connection, work)
+            rows = _keyed(work.rows, self.keys | keys) if keys else work.rows
+            new = insert_readings(connection, rows) if rows else 0
+            seen = self._touch(connection, {int(row[0]) for row in rows}, work.now)
+            dead = [*work.dead, *dead]
+            _bury(connection, dead, work.now)
+        self.keys |= keys  # not before the commit: a rollback would leave keys that name nothing
+        self._seen |= seen
+        return Committed(new, tuple(dead), scl_changed)
+
+    def _notices(self, connection: Connection, work: Work) -> tuple[dict[str, int], list[Dead], bool]:
+        """Registry and ledger: the keys of all meters met, what was refused, whether the SCD changes."""
+        strangers = {row[0] for row in work.rows if isinstance(row[0], str)}
+        if not (strangers or work.events or work.entries):
+            return {}, [], False
+        with Session(bind=connection, autoflush=False) as session:
+            rows = registry.rows_for(session, strangers, work.events, now=work.now)
+            before = {meter_id: registry.face(row) for meter_id, row in rows.items()}
+            dead = registry.apply(session, work.events, rows, now=work.now)
+            registry.assign(session, rows.values(), limit=self._max_meters_per_ied)
+            dead += ledger.apply(session, work.entries, now=work.now)
+            session.flush()
+            changed = any(registry.face(row) != before[meter_id] for meter_id, row in rows.items())
+            return {meter_id: row.key for meter_id, row in rows.items() if row.key}, dead, changed
+
+    def _touch(self, connection: Connection, keys: set[int], now: int) -> dict[int, int]:
+        """Note that these meters were heard, about once a minute each; their new last_seen."""
+        stale = sorted(key for key in keys if now - self._seen.get(key, 0) > _SEEN_EVERY)
+        for start in range(0, len(stale), _CHUNK):
+            some = col(Meter.key).in_(stale[start : start + _CHUNK])
+            connection.execute(update(Meter).where(some).values(last_seen=now))
+        return dict.fromkeys(stale, now)
+
+
+def _keyed(rows: list[Row], keys: dict[str, int]) -> list[Row]:
+    """``rows`` with a key in place of each meter_id."""
+    return [(keys[row[0]], *row[1:]) if isinstance(row[0], str) else row for row in rows]
+
+
+def _bury(connection: Connection, dead: list[Dead], now: int) -> None:
+    """Keep dead letters; the same topic, payload and cause again only counts up."""
+    if not dead:
+        return
+    counts = Counter(dead)
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(DeadLetter)
+    excluded = statement.excluded
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["topic", "sha256", "cause"],
+            set_={"count": col(DeadLetter.count) + excluded["count"], "last_seen": excluded.last_seen},
+        ),
+        [_grave(letter, count, now) for letter, count in counts.items()],
+    )
+
+
+def _grave(letter: Dead, count: int, now: int) -> dict[str, object]:
+    return {
+        "topic": letter.topic.decode(errors="replace").replace("\0", "\ufffd")[:255],
+        "payload": letter.payload[:MAX_PAYLOAD],
+        "size": len(letter.payload),
+        "sha256": hashlib.sha256(letter.payload).hexdigest(),
+        "cause": letter.cause[:255],
+        "count": count,
+        "first_seen": now,
+        "last_seen": now,
+    }
