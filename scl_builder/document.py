@@ -236,6 +236,13 @@ class Document:
         do = node_type.objects.get(do_name) if node_type else None
         return None if do is None else self.object_types.get(do.get("type", ""))
 
+    def is_dangling(self, ln_type: str, do_name: str) -> bool:
+        """Whether the LNodeType, or the DOType of its data object, is missing: told where it is named."""
+        node_type = self.node_types.get(ln_type)
+        return node_type is None or (
+            do_name in node_type.objects and self.object_type(ln_type, do_name) is None
+        )
+
     def find_object(self, ln_type: str, path: tuple[str, ...]) -> tuple[ObjectType, tuple[str, ...]] | None:
         """The DOType that ``path`` (object, sub objects, attributes) leads to, and what is left of it."""
         found = self.object_type(ln_type, path[0])

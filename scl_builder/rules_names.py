@@ -62,7 +62,7 @@ def _check_name_length(ied: IedEntry, found: Findings) -> None:
     length = services.get("nameLength") if services is not None else None
     allowed = number(length) or DEFAULT_NAME_LENGTH
     longest = max((device.domain for device in ied.devices.values()), key=len, default="")
-    if len(longest) > max(allowed, len(ied.name)):
+    if allowed < len(longest) <= MMS_NAME_LIMIT:
         place = ied.element if services is None else services
         message = f"nameLength is {allowed}, {longest!r} has {len(longest)} characters"
         found.add(place, "services", message, cure='write <Services nameLength="64">')

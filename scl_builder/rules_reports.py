@@ -8,8 +8,10 @@ from __future__ import annotations
 from lxml import etree
 
 from scl_builder.document import Device, Document, IedEntry, children, first, flag, node_name, number
-from scl_builder.findings import Findings
+from scl_builder.findings import Findings, tag
 from scl_builder.tables import MAX_MEMBERS
+
+_CONTROL_BLOCKS = ("ReportControl", "LogControl", "GSEControl", "SampledValueControl")
 
 
 def check_reports(doc: Document, found: Findings) -> None:
@@ -24,8 +26,10 @@ def check_reports(doc: Document, found: Findings) -> None:
                 _check_data_set(data_set, found)
                 for fcda in children(data_set, "FCDA"):
                     members.check(ied, device, fcda, found)
+            for block in children(node, *_CONTROL_BLOCKS):
+                _check_block(block, names, found)
             for report in children(node, "ReportControl"):
-                _check_report(report, names, found)
+                _check_instances(report, found)
 
 
 def _check_ln_type(doc: Document, node: etree._Element, found: Findings) -> None:
@@ -77,6 +81,8 @@ class _Members:
         path = (*do_name.split("."), *(part.partition("(")[0] for part in da_name.split(".") if part))
         object_type = self._doc.find_object(ln_type, path)
         if object_type is None:
+            if self._doc.is_dangling(ln_type, path[0]):
+                return ""
             return f"LNodeType {ln_type!r} has no such data object"
         if not object_type[1]:
             constraints = self._doc.constraints(object_type[0])
@@ -88,19 +94,18 @@ class _Members:
         return "" if attribute[1] == fc else f"the attribute has {attribute[1]}"
 
 
-def _check_report(report: etree._Element, data_sets: set[str], found: Findings) -> None:
-    name = report.get("name", "")
-    data_set = report.get("datSet")
+def _check_block(block: etree._Element, data_sets: set[str], found: Findings) -> None:
+    name, data_set = block.get("name", ""), block.get("datSet")
     if data_set is not None and data_set not in data_sets:
-        message = f"report block {name!r} has datSet {data_set!r}, and its LN has no such DataSet"
-        found.add(report, "dat-set", message, cure="name a DataSet of the same logical node")
-    if report.get("confRev") is None:
-        message = f"report block {name!r} has no confRev"
-        found.add(report, "conf-rev", message, cure="write confRev, and raise it when the members change")
-    _check_instances(report, name, found)
+        message = f"{tag(block)} {name!r} has datSet {data_set!r}, and its LN has no such DataSet"
+        found.add(block, "dat-set", message, cure="name a DataSet of the same logical node")
+    if block.get("confRev") is None and tag(block) != "LogControl":
+        message = f"{tag(block)} {name!r} has no confRev"
+        found.add(block, "conf-rev", message, cure="write confRev, and raise it when the members change")
 
 
-def _check_instances(report: etree._Element, name: str, found: Findings) -> None:
+def _check_instances(report: etree._Element, found: Findings) -> None:
+    name = report.get("name", "")
     enabled = first(report, "RptEnabled")
     if enabled is None:
         message = f"report block {name!r} has no RptEnabled"

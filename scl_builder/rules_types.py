@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from scl_builder.document import Attr, Document, NodeType, ObjectType, ends_first
 from scl_builder.findings import Findings
-from scl_builder.nsd_cdcs import CDCS, CTL_VALUES, SERVICE_ATTRIBUTES, STRUCTS, Attribute
+from scl_builder.nsd_cdcs import CDCS, CTL_VALUES, SERVICE_ATTRIBUTES, STRUCTS, TRIGGERS, Attribute
 from scl_builder.nsd_nodes import COMPLETE_CLASSES, LN_CLASSES, rule
 from scl_builder.rules_presence import check_presence
 
@@ -102,6 +102,7 @@ def _check_node_type(doc: Document, node_type: NodeType, found: Findings) -> Non
             cure = "use a class of 7-4, or name its name space in NamPlt.lnNs"
             found.add(node_type.element, "ln-class", message, cure=cure)
         return
+    _check_name_plate(doc, node_type, found)
     for name in node_type.objects:
         _check_object(doc, node_type, name, found)
     for wanted in LN_CLASSES[ln_class].values():
@@ -112,6 +113,21 @@ def _check_node_type(doc: Document, node_type: NodeType, found: Findings) -> Non
             message = f"LNodeType {node_type.id!r} ({ln_class}) lacks the mandatory {wanted.name}"
             cure = f'add <DO name="{wanted.name}" …> of CDC {wanted.cdc}'
             found.add(node_type.element, "do-missing", message, cure=cure)
+
+
+def _check_name_plate(doc: Document, node_type: NodeType, found: Findings) -> None:
+    """configRev is mandatory in LLN0; ldNs belongs to LLN0 alone (that it is there: rules_values)."""
+    plate = doc.object_type(node_type.id, "NamPlt")
+    if plate is None or plate.cdc != "LPL":
+        return
+    if node_type.ln_class == "LLN0" and "configRev" not in plate.attributes:
+        message = f"DOType {plate.id!r} (LPL), the NamPlt of LLN0, lacks configRev"
+        cure = 'add <DA name="configRev" fc="DC" bType="VisString255" …>'
+        found.add(plate.element, "da-missing", message, cure=cure)
+    if node_type.ln_class != "LLN0" and "ldNs" in plate.attributes:
+        message = f"NamPlt of {node_type.ln_class} ({plate.id}) has ldNs"
+        cure = "give it a DOType of its own: only LLN0 names the name space of the logical device"
+        found.add(node_type.objects["NamPlt"], "da-unknown", message, cure=cure)
 
 
 def _is_extension(doc: Document, node_type: NodeType) -> bool:
@@ -191,13 +207,14 @@ def _check_basic_type(where: str, attr: Attr, wanted: str, found: Findings) -> N
 
 def _check_triggers(cdc: str, attr: Attr, wanted: Attribute, found: Findings) -> None:
     """A trigger that 7-3 does not give is told, and a status or measured value that never reports."""
-    written = {name for name in ("dchg", "qchg", "dupd") if attr.element.get(name) in ("true", "1")}
+    written = {name for name in TRIGGERS if attr.element.get(name) in ("true", "1")}
+    missing = [name for name in wanted.triggers if name not in written and name != "dupd"]
     if extra := written - set(wanted.triggers):
         message = f"{attr.name} of {cdc} has trigger {', '.join(sorted(extra))}"
         found.add(attr.element, "trigger", message, cure="remove it: 7-3 gives it none")
-    elif wanted.triggers and not written and wanted.fc in ("ST", "MX") and wanted.presence == "M":
-        message = f"{attr.name} of {cdc} has no trigger option: it would never be reported"
-        found.add(attr.element, "trigger", message, cure=f'write {wanted.triggers[0]}="true"')
+    elif missing and wanted.fc in ("ST", "MX") and wanted.presence != "O":
+        message = f"{attr.name} of {cdc} lacks {missing[0]}: a change would never be reported"
+        found.add(attr.element, "trigger", message, cure=f'write {missing[0]}="true"')
 
 
 def _check_struct(doc: Document, attr: Attr, kind: str, cdc: str, found: Findings) -> None:

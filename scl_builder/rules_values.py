@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import re
+import string
 from collections.abc import Iterator
 
 from lxml import etree
 
-from scl_builder.document import Attr, Document, NodeType, ObjectType, children, value_of
+from scl_builder.document import Attr, Document, ObjectType, children, number, value_of
 from scl_builder.findings import Findings
-from scl_builder.nsd_cdcs import CDCS, CTL_VALUES, STRUCTS
+from scl_builder.nsd_cdcs import CDCS, SERVICE_ATTRIBUTES, STRUCTS, Attribute
 from scl_builder.nsd_enums import ENUMERATIONS
 from scl_builder.nsd_nodes import rule
 from scl_builder.tables import LD_NAMESPACE
@@ -39,10 +40,7 @@ _VISIBLE = re.compile(r"[ -~]*")
 
 def check_values(doc: Document, found: Findings) -> None:
     """Enumerations and values of the whole file."""
-    for node_type in doc.node_types.values():
-        _check_enumerations(doc, node_type, found)
-    for object_type in doc.object_types.values():
-        _check_fixed_enumerations(doc, object_type, found)
+    _Enumerations(doc, found).check()
     for attr in _all_attributes(doc):
         if attr.value is not None:
             _check_value(doc, attr, attr.element, attr.value, found)
@@ -60,65 +58,66 @@ def _all_attributes(doc: Document) -> Iterator[Attr]:
         yield from members.values()
 
 
-def _check_enumerations(doc: Document, node_type: NodeType, found: Findings) -> None:
-    """Enumerations that the data object decides: stVal, setVal, subVal and ctlVal."""
-    for name, do in node_type.objects.items():
-        wanted = rule(node_type.ln_class, name)
-        object_type = doc.object_types.get(do.get("type", ""))
-        if wanted is None or not wanted.enum or object_type is None or object_type.cdc != wanted.cdc:
-            continue
+class _Enumerations:
+    """Compares every EnumType with the standard's, as the attributes that use it ask; each use once."""
+
+    def __init__(self, doc: Document, found: Findings) -> None:
+        self._doc = doc
+        self._found = found
+        self._done: set[tuple[etree._Element, str]] = set()
+
+    def check(self) -> None:
+        """All uses in the file."""
+        for node_type in self._doc.node_types.values():
+            for name, do in node_type.objects.items():
+                wanted = rule(node_type.ln_class, name)
+                object_type = self._doc.object_types.get(do.get("type", ""))
+                if wanted and wanted.enum and object_type and object_type.cdc == wanted.cdc:
+                    self._check_value_kind(f"{node_type.ln_class}.{name}", object_type, wanted.enum)
+        for object_type in self._doc.object_types.values():
+            for attribute in (*CDCS.get(object_type.cdc, ()), *SERVICE_ATTRIBUTES.values()):
+                if attribute.name in object_type.attributes:
+                    self._check_attribute(object_type.attributes[attribute.name], attribute)
+
+    def _check_value_kind(self, where: str, object_type: ObjectType, kind: str) -> None:
+        """Where the data object decides: stVal, setVal, subVal, and ctlVal of the services."""
         for attr in object_type.attributes.values():
             if attr.btype == "Enum" and attr.name in ("stVal", "setVal", "subVal"):
-                _check_kind(doc, do, f"{node_type.ln_class}.{name}", attr.type, wanted.enum, found)
-            elif attr.btype == "Struct" and attr.fc == "CO":
-                ctl_value = doc.struct_types.get(attr.type, {}).get("ctlVal")
-                if ctl_value and ctl_value.btype == "Enum":
-                    _check_kind(doc, do, f"{name}.{attr.name}", ctl_value.type, wanted.enum, found)
+                self._compare(attr, where, kind)
+            elif attr.btype == "Struct" and attr.name in SERVICE_ATTRIBUTES:
+                value = self._doc.struct_types.get(attr.type, {}).get("ctlVal")
+                if value and value.btype == "Enum":
+                    self._compare(value, f"{where}.{attr.name}", kind)
 
-
-def _check_fixed_enumerations(doc: Document, object_type: ObjectType, found: Findings) -> None:
-    """Enumerations that the common data class decides, such as ctlModel and units."""
-    wanted = {attribute.name: attribute for attribute in CDCS.get(object_type.cdc, ())}
-    for attr in object_type.attributes.values():
-        if attr.name not in wanted:
-            _check_members(doc, attr, attr.name if object_type.cdc in CTL_VALUES else "", found)
-        elif attr.btype == "Enum" and wanted[attr.name].type:
-            _check_kind(doc, attr.element, attr.name, attr.type, wanted[attr.name].type, found)
+    def _check_attribute(self, attr: Attr, wanted: Attribute) -> None:
+        """Where the common data class decides, such as ctlModel and units."""
+        if attr.btype != wanted.btype:
+            return
+        if attr.btype == "Enum" and wanted.type:
+            self._compare(attr, attr.name, wanted.type)
         elif attr.btype == "Struct":
-            _check_members(doc, attr, wanted[attr.name].type, found)
+            members = self._doc.struct_types.get(attr.type, {})
+            for member in STRUCTS.get(wanted.type, ()):
+                if member.name in members:
+                    self._check_attribute(members[member.name], member)
 
-
-def _check_members(doc: Document, attr: Attr, struct: str, found: Findings) -> None:
-    known = {member.name: member for member in STRUCTS.get(struct, ())}
-    for member in doc.struct_types.get(attr.type, {}).values():
-        wanted = known.get(member.name)
-        if wanted is None:
-            continue
-        if member.btype == "Enum" and wanted.type:
-            where = f"{attr.name}.{member.name}"
-            _check_kind(doc, member.element, where, member.type, wanted.type, found)
-        elif member.btype == "Struct" and wanted.type and wanted.type != struct:
-            _check_members(doc, member, wanted.type, found)
-
-
-def _check_kind(
-    doc: Document, user: etree._Element, where: str, enum_id: str, kind: str, found: Findings
-) -> None:
-    """EnumType ``enum_id`` says what the standard's ``kind`` says; one wrong literal or the wrong type."""
-    literals, standard = doc.enums.get(enum_id), ENUMERATIONS.get(kind)
-    if literals is None or standard is None:
-        return
-    wrong = [(text, val) for text, val in literals.items() if standard.get(_ordinal(val), None) != text]
-    listed = ", ".join(f"{number} {text!r}" for number, text in list(standard.items())[:6])
-    if wrong and (2 * len(wrong) > len(literals) or _is_other_kind(literals, kind)):
-        message = f"{where} has enumeration {enum_id!r}, which is no {kind}"
-        found.add(user, "enum", message, cure=f"use an EnumType with {listed}")
-        return
-    for text, val in wrong:
-        message = f"EnumType {enum_id!r} has {val.get('ord', '')} {text!r}, {kind} has not"
-        right = standard.get(_ordinal(val))
-        cure = f"write {right!r}" if right is not None else f"{kind} is {listed}"
-        found.add(val, "enum", message, cure=cure)
+    def _compare(self, user: Attr, where: str, kind: str) -> None:
+        """The EnumType of ``user`` says what the standard's ``kind`` says."""
+        literals, standard = self._doc.enums.get(user.type), ENUMERATIONS.get(kind)
+        if literals is None or standard is None or (user.element, kind) in self._done:
+            return
+        self._done.add((user.element, kind))
+        wrong = {text: val for text, val in literals.items() if standard.get(_ordinal(val)) != text}
+        listed = ", ".join(f"{number} {text!r}" for number, text in list(standard.items())[:6])
+        if wrong and (2 * len(wrong) > len(literals) or _is_other_kind(literals, kind)):
+            message = f"{where} has enumeration {user.type!r}, which is no {kind}"
+            self._found.add(user.element, "enum", message, cure=f"use an EnumType with {listed}")
+            return
+        for text, val in wrong.items():
+            message = f"EnumType {user.type!r} has {val.get('ord', '')} {text!r}, {kind} has not"
+            right = standard.get(_ordinal(val))
+            cure = f"write {right!r}" if right is not None else f"{kind} is {listed}"
+            self._found.add(val, "enum", message, cure=cure)
 
 
 def _ordinal(val: etree._Element) -> int:
@@ -166,6 +165,8 @@ def _check_instance(
 ) -> None:
     attribute = doc.find_attribute(ln_type, path)
     if attribute is None:
+        if doc.is_dangling(ln_type, path[0]):
+            return
         message = f"DAI {'.'.join(path)!r}: LNodeType {ln_type!r} has no such attribute"
         found.add(dai, "instance", message, cure="name an attribute of the type, or remove the DAI")
     elif (value := value_of(dai)) is not None:
@@ -176,7 +177,7 @@ def _check_value(doc: Document, attr: Attr, place: etree._Element, value: str, f
     expected = _expected(doc, attr, value)
     if expected:
         message = f"{attr.name} has value {value!r}"
-        found.add(place, "value", message, cure=f"write {expected}", value=value)
+        found.add(place, "value", message, cure=f"write {expected}")
 
 
 def _expected(doc: Document, attr: Attr, value: str) -> str:
@@ -199,8 +200,8 @@ def _expected(doc: Document, attr: Attr, value: str) -> str:
 
 
 def _expected_text(btype: str, value: str) -> str:
-    limit = int(btype[-3:].lstrip("ge")) if btype in ("VisString129", "VisString255", "Unicode255") else 0
-    limit = {"VisString32": 32, "VisString64": 64, "VisString65": 65}.get(btype, limit)
+    is_text = btype.startswith(("VisString", "Unicode"))
+    limit = number(btype.lstrip(string.ascii_letters)) if is_text else None
     if limit and len(value) > limit:
         return f"at most {limit} characters"
     if btype.startswith("VisString") and not _VISIBLE.fullmatch(value):

@@ -17,20 +17,22 @@ from scl_builder.findings import Findings
 _CURES = {
     "SCHEMAV_ELEMENT_CONTENT": "keep the order and nesting of IEC 61850-6: put here what is expected",
     "SCHEMAV_CVC_COMPLEX_TYPE_4": "add the attribute",
-    "SCHEMAV_CVC_COMPLEX_TYPE_3_2_1": "remove the attribute, or write it as IEC 61850-6 spells it",
+    "SCHEMAV_CVC_COMPLEX_TYPE_3_2_2": "remove the attribute, or write it as IEC 61850-6 spells it",
     "SCHEMAV_CVC_IDC": "make the name unique, or point it at something that exists",
     "SCHEMAV_CVC_AU": "write the value that 2007B4 fixes",
     "SCHEMAV_CVC_PATTERN_VALID": "write a value that fits the pattern",
     "SCHEMAV_CVC_MAXLENGTH_VALID": "shorten the value",
+    "SCHEMAV_CVC_DATATYPE_VALID_1_2_3": "write a value of this type",
     "SCHEMAV_CVC_ENUMERATION_VALID": "write one of the values that the schema lists",
 }
 # fmt: on
 _OTHER_CURE = "write what the 2007B4 schema allows here"
-_CONSEQUENCES = ("No precomputed value available", "Not all fields of key")
-"""Messages that only follow from another error at the same element."""
+_IGNORED = re.compile(
+    "No precomputed value available|Not all fields of key"
+    "|keyref 'ref2(LNodeTypeLLN0|LNodeTypeDomain2|DOType|DOTypeForSDO|EnumTypeDAType|DataSet[A-Za-z0]*)'"
+)
+"""Messages that only follow from another error, and references that our rules look up themselves."""
 _MAX_ERRORS = 1000
-_LINE_LIMIT = 65_535
-"""Lines from here on are all told as this one by the schema's errors."""
 
 _NAMESPACED = re.compile(r"\{http://www\.iec\.ch/61850/2003/SCL\}")
 _ELEMENT = re.compile(r"Element '([^']+)'")
@@ -57,17 +59,19 @@ def check_schema(root: etree._Element, found: Findings) -> None:
 
 def _add(root: etree._Element, error: etree._LogEntry, found: Findings) -> None:
     message = _NAMESPACED.sub("", error.message)
-    if any(text in message for text in _CONSEQUENCES):
+    if _IGNORED.search(message):
+        return
+    place = _place(root, error)
+    name, value = _ELEMENT.search(message), _VALUE.search(message)
+    if found.is_told(error.line if place is None else place, name[1] if name else ""):
+        return
+    if value and found.is_value_told(value[1]):
         return
     is_content = error.type_name == "SCHEMAV_ELEMENT_CONTENT"
-    place = _place(root, error) if is_content or error.line >= _LINE_LIMIT else None
-    line = error.line if place is None else place.sourceline or 0
-    element, value = _ELEMENT.search(message), _VALUE.search(message)
-    if found.is_told(line, element[1] if element else "", value[1] if value else ""):
-        return
     if is_content and place is not None and found.is_content_told(place):
         return
-    found.add_schema(line, message, _CURES.get(error.type_name, _OTHER_CURE))
+    cure = _CURES.get(error.type_name, _OTHER_CURE)
+    found.add_schema(error.line if place is None else place, message, cure)
 
 
 def _place(root: etree._Element, error: etree._LogEntry) -> etree._Element | None:
