@@ -74,7 +74,9 @@ def _attribute(text: str) -> str:
 
 def _header(name: str, revision: str, tool_version: str, history: str) -> str:
     tool = _attribute(f"{tables.VENDOR} {tool_version}")
-    head = f'<Header id="{_attribute(name)}" version="1" revision="{revision}" toolID="{tool}"'
+    head = (
+        f'<Header id="{_attribute(name) or tables.VENDOR}" version="1" revision="{revision}" toolID="{tool}"'
+    )
     return f"{head}>\n{history}</Header>\n" if history else f"{head}/>\n"
 
 

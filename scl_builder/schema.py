@@ -40,14 +40,15 @@ _VALUE = re.compile(r"(?:value '|key-sequence \['|': ')([^']*)'")
 
 
 @lru_cache(maxsize=1)
-def _schema() -> etree.XMLSchema:
+def load_schema() -> etree.XMLSchema:
+    """The 2007B4 schema, loaded once."""
     with as_file(files("scl_loader") / "resources" / "SCL_Schema") as folder:
         return etree.XMLSchema(etree.parse(folder / "SCL.xsd"))
 
 
 def check_schema(root: etree._Element, found: Findings) -> None:
     """Add the schema's errors that are not told yet; the first thousand are looked at."""
-    schema = _schema()
+    schema = load_schema()
     if schema.validate(root):
         return
     for count, error in enumerate(schema.error_log):

@@ -1,0 +1,231 @@
+"""SCD and CID: clean by schema and checker in every shape, deterministic, incremental."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lxml import etree
+
+from scl_builder import builder
+from scl_builder.builder import build_cid, build_scd
+from scl_builder.checker import check
+from scl_builder.project import ControlModel, HistoryItem, Ied, Meter, Project
+from scl_builder.schema import load_schema
+
+NS = {"s": "http://www.iec.ch/61850/2003/SCL"}
+SCL = "{http://www.iec.ch/61850/2003/SCL}"
+CONTROL_MODELS = get_args(ControlModel)
+
+
+def meter(number: int, *, name: str = "House") -> Meter:
+    """A plausible meter."""
+    return Meter(
+        f"SM_{number:032x}",
+        name=f"{name} {number}",
+        owner="A. Owner",
+        address=f"Main Street {number}",
+        address_code="12345",
+        vendor="Peacefair",
+        model="PZEM-004T v3",
+        serial=f"PZ{number:06d}",
+        firmware="0.1.0",
+    )
+
+
+@lru_cache
+def project(
+    meters: int = 2,
+    *,
+    ieds: int = 2,
+    control_model: ControlModel = "sbo-with-enhanced-security",
+    instances: int = 1,
+) -> Project:
+    """``ieds`` IEDs with ``meters`` meters each."""
+    return Project(
+        "town",
+        3,
+        tuple(
+            Ied(f"SMGW{k:03d}", "192.0.2.10", 102 + k, tuple(meter(1000 * k + n) for n in range(meters)))
+            for k in range(1, ieds + 1)
+        ),
+        history=(HistoryItem(3, "2026-11-23T12:00:00Z", "bridge", "2 meters more"),),
+        report_instances=instances,
+        control_model=control_model,
+        tool_version="0.1.0",
+    )
+
+
+def find(xml: bytes, path: str) -> list[etree._Element]:
+    """Elements at an XPath, with ``s`` for SCL's namespace."""
+    found = etree.fromstring(xml).xpath(path, namespaces=NS)
+    assert isinstance(found, list)
+    return [element for element in found if isinstance(element, etree._Element)]
+
+
+def attributes(xml: bytes, path: str) -> list[str]:
+    """Attribute or text values at an XPath."""
+    found = etree.fromstring(xml).xpath(path, namespaces=NS)
+    assert isinstance(found, list)
+    return [str(value) for value in found]
+
+
+def assert_clean(xml: bytes) -> None:
+    """No error of the 2007B4 schema (asked directly) and no finding of the checker."""
+    schema = load_schema()
+    assert schema.validate(etree.fromstring(xml)), list(schema.error_log)[:5]
+    assert check(xml) == []
+
+
+@pytest.mark.parametrize("meters", [0, 1, 50, 51])
+@pytest.mark.parametrize("control_model", ["sbo-with-enhanced-security", "direct-with-normal-security"])
+@pytest.mark.parametrize("instances", [1, 2, 3])
+def test_clean_in_every_size(meters: int, control_model: ControlModel, instances: int) -> None:
+    plan = project(meters, control_model=control_model, instances=instances)
+    assert_clean(build_scd(plan))
+    assert_clean(build_cid(plan, "SMGW002"))
+
+
+@pytest.mark.parametrize("control_model", CONTROL_MODELS)
+def test_clean_with_every_control_model(control_model: ControlModel) -> None:
+    assert_clean(build_scd(project(1, control_model=control_model)))
+
+
+def test_clean_without_ieds_and_with_most_instances() -> None:
+    assert_clean(build_scd(Project("empty", 0, ())))
+    assert_clean(build_scd(project(1, instances=99)))
+
+
+ANYTHING = st.text(st.characters(codec=None, categories=None), max_size=300)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ANYTHING, ANYTHING, ANYTHING, ANYTHING, ANYTHING)
+def test_hostile_text_stays_text(name: str, address: str, vendor: str, serial: str, what: str) -> None:
+    hostile = Meter("SM_" + "a" * 32, name, name, address, what, vendor, serial, serial, vendor)
+    plan = Project(
+        name,
+        1,
+        (Ied("SMGW001", "192.0.2.1", 102, (hostile, meter(1))),),
+        (HistoryItem(1, what, name, what),),
+        tool_version=vendor,
+    )
+    for xml in (build_scd(plan), build_cid(plan, "SMGW001")):
+        assert check(xml) == []
+        assert len(find(xml, "//s:LDevice")) == 3
+
+
+def test_markup_in_a_name_is_text() -> None:
+    evil = '"/></Val></DAI><!--&amp;]]><IED name="X"/>'
+    xml = build_scd(Project("p", 1, (Ied("A", "192.0.2.1", 102, (Meter("SM_1", name=evil),)),)))
+    assert attributes(xml, "//s:DOI[@name='NamPlt']/s:DAI[@name='d']/s:Val/text()") == [evil]
+    assert attributes(xml, "//s:IED/@name") == ["A"]
+
+
+def test_same_project_same_bytes_whatever_the_order() -> None:
+    plan = project(5)
+    shuffled = replace(plan, ieds=tuple(replace(ied, meters=ied.meters[::-1]) for ied in plan.ieds[::-1]))
+    assert build_scd(shuffled) == build_scd(plan)
+    assert build_cid(shuffled, "SMGW001") == build_cid(plan, "SMGW001")
+
+
+def test_same_bytes_in_every_process() -> None:
+    """Nothing depends on the order of a set: other hash seeds, same file."""
+    code = (
+        "import hashlib; from tests.unit.test_scl_builder import build_scd, project;"
+        "print(hashlib.sha256(build_scd(project(3))).hexdigest())"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=Path(__file__).parents[2],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
+
+
+def test_remembered_meters_do_not_change_the_file() -> None:
+    plan = project(3)
+    before = build_scd(plan)
+    builder._meter_device.cache_clear()
+    assert build_scd(plan) == before
+
+
+def test_one_more_meter_renders_one_meter() -> None:
+    plan = project(20)
+    build_scd(plan)
+    misses = builder._meter_device.cache_info().misses
+    fresh = replace(plan.ieds[0], meters=(*map(replace, plan.ieds[0].meters), meter(7, name="New")))
+    build_scd(replace(plan, ieds=(fresh, plan.ieds[1])))
+    assert builder._meter_device.cache_info().misses == misses + 1
+
+
+def test_a_cid_changes_only_with_its_own_ied() -> None:
+    """The MMS bridge rebuilds an IED when its CID changes: a revision elsewhere must not change it."""
+    plan = project(3)
+    other = replace(plan.ieds[1], meters=(*plan.ieds[1].meters, meter(7)))
+    grown = replace(plan, ieds=(plan.ieds[0], other), revision=4, history=())
+    assert build_cid(grown, "SMGW001") == build_cid(plan, "SMGW001")
+    assert build_cid(grown, "SMGW002") != build_cid(plan, "SMGW002")
+
+
+def test_cid_has_the_ied_of_the_scd() -> None:
+    plan = project(3)
+    scd, cid = build_scd(plan), build_cid(plan, "SMGW002")
+    for path in ("s:IED[@name='SMGW002']", "s:DataTypeTemplates", "//s:ConnectedAP[@iedName='SMGW002']"):
+        (ours,), (theirs,) = find(cid, path), find(scd, path)
+        assert etree.tostring(ours, with_tail=False) == etree.tostring(theirs, with_tail=False)
+    assert attributes(cid, "//s:IED/@name") == ["SMGW002"]
+    with pytest.raises(ValueError, match="no IED 'SMGW009'"):
+        build_cid(plan, "SMGW009")
+
+
+def test_letters_beyond_ascii_are_kept_in_du() -> None:
+    turkish = Meter("SM_1", name="Ayşe Öztürk", address="Çiğdem Sokağı 7", owner="Ayşe Öztürk")
+    xml = build_cid(Project("p", 1, (Ied("A", "192.0.2.1", 102, (turkish,)),)), "A")
+    values = {e.get("name"): e[0].text for e in find(xml, "//s:DOI[@name='NamPlt']/s:DAI")}
+    assert values == {"d": "Ayse Ozturk, Cigdem Sokag? 7", "dU": "Ayşe Öztürk, Çiğdem Sokağı 7"}
+    assert attributes(xml, "//s:DAI[@name='owner']/s:Val/text()") == ["Ayse Ozturk"]
+
+
+def test_bytes_of_a_meter() -> None:
+    """What one more meter costs in the SCD; a change for the worse is to be a decision."""
+    few, more = (len(build_scd(project(n, ieds=1))) for n in (9, 10))
+    assert more - few < 2500
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Meter("SM-1"), "logical device name 'SM-1'"),
+        (lambda: Meter("S" * 65), "at most 64 characters"),
+        (lambda: Ied("A-B", "192.0.2.1", 102, ()), "IED name 'A-B'"),
+        (lambda: Ied("A" * 63, "192.0.2.1", 102, ()), "at most 62 characters"),
+        (lambda: Ied("None", "192.0.2.1", 102, ()), "IED name 'None'"),
+        (lambda: Ied("A", "localhost", 102, ()), "localhost"),
+        (lambda: Ied("A", "192.0.2.1", 0, ()), "MMS port 0 of A"),
+        (lambda: Project("p", 1, (), report_instances=0), "report instances 0"),
+        (lambda: Project("p", 1, (), report_instances=100), "report instances 100"),
+        (lambda: replace(project(1), ieds=(project(1).ieds[0],) * 2), "IED name 'SMGW001' occurs twice"),
+        (
+            lambda: Project("p", 1, (Ied("A", "192.0.2.1", 102, (meter(1), meter(1))),)),
+            "occurs twice",
+        ),
+        (lambda: Project("p", 1, (), control_model="sbo"), "control model 'sbo'"),  # type: ignore[arg-type]
+    ],
+)
+def test_impossible_values_are_refused(make: object, says: str) -> None:
+    assert callable(make)
+    with pytest.raises(ValueError, match=says):
+        make()

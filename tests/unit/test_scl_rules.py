@@ -1,0 +1,185 @@
+"""The sixteen rules that SCL files break, each looked up in our own file without the checker's help.
+
+The rules are those of the design's IEC 61850 page; the numbers are theirs.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from lxml import etree
+
+from scl_builder import tables
+from scl_builder.builder import build_scd
+from scl_builder.nsd_enums import ENUMERATIONS
+from tests.unit.test_scl_builder import NS, SCL, attributes, find, project
+
+XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
+
+
+@pytest.fixture(scope="module")
+def scd() -> bytes:
+    """Two IEDs with two meters each, two report instances."""
+    return build_scd(project(2, instances=2))
+
+
+def order(xml: bytes, path: str) -> list[str]:
+    """Names of an element's children, repetitions folded."""
+    names = [etree.QName(child).localname for child in find(xml, path)[0] if isinstance(child.tag, str)]
+    return names[:1] + [name for last, name in pairwise(names) if name != last]
+
+
+def test_rule_1_order_of_sections(scd: bytes) -> None:
+    assert order(scd, "/s:SCL") == ["Header", "Substation", "Communication", "IED", "DataTypeTemplates"]
+    assert order(scd, "//s:IED") == ["Services", "AccessPoint"]
+    assert order(scd, "//s:Server") == ["Authentication", "LDevice"]
+    assert order(scd, "//s:DataTypeTemplates") == ["LNodeType", "DOType", "DAType", "EnumType"]
+
+
+def test_rule_2_names(scd: bytes) -> None:
+    names = attributes(scd, "//s:IED/@name | //s:LDevice/@ldName")
+    assert len(names) == 6
+    assert all(name.replace("_", "").isalnum() and name[0].isalpha() and len(name) <= 64 for name in names)
+    assert set(attributes(scd, "//s:Services/@nameLength")) == {"64"}
+
+
+def test_rule_3_one_lln0_first(scd: bytes) -> None:
+    for device in find(scd, "//s:LDevice"):
+        children = [etree.QName(child).localname for child in device]
+        assert children[0] == "LN0"
+        assert children.count("LN0") == 1
+        assert device.findall(f"{SCL}LN[@lnClass='LLN0']") == []
+
+
+def test_rule_4_types_have_the_class_of_their_nodes(scd: bytes) -> None:
+    classes = {(e.get("id"), e.get("lnClass")) for e in find(scd, "//s:LNodeType")}
+    assert {(e.get("lnType"), e.get("lnClass")) for e in find(scd, "//s:LN0 | //s:LN")} <= classes
+
+
+def test_rule_5_name_space(scd: bytes) -> None:
+    types = attributes(scd, "//s:LNodeType[@lnClass='LLN0']/s:DO[@name='NamPlt']/@type")
+    for type_id in types:
+        value = attributes(scd, f"//s:DOType[@id='{type_id}']/s:DA[@name='ldNs']/s:Val/text()")
+        assert value == ["IEC 61850-7-4:2007B"]
+
+
+def test_rule_6_control_has_its_services(scd: bytes) -> None:
+    rows = attributes(scd, "//s:DOType[@id='DPC_control']/s:DA/@name")
+    assert rows == ["origin", "ctlNum", "stVal", "q", "t", "stSeld", "ctlModel", "sboTimeout", "sboClass",
+                    "operTimeout", "SBOw", "Oper", "Cancel"]  # fmt: skip
+    assert attributes(scd, "//s:DOType[@id='DPC']/s:DA/@name") == ["stVal", "q", "t", "ctlModel"]
+    members = attributes(scd, "//s:DAType[@id='Oper_DPC']/s:BDA/@name")
+    assert members == ["ctlVal", "origin", "ctlNum", "T", "Test", "Check"]
+
+
+def test_rule_7_enumerations_are_the_standards(scd: bytes) -> None:
+    kinds = find(scd, "//s:EnumType")
+    assert len(kinds) == 8
+    for kind in kinds:
+        literals = {int(val.get("ord", "")): val.text or "" for val in kind}
+        assert literals == ENUMERATIONS[kind.get("id", "")]
+
+
+def test_rule_8_members_of_data_sets(scd: bytes) -> None:
+    device = find(scd, "//s:LDevice[@ldName]")[0]
+    rows = [
+        (
+            fcda.get("ldInst"),
+            f"{fcda.get('lnClass')}{fcda.get('lnInst')}.{fcda.get('doName')}",
+            fcda.get("fc"),
+        )
+        for fcda in device.iter(f"{SCL}FCDA")
+    ]
+    inst = device.get("inst")
+    assert rows == [
+        (inst, "MMXN1.Amp", "MX"),
+        (inst, "MMXN1.Vol", "MX"),
+        (inst, "MMXN1.Watt", "MX"),
+        (inst, "MMXN1.PwrFact", "MX"),
+        (inst, "MMXN1.Hz", "MX"),
+        (inst, "MMTN1.TotWh", "ST"),
+        (inst, "XSWI1.Pos", "ST"),
+        (inst, "LPHD1.PhyHealth", "ST"),
+    ]
+
+
+def test_rules_9_and_10_report_blocks(scd: bytes) -> None:
+    blocks = find(scd, "//s:LDevice[@ldName][1]//s:ReportControl")
+    rows = {
+        (b.get("name"), b.get("datSet"), b.get("buffered", "false"), b.get("confRev"), b.get("indexed"))
+        for b in blocks
+    }
+    assert rows == {
+        ("urcbMeas", "dsMeas", "false", "1", "true"),
+        ("brcbStat", "dsStat", "true", "1", "true"),
+    }
+    assert set(attributes(scd, "//s:RptEnabled/@max")) == {"2"}
+
+
+def test_rule_11_services(scd: bytes) -> None:
+    services = find(scd, "//s:IED[1]/s:Services")[0]
+    offered = [etree.QName(child).localname for child in services]
+    assert offered == ["DynAssociation", "GetDirectory", "GetDataObjectDefinition", "DataObjectDirectory",
+                       "GetDataSetValue", "DataSetDirectory", "ConfDataSet", "ReadWrite", "ConfReportControl",
+                       "GetCBValues", "ReportSettings"]  # fmt: skip
+    assert attributes(scd, "//s:IED[1]//s:ConfReportControl/@max") == ["8"]
+    assert attributes(scd, "//s:IED[1]//s:ConfDataSet/@max") == ["4"]
+
+
+def test_rule_12_typed_addresses(scd: bytes) -> None:
+    point = find(scd, "//s:ConnectedAP[@iedName='SMGW001'][@apName='AP1']/s:Address")[0]
+    rows = {row.get("type"): row.text for row in point}
+    assert rows == {"IP": "192.0.2.10", "IP-SUBNET": "255.255.255.0", "OSI-TSEL": "0001", "OSI-SSEL": "0001",
+                    "OSI-PSEL": "00000001", "MMS-Port": "103"}  # fmt: skip
+    assert all(row.get(f"{XSI}type") == f"tP_{row.get('type')}" for row in point)
+    assert attributes(scd, "//s:SubNetwork/@type") == ["8-MMS"]
+
+
+def test_rule_13_header_and_version(scd: bytes) -> None:
+    (root,) = find(scd, "/s:SCL")
+    assert (root.get("version"), root.get("revision"), root.get("release")) == ("2007", "B", "4")
+    assert root.get(f"{XSI}schemaLocation", "").startswith(NS["s"])
+    header = root[0]
+    assert (header.get("id"), header.get("revision")) == ("town", "3")
+    assert attributes(scd, "//s:Hitem/@what") == ["2 meters more"]
+
+
+def test_rule_14_switches_of_the_substation(scd: bytes) -> None:
+    assert attributes(scd, "//s:Substation/@name") == ["SMGW001_Site", "SMGW002_Site"]
+    nodes = [(e.get("iedName"), e.get("ldInst"), e.get("lnClass")) for e in find(scd, "//s:LNode")]
+    devices = attributes(scd, "//s:IED[@name='SMGW001']//s:LDevice[@ldName]/@inst")
+    assert [node for node in nodes if node[0] == "SMGW001"] == [
+        ("SMGW001", inst, ln_class) for inst in devices for ln_class in ("CSWI", "XSWI")
+    ]
+
+
+def test_rule_15_gateway_first_and_without_ld_name(scd: bytes) -> None:
+    """The other half, a file without ldName, is an option of a later release."""
+    devices = find(scd, "//s:IED[1]//s:LDevice")
+    assert (devices[0].get("inst"), devices[0].get("ldName")) == ("GW", None)
+    names = [device.get("ldName", "") for device in devices[1:]]
+    assert names == sorted(names) == [device.get("inst") for device in devices[1:]]
+
+
+def test_rule_16_line_ends_and_encoding(scd: bytes) -> None:
+    assert scd.startswith(b'<?xml version="1.0" encoding="UTF-8"?>\n')
+    assert b"\r" not in scd
+    assert scd.endswith(b"</SCL>\n")
+
+
+def test_values_of_a_meter(scd: bytes) -> None:
+    path = "//s:LDevice[@ldName][1]//s:DOI[@name='{}']/s:DAI"
+    plate = {row.get("name"): row[0].text for row in find(scd, path.format("PhyNam"))[:5]}
+    assert plate == {"vendor": "Peacefair", "swRev": "0.1.0", "serNum": "PZ001000", "model": "PZEM-004T v3",
+                     "owner": "A. Owner"}  # fmt: skip
+    assert find(scd, path.format("NamPlt"))[0][0].text == "House 1000, Main Street 1000, 12345"
+
+
+def test_units_are_fixed_in_the_types(scd: bytes) -> None:
+    for do in (do for node in tables.METER_LD for do in node.objects if do.unit is not None):
+        type_id = attributes(scd, f"//s:DO[@name='{do.name}']/@type")[0]
+        units = attributes(scd, f"//s:DOType[@id='{type_id}']/s:DA[@name='units']/@type")[0]
+        value = find(scd, f"//s:DAType[@id='{units}']/s:BDA[@name='SIUnit']/s:Val")[0].text or ""
+        assert value == do.unit
+        assert value in ENUMERATIONS["SIUnitKind"].values()

@@ -1,0 +1,103 @@
+"""The model tables: what 7-4 asks for is there, everything is fed, members and confRev go together."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from scl_builder import templates
+from scl_builder.nsd_cdcs import CDCS, STRUCTS
+from scl_builder.nsd_enums import ENUMERATIONS
+from scl_builder.nsd_nodes import LN_CLASSES, rule
+from scl_builder.tables import (
+    GATEWAY_LD,
+    METER_DATA_SETS,
+    METER_LD,
+    METER_REPORTS,
+    LogicalNode,
+    Source,
+    data_object,
+)
+
+DEVICES = (METER_LD, GATEWAY_LD)
+MEMBERS_OF = {
+    ("dsMeas", 1): ("MMXN1.Amp [MX]", "MMXN1.Vol [MX]", "MMXN1.Watt [MX]", "MMXN1.PwrFact [MX]",
+                    "MMXN1.Hz [MX]", "MMTN1.TotWh [ST]"),
+    ("dsStat", 1): ("XSWI1.Pos [ST]", "LPHD1.PhyHealth [ST]"),
+}  # fmt: skip
+"""(data set, confRev) → members. A change of members is a new line here and a new confRev there."""
+
+
+def test_confrev_changes_with_the_members() -> None:
+    for report in METER_REPORTS:
+        (data_set,) = (found for found in METER_DATA_SETS if found.name == report.data_set)
+        members = tuple(str(member.reference("L")).removeprefix("L/") for member in data_set.members)
+        assert members == MEMBERS_OF[report.data_set, report.conf_rev]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_mandatory_objects_are_there_with_their_cdc(device: tuple[LogicalNode, ...]) -> None:
+    for node in device:
+        names = {do.name for do in node.objects}
+        mandatory = {r.name for r in LN_CLASSES[node.ln_class].values() if r.presence in ("M", "MOrootLD")}
+        assert mandatory <= names
+        for do in node.objects:
+            wanted = rule(node.ln_class, do.name)
+            assert wanted is not None
+            assert (do.cdc, do.enum) == (wanted.cdc, wanted.enum)
+
+
+def test_every_source_is_used_and_every_quantity_has_an_object() -> None:
+    used = {do.source for device in DEVICES for node in device for do in node.objects}
+    assert used == set(get_args(Source))
+
+
+def test_object_types_with_one_id_are_one_type() -> None:
+    """The id says all that a type is made from: no two objects share an id and differ in the type."""
+    types: dict[str, set[tuple[object, ...]]] = {}
+    for device in DEVICES:
+        for node in device:
+            for do in node.objects:
+                key = (do.cdc, do.unit, do.enum, do.value, do.description, do.controllable)
+                types.setdefault(templates.do_type_id(do), set()).add(key)
+    assert all(len(keys) == 1 for keys in types.values())
+
+
+def test_data_object_is_found_by_name() -> None:
+    assert data_object(METER_LD, "CSWI1", "Pos").controllable
+    assert not data_object(METER_LD, "XSWI1", "Pos").controllable
+    with pytest.raises(KeyError, match=r"XSWI1\.Foo"):
+        data_object(METER_LD, "XSWI1", "Foo")
+
+
+def test_nsd_tables_are_whole() -> None:
+    """Kinds that rows name exist, presence conditions that name a sibling name a real one."""
+    assert len(LN_CLASSES) == 165
+    for attributes in (*CDCS.values(), *STRUCTS.values()):
+        names = {attribute.name for attribute in attributes}
+        assert len(names) == len(attributes)
+        for attribute in attributes:
+            condition, _, argument = attribute.presence.partition(":")
+            assert condition not in ("MO", "OF") or argument in names
+            if attribute.btype == "Enum" and attribute.type:
+                assert attribute.type in ENUMERATIONS
+            assert attribute.fc != "SDO" or attribute.type in CDCS
+    for objects in LN_CLASSES.values():
+        assert all(not r.enum or r.enum in ENUMERATIONS for r in objects.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "pairs"),
+    [
+        ("BehaviourModeKind", {1: "on", 2: "blocked", 3: "test", 4: "test/blocked", 5: "off"}),
+        ("HealthKind", {1: "Ok", 2: "Warning", 3: "Alarm"}),
+        ("CtlModelKind", {0: "status-only", 1: "direct-with-normal-security", 2: "sbo-with-normal-security",
+                          3: "direct-with-enhanced-security", 4: "sbo-with-enhanced-security"}),
+        ("SIUnitKind", {1: "", 5: "A", 29: "V", 33: "Hz", 38: "W", 61: "VA", 63: "VAr", 72: "Wh"}),
+        ("SwitchFunctionKind", {1: "Load Break", 2: "Disconnector"}),
+        ("OriginatorCategoryKind", {2: "station-control", 3: "remote-control", 8: "process"}),
+    ],
+)  # fmt: skip
+def test_literals_that_wire_and_file_share(kind: str, pairs: dict[int, str]) -> None:
+    assert pairs.items() <= ENUMERATIONS[kind].items()
