@@ -21,6 +21,7 @@ from pydantic_core import from_json
 
 from broker.errors import ContractError
 from broker.messages import MAX_COMMAND_VALIDITY, Command, Outcome, Relay
+from meter_firmware.validation import first_complaint
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
 """A command issued further ahead of our clock than this means that one of the clocks is wrong."""
@@ -69,13 +70,9 @@ def read(payload: bytes) -> Command:
     try:
         return Command.model_validate(fields)
     except ValidationError as error:
-        raise UnreadableCommandError(f"malformed: {_first(error)}", command_id=_command_id(fields)) from error
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}"[:200]
+        raise UnreadableCommandError(
+            f"malformed: {first_complaint(error)}", command_id=_command_id(fields)
+        ) from error
 
 
 def _command_id(fields: object) -> str | None:

@@ -48,8 +48,8 @@ class Link:
             began = loop.time()
             try:
                 await self._session(stop)
-            except* (MqttError, clock.ClockError, StorageError) as group:
-                self._parts.faults.tell("no connection to the broker", group.exceptions[0])
+            except (MqttError, clock.ClockError, StorageError) as error:
+                self._parts.faults.tell("no connection to the broker", error)
             if loop.time() - began >= GOOD_SESSION_SECONDS:
                 backoff.reset()
             await clock.pause(stop, seconds=backoff.next())

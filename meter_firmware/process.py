@@ -1,4 +1,4 @@
-"""What a meter process and a simulator process share: they end on a signal, cleanly."""
+"""What a meter process and a simulator process share: they end on a signal, cleanly, and together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import signal
 from collections.abc import Iterable
 
-from broker.errors import Meter61850Error
 from meter_firmware.meter import Meter
 
 
@@ -20,19 +19,15 @@ def stop_on_signals() -> asyncio.Event:
 
 
 async def run_meters(meters: Iterable[Meter], stop: asyncio.Event) -> None:
-    """Run all until ``stop``; the first Meter61850Error of any ends them all."""
+    """Run all until ``stop``; when one fails, the others say goodbye and its error is raised."""
+    outcomes = await asyncio.gather(*(_run(meter, stop) for meter in meters), return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+async def _run(meter: Meter, stop: asyncio.Event) -> None:
     try:
-        async with asyncio.TaskGroup() as group:
-            for meter in meters:
-                group.create_task(meter.run(stop))
-    except BaseExceptionGroup as errors:
-        ours, others = errors.split(Meter61850Error)
-        if ours is None or others is not None:
-            raise
-        raise _leaf(ours) from None
-
-
-def _leaf(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+        await meter.run(stop)
+    finally:
+        stop.set()

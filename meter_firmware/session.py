@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
 
 from aiomqtt import Client, Message, MqttError
@@ -28,8 +28,10 @@ from meter_firmware.replay import Replay
 from meter_firmware.sampler import Sampler
 from meter_firmware.storage import StorageError
 from meter_firmware.switch import Switch
+from meter_firmware.validation import first_complaint
 
 HOUSEKEEPING_SECONDS = 60.0
+CANCEL_AGAIN_SECONDS = 0.05
 SUBSCRIPTIONS = ("command", "stored")
 
 
@@ -71,17 +73,21 @@ class Session:
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Do everything else until ``stop``."""
-        jobs: dict[str, Coroutine[None, None, None]] = {
+        jobs: dict[str, Coroutine[None, None, object]] = {
+            "stop": stop.wait(),
             "incoming": self._receive(),
             "live": self._publish_live(),
             "history": self._replay_unconfirmed(),
             "housekeeping": self._keep_house(),
         }
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(job, name=f"{self._session} {name}") for name, job in jobs.items()]
-            await stop.wait()
-            for task in tasks:
-                task.cancel()
+        tasks = {asyncio.create_task(job, name=f"{self._session} {name}") for name, job in jobs.items()}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _end(tasks)
+        errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
+        if errors:
+            raise errors[0]
 
     async def tell_status(self, *, online: bool) -> None:
         """Publish the retained status with the outbox's state."""
@@ -170,7 +176,7 @@ class Session:
         try:
             stored = Stored.model_validate_json(_bytes(message))
         except ValidationError as error:
-            self._parts.faults.tell("stored is malformed", error)
+            self._parts.faults.tell("stored is malformed", first_complaint(error))
             return
         if await asyncio.to_thread(self._parts.outbox.confirm, stored):
             self._replay.progressed()
@@ -185,3 +191,15 @@ class Session:
 
 def _bytes(message: Message) -> bytes:
     return message.payload if isinstance(message.payload, bytes) else b""
+
+
+async def _end(tasks: Collection[asyncio.Task[object]]) -> None:
+    """Cancel until they have ended.
+
+    Once is not enough, which is why this is no TaskGroup: in Python 3.11, wait_for (aiomqtt waits for
+    every PUBACK with it) swallows a cancellation that comes together with its result.
+    """
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)

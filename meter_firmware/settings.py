@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from broker.errors import ConfigurationError
 from broker.messages import Hardware, Text
 from broker.settings import MqttSettings
+from meter_firmware.validation import first_complaint
 
 Interval = Annotated[float, Field(ge=0.05, le=86_400)]
 GENERAL_ADDRESS = 0xF8
@@ -135,4 +136,4 @@ def _first(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown key {key!r}: see meter_firmware/meter.example.toml"
-    return f"{key}: {first['msg']}"
+    return first_complaint(error)

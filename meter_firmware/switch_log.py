@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from broker.errors import ConfigurationError
 from broker.messages import EARLIEST, Outcome, Position, Relay, Result
 from meter_firmware.storage import Storage
+from meter_firmware.validation import first_complaint
 
 REMEMBERED = timedelta(days=1)
 """A command is valid for a minute at most; its id is kept far longer than that."""
@@ -49,7 +50,8 @@ class SwitchLog:
                 return Relay.model_validate_json(payload)
             except ValidationError as error:
                 raise ConfigurationError(
-                    f"the saved relay state is damaged: move meter.sqlite away to start closed ({error})"
+                    "the saved relay state is damaged: move meter.sqlite away to start closed"
+                    f" ({first_complaint(error)})"
                 ) from error
         return None
 

@@ -38,7 +38,12 @@ def test_missed_instants_are_left_out() -> None:
 
 def test_backoff_doubles_to_its_cap_with_full_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[float, float]] = []
-    monkeypatch.setattr("random.uniform", lambda low, high: drawn.append((low, high)) or 0.5)
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return 0.5
+
+    monkeypatch.setattr("random.uniform", uniform)
     backoff = Backoff(first=1.0, cap=60.0)
     assert [backoff.next() for _ in range(8)] == [0.5] * 8
     assert drawn == [(0, ceiling) for ceiling in (1, 2, 4, 8, 16, 32, 60, 60)]

@@ -1,0 +1,98 @@
+"""The PZEM-004T driver over the wire: good answers, and everything that a wire can do to them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meter_firmware.pzem004t import Pzem004t, decode
+from meter_firmware.sensor import SensorError
+from tests.pzem import THESIS, Mode, Pzem, crc16
+
+FAILURES = {
+    Mode.BAD_CRC: "sensor answer is damaged",
+    Mode.GARBAGE: "sensor answer is damaged",
+    Mode.PARTIAL: "sensor answer is damaged",
+    Mode.ONE_BYTE: "sensor answer is damaged",
+    Mode.OTHER_ADDRESS: "sensor answer is damaged",
+    Mode.SILENCE: "sensor does not answer",
+    Mode.EXCEPTION: "sensor refuses the request",
+}
+
+
+@pytest.fixture
+def pzem(tmp_path: Path) -> Iterator[Pzem]:
+    with Pzem(tmp_path, address=1) as server:
+        yield server
+
+
+@pytest.mark.parametrize("address", [0xF8, 1])
+async def test_one_request_for_ten_registers_gives_the_thesis_values(pzem: Pzem, address: int) -> None:
+    sensor = Pzem004t(pzem.port, address=address)
+    measured = await sensor.read()
+    sensor.close()
+    assert measured == decode(THESIS)
+    assert (measured.energy, measured.power_factor) == (98_414.0, 0.48)
+    request = bytes((address, 0x04, 0, 0, 0, 10))
+    assert pzem.requests == [request + crc16(request)]
+
+
+async def test_another_slaves_address_is_not_answered(pzem: Pzem) -> None:
+    with pytest.raises(SensorError, match="does not answer"):
+        await Pzem004t(pzem.port, address=2).read()
+
+
+@pytest.mark.parametrize(("mode", "cause"), FAILURES.items(), ids=lambda value: getattr(value, "name", None))
+async def test_a_failure_has_a_cause_and_the_next_good_answer_is_taken(
+    pzem: Pzem, mode: Mode, cause: str
+) -> None:
+    sensor = Pzem004t(pzem.port, address=0xF8)
+    pzem.mode = mode
+    for _ in range(2):
+        with pytest.raises(SensorError) as caught:
+            await sensor.read()
+        assert caught.value.cause == cause
+    pzem.mode = Mode.GOOD
+    assert await sensor.read() == decode(THESIS)
+    sensor.close()
+
+
+def test_every_misbehaviour_is_tested() -> None:
+    assert set(FAILURES) == set(Mode) - {Mode.GOOD}
+
+
+async def test_a_port_that_goes_and_comes_back_is_opened_again(pzem: Pzem) -> None:
+    sensor = Pzem004t(pzem.port, address=0xF8)
+    await sensor.read()
+    pzem.unplug()
+    for _ in range(3):
+        with pytest.raises(SensorError) as caught:
+            await sensor.read()
+        assert caught.value.cause == "sensor port is not available"
+    pzem.plug()
+    assert await sensor.read() == decode(THESIS)
+    sensor.close()
+
+
+async def test_failed_reads_leak_no_file(pzem: Pzem) -> None:
+    sensor = Pzem004t(pzem.port, address=0xF8)
+    pzem.mode = Mode.EXCEPTION
+    open_before = len(os.listdir("/proc/self/fd"))
+    for _ in range(4):
+        with pytest.raises(SensorError):
+            await sensor.read()
+    assert len(os.listdir("/proc/self/fd")) <= open_before
+    sensor.close()
+
+
+async def test_a_sensor_belongs_to_one_reader(pzem: Pzem) -> None:
+    first, second = Pzem004t(pzem.port, address=0xF8), Pzem004t(pzem.port, address=0xF8)
+    await first.read()
+    with pytest.raises(SensorError, match="not available"):
+        await second.read()
+    first.close()
+    await second.read()
+    second.close()
