@@ -16,6 +16,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
@@ -41,8 +43,8 @@ _LOCK = 61850
 """PostgreSQL advisory lock: one process migrates at a time."""
 
 
-def connect(url: str) -> Engine:
-    """The engine for ``url``; ConfigurationError when the URL names nothing that we can use."""
+def connect(url: str, *, reader: bool = False) -> Engine:
+    """The engine for ``url``, a ``reader`` takes no lock; ConfigurationError for a URL of no use to us."""
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -51,20 +53,21 @@ def connect(url: str) -> Engine:
         ) from None
     match parsed.get_backend_name():
         case "sqlite":
-            return _sqlite(parsed)
+            return _sqlite(parsed, reader=reader)
         case "postgresql":
             return _postgresql(parsed)
     raise ConfigurationError(f"database_url: {parsed.drivername} is not supported: sqlite or postgresql")
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, *, reader: bool) -> Engine:
     folder = Path(url.database or ":memory:").parent
     if not folder.is_dir():
         raise ConfigurationError(f"database_url: folder {folder} does not exist: make it, or name another")
     engine = create_engine(url)
     event.listen(engine, "connect", _configure_sqlite)
     # The driver's own transactions leave out schema changes; ours take the write lock at once.
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    begin = "BEGIN" if reader else "BEGIN IMMEDIATE"
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
 
 
@@ -88,8 +91,7 @@ def _postgresql(url: URL) -> Engine:
 
 def migrate(engine: Engine) -> None:
     """Bring the schema up to date; ConfigurationError when the database is newer than this program."""
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    config = _config()
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
@@ -100,6 +102,25 @@ def migrate(engine: Engine) -> None:
             raise ConfigurationError(
                 f"the database was made by a newer meter61850 ({error}): install that one"
             ) from error
+
+
+def check_schema(engine: Engine) -> None:
+    """ConfigurationError unless the schema is the one of this program."""
+    expected = ScriptDirectory.from_config(_config()).get_current_head()
+    with engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    if found is None:
+        raise ConfigurationError("the database is empty: start the bridge once (meter61850 bridge run)")
+    if found != expected:
+        raise ConfigurationError(
+            f"the database has schema {found}, this program has {expected}: start the newer one's bridge once"
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config
 
 
 def is_about_data(error: DBAPIError) -> bool:

@@ -144,10 +144,11 @@ def parse_connack(body: bytes, *, version: Version) -> Connack:
     """CONNACK from its ``body``; ProtocolError if it is cut."""
     if len(body) < 2:
         raise ProtocolError("broker sent a CONNACK that is cut")
-    maximum = 65535
-    if version == 5 and len(body) > 2:
-        maximum = _properties(body[2:]).get(0x21, maximum)
-    return Connack(bool(body[0] & 1), body[1], maximum)
+    try:
+        properties = _properties(body[2:]) if version == 5 and len(body) > 2 else {}
+    except IndexError:
+        raise ProtocolError("broker sent a CONNACK whose properties are cut") from None
+    return Connack(bool(body[0] & 1), body[1], properties.get(0x21) or 65535)
 
 
 # Properties of a CONNACK (clause 3.2.2.3): identifier → bytes of an integer; 0 for text, -1 for a pair.

@@ -12,6 +12,7 @@ accepts what the model accepts, with the same values.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -30,7 +31,7 @@ MAX_HISTORY = 1024 * 1024
 
 FUTURE = "ts: is in the future"
 
-Row = tuple[int | str, int, int, int, *tuple[float | None, ...]]
+Row = tuple[Any, ...]
 """meter (its key, or its meter_id before it has one), epoch, seq, ts in ms, six quantities, alarm."""
 
 M = TypeVar("M", bound=Message)
@@ -67,26 +68,38 @@ def _usual(payload: bytes, meter: int | str) -> Row | None:
     try:
         get = _loads(payload).get
         epoch, seq, ts, alarm = get("epoch"), get("seq"), get("ts"), get("alarm")
-        if not (type(epoch) is type(seq) is int and 0 < epoch <= MAX_SEQ and 0 < seq <= MAX_SEQ):
-            return None
-        if not (len(ts) == 24 and ts[10] == "T" and ts[19] == "." and ts[23] == "Z" and ts >= "2020"):
-            return None
-        if alarm is not None and type(alarm) is not bool:
-            return None
-        values = []
-        for name, low, high in _LIMITS:
-            value = get(name)
-            if value is not None:
-                if type(value) is not float:
-                    if type(value) is not int:
-                        return None
-                    value = float(value)
-                if not low <= value <= high:
-                    return None
-            values.append(value)
-        return (meter, epoch, seq, round(_fromisoformat(ts).timestamp() * 1000), *values, alarm)
+        if (
+            type(epoch) is type(seq) is int
+            and 0 < epoch <= MAX_SEQ
+            and 0 < seq <= MAX_SEQ
+            and (alarm is None or alarm is True or alarm is False)
+            and (
+                len(ts) == 24
+                and ts[7] == "-"
+                and ts[10] == "T"
+                and ts[19] == "."
+                and ts[23] == "Z"
+                and ts >= "2020"
+            )
+            and (values := _quantities(get)) is not None
+        ):
+            return (meter, epoch, seq, round(_fromisoformat(ts).timestamp() * 1000), *values, alarm)
     except (ValueError, TypeError, AttributeError):
-        return None
+        pass  # the model says what is wrong with it
+    return None
+
+
+def _quantities(get: Callable[[str], Any]) -> tuple[float | None, ...] | None:
+    """The quantities in the order of the row; None when one is not a number within its limits."""
+    values: list[float | None] = []
+    for name, low, high in _LIMITS:
+        value = get(name)
+        if type(value) is int:
+            value = float(value)
+        if value is not None and (type(value) is not float or not low <= value <= high):
+            return None
+        values.append(value)
+    return tuple(values)
 
 
 def _unusual(payload: bytes, meter: int | str) -> Row:
@@ -132,10 +145,9 @@ def history_items(payload: bytes) -> list[bytes]:
 def identity(payload: bytes) -> tuple[int, int] | None:
     """epoch and seq of a reading that was rejected, when at least these are good."""
     fields = _lenient(payload)
-    pair = fields.get("epoch"), fields.get("seq")
-    match pair:
-        case (int(epoch), int(seq)) if 0 < epoch <= MAX_SEQ and 0 < seq <= MAX_SEQ:
-            return epoch, seq
+    epoch, seq = fields.get("epoch"), fields.get("seq")
+    if type(epoch) is int and type(seq) is int and 0 < epoch <= MAX_SEQ and 0 < seq <= MAX_SEQ:
+        return epoch, seq
     return None
 
 

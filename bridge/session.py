@@ -75,7 +75,6 @@ class Session:
         self._ready = ready
         self._decoder = Decoder(version=options.version)
         self._unsent = memoryview(b"")
-        self._window = 0
         self._events = EVENT_READ
         self._heard = self._pinged = monotonic()
 
@@ -139,12 +138,11 @@ class Session:
         connack = packets.parse_connack(body, version=self._options.version)
         if connack.code:
             raise ProtocolError(f"refused us: {_reason(body[1:])}")
-        self._window = min(connack.receive_maximum, _WINDOW)
         subscriptions = list(self._options.subscriptions)
         self._unsent = memoryview(
             packets.subscribe(_SUBSCRIBE_ID, subscriptions, version=self._options.version)
         )
-        self._out.open(window=self._window)
+        self._out.open(window=min(connack.receive_maximum, _WINDOW))
 
     def _subscribed(self, body: bytes) -> None:
         refused = [code for code in body[-len(self._options.subscriptions) :] if code >= 0x80]
@@ -167,7 +165,7 @@ class Session:
         now, keepalive = monotonic(), self._options.keepalive
         if self._events & EVENT_READ and now - self._heard > 1.5 * keepalive:
             raise ProtocolError(f"silent for {now - self._heard:.0f} s")
-        if now - self._pinged > keepalive / 2 and not self._unsent:
+        if self._out.is_open and not self._unsent and now - self._pinged > keepalive / 2:
             self._unsent = memoryview(packets.PINGREQ)
             self._pinged = now
 

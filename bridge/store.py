@@ -1,0 +1,175 @@
+"""The read side of the store: what the bridge has written, for the CLI and later for the web.
+
+>>> store = Store.open("sqlite:///meter61850.sqlite")  # doctest: +SKIP
+>>> [(state.meter.name, state.latest.power) for state in store.meters()]  # doctest: +SKIP
+[('House 7', 21.3)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self, TypeVar
+
+from sqlalchemy import ColumnElement, Engine, and_, make_url, or_, true, tuple_
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, SQLModel, col, select
+from sqlmodel.sql.expression import SelectOfScalar
+
+from bridge import database
+from bridge.tables import Command, DeadLetter, Meter, Reading, SclRevision, at_ms
+from broker.errors import ContractError, Meter61850Error, UnavailableError
+from broker.topics import meter_id_of
+
+_ROWS_AT_A_TIME = 1000
+
+T = TypeVar("T", bound=SQLModel)
+
+
+class UnknownMeterError(Meter61850Error, LookupError):
+    """No meter, or more than one, is called so."""
+
+
+class StoredReading(NamedTuple):
+    """One reading as it is in the database: ``ts`` in ms since 1970 UTC, V, A, W, Hz, Wh; None is absent."""
+
+    epoch: int
+    seq: int
+    ts: int
+    voltage: float | None
+    current: float | None
+    power: float | None
+    power_factor: float | None
+    frequency: float | None
+    energy: float | None
+    alarm: bool | None
+
+
+@dataclass(frozen=True)
+class MeterState:
+    """A meter and the latest of its readings."""
+
+    meter: Meter
+    latest: StoredReading | None
+
+
+_COLUMNS = [getattr(Reading, name) for name in StoredReading._fields]
+
+
+class Store:
+    """Reads, each in a transaction of its own; times are ms since 1970 UTC, as in `bridge.tables`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """The store at ``url``; UnavailableError without one, ConfigurationError if it is not ours."""
+        engine = database.connect(url, reader=True)
+        file = make_url(url).database
+        if engine.dialect.name == "sqlite" and not (file and Path(file).is_file()):
+            raise UnavailableError(f"no database {file}: start the bridge, or name the right one")
+        try:
+            database.check_schema(engine)
+        except DBAPIError as error:
+            raise UnavailableError(f"the database does not answer: {str(error.orig).strip()}") from error
+        return cls(engine)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def meters(self, *, retired: bool = False) -> list[MeterState]:
+        """Every meter in the order in which they were first heard, ``retired`` ones only if asked for."""
+        return self._states(true() if retired else col(Meter.retired_at).is_(None))
+
+    def meter(self, name: str) -> MeterState:
+        """The meter with this meter_id, SCL name, name, or start of a meter_id; UnknownMeterError."""
+        wanted = _canonical(name)
+        found = self._states(or_(col(Meter.meter_id) == wanted, col(Meter.name) == name))
+        if not found and len(wanted) >= 4:
+            found = self._states(col(Meter.meter_id).startswith(wanted, autoescape=True))
+        if len(found) != 1:
+            how_many = f"{len(found)} meters are" if found else "no meter is"
+            raise UnknownMeterError(f"{how_many} called {name[:64]!r}: meter61850 meters list shows them all")
+        return found[0]
+
+    def readings(
+        self, meter: Meter, *, since: datetime | None = None, last: int | None = None
+    ) -> Iterator[StoredReading]:
+        """Readings of ``meter`` by time, oldest first: from ``since`` on, and of these the ``last`` ones."""
+        statement = select(*_COLUMNS).where(col(Reading.meter) == meter.key)
+        if since is not None:
+            statement = statement.where(col(Reading.ts) >= at_ms(since))
+        order = (col(Reading.ts), col(Reading.epoch), col(Reading.seq))
+        if last is None:
+            statement = statement.order_by(*order)
+        else:
+            newest = statement.order_by(*(column.desc() for column in order)).limit(last).subquery()
+            statement = select(newest).order_by(newest.c.ts, newest.c.epoch, newest.c.seq)
+        with self._engine.connect() as connection:
+            streamed = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(statement)
+            yield from (StoredReading._make(row) for row in streamed)
+
+    def dead_letters(self, *, last: int = 100) -> list[DeadLetter]:
+        """The dead letters that were seen last, the latest first."""
+        newest = (col(DeadLetter.last_seen).desc(), col(DeadLetter.key).desc())
+        return self._all(select(DeadLetter).order_by(*newest).limit(last))
+
+    def commands(self, meter_id: str | None = None, *, last: int = 100) -> list[Command]:
+        """The newest commands of the ledger, of one meter or of all, the newest first."""
+        statement = select(Command).order_by(col(Command.key).desc()).limit(last)
+        return self._all(statement.where(col(Command.meter_id) == meter_id) if meter_id else statement)
+
+    def command(self, command_id: str) -> Command | None:
+        """The ledger's row for one command; None while the bridge has heard nothing of it."""
+        return next(iter(self._all(select(Command).where(col(Command.command_id) == command_id))), None)
+
+    def revisions(self, *, last: int = 100) -> list[SclRevision]:
+        """The newest revisions of the SCD, the newest first."""
+        return self._all(select(SclRevision).order_by(col(SclRevision.revision).desc()).limit(last))
+
+    def _states(self, condition: ColumnElement[bool]) -> list[MeterState]:
+        """The meters that meet ``condition``, each with its latest reading."""
+        newer = aliased(Reading)
+        latest = (
+            select(newer.epoch, newer.seq)
+            .where(col(newer.meter) == col(Meter.key))
+            .order_by(col(newer.ts).desc(), col(newer.epoch).desc(), col(newer.seq).desc())
+            .limit(1)
+            .correlate(Meter)
+            .scalar_subquery()
+        )
+        is_latest = and_(
+            col(Reading.meter) == col(Meter.key), tuple_(col(Reading.epoch), col(Reading.seq)) == latest
+        )
+        statement = select(Meter, *_COLUMNS).outerjoin(Reading, is_latest).where(condition)
+        with Session(self._engine) as session:
+            return [
+                MeterState(meter, StoredReading._make(values) if values[0] is not None else None)
+                for meter, *values in session.execute(statement.order_by(col(Meter.key)))
+            ]
+
+    def _all(self, statement: SelectOfScalar[T]) -> list[T]:
+        with Session(self._engine) as session:
+            return list(session.exec(statement))
+
+
+def _canonical(name: str) -> str:
+    """The meter_id of an SCL name; any other name as it is."""
+    try:
+        return meter_id_of(name)
+    except ContractError:
+        return name

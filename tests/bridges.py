@@ -1,0 +1,142 @@
+"""The bridge as a process of its own, and an MQTT client that plays its meters, for tests.
+
+>>> with bridge(broker, url) as running:  # doctest: +SKIP
+...     running.kill()
+...     running.start()
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self, TypeVar
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from bridge.settings import BridgeSettings
+from broker.messages import ServiceStatus
+from broker.settings import MqttSettings
+from broker.topics import Topics
+from tests.brokers import Broker
+
+DEADLINE = 20.0
+"""Seconds that anything may take that a test waits for."""
+
+TOPICS = Topics("sm/v1")
+
+T = TypeVar("T")
+
+_RUN = """
+import logging, sys
+from bridge.run import run
+from bridge.settings import BridgeSettings
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+run(BridgeSettings.model_validate_json(sys.argv[1]))
+"""
+
+
+def eventually(condition: Callable[[], T], *, what: str = "", seconds: float = DEADLINE) -> T:
+    """The first true value of ``condition``; AssertionError when none comes within ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"did not happen within {seconds} s: {what or condition}"
+        time.sleep(0.02)
+    return value
+
+
+class Client:
+    """An MQTT client that publishes at QoS 1 and remembers the latest message of every topic."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.latest: dict[str, bytes] = {}
+        self.all: list[tuple[str, bytes]] = []
+        self._ready = threading.Event()
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        self._client.max_inflight_messages_set(1000)
+        self._client.on_connect = lambda client, *_: client.subscribe(TOPICS.everything, qos=1)
+        self._client.on_subscribe = lambda *_: self._ready.set()
+        self._client.on_message = lambda _client, _user, message: self._take(message)
+        self._broker = broker
+
+    def __enter__(self) -> Self:
+        self._client.connect(self._broker.host, self._broker.port)
+        self._client.loop_start()
+        assert self._ready.wait(DEADLINE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _take(self, message: mqtt.MQTTMessage) -> None:
+        payload = bytes(message.payload)
+        self.latest[message.topic] = payload
+        self.all.append((message.topic, payload))
+
+    def publish(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
+        """Publish, and wait until the broker has it."""
+        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(DEADLINE)
+
+    def status(self) -> ServiceStatus | None:
+        """The bridge's latest status."""
+        payload = self.latest.get(TOPICS.service_status("bridge"))
+        return ServiceStatus.model_validate_json(payload) if payload else None
+
+    def counter(self, name: str) -> int:
+        """A counter of the bridge's latest status; −1 before the first."""
+        status = self.status()
+        return status.counters.get(name, -1) if status else -1
+
+    def online(self) -> bool:
+        """True when the bridge says that it is there."""
+        status = self.status()
+        return status is not None and status.online
+
+
+@dataclass
+class BridgeProcess:
+    """The bridge; ``kill`` and ``start`` as often as a test likes."""
+
+    settings: BridgeSettings
+    log: Path
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Start the process; it connects when it is ready."""
+        settings = self.settings.model_dump_json()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([sys.executable, "-c", _RUN, settings], stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(DEADLINE)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(DEADLINE)
+
+
+@contextmanager
+def bridge(broker: Broker, database_url: str, **settings: object) -> Iterator[BridgeProcess]:
+    """A running bridge, ended at the end."""
+    made = BridgeSettings.model_validate(
+        {"mqtt": MqttSettings(port=broker.port), "database_url": database_url, "status_seconds": 0.1}
+        | settings
+    )
+    running = BridgeProcess(made, broker.config.parent / "bridge.log")
+    running.start()
+    try:
+        yield running
+    finally:
+        running.kill()

@@ -1,0 +1,173 @@
+"""Payloads: the fast way and the model agree, and every bad payload has a cause that can be counted."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge import parse
+from bridge.parse import RejectedError, reading_row
+from bridge.tables import at_ms
+from broker.messages import EARLIEST, QUANTITIES, Birth, Reading, format_ts
+
+NOW = at_ms(datetime(2026, 11, 23, 12, tzinfo=UTC))
+GOOD = {
+    "epoch": 1_795_000_000_000,
+    "seq": 7,
+    "ts": "2026-11-23T11:59:59.125Z",
+    "voltage": 231.2,
+    "current": 0,
+}
+
+numbers = st.one_of(st.floats(), st.integers(), st.booleans(), st.none(), st.text(max_size=5), st.just("1.5"))
+timestamps = st.one_of(
+    st.datetimes(min_value=datetime(2019, 12, 30), max_value=datetime(2030, 1, 1)).map(
+        lambda ts: format_ts(ts.replace(tzinfo=UTC))
+    ),
+    st.sampled_from(
+        [
+            "2026-11-23T12:00:00Z",
+            "2026-11-23T12:00:00.000+01:00",
+            "2026-11-23 12:00:00.000Z",
+            "2026-W48-1T12:00:00.000Z",
+        ]
+    ),
+    st.text(min_size=24, max_size=24),
+    st.integers(),
+)
+readings = st.fixed_dictionaries(
+    {
+        "epoch": st.one_of(st.integers(-1, 2**54), numbers),
+        "seq": st.one_of(st.integers(-1, 2**54), numbers),
+        "ts": timestamps,
+    },
+    optional=dict.fromkeys((*QUANTITIES, "alarm"), numbers),
+)
+
+
+@given(readings)
+def test_the_fast_way_only_accepts_what_the_model_accepts_with_the_same_values(
+    fields: dict[str, object],
+) -> None:
+    payload = json.dumps(fields).encode()
+    fast = parse._usual(payload, 1)
+    if fast is not None:
+        reading = Reading.model_validate_json(payload)
+        values = [getattr(reading, name) for name in QUANTITIES]
+        assert fast == (1, reading.epoch, reading.seq, at_ms(reading.ts), *values, reading.alarm)
+        assert [type(value) for value in fast[4:10]] == [type(value) for value in values]
+
+
+@given(st.datetimes(min_value=EARLIEST.replace(tzinfo=None), max_value=datetime(2200, 1, 1)))
+def test_the_fast_way_keeps_every_millisecond(ts: datetime) -> None:
+    ts = ts.replace(microsecond=ts.microsecond // 1000 * 1000, tzinfo=UTC)
+    row = parse._usual(json.dumps(GOOD | {"ts": format_ts(ts)}).encode(), 1)
+    assert row is not None
+    assert row[3] == at_ms(ts)
+
+
+def test_a_usual_reading_takes_the_fast_way() -> None:
+    row = (1, 1_795_000_000_000, 7, NOW - 875, 231.2, 0.0, None, None, None, None, None)
+    assert parse._usual(json.dumps(GOOD).encode(), 1) == row
+
+
+def test_an_unusual_reading_is_taken_too() -> None:
+    payload = json.dumps(
+        GOOD | {"ts": "2026-11-23T12:59:59.125999+01:00", "voltage": "231.2", "extra": []}
+    ).encode()
+    assert reading_row(payload, "m", latest=NOW)[:5] == ("m", 1_795_000_000_000, 7, NOW - 875, 231.2)
+
+
+# fmt: off
+BAD_READINGS = {
+    "empty": (b"", "is not JSON"),
+    "cut": (b'{"epoch":1,"seq"', "is not JSON"),
+    "not UTF-8": (b'{"epoch":1,"seq":1,"ts":"\xff"}', "is not JSON"),
+    "a list": (b"[]", "Input should be an object"),
+    "no seq": (b'{"epoch":1,"ts":"2026-11-23T12:00:00.000Z"}', "seq: Field required"),
+    "seq 0": (json.dumps(GOOD | {"seq": 0}), "seq: Input should be greater than or equal to 1"),
+    "text as voltage": (json.dumps(GOOD | {"voltage": "much"}),
+                        "voltage: Input should be a valid number, unable to parse string as a number"),
+    "object as voltage": (json.dumps(GOOD | {"voltage": {}}), "voltage: Input should be a valid number"),
+    "NaN": (json.dumps(GOOD | {"voltage": float("nan")}), "voltage: Input should be a finite number"),
+    "infinity": (json.dumps(GOOD | {"power": float("-inf")}), "power: Input should be a finite number"),
+    "beyond double": (json.dumps(GOOD).replace("231.2", "1e999"), "voltage: Input should be a finite number"),
+    "negative voltage": (json.dumps(GOOD | {"voltage": -1}),
+                         "voltage: Input should be greater than or equal to 0"),
+    "power factor 2": (json.dumps(GOOD | {"power_factor": 2}),
+                       "power_factor: Input should be less than or equal to 1"),
+    "1970": (json.dumps(GOOD | {"ts": "1970-01-01T00:00:00.000Z"}),
+             "ts: is before 2020: the sender's clock was never set"),
+    "without time zone": (json.dumps(GOOD | {"ts": "2026-11-23T12:00:00.000"}),
+                          "ts: Input should have timezone info"),
+    "future": (json.dumps(GOOD | {"ts": "2026-11-23T12:00:00.001Z"}), "ts: is in the future"),
+    "1 MB": (b'{"pad":"' + b"x" * 1_000_000 + b'"}', "is larger than 65536 bytes"),
+    "deep": (b"[" * 60_000, "is not JSON"),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize(("payload", "cause"), BAD_READINGS.values(), ids=BAD_READINGS.keys())
+def test_a_bad_reading_is_rejected_with_its_cause(payload: bytes | str, cause: str) -> None:
+    data = payload.encode() if isinstance(payload, str) else payload
+    with pytest.raises(RejectedError) as caught:
+        reading_row(data, 1, latest=NOW)
+    assert str(caught.value) == cause
+
+
+def test_no_text_holds_a_nul() -> None:
+    with pytest.raises(RejectedError, match="holds a NUL character"):
+        parse.message(Birth, rb'{"name":"a\u0000"}')
+
+
+@given(st.binary(max_size=300))
+def test_noise_is_rejected_and_nothing_else(noise: bytes) -> None:
+    for parser in (lambda data: reading_row(data, 1, latest=NOW), lambda data: parse.message(Birth, data)):
+        with pytest.raises(RejectedError):
+            parser(noise)
+    assert parse.command_id(noise) == ""
+
+
+def test_history_items_one_by_one() -> None:
+    payload = json.dumps({"readings": [GOOD, "no reading", {"seq": 1}]}).encode()
+    assert [json.loads(item) for item in parse.history_items(payload)] == [GOOD, "no reading", {"seq": 1}]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"readings":[]}',
+        b'{"readings":{}}',
+        b'{"readings":"ab"}',
+        b'{"readings":[' + b"1," * 1000 + b"1]}",
+    ],
+)
+def test_no_history_is_rejected(payload: bytes) -> None:
+    with pytest.raises(RejectedError):
+        parse.history_items(payload)
+
+
+def test_which_reading_was_rejected() -> None:
+    assert parse.identity(json.dumps(GOOD | {"voltage": "much"}).encode()) == (1_795_000_000_000, 7)
+    for broken in (
+        b"",
+        b"[]",
+        b'{"epoch":1}',
+        b'{"epoch":1,"seq":-1}',
+        b'{"epoch":1,"seq":"2"}',
+        b'{"epoch":true,"seq":2}',
+    ):
+        assert parse.identity(broken) is None
+
+
+def test_which_command_was_rejected() -> None:
+    assert parse.command_id(b'{"command_id":"c-1","position":"half"}') == "c-1"
+    for broken in (b"", b"[]", b'{"command_id":7}', b'{"command_id":"no good"}', b'{"command_id":null}'):
+        assert parse.command_id(broken) == ""
