@@ -53,6 +53,19 @@ def test_every_source_is_used_and_every_quantity_has_an_object() -> None:
     assert used == set(get_args(Source))
 
 
+def test_units_are_those_of_the_contract() -> None:
+    """What a reading carries in V, A, W, Hz and Wh is served in the same unit, unscaled."""
+    units = {do.source: do.unit for node in METER_LD for do in node.objects if do.unit is not None}
+    assert units == {
+        "reading.voltage": "V",
+        "reading.current": "A",
+        "reading.power": "W",
+        "reading.power_factor": "",
+        "reading.frequency": "Hz",
+        "reading.energy": "Wh",
+    }
+
+
 def test_object_types_with_one_id_are_one_type() -> None:
     """The id says all that a type is made from: no two objects share an id and differ in the type."""
     types: dict[str, set[tuple[object, ...]]] = {}
