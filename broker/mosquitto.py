@@ -79,9 +79,9 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
      "not often; a broker that is killed loses what came since, which every program publishes again when\n"
      "it reconnects, so not seldom. A clean stop always saves."),
     ("autosave_on_changes", "false", ""),
-    ("max_inflight_messages", "5000",
+    ("max_inflight_messages", "10000",
      "Messages to one client that wait for its PUBACK. The bridge acknowledges after the database commit,\n"
-     "in batches: with the default of 20 it would wait for each 20 readings. 5,000 is 0.2 s at full speed."),
+     "in batches: with the default of 20 it would wait for each 20 readings. 10,000 is two large batches."),
     ("max_queued_messages", "100000",
      "Messages kept for one client beyond those in flight, while it is slow or away: about 100 MB with\n"
      "their topics. More is dropped here, not lost: the meters send it again from their outboxes."),
@@ -124,8 +124,7 @@ def _values(settings: BrokerSettings) -> dict[str, object]:
         "anonymous": "true" if settings.password_file is None else "false",
         "user": settings.user,
         "persistence": "true" if settings.persistence else "false",
-        # Mosquitto joins it with the file name as it stands: the slash is ours to give.
-        "location": f"{settings.data_dir.absolute()}/",
+        "location": settings.data_dir.absolute(),
         "autosave": settings.autosave,
     }
 

@@ -34,7 +34,7 @@ def test_settings_reach_their_lines(tmp_path: Path) -> None:
     got = lines(BrokerSettings(bind="::1", port=18830, data_dir=tmp_path, persistence=False, autosave=7))
     assert "listener 18830 ::1" in got
     assert "allow_anonymous true" in got
-    assert f"persistence_location {tmp_path}/" in got
+    assert f"persistence_location {tmp_path}" in got
     assert "persistence false" in got
     assert "autosave_interval 7" in got
 

@@ -1,0 +1,1 @@
+"""One module for each command: a typer ``app`` with its options, help and examples."""

@@ -1,0 +1,70 @@
+"""``meter61850 bridge``: MQTT → database → SCL."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from admin.lazy import new_app
+from admin.options import DATABASE, Database, Mqtt, MqttVersion, Prefix, make_folder, mqtt_settings
+from bridge import run as bridge
+from bridge.settings import BridgeSettings
+from scl_builder.project import ControlModel
+
+app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The bridge: MQTT to database and SCL.")
+
+
+@app.callback()
+def group() -> None:
+    """Keep `run` a command of its own."""
+
+
+@app.command()
+def run(
+    mqtt: Mqtt = None,
+    prefix: Prefix = None,
+    mqtt_version: MqttVersion = None,
+    database: Database = DATABASE,
+    mms_host: Annotated[
+        str,
+        typer.Option(
+            metavar="IP",
+            envvar="METER61850_MMS_HOST",
+            help="Where SCADA reaches the MMS servers; goes into the SCD.",
+        ),
+    ] = "127.0.0.1",
+    mms_port: Annotated[
+        int,
+        typer.Option(
+            min=1, max=65535, envvar="METER61850_MMS_PORT", help="MMS port of the first IED; the next follow."
+        ),
+    ] = 102,
+    max_meters_per_ied: Annotated[
+        int, typer.Option(min=1, envvar="METER61850_MAX_METERS_PER_IED", help="Meters in one IED.")
+    ] = 50,
+    control_model: Annotated[
+        ControlModel, typer.Option(envvar="METER61850_CONTROL_MODEL", help="ctlModel of CSWI1.Pos.")
+    ] = "sbo-with-enhanced-security",
+) -> None:
+    """Store what the meters say and publish the SCD and the CIDs, until Ctrl-C or SIGTERM.
+
+    Every other setting is an environment variable METER61850_…; docs/operator.md lists them.
+
+    \b
+    meter61850 bridge run
+    meter61850 bridge run --mqtt broker.local --database postgresql://meter61850@db/meter61850
+    """
+    make_folder(database)
+    bridge.run(
+        BridgeSettings.model_validate(
+            {
+                "mqtt": mqtt_settings(mqtt, prefix, mqtt_version),
+                "database_url": database,
+                "mms_host": mms_host,
+                "mms_port": mms_port,
+                "max_meters_per_ied": max_meters_per_ied,
+                "control_model": control_model,
+            }
+        )
+    )

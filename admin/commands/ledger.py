@@ -1,0 +1,53 @@
+"""``meter61850 commands``: the ledger of relay commands."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from admin.lazy import new_app
+from admin.options import DATABASE, Database, Json
+from admin.output import show
+from bridge.store import Store
+from bridge.tables import Command, moment
+
+app = new_app(rich_markup_mode=None)
+
+
+@app.command()
+def commands(
+    meter: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[METER]", help="Only this one's: meter_id, SM_ name, or name.", show_default=False
+        ),
+    ] = None,
+    last: Annotated[int, typer.Option(min=1, help="Only the last so many.")] = 20,
+    as_json: Json = False,
+    database: Database = DATABASE,
+) -> None:
+    """Print the ledger, newest first: who wanted which relay where, when, and what became of it.
+
+    \b
+    meter61850 commands
+    meter61850 commands "House 1" --last 5 --json
+    """
+    with Store.open(database) as store:
+        meter_id = store.meter(meter).meter.meter_id if meter else None
+        names = {state.meter.meter_id: state.meter.name for state in store.meters(retired=True)}
+        rows = [_row(command, names) for command in store.commands(meter_id, last=last)]
+    show(rows, as_json=as_json, empty="no command was given yet")
+
+
+def _row(command: Command, names: dict[str, str]) -> dict[str, Any]:
+    return {
+        "received_at": moment(command.received_at),
+        "meter": names.get(command.meter_id, ""),
+        "meter_id": command.meter_id,
+        "position": command.position or None,
+        "origin": f"{command.origin_category} {command.origin_identifier}".strip(),
+        "outcome": command.outcome or "open",
+        "reason": command.reason,
+        "command_id": command.command_id,
+    }

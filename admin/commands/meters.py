@@ -1,0 +1,123 @@
+"""``meter61850 meters``: the registry of meters in the database, and taking a meter out of service."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from admin import directory, mqtt
+from admin.exits import NotFoundError, RefusedError
+from admin.lazy import new_app
+from admin.options import DATABASE, Database, Json, Meter, Mqtt, Prefix, mqtt_settings
+from admin.output import show, show_one, stderr
+from bridge.store import MeterState, Store
+from bridge.tables import moment
+from broker.settings import MqttSettings
+from broker.topics import scl_name
+
+RETAINED = ("birth", "status", "reading", "relay")
+"""What `retire` clears; the empty birth is what the bridge acts upon."""
+
+app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The meters that were ever heard of.")
+
+
+@app.command("list")
+def list_(
+    retired: Annotated[bool, typer.Option("--retired", help="Retired meters too.")] = False,
+    as_json: Json = False,
+    database: Database = DATABASE,
+) -> None:
+    """List the meters with their latest reading.
+
+    \b
+    meter61850 meters list
+    meter61850 meters list --json | jq '.[] | select(.online == false).name'
+    """
+    with Store.open(database) as store:
+        rows = [_row(state) for state in store.meters(retired=retired)]
+    show(rows, as_json=as_json, empty="no meter was heard of yet")
+
+
+@app.command("show")
+def show_(meter: Meter, as_json: Json = False, database: Database = DATABASE) -> None:
+    """Show all that is known of one meter.
+
+    \b
+    meter61850 meters show "House 1"
+    """
+    with Store.open(database) as store:
+        state = store.meter(meter)
+    show_one(_everything(state), as_json=as_json)
+
+
+@app.command()
+def retire(
+    meter: Meter,
+    force: Annotated[bool, typer.Option("--force", help="Even while it is online.")] = False,
+    mqtt: Mqtt = None,
+    prefix: Prefix = None,
+) -> None:
+    """Take a meter out of service: it leaves the SCD, its readings stay in the database.
+
+    A meter that is online is not retired without --force: it would go on to publish. When it is born
+    again it is back, in the same IED.
+
+    \b
+    meter61850 meters retire "House 1"
+    """
+    asyncio.run(_retire(meter, mqtt_settings(mqtt, prefix), force=force))
+    stderr.print(f"{meter} is retired", markup=False)
+
+
+async def _retire(meter: str, settings: MqttSettings, *, force: bool) -> None:
+    """Withdraw what is retained of the meter; RefusedError while it is online."""
+    settings = await mqtt.speaking(settings)
+    async with mqtt.connected(settings) as client:
+        known = await directory.find(client, settings, meter)
+        if known.birth is None:
+            raise NotFoundError(f"no meter {meter}: `meter61850 meters list` shows all")
+        if known.status and known.status.online and not force:
+            raise RefusedError(f"{meter} is online: stop it first, or say --force")
+        for kind in RETAINED:
+            await client.publish(settings.topics.meter(known.meter_id, kind), b"", qos=1, retain=True)
+
+
+def _row(state: MeterState) -> dict[str, Any]:
+    meter, latest = state.meter, state.latest
+    return {
+        "name": meter.name,
+        "meter_id": meter.meter_id,
+        "ied": meter.ied,
+        "online": meter.online,
+        "relay": meter.relay or None,
+        "voltage": latest and latest.voltage,
+        "current": latest and latest.current,
+        "power": latest and latest.power,
+        "energy": latest and latest.energy,
+        "read_at": _moment(latest.ts if latest else None),
+        "retired": meter.retired_at is not None,
+    }
+
+
+def _everything(state: MeterState) -> dict[str, Any]:
+    fields = state.meter.model_dump(exclude={"key", "session"})
+    times = {name: _moment(fields.pop(name)) for name in _TIMES}
+    reading = state.latest._asdict() if state.latest else {}
+    reading.pop("ts", None)
+    return {
+        **fields,
+        "scl_name": scl_name(state.meter.meter_id),
+        **times,
+        **reading,
+        "read_at": _moment(state.latest.ts if state.latest else None),
+    }
+
+
+_TIMES = ("first_seen", "last_seen", "born_at", "retired_at", "relay_at")
+
+
+def _moment(ms: int | None) -> datetime | None:
+    return None if ms is None else moment(ms).astimezone(UTC)

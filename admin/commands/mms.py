@@ -1,0 +1,238 @@
+"""``meter61850 mms``: the MMS bridge, and a small IEC 61850 client to look at any server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from open61850.data import (
+    BoolData,
+    FloatData,
+    IECData,
+    IntData,
+    MmsStringData,
+    UIntData,
+    VisibleStringData,
+)
+from open61850.display import format_leaf
+from open61850.mms import OBJECT_CLASS_DOMAIN, MmsClient, Reference, discover, operate
+from open61850.mms.control import CTL_MODELS, OR_CAT_MAINTENANCE, ControlError, Origin
+from open61850.mms.errors import DataAccessError, MmsConnectionError, MmsError, MmsTimeout
+from open61850.mms.types import label
+
+from admin.exits import NotFoundError, RefusedError
+from admin.lazy import new_app
+from admin.options import Json, Mqtt, MqttVersion, Prefix, mqtt_settings, user_name
+from admin.output import progress, show, show_one
+from broker.errors import ConfigurationError, UnavailableError
+from mms_bridge import run as bridge
+from mms_bridge.settings import MmsSettings
+
+MMS_PORT = 102
+TIMEOUT = 10.0
+OBJECT_NON_EXISTENT = 10
+READ_AT_ONCE = 20
+"""Attributes in one request: its names must fit into one MMS message."""
+
+app = new_app(
+    no_args_is_help=True, rich_markup_mode=None, help="The MMS bridge, and a small IEC 61850 client."
+)
+
+Server = Annotated[
+    str, typer.Argument(metavar="HOST[:PORT]", help="An IEC 61850 server; port 102 unless told.")
+]
+
+
+class Position(StrEnum):
+    """What a switch can be told."""
+
+    OPEN = "open"
+    CLOSED = "close"
+
+
+@app.command()
+def run(
+    mqtt: Mqtt = None,
+    prefix: Prefix = None,
+    mqtt_version: MqttVersion = None,
+    bind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IP", show_default=False, help="Address to listen on; that of the CID unless told."
+        ),
+    ] = None,
+) -> None:
+    """Serve every IED that the bridge has published, until Ctrl-C or SIGTERM.
+
+    Where it listens stands in each CID: `meter61850 bridge run --mms-host … --mms-port …`.
+
+    \b
+    meter61850 mms run
+    """
+    asyncio.run(bridge.run(MmsSettings(mqtt=mqtt_settings(mqtt, prefix, mqtt_version), bind=bind)))
+
+
+@app.command()
+def browse(
+    server: Server,
+    device: Annotated[
+        str | None, typer.Argument(metavar="[LD]", help="Only this logical device, with its values.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the logical devices and nodes of a server, or all values of one logical device.
+
+    \b
+    meter61850 mms browse 127.0.0.1:10102
+    meter61850 mms browse 127.0.0.1:10102 SM_3f2504e04f8941d39a0c0305e82c3301
+    """
+    with association(server) as client:
+        if device is None:
+            show(_overview(client), as_json=as_json, empty="no logical device")
+        else:
+            show(_values(client, device), as_json=as_json, empty="no value")
+
+
+@app.command()
+def read(
+    server: Server,
+    references: Annotated[
+        list[str], typer.Argument(metavar="REFERENCE…", help="LD/LN.DO.DA[FC] or LD/LN$FC$DO$DA.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Read data by reference: an attribute, or a whole data object.
+
+    \b
+    meter61850 mms read 127.0.0.1:10102 'SM_3f2504e04f8941d39a0c0305e82c3301/MMXN1.Vol[MX]'
+    """
+    with association(server) as client:
+        rows = [row for reference in references for row in _read(client, _reference(reference))]
+    show(rows, as_json=as_json)
+
+
+@app.command("operate")
+def operate_(
+    server: Server,
+    switch: Annotated[str, typer.Argument(metavar="LD/LN.DO", help="Such as SM_…/CSWI1.Pos.")],
+    position: Annotated[Position, typer.Argument(help="open or close.")],
+    test: Annotated[
+        bool, typer.Option("--test", help="A test command: it must never move anything.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Select and operate a switch as its ctlModel asks, and wait for the termination.
+
+    Exit 5, with the AddCause, when the server refuses it or ends it negatively.
+
+    \b
+    meter61850 mms operate 127.0.0.1:10102 SM_3f2504e04f8941d39a0c0305e82c3301/CSWI1.Pos open
+    """
+    reference = _reference(switch)
+    origin = Origin(OR_CAT_MAINTENANCE, user_name().encode())
+    with association(server) as client:
+        try:
+            done = operate(
+                client,
+                reference,
+                position is Position.CLOSED,
+                origin=origin,
+                test=test,
+                termination_timeout=15.0,
+            )
+        except ControlError as error:
+            cause = error.last_appl_error
+            why = f"AddCause {cause.add_cause} ({cause.add_cause_name})" if cause else str(error)
+            raise RefusedError(f"{reference}: {error.stage} ended negatively: {why}") from error
+    row = {
+        "object": str(reference),
+        "position": position,
+        "outcome": "done" if done.terminated else "accepted",
+        "control_model": CTL_MODELS[done.ctl_model],
+        "seconds": round(done.duration, 3),
+    }
+    show_one(row, as_json=as_json)
+
+
+@contextmanager
+def association(server: str) -> Iterator[MmsClient]:
+    """An MMS association with ``HOST[:PORT]``; errors of the client become ours."""
+    host, colon, port = server.rpartition(":")
+    host, number = (host, port) if colon else (server, str(MMS_PORT))
+    if not number.isdecimal():
+        raise ConfigurationError(f"{server!r} is no HOST:PORT")
+    try:
+        with MmsClient.connect(host.strip("[]"), int(number), timeout=TIMEOUT) as client:
+            yield client
+    except (MmsConnectionError, MmsTimeout) as error:
+        raise UnavailableError(f"MMS server {server}: {error}") from error
+    except DataAccessError as error:
+        kind = NotFoundError if error.code == OBJECT_NON_EXISTENT else RefusedError
+        raise kind(
+            f"MMS server {server}: {error}: `meter61850 mms browse {server}` shows what there is"
+        ) from error
+    except MmsError as error:
+        raise RefusedError(f"MMS server {server}: {error}") from error
+
+
+def _reference(text: str) -> Reference:
+    try:
+        return Reference.parse(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{error}: write LD/LN.DO.DA[FC]") from error
+
+
+def _overview(client: MmsClient) -> list[dict[str, Any]]:
+    """A row for each logical device: its nodes, data sets and report control blocks."""
+    domains = client.get_name_list(OBJECT_CLASS_DOMAIN)
+    rows = []
+    for domain in progress(domains, what="logical devices", total=len(domains)):
+        nodes = discover(client, [domain]).logical_devices[domain].logical_nodes
+        rows.append(
+            {
+                "logical_device": domain,
+                "logical_nodes": " ".join(nodes),
+                "data_sets": " ".join(
+                    f"{name}.{data_set}" for name, node in nodes.items() for data_set in node.data_sets
+                ),
+                "reports": " ".join(
+                    block.path[0] for node in nodes.values() for block in node.control_blocks()
+                ),
+            }
+        )
+    return rows
+
+
+def _values(client: MmsClient, device: str) -> list[dict[str, Any]]:
+    """A row for each data attribute of one logical device."""
+    nodes = discover(client, [device]).logical_devices[device].logical_nodes.values()
+    leaves = [reference for node in nodes for reference in node.references()]
+    rows = []
+    chunks = [leaves[start : start + READ_AT_ONCE] for start in range(0, len(leaves), READ_AT_ONCE)]
+    for chunk in progress(chunks, what="attributes", total=len(chunks)):
+        for reference, value in zip(chunk, client.read_many(chunk), strict=True):
+            shown = str(value) if isinstance(value, DataAccessError) else plain(reference.name, value)
+            rows.append({"reference": str(reference), "value": shown})
+    return rows
+
+
+def _read(client: MmsClient, reference: Reference) -> Iterator[dict[str, Any]]:
+    """A row for each leaf of one variable, named after its type."""
+    value = client.read(reference)
+    for path, leaf in label(value, client.get_type(reference)):
+        below = replace(reference, path=(*reference.path, *path.split("."))) if path else reference
+        yield {"reference": str(below), "value": plain(below.name, leaf)}
+
+
+def plain(name: str, value: IECData) -> object:
+    """A leaf for people and for JSON: a number, a truth, or the standard's words."""
+    if isinstance(value, BoolData | FloatData | IntData | UIntData):
+        return value.value
+    if isinstance(value, VisibleStringData | MmsStringData):
+        return value.value
+    return format_leaf(name, value)

@@ -1,0 +1,132 @@
+"""``meter61850 scl``: the current SCD and CIDs, and the check of any SCL file."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from admin import directory, mqtt
+from admin.exits import ExitCode, NotFoundError
+from admin.lazy import new_app
+from admin.options import Json, Mqtt, Prefix, mqtt_settings
+from admin.output import print_json, show, stderr
+from broker.messages import Revision
+from broker.settings import MqttSettings
+from mms_bridge.cid import Cid, read_cid
+from scl_builder.checker import check as findings_in
+
+app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The SCD and the CIDs (IEC 61850-6).")
+
+
+@app.command("show")
+def show_(as_json: Json = False, mqtt: Mqtt = None, prefix: Prefix = None) -> None:
+    """Show the current revision, and each IED with its endpoint and number of meters.
+
+    \b
+    meter61850 scl show
+    """
+    revision, cids = asyncio.run(_current(mqtt_settings(mqtt, prefix)))
+    ieds = [
+        {"ied": cid.ied, "host": cid.endpoint[0], "port": cid.endpoint[1], "meters": len(cid.devices) - 1}
+        for cid in cids
+    ]
+    if as_json:
+        print_json({**revision.model_dump(mode="json"), "endpoints": ieds})
+        return
+    stderr.print(
+        f"revision {revision.revision} of {revision.ts.astimezone():%Y-%m-%d %H:%M:%S}, "
+        f"{revision.meters} meters, sha256 {revision.sha256}",
+        markup=False,
+    )
+    show(ieds, as_json=False, empty="no IED")
+
+
+@app.command()
+def export(
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="File to write; stdout unless told.", show_default=False),
+    ] = None,
+    ied: Annotated[
+        str | None,
+        typer.Option(help="The CID of this IED, such as SMGW001; the SCD unless told.", show_default=False),
+    ] = None,
+    mqtt: Mqtt = None,
+    prefix: Prefix = None,
+) -> None:
+    """Write the current SCD, or the CID of one IED, to give it to SCADA.
+
+    \b
+    meter61850 scl export -o town.scd
+    meter61850 scl export --ied SMGW001 -o SMGW001.cid
+    """
+    document = asyncio.run(_document(mqtt_settings(mqtt, prefix), ied))
+    if output is None:
+        sys.stdout.buffer.write(document)
+    else:
+        output.write_bytes(document)
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="An SCL file: SCD, CID, ICD, IID …")],
+    as_json: Json = False,
+) -> None:
+    """Check an SCL file: the 2007B4 schema, and what no schema sees; exit 1 if there is a fault.
+
+    References, mandatory objects and attributes, enumerations, control models, data sets, report
+    blocks, Communication. Each fault comes with its line and its cure.
+
+    \b
+    meter61850 scl check town.scd
+    """
+    try:
+        found = findings_in(file.read_bytes())
+    except OSError as error:
+        raise NotFoundError(f"{file}: {error.strerror}") from error
+    rows = [
+        {"line": fault.line, "rule": fault.rule, "message": fault.message, "cure": fault.cure}
+        for fault in found
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        for fault in found:
+            typer.echo(f"{file}: {fault}")
+        rules = ", ".join(
+            f"{count} {rule}" for rule, count in Counter(row["rule"] for row in rows).most_common()
+        )
+        stderr.print(f"{file}: {len(rows)} errors{f' ({rules})' if rules else ''}", markup=False)
+    raise typer.Exit(ExitCode.FAILURE if rows else ExitCode.OK)
+
+
+async def _current(settings: MqttSettings) -> tuple[Revision, list[Cid]]:
+    """The current revision and the IEDs; NotFoundError before the first one."""
+    settings = await mqtt.speaking(settings)
+    topics = settings.topics
+    async with mqtt.connected(settings) as client:
+        found = await mqtt.retained(
+            client, topics.revision, topics.cid("+"), barrier=topics.service_status(mqtt.NAME)
+        )
+    revision = directory.parsed(Revision, found.pop(topics.revision, None))
+    if revision is None:
+        raise NotFoundError("no SCD is published: is the bridge running, and has a meter been born?")
+    return revision, [read_cid(found[topic]) for topic in sorted(found)]
+
+
+async def _document(settings: MqttSettings, ied: str | None) -> bytes:
+    """The SCD, or one CID."""
+    settings = await mqtt.speaking(settings)
+    topic = settings.topics.cid(ied) if ied else settings.topics.scd
+    async with mqtt.connected(settings) as client:
+        found = await mqtt.retained(client, topic, barrier=settings.topics.service_status(mqtt.NAME))
+    if topic not in found:
+        raise NotFoundError(
+            f"no {f'IED {ied}' if ied else 'SCD'} is published: `meter61850 scl show` shows what is"
+        )
+    return found[topic]

@@ -1,0 +1,124 @@
+"""``meter61850 up``: the whole chain on this machine, with simulated meters."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from admin.chain import Chain
+from admin.commands.broker import chosen
+from admin.exits import ExitCode
+from admin.lazy import new_app
+from admin.options import DATA_DIR, BrokerKind
+from admin.output import print_json, stderr, stdout
+from admin.supervisor import Supervisor
+from admin.up import Up
+from admin.watch import Watch
+
+app = new_app(rich_markup_mode=None)
+
+
+@app.command()
+def up(
+    meters: Annotated[int, typer.Option(min=1, max=5000, help="How many simulated meters.")] = 10,
+    interval: Annotated[float, typer.Option(min=0.05, help="Seconds between a meter's readings.")] = 2.0,
+    data_dir: Annotated[Path, typer.Option(help="Database, outboxes and logs.")] = DATA_DIR,
+    mqtt_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the broker.")] = 1883,
+    mms_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="MMS port of the first IED; one more for every 50 meters.")
+    ] = 10102,
+    broker: Annotated[
+        BrokerKind, typer.Option(help="auto: Mosquitto if it is installed, else the embedded one.")
+    ] = BrokerKind.AUTO,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--for", min=0, metavar="SECONDS", show_default=False, help="Stop so long after READY."),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="With --for: at the end print each meter's last reading, from the database and over MMS.",
+        ),
+    ] = False,
+) -> None:
+    """Start broker, bridge, MMS bridge and simulated meters; READY when all can be read over MMS.
+
+    Then a live table, until Ctrl-C stops everything. With --json exit 1 if database and MMS differ.
+
+    \b
+    meter61850 up
+    meter61850 up --meters 100 --interval 5 --data-dir /tmp/trial
+    meter61850 up --for 30 --json | jq .different
+    """
+    if as_json and seconds is None:
+        raise typer.BadParameter(
+            "needs --for SECONDS: the document is printed at the end", param_hint="--json"
+        )
+    chain = Chain(meters=meters, interval=interval, data_dir=data_dir, mqtt_port=mqtt_port, mms_port=mms_port)
+    chain.check_ports()
+    kind = chosen(broker)
+    if broker is BrokerKind.AUTO and kind is BrokerKind.EMBEDDED:
+        stderr.print("Mosquitto is not installed: using the embedded broker (apt-get install mosquitto)")
+    raise typer.Exit(asyncio.run(_supervise(chain, kind, seconds=seconds, as_json=as_json)))
+
+
+async def _supervise(chain: Chain, kind: BrokerKind, *, seconds: float | None, as_json: bool) -> ExitCode:
+    """Run the chain until it is over, a signal comes, or a child dies (ChildDiedError)."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    watch = Watch(chain.mqtt(kind))
+    async with Supervisor(chain.data_dir / "logs") as supervisor:
+        running = Up(chain, kind, supervisor, watch)
+        run = asyncio.create_task(_run(running, seconds=seconds, as_json=as_json), name="up")
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        death = asyncio.create_task(supervisor.death(), name="death")
+        try:
+            await asyncio.wait((run, stopped, death), return_when=asyncio.FIRST_COMPLETED)
+            if death.done():
+                raise death.result()
+            if run.done():
+                return run.result()
+            return ExitCode.OK if running.ready_seconds and seconds is None else ExitCode.INTERRUPTED
+        finally:
+            running.servers.close()
+            await _cancelled(run, stopped, death)
+
+
+async def _run(running: Up, *, seconds: float | None, as_json: bool) -> ExitCode:
+    """Start, wait, show, and report; ends by itself only with ``seconds``."""
+    await running.start()
+    follower = asyncio.create_task(running.watch.run(), name="watch")
+    try:
+        await running.wait_ready()
+        (stderr if as_json else stdout()).print(running.ready_line(), markup=False, soft_wrap=True)
+        await _meanwhile(running, seconds, table=not as_json and stdout().is_terminal)
+        if not as_json:
+            return ExitCode.OK
+        report = await running.report()
+        print_json(report)
+        return ExitCode.FAILURE if report["different"] else ExitCode.OK
+    finally:
+        await _cancelled(follower)
+
+
+async def _meanwhile(running: Up, seconds: float | None, *, table: bool) -> None:
+    """Show the table, or nothing, for ``seconds`` or for ever."""
+    activity: Coroutine[Any, Any, Any] = running.show_table() if table else asyncio.Event().wait()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(activity, seconds)
+
+
+async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel and wait; what they raised is known already, or of no interest any more."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,151 @@
+"""The command ``meter61850``: its table of commands, options for all of them, errors in one line.
+
+>>> main(["--version"])  # doctest: +SKIP
+meter61850 0.1.0
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import version
+from types import TracebackType
+from typing import Annotated, ClassVar
+
+import typer
+from pydantic import ValidationError
+
+from admin import logs
+from admin.exits import MEANINGS, exit_code, root_cause
+from admin.lazy import Lazy, LazyGroup, new_app
+from admin.output import stderr
+from admin.supervisor import obey_supervisor
+from broker.errors import ConfigurationError, Meter61850Error
+
+NAME = "meter61850"
+SERVICES = frozenset({"broker", "bridge", "mms", "meter"})
+"""Groups whose commands run for long: they log from level info on."""
+
+
+class Commands(LazyGroup):
+    """Every command, in the order of the help."""
+
+    # fmt: off
+    table: ClassVar[Mapping[str, Lazy]] = {
+        "up":           Lazy("up", needs="server"),
+        "doctor":       Lazy("doctor"),
+        "meters":       Lazy("meters", needs="server"),
+        "readings":     Lazy("readings", needs="server"),
+        "relay":        Lazy("relay"),
+        "commands":     Lazy("ledger", needs="server"),
+        "dead-letters": Lazy("dead_letters", needs="server"),
+        "scl":          Lazy("scl", needs="server"),
+        "mms":          Lazy("mms", needs="server"),
+        "broker":       Lazy("broker"),
+        "bridge":       Lazy("bridge", needs="server"),
+        "meter":        Lazy("meter", needs="firmware"),
+    }
+    # fmt: on
+
+
+class LogLevel(StrEnum):
+    """From which level on to log."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass
+class Invocation:
+    """What the options before the command said."""
+
+    debug: bool = False
+
+
+app = new_app(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{NAME} {version(NAME)}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Exit codes: " + "; ".join(f"{code} {text}" for code, text in MEANINGS.items()) + ".")
+def options(
+    ctx: typer.Context,
+    log_level: Annotated[
+        LogLevel | None,
+        typer.Option(
+            envvar="METER61850_LOG_LEVEL",
+            show_default=False,
+            help="Log to stderr from this level on; info for services, warning for the rest.",
+        ),
+    ] = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Log everything, and show tracebacks of errors.")
+    ] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Smart meters over MQTT, with an IEC 61850 face.
+
+    \b
+    Try the whole chain with simulated meters:
+        meter61850 up
+    Then, in another terminal:
+        meter61850 meters list
+        meter61850 relay open "House 1" --wait
+        meter61850 mms browse 127.0.0.1:10102
+
+    `meter61850 COMMAND --help` tells more, with examples.
+    """
+    obey_supervisor()
+    ctx.obj.debug = debug
+    usual = LogLevel.INFO if ctx.invoked_subcommand in SERVICES else LogLevel.WARNING
+    logs.set_up(LogLevel.DEBUG if debug else (log_level or usual))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; ends with SystemExit and a code of :class:`ExitCode`."""
+    invocation = Invocation()
+    sys.excepthook = _report_bug
+    try:
+        typer.main.get_command(app)(args=arguments, prog_name=NAME, obj=invocation)
+    except (Meter61850Error, ValidationError, BaseExceptionGroup) as error:
+        if invocation.debug:
+            traceback.print_exc()
+        cause = root_cause(error)
+        if isinstance(cause, ValidationError):
+            cause = ConfigurationError(_first_complaint(cause))
+        if not isinstance(cause, Meter61850Error | KeyboardInterrupt):
+            raise
+        stderr.print(f"error: {logs.redacted(str(cause))}", markup=False, soft_wrap=True)
+        raise SystemExit(exit_code(cause)) from None
+
+
+def _first_complaint(error: ValidationError) -> str:
+    """A setting's fault in one line that names the key."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
+
+
+def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The hook for what nobody expected: one line, unless --debug."""
+    if "--debug" in sys.argv:
+        traceback.print_exception(kind, error, trace)
+        return
+    text = logs.redacted(" ".join(f"{kind.__name__}: {error}".split()))
+    stderr.print(
+        f"error: {text[:500]} (this is a fault of ours: run it again with {NAME} --debug … and report it)",
+        markup=False,
+        soft_wrap=True,
+    )

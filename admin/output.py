@@ -1,0 +1,98 @@
+"""What a command prints: a table for people, JSON for programs, and nothing else on stdout.
+
+>>> show([Row({"meter": "House 1", "power": 21.3})], as_json=True)
+[{"meter": "House 1", "power": 21.3}]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from broker.messages import format_ts
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+stderr = Console(stderr=True, highlight=False)
+
+
+def stdout() -> Console:
+    """The console for tables; on a pipe as wide as the table needs."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=10_000)
+
+
+def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "nothing") -> None:
+    """``rows`` as a JSON array, or as a table whose columns are the keys of the first row."""
+    if as_json:
+        print_json(list(rows))
+    elif rows:
+        stdout().print(table(rows))
+    else:
+        stderr.print(empty, markup=False)
+
+
+def show_one(row: Mapping[str, Any], *, as_json: bool) -> None:
+    """One thing: a JSON object, or one line for each of its fields."""
+    if as_json:
+        print_json(row)
+        return
+    grid = Table.grid(padding=(0, 2))
+    for key, value in row.items():
+        grid.add_row(key.replace("_", " "), text(value))
+    stdout().print(grid)
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A rich table; numbers to the right."""
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for key in rows[0]:
+        number = any(isinstance(row[key], int | float) and not isinstance(row[key], bool) for row in rows)
+        grid.add_column(key.replace("_", " "), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(text(value) for value in row.values()))
+    return grid
+
+
+def text(value: object) -> Text:
+    """A cell; what a stranger wrote into a name is neither markup nor a terminal's control code."""
+    return Text("".join(sign if sign.isprintable() else "�" for sign in cell(value)))
+
+
+def cell(value: object) -> str:
+    """A value for people: nothing for None, local second for a time, yes and no."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case datetime():
+            return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        case float():
+            return f"{value:.6g}" if abs(value) < 100_000 else f"{value:.1f}"
+    return str(value)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout; times as in the contract."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=_jsonable) + "\n")
+
+
+def _jsonable(value: object) -> str:
+    return format_ts(value) if isinstance(value, datetime) else str(value)
+
+
+def progress(of: Iterable[T], *, what: str, total: int | None) -> Iterator[T]:
+    """Go through ``of`` with a bar on stderr, if that is a terminal."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        yield from bar.track(of, total=total)

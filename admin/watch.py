@@ -1,0 +1,54 @@
+"""What the retained topics say of the IEDs and of the meters' names, followed while ``up`` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+import aiomqtt
+
+from admin import mqtt
+from admin.directory import parsed
+from broker.errors import ContractError, UnavailableError
+from broker.messages import Birth
+from broker.settings import MqttSettings
+from mms_bridge.cid import Cid, read_cid
+
+log = logging.getLogger(__name__)
+PAUSE = 0.5
+
+
+class Watch:
+    """CIDs and names, always the latest."""
+
+    def __init__(self, settings: MqttSettings) -> None:
+        self._settings = settings
+        self.cids: dict[str, Cid] = {}
+        """IED name → its CID."""
+        self.names: dict[str, str] = {}
+        """meter_id → name."""
+
+    async def run(self) -> None:
+        """Follow for ever; a connection that breaks is made again."""
+        topics = self._settings.topics
+        while True:
+            try:
+                async with mqtt.connected(self._settings) as client:
+                    await client.subscribe([(topics.cid("+"), 0), (topics.meter("+", "birth"), 0)])
+                    async for message in client.messages:
+                        self._take(message)
+            except UnavailableError as error:
+                log.warning("%s", error)
+            await asyncio.sleep(PAUSE)
+
+    def _take(self, message: aiomqtt.Message) -> None:
+        payload = message.payload if isinstance(message.payload, bytes) else b""
+        with suppress(ContractError):  # a stranger's topic or CID: the services count it
+            topic = self._settings.topics.parse(message.topic.value)
+            if topic.kind == "cid" and payload:
+                self.cids[topic.name] = read_cid(payload)
+            elif topic.kind == "cid":
+                self.cids.pop(topic.name, None)
+            elif birth := parsed(Birth, payload):
+                self.names[topic.name] = birth.name
