@@ -1,0 +1,83 @@
+# make up     the whole chain with simulated meters, on this machine
+# make test   every test, on real parts
+# make check  lint, types, import rules
+# make bench  the benchmarks
+# make lock   the lock files, after pyproject.toml changed
+# make docs   the generated references in docs/
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3.14 python3) python3)
+VENV   ?= .venv
+ARGS   ?=
+TESTS  ?= tests
+SOURCES := admin bench bridge broker meter_firmware mms_bridge scl_builder tests
+
+PY := $(VENV)/bin/python
+
+.PHONY: up test check bench lock docs clean servers
+.DEFAULT_GOAL := up
+
+up: $(VENV)/.installed
+	@exec $(VENV)/bin/meter61850 up $(ARGS)
+
+test: $(VENV)/.installed-dev servers
+	$(PY) -m pytest $(TESTS)
+
+check: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check $(SOURCES)
+	$(VENV)/bin/ruff format --check $(SOURCES)
+	$(VENV)/bin/mypy
+	$(PY) -m pytest -q tests/unit/test_imports.py
+
+bench: $(VENV)/.installed-dev servers
+	$(PY) -m bench.ingest $(ARGS)
+	$(PY) -m bench.mms $(ARGS)
+
+docs: $(VENV)/.installed-dev
+	$(PY) -m admin.reference
+
+# A machine with nothing but Python: an environment of our own, from the locked hashes.
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "meter61850 needs Python 3.11 or later; $(PYTHON) is older: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' \
+	  || { echo "$(PYTHON) lacks ensurepip: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+define install
+$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
+$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+touch $@
+endef
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(PY)
+	@echo "installing into $(VENV) (once)"
+	@$(call install,requirements.lock)
+
+$(VENV)/.installed-dev: requirements-dev.lock pyproject.toml | $(PY)
+	@echo "installing into $(VENV) with the developer's tools (once)"
+	@$(call install,requirements-dev.lock)
+	@touch $(VENV)/.installed
+
+# Real parts for the tests: Mosquitto and PostgreSQL from Debian when they are missing.
+servers:
+	@missing=""; \
+	PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$$missing postgresql"; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	  echo "the tests need$$missing: apt-get install$$missing (or your system's packages), then make test again"; exit 1; \
+	fi; \
+	echo "installing$$missing"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+lock: | $(PY)
+	$(PY) -m pip install --quiet uv
+	for lock in "requirements.lock" "requirements-dev.lock --extra dev"; do \
+	  set -- $$lock; file=$$1; shift; \
+	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --extra firmware --extra server --extra postgres $$* pyproject.toml -o $$file; \
+	done
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
