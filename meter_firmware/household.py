@@ -125,6 +125,6 @@ def _waves(draw: random.Random, size: float) -> Sequence[Wave]:
 
 
 def frequency(seed: int, t: float) -> float:
-    """Hz of the grid at ``t``: the same for every house, within ±0.05 Hz, shown in steps of 0.1 mHz."""
+    """Hz of the grid at ``t``: the same for every house, within ±0.05 Hz, in steps of 0.01 Hz."""
     drift = 0.03 * math.sin(math.tau * t / 907 + seed) + 0.015 * math.sin(math.tau * t / 61.7)
     return round(NOMINAL_FREQUENCY + drift, 2)
