@@ -94,4 +94,4 @@ class Fleet:
     @property
     def online(self) -> int:
         """How many meters are online."""
-        return sum(meter.online for meter in self.meters.values())
+        return sum(meter.online for meter in list(self.meters.values()))

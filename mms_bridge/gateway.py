@@ -49,7 +49,7 @@ class Gateway:
         self._identity = identity
         self._loop = asyncio.get_running_loop()
         self._cids: dict[str, bytes] = {}
-        self._unserved: dict[str, bytes] = {}  # CIDs whose endpoint could not be had, tried again
+        self.unserved: dict[str, bytes] = {}  # CIDs whose endpoint could not be had, tried again
         self._retry_at = 0.0
         self._ied_of: dict[str, Ied] = {}  # MMS domain -> IED
         self._revision = 0
@@ -150,7 +150,7 @@ class Gateway:
     def _take_cid(self, name: str, payload: bytes) -> None:
         if self._cids.get(name) == payload:
             return  # the broker told it again after a reconnect
-        self._unserved.pop(name, None)
+        self.unserved.pop(name, None)
         if not payload:
             self._cids.pop(name, None)
             self._close(name)
@@ -162,7 +162,7 @@ class Gateway:
         try:
             ied.serve(cid)
         except UnavailableError:
-            self._unserved[name] = payload
+            self.unserved[name] = payload
             raise
         self._cids[name] = payload
         for domain in [d for d, owner in self._ied_of.items() if owner is ied]:
@@ -252,9 +252,9 @@ class Gateway:
             self.counters["stale"] += 1
             self._refresh(meter)
         self.control.expire()
-        if self._unserved and self._loop.time() >= self._retry_at:
+        if self.unserved and self._loop.time() >= self._retry_at:
             self._retry_at = self._loop.time() + RETRY_INTERVAL
-            for name, payload in list(self._unserved.items()):
+            for name, payload in list(self.unserved.items()):
                 self.take(Topic("cid", name), payload, retained=True)
         for ied in self.ieds.values():
             ied.tick()

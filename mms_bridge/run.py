@@ -22,6 +22,7 @@ from broker.errors import ContractError
 from broker.messages import Command, Message, Refusal, ServiceStatus, utc_now
 from broker.settings import MqttSettings
 from mms_bridge.gateway import Gateway, Outgoing
+from mms_bridge.observe import observed
 from mms_bridge.settings import MmsSettings
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,11 @@ async def serve(settings: MmsSettings, stop: asyncio.Event) -> None:
     """Serve until ``stop`` is set."""
     identity = ("meter61850", "MQTT meter gateway", version("meter61850"))
     gateway = Gateway(settings, identity=identity)
+    with observed(gateway, settings):
+        await _serve(gateway, settings, stop)
+
+
+async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -> None:
     tasks = [
         asyncio.create_task(_keep_connected(gateway, settings.mqtt), name="mqtt"),
         asyncio.create_task(_keep_ticking(gateway, settings), name="ticks"),

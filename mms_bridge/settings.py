@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from broker.settings import MqttSettings
+from broker.settings import MqttSettings, Port
 
 
 class MmsSettings(BaseSettings):
@@ -16,6 +16,10 @@ class MmsSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="METER61850_MMS_", extra="forbid", frozen=True)
 
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
+    metrics_port: Port | None = None
+    """Where /metrics and /healthz are served; nowhere unless told."""
+    metrics_address: str = "127.0.0.1"
+    """Local address for them; 0.0.0.0 in a container."""
     bind: str | None = None
     """Local address to listen on; by default the IP that the CID tells the clients."""
     tick: Annotated[float, Field(ge=0.01, le=1.0)] = 0.1
