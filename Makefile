@@ -3,7 +3,11 @@
 # make check  lint, types, import rules
 # make bench  the benchmarks
 # make lock   the lock files, after pyproject.toml changed
-# make docs   the generated references in docs/
+# make docs   the generated files: docs/topics.md, docs/cli.md, mosquitto.conf
+# make clean  away with .venv and the caches
+#
+# `make up` and `make test` need Python 3.11 or newer and make, and nothing else: they create .venv and
+# install what the lock files name, each package with its hash. ARGS="…" goes to what is run.
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3.14 python3) python3)
 VENV   ?= .venv
@@ -20,7 +24,7 @@ up: $(VENV)/.installed
 	@exec $(VENV)/bin/meter61850 up $(ARGS)
 
 test: $(VENV)/.installed-dev servers
-	$(PY) -m pytest $(TESTS)
+	$(PY) -m pytest $(TESTS) $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check $(SOURCES)
@@ -38,14 +42,17 @@ docs: $(VENV)/.installed-dev
 # A machine with nothing but Python: an environment of our own, from the locked hashes.
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "meter61850 needs Python 3.11 or later; $(PYTHON) is older: make PYTHON=/path/to/python3.11"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip' \
-	  || { echo "$(PYTHON) lacks ensurepip: apt-get install python3-venv"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	  || { echo "meter61850 needs Python 3.11 or later; $(PYTHON) is older: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { echo "$(PYTHON) lacks ensurepip: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+
+# The build backend is in the locks too: nothing is downloaded without a hash.
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 
 define install
-$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
-$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+$(PIP_INSTALL) --require-hashes -r $(1)
+$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 touch $@
 endef
 
@@ -65,19 +72,25 @@ servers:
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$$missing postgresql"; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-	  echo "the tests need$$missing: apt-get install$$missing (or your system's packages), then make test again"; exit 1; \
+	  echo "the tests need$$missing: apt-get install$$missing (or your system's packages), then make test again" >&2; exit 1; \
 	fi; \
 	echo "installing$$missing"; \
 	export DEBIAN_FRONTEND=noninteractive; \
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
+# For every platform, without index hosts or paths. RPi.GPIO is left out: it has no wheels, and only a
+# meter needs it, which is installed by pip install 'meter61850[firmware]'.
+BUILD := 'hatchling>=1.25,<2' 'editables>=0.5,<1'
+
 lock: | $(PY)
-	$(PY) -m pip install --quiet uv
+	$(PIP_INSTALL) uv
 	for lock in "requirements.lock" "requirements-dev.lock --extra dev"; do \
 	  set -- $$lock; file=$$1; shift; \
-	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	    --extra firmware --extra server --extra postgres $$* pyproject.toml -o $$file; \
+	  printf '%s\n' $(BUILD) | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-header --no-emit-index-url --no-emit-package rpi-gpio \
+	    --extra firmware --extra server --extra postgres $$* pyproject.toml - -o $$file || exit 1; \
 	done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

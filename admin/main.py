@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from admin import logs
 from admin.exits import MEANINGS, exit_code, root_cause
 from admin.lazy import Lazy, LazyGroup, new_app
-from admin.output import stderr
+from admin.output import note
 from admin.supervisor import obey_supervisor
 from broker.errors import ConfigurationError, Meter61850Error
 
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cause = ConfigurationError(_first_complaint(cause))
         if not isinstance(cause, Meter61850Error | KeyboardInterrupt):
             raise
-        stderr.print(f"error: {logs.redacted(str(cause))}", markup=False, soft_wrap=True)
+        note(f"error: {logs.redacted(str(cause))}")
         raise SystemExit(exit_code(cause)) from None
 
 
@@ -144,8 +144,6 @@ def _report_bug(kind: type[BaseException], error: BaseException, trace: Tracebac
         traceback.print_exception(kind, error, trace)
         return
     text = logs.redacted(" ".join(f"{kind.__name__}: {error}".split()))
-    stderr.print(
+    note(
         f"error: {text[:500]} (this is a fault of ours: run it again with {NAME} --debug … and report it)",
-        markup=False,
-        soft_wrap=True,
     )

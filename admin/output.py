@@ -25,6 +25,11 @@ Row = dict[str, Any]
 stderr = Console(stderr=True, highlight=False)
 
 
+def note(message: str) -> None:
+    """One line on stderr, as it is."""
+    stderr.print(message, markup=False, soft_wrap=True)
+
+
 def stdout() -> Console:
     """The console for tables; on a pipe as wide as the table needs."""
     console = Console(highlight=False)
@@ -38,7 +43,7 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "noth
     elif rows:
         stdout().print(table(rows))
     else:
-        stderr.print(empty, markup=False)
+        note(empty)
 
 
 def show_one(row: Mapping[str, Any], *, as_json: bool) -> None:
@@ -78,7 +83,7 @@ def cell(value: object) -> str:
         case datetime():
             return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         case float():
-            return f"{value:.6g}" if abs(value) < 100_000 else f"{value:.1f}"
+            return f"{value:.6g}" if abs(value) < 100_000 else f"{value:.0f}"
     return str(value)
 
 

@@ -9,7 +9,7 @@ import typer
 from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json
 from admin.output import show
-from bridge.store import Store
+from admin.stores import open_store
 from bridge.tables import DeadLetter, moment
 
 SHOWN = 60
@@ -32,7 +32,7 @@ def dead_letters(
     meter61850 dead-letters
     meter61850 dead-letters --json | jq -r '.[0].payload'
     """
-    with Store.open(database) as store:
+    with open_store(database) as store:
         rows = [_row(letter, whole=as_json) for letter in store.dead_letters(last=last)]
     show(rows, as_json=as_json, empty="no dead letter")
 

@@ -38,7 +38,8 @@ CONNECT_SECONDS = 2.0
 # fmt: off
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("firmware", ("minimalmodbus",)),
-    ("server",   ("alembic", "amqtt", "lxml", "open61850", "orjson", "pyiec61850-ng", "scl_loader", "sqlmodel")),
+    ("server",   ("alembic", "amqtt", "lxml", "open61850", "orjson", "pyiec61850-ng", "scl_loader",
+                  "sqlmodel")),
     ("postgres", ("psycopg",)),
 )
 # fmt: on
@@ -185,7 +186,7 @@ async def _behind(client: aiomqtt.Client, settings: MqttSettings) -> list[Findin
         Finding(
             Verdict.OK,
             "scd",
-            f"revision {revision.revision}: {revision.meters} meters in {revision.ieds} IEDs",
+            f"revision {revision.revision}, meters: {revision.meters}, IEDs: {revision.ieds}",
         )
         if revision
         else Finding(Verdict.NOTE, "scd", "none is published", "start the bridge and a meter")
@@ -225,7 +226,7 @@ def _servers(cids: dict[str, bytes]) -> Iterator[Finding]:
 def _database(url: str) -> Finding:
     """Whether the database answers, and how many meters it knows."""
     try:
-        with load("bridge.store").Store.open(url) as store:
+        with load("admin.stores").open_store(url) as store:
             states = store.meters(retired=True)
     except MissingPartError as error:
         return Finding(Verdict.NOTE, "database", "not looked at", str(error))

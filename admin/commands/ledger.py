@@ -9,7 +9,7 @@ import typer
 from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json
 from admin.output import show
-from bridge.store import Store
+from admin.stores import open_store
 from bridge.tables import Command, moment
 
 app = new_app(rich_markup_mode=None)
@@ -33,7 +33,7 @@ def commands(
     meter61850 commands
     meter61850 commands "House 1" --last 5 --json
     """
-    with Store.open(database) as store:
+    with open_store(database) as store:
         meter_id = store.meter(meter).meter.meter_id if meter else None
         names = {state.meter.meter_id: state.meter.name for state in store.meters(retired=True)}
         rows = [_row(command, names) for command in store.commands(meter_id, last=last)]

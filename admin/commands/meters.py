@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -12,8 +13,10 @@ from admin import directory, mqtt
 from admin.exits import NotFoundError, RefusedError
 from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json, Meter, Mqtt, Prefix, mqtt_settings
-from admin.output import show, show_one, stderr
-from bridge.store import MeterState, Store
+from admin.output import note, show, show_one
+from admin.stores import open_store
+from bridge.store import MeterState
+from bridge.tables import Meter as Row
 from bridge.tables import moment
 from broker.settings import MqttSettings
 from broker.topics import scl_name
@@ -36,8 +39,8 @@ def list_(
     meter61850 meters list
     meter61850 meters list --json | jq '.[] | select(.online == false).name'
     """
-    with Store.open(database) as store:
-        rows = [_row(state) for state in store.meters(retired=retired)]
+    with open_store(database) as store:
+        rows = [_row(state) for state in sorted(store.meters(retired=retired), key=_by_name)]
     show(rows, as_json=as_json, empty="no meter was heard of yet")
 
 
@@ -48,7 +51,7 @@ def show_(meter: Meter, as_json: Json = False, database: Database = DATABASE) ->
     \b
     meter61850 meters show "House 1"
     """
-    with Store.open(database) as store:
+    with open_store(database) as store:
         state = store.meter(meter)
     show_one(_everything(state), as_json=as_json)
 
@@ -69,7 +72,7 @@ def retire(
     meter61850 meters retire "House 1"
     """
     asyncio.run(_retire(meter, mqtt_settings(mqtt, prefix), force=force))
-    stderr.print(f"{meter} is retired", markup=False)
+    note(f"{meter} is retired")
 
 
 async def _retire(meter: str, settings: MqttSettings, *, force: bool) -> None:
@@ -83,6 +86,11 @@ async def _retire(meter: str, settings: MqttSettings, *, force: bool) -> None:
             raise RefusedError(f"{meter} is online: stop it first, or say --force")
         for kind in RETAINED:
             await client.publish(settings.topics.meter(known.meter_id, kind), b"", qos=1, retain=True)
+
+
+def _by_name(state: MeterState) -> list[tuple[int, str]]:
+    """House 2 before House 10."""
+    return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", state.meter.name)]
 
 
 def _row(state: MeterState) -> dict[str, Any]:
@@ -103,7 +111,7 @@ def _row(state: MeterState) -> dict[str, Any]:
 
 
 def _everything(state: MeterState) -> dict[str, Any]:
-    fields = state.meter.model_dump(exclude={"key", "session"})
+    fields = {name: getattr(state.meter, name) for name in Row.model_fields if name not in _INTERNAL}
     times = {name: _moment(fields.pop(name)) for name in _TIMES}
     reading = state.latest._asdict() if state.latest else {}
     reading.pop("ts", None)
@@ -116,6 +124,7 @@ def _everything(state: MeterState) -> dict[str, Any]:
     }
 
 
+_INTERNAL = ("key", "session")
 _TIMES = ("first_seen", "last_seen", "born_at", "retired_at", "relay_at")
 
 

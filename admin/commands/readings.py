@@ -12,7 +12,8 @@ import typer
 from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json, Meter, since
 from admin.output import progress, show
-from bridge.store import Store, StoredReading
+from admin.stores import open_store
+from bridge.store import StoredReading
 from bridge.tables import moment
 from broker.errors import ConfigurationError
 from broker.messages import format_ts
@@ -50,7 +51,7 @@ def readings(
     moment_since = since(start) if start else None
     if start is None and last is None:
         last = LAST
-    with Store.open(database) as store:
+    with open_store(database) as store:
         found = store.meter(meter).meter
         stored = store.readings(found, since=moment_since, last=last)
         if as_csv:
@@ -70,4 +71,9 @@ def _print_csv(readings: Iterator[StoredReading]) -> None:
     writer.writerow(("ts", *(name for name in StoredReading._fields if name != "ts")))
     for reading in readings:
         row = _row(reading)
-        writer.writerow((format_ts(row.pop("ts")), *row.values()))
+        writer.writerow((format_ts(row.pop("ts")), *map(_csv, row.values())))
+
+
+def _csv(value: object) -> object:
+    """JSON's words for true and false."""
+    return str(value).lower() if isinstance(value, bool) else value

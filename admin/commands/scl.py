@@ -14,7 +14,7 @@ from admin import directory, mqtt
 from admin.exits import ExitCode, NotFoundError
 from admin.lazy import new_app
 from admin.options import Json, Mqtt, Prefix, mqtt_settings
-from admin.output import print_json, show, stderr
+from admin.output import note, print_json, show
 from broker.messages import Revision
 from broker.settings import MqttSettings
 from mms_bridge.cid import Cid, read_cid
@@ -38,10 +38,9 @@ def show_(as_json: Json = False, mqtt: Mqtt = None, prefix: Prefix = None) -> No
     if as_json:
         print_json({**revision.model_dump(mode="json"), "endpoints": ieds})
         return
-    stderr.print(
+    note(
         f"revision {revision.revision} of {revision.ts.astimezone():%Y-%m-%d %H:%M:%S}, "
-        f"{revision.meters} meters, sha256 {revision.sha256}",
-        markup=False,
+        f"{revision.meters} meters, sha256 {revision.sha256}"
     )
     show(ieds, as_json=False, empty="no IED")
 
@@ -101,7 +100,7 @@ def check(
         rules = ", ".join(
             f"{count} {rule}" for rule, count in Counter(row["rule"] for row in rows).most_common()
         )
-        stderr.print(f"{file}: {len(rows)} errors{f' ({rules})' if rules else ''}", markup=False)
+        note(f"{file}: {len(rows)} errors{f' ({rules})' if rules else ''}")
     raise typer.Exit(ExitCode.FAILURE if rows else ExitCode.OK)
 
 

@@ -16,7 +16,7 @@ from admin.commands.broker import chosen
 from admin.exits import ExitCode
 from admin.lazy import new_app
 from admin.options import DATA_DIR, BrokerKind
-from admin.output import print_json, stderr, stdout
+from admin.output import note, print_json, stderr, stdout
 from admin.supervisor import Supervisor
 from admin.up import Up
 from admin.watch import Watch
@@ -65,7 +65,7 @@ def up(
     chain.check_ports()
     kind = chosen(broker)
     if broker is BrokerKind.AUTO and kind is BrokerKind.EMBEDDED:
-        stderr.print("Mosquitto is not installed: using the embedded broker (apt-get install mosquitto)")
+        note("Mosquitto is not installed: using the embedded broker (apt-get install mosquitto)")
     raise typer.Exit(asyncio.run(_supervise(chain, kind, seconds=seconds, as_json=as_json)))
 
 

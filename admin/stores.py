@@ -1,0 +1,18 @@
+"""Opens the database for a reading command; says how to get one when there is none yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bridge.store import Store
+from broker.errors import UnavailableError
+
+
+def open_store(url: str) -> Store:
+    """The store at ``url``; UnavailableError when the file of a SQLite URL is not there."""
+    file = url.removeprefix("sqlite:///")
+    if file != url and not Path(file).is_file():
+        raise UnavailableError(
+            f"no database {file}: start the bridge (meter61850 up), or name another with --database"
+        )
+    return Store.open(url)
