@@ -158,6 +158,12 @@ class Sorter:
                 _reject(work, route, message, payload=message.payload, cause=str(error))
         return work
 
+    def reject(self, message: Publish, cause: str, *, now: int) -> Work:
+        """The work of keeping ``message`` aside for ``cause``."""
+        work = Work(now)
+        _reject(work, self._route(message.topic), message, payload=message.payload, cause=cause)
+        return work
+
     def _route(self, topic: bytes) -> _Route:
         if len(self._routes) >= _MAX_ROUTES:
             self._routes.clear()

@@ -25,7 +25,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 
 from broker.errors import ConfigurationError
 
-BUSY_MS = 5000
+BUSY_MS = 1000
 """ms that SQLite waits for another process's lock before it gives up."""
 
 # fmt: off
@@ -81,7 +81,7 @@ def _postgresql(url: URL) -> Engine:
     try:
         return create_engine(
             url.set(drivername="postgresql+psycopg"),
-            connect_args={"connect_timeout": 5, "application_name": "meter61850"},
+            connect_args={"connect_timeout": 3, "application_name": "meter61850"},
         )
     except ModuleNotFoundError:
         raise ConfigurationError(

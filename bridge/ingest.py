@@ -29,6 +29,8 @@ from broker.messages import Birth
 log = logging.getLogger(__name__)
 
 _TAKE_SECONDS = 0.5
+_LAST_SECONDS = 1.2
+"""Longer than SQLite waits for a lock."""
 _MAX_BACKOFF = 5.0
 _LOG_EVERY = 20
 _MAX_CAUSES = 1000
@@ -91,6 +93,7 @@ class Ingest:
         self._writer = writer
         self._scl_changed = scl_changed
         self._ended = ended
+        self._away = False
         self._giving_up = threading.Event()
         self._causes: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
@@ -100,10 +103,13 @@ class Ingest:
         self._thread.start()
 
     def stop(self, *, seconds: float) -> None:
-        """Wait at most ``seconds`` for what is in the closed inbox; the rest is not acknowledged."""
-        self._thread.join(seconds)
+        """Wait at most ``seconds`` for what is in the closed inbox; the rest is not acknowledged.
+
+        It does not wait for a database that is away, nor for a commit that hangs.
+        """
+        self._thread.join(0.0 if self._away else seconds)
         self._giving_up.set()
-        self._thread.join(_MAX_BACKOFF)
+        self._thread.join(_LAST_SECONDS)
 
     def _run(self) -> None:
         inbox = self._link.inbox
@@ -145,8 +151,9 @@ class Ingest:
         else:
             cause = f"cannot be stored: {type(error).__name__}"
             log.error("%s: %s", cause, error)
-            work = Work(now_ms(), dead=[Dead(messages[0].topic, messages[0].payload, cause)])
+            work = self._sorter.reject(messages[0], cause, now=now_ms())
             self._count(messages, work, self._commit(work))
+            yield from work.stored()
 
     def _commit(self, work: Work) -> Committed:
         """Commit ``work``, trying again while the database is away."""
@@ -158,12 +165,14 @@ class Ingest:
                     raise
                 self._back_off(attempt, error)
             else:
-                if attempt:
+                if self._away:
                     log.info("the database is back")
+                self._away = False
                 return committed
         raise AssertionError
 
     def _back_off(self, attempt: int, error: DBAPIError) -> None:
+        self._away = True
         self.counters.database_errors += 1
         if attempt % _LOG_EVERY == 0:
             log.warning("the database is away, nothing is acknowledged meanwhile: %s", error.orig)

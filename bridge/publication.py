@@ -90,7 +90,7 @@ class Publication:
         with self._wanted:
             self._stopping = True
             self._wanted.notify()
-        self._thread.join()
+        self._thread.join(RETRY_SECONDS)
 
     def changed(self) -> None:
         """The registry has changed: rebuild soon."""

@@ -37,7 +37,7 @@ class BridgeSettings(BaseSettings):
     """Bytes of messages that may wait for the database; then the broker keeps the rest."""
     receive_maximum: Annotated[int, Field(ge=1, le=65535)] = 10_000
     """Unacknowledged messages that the broker may send (MQTT 5): two batches."""
-    drain_seconds: Annotated[float, Field(ge=0, le=60)] = 3.0
+    drain_seconds: Annotated[float, Field(ge=0, le=60)] = 2.0
     """Seconds for which a stop may wait for what has been received to be stored."""
     status_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
     """Seconds between two publications of our status."""

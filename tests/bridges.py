@@ -7,15 +7,16 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -60,6 +61,7 @@ class Client:
         self._ready = threading.Event()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         self._client.max_inflight_messages_set(1000)
+        self._client.on_socket_open = lambda _client, _user, sock: _no_delay(sock)
         self._client.on_connect = lambda client, *_: client.subscribe(TOPICS.everything, qos=1)
         self._client.on_subscribe = lambda *_: self._ready.set()
         self._client.on_message = lambda _client, _user, message: self._take(message)
@@ -84,6 +86,11 @@ class Client:
         """Publish, and wait until the broker has it."""
         self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(DEADLINE)
 
+    def start_publishing(self, messages: Iterable[tuple[str, str]]) -> None:
+        """Publish many (topic, payload) without waiting for the broker."""
+        for topic, payload in messages:
+            self._client.publish(topic, payload, qos=1)
+
     def status(self) -> ServiceStatus | None:
         """The bridge's latest status."""
         payload = self.latest.get(TOPICS.service_status("bridge"))
@@ -98,6 +105,11 @@ class Client:
         """True when the bridge says that it is there."""
         status = self.status()
         return status is not None and status.online
+
+
+def _no_delay(sock: Any) -> None:
+    """Do not let Nagle's algorithm wait for the broker's delayed acknowledgement."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 @dataclass

@@ -1,0 +1,192 @@
+"""What a batch means: one bad message never hurts another, and `stored` says exactly what is safe."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.batch import BadCommand, Dead, Sorter, Withdrawal, Work
+from bridge.packets import DUP, RETAIN, Publish
+from broker.messages import Birth, Command, Refusal, Relay, Result, Status, Stored
+from broker.topics import Topics
+
+TOPICS = Topics("sm/v1")
+METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+NOW = 1_795_435_200_000
+TS = "2026-11-23T12:00:00.000Z"
+ORIGIN = {"category": "remote-control", "identifier": "op"}
+COMMAND = {"command_id": "c-1", "position": "open", "issued_at": TS, "expires_at": TS, "origin": ORIGIN}
+
+# fmt: off
+GOOD: dict[str, tuple[str, object, type]] = {
+    "birth": (TOPICS.meter(METER, "birth"),
+              {"name": "n", "hardware": {"serial": "1"}, "firmware": "1", "interval": 10, "session": "a",
+               "ts": TS},
+              Birth),
+    "status": (TOPICS.meter(METER, "status"), {"online": True, "session": "a", "ts": TS}, Status),
+    "relay": (TOPICS.meter(METER, "relay"), {"position": "open", "operations": 1, "ts": TS}, Relay),
+    "command": (TOPICS.meter(METER, "command"), COMMAND, Command),
+    "result": (TOPICS.meter(METER, "result"), {"command_id": "c-1", "outcome": "done", "ts": TS}, Result),
+    "refused": (TOPICS.refused("mms"), {"meter_id": METER, "command": COMMAND, "reason": "offline", "ts": TS},
+                Refusal),
+}
+# fmt: on
+
+
+def message(topic: str, payload: object, *, flags: int = 0) -> Publish:
+    data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return Publish(topic.encode(), data, b"", flags)
+
+
+def reading(seq: int, *, epoch: int = 1, ts: str = TS, **others: object) -> dict[str, object]:
+    return {"epoch": epoch, "seq": seq, "ts": ts, **others}
+
+
+def live(seq: int, **others: object) -> Publish:
+    return message(TOPICS.meter(METER, "reading"), reading(seq, **others))  # type: ignore[arg-type]
+
+
+def sort(*messages: Publish, keys: dict[str, int] | None = None) -> Work:
+    return Sorter(TOPICS, keys=keys or {}).sort(messages, now=NOW)
+
+
+def stored(work: Work) -> list[tuple[int, int, int]]:
+    answers = list(work.stored())
+    assert {topic for topic, _ in answers} <= {TOPICS.meter(METER, "stored").encode()}
+    parsed = [Stored.model_validate_json(payload) for _, payload in answers]
+    return [(answer.epoch, answer.first, answer.seq) for answer in parsed]
+
+
+def test_a_bad_reading_between_good_ones() -> None:
+    work = sort(live(1), live(2, voltage="much"), message(TOPICS.meter(METER, "reading"), b"{"), live(3))
+    assert [row[2] for row in work.rows] == [1, 3]
+    assert [letter.cause for letter in work.dead] == [
+        "reading: voltage: Input should be a valid number, unable to parse string as a number",
+        "reading: is not JSON",
+    ]
+    assert stored(work) == [(1, 1, 3)], "the bad one is safely kept, too: its meter may forget it"
+
+
+def test_rows_have_the_key_of_a_known_meter_and_the_id_of_a_stranger() -> None:
+    assert sort(live(1)).rows[0][0] == METER
+    assert sort(live(1), keys={METER: 7}).rows[0][0] == 7
+
+
+def test_every_reading_of_a_history_counts_for_itself() -> None:
+    items = [reading(1), reading(2, ts="2026-11-24T12:00:00.000Z"), {"no": "reading"}, reading(4)]
+    work = sort(message(TOPICS.meter(METER, "history"), {"readings": items}))
+    assert [row[2] for row in work.rows] == [1, 4]
+    assert [(json.loads(letter.payload), letter.cause) for letter in work.dead] == [
+        (items[1], "history: ts: is in the future"),
+        (items[2], "history: epoch: Field required"),
+    ]
+    assert stored(work) == [(1, 1, 2), (1, 4, 4)]
+
+
+def test_a_clock_may_be_ahead_within_the_tolerance() -> None:
+    work = sort(live(1, ts="2026-11-23T12:05:00.000Z"), live(2, ts="2026-11-23T12:05:00.001Z"))
+    assert [row[2] for row in work.rows] == [1]
+    assert work.dead[0].cause == "reading: ts: is in the future"
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_each_kind_becomes_a_notice_with_its_model(kind: str) -> None:
+    topic, payload, model = GOOD[kind]
+    work = sort(message(topic, payload, flags=RETAIN | DUP))
+    (notice,) = work.events if kind in ("birth", "status", "relay") else work.entries
+    assert notice.meter_id == METER
+    assert isinstance(notice.message, model)
+    assert notice.retained
+    assert notice.again
+    assert not work.dead
+
+
+@pytest.mark.parametrize("kind", sorted(GOOD.keys() - {"command"}))
+def test_each_kind_from_the_future_is_a_dead_letter(kind: str) -> None:
+    topic, payload, _ = GOOD[kind]
+    assert isinstance(payload, dict)
+    work = sort(message(topic, payload | {"ts": "2026-11-24T12:00:00.000Z"}))
+    assert [letter.cause.removeprefix(f"{kind}: ") for letter in work.dead] == ["ts: is in the future"]
+    assert not work.events
+    assert not work.entries
+
+
+@pytest.mark.parametrize(
+    ("topic", "cause"),
+    [
+        ("sm/v1/3F2504E0-4F89-41D3-9A0C-0305E82C3301/reading", "meter_id is not a UUID in canonical form"),
+        ("sm/v1/meter-7/birth", "meter_id is not a UUID in canonical form"),
+        ("sm/v1/00000000-0000-0000-0000-000000000000/reading", "meter_id is not a UUID in canonical form"),
+        (f"sm/v1/{METER}/voltage", "topic is not of the contract"),
+        (f"sm/v1/{METER}/reading/x", "topic is not of the contract"),
+        ("sm/v1/meter-7", "topic is not of the contract"),
+        ("sm/v1/service/x/y", "topic is not of the contract"),
+        ("sm/v1", "topic is not of the contract"),
+        ("other", "topic is not of the contract"),
+    ],
+)
+def test_an_unknown_topic_is_a_dead_letter(topic: str, cause: str) -> None:
+    work = sort(message(topic, reading(1)), live(2))
+    assert work.dead == [Dead(topic.encode(), json.dumps(reading(1)).encode(), cause)]
+    assert stored(work) == [(1, 2, 2)], "nobody is told that the reading of no meter is safe"
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        TOPICS.scd,
+        TOPICS.revision,
+        TOPICS.cid("SMGW001"),
+        TOPICS.service_status("mms"),
+        TOPICS.meter(METER, "stored"),
+    ],
+)
+def test_what_bridge_and_services_say_is_no_dead_letter(topic: str) -> None:
+    work = sort(message(topic, b"<SCL/>"), message(topic, b""))
+    assert [work.dead, work.events, work.entries, work.rows] == [[], [], [], []]
+
+
+@pytest.mark.parametrize("kind", ["status", "reading", "relay", "command"])
+def test_clearing_a_retained_topic_is_no_dead_letter(kind: str) -> None:
+    work = sort(message(TOPICS.meter(METER, kind), b""))
+    assert [work.dead, work.events, work.entries, work.rows] == [[], [], [], []]
+
+
+@pytest.mark.parametrize("kind", ["history", "result"])
+def test_an_empty_message_on_any_other_topic_is_one(kind: str) -> None:
+    assert sort(message(TOPICS.meter(METER, kind), b"")).dead[0].cause == f"{kind}: is not JSON"
+
+
+def test_an_empty_birth_is_a_withdrawal() -> None:
+    (notice,) = sort(message(TOPICS.meter(METER, "birth"), b"")).events
+    assert (notice.meter_id, notice.message) == (METER, Withdrawal())
+
+
+def test_a_command_for_an_unknown_position_is_a_dead_letter_and_in_the_ledger() -> None:
+    work = sort(message(TOPICS.meter(METER, "command"), COMMAND | {"position": "half"}))
+    cause = "position: Input should be 'open' or 'closed'"
+    assert [letter.cause for letter in work.dead] == [f"command: {cause}"]
+    assert [notice.message for notice in work.entries] == [BadCommand(command_id="c-1", reason=cause)]
+
+
+def test_a_refusal_for_no_meter_is_a_dead_letter() -> None:
+    topic, payload, _ = GOOD["refused"]
+    assert isinstance(payload, dict)
+    work = sort(message(topic, payload | {"meter_id": "meter-7"}))
+    assert work.dead[0].cause == "meter_id: is not a UUID in canonical form"
+
+
+@given(st.lists(st.tuples(st.integers(1, 2), st.integers(1, 12)), max_size=30))
+def test_ranges_cover_exactly_what_was_confirmed(pairs: list[tuple[int, int]]) -> None:
+    work = Work(NOW)
+    for epoch, seq in pairs:
+        work.confirm(TOPICS.meter(METER, "stored").encode(), epoch, seq)
+    told = {(epoch, seq) for epoch, first, last in stored(work) for seq in range(first, last + 1)}
+    assert told == set(pairs)
+
+
+def test_neighbours_become_one_range() -> None:
+    assert stored(sort(*(live(seq) for seq in (3, 4, 4, 5, 9, 10, 1)))) == [(1, 3, 5), (1, 9, 10), (1, 1, 1)]

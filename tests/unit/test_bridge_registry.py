@@ -1,0 +1,159 @@
+"""Registry and ledger: how one message changes one row."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge import ledger, registry
+from bridge.batch import BadCommand, Notice
+from bridge.packets import DUP, RETAIN, Publish
+from bridge.publication import changes
+from bridge.registry import ied_name, ied_number, next_ied
+from bridge.tables import Command as LedgerRow
+from bridge.tables import Meter
+from broker.messages import (
+    MAX_SEQ,
+    Birth,
+    Command,
+    Hardware,
+    Origin,
+    OriginCategory,
+    Outcome,
+    Position,
+    Refusal,
+    Result,
+    Status,
+    utc_now,
+)
+
+METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+TS = utc_now()
+
+
+def birth(session: str = "s1", **fields: object) -> Birth:
+    values = {
+        "name": "n",
+        "hardware": Hardware(serial="1"),
+        "firmware": "1",
+        "interval": 10,
+        "session": session,
+        "ts": TS,
+    }
+    return Birth.model_validate(values | fields)
+
+
+def status(session: str, *, online: bool, outbox: int = 0) -> Status:
+    return Status(online=online, session=session, ts=TS, outbox=outbox)
+
+
+def fold(*messages: Birth | Status) -> Meter:
+    meter = Meter(meter_id=METER, first_seen=1, last_seen=1)
+    for message in messages:
+        registry.fold(message, meter, 2)
+    return meter
+
+
+def test_an_old_will_does_not_mark_a_new_session_offline() -> None:
+    old, new = status("s1", online=True), status("s2", online=True)
+    assert fold(birth("s1"), old, birth("s2"), new, status("s1", online=False)).online
+    assert not fold(birth("s1"), old, birth("s2"), new, status("s2", online=False)).online
+
+
+def test_an_old_will_between_birth_and_status_changes_nothing() -> None:
+    meter = fold(birth("s1"), status("s1", online=True), birth("s2"), status("s1", online=False))
+    assert (meter.online, meter.session) == (True, "s2")
+
+
+def test_a_birth_alone_does_not_put_a_meter_online() -> None:
+    assert not fold(birth()).online
+    assert not fold(status("s1", online=False), birth("s1")).online
+
+
+def test_an_outbox_beyond_the_database_s_integers_is_kept_as_the_largest() -> None:
+    assert fold(status("s1", online=True, outbox=10**30)).outbox == MAX_SEQ
+
+
+def test_ieds_fill_up_and_the_first_with_room_is_taken() -> None:
+    assert next_ied({}, limit=2) == "SMGW001"
+    assert next_ied({"SMGW001": 2}, limit=2) == "SMGW002"
+    assert next_ied({"SMGW001": 2, "SMGW002": 2, "SMGW003": 1}, limit=2) == "SMGW003"
+    assert next_ied({"SMGW001": 2, "SMGW002": 2}, limit=3) == "SMGW001"
+
+
+@pytest.mark.parametrize("number", [1, 50, 999, 1000, 12_345])
+def test_the_number_of_an_ied(number: int) -> None:
+    assert ied_number(ied_name(number)) == number
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ({}, {"a": 1}, "1 meter added"),
+        ({}, {"a": 1, "b": 1}, "2 meters added"),
+        ({"a": 1, "b": 1}, {"a": 2, "c": 1}, "1 meter added, 1 withdrawn, 1 changed"),
+        ({"a": 1, "b": 1}, {}, "2 meters withdrawn"),
+        ({"a": 1}, {"a": 1}, "settings changed"),
+    ],
+)
+def test_what_changed_in_words(before: dict[str, int], after: dict[str, int], words: str) -> None:
+    assert changes(before, after) == words
+
+
+COMMAND = Command(
+    command_id="c-1",
+    position=Position.OPEN,
+    issued_at=TS,
+    expires_at=TS,
+    origin=Origin(category=OriginCategory.REMOTE_CONTROL, identifier="op"),
+)
+DONE = Result(command_id="c-1", outcome=Outcome.DONE, ts=TS)
+REPEATED = Result(command_id="c-1", outcome=Outcome.REFUSED, reason="repeated", ts=TS)
+
+
+def enter(*messages: Command | Result | Refusal | BadCommand, flags: int = 0) -> LedgerRow:
+    row = LedgerRow(command_id="c-1", meter_id=METER, received_at=1)
+    for message in messages:
+        ledger.enter(message, row, Notice(METER, message, Publish(b"t", b"", b"", flags)))
+    return row
+
+
+def test_a_command_and_its_result() -> None:
+    row = enter(COMMAND, DONE)
+    assert (row.position, row.origin_category, row.origin_identifier) == ("open", "remote-control", "op")
+    assert (row.outcome, row.reason, row.repeats) == ("done", "", 0)
+
+
+def test_the_first_outcome_stands() -> None:
+    row = enter(COMMAND, DONE, COMMAND, REPEATED)
+    assert (row.outcome, row.reason, row.repeats) == ("done", "", 1)
+    assert enter(COMMAND, REPEATED, DONE).outcome == "refused"
+
+
+def test_a_delivery_that_the_broker_repeats_is_no_repeated_command() -> None:
+    assert enter(COMMAND, COMMAND, flags=DUP).repeats == 0
+
+
+def test_a_retained_command_is_refused() -> None:
+    row = enter(COMMAND, COMMAND, flags=RETAIN)
+    assert (row.retained, row.outcome, row.reason, row.repeats) == (True, "refused", ledger.RETAINED, 0)
+
+
+def test_a_result_before_its_command_or_without() -> None:
+    assert (enter(DONE).outcome, enter(DONE).position) == ("done", "")
+    row = enter(DONE, COMMAND)
+    assert (row.outcome, row.position, row.repeats) == ("done", "open", 0)
+
+
+def test_a_refusal_tells_the_whole_command() -> None:
+    row = enter(Refusal(meter_id=METER, command=COMMAND, reason="meter is offline", ts=TS))
+    assert (row.position, row.origin_identifier, row.outcome, row.reason) == (
+        "open",
+        "op",
+        "refused",
+        "meter is offline",
+    )
+
+
+def test_a_command_that_does_not_parse_is_refused() -> None:
+    row = enter(BadCommand(command_id="c-1", reason="position: wrong"), REPEATED)
+    assert (row.position, row.outcome, row.reason) == ("", "refused", "position: wrong")

@@ -1,0 +1,48 @@
+"""Settings of the bridge: what is impossible or unknown refuses to start, naming the key."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from bridge import database
+from bridge.settings import BridgeSettings
+from broker.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("batch_messages", 0),
+        ("receive_maximum", 65_536),
+        ("mms_port", 0),
+        ("mms_host", "smgw.example"),
+        ("report_instances", 100),
+        ("control_model", "sbo"),
+        ("max_meters_per_ied", 0),
+        ("databse_url", "sqlite:///x"),
+    ],
+)
+def test_an_impossible_or_unknown_setting_names_its_key(key: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=key):
+        BridgeSettings.model_validate({key: value})
+
+
+def test_the_environment_sets_bridge_and_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METER61850_DATABASE_URL", "postgresql://db/meters")
+    monkeypatch.setenv("METER61850_MQTT_HOST", "broker.example")
+    settings = BridgeSettings()
+    assert (settings.database_url, settings.mqtt.host) == ("postgresql://db/meters", "broker.example")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("meter.sqlite", "is no URL"),
+        ("mysql://db/meters", "mysql is not supported"),
+        ("sqlite:////no/such/folder/meter.sqlite", "folder /no/such/folder does not exist"),
+    ],
+)
+def test_a_database_url_of_no_use_says_so(url: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        database.connect(url)
