@@ -45,7 +45,7 @@ $(PY):
 	  || { echo "meter61850 needs Python 3.11 or later; $(PYTHON) is older: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
 	  || { echo "$(PYTHON) lacks ensurepip: apt-get install python3-venv" >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV) >&2
 
 # The build backend is in the locks too: nothing is downloaded without a hash.
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
@@ -57,11 +57,11 @@ touch $@
 endef
 
 $(VENV)/.installed: requirements.lock pyproject.toml | $(PY)
-	@echo "installing into $(VENV) (once)"
+	@echo "installing into $(VENV) (once)" >&2
 	@$(call install,requirements.lock)
 
 $(VENV)/.installed-dev: requirements-dev.lock pyproject.toml | $(PY)
-	@echo "installing into $(VENV) with the developer's tools (once)"
+	@echo "installing into $(VENV) with the developer's tools (once)" >&2
 	@$(call install,requirements-dev.lock)
 	@touch $(VENV)/.installed
 
@@ -74,7 +74,7 @@ servers:
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 	  echo "the tests need$$missing: apt-get install$$missing (or your system's packages), then make test again" >&2; exit 1; \
 	fi; \
-	echo "installing$$missing"; \
+	echo "installing$$missing" >&2; \
 	export DEBIAN_FRONTEND=noninteractive; \
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
