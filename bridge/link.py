@@ -22,6 +22,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from selectors import EVENT_READ
+from time import monotonic
 
 from bridge import packets
 from bridge.inbox import Batch, Inbox
@@ -37,6 +38,9 @@ MAX_PACKET = 4 * 1024 * 1024
 CONNECT_SECONDS = 3.0
 MAX_BACKOFF = 15.0
 """Seconds; one bridge that reconnects is no crowd."""
+
+STABLE_SECONDS = 10.0
+"""A connection that lasted so long was a good one; else two bridges with one client id would race."""
 
 
 class Link:
@@ -89,14 +93,14 @@ class Link:
     def _run(self) -> None:
         failures = 0
         while not self._stopping.is_set():
-            before = self.out.connection
+            begin = monotonic()
             try:
                 self._serve()
             except OSError as error:  # ProtocolError too
                 log.warning("MQTT broker %s:%d: %s", self.options.host, self.options.port, error)
             self.out.close()
-            failures = failures + 1 if self.out.connection == before else 0
-            self._stopping.wait(random.uniform(0.05, min(MAX_BACKOFF, 0.2 * 2**failures)))
+            failures = 0 if monotonic() - begin > STABLE_SECONDS else failures + 1
+            self._stopping.wait(random.uniform(0.05, min(MAX_BACKOFF, 0.2 * 2 ** min(failures, 10))))
 
     def _serve(self) -> None:
         """One connection, until it breaks (OSError) or we stop."""

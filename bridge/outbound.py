@@ -5,17 +5,20 @@ payload of a topic is kept until the broker has confirmed it, and all that is un
 on the next connection, in the order in which it was published.
 
 >>> out = Outbound(version=4)
->>> out.retain(b"a", b"1"); out.open(window=20)
+>>> out.retain(b"a", b"1"); out.open(window=20, maximum=1000)
 >>> out.take().hex()
 '3306000161000131'
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 
 from bridge import packets
 from bridge.packets import Version
+
+log = logging.getLogger(__name__)
 
 _LAST_PACKET_ID = 65535
 
@@ -29,7 +32,7 @@ class Outbound:
         self._ready: list[bytes] = []
         self._state: dict[bytes, bytes] = {}
         self._under_way: dict[bytes, tuple[bytes, bytes]] = {}
-        self._window = 0
+        self._window = self._maximum = 0
         self._packet_id = 0
         self.connection = 0
         """Number of the connection, or of the last one."""
@@ -39,10 +42,11 @@ class Outbound:
         """True while there is a connection to send on."""
         return self._window > 0
 
-    def open(self, *, window: int) -> None:
-        """A new connection stands."""
+    def open(self, *, window: int, maximum: int) -> None:
+        """A new connection stands; its broker takes packets of at most ``maximum`` bytes."""
         with self._changed:
             self._window = window
+            self._maximum = maximum
             self.connection += 1
 
     def close(self) -> None:
@@ -79,17 +83,25 @@ class Outbound:
         """All that may be sent now."""
         with self._changed:
             while self._state and len(self._under_way) < self._window:
-                self._ready.append(self._next_state())
+                self._send_state()
             data = b"".join(self._ready)
             self._ready.clear()
         return data
 
-    def _next_state(self) -> bytes:
+    def _send_state(self) -> None:
+        """Send the oldest state; what the broker would disconnect us for, again and again, is dropped."""
         topic = next(iter(self._state))
         payload = self._state.pop(topic)
-        self._packet_id = self._packet_id % _LAST_PACKET_ID + 1
-        self._under_way[self._packet_id.to_bytes(2, "big")] = (topic, payload)
-        return packets.publish(topic, payload, packet_id=self._packet_id, retain=True, version=self._version)
+        packet_id = self._packet_id % _LAST_PACKET_ID + 1
+        packet = packets.publish(topic, payload, packet_id=packet_id, retain=True, version=self._version)
+        if len(packet) > self._maximum:
+            log.error(
+                "%r has %d bytes, the broker takes %d: raise its limit", topic, len(packet), self._maximum
+            )
+            return
+        self._packet_id = packet_id
+        self._under_way[packet_id.to_bytes(2, "big")] = (topic, payload)
+        self._ready.append(packet)
 
     def wait_empty(self, seconds: float) -> bool:
         """True when the broker has confirmed all state within ``seconds``; False also when it went away."""

@@ -65,8 +65,12 @@ class Connack:
 
     session_present: bool
     code: int
-    receive_maximum: int
+    receive_maximum: int = 65535
     """QoS 1 messages that we may have under way."""
+    maximum_packet: int = 2**28
+    """Bytes of the largest packet that it takes."""
+    keepalive: int | None = None
+    """Seconds, if it wants another keepalive than ours."""
 
 
 def _length(size: int) -> bytes:
@@ -148,7 +152,13 @@ def parse_connack(body: bytes, *, version: Version) -> Connack:
         properties = _properties(body[2:]) if version == 5 and len(body) > 2 else {}
     except IndexError:
         raise ProtocolError("broker sent a CONNACK whose properties are cut") from None
-    return Connack(bool(body[0] & 1), body[1], properties.get(0x21) or 65535)
+    return Connack(
+        session_present=bool(body[0] & 1),
+        code=body[1],
+        receive_maximum=properties.get(0x21) or 65535,
+        maximum_packet=properties.get(0x27) or 2**28,
+        keepalive=properties.get(0x13),
+    )
 
 
 # Properties of a CONNACK (clause 3.2.2.3): identifier → bytes of an integer; 0 for text, -1 for a pair.

@@ -75,13 +75,14 @@ class Session:
         self._ready = ready
         self._decoder = Decoder(version=options.version)
         self._unsent = memoryview(b"")
+        self._keepalive = options.keepalive
         self._events = EVENT_READ
         self._heard = self._pinged = monotonic()
 
     def turn(self, selector: BaseSelector) -> None:
         """Wait for something to happen, and do it; OSError when the connection is lost."""
         self._select_for(selector)
-        for key, events in selector.select(self._options.keepalive / 4):
+        for key, events in selector.select(self._keepalive / 4):
             if key.fileobj is not self._sock:
                 self._drain(key.fileobj)
             elif events & EVENT_READ:
@@ -142,7 +143,8 @@ class Session:
         self._unsent = memoryview(
             packets.subscribe(_SUBSCRIBE_ID, subscriptions, version=self._options.version)
         )
-        self._out.open(window=min(connack.receive_maximum, _WINDOW))
+        self._keepalive = connack.keepalive or self._options.keepalive
+        self._out.open(window=min(connack.receive_maximum, _WINDOW), maximum=connack.maximum_packet)
 
     def _subscribed(self, body: bytes) -> None:
         refused = [code for code in body[-len(self._options.subscriptions) :] if code >= 0x80]
@@ -162,7 +164,7 @@ class Session:
 
     def _keep_alive(self) -> None:
         """Ping twice in a keepalive; a broker that is silent for 1.5 keepalives is gone."""
-        now, keepalive = monotonic(), self._options.keepalive
+        now, keepalive = monotonic(), self._keepalive
         if self._events & EVENT_READ and now - self._heard > 1.5 * keepalive:
             raise ProtocolError(f"silent for {now - self._heard:.0f} s")
         if self._out.is_open and not self._unsent and now - self._pinged > keepalive / 2:

@@ -96,9 +96,9 @@ def test_subscribe_on_5_without_echo_and_with_retain_as_published() -> None:
 
 def test_connack_with_every_kind_of_property() -> None:
     text, pair = b"\x1a\x00\x02ok", b"\x26\x00\x01k\x00\x01v"
-    properties = pair + text + b"\x24\x01" + b"\x21\x00\x14" + b"\x27\x00\x00\xff\xff"
+    properties = pair + text + b"\x24\x01" + b"\x21\x00\x14" + b"\x27\x00\x00\xff\xff" + b"\x13\x00\x0a"
     body = b"\x01\x00" + bytes((len(properties),)) + properties
-    assert packets.parse_connack(body, version=5) == Connack(session_present=True, code=0, receive_maximum=20)
+    assert packets.parse_connack(body, version=5) == Connack(True, 0, 20, 65535, keepalive=10)
 
 
 @pytest.mark.parametrize("body", [b"\x00", b"\x00\x00\x05\x21\x00", b"\x00\x00\x02\x7f\x00"])

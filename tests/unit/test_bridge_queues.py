@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from bridge.inbox import Inbox
 from bridge.outbound import Outbound
 from bridge.packets import Decoder, Publish
@@ -86,13 +88,13 @@ def test_only_the_latest_state_of_a_topic_waits_in_the_order_of_publication() ->
     for topic, payload in ((b"scd", b"1"), (b"revision", b"1"), (b"scd", b"2"), (b"revision", b"2")):
         out.retain(topic, payload)
     assert out.take() == b""
-    out.open(window=20)
+    out.open(window=20, maximum=1000)
     assert sent(out) == [(b"scd", b"2"), (b"revision", b"2")]
 
 
 def test_the_window_is_kept() -> None:
     out = Outbound(version=4)
-    out.open(window=2)
+    out.open(window=2, maximum=1000)
     for topic in (b"a", b"b", b"c"):
         out.retain(topic, b"1")
     assert sent(out) == [(b"a", b"1"), (b"b", b"1")]
@@ -103,25 +105,25 @@ def test_the_window_is_kept() -> None:
 
 def test_what_was_not_confirmed_is_sent_again_unless_it_is_newer_by_now() -> None:
     out = Outbound(version=4)
-    out.open(window=20)
+    out.open(window=20, maximum=1000)
     for topic in (b"a", b"b", b"c"):
         out.retain(topic, b"1")
     out.take()
     out.confirm(b"\x00\x01")
     out.retain(b"c", b"2")
     out.close()
-    out.open(window=20)
+    out.open(window=20, maximum=1000)
     assert sent(out) == [(b"b", b"1"), (b"c", b"2")]
 
 
 def test_acknowledgements_of_a_lost_connection_are_dropped() -> None:
     out = Outbound(version=4)
-    out.open(window=20)
+    out.open(window=20, maximum=1000)
     first = out.connection
     out.send(b"early", connection=first)
     out.close()
     out.send(b"between", connection=first)
-    out.open(window=20)
+    out.open(window=20, maximum=1000)
     out.send(b"late", connection=first)
     out.send(b"now", connection=out.connection)
     assert out.take() == b"now"
@@ -130,9 +132,20 @@ def test_acknowledgements_of_a_lost_connection_are_dropped() -> None:
 def test_waiting_for_the_broker_to_have_everything() -> None:
     out = Outbound(version=4)
     assert out.wait_empty(0.0)
-    out.open(window=20)
+    out.open(window=20, maximum=1000)
     out.retain(b"a", b"1")
     out.take()
     assert not out.wait_empty(0.01)
     threading.Timer(0.02, lambda: out.confirm(b"\x00\x01")).start()
     assert out.wait_empty(5.0)
+
+
+def test_what_is_too_large_for_the_broker_is_dropped_and_the_rest_is_sent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    out = Outbound(version=4)
+    out.open(window=20, maximum=1000)
+    out.retain(b"scd", b"x" * 1000)
+    out.retain(b"revision", b"2")
+    assert sent(out) == [(b"revision", b"2")]
+    assert "raise its limit" in caplog.text
