@@ -1,0 +1,238 @@
+"""The chain under attack: Mosquitto, the bridge and meter processes, each a process; relays between.
+
+>>> with site(folder, Layout()) as chain:  # doctest: +SKIP
+...     chain.programs["bridge"].kill()
+...     chain.programs["bridge"].start()
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+
+from meter_firmware.settings import SimulateSettings
+from meter_firmware.simulate import meter_ids
+from tests.brokers import Broker, mosquitto
+from tests.databases import Postgres, new_database, running_postgres
+from tests.faults.disk import Disk, Quota, may_mount, small_disk
+from tests.faults.plan import KEEPALIVE
+from tests.faults.relay import Network, Relay
+
+ROOT = Path(__file__).parents[2]
+STOP_SECONDS = 10.0
+MIB_AT_LEAST = 64
+KIB_PER_SECOND = 32
+"""What a second of readings takes of the small disk, at most."""
+
+DatabaseKind = Literal["sqlite", "postgresql"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How large the chain is: meter processes, meters in each, seconds between readings."""
+
+    database: DatabaseKind = "sqlite"
+    processes: int = 3
+    meters: int = 3
+    interval: float = 0.25
+    seconds: float = 60.0
+    """How long it will run: the small disk is sized for it."""
+
+
+@dataclass
+class Program:
+    """A process of the CLI that is killed and started again; its log goes on in one file."""
+
+    name: str
+    command: list[str]
+    folder: Path
+    environment: Mapping[str, str]
+    running: bool = False
+    """Whether it should be: a process that ends without being told to has failed."""
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def log(self) -> Path:
+        """What it wrote, over all its starts."""
+        return self.folder / f"{self.name}.log"
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        assert self._process is not None, f"{self.name} was never started"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it on the data that it left."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command, stdout=log, stderr=log, cwd=self.folder, env=dict(self.environment)
+            )
+        self.running = True
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        self.running = False
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(STOP_SECONDS)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code. It is killed when it takes longer than ten seconds (code −9)."""
+        assert self._process is not None
+        self.running = False
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(STOP_SECONDS)
+        self.kill()
+        return self._process.returncode
+
+    def failure(self) -> str:
+        """How it ended by itself, with its last lines; empty while it is well."""
+        code = self._process.poll() if self._process is not None else None
+        if not self.running or code is None:
+            return ""
+        return f"{self.name} ended by itself, exit code {code}\n{tail(self.log)}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """Everything that a fault can strike."""
+
+    folder: Path
+    layout: Layout
+    broker: Broker
+    programs: Mapping[str, Program]
+    links: Mapping[str, Relay]
+    url: str
+    disk: Disk | None
+    server: Postgres | None
+
+    def witnessed(self, program: str) -> Path:
+        """Where the witness of a meter process writes, and reads clock and quiet."""
+        return self.folder / "witness" / program
+
+    @property
+    def meters(self) -> dict[str, list[str]]:
+        """Meter process → ids of its meters."""
+        return {
+            name: meter_ids(SimulateSettings(n=self.layout.meters, first=first))
+            for name, first in _firsts(self.layout).items()
+        }
+
+    def outbox(self, meter_id: str) -> Path:
+        """A meter's own file."""
+        return self.folder / "meters" / meter_id / "meter.sqlite"
+
+
+@contextmanager
+def site(folder: Path, layout: Layout) -> Iterator[Site]:
+    """The chain, running; everything is ended at the end, and the small disk is gone."""
+    with ExitStack() as stack:
+        broker = stack.enter_context(mosquitto(folder))
+        network = stack.enter_context(Network())
+        names = ("bridge", *_firsts(layout))
+        links = {f"{name} link": network.relay((broker.host, broker.port)) for name in names}
+        bridge = Program("bridge", [], folder, _environment())
+        url, disk, server = stack.enter_context(_database(layout, bridge))
+        bridge.command += _bridge_command(links["bridge link"], url)
+        meters = {name: _meters(folder, layout, name, links[f"{name} link"]) for name in _firsts(layout)}
+        made = Site(folder, layout, broker, {"bridge": bridge} | meters, links, url, disk, server)
+        for name in meters:
+            made.witnessed(name).mkdir(parents=True)
+        for program in made.programs.values():
+            stack.callback(program.kill)
+            program.start()
+        yield made
+
+
+def tail(path: Path, *, lines: int = 8) -> str:
+    """The last lines of a log."""
+    with suppress(FileNotFoundError):
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+    return ""
+
+
+def _firsts(layout: Layout) -> dict[str, int]:
+    """Name of each meter process → number of its first meter."""
+    return {f"meters{index + 1}": 1 + index * layout.meters for index in range(layout.processes)}
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without settings of the developer's; quick enough for faults of a few seconds."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("METER61850_")}
+    return clean | {
+        "PYTHONPATH": str(ROOT),
+        "METER61850_MQTT_KEEPALIVE": str(KEEPALIVE),
+        "METER61850_SIMULATE_OUTBOX": '{"resend_after": 2}',
+    }
+
+
+def _bridge_command(link: Relay, url: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "admin",
+        "bridge",
+        "run",
+        "--mqtt",
+        f"127.0.0.1:{link.port}",
+        "--database",
+        url,
+    ]
+
+
+def _meters(folder: Path, layout: Layout, name: str, link: Relay) -> Program:
+    witness = [sys.executable, "-m", "tests.faults.witness", str(folder / "witness" / name)]
+    simulate = ["meter", "simulate", "-n", str(layout.meters), "--first", str(_firsts(layout)[name])]
+    options = ["--interval", str(layout.interval), "--data-dir", str(folder / "meters")]
+    command = [*witness, *simulate, *options, "--mqtt", f"127.0.0.1:{link.port}"]
+    return Program(name, command, folder, _environment())
+
+
+@contextmanager
+def _database(layout: Layout, bridge: Program) -> Iterator[tuple[str, Disk | None, Postgres | None]]:
+    """URL, disk and server of an empty database whose disk is small, where that can be had."""
+    mib = MIB_AT_LEAST + round(layout.seconds * KIB_PER_SECOND / 1024)
+    with ExitStack() as stack:
+        if layout.database == "sqlite":
+            disk = stack.enter_context(_sqlite_disk(mib, bridge))
+            yield f"sqlite:///{disk.folder}/chain.sqlite", disk, None
+            return
+        small = None
+        if may_mount():
+            small = stack.enter_context(small_disk(mib, owner=pwd.getpwnam("postgres").pw_uid))
+        server = stack.enter_context(contextmanager(running_postgres)("-c fsync=off"))
+        url = new_database(server)
+        if small is not None:
+            _move(url, server, small.folder)
+        yield url, small, server
+
+
+@contextmanager
+def _sqlite_disk(mib: int, bridge: Program) -> Iterator[Disk]:
+    if may_mount():
+        with small_disk(mib, owner=os.geteuid()) as disk:
+            yield disk
+        return
+    with tempfile.TemporaryDirectory(prefix="disk-") as folder:
+        yield Quota(Path(folder), lambda: bridge.pid)
+
+
+def _move(url: str, server: Postgres, folder: Path) -> None:
+    """Put the tables on the small disk, and leave the log of PostgreSQL where it is."""
+    name = url.rpartition("/")[2]
+    admin = f"postgresql://postgres:x@127.0.0.1:{server.port}/postgres"
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"CREATE TABLESPACE small LOCATION '{folder}'".encode())
+        connection.execute(f'ALTER DATABASE "{name}" SET TABLESPACE small'.encode())
