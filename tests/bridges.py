@@ -1,12 +1,13 @@
 """The bridge as a process of its own, and an MQTT client that plays its meters, for tests.
 
->>> with bridge(broker, url) as running:  # doctest: +SKIP
-...     running.kill()
-...     running.start()
+>>> with chain(broker, url) as rig:  # doctest: +SKIP
+...     rig.client.publish(READING, reading(1))
+...     eventually(lambda: rig.stored(1))
 """
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -22,7 +24,9 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from bridge.settings import BridgeSettings
-from broker.messages import ServiceStatus
+from bridge.store import Store
+from bridge.tables import DeadLetter, Meter
+from broker.messages import Revision, ServiceStatus, Stored, format_ts
 from broker.settings import MqttSettings
 from broker.topics import Topics
 from tests.brokers import Broker
@@ -152,3 +156,98 @@ def bridge(broker: Broker, database_url: str, **settings: object) -> Iterator[Br
         yield running
     finally:
         running.kill()
+
+
+METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+OTHER = "3f2504e0-4f89-41d3-9a0c-0305e82c3302"
+READING = TOPICS.meter(METER, "reading")
+BIRTH = TOPICS.meter(METER, "birth")
+
+
+def stamp(**ahead: float) -> str:
+    """Now, or as much later, as the contract writes it."""
+    return format_ts(datetime.now(UTC) + timedelta(**ahead))
+
+
+def reading(seq: int, **others: object) -> str:
+    """A good reading, but for ``others``."""
+    return json.dumps({"epoch": 1, "seq": seq, "ts": stamp(), "voltage": 231.2} | others)
+
+
+def birth(**others: object) -> str:
+    """A good birth, but for ``others``."""
+    hardware = {"vendor": "Peacefair", "model": "PZEM-004T", "serial": "1"}
+    values = {
+        "name": "House 7",
+        "hardware": hardware,
+        "firmware": "1",
+        "interval": 10,
+        "session": "s1",
+        "ts": stamp(),
+    }
+    return json.dumps(values | others)
+
+
+def command(command_id: str, **others: object) -> str:
+    """A good command, but for ``others``."""
+    origin = {"category": "remote-control", "identifier": "operator"}
+    values = {
+        "command_id": command_id,
+        "position": "open",
+        "issued_at": stamp(),
+        "expires_at": stamp(seconds=5),
+    }
+    return json.dumps(values | {"origin": origin} | others)
+
+
+@dataclass
+class Rig:
+    """Broker, bridge, database and a client."""
+
+    broker: Broker
+    bridge: BridgeProcess
+    store: Store
+    client: Client
+
+    def meter(self, meter_id: str = METER) -> Meter | None:
+        """The registry's row, if there is one."""
+        return next((s.meter for s in self.store.meters(retired=True) if s.meter.meter_id == meter_id), None)
+
+    def seqs(self, meter_id: str = METER) -> list[int]:
+        """Stored readings of a meter."""
+        meter = self.meter(meter_id)
+        return [row.seq for row in self.store.readings(meter)] if meter else []
+
+    def stored(self, seq: int) -> bool:
+        """True when ``seq`` is in the database."""
+        return seq in self.seqs()
+
+    def dead(self) -> list[DeadLetter]:
+        """The dead letters."""
+        return self.store.dead_letters()
+
+    def revision(self) -> Revision | None:
+        """The revision that the broker retains."""
+        payload = self.client.latest.get(TOPICS.revision)
+        return Revision.model_validate_json(payload) if payload else None
+
+    def wait_revision(self, condition: Callable[[Revision], bool] = lambda _: True) -> Revision:
+        """The revision, once there is one that meets ``condition``."""
+        found = eventually(lambda: (new := self.revision()) and condition(new) and new, what="revision")
+        assert isinstance(found, Revision)
+        return found
+
+    def confirmed(self) -> set[int]:
+        """Readings of the meter's epoch 1 that the bridge said are safe."""
+        told = [payload for topic, payload in self.client.all if topic == TOPICS.meter(METER, "stored")]
+        ranges = [Stored.model_validate_json(payload) for payload in told]
+        return {seq for told in ranges for seq in range(told.first, told.seq + 1)}
+
+
+@contextmanager
+def chain(broker: Broker, database_url: str, **settings: object) -> Iterator[Rig]:
+    """A running bridge with everything around it."""
+    with bridge(broker, database_url, **settings) as running, Client(broker) as client:
+        eventually(client.online, what="the bridge says that it is online")
+        with Store.open(database_url) as store:
+            yield Rig(broker, running, store, client)
