@@ -7,8 +7,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +83,20 @@ class Chain:
             Part("meters", ("meter", "simulate", *mqtt, *meters), 1.3),
         )
         # fmt: on
+
+
+@contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """Hold ``data_dir`` for ourselves: two chains would be the same meters twice; UnavailableError."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UnavailableError(
+                f"another `up` uses {data_dir}: stop it, or choose another folder with --data-dir DIR"
+            ) from error
+        yield
 
 
 async def listening(port: int) -> None:

@@ -61,8 +61,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """A rich table; numbers to the right."""
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for key in rows[0]:
-        number = any(isinstance(row[key], int | float) and not isinstance(row[key], bool) for row in rows)
-        grid.add_column(key.replace("_", " "), justify="right" if number else "left", overflow="fold")
+        values = [row[key] for row in rows if row[key] is not None]
+        numbers = values and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        grid.add_column(key.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(text(value) for value in row.values()))
     return grid

@@ -22,7 +22,7 @@ from open61850.data import (
 from open61850.display import format_leaf
 from open61850.mms import OBJECT_CLASS_DOMAIN, MmsClient, Reference, discover, operate
 from open61850.mms.control import CTL_MODELS, OR_CAT_MAINTENANCE, ControlError, Origin
-from open61850.mms.errors import DataAccessError, MmsConnectionError, MmsError, MmsTimeout
+from open61850.mms.errors import DataAccessError, MmsConnectionError, MmsError, MmsTimeout, ServiceError
 from open61850.mms.types import label
 
 from admin.exits import NotFoundError, RefusedError
@@ -35,7 +35,9 @@ from mms_bridge.settings import MmsSettings
 
 MMS_PORT = 102
 TIMEOUT = 10.0
-OBJECT_NON_EXISTENT = 10
+DATA_NON_EXISTENT = 10
+ACCESS, OBJECT_NON_EXISTENT = 7, 2
+"""Codes of ISO 9506-2: DataAccessError; ServiceError's class and code."""
 READ_AT_ONCE = 20
 """Attributes in one request: its names must fit into one MMS message."""
 
@@ -111,8 +113,9 @@ def read(
     \b
     meter61850 mms read 127.0.0.1:10102 'SM_3f2504e04f8941d39a0c0305e82c3301/MMXN1.Vol[MX]'
     """
+    wanted = [_variable(reference) for reference in references]
     with association(server) as client:
-        rows = [row for reference in references for row in _read(client, _reference(reference))]
+        rows = [row for reference in wanted for row in _read(client, reference)]
     show(rows, as_json=as_json)
 
 
@@ -171,8 +174,8 @@ def association(server: str) -> Iterator[MmsClient]:
             yield client
     except (MmsConnectionError, MmsTimeout) as error:
         raise UnavailableError(f"MMS server {server}: {error}") from error
-    except DataAccessError as error:
-        kind = NotFoundError if error.code == OBJECT_NON_EXISTENT else RefusedError
+    except (DataAccessError, ServiceError) as error:
+        kind = NotFoundError if _is_absence(error) else RefusedError
         raise kind(
             f"MMS server {server}: {error}: `meter61850 mms browse {server}` shows what there is"
         ) from error
@@ -180,11 +183,26 @@ def association(server: str) -> Iterator[MmsClient]:
         raise RefusedError(f"MMS server {server}: {error}") from error
 
 
+def _is_absence(error: DataAccessError | ServiceError) -> bool:
+    """Whether what was asked for is not there, rather than not allowed."""
+    if isinstance(error, DataAccessError):
+        return error.code == DATA_NON_EXISTENT
+    return (error.error_class, error.code) == (ACCESS, OBJECT_NON_EXISTENT)
+
+
 def _reference(text: str) -> Reference:
     try:
         return Reference.parse(text)
     except ValueError as error:
         raise ConfigurationError(f"{error}: write LD/LN.DO.DA[FC]") from error
+
+
+def _variable(text: str) -> Reference:
+    """A reference that MMS has a variable for: it names its functional constraint."""
+    reference = _reference(text)
+    if reference.path and reference.fc is None:
+        raise ConfigurationError(f"{text!r} lacks its functional constraint: {text}[MX], [ST], [CF] …")
+    return reference
 
 
 def _overview(client: MmsClient) -> list[dict[str, Any]]:

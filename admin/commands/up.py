@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from admin.chain import Chain
+from admin.chain import Chain, locked
 from admin.commands.broker import chosen
 from admin.exits import ExitCode
 from admin.lazy import new_app
@@ -66,7 +66,9 @@ def up(
     kind = chosen(broker)
     if broker is BrokerKind.AUTO and kind is BrokerKind.EMBEDDED:
         note("Mosquitto is not installed: using the embedded broker (apt-get install mosquitto)")
-    raise typer.Exit(asyncio.run(_supervise(chain, kind, seconds=seconds, as_json=as_json)))
+    with locked(data_dir):
+        code = asyncio.run(_supervise(chain, kind, seconds=seconds, as_json=as_json))
+    raise typer.Exit(code)
 
 
 async def _supervise(chain: Chain, kind: BrokerKind, *, seconds: float | None, as_json: bool) -> ExitCode:

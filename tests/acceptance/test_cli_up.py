@@ -1,0 +1,160 @@
+"""``meter61850 up``: ready when every meter can be read over MMS, ends cleanly, leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from broker.messages import QUANTITIES
+from tests.brokers import free_port
+from tests.cli import STOP_SECONDS, Running, error, run, up
+
+
+def document(folder: Path, broker: str, *options: str) -> dict[str, Any]:
+    """What ``up --for 3 --json`` prints; stdout has nothing else, READY is on stderr."""
+    ports = ("--mqtt-port", str(free_port()), "--mms-port", str(free_port()))
+    done = run(
+        "up", "--for", "3", "--json", "--interval", "0.5", "--broker", broker, *ports, *options, folder=folder
+    )
+    assert "\nREADY in " in f"\n{done.stderr}"
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("broker", ["mosquitto", "embedded"])
+def test_database_and_mms_tell_the_same_last_reading(broker: str, tmp_path: Path) -> None:
+    told = document(tmp_path, broker, "--meters", "3")
+    assert told["different"] == 0
+    assert told["broker"]["kind"] == broker
+    assert 0 < told["ready_seconds"] < 30
+    assert [ied["meters"] for ied in told["mms"]] == [3]
+    assert len(told["meters"]) == 3
+    for meter in told["meters"]:
+        assert meter["same"]
+        assert meter["database"]["seq"] >= 4  # readings went on after READY
+        assert meter["database"]["ts"] == meter["mms"]["ts"]
+        assert meter["mms"]["relay"] == "closed"
+        for name in QUANTITIES:
+            assert meter["mms"][name] == pytest.approx(meter["database"][name], rel=1e-6, abs=0.5)
+
+
+def test_the_document_is_of_this_run(tmp_path: Path) -> None:
+    """The last reading is the newest row of the database, looked up without our code."""
+    told = document(tmp_path, "mosquitto", "--meters", "1")
+    with closing(sqlite3.connect(tmp_path / "data" / "meter61850.sqlite")) as database:
+        (seq,) = database.execute("select max(seq) from reading").fetchone()
+        (ms,) = database.execute("select ts from reading where seq = ?", (seq,)).fetchone()
+    assert told["meters"][0]["database"]["seq"] == seq
+    assert time.time() - ms / 1000 < 30
+
+
+def test_ieds_fill_up_to_fifty_meters(tmp_path: Path) -> None:
+    told = document(tmp_path, "mosquitto", "--meters", "51")
+    assert told["different"] == 0
+    assert sorted(ied["meters"] for ied in told["mms"]) == [1, 50]
+    assert told["mms"][1]["port"] == told["mms"][0]["port"] + 1
+
+
+@pytest.mark.parametrize(("option", "offset"), [("--mqtt-port", 0), ("--mms-port", 0), ("--mms-port", 1)])
+def test_taken_port_is_named_with_its_option(option: str, offset: int, tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        ports = {"--mqtt-port": free_port(), "--mms-port": free_port(), option: port - offset}
+        words = [word for pair in ports.items() for word in map(str, pair)]
+        said = error("up", "--meters", "51", *words, code=4, folder=tmp_path)
+    assert f"port {port} " in said
+    assert option in said
+    assert not (tmp_path / "data" / "meter61850.sqlite").exists()
+
+
+def test_ready_line_names_ports_and_database(tmp_path: Path) -> None:
+    with up(tmp_path, "--meters", "2") as running:
+        line = running.ready()
+        assert re.match(r"READY in \d+\.\d s: ", line)
+        assert f"MQTT {running.mqtt} (mosquitto " in line
+        assert f"MMS {running.mms} (SMGW001)" in line
+        assert line.endswith("database sqlite:///data/meter61850.sqlite")
+        assert running.log.read_text() == f"{line}\n"  # no table on a pipe, and nothing to complain about
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_stops_everything_cleanly(number: signal.Signals, tmp_path: Path) -> None:
+    with up(tmp_path, "--meters", "2") as running:
+        running.ready()
+        children = running.children()
+        assert set(children) == {"broker", "bridge", "mms", "meters"}
+        assert running.stop(number) == 0
+        assert [name for name, child in children.items() if alive(child)] == []
+        for name in children:
+            log = (tmp_path / "data" / "logs" / f"{name}.log").read_text()
+            assert "Traceback" not in log, log
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it still runs; a zombie does not."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
+    with up(tmp_path, "--meters", "2") as running:
+        running.ready()
+        children = list(running.children().values())
+        running.process.kill()
+        _, left = psutil.wait_procs(children, timeout=STOP_SECONDS)
+    assert left == []
+
+
+@pytest.mark.parametrize("victim", ["broker", "bridge", "mms", "meters"])
+def test_child_that_dies_stops_all_with_its_name_and_log(victim: str, tmp_path: Path) -> None:
+    with up(tmp_path, "--meters", "2") as running:
+        running.ready()
+        children = running.children()
+        children[victim].kill()
+        assert running.process.wait(2 * STOP_SECONDS) == 1
+        said = running.log.read_text()
+        assert f"error: {victim} ended by itself (SIGKILL); data/logs/{victim}.log says:" in said
+        assert [name for name, child in children.items() if alive(child)] == []
+
+
+def test_second_up_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with up(tmp_path, "--meters", "1") as running:
+        running.ready()
+        ports = ("--mqtt-port", str(free_port()), "--mms-port", str(free_port()))
+        assert "--data-dir" in error("up", *ports, code=4, folder=tmp_path)
+
+
+def test_second_run_is_the_same_meters(tmp_path: Path) -> None:
+    first, second = (document(tmp_path, "mosquitto", "--meters", "2") for _ in range(2))
+    ids = [[meter["meter_id"] for meter in told["meters"]] for told in (first, second)]
+    assert ids[0] == ids[1]
+    for before, after in zip(first["meters"], second["meters"], strict=True):
+        assert after["ied"] == before["ied"]
+        assert after["database"]["seq"] > before["database"]["seq"]
+        assert after["database"]["energy"] >= before["database"]["energy"]
+
+
+def test_interrupted_before_ready_is_exit_130(tmp_path: Path) -> None:
+    with up(tmp_path, "--meters", "2") as running:
+        first_child(running)
+        assert running.stop() == 130
+    assert not any(child.is_running() for child in psutil.Process().children(recursive=True))
+
+
+def first_child(running: Running) -> None:
+    """Wait until the broker has been started, which is long before READY."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while not psutil.Process(running.process.pid).children():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
