@@ -18,7 +18,7 @@ import psycopg
 from sqlalchemy import Connection
 
 from bridge.parse import Row
-from bridge.tables import Reading
+from bridge.tables import Due, Reading
 
 _COLUMNS = tuple(Reading.model_fields)
 _LARGEST = 512
@@ -27,6 +27,14 @@ _LARGEST = 512
 # fmt: off
 _POSTGRES_TYPES = ("int4", "int8", "int8", "int8", *("float8",) * 6, "bool")
 # fmt: on
+
+_NOT_PACKED = """
+INSERT INTO reading SELECT * FROM staging AS new
+WHERE (SELECT first_seq FROM reading_pack AS pack
+       WHERE pack.meter = new.meter AND pack.epoch = new.epoch AND pack.seq >= new.seq
+       ORDER BY pack.seq LIMIT 1) <= new.seq IS NOT TRUE
+ON CONFLICT DO NOTHING
+"""
 
 
 def insert_readings(connection: Connection, rows: Sequence[Row]) -> int:
@@ -67,5 +75,22 @@ def _postgresql(connection: Connection, rows: Sequence[Row]) -> int:
             copy.set_types(_POSTGRES_TYPES)
             for row in rows:
                 copy.write_row(row)
-        cursor.execute("INSERT INTO reading SELECT * FROM staging ON CONFLICT DO NOTHING")
+        cursor.execute(_NOT_PACKED)
         return cursor.rowcount
+
+
+def insert_due_hours(connection: Connection, hours: Sequence[tuple[int, int]]) -> None:
+    """Note that these hours (start in ms, meter) are to be summed up; in order, against deadlocks."""
+    if connection.dialect.name == "sqlite":
+        start = 0
+        for size in _powers(len(hours)):
+            values = tuple(chain.from_iterable(hours[start : start + size]))
+            marks = ",".join(["('hour',?,?)"] * size)
+            connection.exec_driver_sql(f"INSERT OR IGNORE INTO {Due.__tablename__} VALUES {marks}", values)
+            start += size
+    else:
+        connection.exec_driver_sql(
+            f"INSERT INTO {Due.__tablename__} SELECT 'hour', * FROM unnest(%s::int8[], %s::int4[])"
+            " ON CONFLICT DO NOTHING",
+            tuple(map(list, zip(*hours, strict=True))),
+        )

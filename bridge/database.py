@@ -11,6 +11,8 @@ migrations in `bridge/migrations`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 
@@ -41,6 +43,9 @@ _PRAGMAS = (
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _LOCK = 61850
 """PostgreSQL advisory lock: one process migrates at a time."""
+
+_UPKEEP = "61850, 1"
+"""PostgreSQL advisory lock: writers of readings share it, a transaction of upkeep is alone with it."""
 
 
 def connect(url: str, *, reader: bool = False) -> Engine:
@@ -121,6 +126,30 @@ def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     return config
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """A connection that sees one state of the database for as long as it lives."""
+    if engine.dialect.name == "postgresql":
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
+    with engine.connect() as connection:
+        yield connection
+
+
+def share(connection: Connection) -> None:
+    """Begin to write readings: no transaction of upkeep runs beside this one."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({_UPKEEP})")
+
+
+@contextmanager
+def alone(engine: Engine) -> Iterator[Connection]:
+    """A short transaction of upkeep: nobody writes readings meanwhile (SQLite has one writer anyway)."""
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPKEEP})")
+        yield connection
 
 
 def is_about_data(error: DBAPIError) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import Self, TypeVar
 
 from sqlalchemy import ColumnElement, Engine, and_, make_url, or_, true, tuple_
 from sqlalchemy.exc import DBAPIError
@@ -20,33 +20,17 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from bridge import database
+from bridge import database, packs
+from bridge.packs import StoredReading
 from bridge.tables import Command, DeadLetter, Meter, Reading, SclRevision, at_ms
 from broker.errors import ContractError, Meter61850Error, UnavailableError
 from broker.topics import meter_id_of
-
-_ROWS_AT_A_TIME = 1000
 
 T = TypeVar("T", bound=SQLModel)
 
 
 class UnknownMeterError(Meter61850Error, LookupError):
     """No meter, or more than one, is called so."""
-
-
-class StoredReading(NamedTuple):
-    """One reading as it is in the database: ``ts`` in ms since 1970 UTC, V, A, W, Hz, Wh; None is absent."""
-
-    epoch: int
-    seq: int
-    ts: int
-    voltage: float | None
-    current: float | None
-    power: float | None
-    power_factor: float | None
-    frequency: float | None
-    energy: float | None
-    alarm: bool | None
 
 
 @dataclass(frozen=True)
@@ -110,18 +94,13 @@ class Store:
         self, meter: Meter, *, since: datetime | None = None, last: int | None = None
     ) -> Iterator[StoredReading]:
         """Readings of ``meter`` by time, oldest first: from ``since`` on, and of these the ``last`` ones."""
-        statement = select(*_COLUMNS).where(col(Reading.meter) == meter.key)
-        if since is not None:
-            statement = statement.where(col(Reading.ts) >= at_ms(since))
-        order = (col(Reading.ts), col(Reading.epoch), col(Reading.seq))
-        if last is None:
-            statement = statement.order_by(*order)
-        else:
-            newest = statement.order_by(*(column.desc() for column in order)).limit(last).subquery()
-            statement = select(newest).order_by(newest.c.ts, newest.c.epoch, newest.c.seq)
-        with self._engine.connect() as connection:
-            streamed = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(statement)
-            yield from (StoredReading._make(row) for row in streamed)
+        start, key = (at_ms(since) if since else None), meter.key
+        assert key is not None
+        with database.snapshot(self._engine) as connection:
+            if last is None:
+                yield from packs.between(connection, key, start=start)
+            else:
+                yield from packs.last(connection, key, start=start, count=last)
 
     def dead_letters(self, *, last: int = 100) -> list[DeadLetter]:
         """The dead letters that were seen last, the latest first."""

@@ -10,14 +10,30 @@ means that the sensor did not give it. A change here needs a migration in `bridg
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    UniqueConstraint,
+)
 from sqlmodel import Field, SQLModel
+
+from broker.messages import QUANTITIES
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 metadata: MetaData = SQLModel.metadata
 metadata.naming_convention = {
@@ -105,6 +121,55 @@ class Reading(SQLModel, table=True):
     frequency: float | None = None
     energy: float | None = None
     alarm: bool | None = None
+
+
+class Pack(SQLModel, table=True):
+    """Old readings of one meter, ``first_seq`` … ``seq`` of ``epoch`` without a hole; see `bridge.packs`.
+
+    What is in a pack is not in `Reading`, and is never stored there again. PostgreSQL looks in the
+    statement that inserts (`bridge.bulk`), SQLite in the trigger ``reading_once`` (migration 0002).
+    """
+
+    __tablename__ = "reading_pack"
+    __table_args__ = (Index(None, "meter", "last_ts"),)
+
+    meter: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    epoch: int = Field(primary_key=True, sa_type=BigInteger)
+    seq: int = Field(primary_key=True, sa_type=BigInteger)
+    """Of the last reading: where in the key's order a seq could be is found with one look."""
+    first_seq: int = Field(sa_type=BigInteger)
+    first_ts: int = _ms()
+    """The earliest ts in it."""
+    last_ts: int = _ms()
+    """The latest ts in it."""
+    data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class Due(SQLModel, table=True):
+    """What upkeep has to do: written with the readings, deleted with what was made of them."""
+
+    work: str = Field(primary_key=True, max_length=8)
+    """``hour``, ``day``: to be summed up; ``pack``: the day is to be packed."""
+    start: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    """Of the hour or day, ms since 1970 UTC."""
+    meter: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+
+
+def rollup_columns() -> Iterator[Column[Any]]:
+    """The columns of `ROLLUP`, new for each table that has them."""
+    yield Column("span", Integer, primary_key=True, autoincrement=False)
+    yield Column("meter", Integer, primary_key=True, autoincrement=False)
+    yield Column("start", BigInteger, primary_key=True, autoincrement=False)
+    yield Column("readings", Integer, nullable=False)
+    yield Column("energy_used", Float)
+    for name in QUANTITIES:
+        yield Column(f"{name}_count", Integer, nullable=False)
+        for what in ("min", "max", "mean"):
+            yield Column(f"{name}_{what}", Float)
+
+
+ROLLUP = Table("rollup", metadata, *rollup_columns())
+"""An hour (``span`` 3600) or UTC day (86400) of a meter: Wh used, and count, min, max, mean by quantity."""
 
 
 class Command(SQLModel, table=True):

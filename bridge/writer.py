@@ -7,22 +7,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col
 
-from bridge import ledger, registry
+from bridge import database, ledger, registry
 from bridge.batch import Dead, Work
-from bridge.bulk import insert_readings
-from bridge.parse import MAX_PAYLOAD, Row
-from bridge.tables import DeadLetter, Meter
+from bridge.bulk import insert_due_hours, insert_readings
+from bridge.dead_letters import DeadLetters
+from bridge.parse import Row
+from bridge.tables import HOUR_MS, Meter
 
 _SEEN_EVERY = 60_000
 """ms between two updates of a meter's last_seen by its readings."""
+
+_REGISTRY = 61852
+"""PostgreSQL advisory lock: one bridge writes registry and ledger at a time."""
 
 _CHUNK = 500
 """Keys in one IN list."""
@@ -42,23 +43,32 @@ class Committed:
 class Writer:
     """Writes work into the database; ``keys`` (meter_id → key) knows the meters committed so far."""
 
-    def __init__(self, engine: Engine, *, max_meters_per_ied: int) -> None:
+    def __init__(
+        self, engine: Engine, *, max_meters_per_ied: int, dead_letters_per_cause: int = 1000
+    ) -> None:
         self._engine = engine
         self._max_meters_per_ied = max_meters_per_ied
+        self._dead_letters = DeadLetters(per_cause=dead_letters_per_cause)
         self._seen: dict[int, int] = {}
+        self._due_in = 0
+        self._due: set[tuple[int, int]] = set()
+        """Hours noted as due, of the hour ``_due_in`` and later: upkeep lets them be until they are over."""
         self.keys: dict[str, int] = {}
 
     def commit(self, work: Work) -> Committed:
         """Write all of ``work`` in one transaction, or nothing and raise the database's error."""
         with self._engine.begin() as connection:
+            database.share(connection)
             keys, dead, scl_changed = self._notices(connection, work)
             rows = _keyed(work.rows, self.keys | keys) if keys else work.rows
             new = insert_readings(connection, rows) if rows else 0
+            due = self._note_due(connection, rows, work.now)
             seen = self._touch(connection, {int(row[0]) for row in rows}, work.now)
             dead = [*work.dead, *dead]
-            _bury(connection, dead, work.now)
+            self._dead_letters.write(connection, dead, work.now)
         self.keys |= keys  # not before the commit: a rollback would leave keys that name nothing
         self._seen |= seen
+        self._due |= due
         return Committed(new, tuple(dead), scl_changed)
 
     def _notices(self, connection: Connection, work: Work) -> tuple[dict[str, int], list[Dead], bool]:
@@ -66,6 +76,8 @@ class Writer:
         strangers = {row[0] for row in work.rows if isinstance(row[0], str)}
         if not (strangers or work.events or work.entries):
             return {}, [], False
+        if connection.dialect.name == "postgresql":  # two bridges must not fill one place twice
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_REGISTRY})")
         with Session(bind=connection, autoflush=False) as session:
             rows = registry.rows_for(session, strangers, work.events, now=work.now)
             before = {meter_id: registry.face(row) for meter_id, row in rows.items()}
@@ -75,6 +87,16 @@ class Writer:
             session.flush()
             changed = any(registry.face(row) != before[meter_id] for meter_id, row in rows.items())
             return {meter_id: row.key for meter_id, row in rows.items() if row.key}, dead, changed
+
+    def _note_due(self, connection: Connection, rows: list[Row], now: int) -> set[tuple[int, int]]:
+        """Note the hours of these readings for upkeep; those that need not be noted again after this."""
+        this_hour = now - now % HOUR_MS
+        if this_hour != self._due_in:
+            self._due_in, self._due = this_hour, set()
+        due = {(row[3] - row[3] % HOUR_MS, int(row[0])) for row in rows} - self._due
+        if due:
+            insert_due_hours(connection, sorted(due))
+        return {hour for hour in due if hour[0] >= this_hour}
 
     def _touch(self, connection: Connection, keys: set[int], now: int) -> dict[int, int]:
         """Note that these meters were heard, about once a minute each; their new last_seen."""
@@ -88,33 +110,3 @@ class Writer:
 def _keyed(rows: list[Row], keys: dict[str, int]) -> list[Row]:
     """``rows`` with a key in place of each meter_id."""
     return [(keys[row[0]], *row[1:]) if isinstance(row[0], str) else row for row in rows]
-
-
-def _bury(connection: Connection, dead: list[Dead], now: int) -> None:
-    """Keep dead letters; the same topic, payload and cause again only counts up."""
-    if not dead:
-        return
-    counts = Counter(dead)
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(DeadLetter)
-    excluded = statement.excluded
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["topic", "sha256", "cause"],
-            set_={"count": col(DeadLetter.count) + excluded["count"], "last_seen": excluded.last_seen},
-        ),
-        [_grave(letter, count, now) for letter, count in counts.items()],
-    )
-
-
-def _grave(letter: Dead, count: int, now: int) -> dict[str, object]:
-    return {
-        "topic": letter.topic.decode(errors="replace").replace("\0", "\ufffd")[:255],
-        "payload": letter.payload[:MAX_PAYLOAD],
-        "size": len(letter.payload),
-        "sha256": hashlib.sha256(letter.payload).hexdigest(),
-        "cause": letter.cause[:255],
-        "count": count,
-        "first_seen": now,
-        "last_seen": now,
-    }
