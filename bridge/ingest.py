@@ -73,6 +73,8 @@ class _GivenUpError(Meter61850Error):
 class Ingest:
     """The one thread that writes readings; ``scl_changed`` is called after a commit that concerns the SCD.
 
+    ``committed`` is told of each commit: how many messages, and each reading's age in ms. ``shared``:
+    other bridges write too, so a birth that changes nothing may be one that another bridge has written.
     ``ended`` is called when the thread ends, for whatever reason.
     """
 
@@ -83,7 +85,9 @@ class Ingest:
         writer: Writer,
         *,
         scl_changed: Callable[[], None],
+        committed: Callable[[int, Sequence[int]], None] = lambda _messages, _lags: None,
         ended: Callable[[], None],
+        shared: bool = False,
     ) -> None:
         self.counters = Counters()
         self.error: Exception | None = None
@@ -92,7 +96,9 @@ class Ingest:
         self._sorter = sorter
         self._writer = writer
         self._scl_changed = scl_changed
+        self._committed = committed
         self._ended = ended
+        self._shared = shared
         self._away = False
         self._giving_up = threading.Event()
         self._causes: set[str] = set()
@@ -185,14 +191,17 @@ class Ingest:
         counters.stored += committed.new
         counters.duplicate += len(work.rows) - committed.new
         counters.dead += len(committed.dead)
-        counters.births += sum(isinstance(event.message, Birth | Withdrawal) for event in work.events)
+        births = sum(isinstance(event.message, Birth | Withdrawal) for event in work.events)
+        counters.births += births
         counters.commands += len(work.entries)
         counters.batches += 1
+        now = now_ms()
         if work.rows:
-            counters.lag_ms = max(0, now_ms() - work.rows[-1][3])
+            counters.lag_ms = max(0, now - work.rows[-1][3])
+        self._committed(len(messages), [now - row[3] for row in work.rows])
         for letter in committed.dead:
             self._log_once(letter)
-        if committed.scl_changed:
+        if committed.scl_changed or (self._shared and births):
             self._scl_changed()
 
     def _log_once(self, letter: Dead) -> None:

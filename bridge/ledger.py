@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import singledispatch
+from time import time_ns
 
+from sqlalchemy import Engine, update
 from sqlmodel import Session, col, select
 
 from bridge.batch import BadCommand, Dead, Notice
@@ -17,6 +19,8 @@ from bridge.tables import Command as Row
 from bridge.tables import at_ms
 from broker.messages import Command, Message, Outcome, Refusal, Result
 
+TIMED_OUT = "timed out"
+"""The outcome of a command that its meter did not answer in time."""
 RETAINED = "the command was published retained, which could switch at any later time"
 FOREIGN_METER = "command_id belongs to another meter"
 _CHUNK = 500
@@ -97,6 +101,26 @@ def _describe(row: Row, command: Command) -> None:
 
 
 def _finish(row: Row, outcome: Outcome, reason: str, ts: int | None) -> None:
-    """The first outcome stands."""
+    """The first outcome stands; a result after the time-out is noted as late."""
     if not row.outcome:
         row.outcome, row.reason, row.result_ts = outcome, reason, ts
+    elif row.outcome == TIMED_OUT and not row.late_outcome:
+        row.late_outcome, row.result_ts = outcome, ts
+
+
+class Deadlines:
+    """Ends commands that nobody has answered ``grace`` seconds after their expiry."""
+
+    def __init__(self, engine: Engine, *, grace: float) -> None:
+        self._engine = engine
+        self._grace_ms = round(grace * 1000)
+
+    def enforce(self) -> None:
+        """Give every such command the outcome ``timed out``; DBAPIError when the database is away."""
+        unanswered = (col(Row.outcome) == "") & (
+            col(Row.expires_at) < time_ns() // 1_000_000 - self._grace_ms
+        )
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(Row).where(unanswered).values(outcome=TIMED_OUT, reason="the meter did not answer")
+            )

@@ -127,6 +127,7 @@ class Link:
             username=options.username,
             password=options.password,
             session_expiry=options.session_expiry,
+            clean=options.clean,
             receive_maximum=options.receive_maximum,
             maximum_packet=MAX_PACKET,
         )

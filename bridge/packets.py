@@ -102,11 +102,13 @@ def connect(  # noqa: PLR0913 - the fields of one packet
     username: str | None = None,
     password: str | None = None,
     session_expiry: int = 0,
+    clean: bool = False,
     receive_maximum: int = 65535,
     maximum_packet: int = 0,
 ) -> bytes:
-    """CONNECT that resumes our session (clean start 0); ``keepalive`` and ``session_expiry`` in s."""
-    flags = 0x04 | 0x08 | 0x20 | (0x80 if username is not None else 0) | (0x40 if password is not None else 0)
+    """CONNECT that resumes our session unless ``clean``; ``keepalive`` and ``session_expiry`` in s."""
+    flags = (0x02 if clean else 0) | 0x04 | 0x08 | 0x20
+    flags |= (0x80 if username is not None else 0) | (0x40 if password is not None else 0)
     properties = pack(">BIBH", 0x11, session_expiry, 0x21, receive_maximum)
     if maximum_packet:
         properties += pack(">BI", 0x27, maximum_packet)

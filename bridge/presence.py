@@ -10,8 +10,6 @@ from bridge.packets import Will
 from broker.messages import ServiceStatus, utc_now
 from broker.topics import Topics
 
-SERVICE = "bridge"
-
 
 class Presence:
     """``publish(topic, payload)`` sends retained; ``counters`` are asked for at each publication."""
@@ -19,11 +17,12 @@ class Presence:
     def __init__(
         self,
         topics: Topics,
+        service: str,
         *,
         publish: Callable[[str, bytes], None],
         counters: Callable[[], dict[str, int]],
     ) -> None:
-        self._topic = topics.service_status(SERVICE)
+        self._topic = topics.service_status(service)
         self._publish = publish
         self._counters = counters
         self._session = ""

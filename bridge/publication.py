@@ -78,6 +78,7 @@ class Publication:
         self._wanted = threading.Condition()
         self._first = self._last = 0.0
         self._all = True
+        self._forget = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="publication", daemon=True)
 
@@ -99,6 +100,12 @@ class Publication:
             self._first = self._first or self._last
             self._wanted.notify()
 
+    def take_over(self) -> None:
+        """This bridge publishes from now on: begin with what the database says, not with what we know."""
+        with self._wanted:
+            self._forget = True
+        self.again()
+
     def again(self) -> None:
         """There is a new connection, maybe to a broker that has forgotten: publish everything."""
         with self._wanted:
@@ -109,6 +116,8 @@ class Publication:
         while self._due():
             with self._wanted:
                 everything, self._all, self._first = self._all, False, 0.0
+                if self._forget:
+                    self._current, self._forget = None, False
             try:
                 self._update(everything=everything)
             except (DBAPIError, ValueError) as error:  # ValueError: the builder refuses the project

@@ -21,7 +21,10 @@ from bridge import database
 from bridge.batch import Sorter
 from bridge.inbox import Inbox
 from bridge.ingest import Ingest
+from bridge.leader import Leader
+from bridge.ledger import Deadlines
 from bridge.link import Link
+from bridge.observe import Flow, observed
 from bridge.presence import Presence
 from bridge.publication import Publication
 from bridge.session import Options
@@ -75,28 +78,48 @@ def _migrated(engine: Engine, stop: threading.Event) -> bool:
 def _serve(settings: BridgeSettings, engine: Engine, stop: threading.Event) -> None:
     """Wire the parts, run them until ``stop``, and end them: source first, broker last."""
     link = Link(_options(settings), _inbox(settings))
-    writer = Writer(engine, max_meters_per_ied=settings.max_meters_per_ied)
-    sorter = Sorter(settings.mqtt.topics, keys=writer.keys)
     publication = Publication(engine, settings, publish=link.publish)
-    ingest = Ingest(link, sorter, writer, scl_changed=publication.changed, ended=stop.set)
-    presence = Presence(
-        settings.mqtt.topics, publish=link.publish, counters=lambda: _counters(link, ingest, publication)
+    deadlines = Deadlines(engine, grace=settings.command_grace)
+    leader = Leader(engine, gained=publication.take_over, chores=[deadlines.enforce])
+    flow = Flow()
+    writer = Writer(
+        engine,
+        max_meters_per_ied=settings.max_meters_per_ied,
+        dead_letters_per_cause=settings.dead_letters_per_cause,
     )
+    ingest = Ingest(
+        link,
+        Sorter(settings.mqtt.topics, keys=writer.keys),
+        writer,
+        scl_changed=lambda: publication.changed() if leader.leads else None,
+        committed=flow.committed,
+        ended=stop.set,
+        shared=settings.group is not None,
+    )
+
+    def counters() -> dict[str, int]:
+        return _counters(link, ingest, publication, leader)
+
+    presence = Presence(settings.mqtt.topics, settings.service, publish=link.publish, counters=counters)
 
     def ready() -> None:  # the broker may have lost all that it retained
         presence.tell(online=True)
-        publication.again()
+        if leader.leads:
+            publication.again()
 
-    ingest.start()
-    publication.start()
-    link.start(will=presence.will, ready=ready)
-    while not stop.wait(settings.status_seconds):
-        presence.tell(online=True)
-    link.inbox.close()
-    ingest.stop(seconds=settings.drain_seconds)
-    publication.stop()
-    presence.tell(online=False)
-    link.stop(seconds=_GOODBYE_SECONDS)
+    with observed(settings, engine, flow=flow, counters=counters):
+        ingest.start()
+        publication.start()
+        leader.start()
+        link.start(will=presence.will, ready=ready)
+        while not stop.wait(settings.status_seconds):
+            presence.tell(online=True)
+        link.inbox.close()
+        ingest.stop(seconds=settings.drain_seconds)
+        leader.stop()
+        publication.stop()
+        presence.tell(online=False)
+        link.stop(seconds=_GOODBYE_SECONDS)
     if ingest.error is not None:
         raise ingest.error
 
@@ -106,13 +129,14 @@ def _options(settings: BridgeSettings) -> Options:
     return Options(
         host=mqtt.host,
         port=mqtt.port,
-        client_id=settings.client_id,
-        subscriptions=(mqtt.topics.everything,),
+        client_id=settings.mqtt_client_id,
+        subscriptions=settings.subscriptions,
         version=mqtt.version,
         username=mqtt.username,
         password=mqtt.password.get_secret_value() if mqtt.password else None,
         keepalive=mqtt.keepalive,
-        session_expiry=settings.session_expiry,
+        session_expiry=0 if settings.group else settings.session_expiry,
+        clean=settings.group is not None,  # a dead bridge must not hold its share of the messages
         receive_maximum=settings.receive_maximum,
     )
 
@@ -125,10 +149,12 @@ def _inbox(settings: BridgeSettings) -> Inbox:
     )
 
 
-def _counters(link: Link, ingest: Ingest, publication: Publication) -> dict[str, int]:
+def _counters(link: Link, ingest: Ingest, publication: Publication, leader: Leader) -> dict[str, int]:
     return asdict(ingest.counters) | {
         "waiting": link.inbox.messages,
         "connections": link.out.connection,
+        "connected": int(link.out.is_open),
         "revision": publication.revision,
         "scl_errors": publication.errors,
+        "leads": int(leader.leads),
     }

@@ -52,6 +52,8 @@ class Options:
     keepalive: int = 15
     session_expiry: int = 7 * 86_400
     """Seconds for which the broker keeps our session."""
+    clean: bool = False
+    """Begin without the session that the broker may have of us (and on 3.1.1 leave none)."""
     receive_maximum: int = 10_000
     """QoS 1 messages that the broker may have under way to us (MQTT 5)."""
 

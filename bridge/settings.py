@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import IPv4Address
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.settings import MqttSettings, Port
@@ -28,6 +29,21 @@ class BridgeSettings(BaseSettings):
     """The broker keeps the session of this client id while the bridge is away: one bridge, one id."""
     session_expiry: Annotated[int, Field(ge=60, lt=2**32)] = 7 * 86_400
     """Seconds for which the broker keeps it (MQTT 5)."""
+
+    group: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,32}$")] | None = None
+    """Bridges of one group share the meters' messages ($share/GROUP/…); they need one PostgreSQL."""
+    instance: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_]{1,32}$")] = Field(
+        default_factory=lambda: f"p{os.getpid()}"
+    )
+    """Tells the bridges of a group apart: part of the client id and of the service's name."""
+    command_grace: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    """Seconds after its expiry for which a command may still be answered; then it timed out."""
+    dead_letters_per_cause: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """Dead letters of one cause that are kept whole; more are only counted."""
+    metrics_port: Port | None = None
+    """Where /metrics and /healthz are served; nowhere unless told."""
+    metrics_address: str = "127.0.0.1"
+    """Local address for them; 0.0.0.0 in a container."""
 
     batch_messages: Annotated[int, Field(ge=1, le=30_000)] = 5000
     """Messages in one commit, about."""
@@ -51,3 +67,32 @@ class BridgeSettings(BaseSettings):
     """MMS port of the first IED; the next ones follow."""
     report_instances: Annotated[int, Field(ge=1, le=MAX_REPORT_INSTANCES)] = 1
     control_model: ControlModel = "sbo-with-enhanced-security"
+
+    @model_validator(mode="after")
+    def _group_needs_postgresql(self) -> Self:
+        if self.group is not None and not self.database_url.startswith("postgresql"):
+            raise ValueError("group: several bridges need one PostgreSQL: set database_url to postgresql://…")
+        return self
+
+    @property
+    def service(self) -> str:
+        """Name of the service whose status we publish."""
+        return "bridge" if self.group is None else f"bridge_{self.instance}"
+
+    @property
+    def mqtt_client_id(self) -> str:
+        """Our client id at the broker."""
+        return self.client_id if self.group is None else f"{self.client_id}-{self.instance}"
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        """What we subscribe to.
+
+        In a group each message goes to one bridge, but no retained ones (MQTT 5.0, 4.8.2): what is
+        retained of the meters each bridge reads for itself, which changes nothing when read twice.
+        """
+        topics = self.mqtt.topics
+        if self.group is None:
+            return (topics.everything,)
+        own = tuple(topics.meter("+", kind) for kind in ("birth", "status", "relay"))
+        return (f"$share/{self.group}/{topics.everything}", *own)

@@ -190,8 +190,11 @@ class Command(SQLModel, table=True):
     """How often the same command_id was published again."""
     received_at: int = _ms()
     """When the bridge first heard of it."""
-    outcome: str = Field(default="", max_length=8)
-    """``done``, ``refused``, ``expired``, ``failed``; empty while there is none. Never changes again."""
+    outcome: str = Field(default="", max_length=16)
+    """``done``, ``refused``, ``expired``, ``failed``, ``timed out``; empty while there is none. Never
+    changes again."""
+    late_outcome: str = Field(default="", max_length=16)
+    """What the meter answered after the command had timed out."""
     reason: str = ""
     result_ts: int | None = _ms(nullable=True)
 

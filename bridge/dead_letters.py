@@ -1,0 +1,107 @@
+"""Dead letters: what could not be taken as good is kept aside, and a flood of it stays bounded.
+
+The same topic, payload and cause is one row that counts. Of one cause at most ``per_cause`` rows are
+kept whole, of all causes :data:`CAUSES` times as many; what comes beyond that only counts, in one row
+for each cause whose topic is :data:`MORE`. With payloads cut to 64 KiB, that bounds the disk.
+
+>>> DeadLetters(per_cause=1000).write(connection, dead, now)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, Engine, delete, func
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, col, select
+
+from bridge.batch import Dead
+from bridge.parse import MAX_PAYLOAD
+from bridge.tables import DeadLetter
+
+CAUSES = 20
+"""Causes that may fill their share; more share what is left."""
+MORE = "(more)"
+"""Topic of the row that counts what was not kept."""
+_RECOUNT_MS = 60_000
+
+
+class DeadLetters:
+    """The write side; one thread."""
+
+    def __init__(self, *, per_cause: int) -> None:
+        self._per_cause = per_cause
+        self._kept: Counter[str] = Counter()
+        self._counted_at = 0
+
+    def write(self, connection: Connection, dead: Sequence[Dead], now: int) -> None:
+        """Keep ``dead`` (in ms ``now``) inside the caller's transaction."""
+        if not dead:
+            return
+        if now - self._counted_at > _RECOUNT_MS:
+            self._recount(connection, now)
+        counts = Counter(self._bounded(letter) for letter in dead)
+        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+        statement = insert(DeadLetter)
+        excluded = statement.excluded
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["topic", "sha256", "cause"],
+                set_={"count": col(DeadLetter.count) + excluded["count"], "last_seen": excluded.last_seen},
+            ),
+            [_row(letter, count, now) for letter, count in sorted(counts.items(), key=_order)],
+        )
+
+    def _recount(self, connection: Connection, now: int) -> None:
+        """What is in the table: somebody may have purged it, another bridge may have written."""
+        grouped = select(DeadLetter.cause, func.count()).group_by(col(DeadLetter.cause))
+        self._kept = Counter(dict(row._tuple() for row in connection.execute(grouped)))
+        self._counted_at = now
+
+    def _bounded(self, letter: Dead) -> Dead:
+        """``letter``, or what stands for it when there are enough of its cause."""
+        cause = letter.cause[:255]
+        full = self._kept[cause] >= self._per_cause
+        if full or self._kept.total() >= CAUSES * self._per_cause:
+            return Dead(MORE.encode(), b"", cause)
+        self._kept[cause] += 1
+        return letter
+
+
+def _order(counted: tuple[Dead, int]) -> tuple[bytes, str, bytes]:
+    """Two bridges that write the same rows take their locks in the same order."""
+    letter = counted[0]
+    return letter.topic, letter.cause, letter.payload
+
+
+def _row(letter: Dead, count: int, now: int) -> dict[str, object]:
+    return {
+        "topic": letter.topic.decode(errors="replace").replace("\0", "\ufffd")[:255],
+        "payload": letter.payload[:MAX_PAYLOAD],
+        "size": len(letter.payload),
+        "sha256": hashlib.sha256(letter.payload).hexdigest(),
+        "cause": letter.cause[:255],
+        "count": count,
+        "first_seen": now,
+        "last_seen": now,
+    }
+
+
+def found(engine: Engine, keys: Iterable[int]) -> list[DeadLetter]:
+    """The dead letters with these keys, by key."""
+    with Session(engine) as session:
+        some = select(DeadLetter).where(col(DeadLetter.key).in_(list(keys)))
+        return list(session.exec(some.order_by(col(DeadLetter.key))))
+
+
+def purge(engine: Engine, *, keys: Iterable[int] | None = None, before: int | None = None) -> int:
+    """Delete those with ``keys``, or those last seen before ``before`` (ms), or all; how many those were."""
+    statement = delete(DeadLetter)
+    if keys is not None:
+        statement = statement.where(col(DeadLetter.key).in_(list(keys)))
+    if before is not None:
+        statement = statement.where(col(DeadLetter.last_seen) < before)
+    with engine.begin() as connection:
+        return connection.execute(statement).rowcount

@@ -1,0 +1,114 @@
+"""The ledger's deadlines, the bound of dead letters, and the bridge's metrics, on both databases."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bridge import database, dead_letters
+from bridge.batch import Dead
+from bridge.dead_letters import MORE, DeadLetters
+from bridge.store import Store
+from bridge.tables import DeadLetter
+from broker.messages import Outcome
+from tests.bridges import BIRTH, METER, READING, TOPICS, birth, chain, command, eventually, reading, stamp
+from tests.brokers import Broker, free_port
+from tests.integration.test_mms_observe import fetched, metrics
+
+pytest_plugins = ("tests.databases",)
+
+NOW = 1_795_435_200_000
+
+
+def test_a_command_without_answer_times_out_and_a_late_answer_is_noted(
+    broker: Broker, database_url: str
+) -> None:
+    with chain(broker, database_url, command_grace=0.2) as rig:
+        rig.client.publish(TOPICS.meter(METER, "command"), command("c1", expires_at=stamp(seconds=0.2)))
+
+        def outcome() -> tuple[str, str]:
+            row = rig.store.command("c1")
+            return (row.outcome, row.late_outcome) if row else ("", "")
+
+        eventually(lambda: outcome() == ("timed out", ""))
+        result = {"command_id": "c1", "outcome": Outcome.DONE, "ts": stamp()}
+        rig.client.publish(TOPICS.meter(METER, "result"), json.dumps(result))
+        eventually(lambda: outcome() == ("timed out", "done"))
+
+
+def test_a_flood_of_bad_messages_is_bounded_and_costs_no_good_reading(
+    broker: Broker, database_url: str
+) -> None:
+    with chain(broker, database_url, dead_letters_per_cause=50) as rig:
+        flood = [(READING, json.dumps({"n": number})) for number in range(2000)]
+        rig.client.start_publishing(flood)
+        rig.client.publish(READING, reading(1))
+        eventually(lambda: rig.stored(1))
+        eventually(lambda: sum(letter.count for letter in rig.store.dead_letters(last=10_000)) == 2000)
+        kept = rig.store.dead_letters(last=10_000)
+        assert sum(letter.topic != MORE for letter in kept) == 50
+        assert [letter.count for letter in kept if letter.topic == MORE] == [1950]
+
+
+def test_purged_letters_make_room_again(sqlite_url: str) -> None:
+    engine = database.connect(sqlite_url)
+    database.migrate(engine)
+    letters = DeadLetters(per_cause=2)
+    with engine.begin() as connection:
+        letters.write(connection, [Dead(b"t", b"%d" % n, "bad") for n in range(5)], NOW)
+    assert _rows(sqlite_url) == [("t", 1), ("t", 1), (MORE, 3)]
+    assert dead_letters.purge(engine) == 3
+    with engine.begin() as connection:
+        letters.write(connection, [Dead(b"t", b"new", "bad")], NOW + 120_000)
+    assert _rows(sqlite_url) == [("t", 1)]
+    engine.dispose()
+
+
+def _rows(url: str) -> list[tuple[str, int]]:
+    with Store.open(url) as store:
+        return sorted(
+            ((letter.topic, letter.count) for letter in store.dead_letters()), key=lambda row: row[0] == MORE
+        )
+
+
+@pytest.mark.parametrize("which", ["keys", "before", "all"])
+def test_purge_deletes_what_is_named(database_url: str, which: str) -> None:
+    engine = database.connect(database_url)
+    database.migrate(engine)
+    letters = DeadLetters(per_cause=10)
+    with engine.begin() as connection:
+        letters.write(connection, [Dead(b"old", b"1", "bad")], NOW)
+        letters.write(connection, [Dead(b"new", b"2", "bad")], NOW + 1000)
+    with Store.open(database_url) as store:
+        rows: list[DeadLetter] = store.dead_letters()
+        keys = [row.key for row in rows if row.topic == "old" and row.key is not None]
+        if which == "keys":
+            assert [letter.topic for letter in dead_letters.found(engine, keys)] == ["old"]
+            assert dead_letters.purge(engine, keys=keys) == 1
+        elif which == "before":
+            assert dead_letters.purge(engine, before=NOW + 500) == 1
+        else:
+            assert dead_letters.purge(engine) == 2
+        assert [row.topic for row in store.dead_letters()] == ([] if which == "all" else ["new"])
+    engine.dispose()
+
+
+def test_metrics_and_health(broker: Broker, database_url: str) -> None:
+    port = free_port()
+    with chain(broker, database_url, metrics_port=port) as rig:
+        rig.client.publish(BIRTH, birth(interval=0.2))
+        status = {"online": True, "session": "s1", "ts": stamp(), "outbox": 7}
+        rig.client.publish(TOPICS.meter(METER, "status"), json.dumps(status))
+        rig.client.publish(READING, reading(1))
+        eventually(lambda: metrics(port).get("meter61850_bridge_stored_total") == 1)
+        told = metrics(port)
+        assert told["meter61850_outbox_readings"] == 7
+        assert told["meter61850_meters[online]"] == 1
+        assert told["meter61850_bridge_lag_seconds_count"] == 1
+        assert told["meter61850_bridge_batch_messages_sum"] >= 3
+        eventually(lambda: fetched(port, "/healthz")[0] == 503, what="no reading flows")
+        rig.client.publish(READING, reading(2))
+        eventually(lambda: fetched(port, "/healthz")[0] == 200)
+        broker.kill()
+        eventually(lambda: fetched(port, "/healthz") == (503, "no connection to the broker\n"))
