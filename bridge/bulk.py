@@ -16,6 +16,7 @@ from itertools import chain
 
 import psycopg
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from bridge.parse import Row
 from bridge.tables import Due, Reading
@@ -69,6 +70,16 @@ def _sqlite(connection: Connection, rows: Sequence[Row]) -> int:
 def _postgresql(connection: Connection, rows: Sequence[Row]) -> int:
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
+    try:
+        return _copied(driver, rows)
+    except psycopg.Error as error:
+        # Past SQLAlchemy, so it must be made its error here: only such a one is tried again (bridge.ingest).
+        raise DBAPIError.instance(
+            "COPY staging", None, error, psycopg.Error, dialect=connection.dialect
+        ) from error
+
+
+def _copied(driver: psycopg.Connection[tuple[int, ...]], rows: Sequence[Row]) -> int:
     with driver.cursor() as cursor:
         cursor.execute("CREATE TEMP TABLE IF NOT EXISTS staging (LIKE reading) ON COMMIT DELETE ROWS")
         with cursor.copy("COPY staging FROM STDIN (FORMAT BINARY)") as copy:
