@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 
+from bridge.packs import decode
 from broker.messages import FUTURE_TOLERANCE, QUANTITIES
 
 COLUMNS = (*QUANTITIES, "alarm")
@@ -214,7 +215,7 @@ def read_outbox(path: Path) -> OutboxState:
 
 
 def read_stored(url: str) -> Stored:
-    """All readings and dead letters, by plain SQL: the bridge's own code has no part in it."""
+    """All readings, rows and packs, and all dead letters, by plain SQL."""
     columns = ", ".join(f"r.{column}" for column in COLUMNS)
     readings = (
         f"SELECT m.meter_id, r.epoch, r.seq, r.ts, {columns} "
@@ -225,13 +226,28 @@ def read_stored(url: str) -> Stored:
             (Name(str(row[0]), row[1], row[2]), Row(row[3], _values(row[4:])))
             for row in connection.execute(text(readings))
         ]
+        rows += _packed(connection)
         dead = connection.execute(text("SELECT topic, payload, cause FROM dead_letter"))
         return Stored(rows, [(topic, bytes(payload), cause) for topic, payload, cause in dead])
 
 
+def _packed(connection: Connection) -> Iterator[tuple[Name, Row]]:
+    """Old readings (a clock was set back for days) may have been packed meanwhile."""
+    packs = (
+        "SELECT m.meter_id, p.epoch, p.first_seq, p.seq, p.data "
+        "FROM reading_pack p LEFT JOIN meter m ON m.key = p.meter"
+    )
+    for meter_id, *pack in connection.execute(text(packs)):
+        for reading in decode(*pack):
+            name = Name(str(meter_id), reading.epoch, reading.seq)
+            yield name, Row(reading.ts, _values(reading[3:]))
+
+
 def stored_upto(url: str) -> dict[str, int]:
     """Meter id → its last stored seq."""
-    query = "SELECT m.meter_id, max(r.seq) FROM reading r JOIN meter m ON m.key = r.meter GROUP BY m.meter_id"
+    query = """SELECT m.meter_id, max(r.seq) FROM meter m
+        JOIN (SELECT meter, seq FROM reading UNION ALL SELECT meter, seq FROM reading_pack) r
+        ON m.key = r.meter GROUP BY m.meter_id"""
     with _connection(url) as connection:
         return {str(row[0]): int(row[1]) for row in connection.execute(text(query))}
 

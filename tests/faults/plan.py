@@ -10,13 +10,15 @@ True
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 KEEPALIVE = 2
 """Seconds; all clients of the chain. Mosquitto gives a silent one up after 1.5 times this."""
 GAP = 3.0
 """Mean seconds from one fault to the next."""
+LONG_RUN = 120.0
+"""Seconds; in a run of this length one fault in twelve lasts eight times longer: backlogs build up."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,9 @@ def plan(
     while at < seconds:
         at += draw.uniform(0.1, 1.9) * gap
         deck = deck or draw.sample(kinds, len(kinds))
+        stretch = 8.0 if draw.random() < 1 / 12 and seconds >= LONG_RUN else 1.0
         fault = _drawn(draw, deck.pop(), targets, at=at, free=free)
+        fault = replace(fault, seconds=fault.seconds * stretch)
         if fault.at + fault.seconds <= seconds:
             free[fault.target] = fault.at + fault.seconds + 0.1
             faults.append(fault)

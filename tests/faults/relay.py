@@ -81,9 +81,9 @@ class Relay:
         server.setblocking(False)
         connection = _Connection(self, client, server)
         try:
-            if self._refusing:
-                raise ConnectionResetError
+            self._refuse()
             await self._loop.sock_connect(server, self._upstream)
+            self._refuse()
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connections.add(connection)
@@ -94,6 +94,10 @@ class Relay:
             self._connections.discard(connection)
             client.close()
             server.close()
+
+    def _refuse(self) -> None:
+        if self._refusing:
+            raise ConnectionResetError
 
     def _each(self, act: Callable[[_Connection], None]) -> None:
         def acting() -> None:
