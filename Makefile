@@ -1,5 +1,6 @@
 # make up     the whole chain with simulated meters, on this machine
 # make test   every test, on real parts
+# make soak   minutes of faults on the real chain, then the ledger: SECONDS=600 SEED=7 DATABASE=sqlite|postgresql
 # make check  lint, types, import rules
 # make bench  the benchmarks
 # make lock   the lock files, after pyproject.toml changed
@@ -13,11 +14,14 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 VENV   ?= .venv
 ARGS   ?=
 TESTS  ?= tests
+SECONDS ?= 600
+SEED   ?=
+DATABASE ?= sqlite
 SOURCES := admin bench bridge broker meter_firmware mms_bridge scl_builder tests
 
 PY := $(VENV)/bin/python
 
-.PHONY: up test check bench lock docs clean servers
+.PHONY: up test soak check bench lock docs clean servers
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.installed
@@ -25,6 +29,9 @@ up: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev servers
 	$(PY) -m pytest $(TESTS) $(ARGS)
+
+soak: $(VENV)/.installed-dev servers
+	$(PY) -m tests.faults --seconds $(SECONDS) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check $(SOURCES)
