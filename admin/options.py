@@ -44,6 +44,16 @@ Database = Annotated[
     ),
 ]
 DATABASE = f"sqlite:///{DATA_DIR}/meter61850.sqlite"
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=65535, show_default=False, help="Serve /metrics (Prometheus) and /healthz on this port."
+    ),
+]
+MetricsAddress = Annotated[
+    str, typer.Option(metavar="IP", help="Local address of the metrics; 0.0.0.0 in a container.")
+]
+METRICS_ADDRESS = "127.0.0.1"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Meter = Annotated[
     str, typer.Argument(metavar="METER", help="meter_id, SM_ name, or a name that only one meter has.")

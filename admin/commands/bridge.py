@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from admin.lazy import new_app
-from admin.options import DATABASE, Database, Mqtt, MqttVersion, Prefix, make_folder, mqtt_settings
+from admin.options import (
+    DATABASE,
+    METRICS_ADDRESS,
+    Database,
+    MetricsAddress,
+    MetricsPort,
+    Mqtt,
+    MqttVersion,
+    Prefix,
+    make_folder,
+    mqtt_settings,
+)
 from bridge import run as bridge
 from bridge.settings import BridgeSettings
 from scl_builder.project import ControlModel
@@ -46,6 +57,22 @@ def run(
     control_model: Annotated[
         ControlModel, typer.Option(envvar="METER61850_CONTROL_MODEL", help="ctlModel of CSWI1.Pos.")
     ] = "sbo-with-enhanced-security",
+    group: Annotated[
+        str | None,
+        typer.Option(
+            envvar="METER61850_GROUP",
+            show_default=False,
+            help="Share the meters with the other bridges of this group, on one PostgreSQL.",
+        ),
+    ] = None,
+    instance: Annotated[
+        str | None,
+        typer.Option(
+            envvar="METER61850_INSTANCE", show_default=False, help="Tells the bridges of a group apart."
+        ),
+    ] = None,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = METRICS_ADDRESS,
 ) -> None:
     """Store what the meters say and publish the SCD and the CIDs, until Ctrl-C or SIGTERM.
 
@@ -65,6 +92,10 @@ def run(
                 "mms_port": mms_port,
                 "max_meters_per_ied": max_meters_per_ied,
                 "control_model": control_model,
+                "group": group,
+                **({} if instance is None else {"instance": instance}),
+                "metrics_port": metrics_port,
+                "metrics_address": metrics_address,
             }
         )
     )

@@ -27,7 +27,17 @@ from open61850.mms.types import label
 
 from admin.exits import NotFoundError, RefusedError
 from admin.lazy import new_app
-from admin.options import Json, Mqtt, MqttVersion, Prefix, mqtt_settings, user_name
+from admin.options import (
+    METRICS_ADDRESS,
+    Json,
+    MetricsAddress,
+    MetricsPort,
+    Mqtt,
+    MqttVersion,
+    Prefix,
+    mqtt_settings,
+    user_name,
+)
 from admin.output import progress, show, show_one
 from broker.errors import ConfigurationError, UnavailableError
 from mms_bridge import run as bridge
@@ -68,6 +78,8 @@ def run(
             metavar="IP", show_default=False, help="Address to listen on; that of the CID unless told."
         ),
     ] = None,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = METRICS_ADDRESS,
 ) -> None:
     """Serve every IED that the bridge has published, until Ctrl-C or SIGTERM.
 
@@ -76,7 +88,13 @@ def run(
     \b
     meter61850 mms run
     """
-    asyncio.run(bridge.run(MmsSettings(mqtt=mqtt_settings(mqtt, prefix, mqtt_version), bind=bind)))
+    settings = MmsSettings(
+        mqtt=mqtt_settings(mqtt, prefix, mqtt_version),
+        bind=bind,
+        metrics_port=metrics_port,
+        metrics_address=metrics_address,
+    )
+    asyncio.run(bridge.run(settings))
 
 
 @app.command()
