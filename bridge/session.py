@@ -121,10 +121,10 @@ class Session:
             raise ConnectionResetError("closed the connection")
         self._heard = monotonic()
         publishes, controls = self._decoder.feed(data)
+        for control in controls:  # first: a backlog follows the CONNACK at once, and is of the new connection
+            self._control(control)
         if publishes:
             self._inbox.put(publishes, size=len(data), connection=self._out.connection)
-        for control in controls:
-            self._control(control)
 
     def _control(self, control: Control) -> None:
         match control.kind:
