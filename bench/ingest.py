@@ -4,7 +4,7 @@
     python -m bench.ingest --database postgresql --json
 
 Every run starts a fresh Mosquitto with our configuration twice and sends it the same load
-(`bench.ingest_load`, a process of its own):
+(`bench.ingest_load`, a process of its own), after one reading of each meter, which makes it known:
 
 - reference: a gmqtt client that subscribes at QoS 1 and counts;
 - ours: the bridge process, with an empty database on disk. The clock runs from the first publish to
@@ -92,17 +92,19 @@ def go(running: subprocess.Popen[str]) -> float:
     return time.time()
 
 
-def count(port: int, readings: int) -> None:
-    """Be the reference: subscribe, print ``ready``, count, print the time of the last."""
+def count(port: int, readings: int, *, before: int) -> None:
+    """Be the reference: print ``ready``, count, print the time after ``before`` and after all messages."""
 
     async def counted() -> None:
         done = asyncio.Event()
-        left = readings
+        seen = 0
 
         def on_message(*_: object) -> int:
-            nonlocal left
-            left -= 1
-            if not left:
+            nonlocal seen
+            seen += 1
+            if seen in (before, before + readings):
+                print(time.time(), flush=True)
+            if seen == before + readings:
                 done.set()
             return 0
 
@@ -112,7 +114,6 @@ def count(port: int, readings: int) -> None:
         client.on_subscribe = lambda *_: print("ready", flush=True)
         await client.connect("127.0.0.1", port)
         await done.wait()
-        print(time.time(), flush=True)
         await client.disconnect()
 
     asyncio.run(counted())
@@ -120,16 +121,18 @@ def count(port: int, readings: int) -> None:
 
 def reference(options: argparse.Namespace) -> float:
     """Readings/s of the counting subscriber."""
-    command = (sys.executable, "-m", "bench.ingest", f"--readings={options.readings}", "--count-at")
+    sizes = (f"--readings={options.readings}", f"--meters={options.meters}")
+    command = (sys.executable, "-m", "bench.ingest", *sizes, "--count-at")
     with (
         tempfile.TemporaryDirectory(dir=options.dir) as folder,
         mosquitto(Path(folder)) as broker,
         process(*command, str(broker.port)) as counter,
-        load(broker.port, options) as loading,
     ):
         assert line(counter) == "ready"
-        begin = go(loading)
-        return float(options.readings / (float(line(counter)) - begin))
+        with load(broker.port, options) as loading:
+            line(counter)
+            begin = go(loading)
+            return float(options.readings / (float(line(counter)) - begin))
 
 
 def ours(options: argparse.Namespace, url: str | None) -> float:
@@ -138,17 +141,20 @@ def ours(options: argparse.Namespace, url: str | None) -> float:
         url = url or f"sqlite:///{folder}/bench.sqlite"
         command = (sys.executable, "-c", _BRIDGE, str(broker.port), url, str(STATUS_SECONDS))
         watch = Watch(broker.port)
-        with process(*command), load(broker.port, options) as loading:
+        total = options.meters + options.readings
+        with process(*command):
             watch.wait(lambda status: status.online)
-            begin = go(loading)
-            watch.wait(lambda status: status.counters["stored"] >= options.readings)
-            seconds = time.time() - begin
+            with load(broker.port, options) as loading:
+                watch.wait(lambda status: status.counters["stored"] == options.meters)
+                begin = go(loading)
+                watch.wait(lambda status: status.counters["stored"] == total)
+                seconds = time.time() - begin
         watch.close()
         engine = database.connect(url)
         with engine.connect() as connection:
             rows = connection.scalar(select(func.count()).select_from(Reading))
         engine.dispose()
-        assert rows == options.readings, f"{rows} rows of {options.readings} readings"
+        assert rows == total, f"{rows} rows of {total} readings"
         return float(options.readings / seconds)
 
 
@@ -229,7 +235,7 @@ def main() -> None:
     """See the module."""
     options = parsed()
     if options.count_at:
-        count(options.count_at, options.readings)
+        count(options.count_at, options.readings, before=options.meters)
     elif options.database == "sqlite":
         report(options, run(options, lambda: None))
     else:

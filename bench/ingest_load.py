@@ -1,8 +1,9 @@
 """Load for `bench.ingest`: readings as MQTT 3.1.1 PUBLISH packets, encoded before the clock starts.
 
 A process of its own, with a few raw TCP connections that each keep to a window of unacknowledged QoS 1
-messages; so it costs as little of the machine as a program in Python can. It prints ``ready``, waits
-for a line on stdin, sends, and prints the seconds until the broker had acknowledged everything.
+messages; so it costs as little of the machine as a program in Python can. It sends one reading of each
+meter, prints ``ready``, waits for a line on stdin, sends the readings that count, and prints the seconds
+until the broker had acknowledged them.
 
     python -m bench.ingest_load --port 1883 --readings 100000 --meters 1000
 """
@@ -24,6 +25,8 @@ from broker.messages import format_ts
 from broker.topics import Topics
 
 PREFIX = "sm/v1"
+BEGIN = datetime.now(UTC) - timedelta(hours=1)
+EPOCH = int(BEGIN.timestamp() * 1000)
 
 
 def meter_id(number: int) -> str:
@@ -82,17 +85,13 @@ def connect(port: int, number: int) -> socket.socket:
     return sock
 
 
-def prepare(*, port: int, readings: int, meters: int, connections: int, window: int) -> list[Connection]:
-    """Readings of ``meters`` in turn, one millisecond apart, ending now; a meter keeps to its connection."""
-    clients = [Connection(connect(port, number), window) for number in range(connections)]
+def prepare(clients: list[Connection], *, first: int, readings: int, meters: int) -> None:
+    """``readings`` of ``meters`` in turn from number ``first`` on; a meter keeps to its connection."""
     topics = [Topics(PREFIX).meter(meter_id(number), "reading").encode() for number in range(meters)]
-    begin = datetime.now(UTC) - timedelta(milliseconds=readings)
-    epoch = int(begin.timestamp() * 1000)
-    for number in range(readings):
+    for number in range(first, first + readings):
         seq, meter = number // meters + 1, number % meters
-        ts = format_ts(begin + timedelta(milliseconds=number))
-        clients[meter % connections].add(topics[meter], reading(epoch=epoch, seq=seq, ts=ts))
-    return clients
+        ts = format_ts(BEGIN + timedelta(milliseconds=number))
+        clients[meter % len(clients)].add(topics[meter], reading(epoch=EPOCH, seq=seq, ts=ts))
 
 
 def send(clients: list[Connection]) -> float:
@@ -122,7 +121,13 @@ def main() -> None:
         ("window", 100),
     ):
         parser.add_argument(f"--{name}", type=int, default=default)
-    clients = prepare(**vars(parser.parse_args()))
+    options = parser.parse_args()
+    clients = [
+        Connection(connect(options.port, number), options.window) for number in range(options.connections)
+    ]
+    prepare(clients, first=0, readings=options.meters, meters=options.meters)
+    send(clients)
+    prepare(clients, first=options.meters, readings=options.readings, meters=options.meters)
     print("ready", flush=True)
     sys.stdin.readline()
     print(f"{send(clients):.6f}", flush=True)
