@@ -24,6 +24,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise, repeat
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -120,7 +121,7 @@ def between(
     """
     rows = select(*_COLUMNS).where(col(Reading.meter) == meter, _within(start, end, first=Reading.ts))
     rows = rows.order_by(col(Reading.ts), col(Reading.epoch), col(Reading.seq))
-    stored = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(rows)
+    stored = connection.execute(rows, execution_options={"yield_per": _ROWS_AT_A_TIME})
     packed = (row for row in _unpacked(connection, meter, start=start, end=end) if _is_in(row, start, end))
     return heapq.merge(map(StoredReading._make, stored), packed, key=_by_time)
 
@@ -134,7 +135,7 @@ def _unpacked(
     )
     packs = packs.order_by(col(Pack.first_ts))
     waiting: list[tuple[tuple[int, int, int], StoredReading]] = []
-    for pack in connection.execution_options(yield_per=_PACKS_AT_A_TIME).execute(packs):
+    for pack in connection.execute(packs, execution_options={"yield_per": _PACKS_AT_A_TIME}):
         while waiting and waiting[0][0][0] < pack.first_ts:
             yield heapq.heappop(waiting)[1]
         for reading in decode(*pack[-4:]):
@@ -167,7 +168,7 @@ def start_of_last(connection: Connection, meter: int, count: int) -> tuple[int, 
     heapq.heapify(times)
     packs = select(col(Pack.last_ts), *_PACK_COLUMNS).where(col(Pack.meter) == meter)
     packs = packs.order_by(col(Pack.last_ts).desc())
-    with connection.execution_options(yield_per=_PACKS_AT_A_TIME).execute(packs) as found:
+    with connection.execute(packs, execution_options={"yield_per": _PACKS_AT_A_TIME}) as found:
         for pack in found:
             if len(times) >= count and pack.last_ts < times[0]:
                 break
@@ -202,6 +203,23 @@ def _without_surplus(stream: Iterator[StoredReading], start: int, of_start: int)
     yield from stream
 
 
+def counted(connection: Connection, meter: int, epoch: int, *, first: int, last: int) -> list[StoredReading]:
+    """The readings with energy from seq ``first`` to ``last`` of an epoch, by seq."""
+    rows = select(*_COLUMNS).where(
+        col(Reading.meter) == meter, col(Reading.epoch) == epoch, col(Reading.seq).between(first, last)
+    )
+    pieces = select(*_PACK_COLUMNS).where(
+        col(Pack.meter) == meter,
+        col(Pack.epoch) == epoch,
+        col(Pack.seq) >= first,
+        col(Pack.first_seq) <= last,
+    )
+    found = [StoredReading._make(row) for row in connection.execute(rows)]
+    for pack in connection.execute(pieces):
+        found += (reading for reading in decode(*pack) if first <= reading.seq <= last)
+    return sorted((reading for reading in found if reading.energy is not None), key=attrgetter("seq"))
+
+
 def neighbour(
     connection: Connection, meter: int, epoch: int, *, before: int | None = None, after: int | None = None
 ) -> StoredReading | None:
@@ -233,7 +251,9 @@ def _packed_neighbour(
         else (col(Pack.seq) > limit, col(Pack.seq))
     )
     packs = select(*_PACK_COLUMNS).where(col(Pack.meter) == meter, col(Pack.epoch) == epoch, reach)
-    with connection.execution_options(yield_per=_PACKS_AT_A_TIME).execute(packs.order_by(order)) as found:
+    with connection.execute(
+        packs.order_by(order), execution_options={"yield_per": _PACKS_AT_A_TIME}
+    ) as found:
         for pack in found:
             readings = [
                 reading

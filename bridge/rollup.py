@@ -10,16 +10,15 @@ After an outage the whole step falls into the hour in which the meter was heard 
 (the counter was reset) and a change of epoch (another outbox, maybe another sensor) count as zero:
 nothing is invented. So the hours add up to exactly what the counter counted.
 
->>> read = [packs.StoredReading(1, seq, 0, None, None, None, None, None, wh, None)
-...         for seq, wh in [(1, 100.0), (2, 101.5), (3, 0.0), (4, 2.0)]]
->>> energy_used(read, {1: 99.0})
-4.5
+>>> before, after = (packs.StoredReading(1, 1, 0, *[None] * 5, wh, None) for wh in (98_414.0, 98_415.5))
+>>> step(before, after), step(after, before)
+(1.5, 0.0)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -97,7 +96,7 @@ def _sum(connection: Connection, meter: int, start: int) -> set[int]:
     if not readings or len(readings) < (_count(connection, HOUR, meter, start) or 0):
         return set()  # retention has deleted them: the roll-up that was made from all of them stays
     readings.sort(key=attrgetter("epoch", "seq"))
-    used, following = _energy(connection, meter, readings)
+    used, following = _energy(connection, meter, start, readings)
     _write(
         connection, {"span": HOUR, "meter": meter, "start": start, "energy_used": used, **summary(readings)}
     )
@@ -120,39 +119,31 @@ def summary(readings: Sequence[StoredReading]) -> dict[str, Any]:
 
 
 def _energy(
-    connection: Connection, meter: int, readings: Sequence[StoredReading]
+    connection: Connection, meter: int, start: int, readings: Sequence[StoredReading]
 ) -> tuple[float | None, set[int]]:
-    """Wh used in readings of an hour, by epoch and seq; and the hours of the readings that follow them."""
+    """Wh used in the hour of ``readings``, by epoch and seq; and the hours that their last steps lead to."""
     counted = [reading for reading in readings if reading.energy is not None]
-    following: set[int] = set()
     used: float | None = None
-    for run in _runs(counted):
-        epoch = run[0].epoch
-        earlier = packs.neighbour(connection, meter, epoch, before=run[0].seq)
-        if (later := packs.neighbour(connection, meter, epoch, after=run[-1].seq)) is not None:
-            following.add(later.ts - later.ts % HOUR_MS)
-        if earlier is not None or len(run) > 1:
-            before = {epoch: earlier.energy} if earlier is not None and earlier.energy is not None else {}
-            used = (used or 0.0) + energy_used(run, before)
-    return used, following
+    following: set[int] = set()
+    for epoch, group in groupby(counted, key=attrgetter("epoch")):
+        own = list(group)
+        first, last = own[0].seq, own[-1].seq
+        if last - first >= len(own):  # in a hole may be readings of another hour, if a clock was set
+            own = packs.counted(connection, meter, epoch, first=first, last=last)
+        earlier = packs.neighbour(connection, meter, epoch, before=first)
+        later = packs.neighbour(connection, meter, epoch, after=last)
+        line = [reading for reading in (earlier, *own, later) if reading is not None]
+        for one, next_one in pairwise(line):
+            if next_one.ts - next_one.ts % HOUR_MS == start:
+                used = (used or 0.0) + step(one, next_one)
+            else:
+                following.add(next_one.ts - next_one.ts % HOUR_MS)
+    return None if used is None else round(used, 6), following  # 0.1 + 0.2 Wh is 0.3 Wh
 
 
-def _runs(readings: Sequence[StoredReading]) -> Iterator[list[StoredReading]]:
-    """``readings`` in pieces without a hole in seq: in a hole may be a reading of another hour."""
-    places = enumerate(readings)
-    for _, run in groupby(places, key=lambda place: (place[1].epoch, place[1].seq - place[0])):
-        yield [reading for _, reading in run]
-
-
-def energy_used(readings: Sequence[StoredReading], before: Mapping[int, float]) -> float:
-    """Wh counted up over readings by epoch and seq; ``before`` them the counter stood there, by epoch."""
-    used, last = 0.0, dict(before)
-    for reading in readings:
-        if reading.energy is None:
-            continue
-        used += max(0.0, reading.energy - last.get(reading.epoch, reading.energy))
-        last[reading.epoch] = reading.energy
-    return round(used, 6)  # 0.1 + 0.2 Wh is 0.3 Wh
+def step(earlier: StoredReading, later: StoredReading) -> float:
+    """Wh that the counter went up from one reading to the next; 0 when it was reset between them."""
+    return max(0.0, (later.energy or 0.0) - (earlier.energy or 0.0))
 
 
 def sum_day(connection: Connection, meter: int, start: int) -> None:
