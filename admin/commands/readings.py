@@ -13,7 +13,7 @@ from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json, Meter, since
 from admin.output import progress, show
 from admin.stores import open_store
-from bridge.store import StoredReading
+from bridge.packs import StoredReading
 from bridge.tables import moment
 from broker.errors import ConfigurationError
 from broker.messages import format_ts

@@ -1,0 +1,152 @@
+"""``up`` without processes: what it starts, how it compares, what its table shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from admin.chain import Chain
+from admin.live import Line, live_table
+from admin.meter_values import NAMES, Told, same, worst_quality
+from admin.options import BrokerKind
+from admin.up import compared
+from bridge.packs import StoredReading
+from bridge.store import MeterState
+from bridge.tables import Meter, at_ms
+from broker.messages import QUANTITIES, Position
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+VALUES = {
+    "voltage": 231.0,
+    "current": 0.191,
+    "power": 21.3,
+    "power_factor": 0.48,
+    "frequency": 50.0,
+    "energy": 98_414.4,
+}
+
+
+def stored(**changed: Any) -> MeterState:
+    """The meter with its latest reading in the database."""
+    meter = Meter(meter_id=ID, name="House 1", ied="SMGW001", relay="closed")
+    fields = {"epoch": 1, "seq": 9, "ts": at_ms(NOW), "alarm": None, **VALUES, **changed}
+    return MeterState(meter, StoredReading(**fields))
+
+
+def told(**changed: Told) -> dict[str, Told]:
+    """The same over MMS: 32-bit floats in their shortest form, whole Wh."""
+    values = {name: Told(value, "good", NOW) for name, value in VALUES.items()}
+    return (
+        values | {"energy": Told(98_414, "good", NOW), "relay": Told(Position.CLOSED, "good", NOW)} | changed
+    )
+
+
+def test_equal_readings_are_the_same() -> None:
+    row = compared(ID, stored(), told())
+    assert row["same"]
+    assert row["name"] == "House 1"
+    assert row["database"]["seq"] == 9
+    assert row["mms"]["quality"] == "good"
+
+
+def test_quality_is_told_but_does_not_make_a_difference() -> None:
+    offline = {name: replace(one, quality="questionable,old-data") for name, one in told().items()}
+    row = compared(ID, stored(), offline)
+    assert row["same"]
+    assert row["mms"]["quality"] == "questionable,old-data"
+
+
+@pytest.mark.parametrize("field", [*QUANTITIES, "relay"])
+def test_any_other_value_is_a_difference(field: str) -> None:
+    other = Told(Position.OPEN if field == "relay" else 7, "good", NOW)
+    assert not compared(ID, stored(), told(**{field: other}))["same"]
+
+
+@pytest.mark.parametrize("field", QUANTITIES)
+def test_another_reading_with_the_same_value_is_a_difference(field: str) -> None:
+    later = replace(told()[field], ts=NOW + timedelta(milliseconds=2))
+    assert not compared(ID, stored(), told(**{field: later}))["same"]
+
+
+def test_absent_quantity_is_the_same_only_when_mms_says_invalid() -> None:
+    absent = stored(current=None)
+    assert not compared(ID, absent, told())["same"]
+    assert compared(ID, absent, told(current=Told(0.0, "invalid,failure", NOW)))["same"]
+
+
+@pytest.mark.parametrize(("state", "values"), [(None, told()), (stored(), None), (None, None)])
+def test_missing_side_is_a_difference(state: MeterState | None, values: dict[str, Told] | None) -> None:
+    assert compared(ID, state, values)["same"] is False
+
+
+def test_float_is_compared_as_32_bits() -> None:
+    assert same("power", 21.3, Told(21.299999237060547, "good", NOW))
+    assert not same("power", 21.3, Told(21.300003, "good", NOW))
+
+
+def test_every_quantity_is_read_with_quality_and_time() -> None:
+    assert list(NAMES) == [*QUANTITIES, "relay"]
+    for value, quality, time in NAMES.values():
+        assert (quality.path[-1], time.path[-1]) == ("q", "t")
+        assert value.path[0] == quality.path[0] == time.path[0]
+    assert NAMES["energy"][0].mms[1] == "MMTN1$ST$TotWh$actVal"
+
+
+def test_worst_quality_is_the_first_that_is_not_good() -> None:
+    assert worst_quality(told()) == "good"
+    assert worst_quality(told(power=Told(0.0, "invalid", NOW))) == "invalid"
+
+
+def test_chain_starts_the_broker_first_and_stops_within_five_seconds() -> None:
+    parts = Chain().parts(BrokerKind.MOSQUITTO)
+    assert [part.name for part in parts] == ["broker", "bridge", "mms", "meters"]
+    assert sum(part.seconds for part in parts) < 5
+
+
+def test_embedded_broker_is_spoken_to_in_its_own_protocol() -> None:
+    chain = Chain()
+    assert chain.mqtt(BrokerKind.EMBEDDED).version == 4
+    for part in chain.parts(BrokerKind.EMBEDDED)[1:]:
+        assert part.arguments[part.arguments.index("--mqtt-version") + 1] == "4"
+
+
+@pytest.mark.parametrize(("meters", "ports"), [(1, 1), (50, 1), (51, 2), (100, 2), (101, 3)])
+def test_one_mms_port_for_each_fifty_meters(meters: int, ports: int) -> None:
+    assert Chain(meters=meters, mms_port=10102).mms_ports == range(10102, 10102 + ports)
+
+
+def shown(*lines: Line, more: int = 0) -> str:
+    """The live table as text."""
+    console = Console(width=120, color_system=None)
+    with console.capture() as capture:
+        console.print(live_table(lines, now=NOW + timedelta(seconds=3), more=more))
+    return capture.get()
+
+
+def test_table_shows_each_quantity_relay_quality_and_age() -> None:
+    heading, row, *_ = shown(Line("House 1", told())).splitlines()
+    assert heading.split() == ["meter", "V", "A", "W", "PF", "Hz", "Wh", "relay", "quality", "age", "s"]
+    assert row.split() == [
+        "House",
+        "1",
+        "231.0",
+        "0.191",
+        "21.3",
+        "0.48",
+        "50.00",
+        "98414",
+        "closed",
+        "good",
+        "3",
+    ]
+
+
+def test_table_says_what_cannot_be_read_and_what_has_no_room() -> None:
+    text = shown(Line("House 1", None), more=7)
+    assert "not served" in text
+    assert "7 more" in text
