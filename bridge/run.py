@@ -29,6 +29,7 @@ from bridge.presence import Presence
 from bridge.publication import Publication
 from bridge.session import Options
 from bridge.settings import BridgeSettings
+from bridge.upkeep import Policy, kept_up
 from bridge.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,8 @@ def _serve(settings: BridgeSettings, engine: Engine, stop: threading.Event) -> N
         if leader.leads:
             publication.again()
 
-    with observed(settings, engine, flow=flow, counters=counters):
+    upkeep = kept_up(engine, Policy(settings.keep, settings.pack_after), seconds=settings.upkeep_seconds)
+    with observed(settings, engine, flow=flow, counters=counters), upkeep:
         ingest.start()
         publication.start()
         leader.start()

@@ -7,14 +7,27 @@
 from __future__ import annotations
 
 import os
+import re
+from datetime import timedelta
 from ipaddress import IPv4Address
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.settings import MqttSettings, Port
 from scl_builder.project import MAX_REPORT_INSTANCES, ControlModel
+
+
+def _duration(value: object) -> object:
+    """``400d`` and ``36h`` as a timedelta; anything else as it is, for pydantic."""
+    match = re.fullmatch(r"(\d{1,6})([dh])", value) if isinstance(value, str) else None
+    if match is None:
+        return value
+    return timedelta(days=int(match[1])) if match[2] == "d" else timedelta(hours=int(match[1]))
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
 class BridgeSettings(BaseSettings):
@@ -44,6 +57,13 @@ class BridgeSettings(BaseSettings):
     """Where /metrics and /healthz are served; nowhere unless told."""
     metrics_address: str = "127.0.0.1"
     """Local address for them; 0.0.0.0 in a container."""
+
+    keep: Annotated[Duration, Field(ge=timedelta(days=1))] | None = None
+    """Readings older than this are deleted, roll-ups stay: 400d, 36h; for ever unless told."""
+    pack_after: Annotated[Duration, Field(ge=timedelta(hours=1))] = timedelta(days=2)
+    """Days that are over for so long are packed, to a tenth of their size."""
+    upkeep_seconds: Annotated[float, Field(ge=0.1, le=86_400)] = 300.0
+    """Seconds between two rounds of upkeep: roll-ups, packing, retention."""
 
     batch_messages: Annotated[int, Field(ge=1, le=30_000)] = 5000
     """Messages in one commit, about."""

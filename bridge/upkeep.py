@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from time import monotonic, time_ns
+from time import monotonic, sleep, time_ns
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -60,12 +60,18 @@ class Done:
     """Packs deleted."""
 
 
+def let_others(seconds: float) -> bool:
+    """Leave the database to others for so long; SQLite's lock is not fair, and would starve them."""
+    sleep(seconds)
+    return False
+
+
 def upkeep(
-    engine: Engine, policy: Policy, *, now: int, pause: Callable[[float], bool] = lambda _seconds: False
+    engine: Engine, policy: Policy, *, now: int, pause: Callable[[float], bool] = let_others
 ) -> Done | None:
     """Do all that is due at ``now`` (ms); None when another process is at it, or ``pause`` said to stop.
 
-    Between two transactions ``pause`` waits for so many seconds, and tells whether to stop.
+    Between two transactions ``pause`` waits for as long as the first took, and tells whether to stop.
     """
     summer = Summer(now=now)
     packer = Packer(until=now - policy.pack_after // timedelta(milliseconds=1))
@@ -103,6 +109,17 @@ def _only_one(engine: Engine) -> Iterator[bool]:
         finally:
             if ours and not connection.closed:
                 connection.execute(text(f"SELECT pg_advisory_unlock({_ONE_PROCESS})"))
+
+
+@contextmanager
+def kept_up(engine: Engine, policy: Policy, *, seconds: float) -> Iterator[None]:
+    """Upkeep every ``seconds``, in a thread of its own, for as long as this lasts."""
+    caretaker = Caretaker(engine, policy, seconds=seconds)
+    caretaker.start()
+    try:
+        yield
+    finally:
+        caretaker.stop()
 
 
 class Caretaker:

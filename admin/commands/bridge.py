@@ -71,6 +71,15 @@ def run(
             envvar="METER61850_INSTANCE", show_default=False, help="Tells the bridges of a group apart."
         ),
     ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            envvar="METER61850_KEEP",
+            metavar="TIME",
+            show_default=False,
+            help="Delete readings older than this, such as 400d; roll-ups stay. For ever unless told.",
+        ),
+    ] = None,
     metrics_port: MetricsPort = None,
     metrics_address: MetricsAddress = METRICS_ADDRESS,
 ) -> None:
@@ -93,6 +102,7 @@ def run(
                 "max_meters_per_ied": max_meters_per_ied,
                 "control_model": control_model,
                 "group": group,
+                "keep": keep,
                 **({} if instance is None else {"instance": instance}),
                 "metrics_port": metrics_port,
                 "metrics_address": metrics_address,

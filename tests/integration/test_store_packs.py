@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from bridge.rollup import DAY, HOUR
 from bridge.tables import DAY_MS, HOUR_MS, Due, Pack, Reading, moment
-from bridge.upkeep import Done, Policy, upkeep
+from bridge.upkeep import Done, Policy, let_others, upkeep
 from tests.stores import DAY0, NOW, Kept, keeping, row, series
 
 pytest_plugins = ("tests.databases",)
@@ -174,7 +174,7 @@ def test_readings_are_stored_while_upkeep_runs(kept: Kept) -> None:
 
     def turn(seconds: float) -> bool:
         turns.append(seconds)
-        return False
+        return let_others(seconds)
 
     def keep_up() -> None:
         while not stop.is_set():
