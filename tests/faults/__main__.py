@@ -23,7 +23,10 @@ from tests.faults.run import Verdict, run
 from tests.faults.site import Layout, tail
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-console = Console(soft_wrap=True, highlight=False)
+WIDTH = 110
+"""Of what goes into a file."""
+console = Console(highlight=False)
+console = console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})
