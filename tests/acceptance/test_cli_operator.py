@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from paho.mqtt import publish
 
 from broker.topics import scl_name
 from scl_builder.checker import check
+from tests.chain import until
 from tests.cli import Running, answer, error, run, up
 
-T = TypeVar("T")
 UNKNOWN = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 
 
@@ -26,15 +25,6 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with up(tmp_path_factory.mktemp("chain"), "--meters", "4", "--interval", "0.5") as running:
         running.ready()
         yield running
-
-
-def eventually(question: Callable[[], T], *, seconds: float = 10.0) -> T:
-    """Ask until the answer is true; AssertionError with the last answer."""
-    end = time.monotonic() + seconds
-    while not (found := question()):
-        assert time.monotonic() < end, f"still {found!r} after {seconds} s"
-        time.sleep(0.1)
-    return found
 
 
 def meters(chain: Running) -> dict[str, dict[str, Any]]:
@@ -78,15 +68,15 @@ def test_relay_opens_and_everything_agrees(chain: Running) -> None:
     read = answer("mms", "read", chain.mms, f"{domain}/XSWI1.Pos[ST]", f"{domain}/CSWI1.Pos.stVal[ST]")
     positions = {row["reference"]: row["value"] for row in read if row["reference"].endswith("stVal [ST]")}
     assert set(positions.values()) == {"off"}
-    row = eventually(lambda: [row for row in ledger(chain, "House 1") if row["outcome"] == "done"])[0]
+    row = until(lambda: [row for row in ledger(chain, "House 1") if row["outcome"] == "done"])[0]
     assert row["command_id"] == done["command_id"]
     assert row["origin"].startswith("maintenance ")
-    eventually(lambda: meters(chain)["House 1"]["relay"] == "open")
+    until(lambda: meters(chain)["House 1"]["relay"] == "open")
 
 
 def test_command_in_vain_is_refused_and_in_the_ledger(chain: Running) -> None:
     assert "closed already" in error("relay", "close", "House 2", "--mqtt", chain.mqtt, code=5)
-    row = eventually(lambda: ledger(chain, "House 2"))[0]
+    row = until(lambda: ledger(chain, "House 2"))[0]
     assert (row["outcome"], row["position"]) == ("refused", "closed")
     assert "closed already" in row["reason"]
 
@@ -103,7 +93,7 @@ def test_operate_over_mms_ends_positively_and_then_with_its_add_cause(chain: Run
     done = answer("mms", "operate", chain.mms, switch, "open")
     assert (done["outcome"], done["control_model"]) == ("done", "sbo-with-enhanced-security")
     assert "AddCause 5 (position-reached)" in error("mms", "operate", chain.mms, switch, "open", code=5)
-    row = eventually(lambda: [row for row in ledger(chain, "House 3") if row["outcome"] == "done"])[0]
+    row = until(lambda: [row for row in ledger(chain, "House 3") if row["outcome"] == "done"])[0]
     assert row["position"] == "open"
     assert row["origin"].startswith("maintenance ")
 
@@ -125,7 +115,7 @@ def test_what_is_not_served_is_exit_3(what: tuple[str, str], chain: Running) -> 
 
 
 def test_readings_as_table_json_and_csv(chain: Running) -> None:
-    as_json = eventually(lambda: (rows := answer("readings", "House 4", folder=chain.folder))[3:] and rows)
+    as_json = until(lambda: (rows := answer("readings", "House 4", folder=chain.folder))[3:] and rows)
     assert [row["seq"] for row in as_json] == sorted(row["seq"] for row in as_json)
     text = run("readings", "House 4", "--since", "1h", "--csv", folder=chain.folder).stdout
     rows = list(csv.DictReader(io.StringIO(text)))
@@ -152,7 +142,7 @@ def test_scd_is_exported_and_clean(chain: Running, tmp_path: Path) -> None:
 def test_garbage_becomes_a_dead_letter_that_cannot_bend_the_terminal(chain: Running) -> None:
     topic = f"sm/v1/{meters(chain)['House 4']['meter_id']}/reading"
     publish.single(topic, b"\x1b[2J{not json", qos=1, hostname="127.0.0.1", port=chain.mqtt_port)
-    letters = eventually(lambda: answer("dead-letters", folder=chain.folder))
+    letters = until(lambda: answer("dead-letters", folder=chain.folder))
     assert letters[0]["topic"] == topic
     assert "\x1b" not in run("dead-letters", folder=chain.folder).stdout
 
@@ -169,7 +159,7 @@ def test_meter_is_retired_only_by_force_while_online(chain: Running) -> None:
     before = answer("scl", "show", "--mqtt", chain.mqtt)["meters"]
     assert "--force" in error("meters", "retire", "House 4", "--mqtt", chain.mqtt, code=5)
     run("meters", "retire", "House 4", "--force", "--mqtt", chain.mqtt)
-    eventually(lambda: answer("scl", "show", "--mqtt", chain.mqtt)["meters"] == before - 1)
+    until(lambda: answer("scl", "show", "--mqtt", chain.mqtt)["meters"] == before - 1)
     assert "House 4" not in meters(chain)
     retired = answer("meters", "list", "--retired", folder=chain.folder)
     assert [meter["name"] for meter in retired if meter["retired"]] == ["House 4"]

@@ -1,0 +1,89 @@
+"""Dockerfile, compose.yaml, Makefile and pyproject say the same."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from broker.mosquitto import BrokerSettings, render
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+OURS = [name for name, service in COMPOSE["services"].items() if service.get("image") == "meter61850"]
+
+
+def test_the_image_holds_every_package_and_nothing_that_is_not_there() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+    sources = {word for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.M) for word in line.split()[:-1]}
+    assert packages <= sources
+    assert [source for source in sources if not (ROOT / source).exists()] == []
+
+
+def test_the_image_is_installed_as_make_installs() -> None:
+    """The same locked requirements, and then the project alone."""
+    makefile = (ROOT / "Makefile").read_text()
+    for options in ("--require-hashes -r", "--no-deps --no-build-isolation"):
+        assert options in makefile
+        assert options in DOCKERFILE
+    assert "requirements.lock" in makefile
+    assert "requirements.lock" in DOCKERFILE
+
+
+def test_nothing_of_ours_runs_as_root_or_writes_beside_its_volume() -> None:
+    assert re.findall(r"^USER (\w+)$", DOCKERFILE, re.M) == ["mosquitto", "meter61850"]
+    assert OURS == ["bridge", "mms", "meters"]
+    for name in (*OURS, "broker"):
+        service = COMPOSE["services"][name]
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+
+
+def test_only_the_host_itself_reaches_the_published_ports() -> None:
+    ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", ())]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_every_mounted_file_is_there() -> None:
+    for name, service in COMPOSE["services"].items():
+        for volume in service.get("volumes", ()):
+            source = volume.partition(":")[0]
+            if source.startswith("."):
+                assert (ROOT / source).exists(), f"{name}: {source}"
+            else:
+                assert source in COMPOSE["volumes"], f"{name}: {source}"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_command_is_one_of_the_cli(name: str) -> None:
+    words, options = _split(COMPOSE["services"][name]["command"])
+    done = subprocess.run(
+        [sys.executable, "-m", "admin", *words, "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [option for option in options if option not in done.stdout] == []
+
+
+def _split(command: list[str]) -> tuple[list[str], list[str]]:
+    """The words of the command, and the names of its options."""
+    words = [word for word in command if not word.startswith("--")]
+    return words, [word.partition("=")[0] for word in command if word.startswith("--")]
+
+
+def test_mosquitto_conf_is_what_the_renderer_gives() -> None:
+    assert (ROOT / "mosquitto.conf").read_text() == render(BrokerSettings())
+
+
+def test_ci_runs_make_and_nothing_else() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    assert [line for line in script.splitlines() if line.startswith("make")] == ["make check", "make test"]
+    assert "set -euo pipefail" in script
