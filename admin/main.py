@@ -42,6 +42,7 @@ class Commands(LazyGroup):
         "relay":        Lazy("relay"),
         "commands":     Lazy("ledger", needs="server"),
         "dead-letters": Lazy("dead_letters", needs="server"),
+        "store":        Lazy("store", needs="server"),
         "scl":          Lazy("scl", needs="server"),
         "mms":          Lazy("mms", needs="server"),
         "broker":       Lazy("broker"),

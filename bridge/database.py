@@ -23,9 +23,9 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError
 
-from broker.errors import ConfigurationError
+from broker.errors import ConfigurationError, UnavailableError
 
 BUSY_MS = 1000
 """ms that SQLite waits for another process's lock before it gives up."""
@@ -126,6 +126,22 @@ def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     return config
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Engine]:
+    """The engine for a database of ours; UnavailableError without one, ConfigurationError for another's."""
+    engine = connect(url)
+    file = engine.url.database
+    if engine.dialect.name == "sqlite" and not (file and Path(file).is_file()):
+        raise UnavailableError(f"no database {file}: start the bridge, or name another with --database")
+    try:
+        check_schema(engine)
+        yield engine
+    except OperationalError as error:
+        raise UnavailableError(f"the database does not answer: {str(error.orig).strip()}") from error
+    finally:
+        engine.dispose()
 
 
 @contextmanager

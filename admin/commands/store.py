@@ -1,0 +1,77 @@
+"""``meter61850 store``: upkeep of the database by hand, and backup."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from admin.lazy import new_app
+from admin.options import DATABASE, Database, Json
+from admin.output import show_one
+from bridge import database as databases
+from bridge.backup import back_up
+from bridge.settings import BridgeSettings
+from bridge.upkeep import Done, Policy, upkeep
+from broker.errors import UnavailableError
+
+app = new_app(no_args_is_help=True, rich_markup_mode=None, help="Upkeep and backup of the database.")
+
+
+@app.command()
+def maintain(
+    once: Annotated[
+        bool, typer.Option("--once", help="One round, then end; otherwise a round every five minutes.")
+    ] = False,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            envvar="METER61850_KEEP",
+            metavar="TIME",
+            show_default=False,
+            help="Delete readings older than this, such as 400d; roll-ups stay. For ever unless told.",
+        ),
+    ] = None,
+    as_json: Json = False,
+    database: Database = DATABASE,
+) -> None:
+    """Sum up hours and days, pack old readings, delete what is older than --keep.
+
+    The bridge does this by itself; this is for a database whose bridge does not run, or at a time of
+    your choosing. It may run beside the bridge, and be interrupted at any moment.
+
+    \b
+    meter61850 store maintain --once
+    meter61850 store maintain --once --keep 400d
+    """
+    settings = BridgeSettings.model_validate({"database_url": database, "keep": keep})
+    policy = Policy(settings.keep, settings.pack_after)
+    with databases.opened(database) as engine:
+        while True:
+            done = upkeep(engine, policy, now=time.time_ns() // 1_000_000)
+            if done is None and once:
+                raise UnavailableError("another process does the upkeep of this database just now")
+            if once or done not in (None, Done()):
+                show_one(asdict(done or Done()), as_json=as_json)
+            if once:
+                return
+            time.sleep(settings.upkeep_seconds)
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
+    database: Database = DATABASE,
+) -> None:
+    """Copy a SQLite database into FILE while the bridge goes on; for PostgreSQL it tells the command.
+
+    To restore, stop the bridge and put FILE in place of the database (docs/operations.md).
+
+    \b
+    meter61850 store backup monday.sqlite
+    """
+    size = back_up(database, file)
+    show_one({"file": str(file), "bytes": size}, as_json=False)
