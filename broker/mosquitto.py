@@ -26,8 +26,8 @@ from broker.settings import Port
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin")
 """Where packages put mosquitto; Debian's /usr/sbin is not on a user's PATH."""
 
-MAX_PACKET = 16 * 1024 * 1024
-"""Bytes. The largest message is the retained SCD: about 900 bytes per meter, 9 MB at 10,000 meters."""
+MAX_PACKET = 64 * 1024 * 1024
+"""Bytes. The largest message is the retained SCD: about 2.4 kB per meter, 25 MB at 10,000 meters."""
 
 
 class BrokerSettings(BaseSettings):
@@ -86,9 +86,9 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
      "Messages kept for one client beyond those in flight, while it is slow or away: about 100 MB with\n"
      "their topics. More is dropped here, not lost: the meters send it again from their outboxes."),
     ("max_queued_bytes", "134217728",
-     "The same in bytes of payload (128 MiB): an SCD of 10 MB still fits in."),
+     "The same in bytes of payload (128 MiB): an SCD of 25 MB still fits in."),
     ("max_packet_size", str(MAX_PACKET),
-     "Bytes of one whole message: lets the SCD of 10,000 meters through (9 MB). The sender of a larger one\n"
+     "Bytes of one whole message: lets the SCD of 10,000 meters through (25 MB). The sender of a larger one\n"
      "is disconnected before the broker has taken it into memory."),
     ("persistent_client_expiration", "7d",
      "A client that stays away for longer is forgotten, with its queue."),

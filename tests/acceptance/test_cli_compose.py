@@ -19,6 +19,7 @@ from tests.project import commands
 def test_containers_commands_make_a_whole_chain(tmp_path: Path) -> None:
     mqtt_port, mms_port = free_port(), free_port()
     places = {"/data": str(tmp_path), "1883": str(mqtt_port), "10102": str(mms_port)}
+    places |= {"9850": str(free_port()), "9851": str(free_port())}
     with ExitStack() as stack:
         processes = {
             name: start(line, places, tmp_path / f"{name}.log", stack) for name, line in commands().items()
