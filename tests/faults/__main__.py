@@ -116,7 +116,7 @@ def _print_verdict(verdict: Verdict, folder: Path) -> None:
     if verdict.passed:
         console.print(
             f"balanced: seed {verdict.seed}, {len(verdict.faults)} faults; "
-            f"settled {verdict.settled_after:.1f} s after the last"
+            f"settled {verdict.settled_after:.1f} s after the last; {verdict.ledger.packed} readings in packs"
         )
         return
     console.print(f"NOT BALANCED: seed {verdict.seed}; everything is kept in {folder}", style="bold red")

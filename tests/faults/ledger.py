@@ -82,6 +82,8 @@ class Stored:
     rows: list[tuple[Name, Row]]
     dead: list[tuple[str, bytes, str]]
     """Dead letters: topic, payload, cause."""
+    packed: int = 0
+    """How many of the rows were in packs."""
 
 
 @dataclass
@@ -92,6 +94,8 @@ class Ledger:
     stored: int = 0
     aside: int = 0
     """Kept aside: their time was in the future."""
+    packed: int = 0
+    """Of those stored, how many had been packed: their time was days ago."""
     meters: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     """Meter id → taken, stored, kept aside."""
     faults: dict[str, list[str]] = field(default_factory=dict)
@@ -107,7 +111,7 @@ class Ledger:
             self.faults.setdefault(fault, []).extend(shown)
 
     def __str__(self) -> str:
-        lines = [f"taken {self.taken}, stored {self.stored}, kept aside {self.aside}"]
+        lines = [f"taken {self.taken}, stored {self.stored}, kept aside {self.aside}, packed {self.packed}"]
         for fault, rows in self.faults.items():
             lines += [f"{fault}: {len(rows)}", *(f"  {row}" for row in rows[:SHOWN])]
         return "\n".join(lines)
@@ -115,7 +119,7 @@ class Ledger:
 
 def audit(books: Iterable[Book], outboxes: dict[str, OutboxState], stored: Stored) -> Ledger:
     """Compare; every difference is a fault."""
-    ledger = Ledger()
+    ledger = Ledger(packed=stored.packed)
     rows = dict(stored.rows)
     counts = Counter(name for name, _ in stored.rows)
     ledger.tell("stored twice", (name for name, count in counts.items() if count > 1))
@@ -226,9 +230,10 @@ def read_stored(url: str) -> Stored:
             (Name(str(row[0]), row[1], row[2]), Row(row[3], _values(row[4:])))
             for row in connection.execute(text(readings))
         ]
-        rows += _packed(connection)
+        packed = list(_packed(connection))
         dead = connection.execute(text("SELECT topic, payload, cause FROM dead_letter"))
-        return Stored(rows, [(topic, bytes(payload), cause) for topic, payload, cause in dead])
+        letters = [(topic, bytes(payload), cause) for topic, payload, cause in dead]
+        return Stored(rows + packed, letters, len(packed))
 
 
 def _packed(connection: Connection) -> Iterator[tuple[Name, Row]]:

@@ -223,4 +223,5 @@ def test_rows_and_packs_are_read_as_they_are_in_the_database(tmp_path: Path) -> 
         (Name(METER, 1, 2), Row(2000, (230.1, None, 21.3, None, None, None, False))),
         (Name("None", 1, 1), Row(1000, (None,) * 7)),
     ]
+    assert stored.packed == 1
     assert stored_upto(url) == {METER: 2}
