@@ -1,4 +1,4 @@
-"""Writes what is generated: docs/topics.md, docs/cli.md and mosquitto.conf (``make docs``).
+"""Writes what is generated: docs/topics.md, cli.md and settings.md, and mosquitto.conf (``make docs``).
 
 >>> cli_markdown().splitlines()[0]
 '# Command line'
@@ -14,6 +14,7 @@ import typer
 
 from admin.exits import MEANINGS
 from admin.main import NAME, app
+from admin.settings_reference import settings_markdown
 from broker.mosquitto import BrokerSettings, render
 from broker.reference import topics_markdown
 
@@ -37,6 +38,7 @@ def documents() -> dict[Path, str]:
     return {
         ROOT / "docs" / "topics.md": topics_markdown(),
         ROOT / "docs" / "cli.md": cli_markdown(),
+        ROOT / "docs" / "settings.md": settings_markdown(),
         ROOT / "mosquitto.conf": render(BrokerSettings()),
     }
 

@@ -96,7 +96,7 @@ def _section(model: type[Any]) -> str:
         return text + "One of " + ", ".join(f"`{member.value}`" for member in model) + ".\n"
     schema = model.model_json_schema()
     required = set(schema.get("required", ()))
-    meanings = _attribute_docstrings(model)
+    meanings = attribute_docstrings(model)
     text += "| field | type | required | meaning |\n|---|---|---|---|\n"
     for name, field in schema["properties"].items():
         kind = _escaped(_kind(field))
@@ -129,7 +129,7 @@ def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _attribute_docstrings(model: type[Any]) -> dict[str, str]:
+def attribute_docstrings(model: type[Any]) -> dict[str, str]:
     """Field name → the string below it in the source: the units stand there."""
     (tree,) = ast.parse(inspect.getsource(model)).body
     assert isinstance(tree, ast.ClassDef)

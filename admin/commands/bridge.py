@@ -85,7 +85,7 @@ def run(
 ) -> None:
     """Store what the meters say and publish the SCD and the CIDs, until Ctrl-C or SIGTERM.
 
-    Every other setting is an environment variable METER61850_…; docs/operator.md lists them.
+    Every other setting is an environment variable METER61850_…; docs/settings.md lists them.
 
     \b
     meter61850 bridge run
