@@ -72,6 +72,11 @@ class LocalPostgres:
         self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
 
     @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped since."""
+        return (self.directory / "data" / "postmaster.pid").exists()
+
+    @property
     def _data(self) -> str:
         return str(self.directory / "data")
 
@@ -131,8 +136,9 @@ def _local(binaries: Path, options: str) -> Iterator[Postgres]:
         server.create()
         server.start()
         yield server
-        server.stop()
     finally:
+        if server.running:  # also when the tests were interrupted
+            server.stop()
         shutil.rmtree(directory, ignore_errors=True)
 
 
