@@ -23,7 +23,7 @@ import psycopg
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
 from tests.brokers import Broker, mosquitto
-from tests.databases import Postgres, new_database, running_postgres
+from tests.databases import LocalPostgres, Postgres, new_database, running_postgres
 from tests.faults.disk import Disk, Quota, may_mount, small_disk
 from tests.faults.plan import KEEPALIVE
 from tests.faults.relay import Network, Relay
@@ -211,14 +211,21 @@ def _database(layout: Layout, bridge: Program) -> Iterator[tuple[str, Disk | Non
             disk = stack.enter_context(_sqlite_disk(mib, bridge))
             yield f"sqlite:///{disk.folder}/chain.sqlite", disk, None
             return
-        small = None
-        if may_mount():
-            small = stack.enter_context(small_disk(mib, owner=pwd.getpwnam("postgres").pw_uid))
+        small = stack.enter_context(small_disk(mib, owner=_postgres_user())) if may_mount() else None
         server = stack.enter_context(contextmanager(running_postgres)("-c fsync=off"))
         url = new_database(server)
+        if not isinstance(server, LocalPostgres):  # a container does not see our mounts
+            small = None
         if small is not None:
             _move(url, server, small.folder)
         yield url, small, server
+
+
+def _postgres_user() -> int:
+    """As whom the installed PostgreSQL runs when we are root; ours where there is none."""
+    with suppress(KeyError):
+        return pwd.getpwnam("postgres").pw_uid
+    return os.geteuid()
 
 
 @contextmanager
