@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, and_, make_url, or_, true, tuple_
+from sqlalchemy import ColumnElement, Engine, and_, func, make_url, or_, true, tuple_
+from sqlalchemy import select as core_select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, select
@@ -22,11 +23,13 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from bridge import database, packs
 from bridge.packs import StoredReading
-from bridge.tables import Command, DeadLetter, Meter, Reading, SclRevision, at_ms
+from bridge.tables import ROLLUP, Command, DeadLetter, Meter, Pack, Reading, SclRevision, at_ms
 from broker.errors import ContractError, Meter61850Error, UnavailableError
 from broker.topics import meter_id_of
 
 T = TypeVar("T", bound=SQLModel)
+
+ROLLUP_FIELDS = tuple(column.name for column in ROLLUP.c if column.name not in ("span", "meter"))
 
 
 class UnknownMeterError(Meter61850Error, LookupError):
@@ -101,6 +104,37 @@ class Store:
                 yield from packs.between(connection, key, start=start)
             else:
                 yield from packs.last(connection, key, start=start, count=last)
+
+    def count(self, meter: Meter, *, since: datetime | None = None) -> int:
+        """About how many readings there are from ``since`` on; a pack counts as a whole."""
+        start = at_ms(since) if since else 0
+        rows = select(func.count()).where(col(Reading.meter) == meter.key, col(Reading.ts) >= start)
+        packed = select(func.sum(col(Pack.seq) - col(Pack.first_seq) + 1)).where(
+            col(Pack.meter) == meter.key, col(Pack.last_ts) >= start
+        )
+        with self._engine.connect() as connection:
+            return int(connection.scalar(rows) or 0) + int(connection.scalar(packed) or 0)
+
+    def rollups(
+        self, meter: Meter, span: int, *, since: datetime | None = None, last: int | None = None
+    ) -> Iterator[tuple[Any, ...]]:
+        """Hours (``span`` 3600) or UTC days (86400) with the fields of ROLLUP_FIELDS, oldest first.
+
+        The one that ``since`` falls into is the first; the running one is not summed up yet.
+        """
+        start = at_ms(since) if since else 0
+        key, columns = ROLLUP.c.start, [ROLLUP.c[name] for name in ROLLUP_FIELDS]
+        wanted = core_select(*columns).where(
+            ROLLUP.c.span == span, ROLLUP.c.meter == meter.key, key > start - span * 1000
+        )
+        if last is not None:
+            newest = wanted.order_by(key.desc()).limit(last).subquery()
+            wanted = core_select(newest).order_by(newest.c.start)
+        else:
+            wanted = wanted.order_by(key)
+        with self._engine.connect() as connection:
+            found = connection.execute(wanted, execution_options={"yield_per": 1000})
+            yield from (tuple(row) for row in found)
 
     def dead_letters(self, *, last: int = 100) -> list[DeadLetter]:
         """The dead letters that were seen last, the latest first."""

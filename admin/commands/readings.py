@@ -1,24 +1,63 @@
-"""``meter61850 readings``: what a meter measured, from the database."""
+"""``meter61850 readings``: what a meter measured, from the database: each reading, hours or days."""
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json, Meter, since
-from admin.output import progress, show
+from admin.output import note, progress, show
 from admin.stores import open_store
+from bridge.export import TIMES, Table, write_csv, write_parquet
 from bridge.packs import StoredReading
+from bridge.rollup import DAY, HOUR
+from bridge.store import ROLLUP_FIELDS, Store
+from bridge.tables import Meter as MeterRow
 from bridge.tables import moment
 from broker.errors import ConfigurationError
-from broker.messages import format_ts
 
 LAST = 20
+
+
+class Resolution(StrEnum):
+    """Of what one row tells."""
+
+    RAW = "raw"
+    HOUR = "hour"
+    DAY = "day"
+
+
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since", metavar="TIME", show_default=False, help="15m, 24h, 7d, or 2026-11-23T12:00 (UTC)."
+    ),
+]
+Last = Annotated[
+    int | None,
+    typer.Option(min=1, show_default=False, help=f"Only the last so many; {LAST} unless --since says."),
+]
+AskedResolution = Annotated[
+    Resolution | None, typer.Option(show_default=False, help="Each reading, or hours or UTC days summed up.")
+]
+ParquetFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", show_default=False, help="Write a Parquet file.")
+]
+
+# fmt: off
+_LONGEST = ((timedelta(hours=25), Resolution.RAW), (timedelta(days=32), Resolution.HOUR))
+"""The resolution for a range of at most so long: some 9,000 readings or 768 hours; days beyond."""
+
+_SHOWN = ("start", "readings", "energy_used", "voltage_min", "voltage_mean", "voltage_max",
+          "current_max", "power_min", "power_mean", "power_max")
+"""What of a roll-up fits on a screen; JSON, CSV and Parquet have everything."""
+# fmt: on
 
 app = new_app(rich_markup_mode=None)
 
@@ -26,54 +65,80 @@ app = new_app(rich_markup_mode=None)
 @app.command()
 def readings(
     meter: Meter,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--since", metavar="TIME", show_default=False, help="15m, 24h, 7d, or 2026-11-23T12:00 (UTC)."
-        ),
-    ] = None,
-    last: Annotated[
-        int | None,
-        typer.Option(min=1, show_default=False, help=f"Only the last so many; {LAST} unless --since says."),
-    ] = None,
+    start: Since = None,
+    last: Last = None,
+    resolution: AskedResolution = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    parquet: ParquetFile = None,
     as_json: Json = False,
     database: Database = DATABASE,
 ) -> None:
     """Print a meter's readings, oldest first: V, A, W, power factor, Hz, Wh.
 
+    A range of more than a day is told in hours, of more than 31 days in days, unless --resolution
+    or --last says otherwise; CSV and Parquet have each reading unless --resolution says otherwise.
+
     \b
     meter61850 readings "House 1"
+    meter61850 readings "House 1" --since 30d
     meter61850 readings "House 1" --since 24h --csv > house-1.csv
+    meter61850 readings "House 1" --since 365d --resolution hour --parquet house-1.parquet
     """
-    if as_csv and as_json:
-        raise ConfigurationError("--csv and --json: choose one")
-    moment_since = since(start) if start else None
-    if start is None and last is None:
+    if as_csv + as_json + (parquet is not None) > 1:
+        raise ConfigurationError("--csv, --parquet and --json: choose one")
+    begin = since(start) if start else None
+    exported = as_csv or parquet is not None
+    chosen = resolution or (Resolution.RAW if exported or last else _fitting(begin))
+    if begin is None and last is None:
         last = LAST
     with open_store(database) as store:
-        found = store.meter(meter).meter
-        stored = store.readings(found, since=moment_since, last=last)
-        if as_csv:
-            _print_csv(progress(stored, what="readings", total=last))
+        table, total = _table(store, store.meter(meter).meter, chosen, begin=begin, last=last)
+        if not exported:
+            _show(table, chosen, as_json=as_json, told=resolution is not None)
+            return
+        counted = progress(table.rows, what="readings", total=total)
+        if parquet is None:
+            write_csv(Table(table.fields, counted), sys.stdout)
         else:
-            show([_row(reading) for reading in stored], as_json=as_json, empty="no reading")
+            rows = write_parquet(Table(table.fields, counted), parquet)
+            note(f"{rows} rows ({chosen}) in {parquet}")
 
 
-def _row(reading: StoredReading) -> dict[str, Any]:
-    row = reading._asdict()
-    return {"ts": moment(row.pop("ts")), **row}
+def _fitting(begin: datetime | None) -> Resolution:
+    """The resolution for the time from ``begin`` until now."""
+    length = datetime.now(UTC) - begin if begin is not None else timedelta()
+    return next((fitting for longest, fitting in _LONGEST if length <= longest), Resolution.DAY)
 
 
-def _print_csv(readings: Iterator[StoredReading]) -> None:
-    """CSV on stdout; an absent quantity is an empty field."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(("ts", *(name for name in StoredReading._fields if name != "ts")))
-    for reading in readings:
-        row = _row(reading)
-        writer.writerow((format_ts(row.pop("ts")), *map(_csv, row.values())))
+def _table(
+    store: Store, meter: MeterRow, resolution: Resolution, *, begin: datetime | None, last: int | None
+) -> tuple[Table, int | None]:
+    """The rows, and about how many there are, if somebody looks on."""
+    if resolution is not Resolution.RAW:
+        span = HOUR if resolution is Resolution.HOUR else DAY
+        return Table(ROLLUP_FIELDS, store.rollups(meter, span, since=begin, last=last)), last
+    names = StoredReading._fields
+    order = [names.index(name) for name in ("ts", *(name for name in names if name != "ts"))]
+    rows = (
+        tuple(reading[place] for place in order) for reading in store.readings(meter, since=begin, last=last)
+    )
+    total = last if last is not None or not sys.stderr.isatty() else store.count(meter, since=begin)
+    return Table(tuple(names[place] for place in order), rows), total
 
 
-def _csv(value: object) -> object:
-    """JSON's words for true and false."""
-    return str(value).lower() if isinstance(value, bool) else value
+def _show(table: Table, resolution: Resolution, *, as_json: bool, told: bool) -> None:
+    rows: list[dict[str, Any]] = [
+        {
+            name: moment(value) if name in TIMES else value
+            for name, value in zip(table.fields, row, strict=True)
+        }
+        for row in table.rows
+    ]
+    if as_json:
+        rows = [{"resolution": resolution.value, **row} for row in rows]
+    elif resolution is not Resolution.RAW:
+        rows = [{name: row[name] for name in _SHOWN} for row in rows]
+        how = "" if told else "; --resolution raw tells each reading"
+        note(f"by {resolution} (UTC), complete ones only{how}")
+    empty = "no reading" if resolution is Resolution.RAW else f"no {resolution} is summed up yet"
+    show(rows, as_json=as_json, empty=empty)
