@@ -35,10 +35,11 @@ def first_release(engine: Engine) -> None:
         command.upgrade(config, "0001")
         meter = {
             "key": 1, "meter_id": meter_id(1), "name": "House 1", "owner": "", "address": "",
-            "address_code": "", "ip": "", "vendor": "", "model": "", "serial": "s", "firmware": "", "quantities": "power",
-            "interval": 10.0, "clock_synchronized": True, "ied": "SMGW001", "first_seen": DAY0,
-            "last_seen": DAY0, "born_at": DAY0, "retired_at": None, "online": True, "session": "s1", "outbox": 0, "dropped": 0,
-            "relay": "open", "relay_operations": 7, "relay_local": False, "relay_at": None,
+            "address_code": "", "ip": "", "vendor": "", "model": "", "serial": "s", "firmware": "",
+            "quantities": "power", "interval": 10.0, "clock_synchronized": True, "ied": "SMGW001",
+            "first_seen": DAY0, "last_seen": DAY0, "born_at": DAY0, "retired_at": None, "online": True,
+            "session": "s1", "outbox": 0, "dropped": 0, "relay": "open", "relay_operations": 7,
+            "relay_local": False, "relay_at": None,
         }  # fmt: skip
         ledger = {
             "key": 1, "command_id": "c-1", "meter_id": meter_id(1), "position": "open", "issued_at": DAY0,
