@@ -105,14 +105,17 @@ def test_every_command_leaves_a_record(rig: Rig) -> None:
     assert (ledger["offline"].meter_id, ledger["offline"].reason) == (OTHER, "offline")
 
 
-def test_a_clean_stop_says_offline_and_leaves_nothing_unstored(rig: Rig) -> None:
-    for seq in range(1, 201):
-        rig.client.publish(READING, reading(seq))
+def test_a_clean_stop_stores_what_it_received_and_says_offline(rig: Rig) -> None:
+    rig.client.start_publishing((READING, reading(seq)) for seq in range(1, 1001))
+    eventually(lambda: rig.stored(1))
     started = utc_now()
     assert rig.bridge.stop() == 0
     assert utc_now() - started < timedelta(seconds=5)
     eventually(lambda: not rig.client.online())
-    assert rig.seqs() == list(range(1, 201))
+    counters = [rig.client.counter(name) for name in ("waiting", "stored", "duplicate")]
+    assert counters == [0, len(rig.seqs()), 0], "what was received is stored, and told"
+    rig.bridge.start()
+    eventually(lambda: rig.seqs() == list(range(1, 1001)), what="the broker kept the rest")
 
 
 def test_the_last_will_says_offline(rig: Rig) -> None:

@@ -64,9 +64,10 @@ def test_births_make_an_scd_and_births_that_change_nothing_make_no_revision(rig:
 
 
 def test_births_come_together_in_one_revision(rig: Rig) -> None:
-    for number in range(120):
-        meter = str(uuid.UUID(int=0x7777_0000 + number))
-        rig.client.publish(TOPICS.meter(meter, "birth"), birth(hardware={"serial": str(number)}))
+    meters = [str(uuid.UUID(int=0x7777_0000 + number)) for number in range(120)]
+    rig.client.start_publishing(
+        (TOPICS.meter(meter, "birth"), birth(hardware={"serial": meter})) for meter in meters
+    )
     final = rig.wait_revision(lambda new: new.meters == 120)
     assert final.ieds == 3
     assert final.revision <= 4, "debounced: not a revision for each birth"
