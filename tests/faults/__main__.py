@@ -30,7 +30,7 @@ console = console if console.is_terminal else Console(highlight=False, width=WID
 
 
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})
-def soak(
+def soak(  # noqa: PLR0917 - typer passes them by name
     seconds: Annotated[
         float, typer.Option(min=10, help="How long faults strike; then the chain settles.")
     ] = 600,
@@ -44,6 +44,7 @@ def soak(
     processes: Annotated[int, typer.Option(min=1, help="Meter processes.")] = 3,
     meters: Annotated[int, typer.Option(min=1, help="Meters in each process.")] = 3,
     interval: Annotated[float, typer.Option(min=0.05, help="Seconds between a meter's readings.")] = 0.25,
+    mqtt_version: Annotated[int, typer.Option(min=4, max=5, help="MQTT protocol level.")] = 5,
     gap: Annotated[float, typer.Option(min=0.1, help="Mean seconds from one fault to the next.")] = GAP,
     show_plan: Annotated[
         bool, typer.Option("--plan", help="Only print which faults the seed gives.")
@@ -65,7 +66,7 @@ def soak(
     last log lines are printed, and the folder with all logs, books and databases is kept.
     """
     seed = secrets.randbelow(1_000_000) if seed is None else seed
-    layout = Layout(database, processes, meters, interval, seconds)
+    layout = Layout(database, processes, meters, interval, seconds, mqtt_version)
     console.print(
         f"seed {seed}: {seconds:g} s on {database}, {processes} processes of {meters} meters, "
         f"a reading every {interval:g} s from each"

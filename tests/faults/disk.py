@@ -68,15 +68,15 @@ class Quota:
 
     def fill(self) -> None:
         """The process can write no file any more (unless it is dead, or started anew)."""
-        self._limit(0)
+        with suppress(ProcessLookupError):
+            _, most = resource.prlimit(self.pid(), resource.RLIMIT_FSIZE)
+            resource.prlimit(self.pid(), resource.RLIMIT_FSIZE, (0, most))
 
     def free(self) -> None:
         """It can again."""
-        self._limit(resource.RLIM_INFINITY)
-
-    def _limit(self, limit: int) -> None:
         with suppress(ProcessLookupError):
-            resource.prlimit(self.pid(), resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            _, most = resource.prlimit(self.pid(), resource.RLIMIT_FSIZE)
+            resource.prlimit(self.pid(), resource.RLIMIT_FSIZE, (most, most))
 
 
 @contextmanager

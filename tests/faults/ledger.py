@@ -211,7 +211,9 @@ def _enter(book: Book, line: dict[str, Any]) -> None:
 
 
 def read_outbox(path: Path) -> OutboxState:
-    """The meter's own file; its process must have ended."""
+    """The meter's own file; its process must have ended. Without a file it never took anything."""
+    if not path.exists():
+        return OutboxState(epoch=0, seq=0, dropped=0, left=0)
     with closing(sqlite3.connect(path)) as connection:
         ((epoch, seq, dropped),) = connection.execute("SELECT epoch, seq, dropped FROM outbox_state")
         ((left,),) = connection.execute("SELECT count(*) FROM outbox")

@@ -47,6 +47,8 @@ class Layout:
     interval: float = 0.25
     seconds: float = 60.0
     """How long it will run: the small disk is sized for it."""
+    mqtt_version: int = 5
+    """Protocol level: 5, or 4 (3.1.1)."""
 
 
 @dataclass
@@ -145,7 +147,7 @@ def site(folder: Path, layout: Layout) -> Iterator[Site]:
         links = {f"{name} link": network.relay((broker.host, broker.port)) for name in names}
         bridge = Program("bridge", [], folder, _environment())
         url, disk, server = stack.enter_context(_database(layout, bridge))
-        bridge.command += _bridge_command(links["bridge link"], url)
+        bridge.command += _bridge_command(layout, links["bridge link"], url)
         meters = {name: _meters(folder, layout, name, links[f"{name} link"]) for name in _firsts(layout)}
         made = Site(folder, layout, broker, {"bridge": bridge} | meters, links, url, disk, server)
         for name in meters:
@@ -180,25 +182,19 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _bridge_command(link: Relay, url: str) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "admin",
-        "bridge",
-        "run",
-        "--mqtt",
-        f"127.0.0.1:{link.port}",
-        "--database",
-        url,
-    ]
+def _mqtt(layout: Layout, link: Relay) -> list[str]:
+    return ["--mqtt", f"127.0.0.1:{link.port}", "--mqtt-version", str(layout.mqtt_version)]
+
+
+def _bridge_command(layout: Layout, link: Relay, url: str) -> list[str]:
+    return [sys.executable, "-m", "admin", "bridge", "run", "--database", url, *_mqtt(layout, link)]
 
 
 def _meters(folder: Path, layout: Layout, name: str, link: Relay) -> Program:
     witness = [sys.executable, "-m", "tests.faults.witness", str(folder / "witness" / name)]
     simulate = ["meter", "simulate", "-n", str(layout.meters), "--first", str(_firsts(layout)[name])]
     options = ["--interval", str(layout.interval), "--data-dir", str(folder / "meters")]
-    command = [*witness, *simulate, *options, "--mqtt", f"127.0.0.1:{link.port}"]
+    command = [*witness, *simulate, *options, *_mqtt(layout, link)]
     return Program(name, command, folder, _environment())
 
 
