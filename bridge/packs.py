@@ -113,7 +113,12 @@ def _decoded(packed: dict[str, Any], name: str, count: int) -> Iterable[Any]:
 
 
 def between(
-    connection: Connection, meter: int, *, start: int | None, end: int | None = None
+    connection: Connection,
+    meter: int,
+    *,
+    start: int | None,
+    end: int | None = None,
+    rows_at_a_time: int | None = _ROWS_AT_A_TIME,
 ) -> Iterator[StoredReading]:
     """Readings of ``meter`` with start <= ts < end (ms), by ts, epoch and seq, in bounded memory.
 
@@ -121,7 +126,8 @@ def between(
     """
     rows = select(*_COLUMNS).where(col(Reading.meter) == meter, _within(start, end, first=Reading.ts))
     rows = rows.order_by(col(Reading.ts), col(Reading.epoch), col(Reading.seq))
-    stored = connection.execute(rows, execution_options={"yield_per": _ROWS_AT_A_TIME})
+    options = {"yield_per": rows_at_a_time} if rows_at_a_time else {}
+    stored = connection.execute(rows, execution_options=options)
     packed = (row for row in _unpacked(connection, meter, start=start, end=end) if _is_in(row, start, end))
     return heapq.merge(map(StoredReading._make, stored), packed, key=_by_time)
 
@@ -245,21 +251,19 @@ def _packed_neighbour(
     connection: Connection, meter: int, epoch: int, limit: int, *, backwards: bool
 ) -> list[StoredReading]:
     """The nearest packed reading with energy, if any; packs without energy are passed over."""
-    reach, order = (
-        (col(Pack.first_seq) < limit, col(Pack.seq).desc())
-        if backwards
-        else (col(Pack.seq) > limit, col(Pack.seq))
-    )
-    packs = select(*_PACK_COLUMNS).where(col(Pack.meter) == meter, col(Pack.epoch) == epoch, reach)
-    with connection.execute(
-        packs.order_by(order), execution_options={"yield_per": _PACKS_AT_A_TIME}
-    ) as found:
-        for pack in found:
-            readings = [
-                reading
-                for reading in decode(*pack[-4:])
-                if reading.energy is not None and (reading.seq < limit if backwards else reading.seq > limit)
-            ]
-            if readings:
-                return [readings[-1] if backwards else readings[0]]
-    return []
+    packs = select(*_PACK_COLUMNS).where(col(Pack.meter) == meter, col(Pack.epoch) == epoch).limit(1)
+    backward, forward = packs.order_by(col(Pack.seq).desc()), packs.order_by(col(Pack.seq))
+    beyond = limit
+    while True:
+        reach = col(Pack.first_seq) < beyond if backwards else col(Pack.seq) > beyond
+        pack = connection.execute((backward if backwards else forward).where(reach)).first()
+        if pack is None:
+            return []
+        readings = [
+            reading
+            for reading in decode(*pack)
+            if reading.energy is not None and (reading.seq < limit if backwards else reading.seq > limit)
+        ]
+        if readings:
+            return [readings[-1] if backwards else readings[0]]
+        beyond = pack.first_seq if backwards else pack.seq

@@ -92,7 +92,8 @@ def sum_hour(connection: Connection, meter: int, start: int) -> None:
 
 def _sum(connection: Connection, meter: int, start: int) -> set[int]:
     """Write the roll-up of an hour; the hours of the readings that come next after its own."""
-    readings = list(packs.between(connection, meter, start=start, end=start + HOUR_MS))
+    hour = packs.between(connection, meter, start=start, end=start + HOUR_MS, rows_at_a_time=None)
+    readings = list(hour)
     if not readings or len(readings) < (_count(connection, HOUR, meter, start) or 0):
         return set()  # retention has deleted them: the roll-up that was made from all of them stays
     readings.sort(key=attrgetter("epoch", "seq"))
