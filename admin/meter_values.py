@@ -60,51 +60,57 @@ def _read_names() -> dict[str, tuple[Reference, ...]]:
 _FOUND = _read_names()
 NAMES = {name: _FOUND[name] for name in (*QUANTITIES, "relay")}
 """Field of a reading, or ``relay`` → its value, q and t below a logical device without name."""
+_ALL_NAMES = [reference for references in NAMES.values() for reference in references]
 
 
 class Servers:
-    """Associations with the MMS servers of a set of CIDs; every method blocks."""
+    """Reads from the MMS servers of a set of CIDs; every method blocks.
+
+    Associations last for one call of :meth:`read`: a server takes few of them, and SCADA needs them.
+    """
 
     def __init__(self) -> None:
         self._endpoints: dict[str, Endpoint] = {}
-        self._clients: dict[Endpoint, MmsClient] = {}
+        self._client: MmsClient | None = None
         self._closed = False
 
     def close(self) -> None:
-        """Close all associations; a read that is under way in a thread fails, and makes no new ones."""
+        """For ever: a read that is under way in a thread fails, and makes no new associations."""
         self._closed = True
-        while self._clients:
-            with suppress(KeyError):
-                self._clients.popitem()[1].close()
+        if self._client is not None:
+            self._client.close()
 
     def follow(self, cids: Iterable[Cid]) -> None:
         """Read from these IEDs from now on."""
         self._endpoints = {device.domain: cid.endpoint for cid in cids for device in cid.devices}
 
-    def read(self, domain: str) -> dict[str, Told] | None:
-        """All values of one meter; None while its server, or its logical device, is not there."""
-        endpoint = self._endpoints.get(domain)
-        if endpoint is None or self._closed:
-            return None
-        try:
-            client = self._clients.get(endpoint)
-            if client is None:
-                client = self._clients[endpoint] = MmsClient.connect(*endpoint, timeout=TIMEOUT)
-            names = [reference for references in NAMES.values() for reference in references]
-            results = client.read_many([_object_name(domain, name) for name in names])
-        except MmsError:
-            self._drop(endpoint)
-            return None
-        if any(isinstance(result, DataAccessError) for result in results):
-            self._drop(endpoint)  # an association from before the meter's birth: the next one has it
-            return None
-        triples = [results[start : start + 3] for start in range(0, len(results), 3)]
-        return {field: _told(*triple) for field, triple in zip(NAMES, triples, strict=True)}
+    def read(self, domains: Iterable[str]) -> dict[str, dict[str, Told]]:
+        """All values of each meter whose server, and whose logical device, is there."""
+        by_server: dict[Endpoint, list[str]] = {}
+        for domain in domains:
+            if domain in self._endpoints:
+                by_server.setdefault(self._endpoints[domain], []).append(domain)
+        found: dict[str, dict[str, Told]] = {}
+        for endpoint, there in by_server.items():
+            with suppress(MmsError):  # not there yet, or it went away: the others may be
+                self._read_server(endpoint, there, found)
+        return found
 
-    def _drop(self, endpoint: Endpoint) -> None:
-        client = self._clients.pop(endpoint, None)
-        if client is not None:
-            client.close()
+    def _read_server(self, endpoint: Endpoint, domains: list[str], found: dict[str, dict[str, Told]]) -> None:
+        if self._closed:
+            return
+        with MmsClient.connect(*endpoint, timeout=TIMEOUT) as client:
+            self._client = client
+            for domain in domains:
+                results = client.read_many([_object_name(domain, name) for name in _ALL_NAMES])
+                if not any(isinstance(result, DataAccessError) for result in results):
+                    found[domain] = _by_field(results)
+
+
+def _by_field(results: list[Any]) -> dict[str, Told]:
+    """Value, q and t of each field, as they were asked for."""
+    triples = [results[start : start + 3] for start in range(0, len(results), 3)]
+    return {field: _told(*triple) for field, triple in zip(NAMES, triples, strict=True)}
 
 
 def _object_name(domain: str, reference: Reference) -> ObjectName:

@@ -95,13 +95,7 @@ class Up:
     async def read(self, domains: set[str] | list[str]) -> dict[str, dict[str, Told]]:
         """The values of those of ``domains`` that are served now."""
         self.servers.follow(list(self.watch.cids.values()))
-        wanted = list(domains)
-
-        def blocking() -> dict[str, dict[str, Told]]:
-            pairs = ((domain, self.servers.read(domain)) for domain in wanted)
-            return {domain: told for domain, told in pairs if told is not None}
-
-        return await asyncio.to_thread(blocking)
+        return await asyncio.to_thread(self.servers.read, list(domains))
 
     def ready_line(self) -> str:
         """What a user needs to know to connect."""
