@@ -24,6 +24,7 @@ from admin.lazy import Lazy, LazyGroup, new_app
 from admin.output import note
 from admin.supervisor import obey_supervisor
 from broker.errors import ConfigurationError, Meter61850Error
+from broker.validation import first_complaint
 
 NAME = "meter61850"
 SERVICES = frozenset({"broker", "bridge", "mms", "meter"})
@@ -124,19 +125,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             traceback.print_exc()
         cause = root_cause(error)
         if isinstance(cause, ValidationError):
-            cause = ConfigurationError(_first_complaint(cause))
+            cause = ConfigurationError(first_complaint(cause))
         if not isinstance(cause, Meter61850Error | KeyboardInterrupt):
             raise
         note(f"error: {logs.redacted(str(cause))}")
         raise SystemExit(exit_code(cause)) from None
-
-
-def _first_complaint(error: ValidationError) -> str:
-    """A setting's fault in one line that names the key."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}" if key else message
 
 
 def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -21,7 +21,7 @@ from pydantic_core import from_json
 
 from broker.errors import ContractError
 from broker.messages import MAX_COMMAND_VALIDITY, Command, Outcome, Relay
-from meter_firmware.validation import first_complaint
+from broker.validation import first_complaint
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
 """A command issued further ahead of our clock than this means that one of the clocks is wrong."""

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from broker.messages import Outcome, Result, Status, Stored
 from broker.settings import MqttSettings
 from broker.topics import SPECS
+from broker.validation import first_complaint
 from meter_firmware import clock
 from meter_firmware.commands import UnreadableCommandError
 from meter_firmware.faults import Faults
@@ -28,7 +29,6 @@ from meter_firmware.replay import Replay
 from meter_firmware.sampler import Sampler
 from meter_firmware.storage import StorageError
 from meter_firmware.switch import Switch
-from meter_firmware.validation import first_complaint
 
 HOUSEKEEPING_SECONDS = 60.0
 CANCEL_AGAIN_SECONDS = 0.05

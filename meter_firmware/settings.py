@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from broker.errors import ConfigurationError
 from broker.messages import Hardware, Text
 from broker.settings import MqttSettings
-from meter_firmware.validation import first_complaint
+from broker.validation import first_complaint
 
 Interval = Annotated[float, Field(ge=0.05, le=86_400)]
 GENERAL_ADDRESS = 0xF8

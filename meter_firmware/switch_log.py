@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from broker.errors import ConfigurationError
 from broker.messages import EARLIEST, Outcome, Position, Relay, Result
+from broker.validation import first_complaint
 from meter_firmware.storage import Storage
-from meter_firmware.validation import first_complaint
 
 REMEMBERED = timedelta(days=1)
 """A command is valid for a minute at most; its id is kept far longer than that."""

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from broker.errors import ContractError, Meter61850Error, UnavailableError
 from broker.messages import Birth, Command, Reading, Refusal, Relay, Result, Revision, Status, utc_now
 from broker.topics import Topic, meter_id_of
+from broker.validation import first_complaint
 from mms_bridge import values
 from mms_bridge.cid import read_cid
 from mms_bridge.control import Control
@@ -88,13 +89,14 @@ class Gateway:
             log.error("%s %s: %s", topic.kind, topic.name, error)
 
     def reject(self, topic: Topic | str, error: Exception) -> None:
-        """Count a bad message and log its cause once."""
+        """Count a bad message (or one on a topic that is not ours) and log its cause once."""
         self.counters["rejected"] += 1
-        kind = topic if isinstance(topic, str) else topic.kind
+        kind = "unknown topic" if isinstance(topic, str) else topic.kind
         cause = f"{kind}: {type(error).__name__}"
         if cause not in self._told:
             self._told.add(cause)
-            log.warning("rejected %s: %s (told once)", topic, " ".join(str(error).split())[:500])
+            what = first_complaint(error) if isinstance(error, ValidationError) else str(error)[:500]
+            log.warning("rejected a message on %s: %s (told once)", topic, what)
 
     def _dispatch(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
         match topic.kind:

@@ -16,4 +16,5 @@ def first_complaint(error: ValidationError) -> str:
     """The place and the first message of ``error``, at most 200 characters."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"])
-    return (f"{where}: {first['msg']}" if where else first["msg"])[:200]
+    message = first["msg"].removeprefix("Value error, ")
+    return (f"{where}: {message}" if where else message)[:200]
