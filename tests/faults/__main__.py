@@ -29,26 +29,31 @@ console = Console(highlight=False)
 console = console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
+# fmt: off
+Seconds = Annotated[float, typer.Option(min=10, help="How long faults strike; then the chain settles.")]
+Seed = Annotated[int | None, typer.Option(
+    min=0, show_default=False, help="Replays a run: the same faults, parameters, offsets.")]
+Database = Annotated[Literal["sqlite", "postgresql"], typer.Option(help="Where the bridge stores.")]
+Processes = Annotated[int, typer.Option(min=1, help="Meter processes.")]
+Meters = Annotated[int, typer.Option(min=1, help="Meters in each process.")]
+Interval = Annotated[float, typer.Option(min=0.05, help="Seconds between a meter's readings.")]
+Version = Annotated[int, typer.Option(min=4, max=5, help="MQTT protocol level.")]
+Gap = Annotated[float, typer.Option(min=0.1, help="Mean seconds from one fault to the next.")]
+ShowPlan = Annotated[bool, typer.Option("--plan", help="Only print which faults the seed gives.")]
+# fmt: on
+
+
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})
 def soak(  # noqa: PLR0917 - typer passes them by name
-    seconds: Annotated[
-        float, typer.Option(min=10, help="How long faults strike; then the chain settles.")
-    ] = 600,
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, show_default=False, help="Replays a run: the same faults, parameters, offsets."),
-    ] = None,
-    database: Annotated[
-        Literal["sqlite", "postgresql"], typer.Option(help="Where the bridge stores.")
-    ] = "sqlite",
-    processes: Annotated[int, typer.Option(min=1, help="Meter processes.")] = 3,
-    meters: Annotated[int, typer.Option(min=1, help="Meters in each process.")] = 3,
-    interval: Annotated[float, typer.Option(min=0.05, help="Seconds between a meter's readings.")] = 0.25,
-    mqtt_version: Annotated[int, typer.Option(min=4, max=5, help="MQTT protocol level.")] = 5,
-    gap: Annotated[float, typer.Option(min=0.1, help="Mean seconds from one fault to the next.")] = GAP,
-    show_plan: Annotated[
-        bool, typer.Option("--plan", help="Only print which faults the seed gives.")
-    ] = False,
+    seconds: Seconds = 600,
+    seed: Seed = None,
+    database: Database = "sqlite",
+    processes: Processes = 3,
+    meters: Meters = 3,
+    interval: Interval = 0.25,
+    mqtt_version: Version = 5,
+    gap: Gap = GAP,
+    show_plan: ShowPlan = False,
 ) -> None:
     """Hurt the real chain at random moments, then check that taken = stored, to the reading.
 
@@ -73,15 +78,24 @@ def soak(  # noqa: PLR0917 - typer passes them by name
     )
     if show_plan:
         _print_plan(layout, seed, gap)
-        return
+    elif not _soaked(layout, seed, gap):
+        raise typer.Exit(1)
+
+
+def _soaked(layout: Layout, seed: int, gap: float) -> bool:
+    """Do it and print what came of it; True when the ledger balances."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
-    with _progress(seconds) as watch:
-        verdict = run(folder, layout, seed=seed, gap=gap, watch=watch)
+    try:
+        with _progress(layout.seconds) as watch:
+            verdict = run(folder, layout, seed=seed, gap=gap, watch=watch)
+    except KeyboardInterrupt:
+        shutil.rmtree(folder)
+        raise
     _print_verdict(verdict, folder)
-    if not verdict.passed:
-        raise typer.Exit(1)
-    shutil.rmtree(folder)
+    if verdict.passed:
+        shutil.rmtree(folder)
+    return verdict.passed
 
 
 @contextmanager
