@@ -60,7 +60,11 @@ def show_(
     as_json: Json = False,
     database: Database = DATABASE,
 ) -> None:
-    """Show one dead letter with all of the payload that is kept (the first 64 KiB)."""
+    """Show one dead letter with all of the payload that is kept (the first 64 KiB).
+
+    \b
+    meter61850 dead-letters show 17
+    """
     (letter,) = _chosen([key], everything=False, database=database)
     show_one(_row(letter, whole=True), as_json=as_json)
 
