@@ -10,7 +10,7 @@ import aiomqtt
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from broker.mosquitto import find, version
+from broker.mosquitto import MAX_PACKET, find, version
 from tests.brokers import Broker, mosquitto
 
 
@@ -29,8 +29,8 @@ async def retained(broker: Broker, topic: str) -> bytes:
     raise AssertionError("the client ended without a message")
 
 
-async def test_ten_megabyte_scd_is_kept_and_delivered(broker: Broker) -> None:
-    scd = bytes(range(256)) * 40_000
+async def test_the_scd_of_ten_thousand_meters_is_kept_and_delivered(broker: Broker) -> None:
+    scd = bytes(range(256)) * 100_000
     async with client(broker) as writer:
         await writer.publish("sm/v1/scl/scd", scd, qos=1, retain=True)
     assert await retained(broker, "sm/v1/scl/scd") == scd
@@ -41,7 +41,7 @@ async def test_sender_of_a_packet_above_the_limit_is_disconnected(broker: Broker
     writer = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
     writer.on_disconnect = lambda *_: gone.set()
     writer.connect(broker.host, broker.port)
-    writer.publish("sm/v1/scl/scd", bytes(17_000_000), qos=1, retain=True)
+    writer.publish("sm/v1/scl/scd", bytes(MAX_PACKET + 1), qos=1, retain=True)
     writer.loop_start()
     assert gone.wait(10)
     writer.loop_stop()
