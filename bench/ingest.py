@@ -48,7 +48,7 @@ STATUS_SECONDS = 0.05
 DEADLINE = 60.0
 """Seconds without any status after which a run has failed."""
 
-_BRIDGE = """
+BRIDGE = """
 import logging, sys
 from bridge.run import run
 from bridge.settings import BridgeSettings
@@ -139,7 +139,7 @@ def ours(options: argparse.Namespace, url: str | None) -> float:
     """Readings/s of the bridge."""
     with tempfile.TemporaryDirectory(dir=options.dir) as folder, mosquitto(Path(folder)) as broker:
         url = url or f"sqlite:///{folder}/bench.sqlite"
-        command = (sys.executable, "-c", _BRIDGE, str(broker.port), url, str(STATUS_SECONDS))
+        command = (sys.executable, "-c", BRIDGE, str(broker.port), url, str(STATUS_SECONDS))
         watch = Watch(broker.port)
         total = options.meters + options.readings
         with process(*command):
