@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.topics import Topics
+
+
+def _number(value: object) -> object:
+    """The number that an environment variable's text is; Literal takes no text."""
+    return int(value) if isinstance(value, str) and value.isdigit() else value
+
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -26,7 +32,7 @@ class MqttSettings(BaseSettings):
     username: str | None = None
     password: SecretStr | None = None
     prefix: str = "sm/v1"
-    version: Literal[4, 5] = 5
+    version: Annotated[Literal[4, 5], BeforeValidator(_number)] = 5
     """MQTT protocol level: 5, or 4 (3.1.1) for a broker that knows no more, such as amqtt."""
     keepalive: Annotated[int, Field(ge=1, le=3600)] = 15
     """Seconds; a peer that is silent for 1.5 times this is taken as gone."""
