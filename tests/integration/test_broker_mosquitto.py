@@ -40,7 +40,9 @@ def test_sender_of_a_packet_above_the_limit_is_disconnected_before_it_is_read(br
     with socket.create_connection((broker.host, broker.port), timeout=10) as sock:
         sock.sendall(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01x")  # CONNECT, 3.1.1, clean, no keepalive
         assert sock.recv(4) == b"\x20\x02\x00\x00"
-        sock.sendall(b"\x32" + remaining_length(17_000_000))  # the head of a PUBLISH, and nothing of its body
+        sock.sendall(
+            b"\x32" + remaining_length(MAX_PACKET + 1)
+        )  # the head of a PUBLISH, and nothing of its body
         assert sock.recv(1) == b""
 
 
