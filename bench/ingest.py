@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import Queue
 
@@ -54,8 +54,10 @@ from bridge.run import run
 from bridge.settings import BridgeSettings
 from broker.settings import MqttSettings
 logging.basicConfig(level=logging.WARNING)
-port, url, status = sys.argv[1:]
-run(BridgeSettings(mqtt=MqttSettings(port=int(port)), database_url=url, status_seconds=float(status)))
+port, url, status, *group = sys.argv[1:]
+mqtt = MqttSettings(port=int(port))
+shared = {"group": "bench", "instance": group[0]} if group else {}
+run(BridgeSettings(mqtt=mqtt, database_url=url, status_seconds=float(status), **shared))
 """
 
 
@@ -142,12 +144,15 @@ def ours(options: argparse.Namespace, url: str | None) -> float:
         command = (sys.executable, "-c", BRIDGE, str(broker.port), url, str(STATUS_SECONDS))
         watch = Watch(broker.port)
         total = options.meters + options.readings
-        with process(*command):
-            watch.wait(lambda status: status.online)
+        with ExitStack() as bridges:
+            for number in range(options.bridges):
+                instance = [f"b{number}"] if options.bridges > 1 else []
+                bridges.enter_context(process(*command, *instance))
+            watch.wait(lambda: watch.online == options.bridges)
             with load(broker.port, options) as loading:
-                watch.wait(lambda status: status.counters["stored"] == options.meters)
+                watch.wait(lambda: watch.stored == options.meters)
                 begin = go(loading)
-                watch.wait(lambda status: status.counters["stored"] == total)
+                watch.wait(lambda: watch.stored == total)
                 seconds = time.time() - begin
         watch.close()
         engine = database.connect(url)
@@ -159,22 +164,34 @@ def ours(options: argparse.Namespace, url: str | None) -> float:
 
 
 class Watch:
-    """The bridge's status messages, as they come."""
+    """The status messages of the bridges, as they come."""
 
     def __init__(self, port: int) -> None:
-        self._statuses: Queue[ServiceStatus] = Queue()
+        self._told: Queue[tuple[str, ServiceStatus]] = Queue()
+        self._latest: dict[str, ServiceStatus] = {}
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
-        self._client.on_connect = lambda client, *_: client.subscribe(Topics(PREFIX).service_status("bridge"))
-        self._client.on_message = lambda _client, _user, message: self._statuses.put(
-            ServiceStatus.model_validate_json(message.payload)
+        self._client.on_connect = lambda client, *_: client.subscribe(Topics(PREFIX).service_status("+"))
+        self._client.on_message = lambda _client, _user, message: self._told.put(
+            (message.topic, ServiceStatus.model_validate_json(message.payload))
         )
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
 
-    def wait(self, condition: Callable[[ServiceStatus], bool]) -> None:
-        """Return when a status meets ``condition``; queue.Empty when none comes any more."""
-        while not condition(self._statuses.get(timeout=DEADLINE)):
-            pass
+    @property
+    def online(self) -> int:
+        """Bridges that are online."""
+        return sum(status.online for status in self._latest.values())
+
+    @property
+    def stored(self) -> int:
+        """New readings that all of them have stored."""
+        return sum(status.counters["stored"] for status in self._latest.values())
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Return when the statuses meet ``condition``; queue.Empty when none comes any more."""
+        while not condition():
+            service, status = self._told.get(timeout=DEADLINE)
+            self._latest[service] = status
 
     def close(self) -> None:
         """Disconnect."""
@@ -224,6 +241,7 @@ def parsed() -> argparse.Namespace:
     add("--connections", type=int, default=8, help="TCP connections of the load generator")
     add("--window", type=int, default=100, help="unacknowledged messages of one connection")
     add("--runs", type=int, default=5)
+    add("--bridges", type=int, default=1, help="so many share the load; more than one needs postgresql")
     add("--database", choices=["sqlite", "postgresql"], default="sqlite")
     add("--dir", help="folder for the databases; a disk, not a RAM disk")
     add("--json", action="store_true", help="print one JSON object")

@@ -79,7 +79,7 @@ def bridge(folder: Path, url: str, port: int) -> Iterator[psutil.Process]:
     command = [sys.executable, "-c", BRIDGE, str(port), url, str(STATUS_SECONDS)]
     with (folder / "bridge.log").open("wb") as log, subprocess.Popen(command, stderr=log) as running:
         watch = Watch(port)
-        watch.wait(lambda status: status.online)
+        watch.wait(lambda: watch.online == 1)
         watch.close()
         try:
             yield psutil.Process(running.pid)
@@ -172,7 +172,7 @@ def _stored_per_second(
     begin = time.time()
     sender = threading.Thread(target=send, args=(clients,))
     sender.start()
-    watch.wait(lambda status: status.counters["stored"] >= before + count)
+    watch.wait(lambda: watch.stored >= before + count)
     seconds = time.time() - begin
     sender.join()
     return count / seconds
