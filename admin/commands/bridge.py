@@ -26,6 +26,51 @@ from scl_builder.project import ControlModel
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The bridge: MQTT to database and SCL.")
 
 
+MmsHost = Annotated[
+    str,
+    typer.Option(
+        metavar="IP",
+        envvar="METER61850_MMS_HOST",
+        help="Where SCADA reaches the MMS servers; goes into the SCD.",
+    ),
+]
+MmsPort = Annotated[
+    int,
+    typer.Option(
+        min=1, max=65535, envvar="METER61850_MMS_PORT", help="MMS port of the first IED; the next follow."
+    ),
+]
+MetersPerIed = Annotated[
+    int, typer.Option(min=1, envvar="METER61850_MAX_METERS_PER_IED", help="Meters in one IED.")
+]
+Model = Annotated[
+    ControlModel, typer.Option(envvar="METER61850_CONTROL_MODEL", help="ctlModel of CSWI1.Pos.")
+]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        envvar="METER61850_GROUP",
+        show_default=False,
+        help="Share the meters with the other bridges of this group, on one PostgreSQL.",
+    ),
+]
+Instance = Annotated[
+    str | None,
+    typer.Option(
+        envvar="METER61850_INSTANCE", show_default=False, help="Tells the bridges of a group apart."
+    ),
+]
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        envvar="METER61850_KEEP",
+        metavar="TIME",
+        show_default=False,
+        help="Delete readings older than this, such as 400d; roll-ups stay. For ever unless told.",
+    ),
+]
+
+
 @app.callback()
 def group() -> None:
     """Keep `run` a command of its own."""
@@ -37,49 +82,13 @@ def run(
     prefix: Prefix = None,
     mqtt_version: MqttVersion = None,
     database: Database = DATABASE,
-    mms_host: Annotated[
-        str,
-        typer.Option(
-            metavar="IP",
-            envvar="METER61850_MMS_HOST",
-            help="Where SCADA reaches the MMS servers; goes into the SCD.",
-        ),
-    ] = "127.0.0.1",
-    mms_port: Annotated[
-        int,
-        typer.Option(
-            min=1, max=65535, envvar="METER61850_MMS_PORT", help="MMS port of the first IED; the next follow."
-        ),
-    ] = 102,
-    max_meters_per_ied: Annotated[
-        int, typer.Option(min=1, envvar="METER61850_MAX_METERS_PER_IED", help="Meters in one IED.")
-    ] = 50,
-    control_model: Annotated[
-        ControlModel, typer.Option(envvar="METER61850_CONTROL_MODEL", help="ctlModel of CSWI1.Pos.")
-    ] = "sbo-with-enhanced-security",
-    group: Annotated[
-        str | None,
-        typer.Option(
-            envvar="METER61850_GROUP",
-            show_default=False,
-            help="Share the meters with the other bridges of this group, on one PostgreSQL.",
-        ),
-    ] = None,
-    instance: Annotated[
-        str | None,
-        typer.Option(
-            envvar="METER61850_INSTANCE", show_default=False, help="Tells the bridges of a group apart."
-        ),
-    ] = None,
-    keep: Annotated[
-        str | None,
-        typer.Option(
-            envvar="METER61850_KEEP",
-            metavar="TIME",
-            show_default=False,
-            help="Delete readings older than this, such as 400d; roll-ups stay. For ever unless told.",
-        ),
-    ] = None,
+    mms_host: MmsHost = "127.0.0.1",
+    mms_port: MmsPort = 102,
+    max_meters_per_ied: MetersPerIed = 50,
+    control_model: Model = "sbo-with-enhanced-security",
+    group: Group = None,
+    instance: Instance = None,
+    keep: Keep = None,
     metrics_port: MetricsPort = None,
     metrics_address: MetricsAddress = METRICS_ADDRESS,
 ) -> None:
@@ -92,20 +101,18 @@ def run(
     meter61850 bridge run --mqtt broker.local --database postgresql://meter61850@db/meter61850
     """
     make_folder(database)
-    bridge.run(
-        BridgeSettings.model_validate(
-            {
-                "mqtt": mqtt_settings(mqtt, prefix, mqtt_version),
-                "database_url": database,
-                "mms_host": mms_host,
-                "mms_port": mms_port,
-                "max_meters_per_ied": max_meters_per_ied,
-                "control_model": control_model,
-                "group": group,
-                "keep": keep,
-                **({} if instance is None else {"instance": instance}),
-                "metrics_port": metrics_port,
-                "metrics_address": metrics_address,
-            }
-        )
-    )
+    settings = {
+        "mqtt": mqtt_settings(mqtt, prefix, mqtt_version),
+        "database_url": database,
+        "mms_host": mms_host,
+        "mms_port": mms_port,
+        "max_meters_per_ied": max_meters_per_ied,
+        "control_model": control_model,
+        "group": group,
+        "keep": keep,
+        "metrics_port": metrics_port,
+        "metrics_address": metrics_address,
+    }
+    if instance is not None:
+        settings["instance"] = instance
+    bridge.run(BridgeSettings.model_validate(settings))
