@@ -54,6 +54,15 @@ MetricsAddress = Annotated[
     str, typer.Option(metavar="IP", help="Local address of the metrics; 0.0.0.0 in a container.")
 ]
 METRICS_ADDRESS = "127.0.0.1"
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        envvar="METER61850_KEEP",
+        metavar="TIME",
+        show_default=False,
+        help="Delete readings older than this, such as 400d; roll-ups stay. For ever unless told.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Meter = Annotated[
     str, typer.Argument(metavar="METER", help="meter_id, SM_ name, or a name that only one meter has.")

@@ -11,6 +11,7 @@ from admin.options import (
     DATABASE,
     METRICS_ADDRESS,
     Database,
+    Keep,
     MetricsAddress,
     MetricsPort,
     Mqtt,
@@ -58,15 +59,6 @@ Instance = Annotated[
     str | None,
     typer.Option(
         envvar="METER61850_INSTANCE", show_default=False, help="Tells the bridges of a group apart."
-    ),
-]
-Keep = Annotated[
-    str | None,
-    typer.Option(
-        envvar="METER61850_KEEP",
-        metavar="TIME",
-        show_default=False,
-        help="Delete readings older than this, such as 400d; roll-ups stay. For ever unless told.",
     ),
 ]
 

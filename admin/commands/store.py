@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from admin.lazy import new_app
-from admin.options import DATABASE, Database, Json
+from admin.options import DATABASE, Database, Json, Keep
 from admin.output import show_one
 from bridge import database as databases
 from bridge.backup import back_up
@@ -26,15 +26,7 @@ def maintain(
     once: Annotated[
         bool, typer.Option("--once", help="One round, then end; otherwise a round every five minutes.")
     ] = False,
-    keep: Annotated[
-        str | None,
-        typer.Option(
-            envvar="METER61850_KEEP",
-            metavar="TIME",
-            show_default=False,
-            help="Delete readings older than this, such as 400d; roll-ups stay. For ever unless told.",
-        ),
-    ] = None,
+    keep: Keep = None,
     as_json: Json = False,
     database: Database = DATABASE,
 ) -> None:
