@@ -1,8 +1,9 @@
 """One IED: a public listening socket, and the generations of servers behind it.
 
-A changed CID makes a new generation; new associations meet it, the old generation serves the ones
-that it has until they close. A server of this library takes five associations, so a full generation
-gets a sibling of the same CID: what limits the IED is its CID's DynAssociation, not the library.
+A changed CID makes a new generation; new associations meet it, the old generation serves what it has
+until that closes. Each association has a server of its own (``server.py`` says why): the first server of
+the current CID is always there, with its buffered reports, and siblings come and go with their clients.
+The CID's DynAssociation limits how many there are.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Ied:
         self._generations: list[Server] = []  # oldest first; those of the current CID at the end
         self._cid: Cid | None = None
         self._public: socket.socket | None = None
-        self._ready_fd = -1
+        self._idle_fd = -1
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -87,8 +88,8 @@ class Ied:
             self._loop.remove_reader(self._public)
             self._public.close()
             self._public = None
-        if self._ready_fd < 0:
-            self._ready_fd = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        if self._idle_fd < 0:
+            self._idle_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         public = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         public.setblocking(False)
@@ -104,7 +105,7 @@ class Ied:
         self._loop.add_reader(public, self._on_connect)
 
     def _add_generation(self, cid: Cid) -> Server:
-        server = Server(cid, Limits(), identity=self._identity, ready_fd=self._ready_fd)
+        server = Server(cid, Limits(), identity=self._identity, idle_fd=self._idle_fd)
         server.start()
         self._equip(server)
         for device in cid.devices:
@@ -114,18 +115,18 @@ class Ied:
         return server
 
     def _drain(self) -> None:
-        """Stop generations that nobody needs: no association, and not the one that new clients meet."""
-        newest = self._generations[-1:]
-        for server in [s for s in self._generations if not s.connections and s not in newest]:
+        """Stop servers that nobody needs: without association, and not the first of the current CID."""
+        first = next((server for server in self._generations if server.cid is self._cid), None)
+        for server in [s for s in self._generations if not s.connections and s is not first]:
             self._generations.remove(server)
             server.stop()
             self._watch(server)
 
     def _with_room(self) -> Server:
-        """A generation of the current CID that takes one more, the fullest first; else a sibling."""
+        """A free server of the current CID; a new sibling when there is none."""
         assert self._cid is not None
-        current = [s for s in self._generations if s.cid is self._cid and s.has_room]
-        return current[0] if current else self._add_generation(self._cid)
+        free = (s for s in self._generations if s.cid is self._cid and s.has_room)
+        return next(free, None) or self._add_generation(self._cid)
 
     def _on_connect(self) -> None:
         assert self._public is not None
@@ -180,9 +181,7 @@ class Ied:
     def send_reports(self) -> None:
         """Send what the last writes have made due."""
         for server in self._generations:
-            if server.connections:
-                server.process()
-                self._watch(server)
+            server.send_reports()
 
     def tick(self) -> None:
         """Periodic tasks of every generation."""
@@ -202,7 +201,7 @@ class Ied:
             server.stop()
             self._watch(server)
         self._generations.clear()
-        if self._ready_fd >= 0:
-            os.close(self._ready_fd)
-            self._ready_fd = -1
+        if self._idle_fd >= 0:
+            os.close(self._idle_fd)
+            self._idle_fd = -1
         self.endpoint = None

@@ -34,9 +34,6 @@ from pathlib import Path
 
 from broker.errors import ConfigurationError
 
-MAX_CONNECTIONS = 5
-"""Associations that one server of this build of the library accepts; it is compiled in."""
-
 MAX_DATA_SET_MEMBERS = 100
 
 

@@ -1,13 +1,15 @@
 """One generation of one IED: a libiec61850 server in threadless mode, driven by our event loop.
 
 A server's model is fixed when it is created, so a changed CID makes a new generation and the old
-one serves its associations to their end (``ied.py``). Two facts of the library shape this file:
+one serves its associations to their end (``ied.py``). Three facts of the library shape this file:
 
-- Reports leave only inside ``IedServer_processIncomingData``, which first polls its sockets for up to
-  1 ms. We keep an eventfd that is always ready in the place of its listening descriptor: the poll
-  returns at once, ``accept`` on it fails harmlessly, reports go out without a wait.
-- A new connection is taken by putting the public listening socket in that place for one call. So
-  which generation a client meets is decided per connection, and no listener is ever closed.
+- ``IedServer_processIncomingData`` first sends the reports that are due, then polls its sockets for up
+  to 1 ms, and only if one is ready it accepts and reads. To send reports without that wait we make the
+  poll fail: it is refused (EINVAL, poll(2)) while the limit of open files is below its number of sockets.
+- Reading waits up to 10 ms for each association that is idle. So a server serves one association: it is
+  called when that one has something to say, and no client waits for another one's silence.
+- A new connection is taken by putting the public listening socket in the place of the server's own for
+  one call. So which server a client meets is decided per connection, and no listener is ever closed.
 
 Everything here runs in the event loop's thread. Nothing is thread-safe, and nothing needs to be.
 """
@@ -15,15 +17,17 @@ Everything here runs in the event loop's thread. Nothing is thread-safe, and not
 from __future__ import annotations
 
 import os
+import resource
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from broker.errors import Meter61850Error
 from mms_bridge.cid import Cid
 from mms_bridge.model import ControlObject, Kind, NativeModel, Point, build
-from mms_bridge.native import MAX_CONNECTIONS, Quality, lib
+from mms_bridge.native import Quality, lib
 
 Key = tuple[str, str]
 """Logical node and data object: ``("MMXN1", "Vol")``."""
@@ -75,22 +79,22 @@ _SET = {
 class Server:
     """Serves one CID until it is stopped; ``connections`` are its associations' descriptors."""
 
-    def __init__(self, cid: Cid, limits: Limits, *, identity: tuple[str, str, str], ready_fd: int) -> None:
+    def __init__(self, cid: Cid, limits: Limits, *, identity: tuple[str, str, str], idle_fd: int) -> None:
         self.cid = cid
         self.connections: dict[int, int] = {}  # descriptor -> inode, to see that it was closed
         self.accepted: list[int] = []  # descriptors that joined since the owner last looked
         self.closed: list[int] = []
         self._limits = limits
         self._identity = identity
-        self._ready_fd = ready_fd
+        self._idle_fd = idle_fd
         self._model: NativeModel | None = None
         self._server = 0
         self._listen_fd = -1
 
     @property
     def has_room(self) -> bool:
-        """Whether the library would take one more association."""
-        return len(self.connections) < MAX_CONNECTIONS
+        """Whether it is free for an association."""
+        return not self.connections
 
     @property
     def handle(self) -> int:
@@ -122,7 +126,7 @@ class Server:
     def _create(self, model: int) -> int:
         config = lib.IedServerConfig_create()
         lib.IedServerConfig_setEdition(config, 2)
-        lib.IedServerConfig_setMaxMmsConnections(config, MAX_CONNECTIONS)
+        lib.IedServerConfig_setMaxMmsConnections(config, 1)
         lib.IedServerConfig_setReportBufferSize(config, self._limits.report_buffer)
         lib.IedServerConfig_setReportBufferSizeForURCBs(config, self._limits.urcb_buffer)
         # only what the SCD's Services element says
@@ -146,7 +150,7 @@ class Server:
             self.stop()
             raise ServerError(f"libiec61850 opened no listening socket for {self.cid.ied}")
         self._listen_fd = listening[0]
-        os.dup2(self._ready_fd, self._listen_fd)
+        os.dup2(self._idle_fd, self._listen_fd)
 
     def stop(self) -> None:
         """Close every association and free the server; may be called twice."""
@@ -168,7 +172,7 @@ class Server:
         try:
             lib.IedServer_processIncomingData(self._server)
         finally:
-            os.dup2(self._ready_fd, self._listen_fd)
+            os.dup2(self._idle_fd, self._listen_fd)
         for fd in set(_descriptors()) - before:
             if _local_port(fd) == port:
                 self.connections[fd] = os.fstat(fd).st_ino
@@ -176,15 +180,21 @@ class Server:
         self._prune()
 
     def process(self) -> None:
-        """Serve requests that have arrived and send reports that are due."""
+        """Serve the request that has arrived; to be called when a connection is readable."""
         lib.IedServer_processIncomingData(self._server)
         self._prune()
+
+    def send_reports(self) -> None:
+        """Send the reports that are due, without looking for requests and without waiting."""
+        if self.connections:
+            with _poll_refused():
+                lib.IedServer_processIncomingData(self._server)
 
     def tick(self) -> None:
         """Control timeouts, integrity periods, buffer times; then what they made due is sent."""
         lib.IedServer_performPeriodicTasks(self._server)
-        if self.connections:
-            self.process()
+        self.send_reports()
+        self._prune()
 
     def _prune(self) -> None:
         if lib.IedServer_getNumberOfOpenConnections(self._server) == len(self.connections):
@@ -225,6 +235,17 @@ class Server:
             point.quality = quality
             if value is not None:
                 _SET[point.kind](lib.IedServer_getAttributeValue(self._server, point.value), value)
+
+
+@contextmanager
+def _poll_refused() -> Iterator[None]:
+    """While the block runs, poll(2) fails at once and no file can be opened; open ones are not touched."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def _descriptors() -> list[int]:
