@@ -19,15 +19,15 @@ _DROPPED = frozenset({"Cc", "Cs", "Cn", "Co"})
 
 
 def _clean(text: str) -> str:
-    spaced = " ".join(text.split())
-    return "".join(char for char in spaced if unicodedata.category(char) not in _DROPPED)
+    kept = (char for char in text if char.isspace() or unicodedata.category(char) not in _DROPPED)
+    return " ".join("".join(kept).split())
 
 
 def visible(text: str, limit: int) -> str:
     """``text`` as a VisibleString of at most ``limit`` characters; what has no ASCII form becomes '?'."""
     folded = unicodedata.normalize("NFKD", _clean(text))
     plain = (char if " " <= char <= "~" else "?" for char in folded if not unicodedata.combining(char))
-    return "".join(plain)[:limit].strip()
+    return " ".join("".join(plain).split())[:limit].strip()  # some signs fold to a space
 
 
 def unicode(text: str, limit: int) -> str:

@@ -16,6 +16,8 @@ ANYTHING = st.text(st.characters(codec=None, categories=None), max_size=400)
 @given(ANYTHING, st.sampled_from([64, 255]))
 @example("\ud800\x00\ufffe\uffff\u202e", 255)
 @example("\ufdfa" * 100, 255)
+@example("0\r\u00b40", 64)
+@example("a \x00 b", 64)
 def test_visible_is_a_visible_string(text: str, limit: int) -> None:
     plain = visible(text, limit)
     assert len(plain) <= limit
