@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 GATEWAY_SUFFIX = "GW"
 """LDevice inst of an IED's own logical device."""
 
+GATHER_SECONDS = 0.02
+"""For which reports are gathered: sending takes up to 1 ms for each association."""
 RETRY_INTERVAL = 5.0
 """Seconds between attempts to listen on an endpoint that is taken."""
 
@@ -206,9 +208,9 @@ class Gateway:
         self._mark(ied)
 
     def _mark(self, ied: Ied) -> None:
-        """Send the reports once, after all that is at hand now has been written."""
+        """Send the reports of all that is written within a moment at once."""
         if not self._dirty:
-            self._loop.call_soon(self._send_reports)
+            self._loop.call_later(GATHER_SECONDS, self._send_reports)
         self._dirty.add(ied)
 
     def _send_reports(self) -> None:

@@ -182,6 +182,8 @@ class Ied:
         """Send what the last writes have made due."""
         for server in self._generations:
             server.send_reports()
+            self._watch(server)
+        self._drain()
 
     def tick(self) -> None:
         """Periodic tasks of every generation."""

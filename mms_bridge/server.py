@@ -4,8 +4,7 @@ A server's model is fixed when it is created, so a changed CID makes a new gener
 one serves its associations to their end (``ied.py``). Three facts of the library shape this file:
 
 - ``IedServer_processIncomingData`` first sends the reports that are due, then polls its sockets for up
-  to 1 ms, and only if one is ready it accepts and reads. To send reports without that wait we make the
-  poll fail: it is refused (EINVAL, poll(2)) while the limit of open files is below its number of sockets.
+  to 1 ms, and only if one is ready it accepts and reads. So reports are gathered before they are sent.
 - Reading waits up to 10 ms for each association that is idle. So a server serves one association: it is
   called when that one has something to say, and no client waits for another one's silence.
 - A new connection is taken by putting the public listening socket in the place of the server's own for
@@ -17,10 +16,8 @@ Everything here runs in the event loop's thread. Nothing is thread-safe, and not
 from __future__ import annotations
 
 import os
-import resource
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -185,16 +182,14 @@ class Server:
         self._prune()
 
     def send_reports(self) -> None:
-        """Send the reports that are due, without looking for requests and without waiting."""
+        """Send the reports that are due; takes up to 1 ms, in which a request may be served too."""
         if self.connections:
-            with _poll_refused():
-                lib.IedServer_processIncomingData(self._server)
+            self.process()
 
     def tick(self) -> None:
         """Control timeouts, integrity periods, buffer times; then what they made due is sent."""
         lib.IedServer_performPeriodicTasks(self._server)
         self.send_reports()
-        self._prune()
 
     def _prune(self) -> None:
         if lib.IedServer_getNumberOfOpenConnections(self._server) == len(self.connections):
@@ -235,17 +230,6 @@ class Server:
             point.quality = quality
             if value is not None:
                 _SET[point.kind](lib.IedServer_getAttributeValue(self._server, point.value), value)
-
-
-@contextmanager
-def _poll_refused() -> Iterator[None]:
-    """While the block runs, poll(2) fails at once and no file can be opened; open ones are not touched."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def _descriptors() -> list[int]:
