@@ -108,7 +108,14 @@ def steady(options: argparse.Namespace, folder: Path, url: str) -> dict[str, flo
         "memory_mb": max(memory) / 1e6,
         "memory_first_half_mb": max(memory[:half]) / 1e6,
         "memory_second_half_mb": max(memory[half:]) / 1e6,
+        **_by_minute(memory),
     }
+
+
+def _by_minute(memory: list[int]) -> dict[str, float]:
+    """The most of each minute: where a slope would show."""
+    minutes = range(0, len(memory) - 59, 60)
+    return {f"memory_minute_{start // 60 + 1}_mb": max(memory[start : start + 60]) / 1e6 for start in minutes}
 
 
 def _send_evenly(
