@@ -216,6 +216,47 @@ class Command(Message):
     origin: Origin
 
 
+class Block(Message):
+    """Which operations of the relay are blocked: a command against it is refused. Retained.
+
+    The newest ``ts`` counts, whoever tells it and in whichever order it comes: so that the broker, the
+    MMS bridge and the meter, which all keep it, agree again after one of them has lost it. Who changes
+    it takes a ``ts`` after the one that is known (:meth:`after`). An empty payload releases nothing.
+    """
+
+    open: bool
+    """Opening is blocked (XSWI1.BlkOpn)."""
+    close: bool
+    """Closing is blocked (XSWI1.BlkCls)."""
+    ts: Timestamp
+    """When it was set."""
+    origin: Origin
+
+    @classmethod
+    def after(cls, known: Block | None, *, open: bool, close: bool, origin: Origin) -> Block:
+        """The next block: newer than ``known`` even where that came from a clock that is ahead."""
+        ts = utc_now() if known is None else max(utc_now(), known.ts + timedelta(milliseconds=1))
+        return cls(open=open, close=close, ts=ts, origin=origin)
+
+    def supersedes(self, known: Block | None) -> bool:
+        """Whether it is newer than ``known``; of two at the same time the one that blocks more."""
+        return known is None or self._rank > known._rank
+
+    @property
+    def _rank(self) -> tuple[datetime, bool, bool, str]:
+        return self.ts, self.open, self.close, self.origin.identifier
+
+    def forbids(self, position: Position) -> bool:
+        """Whether a command to ``position`` is blocked."""
+        return self.open if position is Position.OPEN else self.close
+
+    @property
+    def words(self) -> str:
+        """``opening``, ``closing``, ``opening and closing``, or ``nothing`` that is blocked."""
+        told = [word for word, blocked in (("opening", self.open), ("closing", self.close)) if blocked]
+        return " and ".join(told) or "nothing"
+
+
 class Outcome(StrEnum):
     """What became of a command."""
 
@@ -225,6 +266,14 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
+class Cause(StrEnum):
+    """Why a meter has refused, for programs: MMS makes its AddCause of it."""
+
+    BLOCKED = "blocked"
+    LOCAL = "local"
+    POSITION_REACHED = "position-reached"
+
+
 class Result(Message):
     """The meter's answer to one command. Not retained."""
 
@@ -232,14 +281,19 @@ class Result(Message):
     outcome: Outcome
     reason: Text = ""
     """Empty when done; otherwise one line for a human."""
+    cause: Token | None = None
+    """The same for programs where they need it: ``blocked``, ``local``, ``position-reached``, or one that
+    a newer meter knows."""
     ts: Timestamp
 
 
 class Refusal(Message):
-    """A service refused a command before it was sent; the bridge puts it into the ledger."""
+    """A service refused a command, or a change of the block, before it was sent: a record for the ledger."""
 
     meter_id: str
-    command: Command
+    command: Command | None = None
+    block: Block | None = None
+    """Instead of a command."""
     reason: Text
     ts: Timestamp
 

@@ -1,6 +1,6 @@
 """The meter's end of MQTT: one session after another, for ever.
 
-A session: last will (offline) → subscribe ``command`` and ``stored`` → retained birth, status,
+A session: last will (offline) → subscribe ``block``, ``command``, ``stored`` → retained birth, status,
 relay → answers that are still owed → then side by side live readings, history, incoming messages
 and housekeeping. A clean stop says offline itself. Every session has a fresh id, which its last will
 carries (docs/topics.md), and begins clean: what matters is in the outbox, not in the broker.
