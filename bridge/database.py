@@ -11,8 +11,9 @@ migrations in `bridge/migrations`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,12 @@ _PRAGMAS = (
     f"busy_timeout={BUSY_MS}",
     "journal_mode=WAL",
     "synchronous=FULL",
-    "cache_size=-65536",         # 64 MiB: the ends of 10,000 meters' index ranges stay in memory
     "wal_autocheckpoint=10000",  # 40 MiB of log: a page written by ten batches is copied once
 )
 # fmt: on
+
+WRITER_CACHE = 64
+"""MiB of SQLite's page cache for the one that stores readings: the ends of 10,000 meters' index ranges stay."""
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _LOCK = 61850
@@ -48,8 +51,11 @@ _UPKEEP = "61850, 1"
 """PostgreSQL advisory lock: writers of readings share it, a transaction of upkeep is alone with it."""
 
 
-def connect(url: str, *, reader: bool = False) -> Engine:
-    """The engine for ``url``, a ``reader`` takes no lock; ConfigurationError for a URL of no use to us."""
+def connect(url: str, *, reader: bool = False, cache: int = 8) -> Engine:
+    """The engine for ``url``; ConfigurationError for a URL of no use to us.
+
+    A ``reader`` takes no lock. ``cache``: MiB of each SQLite connection's pages, which it never gives back.
+    """
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -58,27 +64,28 @@ def connect(url: str, *, reader: bool = False) -> Engine:
         ) from None
     match parsed.get_backend_name():
         case "sqlite":
-            return _sqlite(parsed, reader=reader)
+            return _sqlite(parsed, reader=reader, cache=cache)
         case "postgresql":
             return _postgresql(parsed)
     raise ConfigurationError(f"database_url: {parsed.drivername} is not supported: sqlite or postgresql")
 
 
-def _sqlite(url: URL, *, reader: bool) -> Engine:
+def _sqlite(url: URL, *, reader: bool, cache: int) -> Engine:
     folder = Path(url.database or ":memory:").parent
     if not folder.is_dir():
         raise ConfigurationError(f"database_url: folder {folder} does not exist: make it, or name another")
     engine = create_engine(url)
-    event.listen(engine, "connect", _configure_sqlite)
+    pragmas = (*_PRAGMAS, f"cache_size=-{cache * 1024}")
+    event.listen(engine, "connect", partial(_configure_sqlite, pragmas))
     # The driver's own transactions leave out schema changes; ours take the write lock at once.
     begin = "BEGIN" if reader else "BEGIN IMMEDIATE"
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
 
 
-def _configure_sqlite(connection: Any, _record: object) -> None:
+def _configure_sqlite(pragmas: Iterable[str], connection: Any, _record: object) -> None:
     connection.isolation_level = None
-    for pragma in _PRAGMAS:
+    for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -43,10 +43,12 @@ def run(settings: BridgeSettings) -> None:
     stop = threading.Event()
     with _signals(stop):
         engine = database.connect(settings.database_url)
+        writing = database.connect(settings.database_url, cache=database.WRITER_CACHE)
         try:
             if _migrated(engine, stop):
-                _serve(settings, engine, stop)
+                _serve(settings, engine, writing, stop)
         finally:
+            writing.dispose()
             engine.dispose()
 
 
@@ -76,15 +78,18 @@ def _migrated(engine: Engine, stop: threading.Event) -> bool:
     raise AssertionError
 
 
-def _serve(settings: BridgeSettings, engine: Engine, stop: threading.Event) -> None:
-    """Wire the parts, run them until ``stop``, and end them: source first, broker last."""
+def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: threading.Event) -> None:
+    """Wire the parts, run them until ``stop``, and end them: source first, broker last.
+
+    ``writing`` is the engine of the thread that stores readings alone: its large cache is there once.
+    """
     link = Link(_options(settings), _inbox(settings))
     publication = Publication(engine, settings, publish=link.publish)
     deadlines = Deadlines(engine, grace=settings.command_grace)
     leader = Leader(engine, gained=publication.take_over, chores=[deadlines.enforce])
     flow = Flow()
     writer = Writer(
-        engine,
+        writing,
         max_meters_per_ied=settings.max_meters_per_ied,
         dead_letters_per_cause=settings.dead_letters_per_cause,
     )

@@ -67,7 +67,7 @@ class BridgeSettings(BaseSettings):
 
     batch_messages: Annotated[int, Field(ge=1, le=30_000)] = 5000
     """Messages in one commit, about."""
-    batch_seconds: Annotated[float, Field(ge=0, le=10)] = 0.05
+    batch_seconds: Annotated[float, Field(ge=0, le=10)] = 0.03
     """Seconds for which a message may wait for others to be committed with it."""
     queue_bytes: Annotated[int, Field(ge=1024 * 1024)] = 64 * 1024 * 1024
     """Bytes of messages that may wait for the database; then the broker keeps the rest."""

@@ -53,6 +53,7 @@ class DataSetMember:
     """One FCDA: data object or attribute path below a node of the same IED."""
 
     device: str
+    """MMS domain."""
     node: str
     fc: str
     path: tuple[str, ...]

@@ -127,7 +127,7 @@ class Control:
 
     def equip(self, server: Server) -> None:
         """Install the handlers on every controllable object of one generation."""
-        for domain, control in server.controls.items():
+        for (domain, _node, _name), control in server.controls.items():
             parameter = self._parameter(meter_id_of(domain))
             arguments = server.handle, control.handle
             normal = control.model in NORMAL_SECURITY

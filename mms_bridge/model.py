@@ -66,8 +66,8 @@ class NativeModel:
     handle: int
     points: dict[str, dict[tuple[str, str], Point]] = field(default_factory=dict)
     """MMS domain -> (logical node, data object) -> point."""
-    controls: dict[str, ControlObject] = field(default_factory=dict)
-    """MMS domain -> its controllable object, CSWI1.Pos."""
+    controls: dict[tuple[str, str, str], ControlObject] = field(default_factory=dict)
+    """(MMS domain, logical node, data object) of what can be controlled: CSWI1.Pos."""
 
     def all_points(self) -> Iterator[Point]:
         """Every point of every device."""
@@ -77,7 +77,9 @@ class NativeModel:
 
 def build(cid: scl.Cid) -> NativeModel:
     """The native model of ``cid``; ValueError names what the library could not take."""
-    model = NativeModel(lib.IedModel_create(cid.ied.encode()))
+    # Nameless, with domains for insts: the library looks for a data set's members in the domain IED name +
+    # inst, finds none where there is an ldName, and crashes when a client asks for them.
+    model = NativeModel(lib.IedModel_create(b""))
     try:
         for device in cid.devices:
             _device(model, device)
@@ -88,15 +90,14 @@ def build(cid: scl.Cid) -> NativeModel:
 
 
 def _device(model: NativeModel, device: scl.Device) -> None:
-    ld_name = device.ld_name.encode() if device.ld_name else None
-    handle = lib.LogicalDevice_createEx(device.inst.encode(), model.handle, ld_name)
+    handle = lib.LogicalDevice_createEx(device.domain.encode(), model.handle, None)
     points = model.points.setdefault(device.domain, {})
     for node in device.nodes:
         node_handle = lib.LogicalNode_create(node.name.encode(), handle)
         for obj in node.objects:
             _object(model, device, node, node_handle, obj, points)
         for name, members in node.data_sets:
-            _data_set(device, node_handle, name, members)
+            _data_set(node_handle, name, members)
         for report in node.reports:
             _report(node_handle, report)
 
@@ -115,7 +116,7 @@ def _object(
         _attribute(handle, attribute, (obj.name,), node.values, leaves)
         if attribute.name == "ctlModel" and any(a.name == "Oper" for a in obj.attributes):
             ordinal = attribute.literals[node.values.get((obj.name, "ctlModel"), attribute.value or "")]
-            model.controls[device.domain] = ControlObject(handle, ControlModel(ordinal))
+            model.controls[device.domain, node.name, obj.name] = ControlObject(handle, ControlModel(ordinal))
     value, q, t = (leaves.get((obj.name, *p)) for p in (_VALUE_PATHS.get(obj.cdc, ()), ("q",), ("t",)))
     if value and q and t:
         points[node.name, obj.name] = Point(_KINDS[value[1]], value[0], q[0], t[0])
@@ -179,19 +180,15 @@ def _set_value(handle: int, attribute: scl.Attribute, text: str) -> None:
     lib.MmsValue_delete(value)
 
 
-def _data_set(
-    device: scl.Device, node_handle: int, name: str, members: tuple[scl.DataSetMember, ...]
-) -> None:
+def _data_set(node_handle: int, name: str, members: tuple[scl.DataSetMember, ...]) -> None:
     if len(members) > MAX_DATA_SET_MEMBERS:
         raise ValueError(
             f"data set {name} has {len(members)} members, at most {MAX_DATA_SET_MEMBERS} are served"
         )
     handle = lib.DataSet_create(name.encode(), node_handle)
     for member in members:
-        if member.device != device.domain:
-            raise ValueError(f"data set {name}: a member of {member.device} is outside {device.domain}")
         item = Reference(member.device, member.node, member.path, member.fc).mms[1]
-        lib.DataSetEntry_create(handle, item.encode(), -1, None)
+        lib.DataSetEntry_create(handle, f"{member.device}/{item}".encode(), -1, None)
 
 
 def _report(node_handle: int, report: scl.Report) -> None:

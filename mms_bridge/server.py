@@ -99,8 +99,8 @@ class Server:
         return self._server
 
     @property
-    def controls(self) -> dict[str, ControlObject]:
-        """Controllable data objects by MMS domain."""
+    def controls(self) -> Mapping[tuple[str, str, str], ControlObject]:
+        """Controllable data objects by MMS domain, logical node and name."""
         assert self._model is not None
         return self._model.controls
 
