@@ -15,10 +15,11 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from broker.errors import ContractError, Meter61850Error, UnavailableError
-from broker.messages import Birth, Command, Reading, Refusal, Relay, Result, Revision, Status, utc_now
+from broker.messages import Birth, Block, Command, Reading, Refusal, Relay, Result, Revision, Status, utc_now
 from broker.topics import Topic, meter_id_of
 from broker.validation import first_complaint
 from mms_bridge import values
+from mms_bridge.blocks import Blocks
 from mms_bridge.cid import read_cid
 from mms_bridge.control import Control
 from mms_bridge.fleet import Fleet, Meter
@@ -36,8 +37,8 @@ GATHER_SECONDS = 0.02
 RETRY_INTERVAL = 5.0
 """Seconds between attempts to listen on an endpoint that is taken."""
 
-Outgoing = tuple[str, Command] | Refusal
-"""A command and the meter that it is for, or a refusal for the ledger."""
+Outgoing = tuple[str, Command | Block] | Refusal
+"""A command or block and the meter that it is for, or a refusal for the ledger."""
 
 
 class Gateway:
@@ -59,12 +60,12 @@ class Gateway:
         self._dirty: set[Ied] = set()
         self._told: set[str] = set()  # causes that were logged
         self.wake = asyncio.Event()  # set when the next tick must not wait
+        self.blocks = Blocks(self.fleet, lambda meter_id, block: self._publish((meter_id, block)))
         self.control = Control(
             self.fleet,
+            self._publish,
             limit=settings.operate_limit,
             clock=self._loop.time,
-            send=lambda meter_id, command: self._publish((meter_id, command)),
-            refuse=self._publish,
             wake=self.wake.set,
         )
 
@@ -76,6 +77,12 @@ class Gateway:
     def _publish(self, message: Outgoing) -> None:
         self.outbox.put_nowait(message)
         self.wake.set()
+
+    def wants(self, meter_id: str, message: Command | Block) -> bool:
+        """Whether what waited for the broker is still to be published."""
+        if isinstance(message, Command):
+            return message.expires_at > utc_now()
+        return message == self.fleet.meter(meter_id).block or self.control.wants(meter_id, message)
 
     # --- from the broker -----------------------------------------------------------------------
 
@@ -104,7 +111,7 @@ class Gateway:
         match topic.kind:
             case "reading":
                 self._take_reading(topic.name, payload, retained=retained)
-            case "birth" | "status" | "relay":
+            case "birth" | "status" | "relay" | "block":
                 self._take_state(topic, payload)
             case "result":
                 self.control.take_result(topic.name, Result.model_validate_json(payload))
@@ -134,6 +141,7 @@ class Gateway:
         match topic.kind:
             case "birth":
                 meter.birth = Birth.model_validate_json(payload) if payload else None
+                meter.retired = meter.birth is None
             case "status":
                 meter.status = Status.model_validate_json(payload) if payload else None
             case "relay":
@@ -141,6 +149,9 @@ class Gateway:
                 if meter.relay is not None:
                     self.control.take_position(meter.meter_id, meter.relay.position)
                     self.wake.set()
+            case "block":
+                self.blocks.take(meter, payload)
+                self.wake.set()
         self._refresh(meter)
 
     def _take_revision(self, payload: bytes) -> None:

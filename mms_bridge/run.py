@@ -19,7 +19,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from broker.errors import ContractError
-from broker.messages import Command, Message, Refusal, ServiceStatus, utc_now
+from broker.messages import Block, Command, Message, Refusal, ServiceStatus, utc_now
 from broker.settings import MqttSettings
 from mms_bridge.gateway import Gateway, Outgoing
 from mms_bridge.observe import observed
@@ -107,6 +107,12 @@ async def _connection(gateway: Gateway, mqtt: MqttSettings) -> None:
     )
     async with _client(mqtt, will) as client:
         gateway.set_broker(up=True)
+        gateway.blocks.begin()
+        for qos in (
+            0,
+            1,
+        ):  # QoS 0 first: no window holds these back, all that are retained come before the rest
+            await client.subscribe(mqtt.topics.meter("+", "block"), qos=qos)
         for topic in (*(mqtt.topics.meter("+", kind) for kind in KINDS), mqtt.topics.cid("+")):
             await client.subscribe(topic, qos=1)
         await client.subscribe(mqtt.topics.revision, qos=1)
@@ -130,21 +136,27 @@ def _client(mqtt: MqttSettings, will: aiomqtt.Will) -> aiomqtt.Client:
 
 
 async def _receive(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
-    topics = mqtt.topics
+    for _ in range(len(client.messages)):
+        _take(gateway, mqtt, await anext(client.messages))
+    gateway.blocks.settle()
     async for message in client.messages:
-        payload = message.payload if isinstance(message.payload, bytes) else b""
-        try:
-            topic = topics.parse(message.topic.value)
-        except ContractError as error:
-            gateway.reject(message.topic.value, error)
-            continue
-        gateway.take(topic, payload, retained=message.retain)
+        _take(gateway, mqtt, message)
+
+
+def _take(gateway: Gateway, mqtt: MqttSettings, message: aiomqtt.Message) -> None:
+    try:
+        topic = mqtt.topics.parse(message.topic.value)
+    except ContractError as error:
+        gateway.reject(message.topic.value, error)
+        return
+    payload = message.payload if isinstance(message.payload, bytes) else b""
+    gateway.take(topic, payload, retained=message.retain)
 
 
 async def _publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
     while True:
         outgoing = await gateway.outbox.get()
-        if not isinstance(outgoing, Refusal) and outgoing[1].expires_at <= utc_now():
+        if not isinstance(outgoing, Refusal) and not gateway.wants(*outgoing):
             outgoing = _unsent(*outgoing, "expired before the broker took it")
         try:
             await _publish_outgoing(client, mqtt, outgoing)
@@ -155,8 +167,10 @@ async def _publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSe
             raise
 
 
-def _unsent(meter_id: str, command: Command, reason: str) -> Refusal:
-    return Refusal(meter_id=meter_id, command=command, reason=reason, ts=utc_now())
+def _unsent(meter_id: str, message: Command | Block, reason: str) -> Refusal:
+    if isinstance(message, Block):
+        return Refusal(meter_id=meter_id, block=message, reason=reason, ts=utc_now())
+    return Refusal(meter_id=meter_id, command=message, reason=reason, ts=utc_now())
 
 
 async def _publish_outgoing(client: aiomqtt.Client, mqtt: MqttSettings, outgoing: Outgoing) -> None:
@@ -164,6 +178,9 @@ async def _publish_outgoing(client: aiomqtt.Client, mqtt: MqttSettings, outgoing
         await client.publish(mqtt.topics.refused(NAME), outgoing.payload(), qos=1)
         return
     meter_id, command = outgoing
+    if isinstance(command, Block):
+        await client.publish(mqtt.topics.meter(meter_id, "block"), command.payload(), qos=1, retain=True)
+        return
     properties = None
     if mqtt.version == 5:
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from broker.messages import QUANTITIES, Position
-from mms_bridge.fleet import Meter
+from mms_bridge.fleet import Behaviour, Meter
 from mms_bridge.native import Quality
 from mms_bridge.server import Key, Value
 from scl_builder.tables import GATEWAY_LD, METER_LD, LogicalNode
 
-ON = 1  # BehaviourModeKind on
+ON = int(Behaviour.ON)
 OK, ALARM = 1, 3  # HealthKind
 DBPOS = {Position.OPEN: 1, Position.CLOSED: 2}
 DBPOS_INTERMEDIATE = 0
@@ -69,31 +69,31 @@ def reading_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Valu
 
 
 def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
-    """What the relay topic says, as data objects; invalid before it was heard."""
-    relay = meter.relay
-    if relay is None:
-        for key, name in METER_BINDINGS["relay"]:
-            value = DBPOS_INTERMEDIATE if name == "position" else None
-            yield key, Value(value, Quality.INVALID, 0)
-        return
+    """What the topics relay and block say, as data objects; invalid before they were heard.
+
+    Nothing is blocked where nothing was ever blocked, from the relay's time on.
+    """
     quality = Quality.GOOD if broker_up and meter.online else OLD
-    t_ms, t_quality = milliseconds(relay.ts), _time_quality(meter)
-    told = {
-        "position": DBPOS[relay.position],
-        "operations": relay.operations,
-        "local": relay.local,
-        "block_open": False,
-        "block_close": False,
-    }
+    relay, block = meter.relay, meter.block
+    told: dict[str, Value] = {"position": Value(DBPOS_INTERMEDIATE, Quality.INVALID, 0)}
+    if relay is not None:
+        t_ms, t_quality = milliseconds(relay.ts), _time_quality(meter)
+        values = {"position": DBPOS[relay.position], "operations": relay.operations, "local": relay.local}
+        values |= {"block_open": False, "block_close": False}
+        told = {name: Value(value, quality, t_ms, t_quality) for name, value in values.items()}
+    if block is not None:
+        t_ms = milliseconds(block.ts)
+        told["block_open"] = Value(block.open, quality, t_ms)
+        told["block_close"] = Value(block.close, quality, t_ms)
     for key, name in METER_BINDINGS["relay"]:
-        yield key, Value(told[name], quality, t_ms, t_quality)
+        yield key, told.get(name, Value(None, Quality.INVALID, 0))
 
 
 def health_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
     """What the gateway itself knows of the meter: behaviour and health; always good, at ``now``."""
     healthy = broker_up and meter.online and not meter.stale
     told = {
-        ("service", "beh"): ON,
+        ("service", "beh"): meter.behaviour,
         ("service", "health"): OK if broker_up else ALARM,
         ("meter", "health"): OK if healthy else ALARM,
     }
