@@ -23,21 +23,34 @@ from mms_bridge.cid import read_cid
 from mms_bridge.control import Control
 from mms_bridge.fleet import Fleet, Meter
 from mms_bridge.ied import Ied
-from mms_bridge.server import Key, Value
+from mms_bridge.native import lib, library_path
+from mms_bridge.server import Key, Limits, Value
 from mms_bridge.settings import MmsSettings
+from mms_bridge.unblocked import in_this_thread, unblock
 
 log = logging.getLogger(__name__)
 
 GATEWAY_SUFFIX = "GW"
 """LDevice inst of an IED's own logical device."""
 
-GATHER_SECONDS = 0.02
-"""For which reports are gathered: sending takes up to 1 ms for each association."""
+GATHER_SECONDS = 0.002
+"""For which reports are gathered: readings that arrive together leave together."""
+BLOCKED_GATHER_SECONDS = 0.02
+"""The same where the library waits for up to 1 ms at each sending (``unblocked.py`` found no way)."""
 RETRY_INTERVAL = 5.0
 """Seconds between attempts to listen on an endpoint that is taken."""
 
 Outgoing = tuple[str, Command] | Refusal
 """A command and the meter that it is for, or a refusal for the ledger."""
+
+
+def _pace() -> tuple[float, Limits]:
+    """For how long to gather reports, and the servers' limits: what the library lets us do."""
+    if unblock(lib, library_path()):
+        in_this_thread()
+        return GATHER_SECONDS, Limits()
+    log.warning("libiec61850 at %s waits at each call: reports are slower", library_path())
+    return BLOCKED_GATHER_SECONDS, Limits(associations=1)
 
 
 class Gateway:
@@ -58,6 +71,7 @@ class Gateway:
         self._revision = 0
         self._dirty: set[Ied] = set()
         self._told: set[str] = set()  # causes that were logged
+        self._gather, self._limits = _pace()
         self.wake = asyncio.Event()  # set when the next tick must not wait
         self.control = Control(
             self.fleet,
@@ -183,6 +197,7 @@ class Gateway:
             bind=self._settings.bind,
             equip=self.control.equip,
             preset=lambda domain: self._preset(name, domain),
+            limits=self._limits,
         )
         return ied
 
@@ -210,7 +225,7 @@ class Gateway:
     def _mark(self, ied: Ied) -> None:
         """Send the reports of all that is written within a moment at once."""
         if not self._dirty:
-            self._loop.call_later(GATHER_SECONDS, self._send_reports)
+            self._loop.call_later(self._gather, self._send_reports)
         self._dirty.add(ied)
 
     def _send_reports(self) -> None:

@@ -1,9 +1,9 @@
 """One IED: a public listening socket, and the generations of servers behind it.
 
 A changed CID makes a new generation; new associations meet it, the old generation serves what it has
-until that closes. Each association has a server of its own (``server.py`` says why): the first server of
-the current CID is always there, with its buffered reports, and siblings come and go with their clients.
-The CID's DynAssociation limits how many there are.
+until that closes. The first server of the current CID is always there, and its buffered reports wait for the
+clients that come back; siblings, for associations beyond what the library takes in one server, come and go
+with their clients. The CID's DynAssociation limits the associations of all together.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Ied:
         bind: str | None,
         equip: Callable[[Server], None],
         preset: Preset,
+        limits: Limits,
     ) -> None:
         self.name = name
         self.counters = Counters()
@@ -54,6 +55,7 @@ class Ied:
         self._bind = bind
         self._equip = equip  # installs the control handlers
         self._preset = preset
+        self._limits = limits
         self._generations: list[Server] = []  # oldest first; those of the current CID at the end
         self._cid: Cid | None = None
         self._public: socket.socket | None = None
@@ -105,7 +107,7 @@ class Ied:
         self._loop.add_reader(public, self._on_connect)
 
     def _add_generation(self, cid: Cid) -> Server:
-        server = Server(cid, Limits(), identity=self._identity, idle_fd=self._idle_fd)
+        server = Server(cid, self._limits, identity=self._identity, idle_fd=self._idle_fd)
         server.start()
         self._equip(server)
         for device in cid.devices:
@@ -123,7 +125,7 @@ class Ied:
             self._watch(server)
 
     def _with_room(self) -> Server:
-        """A free server of the current CID; a new sibling when there is none."""
+        """A server of the current CID with room, the oldest of them; a new sibling when there is none."""
         assert self._cid is not None
         free = (s for s in self._generations if s.cid is self._cid and s.has_room)
         return next(free, None) or self._add_generation(self._cid)
