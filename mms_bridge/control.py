@@ -115,10 +115,13 @@ class Control:
         if isinstance(pending, Switching):
             pending.positioned = pending.command.position is position
 
-    def wants(self, meter_id: str, block: Block) -> bool:
-        """Whether a client still waits for this block to be set."""
+    def wants(self, meter_id: str, message: Command | Block) -> bool:
+        """Whether what has waited for the broker is still to be published: in time, or known to hold."""
+        if isinstance(message, Command):
+            return message.expires_at > utc_now()
         pending = self._pending.get((meter_id, False))
-        return isinstance(pending, Blocking) and pending.block == block and self._runs(pending)
+        waited_for = isinstance(pending, Blocking) and pending.block == message and self._runs(pending)
+        return waited_for or message == self._fleet.meter(meter_id).block
 
     def expire(self) -> None:
         """Forget operates whose client has gone: nobody asks the handler for their end any more."""

@@ -18,22 +18,27 @@ from broker.errors import ContractError, Meter61850Error, UnavailableError
 from broker.messages import Birth, Block, Command, Reading, Refusal, Relay, Result, Revision, Status, utc_now
 from broker.topics import Topic, meter_id_of
 from broker.validation import first_complaint
-from mms_bridge import values
+from mms_bridge import files, values
 from mms_bridge.blocks import Blocks
 from mms_bridge.cid import read_cid
 from mms_bridge.control import Control
+from mms_bridge.files import Files
 from mms_bridge.fleet import Fleet, Meter
 from mms_bridge.ied import Ied
-from mms_bridge.server import Key, Value
+from mms_bridge.native import lib, library_path
+from mms_bridge.server import Key, Limits, Value
 from mms_bridge.settings import MmsSettings
+from mms_bridge.unblocked import in_this_thread, unblock
 
 log = logging.getLogger(__name__)
 
 GATEWAY_SUFFIX = "GW"
 """LDevice inst of an IED's own logical device."""
 
-GATHER_SECONDS = 0.02
-"""For which reports are gathered: sending takes up to 1 ms for each association."""
+GATHER_SECONDS = 0.002
+"""For which reports are gathered: readings that arrive together leave together."""
+BLOCKED_GATHER_SECONDS = 0.02
+"""The same where the library waits for up to 1 ms at each sending (``unblocked.py`` found no way)."""
 RETRY_INTERVAL = 5.0
 """Seconds between attempts to listen on an endpoint that is taken."""
 
@@ -41,14 +46,25 @@ Outgoing = tuple[str, Command | Block] | Refusal
 """A command or block and the meter that it is for, or a refusal for the ledger."""
 
 
+def _pace() -> tuple[float, Limits]:
+    """For how long to gather reports, and the servers' limits: what the library lets us do."""
+    if unblock(lib, library_path()):
+        in_this_thread()
+        return GATHER_SECONDS, Limits()
+    log.warning("libiec61850 at %s waits at each call: reports are slower", library_path())
+    return BLOCKED_GATHER_SECONDS, Limits(associations=1)
+
+
 class Gateway:
     """Holds the fleet, the IEDs and the control path; lives in one event loop."""
 
     def __init__(self, settings: MmsSettings, *, identity: tuple[str, str, str]) -> None:
+        self.name = settings.service
         self.counters: Counter[str] = Counter()
         self.ieds: dict[str, Ied] = {}
         self.outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
         self.fleet = Fleet(stale_intervals=settings.stale_intervals)
+        self.files = Files()
         self._settings = settings
         self._identity = identity
         self._loop = asyncio.get_running_loop()
@@ -59,6 +75,7 @@ class Gateway:
         self._revision = 0
         self._dirty: set[Ied] = set()
         self._told: set[str] = set()  # causes that were logged
+        self._gather, self._limits = _pace()
         self.wake = asyncio.Event()  # set when the next tick must not wait
         self.blocks = Blocks(self.fleet, lambda meter_id, block: self._publish((meter_id, block)))
         self.control = Control(
@@ -77,12 +94,6 @@ class Gateway:
     def _publish(self, message: Outgoing) -> None:
         self.outbox.put_nowait(message)
         self.wake.set()
-
-    def wants(self, meter_id: str, message: Command | Block) -> bool:
-        """Whether what waited for the broker is still to be published."""
-        if isinstance(message, Command):
-            return message.expires_at > utc_now()
-        return message == self.fleet.meter(meter_id).block or self.control.wants(meter_id, message)
 
     # --- from the broker -----------------------------------------------------------------------
 
@@ -120,6 +131,8 @@ class Gateway:
                 self._take_cid(topic.name, payload)
             case "revision":
                 self._take_revision(payload)
+            case "scd":
+                self.files.put(files.SCD, payload)
 
     def _take_reading(self, meter_id: str, payload: bytes, *, retained: bool) -> None:
         meter = self.fleet.meter(meter_id)
@@ -165,7 +178,10 @@ class Gateway:
     def _take_cid(self, name: str, payload: bytes) -> None:
         if self._cids.get(name) == payload:
             return  # the broker told it again after a reconnect
+        if self._settings.ieds is not None and name not in self._settings.ieds:
+            return  # another process serves it
         self.unserved.pop(name, None)
+        self.files.put(f"{name}.cid", payload)
         if not payload:
             self._cids.pop(name, None)
             self._close(name)
@@ -194,6 +210,9 @@ class Gateway:
             bind=self._settings.bind,
             equip=self.control.equip,
             preset=lambda domain: self._preset(name, domain),
+            limits=self._limits,
+            files=self.files,
+            drain_seconds=self._settings.drain_seconds,
         )
         return ied
 
@@ -221,7 +240,7 @@ class Gateway:
     def _mark(self, ied: Ied) -> None:
         """Send the reports of all that is written within a moment at once."""
         if not self._dirty:
-            self._loop.call_later(GATHER_SECONDS, self._send_reports)
+            self._loop.call_later(self._gather, self._send_reports)
         self._dirty.add(ied)
 
     def _send_reports(self) -> None:
@@ -278,3 +297,4 @@ class Gateway:
         """Stop every server."""
         for name in list(self.ieds):
             self._close(name)
+        self.files.close()

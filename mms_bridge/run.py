@@ -27,9 +27,9 @@ from mms_bridge.settings import MmsSettings
 
 log = logging.getLogger(__name__)
 
-NAME = "mms"
 KINDS = ("birth", "status", "reading", "relay", "result")
 STATUS_INTERVAL = 10.0
+CANCEL_AGAIN = 0.05
 BACKOFF_CAP = 60.0
 GOOD_CONNECTION = 30.0
 """Seconds after which a connection counts as good and the backoff starts anew."""
@@ -63,9 +63,10 @@ async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -
         for task in done:
             task.result()  # a task that ends by itself has failed: say why
     finally:
-        for task in (stopped, *tasks):
-            task.cancel()
-        await asyncio.gather(stopped, *tasks, return_exceptions=True)
+        while pending := [task for task in (stopped, *tasks) if not task.done()]:
+            for task in pending:  # once is not enough: wait_for swallows a cancellation that meets its result
+                task.cancel()
+            await asyncio.wait(pending, timeout=CANCEL_AGAIN)
         gateway.close()
 
 
@@ -75,7 +76,8 @@ async def _keep_ticking(gateway: Gateway, settings: MmsSettings) -> None:
         gateway.tick()
         pause = settings.control_tick if gateway.control.busy else settings.tick
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(gateway.wake.wait(), pause)
+            async with asyncio.timeout(pause):
+                await gateway.wake.wait()
 
 
 async def _keep_connected(gateway: Gateway, mqtt: MqttSettings) -> None:
@@ -100,7 +102,7 @@ async def _keep_connected(gateway: Gateway, mqtt: MqttSettings) -> None:
 async def _connection(gateway: Gateway, mqtt: MqttSettings) -> None:
     session = uuid.uuid4().hex
     will = aiomqtt.Will(
-        mqtt.topics.service_status(NAME),
+        mqtt.topics.service_status(gateway.name),
         _status(gateway, session, online=False).payload(),
         qos=1,
         retain=True,
@@ -108,14 +110,12 @@ async def _connection(gateway: Gateway, mqtt: MqttSettings) -> None:
     async with _client(mqtt, will) as client:
         gateway.set_broker(up=True)
         gateway.blocks.begin()
-        for qos in (
-            0,
-            1,
-        ):  # QoS 0 first: no window holds these back, all that are retained come before the rest
+        for qos in (0, 1):  # 0 first: no window holds these back, so all that is retained comes now
             await client.subscribe(mqtt.topics.meter("+", "block"), qos=qos)
         for topic in (*(mqtt.topics.meter("+", kind) for kind in KINDS), mqtt.topics.cid("+")):
             await client.subscribe(topic, qos=1)
-        await client.subscribe(mqtt.topics.revision, qos=1)
+        for topic in (mqtt.topics.scd, mqtt.topics.revision):
+            await client.subscribe(topic, qos=1)
         log.info("connected to %s:%d", mqtt.host, mqtt.port)
         async with asyncio.TaskGroup() as group:
             group.create_task(_publish_outbox(gateway, client, mqtt), name="outbox")
@@ -156,10 +156,10 @@ def _take(gateway: Gateway, mqtt: MqttSettings, message: aiomqtt.Message) -> Non
 async def _publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
     while True:
         outgoing = await gateway.outbox.get()
-        if not isinstance(outgoing, Refusal) and not gateway.wants(*outgoing):
+        if not isinstance(outgoing, Refusal) and not gateway.control.wants(*outgoing):
             outgoing = _unsent(*outgoing, "expired before the broker took it")
         try:
-            await _publish_outgoing(client, mqtt, outgoing)
+            await _publish_outgoing(client, mqtt, outgoing, name=gateway.name)
         except MqttError:
             if not isinstance(outgoing, Refusal):  # never sent again: the meter may have it
                 outgoing = _unsent(*outgoing, "the broker went away: it may have arrived or not")
@@ -173,9 +173,11 @@ def _unsent(meter_id: str, message: Command | Block, reason: str) -> Refusal:
     return Refusal(meter_id=meter_id, command=message, reason=reason, ts=utc_now())
 
 
-async def _publish_outgoing(client: aiomqtt.Client, mqtt: MqttSettings, outgoing: Outgoing) -> None:
+async def _publish_outgoing(
+    client: aiomqtt.Client, mqtt: MqttSettings, outgoing: Outgoing, *, name: str
+) -> None:
     if isinstance(outgoing, Refusal):
-        await client.publish(mqtt.topics.refused(NAME), outgoing.payload(), qos=1)
+        await client.publish(mqtt.topics.refused(name), outgoing.payload(), qos=1)
         return
     meter_id, command = outgoing
     if isinstance(command, Block):
@@ -191,7 +193,7 @@ async def _publish_outgoing(client: aiomqtt.Client, mqtt: MqttSettings, outgoing
 
 
 async def _publish_status(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings, session: str) -> None:
-    topic = mqtt.topics.service_status(NAME)
+    topic = mqtt.topics.service_status(gateway.name)
     try:
         while True:
             status = _status(gateway, session, online=True)

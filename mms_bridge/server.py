@@ -3,10 +3,9 @@
 A server's model is fixed when it is created, so a changed CID makes a new generation and the old
 one serves its associations to their end (``ied.py``). Three facts of the library shape this file:
 
-- ``IedServer_processIncomingData`` first sends the reports that are due, then polls its sockets for up
-  to 1 ms, and only if one is ready it accepts and reads. So reports are gathered before they are sent.
-- Reading waits up to 10 ms for each association that is idle. So a server serves one association: it is
-  called when that one has something to say, and no client waits for another one's silence.
+- ``IedServer_processIncomingData`` first sends the reports that are due, then looks at its sockets, accepts
+  and reads. It would wait for them; ``unblocked.py`` takes the waiting out.
+- The wheel's build takes five associations for each server, whatever the configuration says.
 - A new connection is taken by putting the public listening socket in the place of the server's own for
   one call. So which server a client meets is decided per connection, and no listener is ever closed.
 
@@ -23,8 +22,12 @@ from typing import NamedTuple
 
 from broker.errors import Meter61850Error
 from mms_bridge.cid import Cid
+from mms_bridge.files import Files
 from mms_bridge.model import ControlObject, Kind, NativeModel, Point, build
-from mms_bridge.native import Quality, lib
+from mms_bridge.native import MAX_DATA_SET_MEMBERS, Quality, lib
+
+LIBRARY_ASSOCIATIONS = 5
+"""CONFIG_MAXIMUM_TCP_CLIENT_CONNECTIONS of the wheel's build."""
 
 Key = tuple[str, str]
 """Logical node and data object: ``("MMXN1", "Vol")``."""
@@ -50,10 +53,14 @@ class Value(NamedTuple):
 class Limits:
     """Sizes that every generation of every IED gets."""
 
+    associations: int = LIBRARY_ASSOCIATIONS
+    """Of one server."""
     report_buffer: int = 16_384
     """Octets for each buffered report control block."""
     urcb_buffer: int = 8_192
     """Octets for each unbuffered one: room for a few reports that wait for the socket."""
+    dynamic_data_sets: int = 10
+    """That clients may make: for each association, and for each device as many that outlive theirs."""
 
 
 _UPDATE = {
@@ -76,13 +83,16 @@ _SET = {
 class Server:
     """Serves one CID until it is stopped; ``connections`` are its associations' descriptors."""
 
-    def __init__(self, cid: Cid, limits: Limits, *, identity: tuple[str, str, str], idle_fd: int) -> None:
+    def __init__(
+        self, cid: Cid, limits: Limits, *, identity: tuple[str, str, str], files: Files, idle_fd: int
+    ) -> None:
         self.cid = cid
         self.connections: dict[int, int] = {}  # descriptor -> inode, to see that it was closed
         self.accepted: list[int] = []  # descriptors that joined since the owner last looked
         self.closed: list[int] = []
         self._limits = limits
         self._identity = identity
+        self._files = files
         self._idle_fd = idle_fd
         self._model: NativeModel | None = None
         self._server = 0
@@ -90,8 +100,8 @@ class Server:
 
     @property
     def has_room(self) -> bool:
-        """Whether it is free for an association."""
-        return not self.connections
+        """Whether it takes one more association."""
+        return len(self.connections) < self._limits.associations
 
     @property
     def handle(self) -> int:
@@ -123,12 +133,16 @@ class Server:
     def _create(self, model: int) -> int:
         config = lib.IedServerConfig_create()
         lib.IedServerConfig_setEdition(config, 2)
-        lib.IedServerConfig_setMaxMmsConnections(config, 1)
+        lib.IedServerConfig_setMaxMmsConnections(config, self._limits.associations)
         lib.IedServerConfig_setReportBufferSize(config, self._limits.report_buffer)
         lib.IedServerConfig_setReportBufferSizeForURCBs(config, self._limits.urcb_buffer)
         # only what the SCD's Services element says
-        lib.IedServerConfig_enableFileService(config, False)
-        lib.IedServerConfig_enableDynamicDataSetService(config, False)
+        lib.IedServerConfig_enableFileService(config, True)
+        lib.IedServerConfig_setFileServiceBasePath(config, f"{self._files.root}/".encode())
+        lib.IedServerConfig_enableDynamicDataSetService(config, True)
+        lib.IedServerConfig_setMaxAssociationSpecificDataSets(config, self._limits.dynamic_data_sets)
+        lib.IedServerConfig_setMaxDomainSpecificDataSets(config, self._limits.dynamic_data_sets)
+        lib.IedServerConfig_setMaxDataSetEntries(config, MAX_DATA_SET_MEMBERS)
         lib.IedServerConfig_enableLogService(config, False)
         lib.IedServerConfig_enableResvTmsForBRCB(config, True)
         lib.IedServerConfig_enableOwnerForRCB(config, False)
@@ -136,6 +150,7 @@ class Server:
         lib.IedServerConfig_destroy(config)
         if server:
             lib.IedServer_setServerIdentity(server, *(text.encode() for text in self._identity))
+            self._files.install(server)
         return server
 
     def _listen(self) -> None:
@@ -182,7 +197,7 @@ class Server:
         self._prune()
 
     def send_reports(self) -> None:
-        """Send the reports that are due; takes up to 1 ms, in which a request may be served too."""
+        """Send the reports that are due; a request that has arrived meanwhile is served too."""
         if self.connections:
             self.process()
 

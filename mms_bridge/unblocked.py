@@ -94,7 +94,7 @@ def find_slot(image: bytes, name: str) -> Slot | None:
     """The jump slot of the function ``name``, which the library itself defines; None if there is none."""
     try:
         return _find(image, name)
-    except (struct.error, KeyError):
+    except (struct.error, KeyError, ValueError):
         return None  # no ELF that we can read
 
 
@@ -102,11 +102,9 @@ def _find(image: bytes, name: str) -> Slot | None:
     header = _HEADER.unpack_from(image)
     if header[0][:6] != _MAGIC or header[2] not in _JUMP_SLOTS:
         return None
-    segments = [
-        _PROGRAM.unpack_from(image, header[5] + index * _PROGRAM.size) for index in range(header[10])
-    ]
+    segments = [_PROGRAM.unpack_from(image, header[5] + index * _PROGRAM.size) for index in range(header[10])]
     loads = [segment for segment in segments if segment[0] == _PT_LOAD]
-    dynamic = next(segment for segment in segments if segment[0] == _PT_DYNAMIC)
+    (dynamic,) = (segment for segment in segments if segment[0] == _PT_DYNAMIC)
     entries = dict(_DYNAMIC.iter_unpack(image[dynamic[2] : dynamic[2] + dynamic[5]]))
     symbols, names = (_file_offset(loads, entries[tag]) for tag in (_DT_SYMTAB, _DT_STRTAB))
     begin = _file_offset(loads, entries[_DT_JMPREL])
