@@ -203,7 +203,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
         result |= report_lags(
             town.broker_port, MMS_PORT, town.meters, rate=options.rate, seconds=options.seconds
         )
-        result |= read_rates(town.broker_port, MMS_PORT, town.meters, seconds=options.seconds / 2)
+        result |= read_rates(town.broker_port, MMS_PORT, town.meters, seconds=options.seconds / 2, server=mms)
         born = partial(publish_one, broker.port)
         result |= births(born, MMS_PORT, town.meters, count=options.births)
         result |= births_reference(MMS_PORT, count=options.births)
