@@ -68,8 +68,13 @@ class DataObject:
     """stVal that never changes."""
     description: str = ""
     """d, when it is the same in every IED."""
-    controllable: bool = False
-    """Takes the project's control model; every other ctlModel is status-only."""
+    control: Literal["", "project", "direct-with-normal-security"] = ""
+    """``project`` takes the project's control model, a CtlModelKind literal is fixed; empty: status-only."""
+
+    @property
+    def controllable(self) -> bool:
+        """Whether a client may operate it."""
+        return bool(self.control)
 
 
 @dataclass(frozen=True)
@@ -158,15 +163,15 @@ METER_LD: tuple[LogicalNode, ...] = (
     )),
     LogicalNode("CSWI", "1", "MtrCSWI", (
         _beh(),
-        DataObject("Pos", "DPC", "relay.position", controllable=True),
+        DataObject("Pos", "DPC", "relay.position", control="project"),
     )),
     LogicalNode("XSWI", "1", "MtrXSWI", (
         _beh(),
         DataObject("Loc", "SPS", "relay.local"),
         DataObject("OpCnt", "INS", "relay.operations"),
         DataObject("Pos", "DPC", "relay.position"),
-        DataObject("BlkOpn", "SPC", "relay.block_open"),
-        DataObject("BlkCls", "SPC", "relay.block_close"),
+        DataObject("BlkOpn", "SPC", "relay.block_open", control="direct-with-normal-security"),
+        DataObject("BlkCls", "SPC", "relay.block_close", control="direct-with-normal-security"),
         DataObject("SwTyp", "ENS", "scl", enum="SwitchFunctionKind", value="Load Break"),
     )),
 )

@@ -45,19 +45,24 @@ SERVED_MEMBERS = {
     "Cancel": "ctlVal origin ctlNum T Test",
 }
 """Constructed attribute → the members that we serve."""
+
+_CONTROL_MARKS = {"project": "control", "direct-with-normal-security": "direct"}
+"""What of an object can be operated → the mark in its DOType's id."""
 # fmt: on
 
 
 def control_model_of(do: DataObject, control_model: ControlModel) -> ControlModel:
-    """ctlModel of ``do`` in a project with ``control_model``."""
-    return control_model if do.controllable else "status-only"
+    """ctlModel of ``do`` in a project with ``control_model``; status-only goes for all that it has."""
+    if not do.control or control_model == "status-only":
+        return "status-only"
+    return control_model if do.control == "project" else do.control
 
 
 def do_type_id(do: DataObject) -> str:
     """DOType id of ``do``; objects that differ in more than their source have different ones."""
     unit = None if do.unit is None else do.unit or "1"
     value = do.value.replace(" ", "")
-    marks = (do.enum, unit, value, do.description and do.name, "control" if do.controllable else "")
+    marks = (do.enum, unit, value, do.description and do.name, _CONTROL_MARKS.get(do.control))
     return "_".join((do.cdc, *filter(None, marks)))
 
 

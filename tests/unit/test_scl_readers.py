@@ -52,7 +52,7 @@ def items(node: LogicalNode, model: ControlModel) -> set[str]:
 def leaves(do: DataObject, model: ControlModel) -> list[tuple[tuple[str, ...], str]]:
     """(path, functional constraint) of every attribute of ``do``."""
     names = SERVED_ATTRIBUTES[do.cdc].split() + (["d"] if do.description else [])
-    control = CONTROL[model] if do.controllable else ("", ())
+    control = CONTROL[model if do.control == "project" else do.control] if do.control else ("", ())
     measured = "MX" if do.cdc == "MV" else "ST"
     rows = [
         (path, CONSTRAINTS.get(name, measured))

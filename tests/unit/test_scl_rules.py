@@ -69,6 +69,8 @@ def test_rule_6_control_has_its_services(scd: bytes) -> None:
     assert rows == ["origin", "ctlNum", "stVal", "q", "t", "stSeld", "ctlModel", "sboTimeout", "sboClass",
                     "operTimeout", "SBOw", "Oper", "Cancel"]  # fmt: skip
     assert attributes(scd, "//s:DOType[@id='DPC']/s:DA/@name") == ["stVal", "q", "t", "ctlModel"]
+    rows = attributes(scd, "//s:DOType[@id='SPC_direct']/s:DA/@name")
+    assert rows == ["origin", "ctlNum", "stVal", "q", "t", "ctlModel", "Oper"]
     members = attributes(scd, "//s:DAType[@id='Oper_DPC']/s:BDA/@name")
     assert members == ["ctlVal", "origin", "ctlNum", "T", "Test", "Check"]
 

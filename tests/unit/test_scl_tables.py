@@ -72,13 +72,14 @@ def test_object_types_with_one_id_are_one_type() -> None:
     for device in DEVICES:
         for node in device:
             for do in node.objects:
-                key = (do.cdc, do.unit, do.enum, do.value, do.description, do.controllable)
+                key = (do.cdc, do.unit, do.enum, do.value, do.description, do.control)
                 types.setdefault(templates.do_type_id(do), set()).add(key)
     assert all(len(keys) == 1 for keys in types.values())
 
 
 def test_data_object_is_found_by_name() -> None:
     assert data_object(METER_LD, "CSWI1", "Pos").controllable
+    assert data_object(METER_LD, "XSWI1", "BlkOpn").controllable
     assert not data_object(METER_LD, "XSWI1", "Pos").controllable
     with pytest.raises(KeyError, match=r"XSWI1\.Foo"):
         data_object(METER_LD, "XSWI1", "Foo")
