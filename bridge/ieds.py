@@ -1,0 +1,67 @@
+"""The registry as IEDs, for the SCL: every meter that was born and not withdrawn, in the IED it has for life.
+
+What has not changed since the last look is the very same object, so that the builder, which remembers by
+value, finds it without comparing: one birth among ten thousand meters costs the reading of the table.
+
+>>> Ieds(IPv4Address("10.0.0.5"), 102).read(session)        # doctest: +SKIP
+(Ied(name='SMGW001', ip='10.0.0.5', port=102, meters=(Meter(ld_name='SM_…', inst='M1', …),), …),)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+from typing import Any
+
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from bridge.registry import SHOWN, ied_number
+from bridge.tables import Meter
+from broker.topics import scl_name
+from scl_builder.project import Ied
+from scl_builder.project import Meter as SclMeter
+
+_IS_SHOWN = col(Meter.born_at).is_not(None) & col(Meter.retired_at).is_(None)
+_COLUMNS: list[Any] = [
+    *(Meter.ied, Meter.key, Meter.changes, _IS_SHOWN, Meter.meter_id),
+    *(getattr(Meter, name) for name in SHOWN),
+]
+_ROWS = select(*_COLUMNS).where(col(Meter.ied).is_not(None)).order_by(col(Meter.key))
+
+
+class Ieds:
+    """Reads the IEDs; the first one listens on ``port``, the next ones on those that follow."""
+
+    def __init__(self, host: IPv4Address, port: int) -> None:
+        self._host = str(host)
+        self._port = port
+        self._meters: dict[int, tuple[tuple[Any, ...], SclMeter]] = {}
+        self._ieds: dict[str, Ied] = {}
+
+    def read(self, session: Session) -> tuple[Ied, ...]:
+        """The IEDs that have a meter, by number."""
+        meters: dict[str, list[SclMeter]] = {}
+        changes: dict[str, int] = {}
+        for ied, key, count, shown, *told in session.execute(_ROWS):
+            changes[ied] = changes.get(ied, 0) + count
+            if shown:
+                meters.setdefault(ied, []).append(self._meter(key, told))
+        self._ieds = {
+            name: self._ied(name, tuple(meters[name]), changes[name])
+            for name in sorted(meters, key=ied_number)
+        }
+        return tuple(self._ieds.values())
+
+    def _meter(self, key: int, told: Sequence[Any]) -> SclMeter:
+        row = tuple(told)
+        known = self._meters.get(key)
+        if known is None or known[0] != row:
+            meter = SclMeter(scl_name(row[0]), f"M{key}", **dict(zip(SHOWN, row[1:], strict=True)))
+            known = self._meters[key] = (row, meter)
+        return known[1]
+
+    def _ied(self, name: str, meters: tuple[SclMeter, ...], changes: int) -> Ied:
+        made = Ied(name, self._host, self._port - 1 + ied_number(name), meters, changes=changes)
+        known = self._ieds.get(name)
+        return known if known == made and known is not None else made
