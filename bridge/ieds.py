@@ -14,20 +14,21 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from sqlalchemy import select
-from sqlmodel import Session, col
+from sqlmodel import Session
 
 from bridge.registry import SHOWN, ied_number
-from bridge.tables import Meter
+from bridge.tables import metadata
 from broker.topics import scl_name
 from scl_builder.project import Ied
 from scl_builder.project import Meter as SclMeter
 
-_IS_SHOWN = col(Meter.born_at).is_not(None) & col(Meter.retired_at).is_(None)
-_COLUMNS: list[Any] = [
-    *(Meter.ied, Meter.key, Meter.changes, _IS_SHOWN, Meter.meter_id),
-    *(getattr(Meter, name) for name in SHOWN),
-]
-_ROWS = select(*_COLUMNS).where(col(Meter.ied).is_not(None)).order_by(col(Meter.key))
+_C = metadata.tables["meter"].c
+_IS_SHOWN = _C.born_at.is_not(None) & _C.retired_at.is_(None)
+_ROWS = (
+    select(_C.ied, _C.key, _C.changes, _IS_SHOWN, _C.meter_id, *(_C[name] for name in SHOWN))
+    .where(_C.ied.is_not(None))
+    .order_by(_C.key)
+)
 
 
 class Ieds:
@@ -43,7 +44,7 @@ class Ieds:
         """The IEDs that have a meter, by number."""
         meters: dict[str, list[SclMeter]] = {}
         changes: dict[str, int] = {}
-        for ied, key, count, shown, *told in session.execute(_ROWS):
+        for ied, key, count, shown, *told in session.connection().execute(_ROWS):
             changes[ied] = changes.get(ied, 0) + count
             if shown:
                 meters.setdefault(ied, []).append(self._meter(key, told))

@@ -119,7 +119,7 @@ class Publication:
                 if self._forget:
                     self._current, self._forget = None, False
             try:
-                self._update(everything=everything)
+                self.update(everything=everything)
             except (DBAPIError, ValueError) as error:  # ValueError: the builder refuses the project
                 self.errors += 1
                 log.error("the SCL is not up to date: %s", error)
@@ -142,8 +142,8 @@ class Publication:
             self._wanted.wait_for(lambda: self._stopping, timeout=RETRY_SECONDS)
         self.changed()
 
-    def _update(self, *, everything: bool) -> None:
-        """Bring the broker up to date with the registry."""
+    def update(self, *, everything: bool) -> None:
+        """Bring the broker up to date with the registry; the thread does it when births have settled."""
         before = self._current
         with Session(self._engine) as session:
             ieds, ever = self._ieds.read(session), _ieds_ever(session)
@@ -164,7 +164,7 @@ class Publication:
             last = self._build(rows, ieds)
             if last.revision.sha256 == rows[-1].sha256:
                 return last
-        what = changes(_meters(before.project.ieds if before else ()), _meters(ieds))
+        what = _difference(before.project.ieds if before else (), ieds)
         row = SclRevision(
             revision=rows[-1].revision + 1 if rows else 1,
             sha256="",
@@ -222,6 +222,12 @@ def changes(before: Mapping[str, object], after: Mapping[str, object]) -> str:
         return "settings changed"
     noun = "meter" if words[0].startswith("1 ") else "meters"
     return ", ".join([words[0].replace(" ", f" {noun} ", 1), *words[1:]])
+
+
+def _difference(before: tuple[Ied, ...], after: tuple[Ied, ...]) -> str:
+    """:func:`changes` of the meters in the IEDs that are not the same any more; a meter keeps its IED."""
+    same = set(before) & set(after)
+    return changes(*(_meters(ied for ied in ieds if ied not in same) for ieds in (before, after)))
 
 
 def _meters(ieds: Iterable[Ied]) -> dict[str, tuple[str, SclMeter]]:

@@ -55,6 +55,12 @@ def build_cid(project: Project, ied_name: str) -> bytes:
     return "".join(parts).encode()
 
 
+def forget() -> None:
+    """Forget what was rendered, as a process does that ends."""
+    for remembered in (_ied, site.substation, devices.meter_device, devices.shared_plates, templates.render):
+        remembered.cache_clear()
+
+
 def _templates(project: Project, ieds: list[Ied]) -> str:
     plates = frozenset[devices.Plate]().union(*map(devices.shared_plates, ieds))
     return templates.render(project.control_model, project.tool_version, plates)

@@ -162,8 +162,7 @@ def test_same_bytes_in_every_process() -> None:
 def test_remembered_meters_do_not_change_the_file() -> None:
     plan = project(3)
     before = build_scd(plan)
-    builder._ied.cache_clear()
-    devices.meter_device.cache_clear()
+    builder.forget()
     assert build_scd(plan) == before
 
 
