@@ -15,7 +15,7 @@ import secrets
 from aiomqtt import Client, MqttError, ProtocolVersion, Will
 
 from broker.messages import Status
-from broker.settings import MqttSettings
+from broker.settings import NO_DELAY, MqttSettings
 from broker.topics import scl_name
 from meter_firmware import clock
 from meter_firmware.backoff import Backoff
@@ -79,6 +79,7 @@ class Link:
             timeout=ANSWER_SECONDS,
             keepalive=mqtt.keepalive,
             max_queued_incoming_messages=MAX_WAITING_MESSAGES,
+            socket_options=NO_DELAY,
         )
         client._client.connect_timeout = CONNECT_SECONDS  # aiomqtt offers no parameter for it
         return client

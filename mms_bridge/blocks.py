@@ -48,5 +48,5 @@ class Blocks:
                 self._repeat(meter)
 
     def _repeat(self, meter: Meter) -> None:
-        if meter.block is not None and not meter.retired:
+        if meter.block is not None and meter.withdrawn is None:
             self._publish(meter.meter_id, meter.block)

@@ -13,6 +13,7 @@ not acted. Selections and commands are kept per meter, not per server: one owner
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -45,6 +46,9 @@ END_SHARE = 0.9
 """Of the operate limit after which we give up: the termination is out before the client's own limit."""
 GRACE = 0.5
 """Seconds after the deadline in which a command whose client has gone still keeps others out."""
+
+ASKED_AGAIN = 0.0102
+"""Seconds after WAITING before the library asks again, by its clock of whole milliseconds."""
 
 NORMAL_SECURITY = (ControlModel.DIRECT_NORMAL, ControlModel.SBO_NORMAL)
 
@@ -84,6 +88,11 @@ class Control:
         """Whether a client waits for an answer now."""
         return bool(self._pending or self._denied)
 
+    def asked_in(self) -> float:
+        """Seconds until the library asks again how an operate goes: infinite when it should have asked."""
+        waits = (pending.asked + ASKED_AGAIN - self._clock() for pending in self._pending.values())
+        return min((wait for wait in waits if wait > 0), default=math.inf)
+
     def equip(self, server: Server) -> None:
         """Install the handlers on every controllable object of one generation."""
         for (domain, node, name), control in server.controls.items():
@@ -108,12 +117,12 @@ class Control:
         pending = self._pending.get((meter_id, True))
         if isinstance(pending, Switching) and pending.command.command_id == result.command_id:
             pending.result = result
+            self._wake()
 
-    def take_position(self, meter_id: str, position: Position) -> None:
-        """The relay as the meter tells it."""
-        pending = self._pending.get((meter_id, True))
-        if isinstance(pending, Switching):
-            pending.positioned = pending.command.position is position
+    def told(self, meter_id: str) -> None:
+        """A meter's state has changed: who waits for that is to be asked at once."""
+        if not self._pending.keys().isdisjoint(((meter_id, True), (meter_id, False))):
+            self._wake()
 
     def wants(self, meter_id: str, message: Command | Block) -> bool:
         """Whether what has waited for the broker is still to be published: in time, or known to hold."""
@@ -259,11 +268,12 @@ class Control:
             lib.ControlAction_setAddCause(action, AddCause.UNKNOWN if denied is None else denied[0])
             return HandlerResult.FAILED
         if not pending.sent:
-            pending.sent = True
+            pending.sent, pending.asked = True, self._clock()
             self.counters["sent"] += 1
             pending.send()
             return HandlerResult.WAITING
-        result, cause = pending.outcome(self._clock())
+        pending.asked = self._clock()
+        result, cause = pending.outcome(pending.asked)
         if result is not HandlerResult.WAITING:
             del self._pending[key]
             self.counters["done" if cause is None else "failed"] += 1

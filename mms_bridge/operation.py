@@ -34,6 +34,8 @@ class Operation(Protocol):
     """Loop time."""
     meter: Meter
     sent: bool
+    asked: float
+    """Loop time of the last time that the library asked how it goes."""
 
     def send(self) -> None:
         """Hand it over to the MQTT side, once."""
@@ -76,8 +78,8 @@ class Switching:
     command: Command
     publish: Callable[[tuple[str, Command]], None]
     sent: bool = False
+    asked: float = 0.0
     result: Result | None = None
-    positioned: bool = False
 
     def send(self) -> None:
         """The command, as MQTT message."""
@@ -87,7 +89,7 @@ class Switching:
         """OK when the meter said done and its relay shows it; FAILED with the cause; or WAITING."""
         if self.result is not None and self.result.outcome is not Outcome.DONE:
             return HandlerResult.FAILED, add_cause(self.result)
-        if self.result is not None and self.positioned:
+        if self.result is not None and self.meter.position is self.command.position:
             return OK
         if now < self.deadline:
             return WAITING
@@ -108,6 +110,7 @@ class Blocking:
     block: Block
     publish: Callable[[tuple[str, Block]], None]
     sent: bool = False
+    asked: float = 0.0
 
     def send(self) -> None:
         """The block, as retained MQTT message."""

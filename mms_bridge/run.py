@@ -20,7 +20,7 @@ from paho.mqtt.properties import Properties
 
 from broker.errors import ContractError
 from broker.messages import Block, Command, Message, Refusal, ServiceStatus, utc_now
-from broker.settings import MqttSettings
+from broker.settings import NO_DELAY, MqttSettings
 from mms_bridge.gateway import Gateway, Outgoing
 from mms_bridge.observe import observed
 from mms_bridge.settings import MmsSettings
@@ -74,7 +74,9 @@ async def _keep_ticking(gateway: Gateway, settings: MmsSettings) -> None:
     while True:
         gateway.wake.clear()
         gateway.tick()
-        pause = settings.control_tick if gateway.control.busy else settings.tick
+        pause = settings.tick
+        if gateway.control.busy:
+            pause = min(settings.control_tick, gateway.control.asked_in())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await gateway.wake.wait()
@@ -114,7 +116,7 @@ async def _connection(gateway: Gateway, mqtt: MqttSettings) -> None:
             await client.subscribe(mqtt.topics.meter("+", "block"), qos=qos)
         for topic in (*(mqtt.topics.meter("+", kind) for kind in KINDS), mqtt.topics.cid("+")):
             await client.subscribe(topic, qos=1)
-        for topic in (mqtt.topics.scd, mqtt.topics.revision):
+        for topic in (mqtt.topics.scd, mqtt.topics.revision, mqtt.topics.service_status("+")):
             await client.subscribe(topic, qos=1)
         log.info("connected to %s:%d", mqtt.host, mqtt.port)
         async with asyncio.TaskGroup() as group:
@@ -132,6 +134,7 @@ def _client(mqtt: MqttSettings, will: aiomqtt.Will) -> aiomqtt.Client:
         protocol=aiomqtt.ProtocolVersion(mqtt.version),
         keepalive=mqtt.keepalive,
         will=will,
+        socket_options=NO_DELAY,
     )
 
 
