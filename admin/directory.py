@@ -79,7 +79,7 @@ class Known:
                 self.relay = parsed(Relay, payload)
             case "block":
                 block = parsed(Block, payload)
-                self.block = block if block and block.supersedes(self.block) else self.block
+                self.block = block.merged(self.block) if block else self.block
 
     def obstacle(self, position: Position) -> str | None:
         """Why a command to ``position`` would be in vain; None if it would not."""

@@ -138,7 +138,9 @@ class FanOut:
                 self._end(order, Outcome.DONE)
             return
         result = parsed(Result, payload)
-        if result is None or order.command is None or result.command_id != order.command.command_id:
+        if order.outcome != UNANSWERED or result is None or order.command is None:
+            return  # a broker may deliver a command twice: the second answer is a refusal
+        if result.command_id != order.command.command_id:
             return
         if result.outcome is Outcome.DONE and not self._in_position(order):
             order.outcome = NOT_MOVED

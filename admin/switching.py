@@ -57,7 +57,8 @@ async def _answer(client: aiomqtt.Client, settings: MqttSettings, known: Known, 
                 payload = message.payload if isinstance(message.payload, bytes) else None
                 kind = settings.topics.parse(message.topic.value).kind
                 if kind == "result" and (answer := parsed(Result, payload)):
-                    result = answer if answer.command_id == command.command_id else result
+                    if result is None and answer.command_id == command.command_id:
+                        result = answer  # a broker may deliver twice, and the second is refused
                 elif kind == "relay" and (relay := parsed(Relay, payload)):
                     position = relay.position
                 if result and result.outcome is not Outcome.DONE:
@@ -91,7 +92,12 @@ async def block(meter: str, change: Change, settings: MqttSettings) -> dict[str,
         if known.birth is None:
             raise NotFoundError(f"no meter {meter}: `meter61850 meters list` shows all")
         if change.opening or change.closing:
-            known.block = _changed(known.block, change)
+            known.block = Block.changed(
+                known.block,
+                opening=change.blocked if change.opening else None,
+                closing=change.blocked if change.closing else None,
+                origin=our_origin(),
+            )
             topic = settings.topics.meter(known.meter_id, "block")
             await client.publish(topic, known.block.payload(), qos=1, retain=True)
     return {
@@ -102,13 +108,3 @@ async def block(meter: str, change: Change, settings: MqttSettings) -> dict[str,
         "origin": f"{known.block.origin.category} {known.block.origin.identifier}" if known.block else None,
         "meter_online": known.status is not None and known.status.online,
     }
-
-
-def _changed(known: Block | None, change: Change) -> Block:
-    was_open, was_close = (known.open, known.close) if known else (False, False)
-    return Block.after(
-        known,
-        open=change.blocked if change.opening else was_open,
-        close=change.blocked if change.closing else was_close,
-        origin=our_origin(),
-    )

@@ -219,9 +219,9 @@ class Command(Message):
 class Block(Message):
     """Which operations of the relay are blocked: a command against it is refused. Retained.
 
-    The newest ``ts`` counts, whoever tells it and in whichever order it comes: so that the broker, the
-    MMS bridge and the meter, which all keep it, agree again after one of them has lost it. Who changes
-    it takes a ``ts`` after the one that is known (:meth:`after`). An empty payload releases nothing.
+    For each direction the newest change counts, whoever tells it and in whichever order it comes. So
+    broker, MMS bridge and meter, which all keep it, agree again after one of them has lost it, and two who
+    change different directions at once do not undo each other. An empty payload releases nothing.
     """
 
     open: bool
@@ -229,22 +229,52 @@ class Block(Message):
     close: bool
     """Closing is blocked (XSWI1.BlkCls)."""
     ts: Timestamp
-    """When it was set."""
+    """When it was changed last; always after the change that was known before."""
+    open_ts: Timestamp | None = None
+    """When opening was blocked or released last; absent if never. Both absent: both at ``ts``."""
+    close_ts: Timestamp | None = None
+    """The same of closing."""
     origin: Origin
+    """Who made the last change."""
 
     @classmethod
-    def after(cls, known: Block | None, *, open: bool, close: bool, origin: Origin) -> Block:
-        """The next block: newer than ``known`` even where that came from a clock that is ahead."""
+    def changed(
+        cls, known: Block | None, *, opening: bool | None, closing: bool | None, origin: Origin
+    ) -> Block:
+        """The block after ``known``: blocked, released, or (None) as it was, for each direction."""
         ts = utc_now() if known is None else max(utc_now(), known.ts + timedelta(milliseconds=1))
-        return cls(open=open, close=close, ts=ts, origin=origin)
+        new = cls(
+            open=bool(opening),
+            close=bool(closing),
+            ts=ts,
+            open_ts=None if opening is None else ts,
+            close_ts=None if closing is None else ts,
+            origin=origin,
+        )
+        return new.merged(known)
 
-    def supersedes(self, known: Block | None) -> bool:
-        """Whether it is newer than ``known``; of two at the same time the one that blocks more."""
-        return known is None or self._rank > known._rank
+    def merged(self, known: Block | None) -> Block:
+        """What holds when both were told, in any order; of changes at the same time the one that blocks."""
+        other = known or self
+        open_ts, open_ = max(self._opening, other._opening)
+        close_ts, close = max(self._closing, other._closing)
+        newest = max(self, other, key=lambda told: (told.ts, told.origin.category, told.origin.identifier))
+        return Block(
+            open=open_,
+            close=close,
+            ts=newest.ts,
+            open_ts=None if open_ts == EARLIEST else open_ts,
+            close_ts=None if close_ts == EARLIEST else close_ts,
+            origin=newest.origin,
+        )
 
     @property
-    def _rank(self) -> tuple[datetime, bool, bool, str]:
-        return self.ts, self.open, self.close, self.origin.identifier
+    def _opening(self) -> tuple[datetime, bool]:
+        return self.open_ts or (EARLIEST if self.close_ts else self.ts), self.open
+
+    @property
+    def _closing(self) -> tuple[datetime, bool]:
+        return self.close_ts or (EARLIEST if self.open_ts else self.ts), self.close
 
     def forbids(self, position: Position) -> bool:
         """Whether a command to ``position`` is blocked."""

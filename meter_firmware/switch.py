@@ -68,12 +68,14 @@ class Switch:
         return await asyncio.shield(self._alone(command, retained=retained))
 
     async def take_block(self, block: Block) -> None:
-        """Enforce ``block`` from now on, if it is newer; StorageError if the disk refuses to keep it."""
+        """Enforce what is newer in ``block`` from now on; StorageError if the disk refuses to keep it."""
         await asyncio.shield(self._kept(block))  # as above
 
     async def _kept(self, block: Block) -> None:
         async with self._lock:  # a command that is being obeyed is obeyed to its end
-            if block.supersedes(self._log.block):
+            known = self._log.block
+            block = block.merged(known)
+            if block != known:
                 await asyncio.to_thread(self._log.keep_block, block)
                 _log.info("blocked by %s: %s", block.origin.identifier, block.words)
 

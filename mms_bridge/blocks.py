@@ -1,6 +1,6 @@
 """What is blocked at the meters, as the retained topics tell it; told again where a broker has lost it.
 
-The newest block counts (``broker.messages.Block``). So a broker that was restored from an older state, or
+The newest changes count (``broker.messages.Block``). So a broker that was restored from an older state, or
 that somebody has cleared, hears from us what we know, and whoever is right prevails in any order.
 
 >>> blocks.take(meter, b"")        # doctest: +SKIP
@@ -32,9 +32,9 @@ class Blocks:
         except ValidationError:
             self._repeat(meter)
             raise
-        if block is not None and block.supersedes(meter.block):
-            meter.block = block
-        elif block != meter.block:
+        if block is not None:
+            meter.block = block.merged(meter.block)
+        if block != meter.block:
             self._repeat(meter)
 
     def begin(self) -> None:

@@ -32,7 +32,7 @@ from mms_bridge.native import (
     lib,
 )
 from mms_bridge.objections import Circumstances, Objection, against_blocking, against_switching
-from mms_bridge.operation import Blocking, Operation, Switching, new_block, new_command
+from mms_bridge.operation import Blocking, Operation, Switching, new_command
 from mms_bridge.origin import origin_of, peer_of
 from mms_bridge.selections import Selections
 from mms_bridge.server import Server
@@ -116,7 +116,7 @@ class Control:
         """The meter's answer; one that nobody waits for is the ledger's business alone."""
         pending = self._pending.get((meter_id, True))
         if isinstance(pending, Switching) and pending.command.command_id == result.command_id:
-            pending.result = result
+            pending.result = pending.result or result  # a broker may deliver twice, the second is refused
             self._wake()
 
     def told(self, meter_id: str) -> None:
@@ -230,7 +230,7 @@ class Control:
         objection = against_blocking(meter, given)
         opening = wanted if target.source == BLOCK_OPEN else None
         closing = wanted if target.source == BLOCK_CLOSE else None
-        block = new_block(meter.block, opening=opening, closing=closing, origin=origin_of(action))
+        block = Block.changed(meter.block, opening=opening, closing=closing, origin=origin_of(action))
         if objection is not None:
             reason = f"operate: {objection.reason}"
             self._publish(Refusal(meter_id=meter.meter_id, block=block, reason=reason, ts=utc_now()))

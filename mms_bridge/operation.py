@@ -56,17 +56,6 @@ def new_command(position: Position, origin: Origin, *, seconds: float) -> Comman
     )
 
 
-def new_block(known: Block | None, *, opening: bool | None, closing: bool | None, origin: Origin) -> Block:
-    """The block after ``known``; what is None stays as it is."""
-    was_open, was_close = (known.open, known.close) if known else (False, False)
-    return Block.after(
-        known,
-        open=was_open if opening is None else opening,
-        close=was_close if closing is None else closing,
-        origin=origin,
-    )
-
-
 @dataclass
 class Switching:
     """A command that is on its way to the meter."""
@@ -118,7 +107,7 @@ class Blocking:
 
     def outcome(self, now: float) -> End:
         """OK when the broker has it; FAILED when it never told so."""
-        if not self.block.supersedes(self.meter.block):
+        if self.block.merged(self.meter.block) == self.meter.block:
             return OK
         if now < self.deadline:
             return WAITING

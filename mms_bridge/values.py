@@ -88,10 +88,10 @@ def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]
         values = {"position": DBPOS[relay.position], "operations": relay.operations, "local": relay.local}
         values |= {"block_open": False, "block_close": False}
         told = {name: Value(value, quality, t_ms, t_quality) for name, value in values.items()}
-    if block is not None:
-        t_ms = milliseconds(block.ts)
-        told["block_open"] = Value(block.open, quality, t_ms)
-        told["block_close"] = Value(block.close, quality, t_ms)
+    if block is not None and block.open_ts is not None:
+        told["block_open"] = Value(block.open, quality, milliseconds(block.open_ts))
+    if block is not None and block.close_ts is not None:
+        told["block_close"] = Value(block.close, quality, milliseconds(block.close_ts))
     for key, name in METER_BINDINGS["relay"]:
         yield key, told.get(name, Value(None, Quality.INVALID, 0))
 

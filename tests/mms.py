@@ -136,7 +136,7 @@ class DrivenMeter:
     async def block(self, *, open: bool = False, close: bool = False) -> Block:
         """Block as the CLI would."""
         origin = Origin(category=OriginCategory.MAINTENANCE, identifier="cli")
-        block = Block(open=open, close=close, ts=utc_now(), origin=origin)
+        block = Block.changed(None, opening=open, closing=close, origin=origin)
         await self.publish("block", block)
         return block
 

@@ -17,7 +17,8 @@ ORIGIN = Origin(category=OriginCategory.REMOTE_CONTROL, identifier="desk 4")
 
 def block(*, open: bool = False, close: bool = False, age: float = 0.0) -> Block:
     """A block of now, or so many seconds ago."""
-    return Block(open=open, close=close, ts=utc_now() - timedelta(seconds=age), origin=ORIGIN)
+    ts = utc_now() - timedelta(seconds=age)
+    return Block(open=open, close=close, ts=ts, open_ts=ts, close_ts=ts, origin=ORIGIN)
 
 
 async def publish(rig: Rig, payload: bytes) -> None:

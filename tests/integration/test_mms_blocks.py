@@ -69,7 +69,8 @@ async def test_clearing_or_spoiling_the_topic_releases_nothing(broker: Broker) -
     async with at_desk(broker) as (running, desk, meter):
         block = await meter.block(open=True)
         await eventually(lambda: blocked(desk.client, meter) == (True, False))
-        older = block.model_copy(update={"open": False, "ts": block.ts.replace(year=block.ts.year - 1)})
+        ts = block.ts.replace(year=block.ts.year - 1)
+        older = block.model_copy(update={"open": False, "ts": ts, "open_ts": ts, "close_ts": ts})
         for spoilt in (b"", b"rubbish", older.payload()):
             await meter.publish("block", spoilt)
             for _ in range(100):

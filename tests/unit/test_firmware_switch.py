@@ -72,7 +72,8 @@ def command(command_id: str = "c1", position: Position = Position.OPEN) -> bytes
 
 def block(*, open: bool = False, close: bool = False, age: float = 0) -> Block:
     origin = Origin(category=OriginCategory.REMOTE_CONTROL, identifier="test")
-    return Block(open=open, close=close, ts=utc_now() - timedelta(seconds=age), origin=origin)
+    ts = utc_now() - timedelta(seconds=age)
+    return Block(open=open, close=close, ts=ts, open_ts=ts, close_ts=ts, origin=origin)
 
 
 async def obey(switch: Switch, payload: bytes, *, retained: bool = False) -> tuple[Outcome, str]:
