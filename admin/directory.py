@@ -25,7 +25,7 @@ from broker.topics import Topics, checked_meter_id, meter_id_of
 M = TypeVar("M", bound=Message)
 STATES = ("birth", "status", "relay", "block")
 """What a command depends on."""
-_METER_DEVICE = re.compile(rb'<LDevice [^>]*\binst="(SM_[0-9a-f]{32})"')
+_METER = re.compile(rb"SM_[0-9a-f]{32}")
 
 
 def exact(text: str) -> str | None:
@@ -131,11 +131,11 @@ async def everybody(client: aiomqtt.Client, topics: Topics) -> dict[str, Known]:
 
 
 async def meters_of(client: aiomqtt.Client, topics: Topics, ied: str) -> set[str]:
-    """meter_ids of the logical devices in the IED's CID; NotFoundError without one."""
+    """meter_ids of the meters that the IED's CID names; NotFoundError without one."""
     found = await mqtt.retained(client, topics.cid(ied), barrier=_barrier(topics))
     if not found:
         raise NotFoundError(f"no IED {ied}: `meter61850 meters list` shows the IEDs")
-    return {meter_id_of(name.decode()) for name in _METER_DEVICE.findall(found[topics.cid(ied)])}
+    return {meter_id_of(name.decode()) for name in _METER.findall(found[topics.cid(ied)])}
 
 
 def parsed(model: type[M], payload: bytes | None) -> M | None:
