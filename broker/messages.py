@@ -28,6 +28,9 @@ from pydantic import (
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 """No meter61850 existed before; an earlier timestamp is a clock that was never set."""
 
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+"""A block from a later time could never be released: whatever comes after it must be later still."""
+
 FUTURE_TOLERANCE = timedelta(minutes=5)
 """A timestamp further ahead of the reader's clock than this is refused by the reader."""
 
@@ -216,6 +219,14 @@ class Command(Message):
     origin: Origin
 
 
+def _to_the_millisecond(ts: datetime) -> datetime:
+    return ts.replace(microsecond=ts.microsecond // 1000 * 1000)
+
+
+Moment = Annotated[Timestamp, Field(lt=LATEST), AfterValidator(_to_the_millisecond)]
+"""A time that is compared after it was on the wire: exact there, and with room for a later one."""
+
+
 class Block(Message):
     """Which operations of the relay are blocked: a command against it is refused. Retained.
 
@@ -228,11 +239,11 @@ class Block(Message):
     """Opening is blocked (XSWI1.BlkOpn)."""
     close: bool
     """Closing is blocked (XSWI1.BlkCls)."""
-    ts: Timestamp
+    ts: Moment
     """When it was changed last; always after the change that was known before."""
-    open_ts: Timestamp | None = None
+    open_ts: Moment | None = None
     """When opening was blocked or released last; absent if never. Both absent: both at ``ts``."""
-    close_ts: Timestamp | None = None
+    close_ts: Moment | None = None
     """The same of closing."""
     origin: Origin
     """Who made the last change."""

@@ -163,10 +163,11 @@ async def _publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSe
             outgoing = _unsent(*outgoing, "expired before the broker took it")
         try:
             await _publish_outgoing(client, mqtt, outgoing, name=gateway.name)
-        except MqttError:
+        except (MqttError, asyncio.CancelledError):  # cancelled when another task has met the error first
             if not isinstance(outgoing, Refusal):  # never sent again: the meter may have it
                 outgoing = _unsent(*outgoing, "the broker went away: it may have arrived or not")
-            gateway.outbox.put_nowait(outgoing)
+            if outgoing.block is None or outgoing.block != gateway.fleet.meter(outgoing.meter_id).block:
+                gateway.outbox.put_nowait(outgoing)  # a block that holds is told again by settle()
             raise
 
 

@@ -14,7 +14,7 @@ import pytest
 from open61850.mms import MmsClient
 from open61850.mms.control import Origin
 
-from broker.messages import Cause, Outcome, Position, Refusal
+from broker.messages import Cause, Outcome, Position, Refusal, Result, utc_now
 from scl_builder.project import ControlModel
 from tests.brokers import Broker
 from tests.integration.test_mms_values import GOOD, position
@@ -184,6 +184,21 @@ async def test_command_already_in_execution(broker: Broker) -> None:
         assert await desk.cancel(False) == IN_EXECUTION
         assert await desk.termination() == TIME_LIMIT
         assert len(meter.commands) == 1
+
+
+async def test_the_first_answer_stands(broker: Broker) -> None:
+    """QoS 1 may deliver a command twice; the meter refuses the second, which is no answer to the first."""
+    async with at_desk(broker, DIRECT) as (_, desk, meter):
+        meter.answer = None
+        assert await desk.operate(False) is None
+        await eventually(lambda: meter.commands)
+        (command,) = meter.commands
+        for outcome in (Outcome.DONE, Outcome.REFUSED):
+            answer = Result(command_id=command.command_id, outcome=outcome, reason="r", ts=utc_now())
+            await meter.publish("result", answer, retain=False)
+        meter.position = Position.OPEN
+        await meter.relay(command.command_id)
+        assert await desk.termination() is None
 
 
 async def test_object_not_selected(broker: Broker) -> None:

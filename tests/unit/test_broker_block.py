@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from broker.messages import Block, Origin, OriginCategory, Position, utc_now
 
@@ -72,6 +74,18 @@ def test_a_block_without_times_is_a_statement_about_both() -> None:
     plain = Block(open=False, close=True, ts=before.ts + timedelta(seconds=1), origin=OTHER)
     after = plain.merged(before)
     assert (after.open, after.close, after.open_ts, after.close_ts) == (False, True, plain.ts, plain.ts)
+
+
+def test_it_is_the_same_after_the_wire_whoever_wrote_it() -> None:
+    """Who compares what it told with what it hears would tell it for ever."""
+    text = b'{"open":true,"close":false,"ts":"2026-11-24T12:00:00.123456+02:00","origin":%s}'
+    block = Block.model_validate_json(text % WHO.payload()).merged(None)
+    assert Block.model_validate_json(block.payload()) == block
+
+
+def test_one_of_a_time_after_which_there_is_none_is_refused() -> None:
+    with pytest.raises(ValidationError, match="less than"):
+        Block(open=True, close=True, ts=datetime(2100, 1, 1, tzinfo=UTC), origin=WHO)
 
 
 def test_what_it_forbids() -> None:
