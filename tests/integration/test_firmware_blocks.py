@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.messages import Block, Origin, OriginCategory, Position, utc_now
+from meter_firmware.session import SUBSCRIPTIONS
 from tests.brokers import Broker
 from tests.firmware_rig import Rig, command
 from tests.integration.test_firmware_commands import result
@@ -107,3 +108,8 @@ async def test_block_and_command_at_once_are_taken_in_order(broker: Broker, tmp_
         for n in range(5):
             assert await result(rig, f"c{n}") == ("refused", "opening is blocked")
         assert (await rig.retained())["relay"]["operations"] == 0
+
+
+def test_what_is_blocked_is_subscribed_to_first() -> None:
+    """A broker answers in order: so a retained block is here before a command can be."""
+    assert SUBSCRIPTIONS.index("block") < SUBSCRIPTIONS.index("command")
