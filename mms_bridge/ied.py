@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from broker.errors import Meter61850Error, PortTakenError
 from mms_bridge.cid import Cid
 from mms_bridge.files import Files
-from mms_bridge.server import Key, Limits, Server, Value
+from mms_bridge.model import Key
+from mms_bridge.server import Limits, Server, Value
 
 log = logging.getLogger(__name__)
 
