@@ -84,6 +84,18 @@ def build(cid: scl.Cid) -> NativeModel:
     return model
 
 
+def check(cid: scl.Cid) -> None:
+    """ValueError names what of ``cid`` the library could not take; it is found without building anything."""
+    for device in cid.devices:
+        for node in device.nodes:
+            for plan in plans(node.type):
+                for path, text in node.values.items():
+                    if (place := plan.places.get(path)) is not None:
+                        lib.MmsValue_delete(mms_value(plan.sources[place], text))
+            for name, members in node.data_sets:
+                _check_size(name, members)
+
+
 def _device(model: NativeModel, device: scl.Device) -> None:
     handle = lib.LogicalDevice_createEx(device.domain.encode(), model.handle, None)
     fed: list[int] = []
@@ -134,11 +146,15 @@ def _shape(nodes: tuple[tuple[str, scl.NodeType], ...]) -> Shape:
     return Shape(places, tuple(plan.fed.kind for _, plan in fed if plan.fed is not None))
 
 
-def _data_set(node_handle: int, name: str, members: tuple[scl.DataSetMember, ...]) -> None:
+def _check_size(name: str, members: tuple[scl.DataSetMember, ...]) -> None:
     if len(members) > MAX_DATA_SET_MEMBERS:
         raise ValueError(
             f"data set {name} has {len(members)} members, at most {MAX_DATA_SET_MEMBERS} are served"
         )
+
+
+def _data_set(node_handle: int, name: str, members: tuple[scl.DataSetMember, ...]) -> None:
+    _check_size(name, members)
     handle = lib.DataSet_create(name.encode(), node_handle)
     for member in members:
         item = Reference(member.device, member.node, member.path, member.fc).mms[1]
