@@ -14,13 +14,13 @@ from datetime import datetime
 from operator import attrgetter
 
 from broker.messages import QUANTITIES, Position, Reading
-from mms_bridge.fleet import Fleet, Meter
+from mms_bridge.fleet import Behaviour, Fleet, Meter
 from mms_bridge.model import Key
 from mms_bridge.native import Quality
 from mms_bridge.server import Value
 from scl_builder.tables import GATEWAY_LD, METER_LD, LogicalNode
 
-ON, OFF = 1, 5  # BehaviourModeKind
+ON = int(Behaviour.ON)
 OK, WARNING, ALARM = 1, 2, 3  # HealthKind
 DBPOS = {Position.OPEN: 1, Position.CLOSED: 2}
 DBPOS_INTERMEDIATE = 0
@@ -73,31 +73,36 @@ def reading_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Valu
 
 
 def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
-    """What the relay topic says, as data objects; invalid before it was heard."""
-    relay = meter.relay
-    if relay is None or meter.withdrawn is not None:
+    """What the topics relay and block say, as data objects; invalid before they were heard.
+
+    Nothing is blocked where nothing was ever blocked, from the relay's time on.
+    """
+    if meter.withdrawn is not None:
         for key, name in METER_BINDINGS["relay"]:
             value = DBPOS_INTERMEDIATE if name == "position" else None
             yield key, Value(value, Quality.INVALID, _withdrawn_ms(meter))
         return
     quality = Quality.GOOD if broker_up and meter.online else OLD
-    t_ms, t_quality = milliseconds(relay.ts), _time_quality(meter)
-    told = {
-        "position": DBPOS[relay.position],
-        "operations": relay.operations,
-        "local": relay.local,
-        "block_open": False,
-        "block_close": False,
-    }
+    relay, block = meter.relay, meter.block
+    told: dict[str, Value] = {"position": Value(DBPOS_INTERMEDIATE, Quality.INVALID, 0)}
+    if relay is not None:
+        t_ms, t_quality = milliseconds(relay.ts), _time_quality(meter)
+        values = {"position": DBPOS[relay.position], "operations": relay.operations, "local": relay.local}
+        values |= {"block_open": False, "block_close": False}
+        told = {name: Value(value, quality, t_ms, t_quality) for name, value in values.items()}
+    if block is not None and block.open_ts is not None:
+        told["block_open"] = Value(block.open, quality, milliseconds(block.open_ts))
+    if block is not None and block.close_ts is not None:
+        told["block_close"] = Value(block.close, quality, milliseconds(block.close_ts))
     for key, name in METER_BINDINGS["relay"]:
-        yield key, Value(told[name], quality, t_ms, t_quality)
+        yield key, told.get(name, Value(None, Quality.INVALID, 0))
 
 
 def health_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
     """What the gateway itself knows of the meter: behaviour and health; always good, at ``now``."""
     healthy = broker_up and meter.online and not meter.stale
     told = {
-        ("service", "beh"): ON if meter.withdrawn is None else OFF,
+        ("service", "beh"): meter.behaviour,
         ("service", "health"): OK if broker_up else ALARM,
         ("meter", "health"): OK if healthy else ALARM,
     }
