@@ -18,9 +18,10 @@ from broker.errors import ContractError, Meter61850Error, UnavailableError
 from broker.messages import Birth, Command, Reading, Refusal, Relay, Result, Revision, Status, utc_now
 from broker.topics import Topic, meter_id_of
 from broker.validation import first_complaint
-from mms_bridge import values
+from mms_bridge import files, values
 from mms_bridge.cid import read_cid
 from mms_bridge.control import Control
+from mms_bridge.files import Files
 from mms_bridge.fleet import Fleet, Meter
 from mms_bridge.ied import Ied
 from mms_bridge.native import lib, library_path
@@ -57,10 +58,12 @@ class Gateway:
     """Holds the fleet, the IEDs and the control path; lives in one event loop."""
 
     def __init__(self, settings: MmsSettings, *, identity: tuple[str, str, str]) -> None:
+        self.name = settings.service
         self.counters: Counter[str] = Counter()
         self.ieds: dict[str, Ied] = {}
         self.outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
         self.fleet = Fleet(stale_intervals=settings.stale_intervals)
+        self.files = Files()
         self._settings = settings
         self._identity = identity
         self._loop = asyncio.get_running_loop()
@@ -127,6 +130,8 @@ class Gateway:
                 self._take_cid(topic.name, payload)
             case "revision":
                 self._take_revision(payload)
+            case "scd":
+                self.files.put(files.SCD, payload)
 
     def _take_reading(self, meter_id: str, payload: bytes, *, retained: bool) -> None:
         meter = self.fleet.meter(meter_id)
@@ -168,7 +173,10 @@ class Gateway:
     def _take_cid(self, name: str, payload: bytes) -> None:
         if self._cids.get(name) == payload:
             return  # the broker told it again after a reconnect
+        if self._settings.ieds is not None and name not in self._settings.ieds:
+            return  # another process serves it
         self.unserved.pop(name, None)
+        self.files.put(f"{name}.cid", payload)
         if not payload:
             self._cids.pop(name, None)
             self._close(name)
@@ -198,6 +206,8 @@ class Gateway:
             equip=self.control.equip,
             preset=lambda domain: self._preset(name, domain),
             limits=self._limits,
+            files=self.files,
+            drain_seconds=self._settings.drain_seconds,
         )
         return ied
 
@@ -282,3 +292,4 @@ class Gateway:
         """Stop every server."""
         for name in list(self.ieds):
             self._close(name)
+        self.files.close()
