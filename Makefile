@@ -42,6 +42,7 @@ check: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev servers
 	$(PY) -m bench.ingest $(ARGS)
 	$(PY) -m bench.mms $(ARGS)
+	$(PY) -m bench.transfer $(ARGS)
 
 docs: $(VENV)/.installed-dev
 	$(PY) -m admin.reference
