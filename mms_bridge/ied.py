@@ -197,7 +197,7 @@ class Ied:
     def _on_readable(self, server: Server) -> None:
         if server not in self._generations:
             return
-        server.process()
+        server.process_burst()
         if server.closed:
             self._watch(server)
             self._drain()

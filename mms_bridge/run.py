@@ -108,7 +108,7 @@ async def _connection(gateway: Gateway, mqtt: MqttSettings) -> None:
         gateway.set_broker(up=True)
         for topic in (*(mqtt.topics.meter("+", kind) for kind in KINDS), mqtt.topics.cid("+")):
             await client.subscribe(topic, qos=1)
-        for topic in (mqtt.topics.scd, mqtt.topics.revision):
+        for topic in (mqtt.topics.scd, mqtt.topics.revision, mqtt.topics.service_status("+")):
             await client.subscribe(topic, qos=1)
         log.info("connected to %s:%d", mqtt.host, mqtt.port)
         async with asyncio.TaskGroup() as group:

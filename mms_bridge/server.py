@@ -15,6 +15,7 @@ Everything here runs in the event loop's thread. Nothing is thread-safe, and not
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,11 @@ from mms_bridge.native import MAX_DATA_SET_MEMBERS, Quality, lib
 
 LIBRARY_ASSOCIATIONS = 5
 """CONFIG_MAXIMUM_TCP_CLIENT_CONNECTIONS of the wheel's build."""
+
+BURST = 16
+"""Requests served in one turn of the event loop at most, so that other IEDs do not wait for long."""
+LINGER_SECONDS = 60e-6
+"""For which a client's next request is awaited: coming back by way of the event loop takes 100 µs."""
 
 Key = tuple[str, str]
 """Logical node and data object: ``("MMXN1", "Vol")``."""
@@ -195,6 +201,13 @@ class Server:
         """Serve the request that has arrived; to be called when a connection is readable."""
         lib.IedServer_processIncomingData(self._server)
         self._prune()
+
+    def process_burst(self) -> None:
+        """Serve the request that has arrived, and those that follow at its heels."""
+        for _ in range(BURST):
+            self.process()
+            if self.closed or not select.select(list(self.connections), (), (), LINGER_SECONDS)[0]:
+                return
 
     def send_reports(self) -> None:
         """Send the reports that are due; a request that has arrived meanwhile is served too."""
