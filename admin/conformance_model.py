@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from mms_bridge.cid import Attribute, Cid, DataObject, Device, Node, Report
 from mms_bridge.native import FunctionalConstraint, ReportOption, TriggerOption
-from scl_builder.project import ControlModel
+from scl_builder.project import GATEWAY_INST, ControlModel
 from scl_builder.tables import GATEWAY_LD, METER_LD, LogicalNode
 
 _HEAD = """
@@ -19,7 +19,8 @@ meters' MQTT topics ([topics.md](topics.md)) or from the state of the gateway.
 
 def model_markdown(cid: Cid, control_models: Mapping[ControlModel, frozenset[str]]) -> str:
     """The section: both kinds of logical device, data sets, report control blocks, control, enumerations."""
-    gateway, meter = cid.devices
+    (gateway,) = (device for device in cid.devices if device.inst == GATEWAY_INST)
+    (meter,) = (device for device in cid.devices if device is not gateway)
     return "".join(
         (
             _HEAD,
