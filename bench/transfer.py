@@ -104,7 +104,8 @@ class Meters:
             time.sleep(max(0.0, begin + index * gap - time.time()))
             self._number += 1 if index % len(self._meters) == 0 else 0
             now = time.time()
-            name, ts = self._meters[index % len(self._meters)], datetime.fromtimestamp(now, UTC)
+            name = self._meters[index % len(self._meters)]
+            ts = datetime.fromtimestamp(milliseconds(now) / 1000, UTC)  # what a message carries of it
             message = self._relay(ts) if kind == "position" else self._reading(ts)
             topic = TOPICS.meter(name, "relay" if kind == "position" else "reading")
             self.sent[kind, name, milliseconds(now)] = time.time()

@@ -31,6 +31,8 @@ class Result:
     logical_devices: int = 0
     attributes: int = 0
     values: int = 0
+    data_sets: int = 0
+    report_blocks: int = 0
     blocks_in_use: int = 0
     seconds: float = 0.0
     differences: list[Difference] = field(default_factory=list)
@@ -169,6 +171,8 @@ def _compare_device(result: Result, client: MmsClient, domain: str, file: Device
     result.logical_devices += 1
     result.attributes += sum(len(node.types) for node in nodes.values())
     result.values += sum(len(node.values) for node in nodes.values())
+    result.data_sets += sum(len(node.data_sets) for node in nodes.values())
+    result.report_blocks += sum(len(node.blocks) for node in nodes.values())
     result.blocks_in_use += in_use(nodes.values())
 
 
@@ -180,16 +184,15 @@ def _report(results: list[Result]) -> None:
     ]
     if rows:
         show(rows, as_json=False)
-    for result in results if len(results) == 1 else ():
-        used = f"; {result.blocks_in_use} report blocks in use, not compared" if result.blocks_in_use else ""
-        note(f"not tested: {'; '.join(result.not_tested)}{used}") if result.not_tested or used else None
-    devices, attributes, values = (
-        sum(getattr(result, name) for result in results)
-        for name in ("logical_devices", "attributes", "values")
+    used = sum(result.blocks_in_use for result in results)
+    untested = {text for result in results for text in result.not_tested}
+    untested |= {f"{used} report blocks that clients have in use"} if used else set()
+    if untested:
+        note(f"not tested: {'; '.join(sorted(untested))}")
+    looked_at = ", ".join(
+        f"{sum(getattr(result, name) for result in results)} {name.replace('_', ' ')}"
+        for name in ("logical_devices", "attributes", "values", "data_sets", "report_blocks")
     )
     where = f"{results[0].ied} at {results[0].server}" if len(results) == 1 else f"{len(results)} IEDs"
     seconds = sum(result.seconds for result in results)
-    note(
-        f"{where}: {len(rows)} differences in {devices} logical devices, {attributes} attributes, "
-        f"{values} values ({seconds:.1f} s)"
-    )
+    note(f"{where}: {len(rows)} differences in {looked_at} ({seconds:.1f} s)")

@@ -36,7 +36,11 @@ class Watch:
 
     def said(self, words: str) -> bool:
         """Whether that stands on stderr."""
-        return words in self._err.read_text()
+        return self.count(words) > 0
+
+    def count(self, words: str) -> int:
+        """How often that stands on stderr."""
+        return self._err.read_text().count(words)
 
     def stop(self, number: signal.Signals) -> int:
         """Send a signal; the exit code."""
@@ -154,6 +158,26 @@ async def test_watch_goes_on_after_the_last_entry_when_the_bridge_was_away(
                 assert [line["overflow"] for line in watch.lines(reference=pos)][1:] == [False, False]
 
 
+async def test_watch_goes_on_with_a_server_that_has_started_anew(broker: Broker, tmp_path: Path) -> None:
+    """Its buffers are empty and do not know the last entry: said, and what comes is shown."""
+    async with scene(broker) as before, scene(broker) as after:
+        old, new = await served(before), await served(after)
+        pos = f"{old.domain}/XSWI1.Pos"
+        async with Cable(before.port) as cable:
+            with watching(tmp_path, cable.port, "--rcb", "brcbPos", "--no-gi") as watch:
+                await eventually(lambda: watch.said("Ctrl-C ends"))
+                await switch(old, Position.OPEN)
+                await eventually(lambda: watch.lines(reference=pos, value="off"))
+                cable.cut()
+                await eventually(lambda: watch.said("again in"))
+                cable.target = after.port
+                cable.mend()
+                await eventually(lambda: watch.said("does not know its last entry"), deadline=40)
+                await eventually(lambda: watch.count("Ctrl-C ends") == 2)
+                await switch(new, Position.OPEN)
+                await eventually(lambda: len(watch.lines(reference=pos, value="off")) == 2)
+
+
 async def switch(meter: DrivenMeter, position: Position) -> None:
     """The relay moves."""
     meter.position = position
@@ -165,7 +189,7 @@ class Cable:
 
     def __init__(self, target: int) -> None:
         self.port = free_port()
-        self._target = target
+        self.target = target
         self._whole = True
         self._links: list[asyncio.StreamWriter] = []
 
@@ -192,7 +216,7 @@ class Cable:
         if not self._whole:
             writer.transport.abort()
             return
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
         self._links += [writer, far_writer]
         await asyncio.gather(
             self._carry(reader, far_writer), self._carry(far_reader, writer), return_exceptions=True
