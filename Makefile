@@ -41,8 +41,8 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev servers
 	$(PY) -m bench.ingest $(ARGS)
-	$(PY) -m bench.mms $(ARGS)
 	$(PY) -m bench.transfer $(ARGS)
+	$(PY) -m bench.mms $(ARGS)
 
 docs: $(VENV)/.installed-dev
 	$(PY) -m admin.reference

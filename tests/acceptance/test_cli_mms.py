@@ -176,6 +176,8 @@ async def test_watch_goes_on_with_a_server_that_has_started_anew(broker: Broker,
                 await eventually(lambda: watch.count("Ctrl-C ends") == 2)
                 await switch(new, Position.OPEN)
                 await eventually(lambda: len(watch.lines(reference=pos, value="off")) == 2)
+                assert await asyncio.to_thread(watch.stop, signal.SIGTERM) == 130
+                assert await asyncio.to_thread(blocks_in_use, after) == 0
 
 
 async def switch(meter: DrivenMeter, position: Position) -> None:
