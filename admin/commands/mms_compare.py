@@ -43,7 +43,7 @@ def compare(
     file: Annotated[Path, typer.Argument(metavar="SCD", help="The file that SCADA imported: SCD, CID …")],
     server: Annotated[
         str | None,
-        typer.Argument(metavar="[HOST[:PORT]]", help="The server; port 102 unless told.", show_default=False),
+        typer.Argument(metavar="HOST[:PORT]", help="The server; port 102 unless told.", show_default=False),
     ] = None,
     ied: Annotated[
         str | None,
@@ -70,6 +70,8 @@ def compare(
     meter61850 mms compare town.scd 127.0.0.1:10102 --ied SMGW001 --json
     meter61850 mms compare town.scd --all
     """
+    if every and (server or ied):
+        raise ConfigurationError("--all takes every IED at its own address: without HOST and --ied")
     scl = _scl(file)
     results = list(_every(scl)) if every else [_one(scl, server, ied)]
     if as_json:

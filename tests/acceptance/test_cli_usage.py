@@ -67,6 +67,7 @@ def test_help_of_each_command_has_an_example(
         ("meter", "run", "--config", "/nonexistent/meter.toml"),
         ("mms", "browse", "host:port"),
         ("mms", "watch", "host:port"),
+        ("mms", "compare", "town.scd", "127.0.0.1", "--all"),
         ("mms", "watch", "127.0.0.1:1", "--count", "0"),
         (
             "mms",
