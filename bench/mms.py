@@ -28,8 +28,8 @@ from broker.messages import Birth, Hardware, Reading, Status, utc_now
 from broker.topics import Topic, scl_name
 from mms_bridge import values
 from mms_bridge.gateway import Gateway
-from mms_bridge.model import Kind, Point
 from mms_bridge.native import lib
+from mms_bridge.plan import Kind
 from mms_bridge.server import Server
 from mms_bridge.settings import MmsSettings
 from scl_builder.builder import build_cid
@@ -175,10 +175,12 @@ def reference_rate(gateway: Gateway, library: ctypes.CDLL, seconds: float) -> fl
 
 
 def _c_meter(server: Server, domain: str) -> CMeter:
-    points: list[Point] = [server.points(domain)["MMXN1", name] for name in FLOATS]
-    assert all(point.kind is Kind.FLOAT for point in points)
-    array = (CPoint * len(points))(*(CPoint(p.value, p.q, p.t) for p in points))
-    return CMeter(server.handle, array, len(points))
+    points = server.points(domain)
+    assert points is not None
+    places = [points.shape.places["MMXN1", name] for name in FLOATS]
+    assert all(points.shape.kinds[place] is Kind.FLOAT for place in places)
+    array = (CPoint * len(places))(*(CPoint(points.value[i], points.q[i], points.t[i]) for i in places))
+    return CMeter(server.handle, array, len(places))
 
 
 async def measure(options: argparse.Namespace) -> list[dict[str, float]]:

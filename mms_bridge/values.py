@@ -14,8 +14,9 @@ from datetime import datetime
 
 from broker.messages import QUANTITIES, Position, Reading
 from mms_bridge.fleet import Fleet, Meter
+from mms_bridge.model import Key
 from mms_bridge.native import Quality
-from mms_bridge.server import Key, Value
+from mms_bridge.server import Value
 from scl_builder.tables import GATEWAY_LD, METER_LD, LogicalNode
 
 ON, OFF = 1, 5  # BehaviourModeKind
