@@ -120,7 +120,7 @@ def write_rate(gateway: Gateway, seconds: float) -> float:
         (server, device.domain)
         for ied in gateway.ieds.values()
         for server in ied.generations
-        for device in server.cid.devices[1:]
+        for device in server.cid.devices[:-1]
     ]
     meter = next(m for m in gateway.fleet.meters.values() if m.reading is not None)
     told = [list(values.reading_values(meter, broker_up=up)) for up in (True, False)]
@@ -162,7 +162,7 @@ def reference_rate(gateway: Gateway, library: ctypes.CDLL, seconds: float) -> fl
         _c_meter(server, device.domain)
         for ied in gateway.ieds.values()
         for server in ied.generations
-        for device in server.cid.devices[1:]
+        for device in server.cid.devices[:-1]
     ]
     array = (CMeter * len(meters))(*meters)
     rounds = 20

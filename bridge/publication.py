@@ -23,12 +23,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
+from bridge.ieds import Ieds
 from bridge.ingest import now_ms
-from bridge.registry import SHOWN, ied_number
 from bridge.settings import BridgeSettings
 from bridge.tables import Meter, SclRevision, moment
 from broker.messages import Revision, format_ts
-from broker.topics import Topics, scl_name
+from broker.topics import Topics
 from scl_builder.builder import build_cid, build_scd
 from scl_builder.project import HistoryItem, Ied, Project
 from scl_builder.project import Meter as SclMeter
@@ -44,7 +44,6 @@ RETRY_SECONDS = 1.0
 HISTORY = 100
 """Revisions that the SCD's History shows; the database keeps all."""
 WHO = "meter61850 bridge"
-_SHOWN = [getattr(Meter, name) for name in SHOWN]
 RESTARTED = "changed while the bridge was not running"
 
 
@@ -73,6 +72,7 @@ class Publication:
         self._engine = engine
         self._settings = settings
         self._topics: Topics = settings.mqtt.topics
+        self._ieds = Ieds(settings.mms_host, settings.mms_port)
         self._publish = publish
         self._current: _Published | None = None
         self._wanted = threading.Condition()
@@ -119,7 +119,7 @@ class Publication:
                 if self._forget:
                     self._current, self._forget = None, False
             try:
-                self._update(everything=everything)
+                self.update(everything=everything)
             except (DBAPIError, ValueError) as error:  # ValueError: the builder refuses the project
                 self.errors += 1
                 log.error("the SCL is not up to date: %s", error)
@@ -142,11 +142,11 @@ class Publication:
             self._wanted.wait_for(lambda: self._stopping, timeout=RETRY_SECONDS)
         self.changed()
 
-    def _update(self, *, everything: bool) -> None:
-        """Bring the broker up to date with the registry."""
+    def update(self, *, everything: bool) -> None:
+        """Bring the broker up to date with the registry; the thread does it when births have settled."""
         before = self._current
         with Session(self._engine) as session:
-            ieds, ever = _ieds(session, self._settings), _ieds_ever(session)
+            ieds, ever = self._ieds.read(session), _ieds_ever(session)
         if before is None or before.project.ieds != ieds:
             self._current = self._made(before, ieds)
         if self._current is not None and (everything or self._current is not before):
@@ -164,7 +164,7 @@ class Publication:
             last = self._build(rows, ieds)
             if last.revision.sha256 == rows[-1].sha256:
                 return last
-        what = changes(_meters(before.project.ieds if before else ()), _meters(ieds))
+        what = _difference(before.project.ieds if before else (), ieds)
         row = SclRevision(
             revision=rows[-1].revision + 1 if rows else 1,
             sha256="",
@@ -224,24 +224,14 @@ def changes(before: Mapping[str, object], after: Mapping[str, object]) -> str:
     return ", ".join([words[0].replace(" ", f" {noun} ", 1), *words[1:]])
 
 
+def _difference(before: tuple[Ied, ...], after: tuple[Ied, ...]) -> str:
+    """:func:`changes` of the meters in the IEDs that are not the same any more; a meter keeps its IED."""
+    same = set(before) & set(after)
+    return changes(*(_meters(ied for ied in ieds if ied not in same) for ieds in (before, after)))
+
+
 def _meters(ieds: Iterable[Ied]) -> dict[str, tuple[str, SclMeter]]:
     return {meter.ld_name: (ied.name, meter) for ied in ieds for meter in ied.meters}
-
-
-def _ieds(session: Session, settings: BridgeSettings) -> tuple[Ied, ...]:
-    """The registry as IEDs, by number: every meter that was born and not withdrawn."""
-    served = select(Meter.ied, Meter.meter_id, *_SHOWN).where(
-        col(Meter.born_at).is_not(None), col(Meter.retired_at).is_(None)
-    )
-    by_ied: dict[str, list[SclMeter]] = {}
-    for ied, meter_id, *shown in session.execute(served.order_by(col(Meter.key))):
-        meter = SclMeter(scl_name(meter_id), **dict(zip(SHOWN, shown, strict=True)))
-        by_ied.setdefault(ied, []).append(meter)
-    host, port = str(settings.mms_host), settings.mms_port - 1
-    return tuple(
-        Ied(name, host, port + ied_number(name), tuple(by_ied[name]))
-        for name in sorted(by_ied, key=ied_number)
-    )
 
 
 def _ieds_ever(session: Session) -> set[str]:

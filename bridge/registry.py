@@ -23,7 +23,7 @@ from broker.messages import MAX_SEQ, Birth, Message, Relay, Status
 _CHUNK = 500
 """Meters in one IN list; SQLite allows 32,766 parameters, older ones 999."""
 
-SHOWN = ("name", "owner", "address", "address_code", "vendor", "model", "serial", "firmware")
+SHOWN = ("name", "address", "address_code", "vendor", "model", "serial", "firmware")
 """Fields of a meter that stand in the SCD: of `tables.Meter` and of `scl_builder.project.Meter` alike."""
 
 FOREIGN_SERIAL = "birth: meter_id belongs to another hardware serial"
@@ -62,9 +62,14 @@ def rows_for(
     return rows
 
 
+def is_shown(meter: Meter) -> bool:
+    """Whether the SCD shows it: born, and not withdrawn."""
+    return meter.born_at is not None and meter.retired_at is None
+
+
 def face(meter: Meter) -> tuple[object, ...]:
-    """What of ``meter`` the SCD shows, and first whether it does."""
-    return (meter.born_at is not None and meter.retired_at is None, *(getattr(meter, name) for name in SHOWN))
+    """What of ``meter`` the SCD shows, and first how often that it does has changed."""
+    return (meter.changes, *(getattr(meter, name) for name in SHOWN))
 
 
 def _load(session: Session, meter_ids: Sequence[str]) -> dict[str, Meter]:
@@ -117,6 +122,7 @@ def _birth(birth: Birth, meter: Meter, _now: int) -> None:
         setattr(meter, name, getattr(birth.hardware, name))
     meter.quantities = ",".join(birth.quantities)
     meter.clock_synchronized = birth.clock_synchronized
+    meter.changes += not is_shown(meter)
     meter.born_at = at_ms(birth.ts)
     meter.retired_at = None
 
@@ -144,5 +150,6 @@ def _relay(relay: Relay, meter: Meter, _now: int) -> None:
 def _withdrawal(_message: Withdrawal, meter: Meter, now: int) -> None:
     """Out of service, once; its rows, its key and its place stay."""
     meter.online = False
-    if meter.retired_at is None and meter.born_at is not None:
+    if is_shown(meter):
+        meter.changes += 1
         meter.retired_at = now

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.settings import MqttSettings, Port
 from scl_builder.project import MAX_REPORT_INSTANCES, ControlModel
+from scl_builder.tables import MAX_METERS
 
 
 def _duration(value: object) -> object:
@@ -80,12 +81,14 @@ class BridgeSettings(BaseSettings):
 
     project_name: Annotated[str, StringConstraints(min_length=1, max_length=255)] = "meter61850"
     """Name of the SCD."""
-    max_meters_per_ied: Annotated[int, Field(ge=1, le=1000)] = 50
+    max_meters_per_ied: Annotated[int, Field(ge=1, le=MAX_METERS)] = 50
+    """Every meter is one member of the IED's group data sets, which hold 100."""
     mms_host: IPv4Address = IPv4Address("127.0.0.1")
     """Address at which SCADA reaches the MMS servers; it stands in the SCD."""
     mms_port: Port = 102
     """MMS port of the first IED; the next ones follow."""
-    report_instances: Annotated[int, Field(ge=1, le=MAX_REPORT_INSTANCES)] = 1
+    report_instances: Annotated[int, Field(ge=1, le=MAX_REPORT_INSTANCES)] = 2
+    """SCADA clients that can each enable every report control block."""
     control_model: ControlModel = "sbo-with-enhanced-security"
 
     @model_validator(mode="after")

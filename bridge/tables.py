@@ -87,6 +87,8 @@ class Meter(SQLModel, table=True):
     born_at: int | None = _ms(nullable=True)
     """``ts`` of the latest birth; NULL for a meter of which only readings or a status were seen."""
     retired_at: int | None = _ms(nullable=True)
+    changes: int = 0
+    """How often it has joined or left its IED; confRev of the IED's data sets is made of these."""
     online: bool = False
     session: str = Field(default="", max_length=64)
     outbox: int = Field(default=0, sa_type=BigInteger)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from broker.messages import Birth, Position, Reading, Relay, Status
+from broker.messages import Birth, Position, Reading, Relay, ServiceStatus, Status
 from broker.topics import scl_name
 
 DEFAULT_INTERVAL = 60.0
@@ -31,11 +32,13 @@ class Meter:
     fresh_until: float = 0.0
     """Monotonic time up to which the reading is not stale."""
     stale: bool = True
+    withdrawn: datetime | None = None
+    """When its birth was taken back: it is out of service until it is born again."""
 
     @property
     def online(self) -> bool:
         """Told online, or told offline by the will of an older session than the birth's."""
-        if self.status is None:
+        if self.status is None or self.withdrawn is not None:
             return False
         if self.status.online:
             return True
@@ -64,6 +67,13 @@ class Fleet:
     stale_intervals: float = 3.0
     broker_up: bool = False
     meters: dict[str, Meter] = field(default_factory=dict)
+    bridges: dict[str, bool] = field(default_factory=dict)
+    """Service name of each bridge and whether it is online."""
+
+    @property
+    def bridge_up(self) -> bool:
+        """Whether a bridge is online: it stores readings and keeps the SCL."""
+        return any(self.bridges.values())
 
     def meter(self, meter_id: str) -> Meter:
         """The meter of that id, made when it is first heard of; ContractError if it is no meter_id."""
@@ -71,6 +81,23 @@ class Fleet:
         if meter is None:
             meter = self.meters[meter_id] = Meter(meter_id, scl_name(meter_id))
         return meter
+
+    def take_state(self, meter: Meter, kind: str, payload: bytes, *, now: datetime) -> None:
+        """Note a birth, status or relay; an empty one takes back what was told."""
+        match kind:
+            case "birth":
+                meter.birth = Birth.model_validate_json(payload) if payload else None
+                meter.withdrawn = None if payload else meter.withdrawn or now
+            case "status":
+                meter.status = Status.model_validate_json(payload) if payload else None
+            case "relay":
+                meter.relay = Relay.model_validate_json(payload) if payload else None
+
+    def take_bridge(self, name: str, payload: bytes) -> bool:
+        """Note the status of service ``name``, a bridge; whether that changes ``bridge_up``."""
+        was_up = self.bridge_up
+        self.bridges[name] = bool(payload) and ServiceStatus.model_validate_json(payload).online
+        return self.bridge_up != was_up
 
     def take_reading(self, meter: Meter, reading: Reading, *, now: float, age: float) -> bool:
         """Note a reading that is ``age`` seconds old at monotonic ``now``; False if an older one is kept."""

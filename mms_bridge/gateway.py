@@ -15,12 +15,13 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from broker.errors import ContractError, Meter61850Error, UnavailableError
-from broker.messages import Birth, Command, Reading, Refusal, Relay, Result, Revision, Status, utc_now
+from broker.messages import Command, Reading, Refusal, Result, Revision, utc_now
 from broker.topics import Topic, meter_id_of
 from broker.validation import first_complaint
-from mms_bridge import values
+from mms_bridge import files, values
 from mms_bridge.cid import read_cid
 from mms_bridge.control import Control
+from mms_bridge.files import Files
 from mms_bridge.fleet import Fleet, Meter
 from mms_bridge.ied import Ied
 from mms_bridge.native import lib, library_path
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 GATEWAY_SUFFIX = "GW"
 """LDevice inst of an IED's own logical device."""
+
+BRIDGE = "bridge"
+"""How the names of bridges begin, among the services."""
 
 GATHER_SECONDS = 0.002
 """For which reports are gathered: readings that arrive together leave together."""
@@ -57,10 +61,12 @@ class Gateway:
     """Holds the fleet, the IEDs and the control path; lives in one event loop."""
 
     def __init__(self, settings: MmsSettings, *, identity: tuple[str, str, str]) -> None:
+        self.name = settings.service
         self.counters: Counter[str] = Counter()
         self.ieds: dict[str, Ied] = {}
         self.outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
         self.fleet = Fleet(stale_intervals=settings.stale_intervals)
+        self.files = Files()
         self._settings = settings
         self._identity = identity
         self._loop = asyncio.get_running_loop()
@@ -70,6 +76,7 @@ class Gateway:
         self._ied_of: dict[str, Ied] = {}  # MMS domain -> IED
         self._revision = 0
         self._dirty: set[Ied] = set()
+        self._uncounted: set[Ied] = set()  # whose gateway device is to be written before the next reports
         self._told: set[str] = set()  # causes that were logged
         self._gather, self._limits = _pace()
         self.wake = asyncio.Event()  # set when the next tick must not wait
@@ -127,6 +134,11 @@ class Gateway:
                 self._take_cid(topic.name, payload)
             case "revision":
                 self._take_revision(payload)
+            case "service_status" if topic.name.startswith(BRIDGE):
+                if self.fleet.take_bridge(topic.name, payload):
+                    self._recount_all()
+            case "scd":
+                self.files.put(files.SCD, payload)
 
     def _take_reading(self, meter_id: str, payload: bytes, *, retained: bool) -> None:
         meter = self.fleet.meter(meter_id)
@@ -145,30 +157,26 @@ class Gateway:
 
     def _take_state(self, topic: Topic, payload: bytes) -> None:
         meter = self.fleet.meter(topic.name)
-        match topic.kind:
-            case "birth":
-                meter.birth = Birth.model_validate_json(payload) if payload else None
-            case "status":
-                meter.status = Status.model_validate_json(payload) if payload else None
-            case "relay":
-                meter.relay = Relay.model_validate_json(payload) if payload else None
-                if meter.relay is not None:
-                    self.control.take_position(meter.meter_id, meter.relay.position)
-                    self.wake.set()
+        self.fleet.take_state(meter, topic.kind, payload, now=utc_now())
+        if topic.kind == "relay" and meter.relay is not None:
+            self.control.take_position(meter.meter_id, meter.relay.position)
+            self.wake.set()
         self._refresh(meter)
 
     def _take_revision(self, payload: bytes) -> None:
         if payload:
             self._revision = Revision.model_validate_json(payload).revision
-        for ied in self.ieds.values():
-            self._write_gateway(ied)
+        self._recount_all()
 
     # --- IEDs ----------------------------------------------------------------------------------
 
     def _take_cid(self, name: str, payload: bytes) -> None:
         if self._cids.get(name) == payload:
             return  # the broker told it again after a reconnect
+        if self._settings.ieds is not None and name not in self._settings.ieds:
+            return  # another process serves it
         self.unserved.pop(name, None)
+        self.files.put(f"{name}.cid", payload)
         if not payload:
             self._cids.pop(name, None)
             self._close(name)
@@ -187,7 +195,7 @@ class Gateway:
             del self._ied_of[domain]
         self.counters["generations"] += 1
         self._ied_of.update((device.domain, ied) for device in cid.devices)
-        self._write_gateway(ied)
+        self._recount(ied)
         log.info("%s serves %d logical devices on %s:%d", name, len(cid.devices), *cid.endpoint)
 
     def _new_ied(self, name: str) -> Ied:
@@ -196,8 +204,10 @@ class Gateway:
             identity=self._identity,
             bind=self._settings.bind,
             equip=self.control.equip,
-            preset=lambda domain: self._preset(name, domain),
+            preset=lambda domain: self._preset(ied, domain),
             limits=self._limits,
+            files=self.files,
+            drain_seconds=self._settings.drain_seconds,
         )
         return ied
 
@@ -206,11 +216,12 @@ class Gateway:
         if ied is not None:
             ied.close()
             self._dirty.discard(ied)
+            self._uncounted.discard(ied)
             self._ied_of = {domain: owner for domain, owner in self._ied_of.items() if owner is not ied}
 
-    def _preset(self, ied: str, domain: str) -> Iterable[tuple[Key, Value]]:
-        if domain == ied + GATEWAY_SUFFIX:
-            return ()  # written right after, when its meters are counted
+    def _preset(self, ied: Ied, domain: str) -> Iterable[tuple[Key, Value]]:
+        if domain == ied.name + GATEWAY_SUFFIX:
+            return self._gateway_values(ied)
         meter = self.fleet.meter(meter_id_of(domain))
         return values.all_values(meter, broker_up=self.fleet.broker_up, now=utc_now())
 
@@ -230,6 +241,9 @@ class Gateway:
 
     def _send_reports(self) -> None:
         dirty, self._dirty = self._dirty, set()
+        uncounted, self._uncounted = self._uncounted, set()
+        for ied in uncounted:
+            ied.write(ied.name + GATEWAY_SUFFIX, self._gateway_values(ied))
         for ied in dirty:
             ied.send_reports()
 
@@ -237,18 +251,20 @@ class Gateway:
         told = values.all_values(meter, broker_up=self.fleet.broker_up, now=now or utc_now())
         self._write(meter, told)
         if (ied := self._ied_of.get(meter.domain)) is not None:
-            self._write_gateway(ied)
+            self._recount(ied)
 
-    def _write_gateway(self, ied: Ied) -> None:
-        meters = list(self._meters_of(ied))
-        counts = {
-            "meters": len(meters),
-            "meters_online": sum(meter.online for meter in meters),
-            "revision": self._revision,
-        }
-        told = values.gateway_values(counts, broker_up=self.fleet.broker_up, now=utc_now())
-        ied.write(ied.name + GATEWAY_SUFFIX, told)
+    def _recount(self, ied: Ied) -> None:
+        """Write its gateway's device, once for all that comes within a moment."""
+        self._uncounted.add(ied)
         self._mark(ied)
+
+    def _recount_all(self) -> None:
+        for ied in self.ieds.values():
+            self._recount(ied)
+
+    def _gateway_values(self, ied: Ied) -> Iterable[tuple[Key, Value]]:
+        meters = list(self._meters_of(ied))
+        return values.gateway_values(meters, self.fleet, revision=self._revision, now=utc_now())
 
     def _meters_of(self, ied: Ied) -> Iterator[Meter]:
         for domain in ied.domains:
@@ -282,3 +298,4 @@ class Gateway:
         """Stop every server."""
         for name in list(self.ieds):
             self._close(name)
+        self.files.close()

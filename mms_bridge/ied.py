@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from broker.errors import Meter61850Error, PortTakenError
 from mms_bridge import guard
 from mms_bridge.cid import Cid
+from mms_bridge.files import Files
 from mms_bridge.server import Key, Limits, Server, Value
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ class Counters:
     given_up: int = 0
     """Connections that did not associate in time."""
     generations: int = 0
+    drained: int = 0
+    """Associations that were closed because their configuration had been replaced for too long."""
 
 
 class Ied:
@@ -50,6 +53,8 @@ class Ied:
         equip: Callable[[Server], None],
         preset: Preset,
         limits: Limits,
+        files: Files,
+        drain_seconds: float | None,
     ) -> None:
         self.name = name
         self.counters = Counters()
@@ -59,7 +64,10 @@ class Ied:
         self._equip = equip  # installs the control handlers
         self._preset = preset
         self._limits = limits
+        self._files = files
+        self._drain_seconds = drain_seconds
         self._generations: list[Server] = []  # oldest first; those of the current CID at the end
+        self._replaced_at: dict[Server, float] = {}  # loop time since when there is a newer CID
         self._cid: Cid | None = None
         self._public: socket.socket | None = None
         self._idle_fd = -1
@@ -87,6 +95,8 @@ class Ied:
         if cid.endpoint != self.endpoint:
             self._open(cid.endpoint)
         self._cid = cid
+        for server in self._generations:
+            self._replaced_at.setdefault(server, self._loop.time())
         self._add_generation(cid)
         self._drain()
 
@@ -113,7 +123,7 @@ class Ied:
         self._loop.add_reader(public, self._on_connect)
 
     def _add_generation(self, cid: Cid) -> Server:
-        server = Server(cid, self._limits, identity=self._identity, idle_fd=self._idle_fd)
+        server = Server(cid, self._limits, identity=self._identity, files=self._files, idle_fd=self._idle_fd)
         server.start()
         self._equip(server)
         for device in cid.devices:
@@ -126,9 +136,27 @@ class Ied:
         """Stop servers that nobody needs: without association, and not the first of the current CID."""
         first = next((server for server in self._generations if server.cid is self._cid), None)
         for server in [s for s in self._generations if not s.connections and s is not first]:
-            self._generations.remove(server)
-            server.stop()
-            self._watch(server)
+            self._end(server)
+
+    def _end(self, server: Server) -> None:
+        self._generations.remove(server)
+        self._replaced_at.pop(server, None)
+        server.stop()
+        self._watch(server)
+
+    def _end_overdue(self) -> None:
+        """Close associations that hold on to a configuration replaced longer ago than the drain limit."""
+        if self._drain_seconds is None:
+            return
+        before = self._loop.time() - self._drain_seconds
+        for server in [s for s, since in self._replaced_at.items() if since < before]:
+            count = len(server.connections)
+            self.counters.drained += count
+            log.warning(
+                "%s: %d associations closed: their configuration was replaced %.0f s ago",
+                self.name, count, self._loop.time() - self._replaced_at[server],
+            )  # fmt: skip
+            self._end(server)
 
     def _with_room(self) -> Server:
         """A server of the current CID with room, the oldest of them; a new sibling when there is none."""
@@ -211,7 +239,7 @@ class Ied:
         if server not in self._generations:
             return
         before = guard.waiting(fd)
-        server.process()
+        server.process_burst(fd)
         if server.closed:
             self._watch(server)
             self._drain()
@@ -248,6 +276,7 @@ class Ied:
         self._resume()
         self._give_up_unassociated()
         self._drain()
+        self._end_overdue()
 
     def close(self) -> None:
         """Stop serving: associations are closed, the endpoint is free."""
@@ -259,6 +288,7 @@ class Ied:
             server.stop()
             self._watch(server)
         self._generations.clear()
+        self._replaced_at.clear()
         if self._idle_fd >= 0:
             os.close(self._idle_fd)
             self._idle_fd = -1

@@ -150,6 +150,8 @@ ControlHandler = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_bool)
 SelectHandler = CFUNCTYPE(None, c_void_p, c_void_p, c_bool, c_int)
 # (IedServer, ClientConnection, connected, parameter)
 ConnectionHandler = CFUNCTYPE(None, c_void_p, c_void_p, c_bool, c_void_p)
+# (parameter, MmsServerConnection, MmsFileServiceType, local name, other name)
+FileAccessHandler = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_char_p, c_char_p)
 
 P, S = c_void_p, c_char_p
 
@@ -192,13 +194,19 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "IedServerConfig_setReportBufferSizeForURCBs": (None, P, c_int),
     "IedServerConfig_setMaxMmsConnections": (None, P, c_int),
     "IedServerConfig_enableFileService": (None, P, c_bool),
+    "IedServerConfig_setFileServiceBasePath": (None, P, S),
     "IedServerConfig_enableDynamicDataSetService": (None, P, c_bool),
+    "IedServerConfig_setMaxAssociationSpecificDataSets": (None, P, c_int),
+    "IedServerConfig_setMaxDomainSpecificDataSets": (None, P, c_int),
+    "IedServerConfig_setMaxDataSetEntries": (None, P, c_int),
     "IedServerConfig_enableLogService": (None, P, c_bool),
     "IedServerConfig_enableResvTmsForBRCB": (None, P, c_bool),
     "IedServerConfig_enableOwnerForRCB": (None, P, c_bool),
     # server
     "IedServer_createWithConfig": (P, P, P, P),
     "IedServer_destroy": (None, P),
+    "IedServer_getMmsServer": (P, P),
+    "MmsServer_installFileAccessHandler": (None, P, FileAccessHandler, P),
     "IedServer_setLocalIpAddress": (None, P, S),
     "IedServer_setServerIdentity": (None, P, S, S, S),
     "IedServer_startThreadless": (None, P, c_int),

@@ -27,7 +27,6 @@ from mms_bridge.settings import MmsSettings
 
 log = logging.getLogger(__name__)
 
-NAME = "mms"
 KINDS = ("birth", "status", "reading", "relay", "result")
 STATUS_INTERVAL = 10.0
 BACKOFF_CAP = 60.0
@@ -100,7 +99,7 @@ async def _keep_connected(gateway: Gateway, mqtt: MqttSettings) -> None:
 async def _connection(gateway: Gateway, mqtt: MqttSettings) -> None:
     session = uuid.uuid4().hex
     will = aiomqtt.Will(
-        mqtt.topics.service_status(NAME),
+        mqtt.topics.service_status(gateway.name),
         _status(gateway, session, online=False).payload(),
         qos=1,
         retain=True,
@@ -109,7 +108,8 @@ async def _connection(gateway: Gateway, mqtt: MqttSettings) -> None:
         gateway.set_broker(up=True)
         for topic in (*(mqtt.topics.meter("+", kind) for kind in KINDS), mqtt.topics.cid("+")):
             await client.subscribe(topic, qos=1)
-        await client.subscribe(mqtt.topics.revision, qos=1)
+        for topic in (mqtt.topics.scd, mqtt.topics.revision, mqtt.topics.service_status("+")):
+            await client.subscribe(topic, qos=1)
         log.info("connected to %s:%d", mqtt.host, mqtt.port)
         async with asyncio.TaskGroup() as group:
             group.create_task(_publish_outbox(gateway, client, mqtt), name="outbox")
@@ -147,7 +147,7 @@ async def _publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSe
         if not isinstance(outgoing, Refusal) and outgoing[1].expires_at <= utc_now():
             outgoing = _unsent(*outgoing, "expired before the broker took it")
         try:
-            await _publish_outgoing(client, mqtt, outgoing)
+            await _publish_outgoing(client, mqtt, outgoing, name=gateway.name)
         except MqttError:
             if not isinstance(outgoing, Refusal):  # never sent again: the meter may have it
                 outgoing = _unsent(*outgoing, "the broker went away: it may have arrived or not")
@@ -159,9 +159,11 @@ def _unsent(meter_id: str, command: Command, reason: str) -> Refusal:
     return Refusal(meter_id=meter_id, command=command, reason=reason, ts=utc_now())
 
 
-async def _publish_outgoing(client: aiomqtt.Client, mqtt: MqttSettings, outgoing: Outgoing) -> None:
+async def _publish_outgoing(
+    client: aiomqtt.Client, mqtt: MqttSettings, outgoing: Outgoing, *, name: str
+) -> None:
     if isinstance(outgoing, Refusal):
-        await client.publish(mqtt.topics.refused(NAME), outgoing.payload(), qos=1)
+        await client.publish(mqtt.topics.refused(name), outgoing.payload(), qos=1)
         return
     meter_id, command = outgoing
     properties = None
@@ -174,7 +176,7 @@ async def _publish_outgoing(client: aiomqtt.Client, mqtt: MqttSettings, outgoing
 
 
 async def _publish_status(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings, session: str) -> None:
-    topic = mqtt.topics.service_status(NAME)
+    topic = mqtt.topics.service_status(gateway.name)
     try:
         while True:
             status = _status(gateway, session, online=True)

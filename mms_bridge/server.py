@@ -15,6 +15,7 @@ Everything here runs in the event loop's thread. Nothing is thread-safe, and not
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -22,11 +23,19 @@ from typing import NamedTuple
 
 from broker.errors import Meter61850Error
 from mms_bridge.cid import Cid
+from mms_bridge.files import Files
 from mms_bridge.model import ControlObject, Kind, NativeModel, Point, build
-from mms_bridge.native import Quality, lib
+from mms_bridge.native import MAX_DATA_SET_MEMBERS, Quality, lib
 
 LIBRARY_ASSOCIATIONS = 5
 """CONFIG_MAXIMUM_TCP_CLIENT_CONNECTIONS of the wheel's build."""
+
+BURST = 16
+"""Requests served in one turn of the event loop at most, so that other IEDs do not wait for long."""
+SELECTABLE = 1024
+"""FD_SETSIZE of the C library: select(2), which alone waits for less than 1 ms, takes no larger descriptor."""
+LINGER_SECONDS = 60e-6
+"""For which a client's next request is awaited: coming back by way of the event loop takes 100 µs."""
 
 Key = tuple[str, str]
 """Logical node and data object: ``("MMXN1", "Vol")``."""
@@ -58,6 +67,8 @@ class Limits:
     """Octets for each buffered report control block."""
     urcb_buffer: int = 8_192
     """Octets for each unbuffered one: room for a few reports that wait for the socket."""
+    dynamic_data_sets: int = 10
+    """That clients may make: for each association, and for each device as many that outlive theirs."""
 
 
 _UPDATE = {
@@ -80,13 +91,16 @@ _SET = {
 class Server:
     """Serves one CID until it is stopped; ``connections`` are its associations' descriptors."""
 
-    def __init__(self, cid: Cid, limits: Limits, *, identity: tuple[str, str, str], idle_fd: int) -> None:
+    def __init__(
+        self, cid: Cid, limits: Limits, *, identity: tuple[str, str, str], files: Files, idle_fd: int
+    ) -> None:
         self.cid = cid
         self.connections: dict[int, int] = {}  # descriptor -> inode, to see that it was closed
         self.accepted: list[int] = []  # descriptors that joined since the owner last looked
         self.closed: list[int] = []
         self._limits = limits
         self._identity = identity
+        self._files = files
         self._idle_fd = idle_fd
         self._model: NativeModel | None = None
         self._server = 0
@@ -131,8 +145,12 @@ class Server:
         lib.IedServerConfig_setReportBufferSize(config, self._limits.report_buffer)
         lib.IedServerConfig_setReportBufferSizeForURCBs(config, self._limits.urcb_buffer)
         # only what the SCD's Services element says
-        lib.IedServerConfig_enableFileService(config, False)
-        lib.IedServerConfig_enableDynamicDataSetService(config, False)
+        lib.IedServerConfig_enableFileService(config, True)
+        lib.IedServerConfig_setFileServiceBasePath(config, f"{self._files.root}/".encode())
+        lib.IedServerConfig_enableDynamicDataSetService(config, True)
+        lib.IedServerConfig_setMaxAssociationSpecificDataSets(config, self._limits.dynamic_data_sets)
+        lib.IedServerConfig_setMaxDomainSpecificDataSets(config, self._limits.dynamic_data_sets)
+        lib.IedServerConfig_setMaxDataSetEntries(config, MAX_DATA_SET_MEMBERS)
         lib.IedServerConfig_enableLogService(config, False)
         lib.IedServerConfig_enableResvTmsForBRCB(config, True)
         lib.IedServerConfig_enableOwnerForRCB(config, False)
@@ -140,6 +158,7 @@ class Server:
         lib.IedServerConfig_destroy(config)
         if server:
             lib.IedServer_setServerIdentity(server, *(text.encode() for text in self._identity))
+            self._files.install(server)
         return server
 
     def _listen(self) -> None:
@@ -184,6 +203,13 @@ class Server:
         """Serve the request that has arrived; to be called when a connection is readable."""
         lib.IedServer_processIncomingData(self._server)
         self._prune()
+
+    def process_burst(self, fd: int) -> None:
+        """Serve the request that has arrived on ``fd``, and those that follow at its heels."""
+        for _ in range(BURST):
+            self.process()
+            if self.closed or fd >= SELECTABLE or not select.select((fd,), (), (), LINGER_SECONDS)[0]:
+                return
 
     def send_reports(self) -> None:
         """Send the reports that are due; a request that has arrived meanwhile is served too."""

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Address
 from typing import Literal, get_args
+
+from scl_builder.tables import MAX_METERS
 
 ControlModel = Literal[
     "status-only",
@@ -43,11 +46,13 @@ def _check_name(what: str, name: str, *, limit: int) -> None:
 
 @dataclass(frozen=True)
 class Meter:
-    """One meter: ``ld_name`` (``SM_`` and 32 hex digits) names it, the rest describes it."""
+    """One meter; no resident's name is among what describes it, for integrators pass the file around."""
 
     ld_name: str
+    """MMS domain: ``SM_`` and 32 hex digits."""
+    inst: str = ""
+    """LDevice inst: short, the meter's for life, unique in the project; its ld_name unless told."""
     name: str = ""
-    owner: str = ""
     address: str = ""
     address_code: str = ""
     vendor: str = ""
@@ -57,6 +62,11 @@ class Meter:
 
     def __post_init__(self) -> None:
         _check_name("logical device name", self.ld_name, limit=64)
+        if not self.inst:
+            object.__setattr__(self, "inst", self.ld_name)
+        _check_name("logical device inst", self.inst, limit=64)
+        if self.inst == GATEWAY_INST:
+            raise ValueError(f"logical device inst {GATEWAY_INST!r} is the gateway's own")
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,8 @@ class Ied:
     port: int
     meters: tuple[Meter, ...]
     subnet: str = "255.255.255.0"
+    changes: int = 1
+    """How often a meter has joined or left, ever: confRev of the group data sets counts with it."""
 
     def __post_init__(self) -> None:
         _check_name("IED name", self.name, limit=64 - len(GATEWAY_INST))
@@ -77,6 +89,20 @@ class Ied:
         IPv4Address(self.subnet)
         if not 1 <= self.port <= 65535:
             raise ValueError(f"MMS port {self.port} of {self.name}: 1 to 65535")
+        if len(self.meters) > MAX_METERS:
+            raise ValueError(
+                f"{self.name} has {len(self.meters)} meters: at most {MAX_METERS}, the members of a data set"
+            )
+        if not 1 <= self.changes < 2**32:
+            raise ValueError(f"changes {self.changes} of {self.name}: 1 to 4294967295")
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.name, self.ip, self.port, self.meters, self.subnet, self.changes))
+
+    def __hash__(self) -> int:
+        """Of all that it is, computed once: a rebuild looks up every IED that stayed as it was."""
+        return self._hash
 
 
 @dataclass(frozen=True)
@@ -97,7 +123,7 @@ class Project:
     revision: int
     ieds: tuple[Ied, ...]
     history: tuple[HistoryItem, ...] = ()
-    report_instances: int = 1
+    report_instances: int = 2
     control_model: ControlModel = "sbo-with-enhanced-security"
     tool_version: str = ""
 
@@ -110,6 +136,7 @@ class Project:
             raise ValueError(f"report instances {self.report_instances}: 1 to {MAX_REPORT_INSTANCES}")
         _check_unique("IED name", [ied.name for ied in self.ieds])
         _check_unique("logical device", [meter.ld_name for ied in self.ieds for meter in ied.meters])
+        _check_unique("logical device inst", [meter.inst for ied in self.ieds for meter in ied.meters])
         _check_unique("revision in the history", [str(item.revision) for item in self.history])
 
     def ied(self, name: str) -> Ied:

@@ -24,10 +24,14 @@ Source = Literal[
     "meter.health",
     "gateway.meters",
     "gateway.meters_online",
+    "gateway.meters_stale",
     "gateway.revision",
+    "gateway.broker_up",
+    "gateway.bridge_up",
     "reading.voltage",
     "reading.current",
     "reading.power",
+    "reading.apparent_power",
     "reading.power_factor",
     "reading.frequency",
     "reading.energy",
@@ -41,7 +45,7 @@ Source = Literal[
 
 LD_NAMESPACE = "IEC 61850-7-4:2007B"
 VENDOR = "meter61850"
-MODEL_REVISION = "1"
+MODEL_REVISION = "2"
 """LLN0.NamPlt.configRev: raise it when the tables below change."""
 SELECT_TIMEOUT = 30_000
 """ms; a selection that is not operated falls away after this (sboTimeout)."""
@@ -49,8 +53,12 @@ OPERATE_TIMEOUT = 5_000
 """ms; an operate that no meter answered ends negatively after this (operTimeout)."""
 MAX_MEMBERS = 100
 """Members that one data set may have (the server's default limit)."""
+MAX_METERS = MAX_MEMBERS
+"""Meters of one IED: each is one member of every group data set."""
 MAX_ASSOCIATIONS = 10
 """MMS associations that one IED takes at a time."""
+MAX_DYNAMIC_DATA_SETS = 10
+"""Data sets that one association may create, and those that may be created in the IED's domains."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,15 @@ class DataObject:
     """stVal that never changes."""
     description: str = ""
     """d, when it is the same in every IED."""
-    controllable: bool = False
-    """Takes the project's control model; every other ctlModel is status-only."""
+    values: tuple[tuple[str, str], ...] = ()
+    """Attributes and the Val that many instances share; the type's id tells them apart."""
+    control: Literal["", "project", "direct-with-normal-security"] = ""
+    """``project`` takes the project's control model, a CtlModelKind literal is fixed; empty: status-only."""
+
+    @property
+    def controllable(self) -> bool:
+        """Whether a client may operate it."""
+        return bool(self.control)
 
 
 @dataclass(frozen=True)
@@ -102,27 +117,16 @@ class Member:
 
 
 @dataclass(frozen=True)
-class DataSet:
-    """A data set in LLN0."""
+class Group:
+    """A data set in the gateway's LLN0 (the same member of each meter), and its report control block."""
 
-    name: str
-    members: tuple[Member, ...]
-
-
-@dataclass(frozen=True)
-class Report:
-    """A report control block in LLN0; raise ``conf_rev`` when the data set's members change."""
-
-    name: str
     data_set: str
+    member: Member
+    report: str
+    """Name of the report control block; its instances are numbered from 01."""
     buffered: bool
-    conf_rev: int
     buffer_time: int
     """ms that events are gathered into one report."""
-    fields: tuple[str, ...]
-    """OptFields; bufOvfl is on by default in SCL."""
-    triggers: tuple[str, ...] = ("dchg", "qchg")
-    """TrgOps; gi is on by default in SCL."""
 
 
 # fmt: off
@@ -138,39 +142,41 @@ _LLN0 = (
 )
 
 METER_LD: tuple[LogicalNode, ...] = (
-    LogicalNode("LLN0", "", "MtrLLN0", _LLN0),
-    LogicalNode("LPHD", "1", "MtrLPHD", (
+    LogicalNode("LLN0", "", "LLN0", _LLN0),
+    LogicalNode("LPHD", "1", "LPHD", (
         DataObject("PhyNam", "DPL", "scl"),
         DataObject("PhyHealth", "ENS", "meter.health", enum="HealthKind"),
         DataObject("Proxy", "SPS", "scl", value="true"),
     )),
-    LogicalNode("MMXN", "1", "MtrMMXN", (
+    LogicalNode("MMXN", "1", "MMXN", (
         _beh(),
         DataObject("Amp", "MV", "reading.current", unit="A"),
         DataObject("Vol", "MV", "reading.voltage", unit="V"),
         DataObject("Watt", "MV", "reading.power", unit="W"),
+        DataObject("VolAmp", "MV", "reading.apparent_power", unit="VA"),
         DataObject("PwrFact", "MV", "reading.power_factor", unit=""),
         DataObject("Hz", "MV", "reading.frequency", unit="Hz"),
     )),
-    LogicalNode("MMTN", "1", "MtrMMTN", (
+    LogicalNode("MMTN", "1", "MMTN", (
         _beh(),
         DataObject("TotWh", "BCR", "reading.energy", unit="Wh"),
     )),
-    LogicalNode("CSWI", "1", "MtrCSWI", (
+    LogicalNode("CSWI", "1", "CSWI", (
         _beh(),
-        DataObject("Pos", "DPC", "relay.position", controllable=True),
+        DataObject("Pos", "DPC", "relay.position", control="project"),
     )),
-    LogicalNode("XSWI", "1", "MtrXSWI", (
+    LogicalNode("XSWI", "1", "XSWI", (
         _beh(),
         DataObject("Loc", "SPS", "relay.local"),
         DataObject("OpCnt", "INS", "relay.operations"),
         DataObject("Pos", "DPC", "relay.position"),
-        DataObject("BlkOpn", "SPC", "relay.block_open"),
-        DataObject("BlkCls", "SPC", "relay.block_close"),
+        DataObject("BlkOpn", "SPC", "relay.block_open", control="direct-with-normal-security"),
+        DataObject("BlkCls", "SPC", "relay.block_close", control="direct-with-normal-security"),
         DataObject("SwTyp", "ENS", "scl", enum="SwitchFunctionKind", value="Load Break"),
     )),
 )
-"""A meter's logical device; its inst and ldName are the meter's SCL name."""
+"""A meter's logical device; its ldName is the meter's SCL name. VolAmpr is left out: no sensor of ours tells
+the sign of reactive power."""
 
 GATEWAY_LD: tuple[LogicalNode, ...] = (
     LogicalNode("LLN0", "", "GwLLN0", _LLN0),
@@ -184,33 +190,28 @@ GATEWAY_LD: tuple[LogicalNode, ...] = (
         DataObject("IntIn1", "INS", "gateway.meters", description="Meters of this IED"),
         DataObject("IntIn2", "INS", "gateway.meters_online", description="Meters of this IED online"),
         DataObject("IntIn3", "INS", "gateway.revision", description="Configuration revision of the SCD"),
+        DataObject("IntIn4", "INS", "gateway.meters_stale", description="Meters of this IED that are silent"),
+        DataObject("Ind1", "SPS", "gateway.broker_up", description="Connection to the MQTT broker is up"),
+        DataObject("Ind2", "SPS", "gateway.bridge_up", description="Bridge that keeps the SCD is online"),
     )),
 )
 """An IED's own logical device, inst ``GW``."""
 
-METER_DATA_SETS: tuple[DataSet, ...] = (
-    DataSet("dsMeas", (
-        Member("MMXN", "1", "Amp", "MX"),
-        Member("MMXN", "1", "Vol", "MX"),
-        Member("MMXN", "1", "Watt", "MX"),
-        Member("MMXN", "1", "PwrFact", "MX"),
-        Member("MMXN", "1", "Hz", "MX"),
-        Member("MMTN", "1", "TotWh", "ST"),
-    )),
-    DataSet("dsStat", (
-        Member("XSWI", "1", "Pos", "ST"),
-        Member("LPHD", "1", "PhyHealth", "ST"),
-    )),
+GROUPS: tuple[Group, ...] = (
+    Group("dsVol", Member("MMXN", "1", "Vol", "MX"), "urcbVol", buffered=False, buffer_time=50),
+    Group("dsWatt", Member("MMXN", "1", "Watt", "MX"), "urcbWatt", buffered=False, buffer_time=50),
+    Group("dsPos", Member("XSWI", "1", "Pos", "ST"), "brcbPos", buffered=True, buffer_time=0),
 )
-"""Data sets in a meter's LLN0."""
+"""So that a SCADA need not enable one block for each house; raise GROUP_REVISION when they change."""
+GROUP_REVISION = 0
+"""Added to each IED's count of changes: confRev changes with the members, whatever changed them."""
 
-METER_REPORTS: tuple[Report, ...] = (
-    Report("urcbMeas", "dsMeas", buffered=False, conf_rev=1, buffer_time=50,
-           fields=("seqNum", "timeStamp", "dataSet", "reasonCode")),
-    Report("brcbStat", "dsStat", buffered=True, conf_rev=1, buffer_time=0,
-           fields=("seqNum", "timeStamp", "dataSet", "reasonCode", "entryID", "configRef")),
-)
-"""Report control blocks in a meter's LLN0."""
+TRIGGERS = ("dchg", "qchg", "period")
+"""TrgOps of every block; gi is on by default in SCL."""
+FIELDS = ("seqNum", "timeStamp", "dataSet", "reasonCode")
+"""OptFields of every block; bufOvfl is on by default in SCL."""
+BUFFERED_FIELDS = (*FIELDS, "entryID", "configRef")
+"""OptFields of a buffered one."""
 # fmt: on
 
 

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from scl_builder import tables
+from scl_builder.devices import Plates, plate_node
 from scl_builder.nsd_cdcs import CDCS, CONTROL_SERVICES, CTL_VALUES, SERVICE_ATTRIBUTES, STRUCTS, Attribute
 from scl_builder.nsd_enums import ENUMERATIONS
 from scl_builder.project import ControlModel
 from scl_builder.tables import DataObject, LogicalNode
-from scl_builder.text import escape, visible
+from scl_builder.text import digest, escape, visible
 
 LOGICAL_NODES: tuple[LogicalNode, ...] = (*tables.GATEWAY_LD, *tables.METER_LD)
 
@@ -31,7 +32,7 @@ SERVED_ATTRIBUTES = {
     "SPC": "stVal q t ctlModel",
     "DPC": "stVal q t ctlModel",
     "ENC": "stVal q t ctlModel",
-    "DPL": "vendor swRev serNum model owner",
+    "DPL": "vendor swRev serNum model location dU",
     "LPL": "vendor swRev ldNs d dU configRev",
 }
 """CDC → the attributes that we serve, control aside."""
@@ -45,19 +46,25 @@ SERVED_MEMBERS = {
     "Cancel": "ctlVal origin ctlNum T Test",
 }
 """Constructed attribute → the members that we serve."""
+
+_CONTROL_MARKS = {"project": "control", "direct-with-normal-security": "direct"}
+"""What of an object can be operated → the mark in its DOType's id."""
 # fmt: on
 
 
 def control_model_of(do: DataObject, control_model: ControlModel) -> ControlModel:
-    """ctlModel of ``do`` in a project with ``control_model``."""
-    return control_model if do.controllable else "status-only"
+    """ctlModel of ``do`` in a project with ``control_model``; status-only goes for all that it has."""
+    if not do.control or control_model == "status-only":
+        return "status-only"
+    return control_model if do.control == "project" else do.control
 
 
 def do_type_id(do: DataObject) -> str:
     """DOType id of ``do``; objects that differ in more than their source have different ones."""
     unit = None if do.unit is None else do.unit or "1"
     value = do.value.replace(" ", "")
-    marks = (do.enum, unit, value, do.description and do.name, "control" if do.controllable else "")
+    shared = digest(do.values) if do.values else ""
+    marks = (do.enum, unit, value, do.description and do.name, _CONTROL_MARKS.get(do.control), shared)
     return "_".join((do.cdc, *filter(None, marks)))
 
 
@@ -93,7 +100,7 @@ def _values(do: DataObject, control_model: ControlModel, tool_version: str) -> d
     if do.cdc == "LPL":
         values |= {"vendor": tables.VENDOR, "swRev": visible(tool_version, 255)}
         values |= {"ldNs": tables.LD_NAMESPACE, "configRev": tables.MODEL_REVISION}
-    return values
+    return values | dict(do.values)
 
 
 def _type_id(attribute: Attribute, do: DataObject) -> str:
@@ -178,15 +185,16 @@ def _in_order(types: Iterable[tuple[str, str]]) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def render(control_model: ControlModel, tool_version: str) -> str:
+def render(control_model: ControlModel, tool_version: str, plates: Plates = frozenset()) -> str:
     """The DataTypeTemplates element, sections and ids in order, one element a line."""
-    objects = [do for node in LOGICAL_NODES for do in node.objects]
+    nodes = [*LOGICAL_NODES, *map(plate_node, plates)]
+    objects = [do for node in nodes for do in node.objects]
     kinds = sorted(set().union(*(_enum_kinds(do, control_model) for do in objects)))
     da_types = (
         pair for do in objects for attr in attributes(do, control_model) for pair in _da_types(attr, do)
     )
     parts = [
-        *_in_order((node.type_id, _ln_type(node)) for node in LOGICAL_NODES),
+        *_in_order((node.type_id, _ln_type(node)) for node in nodes),
         *_in_order((do_type_id(do), _do_type(do, control_model, tool_version)) for do in objects),
         *_in_order(da_types),
         *map(_enum_type, kinds),

@@ -12,6 +12,9 @@ forbids, control characters and lone surrogates go; runs of white space become o
 from __future__ import annotations
 
 import unicodedata
+from base64 import b32encode
+from collections.abc import Iterable
+from hashlib import blake2b
 from html import escape as _escape
 
 _DROPPED = frozenset({"Cc", "Cs", "Cn", "Co"})
@@ -38,3 +41,9 @@ def unicode(text: str, limit: int) -> str:
 def escape(text: str) -> str:
     """``text`` as XML character data or attribute value."""
     return _escape(text, quote=True)
+
+
+def digest(pairs: Iterable[tuple[str, str]]) -> str:
+    """Eight letters and digits that stand for ``pairs``."""
+    written = "\0".join(f"{name}={text}" for name, text in pairs)
+    return b32encode(blake2b(written.encode(errors="surrogatepass"), digest_size=5).digest()).decode()

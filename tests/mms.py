@@ -157,11 +157,14 @@ class Scene:
     async def publish_cid(self, *, name: str = "SMGW001") -> bytes:
         """Publish a CID with all meters that have been added, then its revision."""
         self.revision += 1
-        meters = tuple(Meter(m.domain, name=m.meter_id[-4:]) for m in self.meters.values())
+        meters = tuple(
+            Meter(m.domain, f"M{number}", name=m.meter_id[-4:])
+            for number, m in enumerate(self.meters.values(), 1)
+        )
         project = Project(
             "test",
             self.revision,
-            (Ied(name, "127.0.0.1", self.port, meters),),
+            (Ied(name, "127.0.0.1", self.port, meters, changes=self.revision),),
             control_model=self.control_model,
         )
         cid = build_cid(project, name)

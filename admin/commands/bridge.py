@@ -23,6 +23,7 @@ from admin.options import (
 from bridge import run as bridge
 from bridge.settings import BridgeSettings
 from scl_builder.project import ControlModel
+from scl_builder.tables import MAX_METERS
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The bridge: MQTT to database and SCL.")
 
@@ -42,7 +43,10 @@ MmsPort = Annotated[
     ),
 ]
 MetersPerIed = Annotated[
-    int, typer.Option(min=1, envvar="METER61850_MAX_METERS_PER_IED", help="Meters in one IED.")
+    int,
+    typer.Option(
+        min=1, max=MAX_METERS, envvar="METER61850_MAX_METERS_PER_IED", help="Meters in one IED, at most 100."
+    ),
 ]
 Model = Annotated[
     ControlModel, typer.Option(envvar="METER61850_CONTROL_MODEL", help="ctlModel of CSWI1.Pos.")

@@ -78,6 +78,15 @@ def run(
             metavar="IP", show_default=False, help="Address to listen on; that of the CID unless told."
         ),
     ] = None,
+    ieds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            envvar="METER61850_MMS_IEDS",
+            show_default=False,
+            help="Serve only these IEDs, so that several processes share a town; all unless told.",
+        ),
+    ] = None,
     metrics_port: MetricsPort = None,
     metrics_address: MetricsAddress = METRICS_ADDRESS,
 ) -> None:
@@ -87,12 +96,16 @@ def run(
 
     \b
     meter61850 mms run
+    meter61850 mms run --ieds SMGW001-SMGW100,SMGW150
     """
-    settings = MmsSettings(
-        mqtt=mqtt_settings(mqtt, prefix, mqtt_version),
-        bind=bind,
-        metrics_port=metrics_port,
-        metrics_address=metrics_address,
+    settings = MmsSettings.model_validate(
+        {
+            "mqtt": mqtt_settings(mqtt, prefix, mqtt_version),
+            "bind": bind,
+            "metrics_port": metrics_port,
+            "metrics_address": metrics_address,
+        }
+        | ({"ieds": ieds} if ieds else {})
     )
     asyncio.run(bridge.run(settings))
 

@@ -119,7 +119,7 @@ def test_report_select_operate_and_the_ledger_agree(broker: Broker, tmp_path: Pa
                 reports.put((time.time(), decode_report(message)))
 
         with running.connect(on_information_report=take) as client:
-            block = ObjectName("LLN0$RP$urcbMeas01", domain)
+            block = ObjectName("LLN0$RP$urcbVol01", "SMGW001GW")
             rcb.enable(client, block, rcb.RcbSettings(intg_pd_ms=None, general_interrogation=False))
             arrived, report = reports.get(timeout=3.0)
             entry: Any = report.entries[0].value

@@ -23,6 +23,7 @@ from tests.bridges import (
 )
 from tests.brokers import Broker
 
+SCL = {"s": NAMESPACE}
 pytest_plugins = ("tests.databases",)
 
 
@@ -34,7 +35,56 @@ def rig(broker: Broker, sqlite_url: str) -> Iterator[Rig]:
 
 def logical_devices(xml: bytes) -> set[str]:
     """ldNames of the meters in an SCD or CID."""
-    return set(etree.fromstring(xml).xpath("//s:LDevice/@ldName", namespaces={"s": NAMESPACE}))
+    return set(etree.fromstring(xml).xpath("//s:LDevice/@ldName", namespaces=SCL))
+
+
+def conf_revs(xml: bytes) -> set[int]:
+    """confRev of the report control blocks in an SCD or CID."""
+    return {int(rev) for rev in etree.fromstring(xml).xpath("//s:ReportControl/@confRev", namespaces=SCL)}
+
+
+def members(xml: bytes) -> list[str]:
+    """insts in the data set of all voltages."""
+    path = "//s:DataSet[@name='dsVol']/s:FCDA/@ldInst"
+    return [str(inst) for inst in etree.fromstring(xml).xpath(path, namespaces=SCL)]
+
+
+def test_conf_rev_goes_up_whenever_the_members_change(rig: Rig) -> None:
+    """Also when a meter leaves and another one comes: the number of members is then the same."""
+    seen: list[tuple[int, list[str]]] = []
+
+    def look(revision: int) -> None:
+        rig.wait_revision(lambda new: new.revision == revision)
+        cid = rig.client.latest[TOPICS.cid("SMGW001")]
+        (conf_rev,) = conf_revs(cid)
+        seen.append((conf_rev, members(cid)))
+
+    third = TOPICS.meter("3f2504e0-4f89-41d3-9a0c-0305e82c3399", "birth")
+    rig.client.publish(BIRTH, birth(), retain=True)
+    look(1)
+    rig.client.publish(TOPICS.meter(OTHER, "birth"), birth(hardware={"serial": "2"}), retain=True)
+    look(2)
+    rig.client.publish(BIRTH, birth(name="Mill"), retain=True)  # the members stay
+    look(3)
+    rig.client.publish(BIRTH, b"", retain=True)
+    look(4)
+    rig.client.publish(third, birth(hardware={"serial": "3"}), retain=True)
+    look(5)
+    rig.client.publish(BIRTH, birth(), retain=True)
+    look(6)
+    assert seen == [
+        (1, ["M1"]),
+        (2, ["M1", "M2"]),
+        (2, ["M1", "M2"]),
+        (3, ["M2"]),
+        (4, ["M2", "M3"]),
+        (5, ["M1", "M2", "M3"]),
+    ]
+    assert rig.bridge.stop() == 0
+    rig.client.latest.clear()
+    rig.bridge.start()
+    rig.wait_revision(lambda new: new.revision == 6)
+    assert conf_revs(rig.client.latest[TOPICS.cid("SMGW001")]) == {5}, "kept over a restart"
 
 
 def test_births_make_an_scd_and_births_that_change_nothing_make_no_revision(rig: Rig) -> None:

@@ -17,8 +17,8 @@ from tests.brokers import Broker
 from tests.mms import DrivenMeter, Scene, scene
 
 READING = {"voltage": 230.0, "current": 1.0, "power": 200.0, "power_factor": 0.9, "frequency": 50.0}
-MEASUREMENTS = "LLN0$RP$urcbMeas01"
-STATUS = "LLN0$BR$brcbStat01"
+VOLTAGES = ObjectName("LLN0$RP$urcbVol01", "SMGW001GW")
+POSITIONS = ObjectName("LLN0$BR$brcbPos01", "SMGW001GW")
 
 
 @contextmanager
@@ -57,12 +57,12 @@ async def next_report(arrived: queue.Queue[Report]) -> Report:
 async def test_a_changed_reading_is_one_report_within_a_second(broker: Broker) -> None:
     async with scene(broker) as running:
         meter = await served(running)
-        with reports(running, ObjectName(MEASUREMENTS, meter.domain), interrogate=False) as arrived:
+        with reports(running, VOLTAGES, interrogate=False) as arrived:
             started = time.monotonic()
             ts = await meter.read(**{**READING, "voltage": 231.5, "power": 210.0})
             report = await next_report(arrived)
             assert time.monotonic() - started < 1.0
-            assert [entry.index for entry in report.entries] == [1, 2]  # Vol and Watt of dsMeas
+            assert [entry.index for entry in report.entries] == [0]
             for entry in report.entries:
                 assert entry.reason is not None
                 assert entry.reason.data_change
@@ -73,16 +73,17 @@ async def test_a_changed_reading_is_one_report_within_a_second(broker: Broker) -
             await meter.read(**{**READING, "voltage": 231.5, "power": 210.0})  # nothing changes
             await meter.read(**{**READING, "voltage": 232.0, "power": 210.0})
             following = await next_report(arrived)
-            assert [entry.index for entry in following.entries] == [1]
+            assert [entry.index for entry in following.entries] == [0]
             assert following.seq_num == (report.seq_num or 0) + 1
 
 
 async def test_general_interrogation_tells_all_members(broker: Broker) -> None:
     async with scene(broker) as running:
-        meter = await served(running)
-        with reports(running, ObjectName(MEASUREMENTS, meter.domain), interrogate=True) as arrived:
+        await running.add_meter(2)
+        await served(running)
+        with reports(running, VOLTAGES, interrogate=True) as arrived:
             report = await next_report(arrived)
-            assert len(report.entries) == 6
+            assert len(report.entries) == 2
             assert all(entry.reason and entry.reason.general_interrogation for entry in report.entries)
 
 
@@ -92,9 +93,9 @@ async def test_the_buffered_block_keeps_what_happened_before_it_was_enabled(brok
         meter.position = Position.OPEN
         await meter.relay(None)
         await meter.read(**READING)
-        with reports(running, ObjectName(STATUS, meter.domain), interrogate=False) as arrived:
+        with reports(running, POSITIONS, interrogate=False) as arrived:
             report = await next_report(arrived)
-            assert [entry.index for entry in report.entries] == [0]  # XSWI1.Pos
+            assert [entry.index for entry in report.entries] == [0]
             assert report.entry_id
             meter.position = Position.CLOSED
             await meter.relay(None)
@@ -106,7 +107,7 @@ async def test_the_buffered_block_keeps_what_happened_before_it_was_enabled(brok
 async def test_initial_values_raise_no_event(broker: Broker) -> None:
     async with scene(broker) as running:
         meter = await served(running)
-        with reports(running, ObjectName(STATUS, meter.domain), interrogate=False) as arrived:
+        with reports(running, POSITIONS, interrogate=False) as arrived:
             meter.position = Position.OPEN  # the first event that there is
             await meter.relay(None)
             report = await next_report(arrived)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from open61850.mms import MmsClient
 from open61850.quality import Quality, TimeQuality
 
-from broker.messages import Position
+from broker.messages import Position, ServiceStatus, utc_now
 from tests.brokers import Broker
 from tests.mms import DrivenMeter, Scene, eventually, scene
 
@@ -32,6 +33,8 @@ MEASURED = {
     "frequency": ("MMXN1.Hz", "mag.f", "MX"),
     "energy": ("MMTN1.TotWh", "actVal", "ST"),
 }
+ON, OFF = 1, 5
+OK, WARNING, ALARM = 1, 2, 3
 POSITIONS = {b"\x00": "intermediate", b"\x40": "off", b"\x80": "on"}
 
 
@@ -192,12 +195,102 @@ async def test_the_gateway_counts_its_meters(broker: Broker) -> None:
         with client:
 
             def counts() -> list[int]:
-                objects = [(f"GGIO1.IntIn{n}", "stVal", "ST") for n in (1, 2, 3)]
-                return [read(client, "SMGW001GW", of).value for of in objects]
+                return [gateway(client, f"GGIO1.IntIn{n}").value for n in (1, 2, 3, 4)]
 
-            await eventually(lambda: counts() == [1, 1, 1])
+            await eventually(lambda: counts() == [1, 1, 1, 1])  # the last: silent, there is no reading yet
+            await meter.read(**FULL)
+            await eventually(lambda: counts() == [1, 1, 1, 0])
             await meter.status(online=False)
-            await eventually(lambda: counts() == [1, 0, 1])
+            await eventually(lambda: counts() == [1, 0, 1, 0])
+
+
+def gateway(client: MmsClient, data_object: str) -> Told:
+    """A status of the gateway's own logical device."""
+    return read(client, "SMGW001GW", (data_object, "stVal", "ST"))
+
+
+async def test_the_gateway_counts_for_every_association(broker: Broker) -> None:
+    """Also where a server is made for an association that comes after the others: none begins at zero."""
+    async with scene(broker) as running:
+        client, _ = await served(running)
+        with client, ExitStack() as stack:
+            await eventually(lambda: gateway(client, "GGIO1.IntIn1").value == 1)
+            others = [stack.enter_context(await running.associate()) for _ in range(6)]
+            assert [gateway(other, "GGIO1.IntIn1").value for other in others] == [1] * 6
+
+
+async def test_the_gateway_tells_of_bridge_and_broker(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, _ = await served(running)
+
+        def told() -> tuple[bool, bool, int, int]:
+            broker_up, bridge_up = (gateway(client, f"GGIO1.Ind{n}").value for n in (1, 2))
+            health = [gateway(client, name).value for name in ("LPHD1.PhyHealth", "LLN0.Health")]
+            return broker_up, bridge_up, *health
+
+        async def say(name: str, *, online: bool) -> None:
+            status = ServiceStatus(online=online, version="1", session="s", ts=utc_now())
+            await running.client.publish(running.topics.service_status(name), status.payload(), retain=True)
+
+        with client:
+            await eventually(lambda: told() == (True, False, WARNING, WARNING))
+            await say("bridge_a", online=True)
+            await eventually(lambda: told() == (True, True, OK, OK))
+            await say("bridge_b", online=True)
+            await say("bridge_a", online=False)
+            await say("web", online=False)
+            await say("bridge_b", online=False)  # one is enough, others are none
+            await eventually(lambda: told() == (True, False, WARNING, WARNING))
+            await say("bridge_b", online=True)
+            await eventually(lambda: told() == (True, True, OK, OK))
+            broker.kill()
+            await eventually(lambda: told() == (False, True, ALARM, ALARM))
+            assert gateway(client, "GGIO1.Ind1").quality == GOOD
+            assert gateway(client, "GGIO1.Ind2").quality == OLD
+
+
+APPARENT = ("MMXN1.VolAmp", "mag.f", "MX")
+
+
+async def test_apparent_power_is_made_of_voltage_and_current(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        with client:
+            assert read(client, meter.domain, APPARENT).quality == INVALID
+            ts = await meter.read(**FULL)
+            await eventually(lambda: read(client, meter.domain, APPARENT).quality == GOOD)
+            told = read(client, meter.domain, APPARENT)
+            assert told.value == pytest.approx(231.0 * 0.191, rel=1e-6)
+            assert abs((told.ts - ts).total_seconds()) < 0.001
+            await meter.read(**{k: v for k, v in FULL.items() if k != "current"})
+            await eventually(lambda: read(client, meter.domain, APPARENT).quality == FAILED)
+            assert read(client, meter.domain, MEASURED["voltage"]).quality == GOOD
+
+
+async def test_a_withdrawn_meter_is_off_and_invalid_until_it_is_born_again(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+
+        def behaviour() -> tuple[int, int]:
+            beh, mod = (read(client, meter.domain, (f"LLN0.{do}", "stVal", "ST")) for do in ("Beh", "Mod"))
+            assert (beh.quality, mod.quality) == (GOOD, GOOD)
+            return beh.value, mod.value
+
+        with client:
+            await meter.read(**FULL)
+            await eventually(lambda: qualities(client, meter) == {GOOD})
+            assert behaviour() == (ON, ON)
+            before = utc_now()
+            await meter.publish("birth", b"")
+            await eventually(lambda: behaviour() == (OFF, OFF))
+            assert qualities(client, meter) == {INVALID}
+            assert position(client, meter, "CSWI1")[1] == position(client, meter, "XSWI1")[1] == INVALID
+            assert all(told.ts >= before for told in state(client, meter).values())
+            assert gateway(client, "GGIO1.IntIn2").value == 0
+            await meter.read(**FULL)  # it speaks, but it is not in service
+            await meter.join()
+            await eventually(lambda: behaviour() == (ON, ON))
+            assert qualities(client, meter) == {GOOD}
 
 
 BAD = {

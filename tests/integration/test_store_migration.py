@@ -71,6 +71,7 @@ def test_a_store_of_the_first_release_is_upgraded(old: Engine, database_url: str
         Store.open(database_url)
     with keeping(database_url) as kept:
         assert kept.meter().relay_operations == 7
+        assert kept.meter().changes == 1
         assert [(row.command_id, row.outcome) for row in kept.store.commands()] == [("c-1", "done")]
         expected = [reading[1:] for reading in series(1, 3000)]
         assert kept.readings() == expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bridge import ledger, registry
-from bridge.batch import BadCommand, Notice
+from bridge.batch import BadCommand, Notice, Withdrawal
 from bridge.packets import DUP, RETAIN, Publish
 from bridge.publication import changes
 from bridge.registry import ied_name, ied_number, next_ied
@@ -46,7 +46,7 @@ def status(session: str, *, online: bool, outbox: int = 0) -> Status:
     return Status(online=online, session=session, ts=TS, outbox=outbox)
 
 
-def fold(*messages: Birth | Status) -> Meter:
+def fold(*messages: Birth | Status | Withdrawal) -> Meter:
     meter = Meter(meter_id=METER, first_seen=1, last_seen=1)
     for message in messages:
         registry.fold(message, meter, 2)
@@ -67,6 +67,15 @@ def test_an_old_will_between_birth_and_status_changes_nothing() -> None:
 def test_a_birth_alone_does_not_put_a_meter_online() -> None:
     assert not fold(birth()).online
     assert not fold(status("s1", online=False), birth("s1")).online
+
+
+def test_every_coming_and_going_is_counted_once() -> None:
+    """confRev is made of these: it only goes up, and does so whenever an IED's members change."""
+    assert fold(status("s1", online=True)).changes == 0
+    assert fold(Withdrawal()).changes == 0
+    assert fold(birth("s1"), birth("s2", name="Other")).changes == 1
+    assert fold(birth("s1"), Withdrawal(), Withdrawal()).changes == 2
+    assert fold(birth("s1"), Withdrawal(), birth("s2"), birth("s3")).changes == 3
 
 
 def test_an_outbox_beyond_the_database_s_integers_is_kept_as_the_largest() -> None:

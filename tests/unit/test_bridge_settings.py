@@ -20,6 +20,7 @@ from broker.errors import ConfigurationError
         ("report_instances", 100),
         ("control_model", "sbo"),
         ("max_meters_per_ied", 0),
+        ("max_meters_per_ied", 101),
         ("databse_url", "sqlite:///x"),
     ],
 )

@@ -10,21 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.errors import ContractError
-from mms_bridge.cid import read_cid
+from mms_bridge.cid import DataSetMember, read_cid
 from mms_bridge.native import FunctionalConstraint, TriggerOption
 from scl_builder.builder import build_cid
 from scl_builder.project import Ied, Meter, Project
 
 LD = "SM_" + "0" * 31 + "1"
 CID = build_cid(
-    Project("t", 1, (Ied("SMGW001", "10.0.0.7", 10102, (Meter(LD, name="Haus Ä", serial="77"),)),)), "SMGW001"
+    Project("t", 1, (Ied("SMGW001", "10.0.0.7", 10102, (Meter(LD, "M1", name="Haus Ä", serial="77"),)),)),
+    "SMGW001",
 )
 
 
 def test_what_stands_in_the_file_is_read() -> None:
     cid = read_cid(CID)
     assert (cid.ied, cid.endpoint) == ("SMGW001", ("10.0.0.7", 10102))
-    gateway, meter = cid.devices
+    meter, gateway = cid.devices
     assert (gateway.domain, meter.domain) == ("SMGW001GW", LD)
     nodes = {node.name: node for node in meter.nodes}
     volts = next(obj for obj in nodes["MMXN1"].objects if obj.name == "Vol")
@@ -33,15 +34,17 @@ def test_what_stands_in_the_file_is_read() -> None:
     assert mag.triggers & TriggerOption.DATA_CHANGED
     assert mag.children[0].triggers == mag.triggers  # a DA's triggers hold for its parts
     assert nodes["LPHD1"].values["PhyNam", "serNum"] == "77"
-    names = [name for report in nodes["LLN0"].reports for name in report.instance_names()]
-    assert names == ["urcbMeas01", "brcbStat01"]
+    groups = gateway.nodes[0]
+    names = [name for report in groups.reports for name in report.instance_names()]
+    assert names == ["urcbVol01", "urcbVol02", "urcbWatt01", "urcbWatt02", "brcbPos01", "brcbPos02"]
+    assert groups.data_sets[0] == ("dsVol", (DataSetMember(LD, "MMXN1", "MX", ("Vol",)),))
 
 
 @pytest.mark.parametrize(
     ("fault", "instead"),
     [
         (b'fc="MX"', b'fc="XX"'),
-        (b'lnType="MtrMMXN"', b'lnType="Missing"'),
+        (b'lnType="MMXN"', b'lnType="Missing"'),
         (b'confRev="1"', b'confRev="one"'),
         (b"<IED ", b"<IDE "),
         (b"</SCL>", b""),

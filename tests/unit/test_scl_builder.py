@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import get_args
@@ -14,7 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from scl_builder import builder
+from broker.topics import scl_name
+from meter_firmware.settings import SimulateSettings
+from meter_firmware.simulate import simulated_profile
+from mms_bridge.cid import Device, read_cid
+from scl_builder import builder, devices
 from scl_builder.builder import build_cid, build_scd
 from scl_builder.checker import check
 from scl_builder.project import ControlModel, HistoryItem, Ied, Meter, Project
@@ -29,8 +33,8 @@ def meter(number: int, *, name: str = "House") -> Meter:
     """A plausible meter."""
     return Meter(
         f"SM_{number:032x}",
+        f"M{number}",
         name=f"{name} {number}",
-        owner="A. Owner",
         address=f"Main Street {number}",
         address_code="12345",
         vendor="Peacefair",
@@ -84,7 +88,7 @@ def assert_clean(xml: bytes) -> None:
     assert check(xml) == []
 
 
-@pytest.mark.parametrize("meters", [0, 1, 50, 51])
+@pytest.mark.parametrize("meters", [0, 1, 51, 100])
 @pytest.mark.parametrize("control_model", ["sbo-with-enhanced-security", "direct-with-normal-security"])
 @pytest.mark.parametrize("instances", [1, 2, 3])
 def test_clean_in_every_size(meters: int, control_model: ControlModel, instances: int) -> None:
@@ -109,7 +113,7 @@ ANYTHING = st.text(st.characters(codec=None, categories=None), max_size=300)
 @settings(max_examples=60, deadline=None)
 @given(ANYTHING, ANYTHING, ANYTHING, ANYTHING, ANYTHING)
 def test_hostile_text_stays_text(name: str, address: str, vendor: str, serial: str, what: str) -> None:
-    hostile = Meter("SM_" + "a" * 32, name, name, address, what, vendor, serial, serial, vendor)
+    hostile = Meter("SM_" + "a" * 32, "M0", name, address, what, vendor, serial, serial, vendor)
     plan = Project(
         name,
         1,
@@ -158,17 +162,17 @@ def test_same_bytes_in_every_process() -> None:
 def test_remembered_meters_do_not_change_the_file() -> None:
     plan = project(3)
     before = build_scd(plan)
-    builder._meter_device.cache_clear()
+    builder.forget()
     assert build_scd(plan) == before
 
 
 def test_one_more_meter_renders_one_meter() -> None:
     plan = project(20)
     build_scd(plan)
-    misses = builder._meter_device.cache_info().misses
+    misses = devices.meter_device.cache_info().misses
     fresh = replace(plan.ieds[0], meters=(*map(replace, plan.ieds[0].meters), meter(7, name="New")))
     build_scd(replace(plan, ieds=(fresh, plan.ieds[1])))
-    assert builder._meter_device.cache_info().misses == misses + 1
+    assert devices.meter_device.cache_info().misses == misses + 1
 
 
 def test_a_cid_changes_only_with_its_own_ied() -> None:
@@ -192,17 +196,100 @@ def test_cid_has_the_ied_of_the_scd() -> None:
 
 
 def test_letters_beyond_ascii_are_kept_in_du() -> None:
-    turkish = Meter("SM_1", name="Ayşe Öztürk", address="Çiğdem Sokağı 7", owner="Ayşe Öztürk")
+    turkish = Meter("SM_1", name="Değirmen", address="Çiğdem Sokağı 7", address_code="06500")
     xml = build_cid(Project("p", 1, (Ied("A", "192.0.2.1", 102, (turkish,)),)), "A")
     values = {e.get("name"): e[0].text for e in find(xml, "//s:DOI[@name='NamPlt']/s:DAI")}
-    assert values == {"d": "Ayse Ozturk, Cigdem Sokag? 7", "dU": "Ayşe Öztürk, Çiğdem Sokağı 7"}
-    assert attributes(xml, "//s:DAI[@name='owner']/s:Val/text()") == ["Ayse Ozturk"]
+    assert values == {"d": "Degirmen", "dU": "Değirmen"}
+    values = {
+        e.get("name"): e[0].text for e in find(xml, "//s:LDevice[@ldName]//s:DOI[@name='PhyNam']/s:DAI")
+    }
+    assert values == {"location": "Cigdem Sokag? 7, 06500", "dU": "Çiğdem Sokağı 7, 06500"}
 
 
 def test_bytes_of_a_meter() -> None:
-    """What one more meter costs in the SCD; a change for the worse is to be a decision."""
-    few, more = (len(build_scd(project(n, ieds=1))) for n in (9, 10))
-    assert more - few < 2500
+    """What a meter costs in the SCD, its part of its IED included: 900 is the limit."""
+    ieds = [simulated(number) for number in range(40)]
+    few, more = (len(build_scd(Project("town", 1, tuple(ieds[:n]), tool_version="0.1.0"))) for n in (20, 40))
+    assert (more - few) / 1000 <= 900
+
+
+def simulated(number: int) -> Ied:
+    """An IED of 50 meters that say what simulated ones say."""
+    settings = SimulateSettings(n=50, seed=1)
+    meters = []
+    for key in range(50 * number + 1, 50 * number + 51):
+        profile = simulated_profile(settings, key)
+        identity, hardware = profile.identity, profile.hardware
+        meters.append(
+            Meter(
+                scl_name(profile.meter_id),
+                f"M{key}",
+                name=identity.name,
+                address=identity.address,
+                address_code=identity.address_code,
+                vendor=hardware.vendor,
+                model=hardware.model,
+                serial=hardware.serial,
+                firmware="0.1.0",
+            )
+        )
+    return Ied(f"SMGW{number + 1:03d}", "127.0.0.1", 10102 + number, tuple(meters), changes=50)
+
+
+def test_no_resident_is_named() -> None:
+    """The name of a resident reaches neither the types of a project nor its files."""
+    assert "owner" not in {field.name for field in fields(Meter)}
+    assert find(build_scd(project(7)), "//*[@name='owner']") == []
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 50])
+def test_what_many_meters_say_alike_stands_once(count: int) -> None:
+    """From six meters on a shared type says it; the meters' values are the same either way."""
+    odd = replace(meter(99), firmware="0.2.0")
+    ied = Ied("A", "192.0.2.1", 102, (*(meter(n) for n in range(count)), odd))
+    xml = build_cid(Project("p", 1, (ied,)), "A")
+    said = attributes(xml, "//s:DAI[@name='vendor']/s:Val/text() | //s:DA[@name='vendor']/s:Val/text()")
+    assert said.count("Peacefair") == (2 if count >= 6 else count + 1)
+    cid = read_cid(xml)
+    plates = [plate(device) for device in cid.devices[:-1]]
+    assert plates == [("Peacefair", "0.1.0", "PZEM-004T v3")] * count + [
+        ("Peacefair", "0.2.0", "PZEM-004T v3")
+    ]
+
+
+def plate(device: Device) -> tuple[str | None, ...]:
+    """vendor, swRev and model as a server of this file has them."""
+    (node,) = (node for node in device.nodes if node.name == "LPHD1")
+    (name,) = (do for do in node.objects if do.name == "PhyNam")
+    values = {attribute.name: attribute.value for attribute in name.attributes}
+    return tuple(node.values.get(("PhyNam", key), values[key]) for key in ("vendor", "swRev", "model"))
+
+
+def test_a_meter_that_joins_comes_last_in_every_data_set() -> None:
+    numbers = [2, 10, 9, 11]
+    ied = Ied("A", "192.0.2.1", 102, tuple(meter(n) for n in numbers), changes=7)
+    xml = build_cid(Project("p", 1, (ied,)), "A")
+    for name in ("dsVol", "dsWatt", "dsPos"):
+        members = attributes(xml, f"//s:DataSet[@name='{name}']/s:FCDA/@ldInst")
+        assert members == ["M2", "M9", "M10", "M11"]
+    assert attributes(xml, "//s:LDevice/@inst") == ["M2", "M9", "M10", "M11", "GW"]
+    assert set(attributes(xml, "//s:ReportControl/@confRev")) == {"7"}
+
+
+def test_bays_are_address_codes() -> None:
+    codes = ["7530", "7530", "", "06 500", "06500", "Ç1", "Ç1", "x" * 300]
+    meters = tuple(replace(meter(n), address_code=code) for n, code in enumerate(codes))
+    xml = build_scd(Project("p", 1, (Ied("A", "192.0.2.1", 102, meters),)))
+    assert_clean(xml)
+    bays = {
+        bay.get("name", ""): [node.get("ldInst") for node in bay]
+        for bay in find(xml, "//s:Substation//s:Bay")
+    }
+    assert bays["Bay_7530"] == ["M0", "M1"]
+    assert bays["Bay"] == ["M2"]
+    assert bays["Bay_06500"] == ["M4"]
+    assert sorted(map(len, bays.values())) == [1, 1, 1, 1, 2, 2]
+    assert max(map(len, bays)) < 64
 
 
 @pytest.mark.parametrize(
@@ -210,6 +297,14 @@ def test_bytes_of_a_meter() -> None:
     [
         (lambda: Meter("SM-1"), "logical device name 'SM-1'"),
         (lambda: Meter("S" * 65), "at most 64 characters"),
+        (lambda: Meter("S", "M-1"), "logical device inst 'M-1'"),
+        (lambda: Meter("S", "GW"), "is the gateway's own"),
+        (lambda: Ied("A", "192.0.2.1", 102, tuple(map(meter, range(101)))), "A has 101 meters: at most 100"),
+        (lambda: Ied("A", "192.0.2.1", 102, (), changes=0), "changes 0 of A"),
+        (
+            lambda: Project("p", 1, (Ied("A", "192.0.2.1", 102, (Meter("S", "M1"), Meter("T", "M1"))),)),
+            "logical device inst 'M1' occurs twice",
+        ),
         (lambda: Ied("A-B", "192.0.2.1", 102, ()), "IED name 'A-B'"),
         (lambda: Ied("A" * 63, "192.0.2.1", 102, ()), "at most 62 characters"),
         (lambda: Ied("None", "192.0.2.1", 102, ()), "IED name 'None'"),

@@ -11,7 +11,7 @@ from scl_loader.scl_loader import SCD_handler
 from scl_builder.builder import build_cid, build_scd
 from scl_builder.project import ControlModel, Ied, Meter, Project
 from scl_builder.reference import Reference
-from scl_builder.tables import GATEWAY_LD, METER_LD, METER_REPORTS, DataObject, LogicalNode
+from scl_builder.tables import GATEWAY_LD, GROUPS, METER_LD, DataObject, LogicalNode
 from scl_builder.templates import SERVED_ATTRIBUTES
 
 LD = "SM_" + "1" * 32
@@ -23,7 +23,7 @@ BELOW = {
 }
 CONSTRAINTS = {
     "mag": "MX", "units": "CF", "pulsQty": "CF", "ctlModel": "CF", "sboTimeout": "CF", "sboClass": "CF",
-    "operTimeout": "CF", "vendor": "DC", "swRev": "DC", "serNum": "DC", "model": "DC", "owner": "DC",
+    "operTimeout": "CF", "vendor": "DC", "swRev": "DC", "serNum": "DC", "model": "DC", "location": "DC",
     "d": "DC", "dU": "DC", "configRev": "DC", "ldNs": "EX",
 }
 OPER = ("", ".ctlVal", ".origin", ".origin.orCat", ".origin.orIdent", ".ctlNum", ".T", ".Test")
@@ -52,7 +52,7 @@ def items(node: LogicalNode, model: ControlModel) -> set[str]:
 def leaves(do: DataObject, model: ControlModel) -> list[tuple[tuple[str, ...], str]]:
     """(path, functional constraint) of every attribute of ``do``."""
     names = SERVED_ATTRIBUTES[do.cdc].split() + (["d"] if do.description else [])
-    control = CONTROL[model] if do.controllable else ("", ())
+    control = CONTROL[model if do.control == "project" else do.control] if do.control else ("", ())
     measured = "MX" if do.cdc == "MV" else "ST"
     rows = [
         (path, CONSTRAINTS.get(name, measured))
@@ -66,7 +66,7 @@ def leaves(do: DataObject, model: ControlModel) -> list[tuple[tuple[str, ...], s
 def project(model: ControlModel, *, instances: int) -> Project:
     """Two IEDs, one with a meter."""
     ieds = (
-        Ied("SMGW001", "192.0.2.1", 102, (Meter(LD, name="House", serial="S1", vendor="V"),)),
+        Ied("SMGW001", "192.0.2.1", 102, (Meter(LD, "M1", name="House", serial="S1", vendor="V"),)),
         Ied("SMGW002", "192.0.2.2", 1102, ()),
     )
     return Project("town", 1, ieds, control_model=model, report_instances=instances)
@@ -80,19 +80,20 @@ def test_open61850_reads_the_model_of_the_tables(tmp_path: Path, model: ControlM
     (tmp_path / "one.cid").write_bytes(build_cid(plan, "SMGW001"))
     reports = {
         f"{fc}{name}"
-        for report in METER_REPORTS
-        for fc in ["BR" if report.buffered else "RP"]
-        for name in ("", *(f"${report.name}{k:02d}" for k in range(1, instances + 1)))
+        for group in GROUPS
+        for fc in ["BR" if group.buffered else "RP"]
+        for name in ("", *(f"${group.report}{k:02d}" for k in range(1, instances + 1)))
     }
     for served in (load_model(tmp_path / "town.scd", "SMGW001"), load_model(tmp_path / "one.cid")):
-        assert list(served.logical_devices) == ["SMGW001GW", LD]
+        assert list(served.logical_devices) == [LD, "SMGW001GW"]
         for domain, table in (("SMGW001GW", GATEWAY_LD), (LD, METER_LD)):
             nodes = served.logical_devices[domain].logical_nodes
             assert list(nodes) == [node.name for node in table]
             for node in table:
-                extra = reports if (domain, node.name) == (LD, "LLN0") else set()
+                extra = reports if (domain, node.name) == ("SMGW001GW", "LLN0") else set()
                 assert set(nodes[node.name].items) == items(node, model) | extra
-        assert served.logical_devices[LD].logical_nodes["LLN0"].data_sets == ["dsMeas", "dsStat"]
+        groups = served.logical_devices["SMGW001GW"].logical_nodes["LLN0"].data_sets
+        assert groups == [group.data_set for group in GROUPS]
 
 
 def test_open61850_reads_addresses_data_sets_and_reports(tmp_path: Path) -> None:
@@ -102,12 +103,13 @@ def test_open61850_reads_addresses_data_sets_and_reports(tmp_path: Path) -> None
     assert {
         (block.name, block.buffered, block.max_instances, block.indexed) for block in first.report_controls
     } == {
-        ("urcbMeas", False, 2, True),
-        ("brcbStat", True, 2, True),
+        ("urcbVol", False, 2, True),
+        ("urcbWatt", False, 2, True),
+        ("brcbPos", True, 2, True),
     }
-    assert {block.domain for block in first.report_controls} == {LD}
+    assert {block.domain for block in first.report_controls} == {"SMGW001GW"}
     members = {str(ref) for data_set in first.data_sets for ref in data_set.references()}
-    assert len(members) == 8
+    assert members == {f"{LD}/MMXN1.Vol [MX]", f"{LD}/MMXN1.Watt [MX]", f"{LD}/XSWI1.Pos [ST]"}
     assert second.report_controls == []
 
 
@@ -117,7 +119,7 @@ def test_scl_loader_reads_the_types_of_the_tables(tmp_path: Path, model: Control
     for name, xml in (("town.scd", build_scd(plan)), ("one.cid", build_cid(plan, "SMGW001"))):
         (tmp_path / name).write_bytes(xml)
         ied = SCD_handler(str(tmp_path / name)).get_IED_by_name("SMGW001")
-        device = ied.get_children_LDs("AP1")[1]
+        device = ied.get_children_LDs("AP1")[0]
         assert device.ldName == LD
         for node in METER_LD:
             loaded = device.get_LN_by_name(node.name)
@@ -130,7 +132,7 @@ def test_scl_loader_reads_values(tmp_path: Path) -> None:
         build_cid(project("sbo-with-enhanced-security", instances=1), "SMGW001")
     )
     handler = SCD_handler(str(tmp_path / "one.cid"))
-    device = handler.get_IED_by_name("SMGW001").get_children_LDs("AP1")[1]
+    device = handler.get_IED_by_name("SMGW001").get_children_LDs("AP1")[0]
     plate = device.get_LN_by_name("LPHD1").PhyNam
     assert (plate.serNum.Val, plate.vendor.Val) == ("S1", "V")
     assert device.get_LN_by_name("XSWI1").SwTyp.stVal.Val == "Load Break"

@@ -69,6 +69,8 @@ def test_rule_6_control_has_its_services(scd: bytes) -> None:
     assert rows == ["origin", "ctlNum", "stVal", "q", "t", "stSeld", "ctlModel", "sboTimeout", "sboClass",
                     "operTimeout", "SBOw", "Oper", "Cancel"]  # fmt: skip
     assert attributes(scd, "//s:DOType[@id='DPC']/s:DA/@name") == ["stVal", "q", "t", "ctlModel"]
+    rows = attributes(scd, "//s:DOType[@id='SPC_direct']/s:DA/@name")
+    assert rows == ["origin", "ctlNum", "stVal", "q", "t", "ctlModel", "Oper"]
     members = attributes(scd, "//s:DAType[@id='Oper_DPC']/s:BDA/@name")
     assert members == ["ctlVal", "origin", "ctlNum", "T", "Test", "Check"]
 
@@ -82,7 +84,7 @@ def test_rule_7_enumerations_are_the_standards(scd: bytes) -> None:
 
 
 def test_rule_8_members_of_data_sets(scd: bytes) -> None:
-    device = find(scd, "//s:LDevice[@ldName]")[0]
+    device = find(scd, "//s:LDevice[@inst='GW']")[0]
     rows = [
         (
             fcda.get("ldInst"),
@@ -91,40 +93,46 @@ def test_rule_8_members_of_data_sets(scd: bytes) -> None:
         )
         for fcda in device.iter(f"{SCL}FCDA")
     ]
-    inst = device.get("inst")
     assert rows == [
-        (inst, "MMXN1.Amp", "MX"),
-        (inst, "MMXN1.Vol", "MX"),
-        (inst, "MMXN1.Watt", "MX"),
-        (inst, "MMXN1.PwrFact", "MX"),
-        (inst, "MMXN1.Hz", "MX"),
-        (inst, "MMTN1.TotWh", "ST"),
-        (inst, "XSWI1.Pos", "ST"),
-        (inst, "LPHD1.PhyHealth", "ST"),
+        ("M1000", "MMXN1.Vol", "MX"),
+        ("M1001", "MMXN1.Vol", "MX"),
+        ("M1000", "MMXN1.Watt", "MX"),
+        ("M1001", "MMXN1.Watt", "MX"),
+        ("M1000", "XSWI1.Pos", "ST"),
+        ("M1001", "XSWI1.Pos", "ST"),
     ]
+    assert find(scd, "//s:LDevice[@ldName]//s:DataSet") == []
 
 
 def test_rules_9_and_10_report_blocks(scd: bytes) -> None:
-    blocks = find(scd, "//s:LDevice[@ldName][1]//s:ReportControl")
+    blocks = find(scd, "//s:IED[1]//s:ReportControl")
     rows = {
         (b.get("name"), b.get("datSet"), b.get("buffered", "false"), b.get("confRev"), b.get("indexed"))
         for b in blocks
     }
     assert rows == {
-        ("urcbMeas", "dsMeas", "false", "1", "true"),
-        ("brcbStat", "dsStat", "true", "1", "true"),
+        ("urcbVol", "dsVol", "false", "1", "true"),
+        ("urcbWatt", "dsWatt", "false", "1", "true"),
+        ("brcbPos", "dsPos", "true", "1", "true"),
     }
     assert set(attributes(scd, "//s:RptEnabled/@max")) == {"2"}
+    for block in blocks:
+        triggers, fields = block[0].attrib, block[1].attrib
+        assert dict(triggers) == {"dchg": "true", "qchg": "true", "period": "true"}
+        assert {"seqNum", "timeStamp", "dataSet", "reasonCode"} <= set(fields)
+        assert ({"entryID", "configRef"} <= set(fields)) == (block.get("buffered") == "true")
+        assert "bufOvfl" not in fields  # true by default, as gi
 
 
 def test_rule_11_services(scd: bytes) -> None:
     services = find(scd, "//s:IED[1]/s:Services")[0]
     offered = [etree.QName(child).localname for child in services]
     assert offered == ["DynAssociation", "GetDirectory", "GetDataObjectDefinition", "DataObjectDirectory",
-                       "GetDataSetValue", "DataSetDirectory", "ConfDataSet", "ReadWrite", "ConfReportControl",
-                       "GetCBValues", "ReportSettings"]  # fmt: skip
-    assert attributes(scd, "//s:IED[1]//s:ConfReportControl/@max") == ["8"]
-    assert attributes(scd, "//s:IED[1]//s:ConfDataSet/@max") == ["4"]
+                       "GetDataSetValue", "DataSetDirectory", "ConfDataSet", "DynDataSet", "ReadWrite",
+                       "ConfReportControl", "GetCBValues", "ReportSettings", "FileHandling"]  # fmt: skip
+    assert attributes(scd, "//s:IED[1]//s:ConfReportControl/@max") == ["6"]
+    assert attributes(scd, "//s:IED[1]//s:ConfDataSet/@max") == ["3"]
+    assert attributes(scd, "//s:IED[1]//s:DynDataSet/@max") == ["10"]
 
 
 def test_rule_12_typed_addresses(scd: bytes) -> None:
@@ -147,19 +155,19 @@ def test_rule_13_header_and_version(scd: bytes) -> None:
 
 def test_rule_14_switches_of_the_substation(scd: bytes) -> None:
     assert attributes(scd, "//s:Substation/@name") == ["SMGW001_Site", "SMGW002_Site"]
+    assert attributes(scd, "//s:Bay/@name") == ["Bay_12345"] * 2
     nodes = [(e.get("iedName"), e.get("ldInst"), e.get("lnClass")) for e in find(scd, "//s:LNode")]
     devices = attributes(scd, "//s:IED[@name='SMGW001']//s:LDevice[@ldName]/@inst")
-    assert [node for node in nodes if node[0] == "SMGW001"] == [
-        ("SMGW001", inst, ln_class) for inst in devices for ln_class in ("CSWI", "XSWI")
-    ]
+    assert [node for node in nodes if node[0] == "SMGW001"] == [("SMGW001", i, "XSWI") for i in devices]
 
 
-def test_rule_15_gateway_first_and_without_ld_name(scd: bytes) -> None:
-    """The other half, a file without ldName, is an option of a later release."""
+def test_rule_15_gateway_last_and_without_ld_name(scd: bytes) -> None:
     devices = find(scd, "//s:IED[1]//s:LDevice")
-    assert (devices[0].get("inst"), devices[0].get("ldName")) == ("GW", None)
-    names = [device.get("ldName", "") for device in devices[1:]]
-    assert names == sorted(names) == [device.get("inst") for device in devices[1:]]
+    assert [(device.get("inst"), device.get("ldName")) for device in devices] == [
+        ("M1000", f"SM_{1000:032x}"),
+        ("M1001", f"SM_{1001:032x}"),
+        ("GW", None),
+    ]
 
 
 def test_rule_16_line_ends_and_encoding(scd: bytes) -> None:
@@ -172,8 +180,8 @@ def test_values_of_a_meter(scd: bytes) -> None:
     path = "//s:LDevice[@ldName][1]//s:DOI[@name='{}']/s:DAI"
     plate = {row.get("name"): row[0].text for row in find(scd, path.format("PhyNam"))[:5]}
     assert plate == {"vendor": "Peacefair", "swRev": "0.1.0", "serNum": "PZ001000", "model": "PZEM-004T v3",
-                     "owner": "A. Owner"}  # fmt: skip
-    assert find(scd, path.format("NamPlt"))[0][0].text == "House 1000, Main Street 1000, 12345"
+                     "location": "Main Street 1000, 12345"}  # fmt: skip
+    assert find(scd, path.format("NamPlt"))[0][0].text == "House 1000"
 
 
 def test_units_are_fixed_in_the_types(scd: bytes) -> None:

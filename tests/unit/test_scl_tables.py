@@ -12,9 +12,9 @@ from scl_builder.nsd_enums import ENUMERATIONS
 from scl_builder.nsd_nodes import LN_CLASSES, rule
 from scl_builder.tables import (
     GATEWAY_LD,
-    METER_DATA_SETS,
+    GROUP_REVISION,
+    GROUPS,
     METER_LD,
-    METER_REPORTS,
     LogicalNode,
     Source,
     data_object,
@@ -22,18 +22,14 @@ from scl_builder.tables import (
 
 DEVICES = (METER_LD, GATEWAY_LD)
 MEMBERS_OF = {
-    ("dsMeas", 1): ("MMXN1.Amp [MX]", "MMXN1.Vol [MX]", "MMXN1.Watt [MX]", "MMXN1.PwrFact [MX]",
-                    "MMXN1.Hz [MX]", "MMTN1.TotWh [ST]"),
-    ("dsStat", 1): ("XSWI1.Pos [ST]", "LPHD1.PhyHealth [ST]"),
-}  # fmt: skip
-"""(data set, confRev) → members. A change of members is a new line here and a new confRev there."""
+    0: {"urcbVol": "MMXN1.Vol [MX]", "urcbWatt": "MMXN1.Watt [MX]", "brcbPos": "XSWI1.Pos [ST]"},
+}
+"""GROUP_REVISION → what each block tells of a meter. A change is a new line here and a new revision there."""
 
 
-def test_confrev_changes_with_the_members() -> None:
-    for report in METER_REPORTS:
-        (data_set,) = (found for found in METER_DATA_SETS if found.name == report.data_set)
-        members = tuple(str(member.reference("L")).removeprefix("L/") for member in data_set.members)
-        assert members == MEMBERS_OF[report.data_set, report.conf_rev]
+def test_the_revision_changes_with_the_members() -> None:
+    members = {group.report: str(group.member.reference("L")).removeprefix("L/") for group in GROUPS}
+    assert members == MEMBERS_OF[GROUP_REVISION]
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -60,6 +56,7 @@ def test_units_are_those_of_the_contract() -> None:
         "reading.voltage": "V",
         "reading.current": "A",
         "reading.power": "W",
+        "reading.apparent_power": "VA",
         "reading.power_factor": "",
         "reading.frequency": "Hz",
         "reading.energy": "Wh",
@@ -72,13 +69,14 @@ def test_object_types_with_one_id_are_one_type() -> None:
     for device in DEVICES:
         for node in device:
             for do in node.objects:
-                key = (do.cdc, do.unit, do.enum, do.value, do.description, do.controllable)
+                key = (do.cdc, do.unit, do.enum, do.value, do.description, do.control, do.values)
                 types.setdefault(templates.do_type_id(do), set()).add(key)
     assert all(len(keys) == 1 for keys in types.values())
 
 
 def test_data_object_is_found_by_name() -> None:
     assert data_object(METER_LD, "CSWI1", "Pos").controllable
+    assert data_object(METER_LD, "XSWI1", "BlkOpn").controllable
     assert not data_object(METER_LD, "XSWI1", "Pos").controllable
     with pytest.raises(KeyError, match=r"XSWI1\.Foo"):
         data_object(METER_LD, "XSWI1", "Foo")
