@@ -11,11 +11,9 @@ by the kernel (tcp(7)); a connection without an association is given up by us.
 
 from __future__ import annotations
 
-import array
-import fcntl
+import select
 import socket
 import struct
-import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -64,9 +62,8 @@ def give_up(fd: int) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def waiting(fd: int) -> int:
-    """Octets that have arrived and were not read yet; 0 also at the end of the stream."""
-    octets = array.array("i", [0])
-    with suppress(OSError):
-        fcntl.ioctl(fd, termios.FIONREAD, octets)
-    return octets[0]
+def is_blocked(fd: int) -> bool:
+    """Whether more has arrived, or the end, while the peer does not take what it was sent."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN | select.POLLOUT)
+    return any(events & select.POLLIN and not events & select.POLLOUT for _, events in poll.poll(0))

@@ -183,7 +183,9 @@ class Ied:
         """Give up the oldest connection that has not associated; False if there is none of some age."""
         self._forget_associated()
         now = self._loop.time()
-        oldest = next((fd for fd, since in self._unassociated.items() if now - since > guard.GRACE_SECONDS), None)
+        oldest = next(
+            (fd for fd, since in self._unassociated.items() if now - since > guard.GRACE_SECONDS), None
+        )
         if oldest is None:
             return False
         self._give_up(oldest)
@@ -238,13 +240,12 @@ class Ied:
     def _on_readable(self, server: Server, fd: int) -> None:
         if server not in self._generations:
             return
-        before = guard.waiting(fd)
         server.process_burst(fd)
         if server.closed:
             self._watch(server)
             self._drain()
-        elif before == guard.waiting(fd):
-            # the library reads nothing from a client that does not take its answers: look again at the tick
+        elif guard.is_blocked(fd):
+            # the library reads nothing from a client that takes no answers: look again at the tick
             self._loop.remove_reader(fd)
             self._stalled[fd] = server
 

@@ -75,6 +75,17 @@ async def _keep_ticking(gateway: Gateway, settings: MmsSettings) -> None:
         pause = settings.control_tick if gateway.control.busy else settings.tick
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(gateway.wake.wait(), pause)
+        _obey_cancellation()
+
+
+def _obey_cancellation() -> None:
+    """End a task that was told to: wait_for of Python 3.11 forgets it when what it waits for happens too.
+
+    aiomqtt's publish waits so. A bridge that was stopped while it told a refusal would never have ended.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _keep_connected(gateway: Gateway, mqtt: MqttSettings) -> None:
@@ -153,6 +164,7 @@ async def _publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSe
                 outgoing = _unsent(*outgoing, "the broker went away: it may have arrived or not")
             gateway.outbox.put_nowait(outgoing)
             raise
+        _obey_cancellation()
 
 
 def _unsent(meter_id: str, command: Command, reason: str) -> Refusal:
@@ -181,6 +193,7 @@ async def _publish_status(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSe
         while True:
             status = _status(gateway, session, online=True)
             await client.publish(topic, status.payload(), qos=1, retain=True)
+            _obey_cancellation()
             await asyncio.sleep(STATUS_INTERVAL)
     except asyncio.CancelledError:
         offline = _status(gateway, session, online=False)

@@ -33,7 +33,7 @@ LIBRARY_ASSOCIATIONS = 5
 BURST = 16
 """Requests served in one turn of the event loop at most, so that other IEDs do not wait for long."""
 SELECTABLE = 1024
-"""FD_SETSIZE of the C library: select(2), which alone waits for less than 1 ms, takes no larger descriptor."""
+"""FD_SETSIZE: select(2), which alone waits for less than 1 ms, takes only descriptors below."""
 LINGER_SECONDS = 60e-6
 """For which a client's next request is awaited: coming back by way of the event loop takes 100 µs."""
 

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tests.hostile.process import MmsProcess
 from tests.hostile.attack import Toll
+from tests.hostile.process import MmsProcess
 from tests.hostile.run import Verdict, run
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -61,7 +61,8 @@ def _print(verdict: Verdict) -> None:
     console.print(
         f"{toll.messages} messages in {toll.attacks} attacks, {verdict.seconds:.0f} s ({kinds}); "
         f"{toll.refused} connections refused and tried again\n"
-        f"meanwhile {reader.reads} reads of a client that behaves, the slowest {reader.slowest * 1000:.0f} ms; "
+        f"meanwhile {reader.reads} reads of a client that behaves, "
+        f"the slowest {reader.slowest * 1000:.0f} ms; "
         f"memory {verdict.mebibytes[0]:.1f}, at most {verdict.mebibytes[1]:.1f} MiB; "
         f"descriptors {verdict.descriptors[0]} before, {verdict.descriptors[1]} after",
         soft_wrap=True,

@@ -43,7 +43,9 @@ class Toll:
 class Onslaught:
     """Throws attacks of a seed, from ``first`` on, until so many messages have been sent."""
 
-    def __init__(self, port: int, corpus: Sequence[Capture], *, seed: int, messages: int, first: int = 0) -> None:
+    def __init__(
+        self, port: int, corpus: Sequence[Capture], *, seed: int, messages: int, first: int = 0
+    ) -> None:
         self.toll = Toll()
         self._port = port
         self._corpus = corpus

@@ -249,7 +249,12 @@ class Mutator:
             levels = self.draw.choice([2, 11, 100, 1000, 8000])
             inner = encode([node])
             indefinite = self.draw.random() < 0.3
-            node.tag, node.value, node.parts, node.length = tag, _nested(inner, tag, levels, indefinite), [], None
+            node.tag, node.value, node.parts, node.length = (
+                tag,
+                _nested(inner, tag, levels, indefinite),
+                [],
+                None,
+            )
 
         return self._rebuilt(sent, change)
 
@@ -257,7 +262,7 @@ class Mutator:
         """A message of tens of thousands of octets, or one that never ends."""
         index = self._which(sent)
         filler = self.draw.choice([b"\x00", b"\xff", b"\x30\x80", b"\xa2\x80", b"\x24\x80"])
-        whole = (sent[index][COTP:] + filler * (self.draw.choice([8_000, 64_000, 66_000]) // len(filler)))
+        whole = sent[index][COTP:] + filler * (self.draw.choice([8_000, 64_000, 66_000]) // len(filler))
         made = packets(whole, self.draw.choice([TPDU, 1024, 128]))
         if self.draw.random() < 0.3:
             made[-1] = made[-1][:6] + b"\x00" + made[-1][7:]
@@ -269,7 +274,9 @@ class Mutator:
         made = packets(sent[index][COTP:], self.draw.choice([4, 5, 20]))
         if self.draw.random() < 0.3:
             at = self.draw.randrange(len(made))
-            made.insert(at, self.draw.choice([packet(b"\x02\xf0\x00"), packet(b"\x02\xf0\x80"), *self._known]))
+            made.insert(
+                at, self.draw.choice([packet(b"\x02\xf0\x00"), packet(b"\x02\xf0\x80"), *self._known])
+            )
         return [*sent[:index], *made, *sent[index + 1 :]]
 
     def order(self, sent: Packets) -> Packets:
@@ -299,7 +306,8 @@ def _nested(inner: bytes, tag: bytes, levels: int, indefinite: bool) -> bytes:
     """``inner`` below so many levels of ``tag``, as many as a message can hold."""
     if indefinite:
         return (tag + b"\x80") * levels + inner + b"\x00\x00" * levels
-    heads, size = [], len(inner)
+    heads: list[bytes] = []
+    size = len(inner)
     while len(heads) < levels and size < TSDU - 200:
         heads.append(tag + length_octets(size))
         size += len(heads[-1])

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from open61850.data import BoolData
-from open61850.mms import MmsClient, ObjectName, control, discover, rcb
+from open61850.mms import MmsClient, ObjectName, control, rcb
 from open61850.mms.control import Origin
 from open61850.mms.errors import MmsError
 
 from tests.brokers import mosquitto
 from tests.hostile.capture import FOLDER, tapped, write
+from tests.iec61850_client import Iec61850Client, RefusedError, iec61850
 from tests.mms import scene
 
 DOMAINS, VARIABLES, LISTS = 9, 0, 2  # object classes of GetNameList
@@ -22,6 +22,7 @@ Session = Callable[[MmsClient, str], object]
 
 
 def names(client: MmsClient, domain: str) -> None:
+    """Name lists and types."""
     client.get_name_list(DOMAINS)
     client.get_name_list(VARIABLES, domain)
     client.get_name_list(LISTS, domain)
@@ -30,12 +31,14 @@ def names(client: MmsClient, domain: str) -> None:
 
 
 def reads(client: MmsClient, domain: str) -> None:
+    """Single, structured and several variables."""
     client.read(f"{domain}/MMXN1.Vol[MX]")
     client.read(ObjectName("MMXN1", domain))
     client.read_many([f"{domain}/MMXN1.Vol[MX]", f"{domain}/XSWI1.Pos[ST]", f"{domain}/LLN0.NamPlt[DC]"])
 
 
 def writes(client: MmsClient, domain: str) -> None:
+    """Values that nobody may write, written as they are."""
     for reference in ("LLN0.NamPlt.d[DC]", "CSWI1.Pos.ctlModel[CF]", "MMXN1.Vol.mag.f[MX]"):
         value = client.read(f"{domain}/{reference}")
         with suppress(MmsError):
@@ -43,12 +46,15 @@ def writes(client: MmsClient, domain: str) -> None:
 
 
 def controls(client: MmsClient, domain: str) -> None:
+    """Select, operate and cancel of a relay that is closed already."""
     value = control.oper_value(True, origin=Origin(3, b"desk 4"), ctl_num=1)  # closed already: refused
     for attribute in ("SBOw", "Oper"):
         with suppress(MmsError):
             client.write(ObjectName(f"CSWI1$CO$Pos${attribute}", domain), value)
     with suppress(MmsError):
-        client.write(ObjectName("CSWI1$CO$Pos$Cancel", domain), control.cancel_value(True, origin=Origin(3, b"desk 4")))
+        client.write(
+            ObjectName("CSWI1$CO$Pos$Cancel", domain), control.cancel_value(True, origin=Origin(3, b"desk 4"))
+        )
 
 
 def blocks(client: MmsClient, domain: str) -> None:
@@ -74,6 +80,25 @@ def data_sets(client: MmsClient, _domain: str) -> None:
             return
 
 
+def files(client: Iec61850Client, _domain: str) -> None:
+    """Identify, file directory, a file, and one that is denied."""
+    client.ask("identify")
+    client.ask("files", folder="/SCL")
+    client.ask("file", name="/SCL/SMGW001.cid")
+    with suppress(RefusedError):
+        client.ask("delete_file", name="/SCL/SMGW001.cid")
+
+
+def dynamic(client: Iec61850Client, domain: str) -> None:
+    """Data sets of the association and of the device: created, read, deleted."""
+    members = [f"{domain}/MMXN1.Vol[MX]", f"{domain}/XSWI1.Pos[ST]"]
+    for reference in ("@mine", f"{domain}/LLN0.ours"):
+        client.ask("create", reference=reference, members=members)
+        client.ask("members", reference=reference)
+        client.ask("values", reference=reference)
+        client.ask("delete", reference=reference)
+
+
 SESSIONS: dict[str, Session] = {
     "names": names,
     "reads": reads,
@@ -82,6 +107,11 @@ SESSIONS: dict[str, Session] = {
     "blocks": blocks,
     "data_sets": data_sets,
 }
+LIBIEC61850_SESSIONS: dict[str, Callable[[Iec61850Client, str], object]] = {
+    "files": files,
+    "dynamic": dynamic,
+}
+"""What open61850 has no functions for."""
 
 
 async def record(folder: Path) -> None:
@@ -94,6 +124,10 @@ async def record(folder: Path) -> None:
             (await running.associate()).close()
             for name, session in SESSIONS.items():
                 await asyncio.to_thread(_record, folder / f"{name}.hex", running.port, session, meter.domain)
+            for name, asked in LIBIEC61850_SESSIONS.items():
+                await asyncio.to_thread(
+                    _record_libiec61850, folder / f"{name}.hex", running.port, asked, meter.domain
+                )
 
 
 def _record(path: Path, port: int, session: Session, domain: str) -> None:
@@ -101,6 +135,17 @@ def _record(path: Path, port: int, session: Session, domain: str) -> None:
         session(client, domain)
     comment = (session.__doc__ or session.__name__).strip()
     write(path, f"open61850: {comment}", tap.packets)
+
+
+def _record_libiec61850(
+    path: Path, port: int, session: Callable[[Iec61850Client, str], object], domain: str
+) -> None:
+    with tapped("127.0.0.1", port) as tap, iec61850() as client:
+        client.ask("connect", port=tap.port)
+        session(client, domain)
+        packets = tap.packets
+        client.ask("close")
+    write(path, f"libiec61850: {(session.__doc__ or '').strip()}", packets)
 
 
 if __name__ == "__main__":
