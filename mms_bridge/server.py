@@ -32,6 +32,8 @@ LIBRARY_ASSOCIATIONS = 5
 
 BURST = 16
 """Requests served in one turn of the event loop at most, so that other IEDs do not wait for long."""
+SELECTABLE = 1024
+"""FD_SETSIZE: select(2), which alone waits for less than 1 ms, takes only descriptors below."""
 LINGER_SECONDS = 60e-6
 """For which a client's next request is awaited: coming back by way of the event loop takes 100 µs."""
 
@@ -182,11 +184,11 @@ class Server:
         lib.IedServer_processIncomingData(self._server)
         self._prune()
 
-    def process_burst(self) -> None:
-        """Serve the request that has arrived, and those that follow at its heels."""
+    def process_burst(self, fd: int) -> None:
+        """Serve the request that has arrived on ``fd``, and those that follow at its heels."""
         for _ in range(BURST):
             self.process()
-            if self.closed or not select.select(list(self.connections), (), (), LINGER_SECONDS)[0]:
+            if self.closed or fd >= SELECTABLE or not select.select((fd,), (), (), LINGER_SECONDS)[0]:
                 return
 
     def send_reports(self) -> None:
