@@ -25,8 +25,9 @@ from mms_bridge.control import Control
 from mms_bridge.files import Files
 from mms_bridge.fleet import Fleet, Meter
 from mms_bridge.ied import Ied
+from mms_bridge.model import Key
 from mms_bridge.native import lib, library_path
-from mms_bridge.server import Key, Limits, Value
+from mms_bridge.server import Limits, Value
 from mms_bridge.settings import MmsSettings
 from mms_bridge.unblocked import in_this_thread, unblock
 

@@ -126,7 +126,7 @@ class Group:
     """Name of the report control block; its instances are numbered from 01."""
     buffered: bool
     buffer_time: int
-    """ms that events are gathered into one report; 0 sends each reading at once, a client may ask for more."""
+    """ms that events are gathered into one report; 0 sends each reading at once, clients may ask for more."""
 
 
 # fmt: off

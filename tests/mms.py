@@ -10,7 +10,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -248,12 +248,16 @@ async def scene(
     *,
     control_model: ControlModel = "sbo-with-enhanced-security",
     prefix: str | None = None,
+    bridge: Callable[[MmsSettings], AbstractContextManager[object]] | None = None,
     **settings: float,
 ) -> AsyncIterator[Scene]:
-    """An MMS bridge on ``broker`` with a topic prefix of its own, driven meters, stopped at the end."""
+    """An MMS bridge on ``broker`` with a topic prefix of its own, driven meters, stopped at the end.
+
+    The bridge runs in a thread unless ``bridge`` runs it otherwise.
+    """
     prefix = prefix or f"t{uuid.uuid4().hex[:8]}"
     mqtt = MqttSettings(host=broker.host, port=broker.port, prefix=prefix, keepalive=2)
-    with _bridge(MmsSettings.model_validate({"mqtt": mqtt, **settings})):
+    with (bridge or _bridge)(MmsSettings.model_validate({"mqtt": mqtt, **settings})):
         async with aiomqtt.Client(broker.host, broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
             running = Scene(broker, client, mqtt.topics, free_port(), control_model)
             running.background.append(asyncio.create_task(_answer(running)))
