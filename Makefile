@@ -1,6 +1,7 @@
 # make up     the whole chain with simulated meters, on this machine
 # make test   every test, on real parts
 # make soak   minutes of faults on the real chain, then the ledger: SECONDS=600 SEED=7 DATABASE=sqlite|postgresql
+# make hostile  mutants of real sessions against the MMS port, for long: MESSAGES=100000 SEED=7
 # make check  lint, types, import rules
 # make bench  the benchmarks
 # make lock   the lock files, after pyproject.toml changed
@@ -17,11 +18,12 @@ TESTS  ?= tests
 SECONDS ?= 600
 SEED   ?=
 DATABASE ?= sqlite
+MESSAGES ?= 100000
 SOURCES := admin bench bridge broker meter_firmware mms_bridge scl_builder tests
 
 PY := $(VENV)/bin/python
 
-.PHONY: up test soak check bench lock docs clean servers
+.PHONY: up test soak hostile check bench lock docs clean servers
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.installed
@@ -33,6 +35,9 @@ test: $(VENV)/.installed-dev servers
 soak: $(VENV)/.installed-dev servers
 	$(PY) -m tests.faults --seconds $(SECONDS) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+hostile: $(VENV)/.installed-dev servers
+	$(PY) -m tests.hostile --messages $(MESSAGES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check $(SOURCES)
 	$(VENV)/bin/ruff format --check $(SOURCES)
@@ -43,6 +48,7 @@ bench: $(VENV)/.installed-dev servers
 	$(PY) -m bench.ingest $(ARGS)
 	$(PY) -m bench.transfer $(ARGS)
 	$(PY) -m bench.mms $(ARGS)
+	$(PY) -m bench.control $(ARGS)
 
 docs: $(VENV)/.installed-dev
 	$(PY) -m admin.reference

@@ -119,5 +119,5 @@ class BridgeSettings(BaseSettings):
         topics = self.mqtt.topics
         if self.group is None:
             return (topics.everything,)
-        own = tuple(topics.meter("+", kind) for kind in ("birth", "status", "relay"))
+        own = tuple(topics.meter("+", kind) for kind in ("birth", "status", "relay", "block"))
         return (f"$share/{self.group}/{topics.everything}", *own)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from broker.errors import Meter61850Error, PortTakenError
+from mms_bridge import guard
 from mms_bridge.cid import Cid
 from mms_bridge.files import Files
 from mms_bridge.model import Key, check
@@ -35,6 +36,8 @@ class Counters:
 
     accepted: int = 0
     refused: int = 0
+    given_up: int = 0
+    """Connections that did not associate in time."""
     generations: int = 0
     drained: int = 0
     """Associations that were closed because their configuration had been replaced for too long."""
@@ -71,6 +74,8 @@ class Ied:
         self._public: socket.socket | None = None
         self._idle_fd = -1
         self._loop = asyncio.get_running_loop()
+        self._unassociated: dict[int, float] = {}  # descriptor -> loop time of the connect, oldest first
+        self._stalled: dict[int, Server] = {}  # descriptors that the library does not read now
 
     @property
     def generations(self) -> tuple[Server, ...]:
@@ -112,6 +117,7 @@ class Ied:
         public.setblocking(False)
         try:
             public.bind((self._bind or endpoint[0], endpoint[1]))
+            guard.protect(public)
             public.listen(128)
         except OSError as error:
             public.close()
@@ -166,7 +172,7 @@ class Ied:
     def _on_connect(self) -> None:
         assert self._public is not None
         assert self._cid is not None
-        if self.associations >= self._cid.max_associations:
+        if self.associations >= self._cid.max_associations and not self._make_room():
             self._refuse(f"{self.associations} associations are open")
             return
         try:
@@ -177,6 +183,40 @@ class Ied:
         server.accept(self._public)
         self.counters.accepted += len(server.accepted)
         self._watch(server)
+
+    def _make_room(self) -> bool:
+        """Give up the oldest connection that has not associated; False if there is none of some age."""
+        self._forget_associated()
+        now = self._loop.time()
+        oldest = next(
+            (fd for fd, since in self._unassociated.items() if now - since > guard.GRACE_SECONDS), None
+        )
+        if oldest is None:
+            return False
+        self._give_up(oldest)
+        return True
+
+    def _forget_associated(self) -> None:
+        for fd in [fd for fd in self._unassociated if guard.is_associated(fd)]:
+            del self._unassociated[fd]
+
+    def _give_up(self, fd: int) -> None:
+        """End a connection that has not associated."""
+        self.counters.given_up += 1
+        guard.give_up(fd)
+        for server in self._generations:
+            if fd in server.connections:
+                server.process()
+                self._watch(server)
+
+    def _give_up_unassociated(self) -> None:
+        """End the connections that had their time to associate and did not."""
+        if not self._unassociated:
+            return
+        self._forget_associated()
+        limit = self._loop.time() - guard.ASSOCIATE_SECONDS
+        for fd in [fd for fd, since in self._unassociated.items() if since < limit]:
+            self._give_up(fd)
 
     def _refuse(self, reason: str) -> None:
         assert self._public is not None
@@ -193,19 +233,32 @@ class Ied:
         """Follow the descriptors that the library has opened and closed."""
         for fd in server.closed:
             self._loop.remove_reader(fd)
+            self._unassociated.pop(fd, None)
+            self._stalled.pop(fd, None)
         for fd in server.accepted:
             if fd in server.connections:
-                self._loop.add_reader(fd, self._on_readable, server)
+                self._unassociated[fd] = self._loop.time()
+                self._loop.add_reader(fd, self._on_readable, server, fd)
         server.closed.clear()
         server.accepted.clear()
 
-    def _on_readable(self, server: Server) -> None:
+    def _on_readable(self, server: Server, fd: int) -> None:
         if server not in self._generations:
             return
-        server.process_burst()
+        server.process_burst(fd)
         if server.closed:
             self._watch(server)
             self._drain()
+        elif guard.is_blocked(fd):
+            # the library reads nothing from a client that takes no answers: look again at the tick
+            self._loop.remove_reader(fd)
+            self._stalled[fd] = server
+
+    def _resume(self) -> None:
+        """Listen again to the clients whose requests had to wait for their answers to be taken."""
+        stalled, self._stalled = self._stalled, {}
+        for fd, server in stalled.items():
+            self._loop.add_reader(fd, self._on_readable, server, fd)
 
     def write(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
         """Update one logical device in every generation."""
@@ -226,6 +279,8 @@ class Ied:
             server.tick()
             if server.closed:
                 self._watch(server)
+        self._resume()
+        self._give_up_unassociated()
         self._drain()
         self._end_overdue()
 

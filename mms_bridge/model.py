@@ -8,7 +8,7 @@ type are made is planned once (``plan.py``); a meter's device is then some 200 c
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -21,13 +21,32 @@ Key = tuple[str, str]
 """Logical node and data object: ``("MMXN1", "Vol")``."""
 
 
+_UPDATE = {
+    Kind.BOOLEAN: lib.IedServer_updateBooleanAttributeValue,
+    Kind.INT32: lib.IedServer_updateInt32AttributeValue,
+    Kind.INT64: lib.IedServer_updateInt64AttributeValue,
+    Kind.FLOAT: lib.IedServer_updateFloatAttributeValue,
+    Kind.DBPOS: lib.IedServer_updateDbposValue,
+}
+_PRESET = {
+    Kind.BOOLEAN: lib.MmsValue_setBoolean,
+    Kind.INT32: lib.MmsValue_setInt32,
+    Kind.INT64: lib.MmsValue_setInt64,
+    Kind.FLOAT: lib.MmsValue_setFloat,
+    Kind.DBPOS: lib.MmsValue_setBitStringFromIntegerBigEndian,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """Which data objects of a logical device are fed, and how: one for all devices of the same types."""
 
     places: Mapping[Key, int]
     """(logical node, data object) -> its place."""
-    kinds: tuple[Kind, ...]
+    update: tuple[Callable[..., None], ...]
+    """(server, attribute, value): writes the value and tells the reports."""
+    preset: tuple[Callable[..., None], ...]
+    """(MmsValue, value): writes it without telling the reports: initial values raise no events."""
 
 
 class Points:
@@ -44,7 +63,7 @@ class Points:
         self.value = array("Q", handles[0::3])
         self.q = array("Q", handles[1::3])
         self.t = array("Q", handles[2::3])
-        self.quality = array("H", bytes(2 * len(shape.kinds)))
+        self.quality = array("H", bytes(2 * len(self.value)))
 
     def bind(self, server: int) -> None:
         """Exchange the handles of t for those of their MmsValues."""
@@ -143,7 +162,8 @@ def _instance_values(node: scl.Node, plan: Plan, handles: list[int]) -> None:
 def _shape(nodes: tuple[tuple[str, scl.NodeType], ...]) -> Shape:
     fed = [(name, plan) for name, node_type in nodes for plan in plans(node_type) if plan.fed is not None]
     places = {(name, plan.obj.name): place for place, (name, plan) in enumerate(fed)}
-    return Shape(places, tuple(plan.fed.kind for _, plan in fed if plan.fed is not None))
+    kinds = [plan.fed.kind for _, plan in fed if plan.fed is not None]
+    return Shape(places, tuple(_UPDATE[kind] for kind in kinds), tuple(_PRESET[kind] for kind in kinds))
 
 
 def _check_size(name: str, members: tuple[scl.DataSetMember, ...]) -> None:

@@ -26,13 +26,14 @@ from mms_bridge.cid import Cid
 from mms_bridge.files import Files
 from mms_bridge.model import ControlObject, Key, NativeModel, Points, build
 from mms_bridge.native import MAX_DATA_SET_MEMBERS, Quality, lib
-from mms_bridge.plan import Kind
 
 LIBRARY_ASSOCIATIONS = 5
 """CONFIG_MAXIMUM_TCP_CLIENT_CONNECTIONS of the wheel's build."""
 
 BURST = 16
 """Requests served in one turn of the event loop at most, so that other IEDs do not wait for long."""
+SELECTABLE = 1024
+"""FD_SETSIZE: select(2), which alone waits for less than 1 ms, takes only descriptors below."""
 LINGER_SECONDS = 60e-6
 """For which a client's next request is awaited: coming back by way of the event loop takes 100 µs."""
 
@@ -65,23 +66,6 @@ class Limits:
     """Octets for each unbuffered one: room for a few reports that wait for the socket."""
     dynamic_data_sets: int = 10
     """That clients may make: for each association, and for each device as many that outlive theirs."""
-
-
-_UPDATE = {
-    Kind.BOOLEAN: lib.IedServer_updateBooleanAttributeValue,
-    Kind.INT32: lib.IedServer_updateInt32AttributeValue,
-    Kind.INT64: lib.IedServer_updateInt64AttributeValue,
-    Kind.FLOAT: lib.IedServer_updateFloatAttributeValue,
-    Kind.DBPOS: lib.IedServer_updateDbposValue,
-}
-# the same without telling the reports: initial values raise no events
-_SET = {
-    Kind.BOOLEAN: lib.MmsValue_setBoolean,
-    Kind.INT32: lib.MmsValue_setInt32,
-    Kind.INT64: lib.MmsValue_setInt64,
-    Kind.FLOAT: lib.MmsValue_setFloat,
-    Kind.DBPOS: lib.MmsValue_setBitStringFromIntegerBigEndian,
-}
 
 
 class Server:
@@ -200,11 +184,11 @@ class Server:
         lib.IedServer_processIncomingData(self._server)
         self._prune()
 
-    def process_burst(self) -> None:
-        """Serve the request that has arrived, and those that follow at its heels."""
+    def process_burst(self, fd: int) -> None:
+        """Serve the request that has arrived on ``fd``, and those that follow at its heels."""
         for _ in range(BURST):
             self.process()
-            if self.closed or not select.select(list(self.connections), (), (), LINGER_SECONDS)[0]:
+            if self.closed or fd >= SELECTABLE or not select.select((fd,), (), (), LINGER_SECONDS)[0]:
                 return
 
     def send_reports(self) -> None:
@@ -231,7 +215,7 @@ class Server:
         if points is None:
             return  # this generation was built before the meter was born
         server, qualities = self._server, points.quality
-        places, kinds = points.shape.places, points.shape.kinds
+        places, update = points.shape.places, points.shape.update
         lib.IedServer_lockDataModel(server)
         try:
             for key, (value, quality, t_ms, t_quality) in values:
@@ -241,7 +225,7 @@ class Server:
                     lib.IedServer_updateQuality(server, points.q[place], quality)
                     qualities[place] = quality
                 if value is not None:
-                    _UPDATE[kinds[place]](server, points.value[place], value)
+                    update[place](server, points.value[place], value)
         finally:
             lib.IedServer_unlockDataModel(server)
 
@@ -250,7 +234,7 @@ class Server:
         points = self.points(domain)
         if points is None:
             return
-        server, places, kinds = self._server, points.shape.places, points.shape.kinds
+        server, places, preset = self._server, points.shape.places, points.shape.preset
         for key, (value, quality, t_ms, t_quality) in values:
             place = places[key]
             lib.MmsValue_setUtcTimeMsEx(points.t[place], t_ms, t_quality)
@@ -259,7 +243,7 @@ class Server:
             )
             points.quality[place] = quality
             if value is not None:
-                _SET[kinds[place]](lib.IedServer_getAttributeValue(server, points.value[place]), value)
+                preset[place](lib.IedServer_getAttributeValue(server, points.value[place]), value)
 
 
 def _descriptors() -> list[int]:
