@@ -209,7 +209,6 @@ async def _publish_status(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSe
         while True:
             status = _status(gateway, session, online=True)
             await client.publish(topic, status.payload(), qos=1, retain=True)
-            _obey_cancellation()
             await asyncio.sleep(STATUS_INTERVAL)
     except asyncio.CancelledError:
         offline = _status(gateway, session, online=False)
