@@ -39,7 +39,7 @@ async def at_desk(
     broker: Broker, model: ControlModel = SBO, *, prefix: str | None = None, **settings: float
 ) -> AsyncIterator[tuple[Scene, Desk, DrivenMeter]]:
     """A meter with a closed relay, and a desk at it."""
-    async with scene(broker, control_model=model, prefix=prefix, **settings) as running:
+    async with scene(broker, control_model=model, prefix=prefix, bridge=None, **settings) as running:
         meter = await running.add_meter(1)
         await running.publish_cid()
         with await running.associate() as client:
