@@ -176,6 +176,18 @@ async def _publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSe
             if outgoing.block is None or outgoing.block != gateway.fleet.meter(outgoing.meter_id).block:
                 gateway.outbox.put_nowait(outgoing)  # a block that holds is told again by settle()
             raise
+        _obey_cancellation()
+
+
+def _obey_cancellation() -> None:
+    """End a task that was told to: wait_for of Python 3.11 forgets it when what it waits for happens too.
+
+    aiomqtt's publish waits so. A task group cancels its tasks once, whoever cancels the group how often: a
+    bridge that was stopped while it published would never end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _unsent(meter_id: str, message: Command | Block, reason: str) -> Refusal:
@@ -209,6 +221,7 @@ async def _publish_status(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSe
         while True:
             status = _status(gateway, session, online=True)
             await client.publish(topic, status.payload(), qos=1, retain=True)
+            _obey_cancellation()
             await asyncio.sleep(STATUS_INTERVAL)
     except asyncio.CancelledError:
         offline = _status(gateway, session, online=False)
