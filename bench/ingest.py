@@ -10,9 +10,9 @@ Every run starts a fresh Mosquitto with our configuration twice and sends it the
 - ours: the bridge process, with an empty database on disk. The clock runs from the first publish to
   the commit of the last reading; then the rows in the database are counted.
 
-With ``--bridges 2`` the reference is one bridge of the same kind. ``ratio`` is ours / reference. All processes
-share the machine, as they do in a small installation; with ``--pin`` load generator and broker share one core,
-and bridges and database another.
+With ``--bridges 2`` the reference is one bridge of the same kind. ``ratio`` is ours / reference. All
+processes share the machine, as they do in a small installation; with ``--pin`` load generator and broker
+share one core, and bridges and database another.
 """
 
 from __future__ import annotations
