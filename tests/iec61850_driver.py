@@ -138,6 +138,8 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
 }
 # fmt: on
 
+ATTEMPTS = 5
+
 # elements of setRCBValues (RCB_ELEMENT_* of iec61850_client.h)
 RPT_ENA, RESV, GI, PURGE_BUF, ENTRY_ID, RESV_TMS = 2, 4, 1024, 2048, 4096, 16384
 
@@ -231,12 +233,24 @@ class Client:
     # --- association, directory, read ------------------------------------------------------------
 
     def connect(self, *, port: int) -> bool:
+        """Once more when the library believes that it is still connecting, and so refuses every request.
+
+        It starts its thread before it notes "connecting": now and then over a "connected" that came sooner.
+        """
+        for _ in range(ATTEMPTS):
+            self._open(port)
+            try:
+                return bool(self.identify())
+            except RefusedError:
+                self.close()
+        raise RefusedError(f"not connected after {ATTEMPTS} attempts")
+
+    def _open(self, port: int) -> None:
         error = c_int(0)
         self._connection = lib.IedConnection_create()
         lib.IedConnection_setConnectTimeout(self._connection, 5000)
         lib.IedConnection_connect(self._connection, byref(error), b"127.0.0.1", port)
         _checked(error)
-        return True
 
     def close(self) -> bool:
         for handle in self._controls.values():
@@ -317,7 +331,11 @@ class Client:
             self._on_report,
             None,
         )
-        if not buffered:
+        # Ed. 2.1: a block is reserved before anything else of it is written
+        if buffered:
+            lib.ClientReportControlBlock_setResvTms(rcb, 5)
+            self._set(rcb, RESV_TMS)
+        else:
             lib.ClientReportControlBlock_setResv(rcb, True)
             self._set(rcb, RESV)
         if purge:
@@ -351,7 +369,8 @@ class Client:
 
     def reports(self) -> list[dict[str, Any]]:
         """Those that have arrived since they were last asked for."""
-        told, self._reports = self._reports, []
+        told = list(self._reports)
+        del self._reports[: len(told)]  # the library's thread appends meanwhile
         return told
 
     def _take_report(self, _parameter: int, report: int) -> None:
