@@ -5,7 +5,7 @@
 # make check  lint, types, import rules
 # make bench  the benchmarks
 # make lock   the lock files, after pyproject.toml changed
-# make docs   the generated files: docs/topics.md, docs/cli.md, mosquitto.conf
+# make docs   the generated files: topics, cli, settings and conformance in docs/, mosquitto.conf
 # make clean  away with .venv and the caches
 #
 # `make up` and `make test` need Python 3.11 or newer and make, and nothing else: they create .venv and
@@ -46,7 +46,9 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev servers
 	$(PY) -m bench.ingest $(ARGS)
+	$(PY) -m bench.transfer $(ARGS)
 	$(PY) -m bench.mms $(ARGS)
+	$(PY) -m bench.control $(ARGS)
 
 docs: $(VENV)/.installed-dev
 	$(PY) -m admin.reference

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,11 +18,14 @@ from pydantic import ValidationError
 from admin import mqtt
 from admin.exits import NotFoundError
 from broker.errors import ConfigurationError, ContractError
-from broker.messages import Birth, Message, Position, Relay, Status
+from broker.messages import Birth, Block, Message, Position, Relay, Status
 from broker.settings import MqttSettings
 from broker.topics import Topics, checked_meter_id, meter_id_of
 
 M = TypeVar("M", bound=Message)
+STATES = ("birth", "status", "relay", "block")
+"""What a command depends on."""
+_METER = re.compile(rb"SM_[0-9a-f]{32}")
 
 
 def exact(text: str) -> str | None:
@@ -49,26 +53,47 @@ def chosen(text: str, names: Mapping[str, str]) -> str:
     return found[0]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Known:
     """What is retained of a meter."""
 
     meter_id: str
-    birth: Birth | None
-    status: Status | None
-    relay: Relay | None
+    birth: Birth | None = None
+    status: Status | None = None
+    relay: Relay | None = None
+    block: Block | None = None
+
+    @property
+    def name(self) -> str:
+        """As its birth says; empty without one."""
+        return self.birth.name if self.birth else ""
+
+    def take(self, kind: str, payload: bytes) -> None:
+        """One message of ``kind``, one of STATES; what does not parse is as good as none."""
+        match kind:
+            case "birth":
+                self.birth = parsed(Birth, payload)
+            case "status":
+                self.status = parsed(Status, payload)
+            case "relay":
+                self.relay = parsed(Relay, payload)
+            case "block":
+                block = parsed(Block, payload)
+                self.block = block.merged(self.block) if block else self.block
 
     def obstacle(self, position: Position) -> str | None:
         """Why a command to ``position`` would be in vain; None if it would not."""
-        if self.birth is None:
-            return "no such meter"
-        if self.status is None or not self.status.online:
-            return "the meter is offline"
-        if self.relay is None:
-            return "the meter has not told its relay's position"
-        if self.relay.position is position:
-            return f"the relay is {position} already"
-        return None
+        what = "opening" if position is Position.OPEN else "closing"
+        relay = self.relay
+        rules = (
+            (self.birth is None, "no such meter"),
+            (self.status is None or not self.status.online, "the meter is offline"),
+            (relay is None, "the meter has not told its relay's position"),
+            (relay is not None and relay.local, "the relay is switched locally"),
+            (self.block is not None and self.block.forbids(position), f"{what} is blocked"),
+            (relay is not None and relay.position is position, f"the relay is {position} already"),
+        )
+        return next((reason for stands, reason in rules if stands), None)
 
 
 async def names(client: aiomqtt.Client, topics: Topics) -> dict[str, str]:
@@ -86,14 +111,31 @@ async def find(client: aiomqtt.Client, settings: MqttSettings, meter: str) -> Kn
     """What is retained of the meter that ``meter`` names; NotFoundError for a name that none has."""
     topics = settings.topics
     meter_id = exact(meter) or chosen(meter, await names(client, topics))
-    wanted = {kind: topics.meter(meter_id, kind) for kind in ("birth", "status", "relay")}
-    found = await mqtt.retained(client, *wanted.values(), barrier=_barrier(topics))
-    return Known(
-        meter_id,
-        parsed(Birth, found.get(wanted["birth"])),
-        parsed(Status, found.get(wanted["status"])),
-        parsed(Relay, found.get(wanted["relay"])),
-    )
+    wanted = {topics.meter(meter_id, kind): kind for kind in STATES}
+    found = await mqtt.retained(client, *wanted, barrier=_barrier(topics))
+    known = Known(meter_id)
+    for topic, payload in found.items():
+        known.take(wanted[topic], payload)
+    return known
+
+
+async def everybody(client: aiomqtt.Client, topics: Topics) -> dict[str, Known]:
+    """meter_id → what is retained, of every meter that was born."""
+    filters = [topics.meter("+", kind) for kind in STATES]
+    found: dict[str, Known] = {}
+    for topic, payload in (await mqtt.retained(client, *filters, barrier=_barrier(topics))).items():
+        with suppress(ContractError):  # as above
+            told = topics.parse(topic)
+            found.setdefault(told.name, Known(told.name)).take(told.kind, payload)
+    return {meter_id: known for meter_id, known in found.items() if known.birth}
+
+
+async def meters_of(client: aiomqtt.Client, topics: Topics, ied: str) -> set[str]:
+    """meter_ids of the meters that the IED's CID names; NotFoundError without one."""
+    found = await mqtt.retained(client, topics.cid(ied), barrier=_barrier(topics))
+    if not found:
+        raise NotFoundError(f"no IED {ied}: `meter61850 meters list` shows the IEDs")
+    return {meter_id_of(name.decode()) for name in _METER.findall(found[topics.cid(ied)])}
 
 
 def parsed(model: type[M], payload: bytes | None) -> M | None:

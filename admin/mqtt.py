@@ -14,7 +14,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from broker.errors import UnavailableError
-from broker.settings import MqttSettings
+from broker.settings import NO_DELAY, MqttSettings
 
 NAME = "cli"
 """Our name in ``service/<name>/refused``."""
@@ -32,6 +32,7 @@ async def connected(settings: MqttSettings) -> AsyncIterator[aiomqtt.Client]:
         protocol=aiomqtt.ProtocolVersion(settings.version),
         keepalive=settings.keepalive,
         timeout=TIMEOUT,
+        socket_options=NO_DELAY,
     )
     try:
         async with client:

@@ -1,4 +1,4 @@
-"""Writes what is generated: docs/topics.md, cli.md and settings.md, and mosquitto.conf (``make docs``).
+"""Writes what is generated: docs/topics, cli, settings and conformance, mosquitto.conf (``make docs``).
 
 >>> cli_markdown().splitlines()[0]
 '# Command line'
@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from admin.conformance import conformance_markdown
 from admin.exits import MEANINGS
 from admin.main import NAME, app
 from admin.settings_reference import settings_markdown
@@ -39,6 +40,7 @@ def documents() -> dict[Path, str]:
         ROOT / "docs" / "topics.md": topics_markdown(),
         ROOT / "docs" / "cli.md": cli_markdown(),
         ROOT / "docs" / "settings.md": settings_markdown(),
+        ROOT / "docs" / "conformance.md": conformance_markdown(),
         ROOT / "mosquitto.conf": render(BrokerSettings()),
     }
 

@@ -4,9 +4,10 @@
 
 Three figures in each run, all with the same model, no client associated:
 
-- ours: a reading's JSON payload through :meth:`Gateway.take` into value, q and t of six data objects;
+- ours: a reading's JSON payload through :meth:`Gateway.take` into value, q and t of seven data objects;
 - write: the same values through :meth:`Server.write` alone, without JSON and state;
-- reference: a C loop over the library's update functions (``mms_reference.c``, needs a C compiler).
+- reference: a C loop over the library's update functions for the same objects (``mms_reference.c``, needs a
+  C compiler).
 """
 
 from __future__ import annotations
@@ -24,20 +25,25 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from open61850.mms import MmsClient
+
 from broker.messages import Birth, Hardware, Reading, Status, utc_now
 from broker.topics import Topic, scl_name
 from mms_bridge import values
 from mms_bridge.gateway import Gateway
-from mms_bridge.model import Kind, Point
 from mms_bridge.native import lib
+from mms_bridge.run import calm_collector
 from mms_bridge.server import Server
 from mms_bridge.settings import MmsSettings
 from scl_builder.builder import build_cid
 from scl_builder.project import Ied, Meter, Project
 from tests.brokers import free_port
 
-FLOATS = ("Vol", "Amp", "Watt", "PwrFact", "Hz")
-"""The reference updates these five, and the energy's t and q are left out of it: it is the faster one."""
+UPDATED = (
+    *(("MMXN1", name) for name in ("Vol", "Amp", "Watt", "VolAmp", "PwrFact", "Hz")),
+    ("MMTN1", "TotWh"),
+)
+"""What a reading updates, and the reference too: floats, and the energy last."""
 
 
 class CPoint(ctypes.Structure):
@@ -146,13 +152,14 @@ def compiled(folder: Path) -> ctypes.CDLL:
 
 def reference_rate(gateway: Gateway, library: ctypes.CDLL, seconds: float) -> float:
     """The library's update calls from C."""
-    functions = (ctypes.c_void_p * 5)(
+    functions = (ctypes.c_void_p * 6)(
         *(
             ctypes.cast(getattr(lib, name), ctypes.c_void_p)
             for name in (
                 "IedServer_lockDataModel",
                 "IedServer_unlockDataModel",
                 "IedServer_updateFloatAttributeValue",
+                "IedServer_updateInt64AttributeValue",
                 "IedServer_updateQuality",
                 "MmsValue_setUtcTimeMsEx",
             )
@@ -175,18 +182,23 @@ def reference_rate(gateway: Gateway, library: ctypes.CDLL, seconds: float) -> fl
 
 
 def _c_meter(server: Server, domain: str) -> CMeter:
-    points: list[Point] = [server.points(domain)["MMXN1", name] for name in FLOATS]
-    assert all(point.kind is Kind.FLOAT for point in points)
-    array = (CPoint * len(points))(*(CPoint(p.value, p.q, p.t) for p in points))
-    return CMeter(server.handle, array, len(points))
+    points = server.points(domain)
+    assert points is not None
+    places = [points.shape.places[key] for key in UPDATED]
+    array = (CPoint * len(places))(*(CPoint(points.value[i], points.q[i], points.t[i]) for i in places))
+    return CMeter(server.handle, array, len(places))
 
 
 async def measure(options: argparse.Namespace) -> list[dict[str, float]]:
     """One dict of readings per second for each run."""
+    calm_collector()
     gateway = Gateway(MmsSettings(), identity=("bench", "bench", "0"))
     gateway.set_broker(up=True)
     ids = fleet(options.ieds, options.meters)
     serve(gateway, ids)
+    for ied in gateway.ieds.values():  # its server is made when the first client comes
+        assert ied.endpoint is not None
+        await asyncio.to_thread(lambda port: MmsClient.connect("127.0.0.1", port).close(), ied.endpoint[1])
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         library = compiled(Path(folder))

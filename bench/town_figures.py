@@ -135,7 +135,7 @@ def report_lags(broker: int, first_port: int, meters: int, *, rate: int, seconds
         if is_report(message):  # type: ignore[arg-type]
             now = time.time()
             report = decode_report(message)  # type: ignore[arg-type]
-            arrived.extend((now, int(e.value.children[0].children[0].value)) for e in report.entries)  # type: ignore[union-attr]
+            arrived.extend((now, int(e.value.members[0].members[0].value)) for e in report.entries)  # type: ignore[union-attr,arg-type]
 
     watched = range(0, -(-meters // PER_IED), max(1, meters // PER_IED // WATCHED))
     with ExitStack() as stack:

@@ -22,6 +22,7 @@ from broker.errors import ContractError
 from broker.messages import (
     FUTURE_TOLERANCE,
     Birth,
+    Block,
     Command,
     Message,
     Refusal,
@@ -58,7 +59,7 @@ class Notice:
     """A message for the registry or the ledger, and the packet that it came in."""
 
     meter_id: str
-    message: Birth | Status | Relay | Withdrawal | Command | Result | Refusal | BadCommand
+    message: Birth | Status | Relay | Withdrawal | Command | Result | Block | Refusal | BadCommand
     source: Publish
 
     @property
@@ -91,7 +92,7 @@ class Work:
     events: list[Notice] = field(default_factory=list)
     """For the registry: births, statuses, relays, withdrawals."""
     entries: list[Notice] = field(default_factory=list)
-    """For the ledger: commands, results, refusals."""
+    """For the ledger: commands, results, refusals, blocks."""
     dead: list[Dead] = field(default_factory=list)
     _ranges: dict[bytes, list[tuple[int, int, int]]] = field(default_factory=dict)
 
@@ -125,9 +126,9 @@ class _Route:
 
 
 # fmt: off
-_MODELS: dict[str, type[Birth | Status | Relay | Command | Result | Refusal]] = {
+_MODELS: dict[str, type[Birth | Status | Relay | Command | Result | Block | Refusal]] = {
     "birth": Birth, "status": Status, "relay": Relay,
-    "command": Command, "result": Result, "refused": Refusal,
+    "command": Command, "result": Result, "block": Block, "refused": Refusal,
 }
 # fmt: on
 
@@ -214,12 +215,14 @@ def _routed(topics: Topics, topic: bytes) -> _Route:
 
 
 def _notice(route: _Route, message: Publish, *, latest: int) -> Notice:
-    """The notice in a message; a command may be for later, and the meter judges its times."""
+    """The notice in a message; the meter judges a command's times, and a block's time is for its order."""
     parsed = parse.message(_MODELS[route.kind], message.payload)
-    if not isinstance(parsed, Command):
+    if not isinstance(parsed, Command | Block):
         parse.not_future(parsed.ts, latest=latest)
     if not isinstance(parsed, Refusal):
         return Notice(route.name, parsed, message)
+    if parsed.command is None and parsed.block is None:
+        raise RejectedError("command: Field required")
     try:
         return Notice(checked_meter_id(parsed.meter_id), parsed, message)
     except ContractError:

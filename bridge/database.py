@@ -41,7 +41,7 @@ _PRAGMAS = (
 # fmt: on
 
 WRITER_CACHE = 64
-"""MiB of SQLite's page cache for the one that stores readings: the ends of 10,000 meters' index ranges stay."""
+"""MiB of SQLite's page cache for the one that stores: the ends of 10,000 meters' index ranges stay."""
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _LOCK = 61850

@@ -1,7 +1,7 @@
 """The registry as IEDs, for the SCL: every meter that was born and not withdrawn, in the IED it has for life.
 
-What has not changed since the last look is the very same object, so that the builder, which remembers by
-value, finds it without comparing: one birth among ten thousand meters costs the reading of the table.
+What has not changed since the last look is the very same object, so that the builder, which remembers the
+IEDs, knows it without comparing: one birth among ten thousand meters costs the reading of the table.
 
 >>> Ieds(IPv4Address("10.0.0.5"), 102).read(session)        # doctest: +SKIP
 (Ied(name='SMGW001', ip='10.0.0.5', port=102, meters=(Meter(ld_name='SM_…', inst='M1', …),), …),)

@@ -2,7 +2,8 @@
 
 The first outcome of a command_id stands; what comes later for it is counted or ignored, never acted
 on. A result whose command was not seen is kept too. A command that was published retained, or that
-does not parse, or that a service refused before it was sent, is in the ledger as refused.
+does not parse, or that a service refused before it was sent, is in the ledger as refused. Changes of a
+block have a table of their own, beside the commands.
 """
 
 from __future__ import annotations
@@ -15,19 +16,22 @@ from sqlalchemy import Engine, update
 from sqlmodel import Session, col, select
 
 from bridge.batch import BadCommand, Dead, Notice
+from bridge.tables import BlockChange, at_ms
 from bridge.tables import Command as Row
-from bridge.tables import at_ms
-from broker.messages import Command, Message, Outcome, Refusal, Result
+from broker.messages import Block, Command, Message, Outcome, Refusal, Result
 
 TIMED_OUT = "timed out"
 """The outcome of a command that its meter did not answer in time."""
 RETAINED = "the command was published retained, which could switch at any later time"
 FOREIGN_METER = "command_id belongs to another meter"
+_BLOCK_KEY = ("meter_id", "ts", "block_open", "block_close", "reason")
 _CHUNK = 500
 
 
 def apply(session: Session, entries: Sequence[Notice], *, now: int) -> list[Dead]:
     """Write ``entries`` into the ledger (in ms ``now``); what is refused comes back as dead letters."""
+    note_blocks(session, entries, now=now)
+    entries = [entry for entry in entries if _block(entry.message) is None]
     rows = _load(session, sorted({_command_id(entry.message) for entry in entries}))
     dead = []
     for entry in entries:
@@ -44,10 +48,38 @@ def apply(session: Session, entries: Sequence[Notice], *, now: int) -> list[Dead
 
 
 def _command_id(message: Message) -> str:
+    command = message.command if isinstance(message, Refusal) else message
+    assert isinstance(command, Command | Result | BadCommand), message
+    return command.command_id
+
+
+def _block(message: Message) -> Block | None:
+    """The change of a block that a message tells, done or refused."""
     if isinstance(message, Refusal):
-        return message.command.command_id
-    assert isinstance(message, Command | Result | BadCommand), message
-    return message.command_id
+        return message.block if message.command is None else None
+    return message if isinstance(message, Block) else None
+
+
+def note_blocks(session: Session, entries: Sequence[Notice], *, now: int) -> None:
+    """A row for each change of a block that is told for the first time, and for each that was refused."""
+    for entry in entries:
+        block = _block(entry.message)
+        if block is None:
+            continue
+        row = BlockChange(
+            meter_id=entry.meter_id,
+            ts=at_ms(block.ts),
+            block_open=block.open,
+            block_close=block.close,
+            origin_category=block.origin.category,
+            origin_identifier=block.origin.identifier,
+            received_at=now,
+            reason=entry.message.reason if isinstance(entry.message, Refusal) else "",
+        )
+        same = (getattr(BlockChange, name) == getattr(row, name) for name in _BLOCK_KEY)
+        if session.exec(select(BlockChange.key).where(*same)).first() is None:
+            session.add(row)
+            session.flush()
 
 
 def _load(session: Session, command_ids: Sequence[str]) -> dict[str, Row]:
@@ -87,7 +119,7 @@ def _result(result: Result, row: Row, _entry: Notice) -> None:
 
 @enter.register
 def _refusal(refusal: Refusal, row: Row, _entry: Notice) -> None:
-    if row.issued_at is None:
+    if row.issued_at is None and refusal.command is not None:
         _describe(row, refusal.command)
     _finish(row, Outcome.REFUSED, refusal.reason, at_ms(refusal.ts))
 

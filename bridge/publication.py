@@ -226,8 +226,9 @@ def changes(before: Mapping[str, object], after: Mapping[str, object]) -> str:
 
 def _difference(before: tuple[Ied, ...], after: tuple[Ied, ...]) -> str:
     """:func:`changes` of the meters in the IEDs that are not the same any more; a meter keeps its IED."""
-    same = set(before) & set(after)
-    return changes(*(_meters(ied for ied in ieds if ied not in same) for ieds in (before, after)))
+    known = {ied.name: ied for ied in before}
+    same = {ied.name for ied in after if known.get(ied.name) == ied}
+    return changes(*(_meters(ied for ied in ieds if ied.name not in same) for ieds in (before, after)))
 
 
 def _meters(ieds: Iterable[Ied]) -> dict[str, tuple[str, SclMeter]]:

@@ -10,7 +10,8 @@ counts only for the session that is current, so an old will cannot mark a new se
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import singledispatch
 
 from sqlalchemy import func
@@ -29,12 +30,17 @@ SHOWN = ("name", "address", "address_code", "vendor", "model", "serial", "firmwa
 FOREIGN_SERIAL = "birth: meter_id belongs to another hardware serial"
 
 
-def next_ied(filled: dict[str, int], *, limit: int) -> str:
-    """The first IED with room for one more of ``limit`` meters, or a new one: SMGW001, SMGW002, …"""
+def next_ied(filled: Mapping[str, int], *, limit: int, among: Collection[str] | None = None) -> str:
+    """The first IED with room for one more of ``limit`` meters, or a new one: SMGW001, SMGW002, …
+
+    Of those that have meters only the ones in ``among`` count, if it is given.
+    """
     number = 1
-    while filled.get(ied_name(number), 0) >= limit:
+    while (ied := ied_name(number)) in filled and (
+        filled[ied] >= limit or (among is not None and ied not in among)
+    ):
         number += 1
-    return ied_name(number)
+    return ied
 
 
 def ied_name(number: int) -> str:
@@ -95,16 +101,24 @@ def apply(session: Session, events: Iterable[Notice], rows: dict[str, Meter], *,
     return dead
 
 
-def assign(session: Session, meters: Iterable[Meter], *, limit: int) -> None:
-    """Give every born meter without an IED one; retired meters keep their place."""
+def assign(session: Session, meters: Iterable[Meter], *, limit: int, by_address_code: bool) -> None:
+    """Give every born meter without an IED one, if told one of its address code; retired ones keep theirs."""
     homeless = [meter for meter in meters if meter.born_at is not None and meter.ied is None]
     if not homeless:
         return
-    places = select(Meter.ied, func.count()).where(col(Meter.ied).is_not(None)).group_by(col(Meter.ied))
-    filled = {str(ied): count for ied, count in session.exec(places)}
+    group = (col(Meter.ied), col(Meter.address_code))
+    filled: Counter[str] = Counter()
+    homes: dict[str, set[str]] = defaultdict(set)
+    for ied, code, count in session.exec(
+        select(*group, func.count()).where(group[0].is_not(None)).group_by(*group)
+    ):
+        filled[str(ied)] += count
+        homes[code].add(str(ied))
     for meter in homeless:
-        meter.ied = next_ied(filled, limit=limit)
-        filled[meter.ied] = filled.get(meter.ied, 0) + 1
+        among = homes[meter.address_code] if by_address_code else None
+        meter.ied = next_ied(filled, limit=limit, among=among)
+        filled[meter.ied] += 1
+        homes[meter.address_code].add(meter.ied)
 
 
 @singledispatch

@@ -91,6 +91,7 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
     writer = Writer(
         writing,
         max_meters_per_ied=settings.max_meters_per_ied,
+        fill_by_address_code=settings.fill_by_address_code,
         dead_letters_per_cause=settings.dead_letters_per_cause,
     )
     ingest = Ingest(

@@ -83,6 +83,8 @@ class BridgeSettings(BaseSettings):
     """Name of the SCD."""
     max_meters_per_ied: Annotated[int, Field(ge=1, le=MAX_METERS)] = 50
     """Every meter is one member of the IED's group data sets, which hold 100."""
+    fill_by_address_code: bool = False
+    """An IED takes meters of one address code only; a meter keeps its IED for life, so set this first."""
     mms_host: IPv4Address = IPv4Address("127.0.0.1")
     """Address at which SCADA reaches the MMS servers; it stands in the SCD."""
     mms_port: Port = 102
@@ -117,5 +119,5 @@ class BridgeSettings(BaseSettings):
         topics = self.mqtt.topics
         if self.group is None:
             return (topics.everything,)
-        own = tuple(topics.meter("+", kind) for kind in ("birth", "status", "relay"))
+        own = tuple(topics.meter("+", kind) for kind in ("birth", "status", "relay", "block"))
         return (f"$share/{self.group}/{topics.everything}", *own)

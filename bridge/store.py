@@ -23,7 +23,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from bridge import database, packs
 from bridge.packs import StoredReading
-from bridge.tables import ROLLUP, Command, DeadLetter, Meter, Pack, Reading, SclRevision, at_ms
+from bridge.tables import ROLLUP, BlockChange, Command, DeadLetter, Meter, Pack, Reading, SclRevision, at_ms
 from broker.errors import ContractError, Meter61850Error, UnavailableError
 from broker.topics import meter_id_of
 
@@ -145,6 +145,11 @@ class Store:
         """The newest commands of the ledger, of one meter or of all, the newest first."""
         statement = select(Command).order_by(col(Command.key).desc()).limit(last)
         return self._all(statement.where(col(Command.meter_id) == meter_id) if meter_id else statement)
+
+    def blocks(self, meter_id: str | None = None, *, last: int = 100) -> list[BlockChange]:
+        """The newest changes of blocks, of one meter or of all, the newest first."""
+        statement = select(BlockChange).order_by(col(BlockChange.key).desc()).limit(last)
+        return self._all(statement.where(col(BlockChange.meter_id) == meter_id) if meter_id else statement)
 
     def command(self, command_id: str) -> Command | None:
         """The ledger's row for one command; None while the bridge has heard nothing of it."""

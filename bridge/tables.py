@@ -201,6 +201,30 @@ class Command(SQLModel, table=True):
     result_ts: int | None = _ms(nullable=True)
 
 
+class BlockChange(SQLModel, table=True):
+    """The ledger of blocks: who blocked or released which operations of a relay, or tried to.
+
+    The broker tells a retained block again at each connect: what it says is the key.
+    """
+
+    __tablename__ = "block_change"
+    __table_args__ = (UniqueConstraint("meter_id", "ts", "block_open", "block_close", "reason"),)
+
+    key: int | None = Field(default=None, primary_key=True)
+    meter_id: str = Field(max_length=36)
+    ts: int = _ms()
+    """When it was set, by the clock of who did."""
+    block_open: bool
+    """Opening is blocked since then."""
+    block_close: bool
+    origin_category: str = Field(max_length=32)
+    origin_identifier: str = Field(max_length=64)
+    received_at: int = _ms()
+    """When the bridge first heard of it."""
+    reason: str = Field(default="", max_length=255)
+    """Why a service refused it; empty when it was set."""
+
+
 class DeadLetter(SQLModel, table=True):
     """A message that could not be taken as good; the same one again only counts up."""
 

@@ -44,10 +44,16 @@ class Writer:
     """Writes work into the database; ``keys`` (meter_id → key) knows the meters committed so far."""
 
     def __init__(
-        self, engine: Engine, *, max_meters_per_ied: int, dead_letters_per_cause: int = 1000
+        self,
+        engine: Engine,
+        *,
+        max_meters_per_ied: int,
+        fill_by_address_code: bool = False,
+        dead_letters_per_cause: int = 1000,
     ) -> None:
         self._engine = engine
         self._max_meters_per_ied = max_meters_per_ied
+        self._fill_by_address_code = fill_by_address_code
         self._dead_letters = DeadLetters(per_cause=dead_letters_per_cause)
         self._seen: dict[int, int] = {}
         self._due_in = 0
@@ -82,7 +88,12 @@ class Writer:
             rows = registry.rows_for(session, strangers, work.events, now=work.now)
             before = {meter_id: registry.face(row) for meter_id, row in rows.items()}
             dead = registry.apply(session, work.events, rows, now=work.now)
-            registry.assign(session, rows.values(), limit=self._max_meters_per_ied)
+            registry.assign(
+                session,
+                rows.values(),
+                limit=self._max_meters_per_ied,
+                by_address_code=self._fill_by_address_code,
+            )
             dead += ledger.apply(session, work.entries, now=work.now)
             session.flush()
             changed = any(registry.face(row) != before[meter_id] for meter_id, row in rows.items())

@@ -28,6 +28,9 @@ from pydantic import (
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 """No meter61850 existed before; an earlier timestamp is a clock that was never set."""
 
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+"""A block from a later time could never be released: whatever comes after it must be later still."""
+
 FUTURE_TOLERANCE = timedelta(minutes=5)
 """A timestamp further ahead of the reader's clock than this is refused by the reader."""
 
@@ -216,6 +219,85 @@ class Command(Message):
     origin: Origin
 
 
+def _to_the_millisecond(ts: datetime) -> datetime:
+    return ts.replace(microsecond=ts.microsecond // 1000 * 1000)
+
+
+Moment = Annotated[Timestamp, Field(lt=LATEST), AfterValidator(_to_the_millisecond)]
+"""A time that is compared after it was on the wire: exact there, and with room for a later one."""
+
+
+class Block(Message):
+    """Which operations of the relay are blocked: a command against it is refused. Retained.
+
+    For each direction the newest change counts, whoever tells it and in whichever order it comes. So
+    broker, MMS bridge and meter, which all keep it, agree again after one of them has lost it, and two who
+    change different directions at once do not undo each other. An empty payload releases nothing.
+    """
+
+    open: bool
+    """Opening is blocked (XSWI1.BlkOpn)."""
+    close: bool
+    """Closing is blocked (XSWI1.BlkCls)."""
+    ts: Moment
+    """When it was changed last; always after the change that was known before."""
+    open_ts: Moment | None = None
+    """When opening was blocked or released last; absent if never. Both absent: both at ``ts``."""
+    close_ts: Moment | None = None
+    """The same of closing."""
+    origin: Origin
+    """Who made the last change."""
+
+    @classmethod
+    def changed(
+        cls, known: Block | None, *, opening: bool | None, closing: bool | None, origin: Origin
+    ) -> Block:
+        """The block after ``known``: blocked, released, or (None) as it was, for each direction."""
+        ts = utc_now() if known is None else max(utc_now(), known.ts + timedelta(milliseconds=1))
+        new = cls(
+            open=bool(opening),
+            close=bool(closing),
+            ts=ts,
+            open_ts=None if opening is None else ts,
+            close_ts=None if closing is None else ts,
+            origin=origin,
+        )
+        return new.merged(known)
+
+    def merged(self, known: Block | None) -> Block:
+        """What holds when both were told, in any order; of changes at the same time the one that blocks."""
+        other = known or self
+        open_ts, open_ = max(self._opening, other._opening)
+        close_ts, close = max(self._closing, other._closing)
+        newest = max(self, other, key=lambda told: (told.ts, told.origin.category, told.origin.identifier))
+        return Block(
+            open=open_,
+            close=close,
+            ts=newest.ts,
+            open_ts=None if open_ts == EARLIEST else open_ts,
+            close_ts=None if close_ts == EARLIEST else close_ts,
+            origin=newest.origin,
+        )
+
+    @property
+    def _opening(self) -> tuple[datetime, bool]:
+        return self.open_ts or (EARLIEST if self.close_ts else self.ts), self.open
+
+    @property
+    def _closing(self) -> tuple[datetime, bool]:
+        return self.close_ts or (EARLIEST if self.open_ts else self.ts), self.close
+
+    def forbids(self, position: Position) -> bool:
+        """Whether a command to ``position`` is blocked."""
+        return self.open if position is Position.OPEN else self.close
+
+    @property
+    def words(self) -> str:
+        """``opening``, ``closing``, ``opening and closing``, or ``nothing`` that is blocked."""
+        told = [word for word, blocked in (("opening", self.open), ("closing", self.close)) if blocked]
+        return " and ".join(told) or "nothing"
+
+
 class Outcome(StrEnum):
     """What became of a command."""
 
@@ -225,6 +307,14 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
+class Cause(StrEnum):
+    """Why a meter has refused, for programs: MMS makes its AddCause of it."""
+
+    BLOCKED = "blocked"
+    LOCAL = "local"
+    POSITION_REACHED = "position-reached"
+
+
 class Result(Message):
     """The meter's answer to one command. Not retained."""
 
@@ -232,14 +322,19 @@ class Result(Message):
     outcome: Outcome
     reason: Text = ""
     """Empty when done; otherwise one line for a human."""
+    cause: Token | None = None
+    """The same for programs where they need it: ``blocked``, ``local``, ``position-reached``, or one that
+    a newer meter knows."""
     ts: Timestamp
 
 
 class Refusal(Message):
-    """A service refused a command before it was sent; the bridge puts it into the ledger."""
+    """A service refused a command, or a change of the block, before it was sent: a record for the ledger."""
 
     meter_id: str
-    command: Command
+    command: Command | None = None
+    block: Block | None = None
+    """Instead of a command."""
     reason: Text
     ts: Timestamp
 

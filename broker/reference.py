@@ -28,8 +28,9 @@ are XML); unknown fields are ignored. Times are UTC with milliseconds, `2026-11-
 quantity that the sensor does not give is absent, never 0. `session` is fresh at every connect; a last
 will carries its session, so that an old will cannot mark a new session offline.
 
-An empty retained payload on `birth` withdraws the meter (`meter61850 meters retire`). A `command` that
-is retained is refused. Everything works on MQTT 3.1.1; on MQTT 5 commands also carry message expiry.
+An empty retained payload on `birth` withdraws the meter (`meter61850 meters retire`); one on `block`
+releases nothing. A `command` that is retained is refused. Everything works on MQTT 3.1.1; on MQTT 5
+commands also carry message expiry.
 
 ## Topics
 

@@ -6,6 +6,7 @@ and so on). An unknown key or an impossible value refuses to start, naming the k
 
 from __future__ import annotations
 
+import socket
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
@@ -20,6 +21,9 @@ def _number(value: object) -> object:
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
+"""For a client's socket: Nagle's timer and the other end's would hold each answer back for up to 40 ms."""
 
 
 class MqttSettings(BaseSettings):

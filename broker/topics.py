@@ -51,6 +51,8 @@ SPECS: dict[str, Spec] = {
         Spec("relay", "meter", "<meter_id>/relay", "meter", "all", 1, True, messages.Relay),
         Spec("command", "meter", "<meter_id>/command", "command issuer", "meter", 1, False, messages.Command),
         Spec("result", "meter", "<meter_id>/result", "meter", "all", 1, False, messages.Result),
+        Spec("block", "meter", "<meter_id>/block", "command issuer; MMS bridge and meter repeat it", "all",
+             1, True, messages.Block),
         Spec("scd", "scl", "scl/scd", "bridge", "all", 1, True, None),
         Spec("revision", "scl", "scl/revision", "bridge", "all", 1, True, messages.Revision),
         Spec("cid", "scl", "scl/cid/<ied>", "bridge", "MMS bridge", 1, True, None),

@@ -15,12 +15,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from broker.errors import ContractError
-from broker.messages import MAX_COMMAND_VALIDITY, Command, Outcome, Relay
+from broker.messages import MAX_COMMAND_VALIDITY, Block, Cause, Command, Outcome, Position, Relay
 from broker.validation import first_complaint
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
@@ -45,6 +46,8 @@ class Circumstances:
 
     now: datetime
     relay: Relay
+    block: Block | None = None
+    """None when nothing was ever blocked or released."""
     retained: bool = False
     repeated: bool = False
     overloaded: bool = False
@@ -57,6 +60,8 @@ class Verdict:
 
     outcome: Outcome
     reason: str
+    cause: Cause | None = None
+    """For programs, where they can tell more of it than that it was refused."""
 
 
 def read(payload: bytes) -> Command:
@@ -86,8 +91,10 @@ def refusal(command: Command, given: Circumstances) -> Verdict | None:
     ahead = command.issued_at - given.now
     refused, position = Outcome.REFUSED, given.relay.position
     late, longest = given.now - command.expires_at, MAX_COMMAND_VALIDITY.total_seconds()
+    blocked = given.block is not None and given.block.forbids(command.position)
+    what = "opening" if command.position is Position.OPEN else "closing"
     # fmt: off
-    rules = (
+    rules: tuple[tuple[Any, ...], ...] = (
         (given.retained, refused, "retained: a command must not be retained"),
         (given.repeated, refused, "repeated: this command_id was received before"),
         (given.overloaded, refused, "too many commands in one day"),
@@ -97,8 +104,10 @@ def refusal(command: Command, given: Circumstances) -> Verdict | None:
         (validity <= timedelta(0), refused, "malformed: expires before it is issued"),
         (validity > MAX_COMMAND_VALIDITY, refused,
          f"valid for {validity.total_seconds():g} s: at most {longest:g} s are allowed"),
-        (given.relay.local, refused, "local: only a hand at the meter may switch"),
-        (command.position is position, refused, f"position reached: the relay is {position} already"),
+        (given.relay.local, refused, "local: only a hand at the meter may switch", Cause.LOCAL),
+        (blocked, refused, f"{what} is blocked", Cause.BLOCKED),
+        (command.position is position, refused, f"position reached: the relay is {position} already",
+         Cause.POSITION_REACHED),
     )
     # fmt: on
-    return next((Verdict(outcome, reason) for applies, outcome, reason in rules if applies), None)
+    return next((Verdict(*verdict) for applies, *verdict in rules if applies), None)

@@ -1,6 +1,6 @@
 """The meter's end of MQTT: one session after another, for ever.
 
-A session: last will (offline) → subscribe ``command`` and ``stored`` → retained birth, status,
+A session: last will (offline) → subscribe ``block``, ``command``, ``stored`` → retained birth, status,
 relay → answers that are still owed → then side by side live readings, history, incoming messages
 and housekeeping. A clean stop says offline itself. Every session has a fresh id, which its last will
 carries (docs/topics.md), and begins clean: what matters is in the outbox, not in the broker.
@@ -15,7 +15,7 @@ import secrets
 from aiomqtt import Client, MqttError, ProtocolVersion, Will
 
 from broker.messages import Status
-from broker.settings import MqttSettings
+from broker.settings import NO_DELAY, MqttSettings
 from broker.topics import scl_name
 from meter_firmware import clock
 from meter_firmware.backoff import Backoff
@@ -79,6 +79,7 @@ class Link:
             timeout=ANSWER_SECONDS,
             keepalive=mqtt.keepalive,
             max_queued_incoming_messages=MAX_WAITING_MESSAGES,
+            socket_options=NO_DELAY,
         )
         client._client.connect_timeout = CONNECT_SECONDS  # aiomqtt offers no parameter for it
         return client

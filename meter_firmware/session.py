@@ -16,7 +16,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from pydantic import ValidationError
 
-from broker.messages import Outcome, Result, Status, Stored
+from broker.messages import Block, Outcome, Result, Status, Stored
 from broker.settings import MqttSettings
 from broker.topics import SPECS
 from broker.validation import first_complaint
@@ -32,7 +32,8 @@ from meter_firmware.switch import Switch
 
 HOUSEKEEPING_SECONDS = 60.0
 CANCEL_AGAIN_SECONDS = 0.05
-SUBSCRIPTIONS = ("command", "stored")
+SUBSCRIPTIONS = ("block", "command", "stored")
+"""What is blocked is heard before the first command."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Session:
         self._replay = Replay(parts.outbox, resend_after=parts.resend_after)
         self._told_backlog = (0, 0)
         self._told_synchronized: bool | None = None
+        self._heard_block: Block | None = None
 
     async def announce(self) -> None:
         """Subscribe first, so that who sees us online can command us; then tell all that is retained."""
@@ -153,14 +155,43 @@ class Session:
                 await self._tell_birth()
 
     async def _receive(self) -> None:
+        retained = len(self._client.messages)  # came with the subscriptions
+        for _ in range(retained):
+            await self._hear(await anext(self._client.messages))
+        await self._repeat_block()  # a broker that has forgotten it hears it again
         async for message in self._client.messages:
-            try:
-                if message.topic.value == self._topic("command"):
-                    await self._command(message)
-                else:
-                    await self._stored(message)
-            except StorageError as error:
-                self._parts.faults.tell("disk refuses", error)
+            await self._hear(message)
+
+    async def _hear(self, message: Message) -> None:
+        try:
+            if message.topic.value == self._topic("command"):
+                await self._command(message)
+            elif message.topic.value == self._topic("block"):
+                await self._block(message)
+                await self._repeat_block()
+            else:
+                await self._stored(message)
+        except StorageError as error:
+            self._parts.faults.tell("disk refuses", error)
+
+    async def _block(self, message: Message) -> None:
+        self._heard_block = None
+        if not _bytes(message):
+            return  # somebody cleared the topic: that releases nothing
+        try:
+            block = Block.model_validate_json(_bytes(message))
+        except ValidationError as error:
+            self._parts.faults.tell("block is malformed", first_complaint(error))
+            return
+        self._heard_block = block
+        await self._parts.switch.take_block(block)
+
+    async def _repeat_block(self) -> None:
+        """Tell what is blocked here where the broker has something older, or nothing."""
+        block = self._parts.switch.block
+        if block is not None and block != self._heard_block:
+            self._heard_block = block
+            await self._publish("block", block.payload())
 
     async def _command(self, message: Message) -> None:
         try:

@@ -14,7 +14,7 @@ import logging
 from datetime import datetime
 from functools import partial
 
-from broker.messages import Command, Outcome, Position, Relay, Result
+from broker.messages import Block, Command, Outcome, Position, Relay, Result
 from meter_firmware import clock, commands
 from meter_firmware.commands import Circumstances
 from meter_firmware.relay import Pin, RelayError
@@ -40,6 +40,11 @@ class Switch:
         """The relay as it is."""
         return self._log.relay.model_copy(update={"local": self._local})
 
+    @property
+    def block(self) -> Block | None:
+        """Which operations are blocked; None when nothing was ever blocked or released."""
+        return self._log.block
+
     def open(self, *, now: datetime) -> None:
         """Load the saved state and bring the relay into it; RelayError if the pin does not obey."""
         self._log.open(now=now)
@@ -61,6 +66,18 @@ class Switch:
             )
         # Shielded: who loses the connection meanwhile finds the outcome in the next report.
         return await asyncio.shield(self._alone(command, retained=retained))
+
+    async def take_block(self, block: Block) -> None:
+        """Enforce what is newer in ``block`` from now on; StorageError if the disk refuses to keep it."""
+        await asyncio.shield(self._kept(block))  # as above
+
+    async def _kept(self, block: Block) -> None:
+        async with self._lock:  # a command that is being obeyed is obeyed to its end
+            known = self._log.block
+            block = block.merged(known)
+            if block != known:
+                await asyncio.to_thread(self._log.keep_block, block)
+                _log.info("blocked by %s: %s", block.origin.identifier, block.words)
 
     async def report(self) -> tuple[Relay, list[Result]]:
         """The relay, and the results that the broker has not taken yet, oldest first."""
@@ -93,6 +110,7 @@ class Switch:
         given = Circumstances(
             now=now,
             relay=self.relay,
+            block=self.block,
             retained=retained,
             repeated=repeated,
             overloaded=not (retained or repeated or recorded),
@@ -100,7 +118,7 @@ class Switch:
         verdict = commands.refusal(command, given)
         if verdict is None:
             return None
-        result = answer(outcome=verdict.outcome, reason=verdict.reason)
+        result = answer(outcome=verdict.outcome, reason=verdict.reason, cause=verdict.cause)
         if recorded:
             self._log.finish(result)
         return result

@@ -2,7 +2,8 @@
 
 A command_id is written before the relay moves; the relay's new state and the command's result are
 written together afterwards. A command without a result after a restart was interrupted: the pin is
-set to the state that was saved, so it did not take effect, and it is answered as failed.
+set to the state that was saved, so it did not take effect, and it is answered as failed. What is
+blocked is kept here, too.
 
 >>> with tempfile.TemporaryDirectory() as folder, Storage(Path(folder) / "meter.sqlite") as storage:
 ...     log = SwitchLog(storage)
@@ -18,7 +19,7 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from broker.errors import ConfigurationError
-from broker.messages import EARLIEST, Outcome, Position, Relay, Result
+from broker.messages import EARLIEST, Block, Outcome, Position, Relay, Result
 from broker.validation import first_complaint
 from meter_firmware.storage import Storage
 
@@ -34,9 +35,11 @@ class SwitchLog:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self.relay = Relay(position=Position.CLOSED, operations=0, ts=EARLIEST)
+        self.block: Block | None = None
 
     def open(self, *, now: datetime) -> None:
         """Load the relay's state (closed at first) and answer what was interrupted."""
+        self.block = self._saved_block()
         self.relay = self._saved_relay() or Relay(position=Position.CLOSED, operations=0, ts=now)
         with self._storage.writing() as connection:
             connection.execute("INSERT OR IGNORE INTO relay VALUES (1, ?)", (self.relay.payload(),))
@@ -54,6 +57,25 @@ class SwitchLog:
                     f" ({first_complaint(error)})"
                 ) from error
         return None
+
+    def _saved_block(self) -> Block | None:
+        for (payload,) in self._storage.all("SELECT payload FROM block"):
+            try:
+                return Block.model_validate_json(payload)
+            except ValidationError as error:  # taking it for nothing would allow what was forbidden
+                raise ConfigurationError(
+                    "the saved block of the relay is damaged: move meter.sqlite away to start without one"
+                    f" ({first_complaint(error)})"
+                ) from error
+        return None
+
+    def keep_block(self, block: Block) -> None:
+        """Save and enforce it; StorageError if the disk refuses, and then it is enforced if it blocks."""
+        if block.open or block.close:
+            self.block = block
+        with self._storage.writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO block VALUES (1, ?)", (block.payload(),))
+        self.block = block
 
     def knows(self, command_id: str) -> bool:
         """Whether a command with this id was recorded before."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from lxml import etree
 
@@ -22,6 +23,8 @@ DEFAULT_ASSOCIATIONS = 5
 """When the file does not say."""
 
 NS = "{http://www.iec.ch/61850/2003/SCL}"
+_DOI, _SDI, _DAI = f"{NS}DOI", f"{NS}SDI", f"{NS}DAI"
+_DATA_SET, _FCDA, _REPORT_CONTROL = f"{NS}DataSet", f"{NS}FCDA", f"{NS}ReportControl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +87,28 @@ class Report:
             yield f"{self.name}{index:02d}"
 
 
+@dataclass(frozen=True, eq=False)
+class NodeType:
+    """An LNodeType; one object for the same types in the CIDs of a town, so that work on it is done once."""
+
+    objects: tuple[DataObject, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A logical node."""
 
     name: str
-    objects: tuple[DataObject, ...]
+    type: NodeType
     values: Mapping[tuple[str, ...], str]
     """DAI values of this instance, by path from the data object down."""
     data_sets: tuple[tuple[str, tuple[DataSetMember, ...]], ...]
     reports: tuple[Report, ...]
+
+    @property
+    def objects(self) -> tuple[DataObject, ...]:
+        """Its data objects."""
+        return self.type.objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +148,29 @@ def _flag(element: etree._Element | None, name: str, *, default: bool = False) -
     return default if text is None else text in ("true", "1")
 
 
+_TYPES_REMEMBERED = 64
+"""DataTypeTemplates whose types are kept: the CIDs of one revision have one text, or few."""
+
+
+@lru_cache(maxsize=_TYPES_REMEMBERED)
+def _types(templates: bytes) -> dict[str, NodeType]:
+    """The LNodeTypes of a DataTypeTemplates element, filled as they are asked for."""
+    return {}
+
+
 class _Reader:
     """Walks one file; the templates' types are resolved at most once."""
 
     def __init__(self, root: etree._Element) -> None:
         self._root = root
+        sections = root.findall(f"{NS}DataTypeTemplates")
         self._templates = {
             (e.tag.removeprefix(NS), e.get("id")): e
-            for e in root.iterfind(f"{NS}DataTypeTemplates/*")
+            for section in sections
+            for e in section
             if isinstance(e.tag, str)
         }
-        self._node_types: dict[str, tuple[DataObject, ...]] = {}
+        self._node_types = _types(b"".join(map(etree.tostring, sections)))
 
     def cid(self) -> Cid:
         ieds = self._root.findall(f"{NS}IED")
@@ -170,26 +197,30 @@ class _Reader:
         return Device(inst, element.get("ldName"), self._domains[inst], nodes)
 
     def _node(self, element: etree._Element, inst: str) -> Node:
-        return Node(
-            _node_name(element),
-            self._objects(element.attrib["lnType"]),
-            dict(_instance_values(element)),
-            tuple(
-                (ds.attrib["name"], tuple(self._member(f, inst) for f in ds.iterfind(f"{NS}FCDA")))
-                for ds in element.iterfind(f"{NS}DataSet")
-            ),
-            tuple(_report(e) for e in element.iterfind(f"{NS}ReportControl")),
-        )
+        values: dict[tuple[str, ...], str] = {}
+        data_sets: list[tuple[str, tuple[DataSetMember, ...]]] = []
+        reports: list[Report] = []
+        for child in element:
+            if child.tag == _DOI:
+                values.update(_instance_values(child, (child.attrib["name"],)))
+            elif child.tag == _DATA_SET:
+                members = tuple(self._member(fcda, inst) for fcda in child if fcda.tag == _FCDA)
+                data_sets.append((child.attrib["name"], members))
+            elif child.tag == _REPORT_CONTROL:
+                reports.append(_report(child))
+        node_type = self._node_type(element.attrib["lnType"])
+        return Node(_node_name(element), node_type, values, tuple(data_sets), tuple(reports))
 
     def _member(self, fcda: etree._Element, inst: str) -> DataSetMember:
         path = (*fcda.attrib["doName"].split("."), *filter(None, fcda.get("daName", "").split(".")))
         domain = self._domains[fcda.get("ldInst", inst)]
         return DataSetMember(domain, _fcda_node(fcda), fcda.attrib["fc"], path)
 
-    def _objects(self, ln_type: str) -> tuple[DataObject, ...]:
+    def _node_type(self, ln_type: str) -> NodeType:
         if ln_type not in self._node_types:
             template = self._templates["LNodeType", ln_type]
-            self._node_types[ln_type] = tuple(self._object(do) for do in template.iterfind(f"{NS}DO"))
+            objects = tuple(self._object(do) for do in template.iterfind(f"{NS}DO"))
+            self._node_types[ln_type] = NodeType(objects)
         return self._node_types[ln_type]
 
     def _object(self, do: etree._Element) -> DataObject:
@@ -232,20 +263,15 @@ def _triggers(element: etree._Element) -> TriggerOption:
     )
 
 
-def _instance_values(node: etree._Element) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Path and text of every DAI/Val below the node's DOI elements."""
-
-    def walk(element: etree._Element, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-        for child in element:
-            if child.tag == f"{NS}SDI":
-                yield from walk(child, (*path, child.attrib["name"]))
-            elif child.tag == f"{NS}DAI":
-                value = child.findtext(f"{NS}Val")
-                if value is not None:
-                    yield (*path, child.attrib["name"]), value
-
-    for doi in node.iterfind(f"{NS}DOI"):
-        yield from walk(doi, (doi.attrib["name"],))
+def _instance_values(element: etree._Element, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Path and text of every DAI/Val below a DOI or SDI element, which ``path`` leads to."""
+    for child in element:
+        if child.tag == _SDI:
+            yield from _instance_values(child, (*path, child.attrib["name"]))
+        elif child.tag == _DAI:
+            value = child.findtext(f"{NS}Val")
+            if value is not None:
+                yield (*path, child.attrib["name"]), value
 
 
 # attribute of TrgOps / OptFields -> the library's option

@@ -1,35 +1,23 @@
-"""Select and operate of CSWI1.Pos, carried to the meter as an MQTT command and back (IEC 61850-7-2, 20).
+"""Select, operate and cancel, carried to MQTT and back (IEC 61850-7-2, 20): CSWI1.Pos, XSWI1.BlkOpn, BlkCls.
 
 The library calls the check handler at select and at operate, then the handler that executes until
 that one no longer answers WAITING. Enhanced security waits in the control handler, so that the
 meter's answer becomes the command termination; normal security waits in the handler before it, so
-that it becomes the response to Oper. Whatever is refused here is told to the ledger too.
+that it becomes the response to Oper. Whatever is refused here is told to the ledger too, and so is a
+selection that ends without an operate.
 
 A command is published once, with an expiry before our own limit: a meter that answers too late has
-not acted. Selections and commands are kept per meter, not per generation: one owner at a time.
+not acted. Selections and commands are kept per meter, not per server: one owner at a time.
 """
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import uuid
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable
 
-from broker.messages import (
-    Command,
-    Origin,
-    OriginCategory,
-    Outcome,
-    Position,
-    Refusal,
-    Result,
-    utc_now,
-)
-from broker.topics import meter_id_of
+from broker.messages import Block, Command, Position, Refusal, Result, utc_now
 from mms_bridge.fleet import Fleet, Meter
 from mms_bridge.native import (
     AddCause,
@@ -39,10 +27,16 @@ from mms_bridge.native import (
     ControlModel,
     HandlerResult,
     SelectHandler,
+    SelectReason,
     WaitHandler,
     lib,
 )
+from mms_bridge.objections import Circumstances, Objection, against_blocking, against_switching
+from mms_bridge.operation import Blocking, Operation, Switching, new_command
+from mms_bridge.origin import origin_of, peer_of
+from mms_bridge.selections import Selections
 from mms_bridge.server import Server
+from mms_bridge.targets import BLOCK_CLOSE, BLOCK_OPEN, POSITION, Target, target_of
 
 log = logging.getLogger(__name__)
 
@@ -50,69 +44,38 @@ EXPIRY_SHARE = 0.8
 """Of the operate limit that a command is valid: the rest is for the answer's way back."""
 END_SHARE = 0.9
 """Of the operate limit after which we give up: the termination is out before the client's own limit."""
-
-ORIGIN_CATEGORIES = tuple(OriginCategory)  # the ordinals of OriginatorCategoryKind
-NORMAL_SECURITY = (ControlModel.DIRECT_NORMAL, ControlModel.SBO_NORMAL)
-
-CAUSES = {
-    Outcome.REFUSED: AddCause.BLOCKED_BY_PROCESS,
-    Outcome.EXPIRED: AddCause.TIME_LIMIT_OVER,
-    Outcome.FAILED: AddCause.BLOCKED_BY_HEALTH,
-}
-
-
 GRACE = 0.5
 """Seconds after the deadline in which a command whose client has gone still keeps others out."""
 
+ASKED_AGAIN = 0.0102
+"""Seconds after WAITING before the library asks again, by its clock of whole milliseconds."""
 
-@dataclass
-class Pending:
-    """An accepted operate, from the check to the termination."""
-
-    owner: int
-    """The library's control object that was operated: its handler alone may go on."""
-    command: Command
-    deadline: float
-    """Loop time."""
-    sent: bool = False
-    result: Result | None = None
-    positioned: bool = False
-
-    def outcome(self, now: float) -> tuple[HandlerResult, AddCause | None]:
-        """OK when the meter said done and its relay shows it; FAILED with the cause; or WAITING."""
-        if self.result is not None and self.result.outcome is not Outcome.DONE:
-            return HandlerResult.FAILED, CAUSES[self.result.outcome]
-        if self.result is not None and self.positioned:
-            return HandlerResult.OK, None
-        if now >= self.deadline:
-            return HandlerResult.FAILED, AddCause.TIME_LIMIT_OVER
-        return HandlerResult.WAITING, None
+NORMAL_SECURITY = (ControlModel.DIRECT_NORMAL, ControlModel.SBO_NORMAL)
 
 
 class Control:
-    """The control path of all IEDs; ``send`` and ``refuse`` hand over to the MQTT side."""
+    """The control path of all IEDs; ``publish`` takes commands and blocks with their meter, and refusals."""
 
     def __init__(
         self,
         fleet: Fleet,
+        publish: Callable[[tuple[str, Command | Block] | Refusal], None],
         *,
         limit: float,
         clock: Callable[[], float],
-        send: Callable[[str, Command], None],
-        refuse: Callable[[Refusal], None],
         wake: Callable[[], None],
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._fleet = fleet
+        self._publish = publish
         self._limit = limit
         self._clock = clock
-        self._send = send
-        self._refuse = refuse
         self._wake = wake
-        self._pending: dict[str, Pending] = {}
-        self._selected: set[str] = set()
-        self._meter_ids: list[str] = [""]  # the handlers' parameter is an index, NULL is none
-        self._parameters: dict[str, int] = {}
+        self._pending: dict[tuple[str, bool], Operation] = {}  # by meter and whether it is a switching
+        self._denied: dict[int, tuple[AddCause, float]] = {}  # what a control object's handler tells
+        self._selections = Selections(clock)
+        self._targets = [Target()]  # by the handlers' parameter, NULL is none
+        self._parameters: dict[Target, int] = {}
         # the library keeps the functions' addresses: these must live as long as any server
         self._on_check = CheckHandler(self._check)
         self._on_wait = WaitHandler(self._wait)
@@ -122,15 +85,20 @@ class Control:
 
     @property
     def busy(self) -> bool:
-        """Whether a client waits for a meter's answer now."""
-        return bool(self._pending)
+        """Whether a client waits for an answer now."""
+        return bool(self._pending or self._denied)
+
+    def asked_in(self) -> float:
+        """Seconds until the library asks again how an operate goes: infinite when it should have asked."""
+        waits = (pending.asked + ASKED_AGAIN - self._clock() for pending in self._pending.values())
+        return min((wait for wait in waits if wait > 0), default=math.inf)
 
     def equip(self, server: Server) -> None:
         """Install the handlers on every controllable object of one generation."""
-        for (domain, _node, _name), control in server.controls.items():
-            parameter = self._parameter(meter_id_of(domain))
-            arguments = server.handle, control.handle
+        for (domain, node, name), control in server.controls.items():
             normal = control.model in NORMAL_SECURITY
+            parameter = self._parameter(target_of(domain, node, name, normal=normal))
+            arguments = server.handle, control.handle
             operate = self._on_done_waiting if normal else self._on_operate
             lib.IedServer_setPerformCheckHandler(*arguments, self._on_check, parameter)
             lib.IedServer_setControlHandler(*arguments, operate, parameter)
@@ -138,143 +106,188 @@ class Control:
             if normal:
                 lib.IedServer_setWaitForExecutionHandler(*arguments, self._on_wait, parameter)
 
-    def _parameter(self, meter_id: str) -> int:
-        if meter_id not in self._parameters:
-            self._parameters[meter_id] = len(self._meter_ids)
-            self._meter_ids.append(meter_id)
-        return self._parameters[meter_id]
+    def _parameter(self, target: Target) -> int:
+        if target not in self._parameters:
+            self._parameters[target] = len(self._targets)
+            self._targets.append(target)
+        return self._parameters[target]
 
     def take_result(self, meter_id: str, result: Result) -> None:
         """The meter's answer; one that nobody waits for is the ledger's business alone."""
-        pending = self._pending.get(meter_id)
-        if pending is not None and pending.command.command_id == result.command_id:
-            pending.result = result
+        pending = self._pending.get((meter_id, True))
+        if isinstance(pending, Switching) and pending.command.command_id == result.command_id:
+            pending.result = pending.result or result  # a broker may deliver twice, the second is refused
+            self._wake()
 
-    def take_position(self, meter_id: str, position: Position) -> None:
-        """The relay as the meter tells it."""
-        pending = self._pending.get(meter_id)
-        if pending is not None:
-            pending.positioned = pending.command.position is position
+    def told(self, meter_id: str) -> None:
+        """A meter's state has changed: who waits for that is to be asked at once."""
+        if not self._pending.keys().isdisjoint(((meter_id, True), (meter_id, False))):
+            self._wake()
+
+    def wants(self, meter_id: str, message: Command | Block) -> bool:
+        """Whether what has waited for the broker is still to be published: in time, or known to hold."""
+        if isinstance(message, Command):
+            return message.expires_at > utc_now()
+        pending = self._pending.get((meter_id, False))
+        waited_for = isinstance(pending, Blocking) and pending.block == message and self._runs(pending)
+        return waited_for or message == self._fleet.meter(meter_id).block
 
     def expire(self) -> None:
-        """Forget commands whose client has gone: nobody asks the handler for their end any more."""
-        for meter_id in [m for m in self._pending if not self._running(m)]:
-            del self._pending[meter_id]
+        """Forget operates whose client has gone: nobody asks the handler for their end any more."""
+        for key, pending in list(self._pending.items()):
+            if not self._runs(pending):
+                del self._pending[key]
+                if isinstance(pending, Switching) and not pending.sent:
+                    self._refuse(pending.meter, pending.command, "operate: its client has gone")
+        for action, (_, until) in list(self._denied.items()):
+            if self._clock() >= until:
+                del self._denied[action]
 
     # --- called by the library -----------------------------------------------------------------
 
     def _check(self, action: int, parameter: int, value: int | None, test: bool, _interlock: bool) -> int:
         try:
-            return self._checked(action, self._meter_ids[parameter], value, test=test)
+            return self._checked(action, self._targets[parameter], value, test=test)
         except Exception:  # into C no exception may pass; refusing is the safe side
             self.counters["errors"] += 1
             log.exception("control check failed, refused")
             return CheckResult.OBJECT_ACCESS_DENIED
 
-    def _checked(self, action: int, meter_id: str, value: int | None, *, test: bool) -> CheckResult:
+    def _checked(self, action: int, target: Target, value: int | None, *, test: bool) -> CheckResult:
+        self._denied.pop(action, None)
         selecting = bool(lib.ControlAction_isSelect(action))
-        position = None if value is None else _position(value)  # select of SBO names no value
-        objections = self._objections(self._fleet.meter(meter_id), position, test=test, selecting=selecting)
-        found = next(((cause, reason) for stands, cause, reason in objections if stands), None)
-        if found is None:
-            if not selecting and position is not None:
-                self._arm(action, meter_id, position)
+        wanted = None if value is None else bool(lib.MmsValue_getBoolean(value))  # SBO names no value
+        if target.source == POSITION:
+            objection = self._switching(action, target, wanted, selecting=selecting, test=test)
+        elif target.source in (BLOCK_OPEN, BLOCK_CLOSE) and wanted is not None:
+            objection = self._blocking(action, target, wanted, test=test)
+        else:
+            objection = Objection(AddCause.NOT_SUPPORTED, "this object cannot be operated")
+        if objection is None:
             return CheckResult.ACCEPTED
-        cause, reason = found
-        lib.ControlAction_setAddCause(action, cause)
         self.counters["refused"] += 1
-        origin = _origin(action)
-        what = "select" if selecting else "operate"
-        log.info("%s of %s by %s refused: %s", what, meter_id, origin.identifier, reason)
+        lib.ControlAction_setAddCause(action, objection.cause)
+        if selecting or not target.normal:
+            return CheckResult.OBJECT_ACCESS_DENIED
+        # with normal security the library tells an AddCause only when the handler that waits refuses
+        self._denied[action] = objection.cause, self._clock() + GRACE
+        self._wake()
+        return CheckResult.ACCEPTED
+
+    def _switching(
+        self, action: int, target: Target, wanted: bool | None, *, selecting: bool, test: bool
+    ) -> Objection | None:
+        meter = self._fleet.meter(target.meter_id)
+        position = None if wanted is None else Position.CLOSED if wanted else Position.OPEN
+        given = Circumstances(
+            broker_up=self._fleet.broker_up,
+            test=test,
+            running=self._running((meter.meter_id, True)),
+            taken=self._selections.taken(meter.meter_id, by_other_than=0 if selecting else action),
+        )
+        objection = against_switching(meter, position, given)
+        command = None
         if position is not None:
-            command = self._command(position, origin)
-            text = f"{what}: {reason}"
-            self._refuse(Refusal(meter_id=meter_id, command=command, reason=text, ts=command.issued_at))
-        return CheckResult.OBJECT_ACCESS_DENIED
+            command = new_command(position, origin_of(action), seconds=self._limit * EXPIRY_SHARE)
+        if not selecting:
+            self._selections.operate(meter.meter_id, action)
+        if objection is not None:
+            self._tell(action, meter, objection, command, selecting=selecting)
+        elif selecting:
+            self._selections.offer(action, command)
+        elif command is not None:
+            self._begin(
+                Switching(action, self._end(), meter, self._fleet, command, self._publish), switching=True
+            )
+        return objection
 
-    def _objections(
-        self, meter: Meter, position: Position | None, *, test: bool, selecting: bool
-    ) -> Iterator[tuple[bool, AddCause, str]]:
-        """Whether each thing stands against it, its AddCause and its reason; the first one counts."""
-        yield test, AddCause.BLOCKED_BY_MODE, "a test command never moves a relay"
-        yield not self._fleet.broker_up, AddCause.BLOCKED_BY_HEALTH, "the broker is away"
-        yield not meter.online, AddCause.BLOCKED_BY_HEALTH, "the meter is offline"
-        yield meter.relay is None, AddCause.INVALID_POSITION, "the relay's position is not known"
-        local = meter.relay is not None and meter.relay.local
-        yield local, AddCause.BLOCKED_BY_SWITCHING_HIERARCHY, "the relay is switched locally"
-        reached = position is not None and meter.position is position
-        yield reached, AddCause.POSITION_REACHED, f"the relay is {position} already"
-        running = self._running(meter.meter_id)
-        yield running, AddCause.COMMAND_ALREADY_IN_EXECUTION, "a command is under way"
-        taken = selecting and meter.meter_id in self._selected
-        yield taken, AddCause.OBJECT_ALREADY_SELECTED, "another client has selected it"
-
-    def _arm(self, action: int, meter_id: str, position: Position) -> None:
-        """Accept one operate: the handler that the library calls next sends it, once."""
-        command = self._command(position, _origin(action))
-        self._pending[meter_id] = Pending(action, command, self._clock() + self._limit * END_SHARE)
+    def _begin(self, operation: Operation, *, switching: bool) -> None:
+        """The handler that the library calls next sends it, once."""
+        self._pending[operation.meter.meter_id, switching] = operation
         self._wake()
 
-    def _running(self, meter_id: str) -> bool:
-        """Whether an operate is under way: until its client was told, or cannot be told any more."""
-        pending = self._pending.get(meter_id)
-        return pending is not None and self._clock() < pending.deadline + GRACE
+    def _end(self) -> float:
+        return self._clock() + self._limit * END_SHARE
 
-    def _wait(self, action: int, parameter: int, value: int, _test: bool, _synchro: bool) -> int:
-        return self._operate(action, parameter, value, _test)
+    def _tell(
+        self, action: int, meter: Meter, objection: Objection, command: Command | None, *, selecting: bool
+    ) -> None:
+        """Log it, and put it into the ledger when it says what was wanted."""
+        what = "select" if selecting else "operate"
+        who = command.origin.identifier if command else peer_of(action)
+        log.info("%s of %s by %s refused: %s", what, meter.meter_id, who, objection.reason)
+        if command is not None:
+            self._refuse(meter, command, f"{what}: {objection.reason}")
+
+    def _refuse(self, meter: Meter, command: Command, reason: str) -> None:
+        refusal = Refusal(meter_id=meter.meter_id, command=command, reason=reason, ts=command.issued_at)
+        self._publish(refusal)
+
+    def _blocking(self, action: int, target: Target, wanted: bool, *, test: bool) -> Objection | None:
+        meter = self._fleet.meter(target.meter_id)
+        running = self._running((meter.meter_id, False))
+        given = Circumstances(broker_up=self._fleet.broker_up, test=test, running=running)
+        objection = against_blocking(meter, given)
+        opening = wanted if target.source == BLOCK_OPEN else None
+        closing = wanted if target.source == BLOCK_CLOSE else None
+        block = Block.changed(meter.block, opening=opening, closing=closing, origin=origin_of(action))
+        if objection is not None:
+            reason = f"operate: {objection.reason}"
+            self._publish(Refusal(meter_id=meter.meter_id, block=block, reason=reason, ts=utc_now()))
+        else:
+            self._begin(
+                Blocking(action, self._end(), meter, self._fleet, block, self._publish), switching=False
+            )
+        return objection
+
+    def _running(self, key: tuple[str, bool]) -> bool:
+        """Whether an operate is under way: until its client was told, or cannot be told any more."""
+        pending = self._pending.get(key)
+        return pending is not None and self._runs(pending)
+
+    def _runs(self, pending: Operation) -> bool:
+        return self._clock() < pending.deadline + GRACE
+
+    def _wait(self, action: int, parameter: int, value: int, test: bool, _synchro: bool) -> int:
+        return self._operate(action, parameter, value, test)
 
     def _operate(self, action: int, parameter: int, _value: int, _test: bool) -> int:
         try:
-            return self._executed(action, self._meter_ids[parameter])
+            return self._executed(action, self._targets[parameter])
         except Exception:  # as above
             self.counters["errors"] += 1
             log.exception("operate failed")
             return HandlerResult.FAILED
 
-    def _executed(self, action: int, meter_id: str) -> HandlerResult:
-        pending = self._pending.get(meter_id)
-        if pending is None or pending.owner != action:
-            return HandlerResult.FAILED  # never accepted, or given up: it must not be sent
+    def _executed(self, action: int, target: Target) -> HandlerResult:
+        denied = self._denied.pop(action, None)
+        key = target.meter_id, target.source == POSITION
+        pending = self._pending.get(key)
+        if denied is not None or pending is None or pending.owner != action:
+            # never accepted, or given up: it must not be sent
+            lib.ControlAction_setAddCause(action, AddCause.UNKNOWN if denied is None else denied[0])
+            return HandlerResult.FAILED
         if not pending.sent:
-            pending.sent = True
+            pending.sent, pending.asked = True, self._clock()
             self.counters["sent"] += 1
-            self._send(meter_id, pending.command)
+            pending.send()
             return HandlerResult.WAITING
-        result, cause = pending.outcome(self._clock())
+        pending.asked = self._clock()
+        result, cause = pending.outcome(pending.asked)
         if result is not HandlerResult.WAITING:
-            del self._pending[meter_id]
+            del self._pending[key]
             self.counters["done" if cause is None else "failed"] += 1
         if cause is not None:
             lib.ControlAction_setAddCause(action, cause)
         return result
 
-    def _select_changed(self, _action: int, parameter: int, selected: bool, _reason: int) -> None:
-        if selected:
-            self._selected.add(self._meter_ids[parameter])
-        else:
-            self._selected.discard(self._meter_ids[parameter])
-
-    def _command(self, position: Position, origin: Origin) -> Command:
-        now = utc_now()
-        expires = now + timedelta(seconds=self._limit * EXPIRY_SHARE)
-        return Command(
-            command_id=uuid.uuid4().hex, position=position, issued_at=now, expires_at=expires, origin=origin
-        )
-
-
-def _position(value: int) -> Position:
-    """ctlVal of a DPC: on is closed."""
-    return Position.CLOSED if lib.MmsValue_getBoolean(value) else Position.OPEN
-
-
-def _origin(action: int) -> Origin:
-    """origin.orCat and orIdent of the client; its address where it gave no orIdent."""
-    size = ctypes.c_int(0)
-    octets = lib.ControlAction_getOrIdent(action, ctypes.byref(size))
-    identifier = bytes(octets[: size.value]).decode("utf-8", "replace").strip("\0 ") if octets else ""
-    if not identifier:
-        connection = lib.ControlAction_getClientConnection(action)
-        peer = lib.ClientConnection_getPeerAddress(connection) if connection else None
-        identifier = peer.decode() if peer else "unknown"
-    category = ORIGIN_CATEGORIES[lib.ControlAction_getOrCat(action)]
-    return Origin(category=category, identifier=identifier[:64])
+    def _select_changed(self, action: int, parameter: int, selected: bool, reason: int) -> None:
+        try:
+            meter_id = self._targets[parameter].meter_id
+            ended = SelectReason.SELECTED if selected else SelectReason(reason)
+            if in_vain := self._selections.changed(meter_id, action, reason=ended):
+                command, why = in_vain
+                self._refuse(self._fleet.meter(meter_id), command, f"select: {why}")
+        except Exception:  # as above
+            self.counters["errors"] += 1
+            log.exception("selection is not kept")

@@ -10,12 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import IntEnum
 
-from broker.messages import Birth, Position, Reading, Relay, ServiceStatus, Status
+from broker.messages import Birth, Block, Position, Reading, Relay, ServiceStatus, Status
 from broker.topics import scl_name
 
 DEFAULT_INTERVAL = 60.0
 """Seconds between readings of a meter whose birth we have not seen."""
+
+
+class Behaviour(IntEnum):
+    """BehaviourModeKind of IEC 61850-7-4."""
+
+    ON = 1
+    BLOCKED = 2
+    TEST = 3
+    TEST_BLOCKED = 4
+    OFF = 5
 
 
 @dataclass(slots=True)
@@ -29,6 +40,8 @@ class Meter:
     status: Status | None = None
     reading: Reading | None = None
     relay: Relay | None = None
+    block: Block | None = None
+    """None when nothing was ever blocked or released."""
     fresh_until: float = 0.0
     """Monotonic time up to which the reading is not stale."""
     stale: bool = True
@@ -43,6 +56,11 @@ class Meter:
         if self.status.online:
             return True
         return self.birth is not None and self.birth.session != self.status.session
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """Beh of its logical device."""
+        return Behaviour.ON if self.withdrawn is None else Behaviour.OFF
 
     @property
     def interval(self) -> float:

@@ -15,17 +15,19 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from broker.errors import ContractError, Meter61850Error, UnavailableError
-from broker.messages import Command, Reading, Refusal, Result, Revision, utc_now
+from broker.messages import Block, Command, Reading, Refusal, Result, Revision, utc_now
 from broker.topics import Topic, meter_id_of
 from broker.validation import first_complaint
 from mms_bridge import files, values
+from mms_bridge.blocks import Blocks
 from mms_bridge.cid import read_cid
 from mms_bridge.control import Control
 from mms_bridge.files import Files
 from mms_bridge.fleet import Fleet, Meter
 from mms_bridge.ied import Ied
+from mms_bridge.model import Key
 from mms_bridge.native import lib, library_path
-from mms_bridge.server import Key, Limits, Value
+from mms_bridge.server import Limits, Value
 from mms_bridge.settings import MmsSettings
 from mms_bridge.unblocked import in_this_thread, unblock
 
@@ -44,8 +46,8 @@ BLOCKED_GATHER_SECONDS = 0.02
 RETRY_INTERVAL = 5.0
 """Seconds between attempts to listen on an endpoint that is taken."""
 
-Outgoing = tuple[str, Command] | Refusal
-"""A command and the meter that it is for, or a refusal for the ledger."""
+Outgoing = tuple[str, Command | Block] | Refusal
+"""A command or block and the meter that it is for, or a refusal for the ledger."""
 
 
 def _pace() -> tuple[float, Limits]:
@@ -80,13 +82,9 @@ class Gateway:
         self._told: set[str] = set()  # causes that were logged
         self._gather, self._limits = _pace()
         self.wake = asyncio.Event()  # set when the next tick must not wait
+        self.blocks = Blocks(self.fleet, lambda meter_id, block: self._publish((meter_id, block)))
         self.control = Control(
-            self.fleet,
-            limit=settings.operate_limit,
-            clock=self._loop.time,
-            send=lambda meter_id, command: self._publish((meter_id, command)),
-            refuse=self._publish,
-            wake=self.wake.set,
+            self.fleet, self._publish, limit=settings.operate_limit, clock=self._loop.time, wake=self.wake.set
         )
 
     @property
@@ -125,11 +123,10 @@ class Gateway:
         match topic.kind:
             case "reading":
                 self._take_reading(topic.name, payload, retained=retained)
-            case "birth" | "status" | "relay":
+            case "birth" | "status" | "relay" | "block":
                 self._take_state(topic, payload)
             case "result":
                 self.control.take_result(topic.name, Result.model_validate_json(payload))
-                self.wake.set()
             case "cid":
                 self._take_cid(topic.name, payload)
             case "revision":
@@ -157,11 +154,12 @@ class Gateway:
 
     def _take_state(self, topic: Topic, payload: bytes) -> None:
         meter = self.fleet.meter(topic.name)
-        self.fleet.take_state(meter, topic.kind, payload, now=utc_now())
-        if topic.kind == "relay" and meter.relay is not None:
-            self.control.take_position(meter.meter_id, meter.relay.position)
-            self.wake.set()
+        if topic.kind == "block":
+            self.blocks.take(meter, payload)
+        else:
+            self.fleet.take_state(meter, topic.kind, payload, now=utc_now())
         self._refresh(meter)
+        self.control.told(meter.meter_id)
 
     def _take_revision(self, payload: bytes) -> None:
         if payload:

@@ -2,7 +2,8 @@
 
 A changed CID makes a new generation; new associations meet it, the old generation serves what it has
 until that closes. The first server of the current CID is always there, and its buffered reports wait for the
-clients that come back; siblings, for associations beyond what the library takes in one server, come and go
+clients that come back (it is made when the first one comes: an IED that nobody looks at costs little);
+siblings, for associations beyond what the library takes in one server, come and go
 with their clients. The CID's DynAssociation limits the associations of all together.
 """
 
@@ -20,7 +21,8 @@ from broker.errors import Meter61850Error, PortTakenError
 from mms_bridge import guard
 from mms_bridge.cid import Cid
 from mms_bridge.files import Files
-from mms_bridge.server import Key, Limits, Server, Value
+from mms_bridge.model import Key, check
+from mms_bridge.server import Limits, Server, Value
 
 log = logging.getLogger(__name__)
 
@@ -91,13 +93,16 @@ class Ied:
         return (device.domain for device in self._cid.devices) if self._cid else iter(())
 
     def serve(self, cid: Cid) -> None:
-        """Serve ``cid`` from now on; PortTakenError if its endpoint cannot be had."""
+        """Serve ``cid`` from now on; PortTakenError without its endpoint, ValueError for its faults."""
         if cid.endpoint != self.endpoint:
             self._open(cid.endpoint)
         self._cid = cid
         for server in self._generations:
             self._replaced_at.setdefault(server, self._loop.time())
-        self._add_generation(cid)
+        if self._generations:
+            self._add_generation(cid)
+        else:
+            check(cid)  # its server is made when the first client comes
         self._drain()
 
     def _open(self, endpoint: tuple[str, int]) -> None:
@@ -172,7 +177,7 @@ class Ied:
             return
         try:
             server = self._with_room()
-        except Meter61850Error as error:
+        except (Meter61850Error, ValueError) as error:
             self._refuse(str(error))
             return
         server.accept(self._public)

@@ -1,54 +1,73 @@
-"""The native data model of one IED, built node by node from its CID.
+"""The native data model of one IED, built from its CID.
 
-The library's model is a tree of C structures made by ``*_create`` calls; what we keep are the
-handles of the attributes that change (:class:`Point`) and of the objects that can be controlled.
+The library's model is a tree of C structures made by ``*_create`` calls; what we keep are the handles of
+the attributes that change (:class:`Points`) and of the objects that can be controlled. How the nodes of one
+type are made is planned once (``plan.py``); a meter's device is then some 200 calls and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from functools import lru_cache
 
 from mms_bridge import cid as scl
-from mms_bridge.native import ATTRIBUTE_TYPES, MAX_DATA_SET_MEMBERS, ControlModel, FunctionalConstraint, lib
+from mms_bridge.native import MAX_DATA_SET_MEMBERS, ControlModel, lib
+from mms_bridge.plan import Kind, Plan, mms_value, plans
 from scl_builder.reference import Reference
 
-
-class Kind(Enum):
-    """How a value attribute is written."""
-
-    BOOLEAN = "BOOLEAN"
-    INT32 = "INT32"
-    INT64 = "INT64"
-    FLOAT = "FLOAT32"
-    DBPOS = "Dbpos"
+Key = tuple[str, str]
+"""Logical node and data object: ``("MMXN1", "Vol")``."""
 
 
-_KINDS = {kind.value: kind for kind in Kind} | {"Enum": Kind.INT32}
-
-# CDC of IEC 61850-7-3 -> path of the attribute that carries the process value
-_VALUE_PATHS = {
-    "MV": ("mag", "f"),
-    "BCR": ("actVal",),
-    **dict.fromkeys(("SPS", "INS", "ENS", "DPC", "SPC", "INC", "ENC"), ("stVal",)),
+_UPDATE = {
+    Kind.BOOLEAN: lib.IedServer_updateBooleanAttributeValue,
+    Kind.INT32: lib.IedServer_updateInt32AttributeValue,
+    Kind.INT64: lib.IedServer_updateInt64AttributeValue,
+    Kind.FLOAT: lib.IedServer_updateFloatAttributeValue,
+    Kind.DBPOS: lib.IedServer_updateDbposValue,
+}
+_PRESET = {
+    Kind.BOOLEAN: lib.MmsValue_setBoolean,
+    Kind.INT32: lib.MmsValue_setInt32,
+    Kind.INT64: lib.MmsValue_setInt64,
+    Kind.FLOAT: lib.MmsValue_setFloat,
+    Kind.DBPOS: lib.MmsValue_setBitStringFromIntegerBigEndian,
 }
 
 
-@dataclass(slots=True)
-class Point:
-    """The handles of one data object that is fed: value, q, and t's MmsValue."""
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Which data objects of a logical device are fed, and how: one for all devices of the same types."""
 
-    kind: Kind
-    value: int
-    q: int
-    t: int
-    quality: int = 0
-    """q as it was written last: writing it costs a call into the library."""
+    places: Mapping[Key, int]
+    """(logical node, data object) -> its place."""
+    update: tuple[Callable[..., None], ...]
+    """(server, attribute, value): writes the value and tells the reports."""
+    preset: tuple[Callable[..., None], ...]
+    """(MmsValue, value): writes it without telling the reports: initial values raise no events."""
+
+
+class Points:
+    """The data objects of one logical device that are fed, by their place in ``shape``.
+
+    ``value`` and ``q`` are handles of attributes, ``t`` of a MmsValue: t raises no report, so it is written
+    directly. ``quality`` is q as it was written last: writing it costs a call into the library.
+    """
+
+    __slots__ = ("q", "quality", "shape", "t", "value")
+
+    def __init__(self, shape: Shape, handles: Sequence[int]) -> None:
+        self.shape = shape
+        self.value = array("Q", handles[0::3])
+        self.q = array("Q", handles[1::3])
+        self.t = array("Q", handles[2::3])
+        self.quality = array("H", bytes(2 * len(self.value)))
 
     def bind(self, server: int) -> None:
-        """Exchange the handle of t for its MmsValue: t raises no report, so it is written directly."""
-        self.t = lib.IedServer_getAttributeValue(server, self.t)
+        """Exchange the handles of t for those of their MmsValues."""
+        self.t = array("Q", [lib.IedServer_getAttributeValue(server, handle) for handle in self.t])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +83,10 @@ class NativeModel:
     """An IedModel and the handles that we need in it."""
 
     handle: int
-    points: dict[str, dict[tuple[str, str], Point]] = field(default_factory=dict)
-    """MMS domain -> (logical node, data object) -> point."""
+    points: dict[str, Points] = field(default_factory=dict)
+    """By MMS domain."""
     controls: dict[tuple[str, str, str], ControlObject] = field(default_factory=dict)
     """(MMS domain, logical node, data object) of what can be controlled: CSWI1.Pos."""
-
-    def all_points(self) -> Iterator[Point]:
-        """Every point of every device."""
-        for points in self.points.values():
-            yield from points.values()
 
 
 def build(cid: scl.Cid) -> NativeModel:
@@ -89,102 +103,78 @@ def build(cid: scl.Cid) -> NativeModel:
     return model
 
 
+def check(cid: scl.Cid) -> None:
+    """ValueError names what of ``cid`` the library could not take; it is found without building anything."""
+    for device in cid.devices:
+        for node in device.nodes:
+            for plan in plans(node.type):
+                for path, text in node.values.items():
+                    if (place := plan.places.get(path)) is not None:
+                        lib.MmsValue_delete(mms_value(plan.sources[place], text))
+            for name, members in node.data_sets:
+                _check_size(name, members)
+
+
 def _device(model: NativeModel, device: scl.Device) -> None:
     handle = lib.LogicalDevice_createEx(device.domain.encode(), model.handle, None)
-    points = model.points.setdefault(device.domain, {})
+    fed: list[int] = []
     for node in device.nodes:
         node_handle = lib.LogicalNode_create(node.name.encode(), handle)
-        for obj in node.objects:
-            _object(model, device, node, node_handle, obj, points)
+        for plan in plans(node.type):
+            _object(model, device, node, plan, node_handle, fed)
         for name, members in node.data_sets:
             _data_set(node_handle, name, members)
         for report in node.reports:
             _report(node_handle, report)
+    model.points[device.domain] = Points(_shape(tuple((n.name, n.type) for n in device.nodes)), fed)
 
 
 def _object(
-    model: NativeModel,
-    device: scl.Device,
-    node: scl.Node,
-    node_handle: int,
-    obj: scl.DataObject,
-    points: dict[tuple[str, str], Point],
+    model: NativeModel, device: scl.Device, node: scl.Node, plan: Plan, node_handle: int, fed: list[int]
 ) -> None:
-    handle = lib.DataObject_create(obj.name.encode(), node_handle, 0)
-    leaves: dict[tuple[str, ...], tuple[int, str]] = {}
-    for attribute in obj.attributes:
-        _attribute(handle, attribute, (obj.name,), node.values, leaves)
-        if attribute.name == "ctlModel" and any(a.name == "Oper" for a in obj.attributes):
-            ordinal = attribute.literals[node.values.get((obj.name, "ctlModel"), attribute.value or "")]
-            model.controls[device.domain, node.name, obj.name] = ControlObject(handle, ControlModel(ordinal))
-    value, q, t = (leaves.get((obj.name, *p)) for p in (_VALUE_PATHS.get(obj.cdc, ()), ("q",), ("t",)))
-    if value and q and t:
-        points[node.name, obj.name] = Point(_KINDS[value[1]], value[0], q[0], t[0])
+    create = lib.DataAttribute_create
+    handles = [lib.DataObject_create(plan.name, node_handle, 0)]
+    for attribute, parent, b_type, fc, triggers in plan.attributes:
+        handles.append(create(attribute, handles[parent], b_type, fc, triggers, 0, 0))
+    for place, value in plan.constants:
+        lib.DataAttribute_setValue(handles[place], value)
+    if node.values:
+        _instance_values(node, plan, handles)
+    if plan.fed is not None:
+        fed.extend(handles[place] for place in plan.fed.places)
+    if plan.control_model is not None:
+        name = plan.obj.name
+        literals, default = plan.control_model
+        ordinal = literals[node.values.get((name, "ctlModel"), default)]
+        model.controls[device.domain, node.name, name] = ControlObject(handles[0], ControlModel(ordinal))
 
 
-def _attribute(
-    parent: int,
-    attribute: scl.Attribute,
-    path: tuple[str, ...],
-    values: Mapping[tuple[str, ...], str],
-    leaves: dict[tuple[str, ...], tuple[int, str]],
-) -> None:
-    path = (*path, attribute.name)
-    handle = lib.DataAttribute_create(
-        attribute.name.encode(),
-        parent,
-        ATTRIBUTE_TYPES[attribute.b_type],
-        attribute.fc,
-        attribute.triggers,
-        0,
-        0,
-    )
-    if attribute.fc in (FunctionalConstraint.ST, FunctionalConstraint.MX):
-        leaves[path] = (handle, attribute.b_type)
-    text = values.get(path, attribute.value)
-    if text is not None:
-        _set_value(handle, attribute, text)
-    for child in attribute.children:
-        _attribute(handle, child, path, values, leaves)
+def _instance_values(node: scl.Node, plan: Plan, handles: list[int]) -> None:
+    for path, text in node.values.items():
+        place = plan.places.get(path)
+        if place is not None:
+            value = mms_value(plan.sources[place], text)
+            lib.DataAttribute_setValue(handles[place], value)
+            lib.MmsValue_delete(value)
 
 
-# bType -> MmsValue constructor for a Val's text
-_FROM_TEXT: dict[str, Callable[[str], int]] = {
-    "BOOLEAN": lambda text: int(lib.MmsValue_newBoolean(text in ("true", "1"))),
-    "FLOAT32": lambda text: int(lib.MmsValue_newFloat(float(text))),
-    "Unicode255": lambda text: int(lib.MmsValue_newMmsString(text.encode())),
-    **dict.fromkeys(
-        ("INT8", "INT16", "INT32"), lambda text: int(lib.MmsValue_newIntegerFromInt32(int(text)))
-    ),
-    "INT64": lambda text: int(lib.MmsValue_newIntegerFromInt64(int(text))),
-    **dict.fromkeys(
-        ("INT8U", "INT16U", "INT32U"), lambda text: int(lib.MmsValue_newUnsignedFromUint32(int(text)))
-    ),
-    **dict.fromkeys(
-        ("VisString32", "VisString64", "VisString129", "VisString255"),
-        lambda text: int(lib.MmsValue_newVisibleString(text.encode("latin-1", "replace"))),
-    ),
-}
+@lru_cache(maxsize=64)
+def _shape(nodes: tuple[tuple[str, scl.NodeType], ...]) -> Shape:
+    fed = [(name, plan) for name, node_type in nodes for plan in plans(node_type) if plan.fed is not None]
+    places = {(name, plan.obj.name): place for place, (name, plan) in enumerate(fed)}
+    kinds = [plan.fed.kind for _, plan in fed if plan.fed is not None]
+    return Shape(places, tuple(_UPDATE[kind] for kind in kinds), tuple(_PRESET[kind] for kind in kinds))
 
 
-def _set_value(handle: int, attribute: scl.Attribute, text: str) -> None:
-    if attribute.b_type == "Enum":
-        if text not in attribute.literals:
-            raise ValueError(f"{attribute.name}: {text!r} is none of {', '.join(attribute.literals)}")
-        value = lib.MmsValue_newIntegerFromInt32(attribute.literals[text])
-    elif attribute.b_type in _FROM_TEXT:
-        value = _FROM_TEXT[attribute.b_type](text)
-    else:
-        raise ValueError(f"{attribute.name}: a Val of bType {attribute.b_type} cannot be served")
-    lib.DataAttribute_setValue(handle, value)
-    lib.MmsValue_delete(value)
-
-
-def _data_set(node_handle: int, name: str, members: tuple[scl.DataSetMember, ...]) -> None:
+def _check_size(name: str, members: tuple[scl.DataSetMember, ...]) -> None:
     if len(members) > MAX_DATA_SET_MEMBERS:
         raise ValueError(
             f"data set {name} has {len(members)} members, at most {MAX_DATA_SET_MEMBERS} are served"
         )
+
+
+def _data_set(node_handle: int, name: str, members: tuple[scl.DataSetMember, ...]) -> None:
+    _check_size(name, members)
     handle = lib.DataSet_create(name.encode(), node_handle)
     for member in members:
         item = Reference(member.device, member.node, member.path, member.fc).mms[1]

@@ -115,15 +115,29 @@ class AddCause(IntEnum):
     """AddCause of IEC 61850-7-2, those that we give."""
 
     UNKNOWN = 0
+    NOT_SUPPORTED = 1
     BLOCKED_BY_SWITCHING_HIERARCHY = 2
     INVALID_POSITION = 4
     POSITION_REACHED = 5
     BLOCKED_BY_MODE = 8
     BLOCKED_BY_PROCESS = 9
+    BLOCKED_BY_INTERLOCKING = 10
     COMMAND_ALREADY_IN_EXECUTION = 12
     BLOCKED_BY_HEALTH = 13
     TIME_LIMIT_OVER = 16
     OBJECT_ALREADY_SELECTED = 19
+    ABORTION_BY_COMMUNICATION_LOSS = 23
+
+
+class SelectReason(IntEnum):
+    """SelectStateChangedReason of iec61850_server.h."""
+
+    SELECTED = 0
+    CANCELED = 1
+    TIMEOUT = 2
+    OPERATED = 3
+    OPERATE_FAILED = 4
+    DISCONNECTED = 5
 
 
 class CheckResult(IntEnum):

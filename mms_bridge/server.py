@@ -24,7 +24,7 @@ from typing import NamedTuple
 from broker.errors import Meter61850Error
 from mms_bridge.cid import Cid
 from mms_bridge.files import Files
-from mms_bridge.model import ControlObject, Kind, NativeModel, Point, build
+from mms_bridge.model import ControlObject, Key, NativeModel, Points, build
 from mms_bridge.native import MAX_DATA_SET_MEMBERS, Quality, lib
 
 LIBRARY_ASSOCIATIONS = 5
@@ -36,9 +36,6 @@ SELECTABLE = 1024
 """FD_SETSIZE: select(2), which alone waits for less than 1 ms, takes only descriptors below."""
 LINGER_SECONDS = 60e-6
 """For which a client's next request is awaited: coming back by way of the event loop takes 100 µs."""
-
-Key = tuple[str, str]
-"""Logical node and data object: ``("MMXN1", "Vol")``."""
 
 
 class ServerError(Meter61850Error, RuntimeError):
@@ -69,23 +66,6 @@ class Limits:
     """Octets for each unbuffered one: room for a few reports that wait for the socket."""
     dynamic_data_sets: int = 10
     """That clients may make: for each association, and for each device as many that outlive theirs."""
-
-
-_UPDATE = {
-    Kind.BOOLEAN: lib.IedServer_updateBooleanAttributeValue,
-    Kind.INT32: lib.IedServer_updateInt32AttributeValue,
-    Kind.INT64: lib.IedServer_updateInt64AttributeValue,
-    Kind.FLOAT: lib.IedServer_updateFloatAttributeValue,
-    Kind.DBPOS: lib.IedServer_updateDbposValue,
-}
-# the same without telling the reports: initial values raise no events
-_SET = {
-    Kind.BOOLEAN: lib.MmsValue_setBoolean,
-    Kind.INT32: lib.MmsValue_setInt32,
-    Kind.INT64: lib.MmsValue_setInt64,
-    Kind.FLOAT: lib.MmsValue_setFloat,
-    Kind.DBPOS: lib.MmsValue_setBitStringFromIntegerBigEndian,
-}
 
 
 class Server:
@@ -122,10 +102,10 @@ class Server:
         assert self._model is not None
         return self._model.controls
 
-    def points(self, domain: str) -> Mapping[Key, Point]:
-        """The data objects of one logical device that can be written; empty if it has none here."""
+    def points(self, domain: str) -> Points | None:
+        """The data objects of one logical device that can be written; None if it is not here."""
         assert self._model is not None
-        return self._model.points.get(domain, {})
+        return self._model.points.get(domain)
 
     def start(self) -> None:
         """Build the model and open the server; ServerError if the library refuses."""
@@ -134,8 +114,8 @@ class Server:
         if not self._server:
             lib.IedModel_destroy(self._model.handle)
             raise ServerError(f"libiec61850 refuses the model of {self.cid.ied}")
-        for point in self._model.all_points():
-            point.bind(self._server)
+        for points in self._model.points.values():
+            points.bind(self._server)
         self._listen()
 
     def _create(self, model: int) -> int:
@@ -232,34 +212,38 @@ class Server:
     def write(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
         """Update data objects of one logical device as one event: reports see all or nothing."""
         points = self.points(domain)
-        if not points:
+        if points is None:
             return  # this generation was built before the meter was born
-        server = self._server
+        server, qualities = self._server, points.quality
+        places, update = points.shape.places, points.shape.update
         lib.IedServer_lockDataModel(server)
         try:
             for key, (value, quality, t_ms, t_quality) in values:
-                point = points[key]
-                lib.MmsValue_setUtcTimeMsEx(point.t, t_ms, t_quality)
-                if quality != point.quality:
-                    lib.IedServer_updateQuality(server, point.q, quality)
-                    point.quality = quality
+                place = places[key]
+                lib.MmsValue_setUtcTimeMsEx(points.t[place], t_ms, t_quality)
+                if quality != qualities[place]:
+                    lib.IedServer_updateQuality(server, points.q[place], quality)
+                    qualities[place] = quality
                 if value is not None:
-                    _UPDATE[point.kind](server, point.value, value)
+                    update[place](server, points.value[place], value)
         finally:
             lib.IedServer_unlockDataModel(server)
 
     def preset(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
         """Set initial values, before the first association: no report sees a change."""
         points = self.points(domain)
+        if points is None:
+            return
+        server, places, preset = self._server, points.shape.places, points.shape.preset
         for key, (value, quality, t_ms, t_quality) in values:
-            point = points[key]
-            lib.MmsValue_setUtcTimeMsEx(point.t, t_ms, t_quality)
+            place = places[key]
+            lib.MmsValue_setUtcTimeMsEx(points.t[place], t_ms, t_quality)
             lib.MmsValue_setBitStringFromInteger(
-                lib.IedServer_getAttributeValue(self._server, point.q), quality
+                lib.IedServer_getAttributeValue(server, points.q[place]), quality
             )
-            point.quality = quality
+            points.quality[place] = quality
             if value is not None:
-                _SET[point.kind](lib.IedServer_getAttributeValue(self._server, point.value), value)
+                preset[place](lib.IedServer_getAttributeValue(server, points.value[place]), value)
 
 
 def _descriptors() -> list[int]:

@@ -32,7 +32,7 @@ NAME = "Handleset_waitReady"
 
 WaitReady = CFUNCTYPE(c_int, c_void_p, c_uint)
 
-_threads: set[int] = set()
+_thread = threading.local()
 _kept: list[object] = []  # the function whose address stands in the slot: as long as the process
 
 # ELF64, little endian: the fields that we read
@@ -57,7 +57,7 @@ class Slot(NamedTuple):
 
 def in_this_thread() -> None:
     """From now on no call into the library waits in this thread."""
-    _threads.add(threading.get_ident())
+    _thread.hurried = True
 
 
 def unblock(library: ctypes.CDLL, path: Path) -> bool:
@@ -71,7 +71,7 @@ def unblock(library: ctypes.CDLL, path: Path) -> bool:
     address = ctypes.cast(original, c_void_p).value or 0
 
     def wait_ready(handles: int, timeout_ms: int) -> int:
-        return int(original(handles, 0 if threading.get_ident() in _threads else timeout_ms))
+        return int(original(handles, 0 if hasattr(_thread, "hurried") else timeout_ms))
 
     ours = WaitReady(wait_ready)
     _write(address - slot.function + slot.offset, ctypes.cast(ours, c_void_p).value or 0)

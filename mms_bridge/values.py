@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 
 from broker.messages import QUANTITIES, Position, Reading
-from mms_bridge.fleet import Fleet, Meter
+from mms_bridge.fleet import Behaviour, Fleet, Meter
+from mms_bridge.model import Key
 from mms_bridge.native import Quality
-from mms_bridge.server import Key, Value
+from mms_bridge.server import Value
 from scl_builder.tables import GATEWAY_LD, METER_LD, LogicalNode
 
-ON, OFF = 1, 5  # BehaviourModeKind
+ON = int(Behaviour.ON)
 OK, WARNING, ALARM = 1, 2, 3  # HealthKind
 DBPOS = {Position.OPEN: 1, Position.CLOSED: 2}
 DBPOS_INTERMEDIATE = 0
@@ -59,43 +61,48 @@ def reading_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Valu
         return
     good = Quality.GOOD if broker_up and meter.online and not meter.stale else OLD
     t_ms, t_quality = milliseconds(reading.ts), _time_quality(meter)
-    expected = QUANTITIES if meter.birth is None else meter.birth.quantities
+    told = _quantities(reading)
+    expected = None if None not in told.values() else _expected(meter)
     for key, name in METER_BINDINGS["reading"]:
-        value, made_of = _quantity(reading, name)
-        if value is None:
-            missing = FAILED if made_of.issubset(expected) else Quality.INVALID
+        value = told[name]
+        if value is None and expected is not None:
+            missing = FAILED if MADE_OF[name].issubset(expected) else Quality.INVALID
             yield key, Value(None, missing, t_ms, t_quality)
         else:
-            # BCR.actVal is an INT64 in steps of pulsQty = 1 Wh
-            yield key, Value(round(value) if name == "energy" else value, good, t_ms, t_quality)
+            yield key, Value(value, good, t_ms, t_quality)
 
 
 def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
-    """What the relay topic says, as data objects; invalid before it was heard."""
-    relay = meter.relay
-    if relay is None or meter.withdrawn is not None:
+    """What the topics relay and block say, as data objects; invalid before they were heard.
+
+    Nothing is blocked where nothing was ever blocked, from the relay's time on.
+    """
+    if meter.withdrawn is not None:
         for key, name in METER_BINDINGS["relay"]:
             value = DBPOS_INTERMEDIATE if name == "position" else None
             yield key, Value(value, Quality.INVALID, _withdrawn_ms(meter))
         return
     quality = Quality.GOOD if broker_up and meter.online else OLD
-    t_ms, t_quality = milliseconds(relay.ts), _time_quality(meter)
-    told = {
-        "position": DBPOS[relay.position],
-        "operations": relay.operations,
-        "local": relay.local,
-        "block_open": False,
-        "block_close": False,
-    }
+    relay, block = meter.relay, meter.block
+    told: dict[str, Value] = {"position": Value(DBPOS_INTERMEDIATE, Quality.INVALID, 0)}
+    if relay is not None:
+        t_ms, t_quality = milliseconds(relay.ts), _time_quality(meter)
+        values = {"position": DBPOS[relay.position], "operations": relay.operations, "local": relay.local}
+        values |= {"block_open": False, "block_close": False}
+        told = {name: Value(value, quality, t_ms, t_quality) for name, value in values.items()}
+    if block is not None and block.open_ts is not None:
+        told["block_open"] = Value(block.open, quality, milliseconds(block.open_ts))
+    if block is not None and block.close_ts is not None:
+        told["block_close"] = Value(block.close, quality, milliseconds(block.close_ts))
     for key, name in METER_BINDINGS["relay"]:
-        yield key, Value(told[name], quality, t_ms, t_quality)
+        yield key, told.get(name, Value(None, Quality.INVALID, 0))
 
 
 def health_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
     """What the gateway itself knows of the meter: behaviour and health; always good, at ``now``."""
     healthy = broker_up and meter.online and not meter.stale
     told = {
-        ("service", "beh"): ON if meter.withdrawn is None else OFF,
+        ("service", "beh"): meter.behaviour,
         ("service", "health"): OK if broker_up else ALARM,
         ("meter", "health"): OK if healthy else ALARM,
     }
@@ -133,12 +140,25 @@ def gateway_values(
             yield key, Value(told[name], quality, milliseconds(now))
 
 
-def _quantity(reading: Reading, name: str) -> tuple[float | None, set[str]]:
-    """A quantity of the model, and those of the contract that it is made of."""
-    if name != "apparent_power":
-        return getattr(reading, name), {name}
-    volts, amperes = reading.voltage, reading.current
-    return None if volts is None or amperes is None else volts * amperes, {"voltage", "current"}
+MADE_OF = {name: {name} for name in QUANTITIES} | {"apparent_power": {"voltage", "current"}}
+"""A quantity of the model -> those of the contract that it is made of."""
+
+_measured = attrgetter(*QUANTITIES)
+
+
+def _quantities(reading: Reading) -> dict[str, float | None]:
+    """The quantities of the model."""
+    told: dict[str, float | None] = dict(zip(QUANTITIES, _measured(reading), strict=True))
+    volts, amperes, energy = told["voltage"], told["current"], told["energy"]
+    told["apparent_power"] = None if volts is None or amperes is None else volts * amperes
+    if energy is not None:
+        told["energy"] = round(energy)  # BCR.actVal is an INT64 in steps of pulsQty = 1 Wh
+    return told
+
+
+def _expected(meter: Meter) -> tuple[str, ...]:
+    """The quantities that the meter's sensor gives."""
+    return QUANTITIES if meter.birth is None else meter.birth.quantities
 
 
 def _withdrawn_ms(meter: Meter) -> int:

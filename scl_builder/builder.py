@@ -1,8 +1,8 @@
 """SCD and CID (IEC 61850-6 Ed 2.1, 2007B4) from a project: text is put together, no DOM is built.
 
-Same project, same bytes, whatever the order of IEDs and meters. An IED is rendered once and remembered by
-value, and so is each of its meters: one more meter among thousands costs little. A CID carries no revision:
-as long as an IED stays the same, its CID does.
+Same project, same bytes, whatever the order of IEDs and meters. What was rendered of an IED is remembered, so
+that one more meter among thousands costs one IED. A CID carries no revision: as long as an IED stays the
+same, so does its CID.
 
 >>> from scl_builder.project import Ied, Meter, Project
 >>> ied = Ied("SMGW001", "127.0.0.1", 102, (Meter("SM_" + "0" * 32, "M1", name="House 1"),))
@@ -12,9 +12,8 @@ True
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from scl_builder import devices, site, tables, templates
+from scl_builder.memory import Remembered
 from scl_builder.project import HistoryItem, Ied, Project
 from scl_builder.text import escape, unicode
 
@@ -57,8 +56,10 @@ def build_cid(project: Project, ied_name: str) -> bytes:
 
 def forget() -> None:
     """Forget what was rendered, as a process does that ends."""
-    for remembered in (_ied, site.substation, devices.meter_device, devices.shared_plates, templates.render):
-        remembered.cache_clear()
+    _ied.forget()
+    site.substation.forget()
+    devices.shared_plates.forget()
+    templates.render.cache_clear()
 
 
 def _templates(project: Project, ieds: list[Ied]) -> str:
@@ -92,7 +93,7 @@ def _history_item(item: HistoryItem) -> str:
     )
 
 
-@lru_cache(maxsize=4096)
+@Remembered
 def _ied(ied: Ied, report_instances: int, tool_version: str) -> str:
     shared = devices.shared_plates(ied)
     gateway = devices.gateway_device(ied, report_instances=report_instances, tool_version=tool_version)

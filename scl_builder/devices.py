@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import lru_cache
 
 from scl_builder import tables
+from scl_builder.memory import Remembered
 from scl_builder.project import GATEWAY_INST, Ied, Meter
 from scl_builder.tables import DataObject, Group, LogicalNode
 from scl_builder.text import digest, escape, unicode, visible
@@ -31,23 +31,19 @@ Plate = tuple[tuple[str, str], ...]
 """Attributes of PhyNam and their values."""
 Plates = frozenset[Plate]
 
-_REMEMBERED = 65_536
-"""Rendered meters that are kept; more than this in one project and every rebuild renders all."""
-
 
 def in_order(meters: Iterable[Meter]) -> list[Meter]:
     """Meters by the number in their inst: one that joins comes last, in devices and in data sets."""
     return sorted(meters, key=lambda meter: (len(meter.inst), meter.inst))
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def _plate(meter: Meter) -> Plate:
     """What a maker writes on many meters alike."""
     told = (("vendor", meter.vendor), ("swRev", meter.firmware), ("model", meter.model))
     return tuple((name, plain) for name, text in told if (plain := visible(text, VAL_LIMIT)))
 
 
-@lru_cache(maxsize=4096)
+@Remembered
 def shared_plates(ied: Ied) -> Plates:
     """The plates for which the meters of ``ied`` have a common type."""
     counts = Counter(map(_plate, ied.meters))
@@ -61,7 +57,6 @@ def plate_node(plate: Plate) -> LogicalNode:
     return replace(node, type_id=f"{node.type_id}_{digest(plate)}", objects=objects)
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def meter_device(meter: Meter, shared: Plates) -> str:
     """A meter's LDevice."""
     plate = _plate(meter)

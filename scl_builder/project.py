@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from ipaddress import IPv4Address
 from typing import Literal, get_args
 
@@ -95,14 +94,6 @@ class Ied:
             )
         if not 1 <= self.changes < 2**32:
             raise ValueError(f"changes {self.changes} of {self.name}: 1 to 4294967295")
-
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.name, self.ip, self.port, self.meters, self.subnet, self.changes))
-
-    def __hash__(self) -> int:
-        """Of all that it is, computed once: a rebuild looks up every IED that stayed as it was."""
-        return self._hash
 
 
 @dataclass(frozen=True)

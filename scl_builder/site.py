@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from functools import lru_cache
 
 from scl_builder.devices import in_order
+from scl_builder.memory import Remembered
 from scl_builder.project import Ied
 from scl_builder.text import digest, visible
 
@@ -34,7 +34,7 @@ def bay_name(address_code: str) -> str:
     return "_".join(filter(None, ("Bay", plain, digest((("", code),)))))
 
 
-@lru_cache(maxsize=4096)
+@Remembered
 def substation(ied: Ied) -> str:
     """The Substation of one IED."""
     bays: dict[str, list[str]] = defaultdict(list)

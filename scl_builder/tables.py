@@ -126,7 +126,7 @@ class Group:
     """Name of the report control block; its instances are numbered from 01."""
     buffered: bool
     buffer_time: int
-    """ms that events are gathered into one report."""
+    """ms that events are gathered into one report; 0 sends each reading at once, clients may ask for more."""
 
 
 # fmt: off
@@ -198,8 +198,8 @@ GATEWAY_LD: tuple[LogicalNode, ...] = (
 """An IED's own logical device, inst ``GW``."""
 
 GROUPS: tuple[Group, ...] = (
-    Group("dsVol", Member("MMXN", "1", "Vol", "MX"), "urcbVol", buffered=False, buffer_time=50),
-    Group("dsWatt", Member("MMXN", "1", "Watt", "MX"), "urcbWatt", buffered=False, buffer_time=50),
+    Group("dsVol", Member("MMXN", "1", "Vol", "MX"), "urcbVol", buffered=False, buffer_time=0),
+    Group("dsWatt", Member("MMXN", "1", "Watt", "MX"), "urcbWatt", buffered=False, buffer_time=0),
     Group("dsPos", Member("XSWI", "1", "Pos", "ST"), "brcbPos", buffered=True, buffer_time=0),
 )
 """So that a SCADA need not enable one block for each house; raise GROUP_REVISION when they change."""

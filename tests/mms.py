@@ -21,12 +21,16 @@ from open61850.mms import MmsClient
 from broker.messages import (
     QUANTITIES,
     Birth,
+    Block,
     Command,
     Hardware,
     Message,
+    Origin,
+    OriginCategory,
     Outcome,
     Position,
     Reading,
+    Refusal,
     Relay,
     Result,
     Revision,
@@ -76,6 +80,8 @@ class DrivenMeter:
     commands: list[Command] = field(default_factory=list)
     answer: Outcome | None = Outcome.DONE
     """None: the meter stays silent."""
+    cause: str | None = None
+    """Of a negative answer."""
 
     @property
     def domain(self) -> str:
@@ -127,6 +133,13 @@ class DrivenMeter:
         )
         await self.publish("relay", relay)
 
+    async def block(self, *, open: bool = False, close: bool = False) -> Block:
+        """Block as the CLI would."""
+        origin = Origin(category=OriginCategory.MAINTENANCE, identifier="cli")
+        block = Block.changed(None, opening=open, closing=close, origin=origin)
+        await self.publish("block", block)
+        return block
+
     async def obey(self, command: Command) -> None:
         """Do as ``answer`` says: switch and say so, or refuse, or nothing."""
         self.commands.append(command)
@@ -137,7 +150,9 @@ class DrivenMeter:
             self.operations += 1
             await self.relay(command.command_id)
         reason = "" if self.answer is Outcome.DONE else "the test wants it so"
-        result = Result(command_id=command.command_id, outcome=self.answer, reason=reason, ts=utc_now())
+        result = Result(
+            command_id=command.command_id, outcome=self.answer, reason=reason, cause=self.cause, ts=utc_now()
+        )
         await self.publish("result", result, retain=False)
 
 
@@ -154,7 +169,9 @@ class Scene:
     revision: int = 0
     background: list[asyncio.Task[None]] = field(default_factory=list)
 
-    async def publish_cid(self, *, name: str = "SMGW001") -> bytes:
+    async def publish_cid(
+        self, *, name: str = "SMGW001", change: Callable[[bytes], bytes] = lambda cid: cid
+    ) -> bytes:
         """Publish a CID with all meters that have been added, then its revision."""
         self.revision += 1
         meters = tuple(
@@ -167,7 +184,7 @@ class Scene:
             (Ied(name, "127.0.0.1", self.port, meters, changes=self.revision),),
             control_model=self.control_model,
         )
-        cid = build_cid(project, name)
+        cid = change(build_cid(project, name))
         await self.client.publish(self.topics.cid(name), cid, qos=1, retain=True)
         revision = Revision(revision=self.revision, sha256="0" * 64, meters=len(meters), ieds=1, ts=utc_now())
         await self.client.publish(self.topics.revision, revision.payload(), qos=1, retain=True)
@@ -179,6 +196,34 @@ class Scene:
         self.meters[meter.meter_id] = meter
         await meter.join(interval=interval)
         return meter
+
+    async def refusals(self) -> asyncio.Queue[Refusal]:
+        """What the bridge tells the ledger, from now on."""
+        told: asyncio.Queue[Refusal] = asyncio.Queue()
+        subscribed = asyncio.Event()
+
+        async def listen() -> None:
+            async with aiomqtt.Client(self.broker.host, self.broker.port) as client:
+                await client.subscribe(self.topics.refused("mms"), qos=1)
+                subscribed.set()
+                async for message in client.messages:
+                    assert isinstance(message.payload, bytes)
+                    told.put_nowait(Refusal.model_validate_json(message.payload))
+
+        self.background.append(asyncio.create_task(listen()))
+        await asyncio.wait_for(subscribed.wait(), 5)
+        return told
+
+    async def retained_block(self, meter: DrivenMeter) -> bytes:
+        """What the broker keeps on the meter's topic; empty when nothing."""
+        async with aiomqtt.Client(self.broker.host, self.broker.port) as client:
+            await client.subscribe(self.topics.meter(meter.meter_id, "block"))
+            await client.subscribe("barrier")
+            if not len(client.messages):
+                return b""
+            message = await anext(client.messages)
+        assert isinstance(message.payload, bytes)
+        return message.payload
 
     def connect(self) -> MmsClient:
         """A new association of the independent client; blocks, so call it in a thread."""

@@ -10,7 +10,7 @@ from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json
 from admin.output import show
 from admin.stores import open_store
-from bridge.tables import Command, moment
+from bridge.tables import BlockChange, Command, moment
 
 app = new_app(rich_markup_mode=None)
 
@@ -29,6 +29,8 @@ def commands(
 ) -> None:
     """Print the ledger, newest first: who wanted which relay where, when, and what became of it.
 
+    Changes of what is blocked are in it, too: `set`, or `refused`.
+
     \b
     meter61850 commands
     meter61850 commands "House 1" --last 5 --json
@@ -37,6 +39,8 @@ def commands(
         meter_id = store.meter(meter).meter.meter_id if meter else None
         names = {state.meter.meter_id: state.meter.name for state in store.meters(retired=True)}
         rows = [_row(command, names) for command in store.commands(meter_id, last=last)]
+        rows += [_block_row(change, names) for change in store.blocks(meter_id, last=last)]
+    rows = sorted(rows, key=lambda row: row["received_at"], reverse=True)[:last]
     show(rows, as_json=as_json, empty="no command was given yet")
 
 
@@ -50,4 +54,20 @@ def _row(command: Command, names: dict[str, str]) -> dict[str, Any]:
         "outcome": command.outcome or "open",
         "reason": command.reason,
         "command_id": command.command_id,
+    }
+
+
+def _block_row(change: BlockChange, names: dict[str, str]) -> dict[str, Any]:
+    told = [
+        word for word, blocked in (("opening", change.block_open), ("closing", change.block_close)) if blocked
+    ]
+    return {
+        "received_at": moment(change.received_at),
+        "meter": names.get(change.meter_id, ""),
+        "meter_id": change.meter_id,
+        "position": f"block {' and '.join(told) or 'nothing'}",
+        "origin": f"{change.origin_category} {change.origin_identifier}".strip(),
+        "outcome": "refused" if change.reason else "set",
+        "reason": change.reason,
+        "command_id": None,
     }

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from open61850.data import (
-    BoolData,
-    FloatData,
-    IECData,
-    IntData,
-    MmsStringData,
-    UIntData,
-    VisibleStringData,
-)
-from open61850.display import format_leaf
 from open61850.mms import OBJECT_CLASS_DOMAIN, MmsClient, Reference, discover, operate
 from open61850.mms.control import CTL_MODELS, OR_CAT_MAINTENANCE, ControlError, Origin
-from open61850.mms.errors import DataAccessError, MmsConnectionError, MmsError, MmsTimeout, ServiceError
+from open61850.mms.errors import DataAccessError
 from open61850.mms.types import label
 
-from admin.exits import NotFoundError, RefusedError
+from admin.association import Server, association, plain
+from admin.commands.mms_compare import compare
+from admin.commands.mms_watch import watch
+from admin.exits import RefusedError
 from admin.lazy import new_app
 from admin.options import (
     METRICS_ADDRESS,
@@ -39,25 +31,16 @@ from admin.options import (
     user_name,
 )
 from admin.output import progress, show, show_one
-from broker.errors import ConfigurationError, UnavailableError
+from broker.errors import ConfigurationError
 from mms_bridge import run as bridge
 from mms_bridge.settings import MmsSettings
 
-MMS_PORT = 102
-TIMEOUT = 10.0
-DATA_NON_EXISTENT = 10
-ACCESS, OBJECT_NON_EXISTENT = 7, 2
-"""Codes of ISO 9506-2: DataAccessError; ServiceError's class and code."""
 READ_AT_ONCE = 20
 """Attributes in one request: its names must fit into one MMS message."""
 
 app = new_app(
     no_args_is_help=True, rich_markup_mode=None, help="The MMS bridge, and a small IEC 61850 client."
 )
-
-Server = Annotated[
-    str, typer.Argument(metavar="HOST[:PORT]", help="An IEC 61850 server; port 102 unless told.")
-]
 
 
 class Position(StrEnum):
@@ -193,32 +176,8 @@ def operate_(
     show_one(row, as_json=as_json)
 
 
-@contextmanager
-def association(server: str) -> Iterator[MmsClient]:
-    """An MMS association with ``HOST[:PORT]``; errors of the client become ours."""
-    host, colon, port = server.rpartition(":")
-    host, number = (host, port) if colon else (server, str(MMS_PORT))
-    if not number.isdecimal():
-        raise ConfigurationError(f"{server!r} is no HOST:PORT")
-    try:
-        with MmsClient.connect(host.strip("[]"), int(number), timeout=TIMEOUT) as client:
-            yield client
-    except (MmsConnectionError, MmsTimeout) as error:
-        raise UnavailableError(f"MMS server {server}: {error}") from error
-    except (DataAccessError, ServiceError) as error:
-        kind = NotFoundError if _is_absence(error) else RefusedError
-        raise kind(
-            f"MMS server {server}: {error}: `meter61850 mms browse {server}` shows what there is"
-        ) from error
-    except MmsError as error:
-        raise RefusedError(f"MMS server {server}: {error}") from error
-
-
-def _is_absence(error: DataAccessError | ServiceError) -> bool:
-    """Whether what was asked for is not there, rather than not allowed."""
-    if isinstance(error, DataAccessError):
-        return error.code == DATA_NON_EXISTENT
-    return (error.error_class, error.code) == (ACCESS, OBJECT_NON_EXISTENT)
+app.command()(watch)
+app.command()(compare)
 
 
 def _reference(text: str) -> Reference:
@@ -276,12 +235,3 @@ def _read(client: MmsClient, reference: Reference) -> Iterator[dict[str, Any]]:
     for path, leaf in label(value, client.get_type(reference)):
         below = replace(reference, path=(*reference.path, *path.split("."))) if path else reference
         yield {"reference": str(below), "value": plain(below.name, leaf)}
-
-
-def plain(name: str, value: IECData) -> object:
-    """A leaf for people and for JSON: a number, a truth, or the standard's words."""
-    if isinstance(value, BoolData | FloatData | IntData | UIntData):
-        return value.value
-    if isinstance(value, VisibleStringData | MmsStringData):
-        return value.value
-    return format_leaf(name, value)

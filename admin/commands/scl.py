@@ -1,4 +1,4 @@
-"""``meter61850 scl``: the current SCD and CIDs, and the check of any SCL file."""
+"""``meter61850 scl``: the current SCD and CIDs, the check of any SCL file, and the difference of two."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ from admin.exits import ExitCode, NotFoundError
 from admin.lazy import new_app
 from admin.options import Json, Mqtt, Prefix, mqtt_settings
 from admin.output import note, print_json, show
+from broker.errors import ConfigurationError
 from broker.messages import Revision
 from broker.settings import MqttSettings
 from mms_bridge.cid import Cid, read_cid
 from scl_builder.checker import check as findings_in
+from scl_builder.diff import condensed, diff
+from scl_builder.document import Document
+from scl_builder.naming import without_ld_name
+from scl_builder.outline import parse
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The SCD and the CIDs (IEC 61850-6).")
 
@@ -55,6 +60,14 @@ def export(
         str | None,
         typer.Option(help="The CID of this IED, such as SMGW001; the SCD unless told.", show_default=False),
     ] = None,
+    no_ld_name: Annotated[
+        bool,
+        typer.Option(
+            "--no-ld-name",
+            help="Without ldName, which tools built on iec61850bean reject: a CID for each IED, into a folder"
+            " or with --ied. The MMS names are the same.",
+        ),
+    ] = False,
     mqtt: Mqtt = None,
     prefix: Prefix = None,
 ) -> None:
@@ -63,12 +76,37 @@ def export(
     \b
     meter61850 scl export -o town.scd
     meter61850 scl export --ied SMGW001 -o SMGW001.cid
+    meter61850 scl export --no-ld-name -o town/
     """
-    document = asyncio.run(_document(mqtt_settings(mqtt, prefix), ied))
+    settings = mqtt_settings(mqtt, prefix)
+    if no_ld_name and ied is None:
+        _export_all(asyncio.run(_cids(settings)), output)
+        return
+    document = asyncio.run(_document(settings, ied))
+    _write(without_ld_name(document) if no_ld_name else document, output)
+
+
+def _write(document: bytes, output: Path | None) -> None:
     if output is None:
         sys.stdout.buffer.write(document)
     else:
         output.write_bytes(document)
+
+
+def _export_all(cids: dict[str, bytes], output: Path | None) -> None:
+    """A file without ldName for each IED: IED names are unique in a file, and these IEDs have the same."""
+    if output is not None and (output.is_dir() or not output.suffix):
+        output.mkdir(parents=True, exist_ok=True)
+        for ied, cid in cids.items():
+            (output / f"{ied}.cid").write_bytes(without_ld_name(cid))
+        note(f"{len(cids)} files in {output}")
+    elif len(cids) == 1:
+        _write(without_ld_name(*cids.values()), output)
+    else:
+        raise ConfigurationError(
+            f"--no-ld-name makes a file for each of the {len(cids)} IEDs: "
+            "name a folder with --output, or one IED with --ied"
+        )
 
 
 @app.command()
@@ -102,6 +140,54 @@ def check(
         )
         note(f"{file}: {len(rows)} errors{f' ({rules})' if rules else ''}")
     raise typer.Exit(ExitCode.FAILURE if rows else ExitCode.OK)
+
+
+@app.command("diff")
+def diff_(
+    before: Annotated[str, typer.Argument(help="An SCL file; - for the current SCD of the broker.")],
+    after: Annotated[str, typer.Argument(help="The other one; - for the current SCD of the broker.")],
+    as_json: Json = False,
+    mqtt: Mqtt = None,
+    prefix: Prefix = None,
+) -> None:
+    """Say in words what differs between two SCL files; exit 1 if they differ.
+
+    IEDs, endpoints, services, logical devices, data objects, values, data sets, report control blocks,
+    places in the substation. Logical devices are compared by their MMS name. With --json each change is
+    told by itself; else what is the same in many devices is one line.
+
+    \b
+    meter61850 scl diff imported.scd -
+    """
+    changes = diff(*(_read(name, mqtt_settings(mqtt, prefix)) for name in (before, after)))
+    if as_json:
+        print_json([{"ied": c.ied, "device": c.device, "what": c.what} for c in changes])
+    else:
+        for change in condensed(changes):
+            typer.echo(str(change))
+        note(f"{len(changes)} differences" if changes else "no difference")
+    raise typer.Exit(ExitCode.FAILURE if changes else ExitCode.OK)
+
+
+def _read(name: str, settings: MqttSettings) -> Document:
+    """The file called ``name``; ConfigurationError if it is no SCL."""
+    try:
+        return parse(asyncio.run(_document(settings, None)) if name == "-" else Path(name).read_bytes())
+    except OSError as error:
+        raise NotFoundError(f"{name}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{name}: {error}") from error
+
+
+async def _cids(settings: MqttSettings) -> dict[str, bytes]:
+    """The CIDs by IED; NotFoundError before the first one."""
+    settings = await mqtt.speaking(settings)
+    topics = settings.topics
+    async with mqtt.connected(settings) as client:
+        found = await mqtt.retained(client, topics.cid("+"), barrier=topics.service_status(mqtt.NAME))
+    if not found:
+        raise NotFoundError("no CID is published: is the bridge running, and has a meter been born?")
+    return {topics.parse(topic).name: found[topic] for topic in sorted(found)}
 
 
 async def _current(settings: MqttSettings) -> tuple[Revision, list[Cid]]:

@@ -12,6 +12,7 @@ import pytest
 from paho.mqtt import publish
 
 from broker.topics import scl_name
+from mms_bridge.cid import read_cid
 from scl_builder.checker import check
 from tests.chain import until
 from tests.cli import Running, answer, error, run, up
@@ -137,6 +138,19 @@ def test_scd_is_exported_and_clean(chain: Running, tmp_path: Path) -> None:
         assert check(file.read_bytes()) == []
         assert "0 errors" in run("scl", "check", str(file)).stderr
     error("scl", "export", "--ied", "SMGW999", "--mqtt", chain.mqtt, code=3)
+    assert run("scl", "diff", str(scd), "-", "--mqtt", chain.mqtt).stdout == ""
+
+
+def test_a_cid_without_ld_name_has_the_same_mms_names(chain: Running, tmp_path: Path) -> None:
+    one, folder, cid = tmp_path / "one.cid", tmp_path / "town", tmp_path / "with.cid"
+    run("scl", "export", "--ied", "SMGW001", "-o", str(cid), "--mqtt", chain.mqtt)
+    run("scl", "export", "--no-ld-name", "--ied", "SMGW001", "-o", str(one), "--mqtt", chain.mqtt)
+    run("scl", "export", "--no-ld-name", "-o", str(folder), "--mqtt", chain.mqtt)
+    assert (folder / "SMGW001.cid").read_bytes() == one.read_bytes()
+    assert b"ldName" not in one.read_bytes()
+    domains = [[device.domain for device in read_cid(file.read_bytes()).devices] for file in (cid, one)]
+    assert domains[0] == domains[1]
+    assert "SMGW001GW" in domains[0]
 
 
 def test_garbage_becomes_a_dead_letter_that_cannot_bend_the_terminal(chain: Running) -> None:

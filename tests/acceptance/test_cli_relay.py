@@ -168,6 +168,7 @@ async def test_command_in_vain_is_told_and_never_sent(
     assert meter.commands.empty()
     assert why in refusal.reason
     assert refusal.meter_id == ID
+    assert refusal.command is not None
     assert refusal.command.position is Position.OPEN
 
 

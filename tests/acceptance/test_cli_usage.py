@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from importlib.metadata import version
@@ -19,8 +20,8 @@ COMMANDS = [
     *((name,) for name in Commands.table if name not in GROUPS),
     *(("meters", name) for name in ("list", "show", "retire")),
     *(("relay", name) for name in ("open", "close")),
-    *(("scl", name) for name in ("show", "export", "check")),
-    *(("mms", name) for name in ("run", "browse", "read", "operate")),
+    *(("scl", name) for name in ("show", "export", "check", "diff")),
+    *(("mms", name) for name in ("run", "browse", "read", "operate", "watch", "compare")),
     *(("broker", name) for name in ("run", "config")),
     ("bridge", "run"),
     *(("meter", name) for name in ("run", "simulate")),
@@ -66,6 +67,10 @@ def test_help_of_each_command_has_an_example(
         ("broker", "run", "--bind", "0.0.0.0"),
         ("meter", "run", "--config", "/nonexistent/meter.toml"),
         ("mms", "browse", "host:port"),
+        ("mms", "watch", "host:port"),
+        ("mms", "compare", "town.scd", "127.0.0.1", "--all"),
+        ("mms", "watch", "127.0.0.1:1", "--count", "0"),
+        ("mms", "compare"),
         ("mms", "read", "127.0.0.1:1", "no reference"),
         ("mms", "read", "127.0.0.1:1", "SM_1/MMXN1.Vol"),
         ("meters", "list", "--database", "no-url"),
@@ -121,6 +126,21 @@ def test_scl_check_tells_line_and_cure_and_ends_with_1(tmp_path: Path) -> None:
     done = run("scl", "check", str(faulty), code=1)
     assert re.search(r"line \d+: .*cure: ", done.stdout)
     assert "1 errors" in done.stderr
+
+
+def test_scl_diff_tells_what_differs_and_ends_with_1(tmp_path: Path) -> None:
+    clean = Path(__file__).parents[1] / "unit" / "scl_faults" / "clean.scd"
+    other = tmp_path / "other.scd"
+    other.write_text(clean.read_text().replace(">PZ0001<", ">PZ0002<"))
+    assert run("scl", "diff", str(clean), str(clean)).stdout == ""
+    done = run("scl", "diff", str(clean), str(other), code=1)
+    says = 'SM_3f2504e04f8941d39a0c0305e82c3301 "House 1"'
+    assert done.stdout == f"SMGW001: {says}: LPHD1.PhyNam.serNum changed from PZ0001 to PZ0002\n"
+    assert "1 differences" in done.stderr
+    (change,) = json.loads(run("scl", "diff", str(clean), str(other), "--json", code=1).stdout)
+    assert (change["ied"], change["device"]) == ("SMGW001", says)
+    other.write_text("<html/>")
+    assert str(other) in error("scl", "diff", str(clean), str(other), code=2)
 
 
 def test_missing_file_is_exit_3() -> None:

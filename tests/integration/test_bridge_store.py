@@ -151,6 +151,17 @@ def test_ieds_fill_up_and_a_meter_keeps_its_place_for_life(rig: Rig) -> None:
     ]  # fmt: skip
 
 
+def test_ieds_fill_up_by_address_code(rig: Rig) -> None:
+    rig.writer = Writer(rig.engine, max_meters_per_ied=2, fill_by_address_code=True)
+    rig.take(birth(1, address_code="7530"), birth(2, address_code="7535"), birth(3, address_code="7530"))
+    rig.writer = Writer(rig.engine, max_meters_per_ied=2, fill_by_address_code=True)
+    rig.take(birth(4, address_code="7530"), birth(5, address_code="7535"), birth(6))
+    rig.take(birth(1, address_code="7535"))  # it has moved, and keeps its place
+    assert [rig.meter(number).ied for number in (1, 2, 3, 4, 5, 6)] == [
+        "SMGW001", "SMGW002", "SMGW001", "SMGW003", "SMGW002", "SMGW004"
+    ]  # fmt: skip
+
+
 def test_a_withdrawn_meter_is_retired_once_and_born_again(rig: Rig) -> None:
     rig.take(birth(1), message(1, "status", {"online": True, "session": "s1", "ts": TS}))
     assert rig.take(message(1, "birth", b""), now=NOW + 1).scl_changed

@@ -7,13 +7,12 @@ import time
 from datetime import timedelta
 from typing import Any
 
-import aiomqtt
 import pytest
 from open61850.mms import MmsClient, ObjectName, control, operate
 from open61850.mms.control import ControlError, Origin
 from open61850.mms.errors import MmsError
 
-from broker.messages import OriginCategory, Outcome, Position, Refusal
+from broker.messages import OriginCategory, Outcome, Position
 from scl_builder.project import ControlModel
 from tests.brokers import Broker
 from tests.integration.test_mms_values import GOOD, position
@@ -93,7 +92,7 @@ async def test_what_the_meter_does_not_do_terminates_negatively(
 async def test_refused_before_it_is_sent_and_told_to_the_ledger(broker: Broker) -> None:
     async with scene(broker) as running:
         client, meter = await served(running)
-        refusals = await _refusals(running)
+        refusals = await running.refusals()
         with client:
             with pytest.raises(ControlError) as refused:
                 await switch(client, meter, close=True)
@@ -116,24 +115,6 @@ async def test_refused_before_it_is_sent_and_told_to_the_ledger(broker: Broker) 
         assert [refusal.meter_id for refusal in told] == [meter.meter_id] * 4
         words = ["closed already", "test command", "locally", "offline"]
         assert all(word in refusal.reason for word, refusal in zip(words, told, strict=True))
-
-
-async def _refusals(running: Scene) -> asyncio.Queue[Refusal]:
-    """What the bridge tells the ledger, from now on."""
-    told: asyncio.Queue[Refusal] = asyncio.Queue()
-    subscribed = asyncio.Event()
-
-    async def listen() -> None:
-        async with aiomqtt.Client(running.broker.host, running.broker.port) as client:
-            await client.subscribe(running.topics.refused("mms"), qos=1)
-            subscribed.set()
-            async for message in client.messages:
-                assert isinstance(message.payload, bytes)
-                told.put_nowait(Refusal.model_validate_json(message.payload))
-
-    running.background.append(asyncio.create_task(listen()))
-    await asyncio.wait_for(subscribed.wait(), 5)
-    return told
 
 
 async def test_without_the_broker_nothing_is_sent(broker: Broker) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from open61850.mms import MmsClient
+from open61850.mms import MmsClient, discover
 from open61850.quality import Quality, TimeQuality
 
 from broker.messages import Position, ServiceStatus, utc_now
@@ -291,6 +291,28 @@ async def test_a_withdrawn_meter_is_off_and_invalid_until_it_is_born_again(broke
             await meter.join()
             await eventually(lambda: behaviour() == (ON, ON))
             assert qualities(client, meter) == {GOOD}
+
+
+async def test_a_withdrawn_meter_is_gone_with_the_next_generation(broker: Broker) -> None:
+    """Who was associated before still sees that it is off."""
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        await running.add_meter(2)
+        with client:
+            await meter.read(**FULL)
+            await eventually(lambda: qualities(client, meter) == {GOOD})
+            await meter.publish("birth", b"")
+            del running.meters[meter.meter_id]
+            await running.publish_cid()
+            await eventually(lambda: meter.domain not in domains(running))
+            assert read(client, meter.domain, ("LLN0.Beh", "stVal", "ST")).value == OFF
+            assert qualities(client, meter) == {INVALID}
+
+
+def domains(running: Scene) -> set[str]:
+    """What a new association finds."""
+    with running.connect() as client:
+        return set(discover(client).logical_devices)
 
 
 BAD = {

@@ -73,6 +73,7 @@ def test_a_store_of_the_first_release_is_upgraded(old: Engine, database_url: str
         assert kept.meter().relay_operations == 7
         assert kept.meter().changes == 1
         assert [(row.command_id, row.outcome) for row in kept.store.commands()] == [("c-1", "done")]
+        assert kept.store.blocks() == []
         expected = [reading[1:] for reading in series(1, 3000)]
         assert kept.readings() == expected
         assert kept.put(*series(1, 3000)) == 0, "what the first release stored is not stored again"

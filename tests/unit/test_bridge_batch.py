@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.batch import BadCommand, Dead, Sorter, Withdrawal, Work
 from bridge.packets import DUP, RETAIN, Publish
-from broker.messages import Birth, Command, Refusal, Relay, Result, Status, Stored
+from broker.messages import Birth, Block, Command, Refusal, Relay, Result, Status, Stored
 from broker.topics import Topics
 
 TOPICS = Topics("sm/v1")
@@ -19,6 +19,7 @@ NOW = 1_795_435_200_000
 TS = "2026-11-23T12:00:00.000Z"
 ORIGIN = {"category": "remote-control", "identifier": "op"}
 COMMAND = {"command_id": "c-1", "position": "open", "issued_at": TS, "expires_at": TS, "origin": ORIGIN}
+BLOCK = {"open": True, "close": False, "ts": TS, "origin": ORIGIN}
 
 # fmt: off
 GOOD: dict[str, tuple[str, object, type]] = {
@@ -30,6 +31,7 @@ GOOD: dict[str, tuple[str, object, type]] = {
     "relay": (TOPICS.meter(METER, "relay"), {"position": "open", "operations": 1, "ts": TS}, Relay),
     "command": (TOPICS.meter(METER, "command"), COMMAND, Command),
     "result": (TOPICS.meter(METER, "result"), {"command_id": "c-1", "outcome": "done", "ts": TS}, Result),
+    "block": (TOPICS.meter(METER, "block"), BLOCK, Block),
     "refused": (TOPICS.refused("mms"), {"meter_id": METER, "command": COMMAND, "reason": "offline", "ts": TS},
                 Refusal),
 }
@@ -104,7 +106,7 @@ def test_each_kind_becomes_a_notice_with_its_model(kind: str) -> None:
     assert not work.dead
 
 
-@pytest.mark.parametrize("kind", sorted(GOOD.keys() - {"command"}))
+@pytest.mark.parametrize("kind", sorted(GOOD.keys() - {"command", "block"}))
 def test_each_kind_from_the_future_is_a_dead_letter(kind: str) -> None:
     topic, payload, _ = GOOD[kind]
     assert isinstance(payload, dict)
@@ -149,7 +151,7 @@ def test_what_bridge_and_services_say_is_no_dead_letter(topic: str) -> None:
     assert [work.dead, work.events, work.entries, work.rows] == [[], [], [], []]
 
 
-@pytest.mark.parametrize("kind", ["status", "reading", "relay", "command"])
+@pytest.mark.parametrize("kind", ["status", "reading", "relay", "command", "block"])
 def test_clearing_a_retained_topic_is_no_dead_letter(kind: str) -> None:
     work = sort(message(TOPICS.meter(METER, kind), b""))
     assert [work.dead, work.events, work.entries, work.rows] == [[], [], [], []]
@@ -177,6 +179,15 @@ def test_a_refusal_for_no_meter_is_a_dead_letter() -> None:
     assert isinstance(payload, dict)
     work = sort(message(topic, payload | {"meter_id": "meter-7"}))
     assert work.dead[0].cause == "meter_id: is not a UUID in canonical form"
+
+
+def test_a_refusal_of_a_block_needs_no_command_and_one_of_nothing_is_a_dead_letter() -> None:
+    topic = TOPICS.refused("mms")
+    (notice,) = sort(message(topic, {"meter_id": METER, "block": BLOCK, "reason": "r", "ts": TS})).entries
+    assert isinstance(notice.message, Refusal)
+    assert notice.message.block is not None
+    (dead,) = sort(message(topic, {"meter_id": METER, "reason": "r", "ts": TS})).dead
+    assert dead.cause == "command: Field required"
 
 
 @given(st.lists(st.tuples(st.integers(1, 2), st.integers(1, 12)), max_size=30))

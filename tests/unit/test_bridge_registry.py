@@ -89,6 +89,14 @@ def test_ieds_fill_up_and_the_first_with_room_is_taken() -> None:
     assert next_ied({"SMGW001": 2, "SMGW002": 2}, limit=3) == "SMGW001"
 
 
+def test_an_ied_is_chosen_among_those_of_an_address_code() -> None:
+    filled = {"SMGW001": 1, "SMGW002": 2, "SMGW004": 1}
+    assert next_ied(filled, limit=2, among={"SMGW002", "SMGW004"}) == "SMGW003"
+    assert next_ied(filled, limit=2, among={"SMGW001"}) == "SMGW001"
+    assert next_ied({"SMGW001": 1}, limit=2, among=set()) == "SMGW002"
+    assert next_ied({}, limit=2, among=set()) == "SMGW001"
+
+
 @pytest.mark.parametrize("number", [1, 50, 999, 1000, 12_345])
 def test_the_number_of_an_ied(number: int) -> None:
     assert ied_number(ied_name(number)) == number

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.messages import Command, Origin, OriginCategory, Outcome, Position, Relay, utc_now
+from broker.messages import Block, Cause, Command, Origin, OriginCategory, Outcome, Position, Relay, utc_now
 from meter_firmware.commands import (
     MAX_PAYLOAD,
     Circumstances,
@@ -22,6 +22,7 @@ NOW = utc_now()
 ORIGIN = Origin(category=OriginCategory.REMOTE_CONTROL, identifier="test")
 CLOSED = Relay(position=Position.CLOSED, operations=0, ts=NOW)
 LOCAL = CLOSED.model_copy(update={"local": True})
+OPENING, CLOSING = (Block(open=of, close=not of, ts=NOW, origin=ORIGIN) for of in (True, False))
 REFUSED, EXPIRED = Outcome.REFUSED, Outcome.EXPIRED
 
 
@@ -57,6 +58,8 @@ SPEAKS_AGAINST: list[tuple[dict[str, Any], dict[str, Any], Outcome, str]] = [
     ({"valid": 60.001},                 {},                   REFUSED, "valid for 60.001 s"),
     ({"valid": 86400},                  {},                   REFUSED, "valid for 86400 s"),
     ({},                                {"relay": LOCAL},     REFUSED, "local"),
+    ({},                                {"block": OPENING},   REFUSED, "opening is blocked"),
+    ({"position": Position.CLOSED},     {"block": CLOSING},   REFUSED, "closing is blocked"),
     ({"position": Position.CLOSED},     {},                   REFUSED, "position reached"),
     # When several speak against it, the one that says most about the message comes first.
     ({"age": 3600},                     {"retained": True},   REFUSED, "retained"),
@@ -68,6 +71,25 @@ SPEAKS_AGAINST: list[tuple[dict[str, Any], dict[str, Any], Outcome, str]] = [
 @pytest.mark.parametrize("made", ALLOWED)
 def test_a_command_in_time_is_obeyed(made: dict[str, Any]) -> None:
     assert refusal(command(**made), Circumstances(now=NOW, relay=CLOSED)) is None
+
+
+@pytest.mark.parametrize(
+    ("given_", "cause"),
+    [
+        ({"block": OPENING}, Cause.BLOCKED),
+        ({"relay": LOCAL}, Cause.LOCAL),
+        ({"relay": CLOSED.model_copy(update={"position": Position.OPEN})}, Cause.POSITION_REACHED),
+        ({"repeated": True}, None),
+    ],
+)
+def test_a_refusal_tells_programs_what_they_can_tell(given_: dict[str, Any], cause: Cause | None) -> None:
+    verdict = refusal(command(), Circumstances(**{"now": NOW, "relay": CLOSED, **given_}))
+    assert verdict is not None
+    assert verdict.cause is cause
+
+
+def test_what_blocks_the_other_direction_is_no_matter() -> None:
+    assert refusal(command(), Circumstances(now=NOW, relay=CLOSED, block=CLOSING)) is None
 
 
 @pytest.mark.parametrize(("made", "given_", "outcome", "reason"), SPEAKS_AGAINST)

@@ -13,11 +13,22 @@ from pathlib import Path
 import pytest
 
 from broker.errors import ConfigurationError
-from broker.messages import Command, Origin, OriginCategory, Outcome, Position, Relay, Result, utc_now
+from broker.messages import (
+    Block,
+    Cause,
+    Command,
+    Origin,
+    OriginCategory,
+    Outcome,
+    Position,
+    Relay,
+    Result,
+    utc_now,
+)
 from meter_firmware import switch_log
 from meter_firmware.commands import UnreadableCommandError
 from meter_firmware.relay import RelayError, SimulatedPin
-from meter_firmware.storage import Storage
+from meter_firmware.storage import Storage, StorageError
 from meter_firmware.switch import Switch
 from meter_firmware.switch_log import SwitchLog
 
@@ -57,6 +68,12 @@ def command(command_id: str = "c1", position: Position = Position.OPEN) -> bytes
     return Command(
         command_id=command_id, position=position, issued_at=now, expires_at=expires_at, origin=origin
     ).payload()
+
+
+def block(*, open: bool = False, close: bool = False, age: float = 0) -> Block:
+    origin = Origin(category=OriginCategory.REMOTE_CONTROL, identifier="test")
+    ts = utc_now() - timedelta(seconds=age)
+    return Block(open=open, close=close, ts=ts, open_ts=ts, close_ts=ts, origin=origin)
 
 
 async def obey(switch: Switch, payload: bytes, *, retained: bool = False) -> tuple[Outcome, str]:
@@ -241,3 +258,55 @@ def test_the_first_position_is_closed_and_saved(tmp_path: Path) -> None:
         assert log.relay == first
         assert isinstance(first, Relay)
         assert (first.position, first.command_id) == (Position.CLOSED, None)
+
+
+async def test_a_block_is_enforced_and_kept_through_a_restart(tmp_path: Path) -> None:
+    pin = WatchedPin()
+    with opened(tmp_path, pin) as (switch, _, _):
+        await switch.take_block(block(open=True))
+        result = await switch.obey(command("c1"), retained=False)
+        assert (result.reason, result.cause) == ("opening is blocked", Cause.BLOCKED)
+    with opened(tmp_path, pin) as (switch, _, _):
+        assert await obey(switch, command("c2")) == (Outcome.REFUSED, "opening is blocked")
+        await switch.take_block(block())
+        assert await obey(switch, command("c1")) == (Outcome.REFUSED, "repeated"), "released is not obeyed"
+        assert await obey(switch, command("c3")) == (Outcome.DONE, "")
+    assert pin.driven == [Position.CLOSED, Position.CLOSED, Position.OPEN]
+
+
+async def test_the_newest_block_counts_in_whatever_order_they_come(tmp_path: Path) -> None:
+    with opened(tmp_path, WatchedPin()) as (switch, _, _):
+        newest = block(open=True)
+        await switch.take_block(newest)
+        await switch.take_block(block(age=10))
+        assert switch.block == newest
+
+
+async def test_at_the_same_time_the_one_that_blocks_more_counts(tmp_path: Path) -> None:
+    with opened(tmp_path, WatchedPin()) as (switch, _, _):
+        both = block(open=True, close=True)
+        for other in ({"open": False}, {"close": False}):
+            await switch.take_block(both.model_copy(update=other))
+            await switch.take_block(both)
+            await switch.take_block(both.model_copy(update=other))
+            assert switch.block == both
+
+
+async def test_a_block_that_the_disk_does_not_keep_is_enforced_but_a_release_is_not(tmp_path: Path) -> None:
+    with opened(tmp_path, WatchedPin()) as (switch, _, storage):
+        storage.all("PRAGMA query_only=1")
+        with pytest.raises(StorageError):
+            await switch.take_block(block(open=True, age=1))
+        with pytest.raises(StorageError):
+            await switch.take_block(block())
+        storage.all("PRAGMA query_only=0")
+        assert await obey(switch, command("c1")) == (Outcome.REFUSED, "opening is blocked")
+
+
+def test_a_damaged_block_is_told_with_the_cure_and_not_taken_for_none(tmp_path: Path) -> None:
+    with opened(tmp_path, WatchedPin()) as (_, log, _):
+        log.keep_block(block(open=True))
+    with closing(sqlite3.connect(tmp_path / "meter.sqlite")) as connection, connection:
+        connection.execute("UPDATE block SET payload = '{}'")
+    with pytest.raises(ConfigurationError, match="saved block"), opened(tmp_path, WatchedPin()):
+        pass

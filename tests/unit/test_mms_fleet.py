@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from broker.messages import Birth, Hardware, Reading, Status, utc_now
+from broker.messages import Birth, Hardware, Reading, ServiceStatus, Status, utc_now
 from mms_bridge.fleet import Fleet, Meter
 
 NOW = utc_now()
@@ -65,3 +67,37 @@ def test_an_older_reading_never_replaces_a_newer_one(epoch: int, seq: int, taken
     assert fleet.take_reading(meter, reading, now=0.0, age=0.0) is taken
     assert meter.reading is not None
     assert (meter.reading.epoch, meter.reading.seq) == ((epoch, seq) if taken else (1, 5))
+
+
+def test_a_meter_is_withdrawn_once_and_until_it_is_born_again() -> None:
+    fleet = Fleet()
+    meter = fleet.meter(METER)
+    fleet.take_state(meter, "status", status("a", online=True).payload(), now=NOW)
+    fleet.take_state(meter, "birth", birth("a").payload(), now=NOW)
+    assert (meter.withdrawn, meter.online) == (None, True)
+    later = NOW + timedelta(seconds=1)
+    fleet.take_state(meter, "birth", b"", now=NOW)
+    fleet.take_state(meter, "birth", b"", now=later)  # told once more changes nothing
+    assert (meter.withdrawn, meter.online, meter.birth) == (NOW, False, None)
+    fleet.take_state(meter, "birth", birth("b").payload(), now=later)
+    assert (meter.withdrawn, meter.online) == (None, True)
+
+
+def test_one_bridge_is_enough() -> None:
+    def told(*, online: bool) -> bytes:
+        return ServiceStatus(online=online, version="1", session="s", ts=NOW).payload()
+
+    fleet = Fleet()
+    assert not fleet.bridge_up
+    changes = [
+        fleet.take_bridge(name, payload)
+        for name, payload in [
+            ("bridge_a", told(online=False)),
+            ("bridge_a", told(online=True)),
+            ("bridge_b", told(online=True)),
+            ("bridge_a", told(online=False)),
+            ("bridge_b", b""),
+        ]
+    ]
+    assert changes == [False, True, False, False, True]
+    assert not fleet.bridge_up

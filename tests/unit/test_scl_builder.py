@@ -18,7 +18,7 @@ from broker.topics import scl_name
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import simulated_profile
 from mms_bridge.cid import Device, read_cid
-from scl_builder import builder, devices
+from scl_builder import builder
 from scl_builder.builder import build_cid, build_scd
 from scl_builder.checker import check
 from scl_builder.project import ControlModel, HistoryItem, Ied, Meter, Project
@@ -166,13 +166,35 @@ def test_remembered_meters_do_not_change_the_file() -> None:
     assert build_scd(plan) == before
 
 
-def test_one_more_meter_renders_one_meter() -> None:
+def test_one_more_meter_renders_one_ied() -> None:
     plan = project(20)
     build_scd(plan)
-    misses = devices.meter_device.cache_info().misses
+    rendered = builder._ied.rendered
     fresh = replace(plan.ieds[0], meters=(*map(replace, plan.ieds[0].meters), meter(7, name="New")))
-    build_scd(replace(plan, ieds=(fresh, plan.ieds[1])))
-    assert devices.meter_device.cache_info().misses == misses + 1
+    grown = replace(plan, ieds=(fresh, replace(plan.ieds[1])))
+    scd = build_scd(grown)
+    assert builder._ied.rendered == rendered + 1
+    builder.forget()
+    assert build_scd(grown) == scd
+    assert builder._ied.rendered == rendered + 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(project(2), tool_version="0.2.0"),
+        replace(project(2), report_instances=3),
+        replace(project(2), control_model="status-only"),
+        replace(project(2), ieds=tuple(replace(ied, changes=9) for ied in project(2).ieds)),
+    ],
+)
+def test_what_is_remembered_is_of_the_same_project(other: Project) -> None:
+    """The names of the IEDs are the same: all else that the text is made of is compared."""
+    build_scd(project(2))
+    remembered = build_scd(other), build_cid(other, "SMGW001")
+    builder.forget()
+    assert (build_scd(other), build_cid(other, "SMGW001")) == remembered
+    assert remembered[0] != build_scd(project(2))
 
 
 def test_a_cid_changes_only_with_its_own_ied() -> None:

@@ -6,6 +6,8 @@ from typing import get_args
 
 import pytest
 
+from mms_bridge.native import MAX_DATA_SET_MEMBERS
+from mms_bridge.server import Limits
 from scl_builder import templates
 from scl_builder.nsd_cdcs import CDCS, STRUCTS
 from scl_builder.nsd_enums import ENUMERATIONS
@@ -14,6 +16,9 @@ from scl_builder.tables import (
     GATEWAY_LD,
     GROUP_REVISION,
     GROUPS,
+    MAX_DYNAMIC_DATA_SETS,
+    MAX_MEMBERS,
+    MAX_METERS,
     METER_LD,
     LogicalNode,
     Source,
@@ -72,6 +77,12 @@ def test_object_types_with_one_id_are_one_type() -> None:
                 key = (do.cdc, do.unit, do.enum, do.value, do.description, do.control, do.values)
                 types.setdefault(templates.do_type_id(do), set()).add(key)
     assert all(len(keys) == 1 for keys in types.values())
+
+
+def test_services_and_server_have_the_same_limits() -> None:
+    """What the SCD's Services element says comes from the tables, what is served from the server's limits."""
+    assert Limits().dynamic_data_sets == MAX_DYNAMIC_DATA_SETS
+    assert MAX_DATA_SET_MEMBERS == MAX_MEMBERS >= MAX_METERS
 
 
 def test_data_object_is_found_by_name() -> None:

@@ -1,0 +1,219 @@
+"""``meter61850 mms watch``: reports of any IEC 61850 server as they come."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from queue import Empty, Full, Queue
+from threading import Event
+from typing import Annotated, Any
+
+import typer
+from open61850.mms import InformationReport, MmsClient, ObjectName, decode_report, is_report
+from open61850.mms.errors import MmsConnectionError
+from open61850.mms.report import Report, ReportDecodeError
+
+from admin.association import Server, association
+from admin.exits import NoAnswerError, NotFoundError, RefusedError
+from admin.output import note, print_json
+from admin.report_lines import Line, Subscription, lines, parse_name
+from admin.subscriptions import Wish, give_back, is_alive, take
+from broker.errors import UnavailableError
+
+QUEUE_SIZE = 1000
+"""Reports that may wait for a slow terminal; then the server has to."""
+LOOK_SECONDS = 0.2
+SILENCE_SECONDS = 10.0
+"""Without a report for so long, the server is asked whether it is there."""
+BACKOFF_CAP = 30.0
+
+
+def watch(
+    server: Server,
+    rcb: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only this block: brcbPos (any free instance), brcbPos01, LD/LLN0.brcbPos01. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    gi: Annotated[
+        bool, typer.Option("--gi/--no-gi", help="First show all members: a general interrogation.")
+    ] = True,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--for", metavar="SECONDS", min=0, help="End after so long.", show_default=False),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="End after so many lines; exit 6 if --for is over first.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each line.")] = False,
+) -> None:
+    """Show the reports of a server as they come: a line for each changed member, until Ctrl-C.
+
+    Takes one free instance of each report control block, buffered or not, as it is configured, and
+    gives all of them back at the end. A line says the time of the value, what it is of, the value, its
+    quality, why it was sent, the block and its sequence number.
+
+    When the association is lost it is made again. A buffered block then goes on after the last entry
+    that was shown, so that nothing of it is lost; what an unbuffered block missed is gone.
+
+    Exit 3 when there is no such block, 5 when others have all of them.
+
+    \b
+    meter61850 mms watch 127.0.0.1:10102
+    meter61850 mms watch 127.0.0.1:10102 --rcb brcbPos --no-gi
+    meter61850 mms watch 10.0.0.5 --rcb SMGW001GW/LLN0.urcbVol01 --for 60
+    meter61850 mms watch 10.0.0.5 --json --count 100 | jq .value
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # gives the blocks back, as Ctrl-C does
+    watcher = Watcher(
+        server,
+        Wish(tuple(rcb or ()), interrogate=gi),
+        end=None if seconds is None else time.monotonic() + seconds,
+        wanted=count,
+        show=_show_json if as_json else _show_text,
+    )
+    watcher.run()
+    if watcher.wanted:
+        raise NoAnswerError(f"{count - watcher.wanted if count else 0} of {count} lines in {seconds:g} s")
+
+
+def _show_json(line: Line) -> None:
+    print_json(line.document())
+    sys.stdout.flush()
+
+
+def _show_text(line: Line) -> None:
+    typer.echo(str(line))
+
+
+@dataclass
+class Incoming:
+    """Reports between the client's thread and ours; from ``closed`` on they are let go."""
+
+    queue: Queue[tuple[datetime, InformationReport]] = field(default_factory=lambda: Queue(QUEUE_SIZE))
+    closed: Event = field(default_factory=Event)
+
+    def put(self, message: InformationReport) -> None:
+        """Called by the client; waits while the queue is full, and with it the server."""
+        item = datetime.now(UTC), message
+        while not self.closed.is_set():
+            try:
+                return self.queue.put(item, timeout=LOOK_SECONDS)
+            except Full:
+                continue
+        return None
+
+
+@dataclass
+class Watcher:
+    """Follows one server over as many associations as it takes."""
+
+    server: str
+    wish: Wish
+    end: float | None
+    wanted: int | None
+    show: Callable[[Line], None]
+    seen: dict[ObjectName, bytes] = field(default_factory=dict)
+    """Buffered block → the last EntryID that was shown."""
+    _met: bool = False
+    _attempt: int = 0
+
+    def run(self) -> None:
+        """Until it is over; before the first success an error is the caller's."""
+        while not self._over:
+            try:
+                self._follow_once()
+            except (UnavailableError, RefusedError, NotFoundError) as error:
+                if not self._met:
+                    raise
+                self._pause(error)
+
+    @property
+    def _over(self) -> bool:
+        return self.wanted == 0 or (self.end is not None and time.monotonic() >= self.end)
+
+    def _follow_once(self) -> None:
+        incoming = Incoming()
+        with association(self.server, incoming.put) as client, self._taken(client, incoming) as taken:
+            self._met, self._attempt = True, 0
+            self._follow(client, incoming, taken)
+
+    @contextmanager
+    def _taken(self, client: MmsClient, incoming: Incoming) -> Iterator[list[Subscription]]:
+        taken: list[Subscription] = []
+        try:
+            for subscription in take(client, replace(self.wish, seen=self.seen)):
+                taken.append(subscription)
+            names = ", ".join(parse_name(subscription.block) for subscription in taken[:5])
+            more = f" and {len(taken) - 5} more" if len(taken) > 5 else ""
+            note(f"{len(taken)} report control blocks of {self.server}: {names}{more}; Ctrl-C ends")
+            yield taken
+        finally:
+            incoming.closed.set()
+            if client.is_connected:
+                give_back(client, taken)
+
+    def _follow(self, client: MmsClient, incoming: Incoming, taken: list[Subscription]) -> None:
+        heard = time.monotonic()
+        while not self._over:
+            try:
+                received, message = incoming.queue.get(timeout=self._patience())
+            except Empty:
+                if not client.is_connected or time.monotonic() - heard > SILENCE_SECONDS:
+                    heard = time.monotonic()
+                    if not is_alive(client, taken[0]):
+                        raise MmsConnectionError("the server has disabled our report control block") from None
+                continue
+            heard = time.monotonic()
+            if is_report(message):
+                self._take(message, taken, received)
+
+    def _patience(self) -> float:
+        return LOOK_SECONDS if self.end is None else max(0.0, min(LOOK_SECONDS, self.end - time.monotonic()))
+
+    def _take(self, message: InformationReport, taken: list[Subscription], received: datetime) -> None:
+        try:
+            report = decode_report(message)
+        except ReportDecodeError as error:
+            note(f"a report that cannot be read: {error}")
+            return
+        subscription = _of(report, taken)
+        if subscription is None:
+            note(f"a report of {report.rpt_id}, which is not ours")
+            return
+        for line in lines(report, subscription, received=received):
+            if self._over:
+                return
+            self.show(line)
+            if self.wanted is not None:
+                self.wanted -= 1
+        if report.entry_id and subscription.buffered:
+            self.seen[subscription.block] = report.entry_id
+
+    def _pause(self, error: Exception) -> None:
+        self._attempt += 1
+        pause = random.uniform(0, min(BACKOFF_CAP, 0.5 * 2**self._attempt))
+        if self.end is not None:
+            pause = max(0.0, min(pause, self.end - time.monotonic()))
+        note(f"{error}: again in {pause:.1f} s")
+        time.sleep(pause)
+
+
+def _of(report: Report, taken: list[Subscription]) -> Subscription | None:
+    """The block that a report is from: by RptID, and where several share one, by data set."""
+    found = [subscription for subscription in taken if subscription.report_id == report.rpt_id]
+    same = [subscription for subscription in found if subscription.data_set == report.data_set]
+    chosen: list[Any] = same or found
+    return chosen[0] if chosen else None

@@ -1,0 +1,60 @@
+"""A command of the CLI's user: made, published, or told to the ledger as refused by us.
+
+DESIGN guarantee 5: a command runs at most once, in time, or not at all. What we know to be in vain
+is not sent; the refusal goes into the ledger like any other.
+
+>>> new_command(Position.OPEN).origin.category
+<OriginCategory.MAINTENANCE: 'maintenance'>
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import aiomqtt
+
+from admin import mqtt
+from admin.options import user_name
+from broker.messages import Command, Origin, OriginCategory, Position, Refusal, utc_now
+from broker.settings import MqttSettings
+
+VALIDITY = 5
+"""Seconds in which the meter must have the command."""
+GRACE = 3.0
+"""Seconds more to answer and to move the relay."""
+ANSWER_SECONDS = VALIDITY + GRACE
+
+
+def our_origin() -> Origin:
+    """The operating system's user."""
+    return Origin(category=OriginCategory.MAINTENANCE, identifier=user_name())
+
+
+def new_command(position: Position) -> Command:
+    """A command of now."""
+    now = utc_now()
+    return Command(
+        command_id=str(uuid.uuid4()),
+        position=position,
+        issued_at=now,
+        expires_at=now + timedelta(seconds=VALIDITY),
+        origin=our_origin(),
+    )
+
+
+async def publish_command(
+    client: aiomqtt.Client, settings: MqttSettings, meter_id: str, command: Command
+) -> None:
+    """Send it, once."""
+    topic = settings.topics.meter(meter_id, "command")
+    properties = mqtt.expiring(settings, VALIDITY)
+    await client.publish(topic, command.payload(), qos=1, properties=properties)
+
+
+async def tell_refusal(
+    client: aiomqtt.Client, settings: MqttSettings, meter_id: str, command: Command, reason: str
+) -> None:
+    """Tell the ledger of a command that was never sent."""
+    refusal = Refusal(meter_id=meter_id, command=command, reason=reason, ts=utc_now())
+    await client.publish(settings.topics.refused(mqtt.NAME), refusal.payload(), qos=1)

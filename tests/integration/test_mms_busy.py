@@ -1,0 +1,111 @@
+"""A pending operate makes the tick short, and only then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from open61850.mms import MmsClient
+
+from broker.messages import (
+    Birth,
+    Command,
+    Hardware,
+    Message,
+    Outcome,
+    Position,
+    Relay,
+    Result,
+    Status,
+    utc_now,
+)
+from broker.topics import Topic, scl_name
+from mms_bridge.gateway import Gateway
+from mms_bridge.run import _keep_ticking
+from mms_bridge.settings import MmsSettings
+from scl_builder.builder import build_cid
+from scl_builder.project import ControlModel, Ied, Meter, Project
+from tests.brokers import free_port
+from tests.mms import DrivenMeter, eventually, meter_id
+from tests.mms_control import Desk
+
+METER = meter_id(1)
+
+
+@asynccontextmanager
+async def served(model: ControlModel) -> AsyncIterator[tuple[Gateway, Desk]]:
+    """A gateway without MQTT that ticks once a second, and a desk; one meter, closed."""
+    settings = MmsSettings(tick=1.0, control_tick=0.01, operate_limit=0.5)
+    gateway = Gateway(settings, identity=("test", "test", "0"))
+    gateway.set_broker(up=True)
+    port = free_port()
+    meters = (Meter(scl_name(METER)),)
+    project = Project("test", 1, (Ied("SMGW001", "127.0.0.1", port, meters),), control_model=model)
+    gateway.take(Topic("cid", "SMGW001"), build_cid(project, "SMGW001"), retained=True)
+    hardware = Hardware(serial="1")
+    told: dict[str, Message] = {
+        "birth": Birth(name="h", hardware=hardware, firmware="1", interval=10, session="s", ts=utc_now()),
+        "status": Status(online=True, session="s", ts=utc_now()),
+        "relay": Relay(position=Position.CLOSED, operations=0, ts=utc_now()),
+    }
+    for kind, message in told.items():
+        gateway.take(Topic(kind, METER), message.payload(), retained=True)
+    ticking = asyncio.create_task(_keep_ticking(gateway, settings))
+    client = await asyncio.to_thread(MmsClient.connect, "127.0.0.1", port, timeout=5.0)
+    driven = DrivenMeter(None, None, METER)  # type: ignore[arg-type]  # only its name is asked for
+    try:
+        yield gateway, Desk(client, driven)
+    finally:
+        await asyncio.to_thread(client.close)
+        ticking.cancel()
+        await asyncio.gather(ticking, return_exceptions=True)
+        gateway.close()
+
+
+async def sent(gateway: Gateway) -> Command:
+    """The command that the gateway publishes next."""
+    outgoing = await asyncio.wait_for(gateway.outbox.get(), 5)
+    assert isinstance(outgoing, tuple)
+    assert isinstance(outgoing[1], Command)
+    return outgoing[1]
+
+
+def answer(gateway: Gateway, command: Command) -> None:
+    """Done, and in position."""
+    relay = Relay(position=command.position, operations=1, ts=utc_now())
+    gateway.take(Topic("relay", METER), relay.payload(), retained=False)
+    result = Result(command_id=command.command_id, outcome=Outcome.DONE, ts=utc_now())
+    gateway.take(Topic("result", METER), result.payload(), retained=False)
+
+
+@pytest.mark.parametrize("model", ["direct-with-enhanced-security", "direct-with-normal-security"])
+async def test_it_is_short_while_a_client_waits_and_not_after(model: ControlModel) -> None:
+    async with served(model) as (gateway, desk):
+        assert not gateway.control.busy
+        operating = asyncio.create_task(desk.operate(False))
+        command = await sent(gateway)
+        assert gateway.control.busy
+        assert 0 <= gateway.control.asked_in() <= 0.011
+        started = asyncio.get_running_loop().time()
+        answer(gateway, command)
+        assert await operating is None
+        if "enhanced" in model:
+            assert await desk.termination() is None
+        assert asyncio.get_running_loop().time() - started < 0.5, "the long tick is 1 s"
+        assert not gateway.control.busy
+
+
+async def test_a_refusal_leaves_no_short_tick() -> None:
+    async with served("direct-with-normal-security") as (gateway, desk):
+        assert await desk.operate(True) == 5
+        assert not gateway.control.busy
+
+
+async def test_a_client_that_has_gone_is_waited_for_no_longer_than_the_limit() -> None:
+    async with served("direct-with-enhanced-security") as (gateway, desk):
+        assert await desk.operate(False) is None
+        await sent(gateway)
+        await asyncio.to_thread(desk.client.close)
+        await eventually(lambda: not gateway.control.busy)
