@@ -284,13 +284,13 @@ class Gateway:
         for meter in self.fleet.newly_stale(self._loop.time()):
             self.counters["stale"] += 1
             self._refresh(meter)
-        self.control.expire()
         if self.unserved and self._loop.time() >= self._retry_at:
             self._retry_at = self._loop.time() + RETRY_INTERVAL
             for name, payload in list(self.unserved.items()):
                 self.take(Topic("cid", name), payload, retained=True)
         for ied in self.ieds.values():
             ied.tick()
+        self.control.expire()  # last: who can be told the end has been told it
 
     def close(self) -> None:
         """Stop every server."""

@@ -12,7 +12,9 @@ import logging
 import random
 import signal
 import uuid
+from collections.abc import Collection, Coroutine, Mapping
 from importlib.metadata import version
+from typing import Any
 
 import aiomqtt
 from aiomqtt import MqttError
@@ -31,6 +33,9 @@ log = logging.getLogger(__name__)
 KINDS = ("birth", "status", "reading", "relay", "result")
 STATUS_INTERVAL = 10.0
 CANCEL_AGAIN = 0.05
+LAST_WORDS_SECONDS = 0.5
+STOP_AGAIN = 2.0
+"""Seconds: leaves time for the last words."""
 BACKOFF_CAP = 60.0
 GOOD_CONNECTION = 30.0
 """Seconds after which a connection counts as good and the backoff starts anew."""
@@ -70,11 +75,32 @@ async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -
         for task in done:
             task.result()  # a task that ends by itself has failed: say why
     finally:
-        while pending := [task for task in (stopped, *tasks) if not task.done()]:
-            for task in pending:  # once is not enough: wait_for swallows a cancellation that meets its result
-                task.cancel()
-            await asyncio.wait(pending, timeout=CANCEL_AGAIN)
+        await _end((stopped, *tasks), again=STOP_AGAIN)
         gateway.close()
+
+
+async def _together(jobs: Mapping[str, Coroutine[None, None, None]]) -> None:
+    """Run ``jobs`` until the first one ends; raises its error."""
+    tasks = [asyncio.create_task(job, name=name) for name, job in jobs.items()]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _end(tasks, again=CANCEL_AGAIN)
+    for task in tasks:
+        if not task.cancelled() and (error := task.exception()):
+            raise error
+
+
+async def _end(tasks: Collection[asyncio.Task[Any]], *, again: float) -> None:
+    """Cancel until they have ended.
+
+    Once is not enough, which is why this is no TaskGroup: in Python 3.11, wait_for (aiomqtt waits for
+    every PUBACK with it) swallows a cancellation that comes together with its result.
+    """
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=again)
 
 
 async def _keep_ticking(gateway: Gateway, settings: MmsSettings) -> None:
@@ -126,10 +152,18 @@ async def _connection(gateway: Gateway, mqtt: MqttSettings) -> None:
         for topic in (mqtt.topics.scd, mqtt.topics.revision, mqtt.topics.service_status("+")):
             await client.subscribe(topic, qos=1)
         log.info("connected to %s:%d", mqtt.host, mqtt.port)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_publish_outbox(gateway, client, mqtt), name="outbox")
-            group.create_task(_publish_status(gateway, client, mqtt, session), name="status")
-            group.create_task(_receive(gateway, client, mqtt), name="receive")
+        jobs: dict[str, Coroutine[None, None, None]] = {
+            "outbox": _publish_outbox(gateway, client, mqtt),
+            "status": _publish_status(gateway, client, mqtt, session),
+            "receive": _receive(gateway, client, mqtt),
+        }
+        try:
+            await _together(jobs)
+        except asyncio.CancelledError:
+            await _tell_the_rest(gateway, client, mqtt)
+            offline = _status(gateway, session, online=False)
+            await _last_words(client, mqtt.topics.service_status(gateway.name), offline)
+            raise
 
 
 def _client(mqtt: MqttSettings, will: aiomqtt.Will) -> aiomqtt.Client:
@@ -190,6 +224,17 @@ def _obey_cancellation() -> None:
         raise asyncio.CancelledError
 
 
+async def _tell_the_rest(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
+    """At a clean stop: what was not sent, and what was refused, for the ledger."""
+    with contextlib.suppress(MqttError, TimeoutError):
+        async with asyncio.timeout(LAST_WORDS_SECONDS):
+            while not gateway.outbox.empty():
+                outgoing = gateway.outbox.get_nowait()
+                if not isinstance(outgoing, Refusal):
+                    outgoing = _unsent(*outgoing, "the MMS bridge was stopped before it was sent")
+                await _publish_outgoing(client, mqtt, outgoing, name=gateway.name)
+
+
 def _unsent(meter_id: str, message: Command | Block, reason: str) -> Refusal:
     if isinstance(message, Block):
         return Refusal(meter_id=meter_id, block=message, reason=reason, ts=utc_now())
@@ -217,22 +262,16 @@ async def _publish_outgoing(
 
 async def _publish_status(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings, session: str) -> None:
     topic = mqtt.topics.service_status(gateway.name)
-    try:
-        while True:
-            status = _status(gateway, session, online=True)
-            await client.publish(topic, status.payload(), qos=1, retain=True)
-            _obey_cancellation()
-            await asyncio.sleep(STATUS_INTERVAL)
-    except asyncio.CancelledError:
-        offline = _status(gateway, session, online=False)
-        await _last_words(client, topic, offline)
-        raise
+    while True:
+        status = _status(gateway, session, online=True)
+        await client.publish(topic, status.payload(), qos=1, retain=True)
+        await asyncio.sleep(STATUS_INTERVAL)
 
 
 async def _last_words(client: aiomqtt.Client, topic: str, message: Message) -> None:
     """Say offline on a clean stop; a broker that is gone says it through the will."""
     with contextlib.suppress(MqttError):
-        await client.publish(topic, message.payload(), qos=1, retain=True, timeout=1.0)
+        await client.publish(topic, message.payload(), qos=1, retain=True, timeout=LAST_WORDS_SECONDS)
 
 
 def _status(gateway: Gateway, session: str, *, online: bool) -> ServiceStatus:

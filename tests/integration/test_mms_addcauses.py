@@ -36,10 +36,10 @@ MODELS: list[ControlModel] = [SBO, DIRECT, SBO_NORMAL, DIRECT_NORMAL]
 
 @asynccontextmanager
 async def at_desk(
-    broker: Broker, model: ControlModel = SBO, *, prefix: str | None = None, **settings: float
+    broker: Broker, model: ControlModel = SBO, *, prefix: str | None = None, operate_limit: float = 5.0
 ) -> AsyncIterator[tuple[Scene, Desk, DrivenMeter]]:
     """A meter with a closed relay, and a desk at it."""
-    async with scene(broker, control_model=model, prefix=prefix, **settings) as running:
+    async with scene(broker, control_model=model, prefix=prefix, operate_limit=operate_limit) as running:
         meter = await running.add_meter(1)
         await running.publish_cid()
         with await running.associate() as client:

@@ -7,12 +7,13 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import aiomqtt
 import pytest
 from open61850.mms import MmsClient, ObjectName, control, operate
 from open61850.mms.control import ControlError, Origin
 from open61850.mms.errors import MmsError
 
-from broker.messages import OriginCategory, Outcome, Position
+from broker.messages import OriginCategory, Outcome, Position, Refusal
 from scl_builder.project import ControlModel
 from tests.brokers import Broker
 from tests.integration.test_mms_values import GOOD, position
@@ -195,3 +196,25 @@ async def test_only_controls_can_be_written(broker: Broker) -> None:
                 value = client.read(f"{meter.domain}/{reference}")
                 with pytest.raises(MmsError):
                     await asyncio.to_thread(client.write, f"{meter.domain}/{reference}", value)
+
+
+async def test_what_was_refused_while_the_broker_was_away_is_told_when_it_is_back(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        v311 = aiomqtt.ProtocolVersion.V311
+        options: dict[str, Any] = {"protocol": v311, "identifier": "audit", "clean_session": False}
+        async with aiomqtt.Client(broker.host, broker.port, **options) as audit:
+            await audit.subscribe(running.topics.refused("mms"), qos=1)
+        with client:
+            broker.stop()  # saves the session: what is told without us waits for us
+            await eventually(lambda: position(client, meter, "XSWI1")[1] != GOOD)
+            with pytest.raises(ControlError):
+                await switch(client, meter, close=False)
+            broker.start()
+            async with aiomqtt.Client(broker.host, broker.port, **options) as audit:
+                told = await asyncio.wait_for(anext(audit.messages), 10)
+        assert isinstance(told.payload, bytes)
+        refusal = Refusal.model_validate_json(told.payload)
+        assert (refusal.meter_id, refusal.reason) == (meter.meter_id, "select: the broker is away")
+        assert refusal.command is not None
+        assert refusal.command.position is Position.OPEN
