@@ -210,18 +210,6 @@ async def _publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSe
             if outgoing.block is None or outgoing.block != gateway.fleet.meter(outgoing.meter_id).block:
                 gateway.outbox.put_nowait(outgoing)  # a block that holds is told again by settle()
             raise
-        _obey_cancellation()
-
-
-def _obey_cancellation() -> None:
-    """End a task that was told to, where the publish before it has swallowed the cancellation.
-
-    aiomqtt waits with wait_for, which in Python 3.11 forgets a cancellation that meets its result; and a
-    TaskGroup cancels its tasks once. A bridge stopped while it told a refusal would never have ended.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 async def _tell_the_rest(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:

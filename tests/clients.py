@@ -141,6 +141,9 @@ def _block(reference: str) -> ObjectName:
     return ObjectName(item.replace(".", "$"), domain)
 
 
+ORIGIN = Origin(3, b"open61850")
+
+
 @dataclass
 class Open61850:
     """open61850.mms.MmsClient."""
@@ -207,21 +210,21 @@ class Open61850:
 
     @staticmethod
     def _oper(close: bool) -> IECData:
-        return control.oper_value(close, origin=Origin(3, b"open61850"), ctl_num=1)
+        return control.oper_value(close, origin=ORIGIN, ctl_num=1)
 
     def operate(self, reference: str, *, close: bool, select: bool = True) -> None:
-        obj = control.control_object_name(reference)
+        model = None
+        if not select:  # as a direct model: Oper, and its termination
+            told = control.read_ctl_model(self.client, control.control_object_name(reference))
+            model = told - 1
         try:
-            if select:
-                operate(self.client, reference, close, origin=Origin(3, b"open61850"))
-            else:
-                self.client.write(ObjectName(f"{obj.item}$Oper", obj.domain), self._oper(close))
+            operate(self.client, reference, close, origin=ORIGIN, ctl_num=1, ctl_model=model)
         except (ControlError, MmsError) as error:
             raise CommandRefusedError(str(error)) from error
 
     def cancel(self, reference: str, *, close: bool) -> None:
         obj = control.control_object_name(reference)
-        value = control.cancel_value(close, origin=Origin(3, b"open61850"), ctl_num=1)
+        value = control.cancel_value(close, origin=ORIGIN, ctl_num=1)
         try:
             self.client.write(ObjectName(f"{obj.item}$Cancel", obj.domain), value)
         except MmsError as error:
