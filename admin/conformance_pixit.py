@@ -66,6 +66,9 @@ ANSWERS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("Where buffers live",
          "in the memory of the server that the first {shared} associations of a configuration share; one "
          "beyond them has buffers of its own, which end with it"),
+        ("When buffering begins",
+         "with the first association that an IED has since the bridge started; from then on events are kept, "
+         "whether a client is there or not"),
         ("Buffers when the configuration changes",
          "an association that stays keeps its own; the new configuration begins with empty ones"),
         ("Integrity period", "looked at every {tick:g} ms"),

@@ -10,7 +10,9 @@ Every run starts a fresh Mosquitto with our configuration twice and sends it the
 - ours: the bridge process, with an empty database on disk. The clock runs from the first publish to
   the commit of the last reading; then the rows in the database are counted.
 
-``ratio`` is ours / reference. All processes share the machine, as they do in a small installation.
+With ``--bridges 2`` the reference is one bridge of the same kind. ``ratio`` is ours / reference. All
+processes share the machine, as they do in a small installation; with ``--pin`` load generator and broker
+share one core, and bridges and database another.
 """
 
 from __future__ import annotations
@@ -137,19 +139,35 @@ def reference(options: argparse.Namespace) -> float:
             return float(options.readings / (float(line(counter)) - begin))
 
 
-def ours(options: argparse.Namespace, url: str | None) -> float:
-    """Readings/s of the bridge."""
-    with tempfile.TemporaryDirectory(dir=options.dir) as folder, mosquitto(Path(folder)) as broker:
+@contextmanager
+def on_core(options: argparse.Namespace, core: int) -> Iterator[None]:
+    """With ``--pin``, what is started in the block runs on this core alone."""
+    before = os.sched_getaffinity(0)
+    if options.pin:
+        os.sched_setaffinity(0, {sorted(before)[core % len(before)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def ours(options: argparse.Namespace, url: str | None, *, count: int) -> float:
+    """Readings/s of ``count`` bridges together."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=options.dir))
+        with on_core(options, 0):
+            broker = stack.enter_context(mosquitto(Path(folder)))
         url = url or f"sqlite:///{folder}/bench.sqlite"
         command = (sys.executable, "-c", BRIDGE, str(broker.port), url, str(STATUS_SECONDS))
         watch = Watch(broker.port)
         total = options.meters + options.readings
         with ExitStack() as bridges:
-            for number in range(options.bridges):
-                instance = [f"b{number}"] if options.bridges > 1 else []
-                bridges.enter_context(process(*command, *instance))
-            watch.wait(lambda: watch.online == options.bridges)
-            with load(broker.port, options) as loading:
+            for number in range(count):
+                instance = [f"b{number}"] if count > 1 else []
+                with on_core(options, 1):
+                    bridges.enter_context(process(*command, *instance))
+            watch.wait(lambda: watch.online == count)
+            with on_core(options, 0), load(broker.port, options) as loading:
                 watch.wait(lambda: watch.stored == options.meters)
                 begin = go(loading)
                 watch.wait(lambda: watch.stored == total)
@@ -200,10 +218,11 @@ class Watch:
 
 
 def run(options: argparse.Namespace, url: Callable[[], str | None]) -> list[dict[str, float]]:
-    """All runs: readings/s of both, and the ratio."""
+    """All runs: readings/s of both, and the ratio; the reference of several bridges is one."""
     results = []
     for number in range(options.runs):
-        bare, stored = reference(options), ours(options, url())
+        bare = reference(options) if options.bridges == 1 else ours(options, url(), count=1)
+        stored = ours(options, url(), count=options.bridges)
         results.append({"reference": bare, "ours": stored, "ratio": stored / bare})
         if not options.json:
             print(
@@ -242,6 +261,11 @@ def parsed() -> argparse.Namespace:
     add("--window", type=int, default=100, help="unacknowledged messages of one connection")
     add("--runs", type=int, default=5)
     add("--bridges", type=int, default=1, help="so many share the load; more than one needs postgresql")
+    add(
+        "--pin",
+        action="store_true",
+        help="load generator and broker on one core, bridges and database on another",
+    )
     add("--database", choices=["sqlite", "postgresql"], default="sqlite")
     add("--dir", help="folder for the databases; a disk, not a RAM disk")
     add("--json", action="store_true", help="print one JSON object")
@@ -257,7 +281,9 @@ def main() -> None:
     elif options.database == "sqlite":
         report(options, run(options, lambda: None))
     else:
-        with contextmanager(running_postgres)() as server:
+        with ExitStack() as stack:
+            with on_core(options, 1):
+                server = stack.enter_context(contextmanager(running_postgres)())
             report(options, run(options, lambda: new_database(server)))
 
 
