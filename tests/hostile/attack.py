@@ -134,8 +134,7 @@ def half_said(capture: Capture) -> bytes:
 
 def never_reading(capture: Capture) -> bytes:
     """Enables reports, asks on and on, and never takes a report or an answer."""
-    enabling = capture.requests
-    return b"".join([*capture.opening, *enabling, *enabling[:3] * 2000])
+    return b"".join([*capture.packets, *capture.requests[:3] * 2000])
 
 
 RUDE: tuple[Callable[[Capture], bytes], ...] = (silent, half_open, half_said, never_reading)

@@ -60,12 +60,11 @@ def controls(client: MmsClient, domain: str) -> None:
 
 
 def blocks(client: MmsClient, domain: str) -> None:
-    """Enable and disable the first block of each kind, by every attribute that a client writes."""
+    """Enable the first block of each kind, by every attribute that a client writes, and keep them so."""
     for lists in ("RP", "BR"):
         name = next(n for d in client.get_name_list(DOMAINS) for n in _blocks(client, d, lists))
         rcb.read_status(client, name)
         rcb.enable(client, name, rcb.RcbSettings(purge_buf=True, buf_tm_ms=100, intg_pd_ms=1000))
-        rcb.disable(client, name)
 
 
 def _blocks(client: MmsClient, domain: str, kind: str) -> list[ObjectName]:
