@@ -32,7 +32,7 @@ from tests.hostile.run import GROWTH_MEBIBYTES, run
 from tests.mms import Scene, eventually, scene
 
 SEED = 61850
-MESSAGES = 5_000
+MESSAGES = 20_000
 
 
 def capture(name: str) -> Capture:
