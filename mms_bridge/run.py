@@ -24,13 +24,17 @@ from paho.mqtt.properties import Properties
 from broker.errors import ContractError
 from broker.messages import Block, Command, Message, Refusal, ServiceStatus, utc_now
 from broker.settings import NO_DELAY, MqttSettings
+from broker.topics import Topic
 from mms_bridge.gateway import Gateway, Outgoing
+from mms_bridge.mailbox import Mailbox, Take
 from mms_bridge.observe import observed
 from mms_bridge.settings import MmsSettings
 
 log = logging.getLogger(__name__)
 
 KINDS = ("birth", "status", "reading", "relay", "result")
+MAX_ROUTES = 200_000
+"""Topics remembered: the kinds of more than 20,000 meters, and a bound for invented ones."""
 STATUS_INTERVAL = 10.0
 CANCEL_AGAIN = 0.05
 LAST_WORDS_SECONDS = 0.5
@@ -142,20 +146,20 @@ async def _connection(gateway: Gateway, mqtt: MqttSettings) -> None:
         qos=1,
         retain=True,
     )
-    async with _client(mqtt, will) as client:
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    gateway.blocks.begin()
+    async with _client(mqtt, will, Mailbox.made_for(_taker(gateway, mqtt), failed)) as client:
         gateway.set_broker(up=True)
-        gateway.blocks.begin()
         for qos in (0, 1):  # 0 first: no window holds these back, so all that is retained comes now
             await client.subscribe(mqtt.topics.meter("+", "block"), qos=qos)
-        for topic in (*(mqtt.topics.meter("+", kind) for kind in KINDS), mqtt.topics.cid("+")):
-            await client.subscribe(topic, qos=1)
-        for topic in (mqtt.topics.scd, mqtt.topics.revision, mqtt.topics.service_status("+")):
-            await client.subscribe(topic, qos=1)
+        gateway.blocks.settle()
+        await _subscribe(client, mqtt)
         log.info("connected to %s:%d", mqtt.host, mqtt.port)
         jobs: dict[str, Coroutine[None, None, None]] = {
             "outbox": _publish_outbox(gateway, client, mqtt),
             "status": _publish_status(gateway, client, mqtt, session),
-            "receive": _receive(gateway, client, mqtt),
+            "messages": _until_disconnected(client),
+            "handling": _result(failed),
         }
         try:
             await _together(jobs)
@@ -166,7 +170,17 @@ async def _connection(gateway: Gateway, mqtt: MqttSettings) -> None:
             raise
 
 
-def _client(mqtt: MqttSettings, will: aiomqtt.Will) -> aiomqtt.Client:
+async def _subscribe(client: aiomqtt.Client, mqtt: MqttSettings) -> None:
+    topics = mqtt.topics
+    for topic in (*(topics.meter("+", kind) for kind in KINDS), topics.cid("+")):
+        await client.subscribe(topic, qos=1)
+    for topic in (topics.scd, topics.revision, topics.service_status("+")):
+        await client.subscribe(topic, qos=1)
+
+
+def _client(
+    mqtt: MqttSettings, will: aiomqtt.Will, queue_type: type[asyncio.Queue[aiomqtt.Message]]
+) -> aiomqtt.Client:
     return aiomqtt.Client(
         mqtt.host,
         mqtt.port,
@@ -176,25 +190,40 @@ def _client(mqtt: MqttSettings, will: aiomqtt.Will) -> aiomqtt.Client:
         keepalive=mqtt.keepalive,
         will=will,
         socket_options=NO_DELAY,
+        queue_type=queue_type,
     )
 
 
-async def _receive(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
-    for _ in range(len(client.messages)):
-        _take(gateway, mqtt, await anext(client.messages))
-    gateway.blocks.settle()
-    async for message in client.messages:
-        _take(gateway, mqtt, message)
+async def _until_disconnected(client: aiomqtt.Client) -> None:
+    """MqttError when the connection breaks; the mailbox has taken every message before."""
+    async for _ in client.messages:
+        raise AssertionError("the mailbox keeps nothing")
 
 
-def _take(gateway: Gateway, mqtt: MqttSettings, message: aiomqtt.Message) -> None:
-    try:
-        topic = mqtt.topics.parse(message.topic.value)
-    except ContractError as error:
-        gateway.reject(message.topic.value, error)
-        return
-    payload = message.payload if isinstance(message.payload, bytes) else b""
-    gateway.take(topic, payload, retained=message.retain)
+async def _result(future: asyncio.Future[None]) -> None:
+    await future
+
+
+def _taker(gateway: Gateway, mqtt: MqttSettings) -> Take:
+    """What is done with each message."""
+    routes: dict[str, Topic] = {}
+
+    def take(message: aiomqtt.Message) -> None:
+        name = message.topic.value
+        topic = routes.get(name)
+        if topic is None:
+            try:
+                topic = mqtt.topics.parse(name)
+            except ContractError as error:
+                gateway.reject(name, error)
+                return
+            if len(routes) >= MAX_ROUTES:
+                routes.clear()
+            routes[name] = topic
+        payload = message.payload if isinstance(message.payload, bytes) else b""
+        gateway.take(topic, payload, retained=message.retain)
+
+    return take
 
 
 async def _publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
