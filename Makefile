@@ -1,7 +1,8 @@
 # make up     the whole chain with simulated meters, on this machine
 # make test   every test, on real parts
-# make soak   minutes of faults on the real chain, then the ledger: SECONDS=600 SEED=7 DATABASE=sqlite|postgresql
-# make hostile  mutants of real sessions against the MMS port, for long: MESSAGES=100000 SEED=7
+# make soak   a minute of births under SCADA clients, then minutes of faults on the real chain and the ledger:
+#             BIRTHS=200 SECONDS=600 SEED=7 DATABASE=sqlite|postgresql
+# make hostile mutants of real MMS sessions against the MMS bridge: MESSAGES=100000 SEED=7
 # make check  lint, types, import rules
 # make bench  the benchmarks
 # make lock   the lock files, after pyproject.toml changed
@@ -19,6 +20,7 @@ SECONDS ?= 600
 SEED   ?=
 DATABASE ?= sqlite
 MESSAGES ?= 100000
+BIRTHS  ?= 200
 SOURCES := admin bench bridge broker meter_firmware mms_bridge scl_builder tests
 
 PY := $(VENV)/bin/python
@@ -33,6 +35,7 @@ test: $(VENV)/.installed-dev servers
 	$(PY) -m pytest $(TESTS) $(ARGS)
 
 soak: $(VENV)/.installed-dev servers
+	$(PY) -m tests.births --births $(BIRTHS) --seconds 60
 	$(PY) -m tests.faults --seconds $(SECONDS) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 hostile: $(VENV)/.installed-dev servers

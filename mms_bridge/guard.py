@@ -38,6 +38,31 @@ def protect(listener: socket.socket) -> None:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
 
 
+class Newcomers:
+    """Connections that have not associated yet, as far as is known, oldest first."""
+
+    def __init__(self) -> None:
+        self._since: dict[int, float] = {}
+
+    def add(self, fd: int, now: float) -> None:
+        """One more."""
+        self._since[fd] = now
+
+    def forget(self, fd: int) -> None:
+        """It was closed."""
+        self._since.pop(fd, None)
+
+    def oldest(self, before: float) -> int | None:
+        """The oldest of those that came before a time; those that have associated since are left out."""
+        for fd, since in list(self._since.items()):
+            if since >= before:
+                return None
+            if not is_associated(fd):
+                return fd
+            del self._since[fd]
+        return None
+
+
 @contextmanager
 def borrowed(fd: int) -> Iterator[socket.socket]:
     """The socket behind ``fd``, which stays open; OSError if there is none."""

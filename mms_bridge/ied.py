@@ -74,7 +74,7 @@ class Ied:
         self._public: socket.socket | None = None
         self._idle_fd = -1
         self._loop = asyncio.get_running_loop()
-        self._unassociated: dict[int, float] = {}  # descriptor -> loop time of the connect, oldest first
+        self._newcomers = guard.Newcomers()
         self._stalled: dict[int, Server] = {}  # descriptors that the library does not read now
 
     @property
@@ -186,36 +186,25 @@ class Ied:
 
     def _make_room(self) -> bool:
         """Give up the oldest connection that has not associated; False if there is none of some age."""
-        self._forget_associated()
-        now = self._loop.time()
-        oldest = next(
-            (fd for fd, since in self._unassociated.items() if now - since > guard.GRACE_SECONDS), None
-        )
-        if oldest is None:
-            return False
-        self._give_up(oldest)
-        return True
-
-    def _forget_associated(self) -> None:
-        for fd in [fd for fd in self._unassociated if guard.is_associated(fd)]:
-            del self._unassociated[fd]
+        fd = self._newcomers.oldest(self._loop.time() - guard.GRACE_SECONDS)
+        if fd is not None:
+            self._give_up(fd)
+        return fd is not None
 
     def _give_up(self, fd: int) -> None:
         """End a connection that has not associated."""
         self.counters.given_up += 1
+        self._newcomers.forget(fd)
         guard.give_up(fd)
         for server in self._generations:
             if fd in server.connections:
                 server.process()
                 self._watch(server)
 
-    def _give_up_unassociated(self) -> None:
+    def _give_up_newcomers(self) -> None:
         """End the connections that had their time to associate and did not."""
-        if not self._unassociated:
-            return
-        self._forget_associated()
-        limit = self._loop.time() - guard.ASSOCIATE_SECONDS
-        for fd in [fd for fd, since in self._unassociated.items() if since < limit]:
+        before = self._loop.time() - guard.ASSOCIATE_SECONDS
+        while (fd := self._newcomers.oldest(before)) is not None:
             self._give_up(fd)
 
     def _refuse(self, reason: str) -> None:
@@ -233,11 +222,11 @@ class Ied:
         """Follow the descriptors that the library has opened and closed."""
         for fd in server.closed:
             self._loop.remove_reader(fd)
-            self._unassociated.pop(fd, None)
+            self._newcomers.forget(fd)
             self._stalled.pop(fd, None)
         for fd in server.accepted:
             if fd in server.connections:
-                self._unassociated[fd] = self._loop.time()
+                self._newcomers.add(fd, self._loop.time())
                 self._loop.add_reader(fd, self._on_readable, server, fd)
         server.closed.clear()
         server.accepted.clear()
@@ -280,7 +269,7 @@ class Ied:
             if server.closed:
                 self._watch(server)
         self._resume()
-        self._give_up_unassociated()
+        self._give_up_newcomers()
         self._drain()
         self._end_overdue()
 

@@ -3,14 +3,15 @@
 ``IedServer_processIncomingData`` sends the reports that are due, then polls its listening socket for up to
 1 ms, and reading waits for up to 10 ms on each association that has nothing to say. With one event loop,
 which calls a server only when there is something to do, all this waiting is idle: two hundred IEDs with
-two clients each would wait for four seconds in every second.
+two clients each would wait for four seconds in every second. And it sleeps for 10 ms after each socket that
+it has closed: a client that connects and leaves, again and again, would hold up all the others.
 
-The library calls its own exported ``Handleset_waitReady`` (hal_socket.h) through its procedure linkage
-table. The dynamic linker's rule is that this slot may lead anywhere, and we let it lead to a function that
-asks the original one with a time-out of 0 in our threads, and with the given one in all others (a client
-of the same library in this process keeps its own waits). The slot is found by reading the ELF file as
-System V's gABI describes it (dynamic section, DT_JMPREL); on a file that has no such slot
-:func:`unblock` returns False, and everything works, only slower.
+The library calls its own exported ``Handleset_waitReady`` (hal_socket.h) and ``Thread_sleep`` (hal_thread.h)
+through its procedure linkage table. The dynamic linker's rule is that such a slot may lead anywhere, and we
+let it lead to a function that asks the original one with a time of 0 in our threads, and with the given one
+in all others (a client of the same library in this process keeps its own waits). The slots are found by
+reading the ELF file as System V's gABI describes it (dynamic section, DT_JMPREL); on a file that has not
+both :func:`unblock` returns False, and everything works, only slower.
 
 >>> from mms_bridge.native import library_path, lib
 >>> unblock(lib, library_path())
@@ -29,8 +30,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 NAME = "Handleset_waitReady"
+SLEEP = "Thread_sleep"
 
 WaitReady = CFUNCTYPE(c_int, c_void_p, c_uint)
+Sleep = CFUNCTYPE(None, c_int)
 
 _thread = threading.local()
 _kept: list[object] = []  # the function whose address stands in the slot: as long as the process
@@ -64,18 +67,26 @@ def unblock(library: ctypes.CDLL, path: Path) -> bool:
     """Lead the library's waits to us, once for the process; False if its file has no slot for it."""
     if _kept:
         return True
-    slot = find_slot(path.read_bytes(), NAME)
-    if slot is None:
+    image = path.read_bytes()
+    slots = find_slot(image, NAME), find_slot(image, SLEEP)
+    if None in slots:
         return False
-    original = WaitReady((NAME, library))
-    address = ctypes.cast(original, c_void_p).value or 0
+    wait, sleep = WaitReady((NAME, library)), Sleep((SLEEP, library))
 
     def wait_ready(handles: int, timeout_ms: int) -> int:
-        return int(original(handles, 0 if hasattr(_thread, "hurried") else timeout_ms))
+        return int(wait(handles, 0 if hasattr(_thread, "hurried") else timeout_ms))
 
-    ours = WaitReady(wait_ready)
-    _write(address - slot.function + slot.offset, ctypes.cast(ours, c_void_p).value or 0)
-    _kept.extend((original, ours))
+    def thread_sleep(ms: int) -> None:
+        if not hasattr(_thread, "hurried"):
+            sleep(ms)
+
+    for original, ours, slot in zip(
+        (wait, sleep), (WaitReady(wait_ready), Sleep(thread_sleep)), slots, strict=True
+    ):
+        assert slot is not None
+        address = ctypes.cast(original, c_void_p).value or 0
+        _write(address - slot.function + slot.offset, ctypes.cast(ours, c_void_p).value or 0)
+        _kept.extend((original, ours))
     return True
 
 

@@ -73,10 +73,10 @@ class Chain:
         self.processes[name] = process
         return process
 
-    def start_bridge(self) -> subprocess.Popen[bytes]:
+    def start_bridge(self, *options: str) -> subprocess.Popen[bytes]:
         """MQTT → database → SCL."""
-        port = str(self.mms_port)
-        return self.start("bridge", "run", "--mqtt", self.mqtt, "--database", self.url, "--mms-port", port)
+        where = ("--mqtt", self.mqtt, "--database", self.url, "--mms-port", str(self.mms_port))
+        return self.start("bridge", "run", *where, *options)
 
     def start_mms(self) -> subprocess.Popen[bytes]:
         """Retained topics → MMS."""

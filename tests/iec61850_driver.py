@@ -15,142 +15,16 @@ import ctypes
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from ctypes import (
-    CFUNCTYPE,
-    POINTER,
-    Structure,
-    byref,
-    c_bool,
-    c_char_p,
-    c_float,
-    c_int,
-    c_int64,
-    c_uint8,
-    c_uint16,
-    c_uint32,
-    c_uint64,
-    c_void_p,
-    create_string_buffer,
-)
+from ctypes import byref, c_bool, c_int, create_string_buffer
 from typing import Any
 
-from mms_bridge.native import FunctionalConstraint, library_path
+from mms_bridge.native import FunctionalConstraint
+from tests.iec61850_library import FileHandler, ReportHandler, TerminationHandler, as_json, items, lib, names
 
-P, S, E = c_void_p, c_char_p, POINTER(c_int)
-
-
-class LastApplError(Structure):
-    """LastApplError of iec61850_client.h."""
-
-    _fields_ = (("ctlNum", c_int), ("error", c_int), ("addCause", c_int))
-
-
-class Identity(Structure):
-    """MmsServerIdentity of mms_client_connection.h."""
-
-    _fields_ = (("vendor", S), ("model", S), ("revision", S))
-
-
-ReportHandler = CFUNCTYPE(None, c_void_p, c_void_p)
-TerminationHandler = CFUNCTYPE(None, c_void_p, c_void_p)
-FileHandler = CFUNCTYPE(c_bool, c_void_p, POINTER(c_uint8), c_uint32)
-
-# fmt: off
-SIGNATURES: dict[str, tuple[Any, ...]] = {
-    "IedConnection_create": (P,),
-    "IedConnection_connect": (None, P, E, S, c_int),
-    "IedConnection_setConnectTimeout": (None, P, c_uint32),
-    "IedConnection_close": (None, P),
-    "IedConnection_destroy": (None, P),
-    "IedConnection_getMmsConnection": (P, P),
-    "IedConnection_getLogicalDeviceList": (P, P, E),
-    "IedConnection_getLogicalDeviceVariables": (P, P, E, S),
-    "IedConnection_getLogicalDeviceDataSets": (P, P, E, S),
-    "IedConnection_readObject": (P, P, E, S, c_int),
-    "IedConnection_writeObject": (None, P, E, S, c_int, P),
-    "IedConnection_getDataSetDirectory": (P, P, E, S, POINTER(c_bool)),
-    "IedConnection_readDataSetValues": (P, P, E, S, P),
-    "IedConnection_createDataSet": (None, P, E, S, P),
-    "IedConnection_deleteDataSet": (c_bool, P, E, S),
-    "IedConnection_getRCBValues": (P, P, E, S, P),
-    "IedConnection_setRCBValues": (None, P, E, P, c_uint32, c_bool),
-    "IedConnection_installReportHandler": (None, P, S, S, ReportHandler, P),
-    "IedConnection_getFileDirectory": (P, P, E, S),
-    "IedConnection_getFile": (c_uint32, P, E, S, FileHandler, P),
-    "IedConnection_deleteFile": (None, P, E, S),
-    "ClientDataSet_getValues": (P, P),
-    "ClientDataSet_destroy": (None, P),
-    "ClientReportControlBlock_destroy": (None, P),
-    "ClientReportControlBlock_getRptId": (S, P),
-    "ClientReportControlBlock_getDataSetReference": (S, P),
-    "ClientReportControlBlock_getRptEna": (c_bool, P),
-    "ClientReportControlBlock_setRptEna": (None, P, c_bool),
-    "ClientReportControlBlock_setResv": (None, P, c_bool),
-    "ClientReportControlBlock_setResvTms": (None, P, c_uint16),
-    "ClientReportControlBlock_setGI": (None, P, c_bool),
-    "ClientReportControlBlock_setPurgeBuf": (None, P, c_bool),
-    "ClientReportControlBlock_setEntryId": (None, P, P),
-    "ClientReport_getDataSetValues": (P, P),
-    "ClientReport_getReasonForInclusion": (c_int, P, c_int),
-    "ClientReport_getEntryId": (P, P),
-    "ClientReport_hasSeqNum": (c_bool, P),
-    "ClientReport_getSeqNum": (c_uint16, P),
-    "ClientReport_hasBufOvfl": (c_bool, P),
-    "ClientReport_getBufOvfl": (c_bool, P),
-    "ControlObjectClient_create": (P, S, P),
-    "ControlObjectClient_destroy": (None, P),
-    "ControlObjectClient_getControlModel": (c_int, P),
-    "ControlObjectClient_setOrigin": (None, P, S, c_int),
-    "ControlObjectClient_select": (c_bool, P),
-    "ControlObjectClient_selectWithValue": (c_bool, P, P),
-    "ControlObjectClient_operate": (c_bool, P, P, c_uint64),
-    "ControlObjectClient_cancel": (c_bool, P),
-    "ControlObjectClient_getLastApplError": (LastApplError, P),
-    "ControlObjectClient_setCommandTerminationHandler": (None, P, TerminationHandler, P),
-    "FileDirectoryEntry_getFileName": (S, P),
-    "FileDirectoryEntry_getFileSize": (c_uint32, P),
-    "MmsConnection_identify": (POINTER(Identity), P, E),
-    "LinkedList_create": (P,),
-    "LinkedList_add": (None, P, P),
-    "LinkedList_getNext": (P, P),
-    "LinkedList_getData": (P, P),
-    "LinkedList_destroy": (None, P),
-    "LinkedList_destroyStatic": (None, P),
-    "MmsValue_delete": (None, P),
-    "MmsValue_newBoolean": (P, c_bool),
-    "MmsValue_newFloat": (P, c_float),
-    "MmsValue_newOctetString": (P, c_int, c_int),
-    "MmsValue_setOctetString": (None, P, P, c_int),
-    "MmsValue_getType": (c_int, P),
-    "MmsValue_getArraySize": (c_uint32, P),
-    "MmsValue_getElement": (P, P, c_int),
-    "MmsValue_getBoolean": (c_bool, P),
-    "MmsValue_toInt64": (c_int64, P),
-    "MmsValue_toFloat": (c_float, P),
-    "MmsValue_toString": (S, P),
-    "MmsValue_getBitStringSize": (c_int, P),
-    "MmsValue_getBitStringBit": (c_bool, P, c_int),
-    "MmsValue_getOctetStringBuffer": (POINTER(c_uint8), P),
-    "MmsValue_getOctetStringSize": (c_uint16, P),
-    "MmsValue_getUtcTimeInMs": (c_uint64, P),
-    "MmsValue_getDataAccessError": (c_int, P),
-}
-# fmt: on
+ATTEMPTS = 5
 
 # elements of setRCBValues (RCB_ELEMENT_* of iec61850_client.h)
 RPT_ENA, RESV, GI, PURGE_BUF, ENTRY_ID, RESV_TMS = 2, 4, 1024, 2048, 4096, 16384
-
-
-def _load() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(library_path()))
-    for name, (result, *arguments) in SIGNATURES.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    return library
-
-
-lib = _load()
 
 
 class RefusedError(Exception):
@@ -161,60 +35,6 @@ def _checked(error: c_int) -> None:
     """RefusedError with the number of an IedClientError or MmsError."""
     if error.value:
         raise RefusedError(f"error {error.value}")
-
-
-# --- values ----------------------------------------------------------------------------------------
-
-
-def _json(value: int | None) -> Any:
-    """An MmsValue as JSON: bit strings as 0 and 1, octet strings as hex, times in ms."""
-    if not value:
-        return None
-    kind = lib.MmsValue_getType(value)
-    return _VALUES[kind](value) if kind in _VALUES else f"type {kind}"
-
-
-def _elements(value: int) -> list[Any]:
-    return [_json(lib.MmsValue_getElement(value, i)) for i in range(lib.MmsValue_getArraySize(value))]
-
-
-def _octets(value: int) -> str:
-    size = lib.MmsValue_getOctetStringSize(value)
-    return bytes(lib.MmsValue_getOctetStringBuffer(value)[:size]).hex()
-
-
-# MmsType of mms_types.h -> a JSON value
-_VALUES: dict[int, Callable[[int], Any]] = {
-    0: _elements,
-    1: _elements,
-    2: lambda value: bool(lib.MmsValue_getBoolean(value)),
-    3: lambda value: "".join(
-        str(int(lib.MmsValue_getBitStringBit(value, bit)))
-        for bit in range(lib.MmsValue_getBitStringSize(value))
-    ),
-    4: lambda value: int(lib.MmsValue_toInt64(value)),
-    5: lambda value: int(lib.MmsValue_toInt64(value)),
-    6: lambda value: float(lib.MmsValue_toFloat(value)),
-    7: _octets,
-    8: lambda value: lib.MmsValue_toString(value).decode(),
-    13: lambda value: lib.MmsValue_toString(value).decode(),
-    14: lambda value: int(lib.MmsValue_getUtcTimeInMs(value)),
-    15: lambda value: {"access_error": int(lib.MmsValue_getDataAccessError(value))},
-}
-
-
-def _items(head: int) -> Iterator[int]:
-    """Data pointers of a LinkedList, whose first element holds none."""
-    element = lib.LinkedList_getNext(head)
-    while element:
-        yield lib.LinkedList_getData(element)
-        element = lib.LinkedList_getNext(element)
-
-
-def _names(head: int) -> list[str]:
-    names = [ctypes.string_at(item).decode() for item in _items(head)]
-    lib.LinkedList_destroy(head)
-    return names
 
 
 class Client:
@@ -231,12 +51,24 @@ class Client:
     # --- association, directory, read ------------------------------------------------------------
 
     def connect(self, *, port: int) -> bool:
+        """Once more when the library believes that it is still connecting, and so refuses every request.
+
+        It starts its thread before it notes "connecting": now and then over a "connected" that came sooner.
+        """
+        for _ in range(ATTEMPTS):
+            self._open(port)
+            try:
+                return bool(self.identify())
+            except RefusedError:
+                self.close()
+        raise RefusedError(f"not connected after {ATTEMPTS} attempts")
+
+    def _open(self, port: int) -> None:
         error = c_int(0)
         self._connection = lib.IedConnection_create()
         lib.IedConnection_setConnectTimeout(self._connection, 5000)
         lib.IedConnection_connect(self._connection, byref(error), b"127.0.0.1", port)
         _checked(error)
-        return True
 
     def close(self) -> bool:
         for handle in self._controls.values():
@@ -262,31 +94,31 @@ class Client:
         return [text.decode() for text in (told[0].vendor, told[0].model, told[0].revision)]
 
     def devices(self) -> list[str]:
-        return _names(self._asked("IedConnection_getLogicalDeviceList"))
+        return names(self._asked("IedConnection_getLogicalDeviceList"))
 
     def variables(self, *, device: str) -> list[str]:
-        return _names(self._asked("IedConnection_getLogicalDeviceVariables", device.encode()))
+        return names(self._asked("IedConnection_getLogicalDeviceVariables", device.encode()))
 
     def data_sets(self, *, device: str) -> list[str]:
-        return _names(self._asked("IedConnection_getLogicalDeviceDataSets", device.encode()))
+        return names(self._asked("IedConnection_getLogicalDeviceDataSets", device.encode()))
 
     def read(self, *, reference: str, fc: str) -> Any:
         constraint = FunctionalConstraint[fc]
         value = self._asked("IedConnection_readObject", reference.encode(), constraint)
-        told = _json(value)
+        told = as_json(value)
         lib.MmsValue_delete(value)
         return told
 
     # --- data sets -------------------------------------------------------------------------------
 
     def members(self, *, reference: str) -> list[str]:
-        return _names(
+        return names(
             self._asked("IedConnection_getDataSetDirectory", reference.encode(), byref(c_bool(False)))
         )
 
     def values(self, *, reference: str) -> Any:
         data_set = self._asked("IedConnection_readDataSetValues", reference.encode(), None)
-        told = _json(lib.ClientDataSet_getValues(data_set))
+        told = as_json(lib.ClientDataSet_getValues(data_set))
         lib.ClientDataSet_destroy(data_set)
         return told
 
@@ -317,7 +149,11 @@ class Client:
             self._on_report,
             None,
         )
-        if not buffered:
+        # Ed. 2.1: a block is reserved before anything else of it is written
+        if buffered:
+            lib.ClientReportControlBlock_setResvTms(rcb, 5)
+            self._set(rcb, RESV_TMS)
+        else:
             lib.ClientReportControlBlock_setResv(rcb, True)
             self._set(rcb, RESV)
         if purge:
@@ -351,7 +187,8 @@ class Client:
 
     def reports(self) -> list[dict[str, Any]]:
         """Those that have arrived since they were last asked for."""
-        told, self._reports = self._reports, []
+        told = list(self._reports)
+        del self._reports[: len(told)]  # the library's thread appends meanwhile
         return told
 
     def _take_report(self, _parameter: int, report: int) -> None:
@@ -361,10 +198,10 @@ class Client:
         self._reports.append(
             {
                 "seq": lib.ClientReport_getSeqNum(report) if lib.ClientReport_hasSeqNum(report) else None,
-                "entry_id": _json(lib.ClientReport_getEntryId(report)),
+                "entry_id": as_json(lib.ClientReport_getEntryId(report)),
                 "overflow": bool(lib.ClientReport_hasBufOvfl(report) and lib.ClientReport_getBufOvfl(report)),
                 "entries": {
-                    str(index): _json(lib.MmsValue_getElement(values, index))
+                    str(index): as_json(lib.MmsValue_getElement(values, index))
                     for index, reason in enumerate(reasons)
                     if reason
                 },
@@ -424,7 +261,7 @@ class Client:
         head = self._asked("IedConnection_getFileDirectory", folder.encode())
         return {
             lib.FileDirectoryEntry_getFileName(entry).decode(): lib.FileDirectoryEntry_getFileSize(entry)
-            for entry in _items(head)
+            for entry in items(head)
         }
 
     def file(self, *, name: str) -> str:

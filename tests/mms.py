@@ -93,11 +93,13 @@ class DrivenMeter:
         payload = message if isinstance(message, bytes) else message.payload()
         await self.client.publish(self.topics.meter(self.meter_id, kind), payload, qos=1, retain=retain)
 
-    async def join(self, *, interval: float = 10.0, clock_synchronized: bool = True) -> None:
+    async def join(
+        self, *, interval: float = 10.0, clock_synchronized: bool = True, name: str | None = None
+    ) -> None:
         """Birth, online status, relay, and wait for commands."""
         await self.client.subscribe(self.topics.meter(self.meter_id, "command"), qos=1)
         birth = Birth(
-            name=f"House {self.meter_id[-4:]}",
+            name=name or f"House {self.meter_id[-4:]}",
             hardware=Hardware(serial=self.meter_id[-8:]),
             firmware="test",
             quantities=QUANTITIES,
@@ -122,8 +124,8 @@ class DrivenMeter:
         await self.publish("reading", reading)
         return ts
 
-    async def relay(self, command_id: str | None, *, local: bool = False) -> None:
-        """Publish the relay as it is."""
+    async def relay(self, command_id: str | None, *, local: bool = False) -> datetime:
+        """Publish the relay as it is; returns its time."""
         relay = Relay(
             position=self.position,
             operations=self.operations,
@@ -132,6 +134,7 @@ class DrivenMeter:
             command_id=command_id,
         )
         await self.publish("relay", relay)
+        return relay.ts
 
     async def block(self, *, open: bool = False, close: bool = False) -> Block:
         """Block as the CLI would."""

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from open61850.data import BoolData, IECData, VisibleStringData
 from open61850.mms import MmsClient, ObjectName, control, rcb
 from open61850.mms.control import Origin
 from open61850.mms.errors import MmsError
 
 from tests.brokers import mosquitto
+from tests.hostile.ber import Node, encode
 from tests.hostile.capture import FOLDER, tapped, write
 from tests.iec61850_client import Iec61850Client, RefusedError, iec61850
 from tests.mms import scene
@@ -58,12 +60,11 @@ def controls(client: MmsClient, domain: str) -> None:
 
 
 def blocks(client: MmsClient, domain: str) -> None:
-    """Enable and disable the first block of each kind, by every attribute that a client writes."""
+    """Enable the first block of each kind, by every attribute that a client writes, and keep them so."""
     for lists in ("RP", "BR"):
         name = next(n for d in client.get_name_list(DOMAINS) for n in _blocks(client, d, lists))
         rcb.read_status(client, name)
         rcb.enable(client, name, rcb.RcbSettings(purge_buf=True, buf_tm_ms=100, intg_pd_ms=1000))
-        rcb.disable(client, name)
 
 
 def _blocks(client: MmsClient, domain: str, kind: str) -> list[ObjectName]:
@@ -78,6 +79,25 @@ def data_sets(client: MmsClient, _domain: str) -> None:
             name = ObjectName(item, domain)
             client.get_data_set_members(name)
             return
+
+
+def own_reports(client: MmsClient, domain: str) -> None:
+    """A report block on a data set of the association, which is deleted while the block is enabled."""
+    variable = Node(b"\xa1", parts=[Node(b"\x1a", domain.encode()), Node(b"\x1a", b"MMXN1$MX$Vol")])
+    member = Node(b"\x30", parts=[Node(b"\xa0", parts=[variable])])
+    mine = Node(b"\x82", b"mine")  # ObjectName: aa-specific
+    client.request(encode([Node(b"\xab", parts=[mine, Node(b"\xa0", parts=[member])])]))
+    true = BoolData(True)
+    values: dict[str, IECData] = {
+        "Resv": true,
+        "DatSet": VisibleStringData("@mine"),
+        "RptEna": true,
+        "GI": true,
+    }
+    for attribute, value in values.items():
+        client.write(ObjectName(f"LLN0$RP$urcbVol02${attribute}", "SMGW001GW"), value)
+    with suppress(MmsError):
+        client.request(encode([Node(b"\xad", parts=[Node(b"\x80", b"\0"), Node(b"\xa1", parts=[mine])])]))
 
 
 def files(client: Iec61850Client, _domain: str) -> None:
@@ -106,6 +126,7 @@ SESSIONS: dict[str, Session] = {
     "control": controls,
     "blocks": blocks,
     "data_sets": data_sets,
+    "own_reports": own_reports,
 }
 LIBIEC61850_SESSIONS: dict[str, Callable[[Iec61850Client, str], object]] = {
     "files": files,

@@ -16,6 +16,7 @@ from open61850.mms import MmsClient
 from open61850.mms.errors import MmsError
 
 from scl_builder.tables import MAX_ASSOCIATIONS
+from tests.births.run import run
 from tests.brokers import Broker
 from tests.mms import DrivenMeter, Scene, eventually, scene
 
@@ -164,3 +165,23 @@ async def test_idle_associations_hold_up_nobody(broker: Broker) -> None:
                 assert _shows(reader, meter, 629.0)
             assert time.monotonic() - started < 8.0
             assert all(_shows(client, meter, 629.0) for client in idle)
+
+
+async def test_clients_at_work_through_births(broker: Broker) -> None:
+    """Reads, reports and commands over associations that live through births; 200 births in ``make soak``."""
+
+    async def born(running: Scene, number: int) -> None:
+        await running.add_meter(100 + number)
+        await running.publish_cid()
+
+    async with scene(broker) as running:
+        for number in (1, 2):
+            meter = await running.add_meter(number)
+            await meter.read(voltage=230.0)
+        await running.publish_cid()
+        (await running.associate()).close()
+        verdict = await run(running, births=20, seconds=6.0, born=born)
+        assert verdict.problems == []
+        assert verdict.work.reads > 200
+        assert verdict.work.operations > 3
+        assert len(verdict.published.positions) > 20

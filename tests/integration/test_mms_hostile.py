@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import psutil
 import pytest
+from open61850.mms import ObjectName
 from open61850.mms.errors import MmsError
 
 from mms_bridge import guard
@@ -27,11 +28,11 @@ from tests.hostile.ber import parse
 from tests.hostile.capture import Capture, load
 from tests.hostile.mutate import DATA
 from tests.hostile.process import MmsProcess
-from tests.hostile.run import run
+from tests.hostile.run import GROWTH_MEBIBYTES, run
 from tests.mms import Scene, eventually, scene
 
 SEED = 61850
-MESSAGES = 5_000
+MESSAGES = 20_000
 
 
 def capture(name: str) -> Capture:
@@ -174,6 +175,26 @@ async def test_a_client_that_never_reads_is_given_up(broker: Broker, monkeypatch
         with await running.associate() as client, never_reads(running) as rude:
             await eventually(lambda: given_up(rude))
             assert client.get_name_list(9)
+
+
+async def test_reports_that_nobody_takes_are_bounded(broker: Broker, tmp_path: Path) -> None:
+    process = MmsProcess(tmp_path)
+    async with served(broker, process) as running:
+        [meter] = running.meters.values()
+        session = capture("blocks")
+        with await running.associate() as client, socket.socket() as rude:
+            rude.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            rude.connect(("127.0.0.1", running.port))
+            rude.sendall(b"".join(session.packets))
+            enabled = ObjectName("LLN0$RP$urcbVol01$RptEna", "SMGW001GW")
+            await eventually(lambda: getattr(client.read(enabled), "value", False))
+            before = process.mebibytes
+            for number in range(4000):
+                await meter.read(voltage=200.0 + number % 100)
+            assert process.mebibytes - before < GROWTH_MEBIBYTES * 2
+            started = time.monotonic()
+            assert client.get_name_list(9)
+            assert time.monotonic() - started < 1.0
 
 
 @contextmanager

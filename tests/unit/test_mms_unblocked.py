@@ -24,7 +24,22 @@ def _unblocked() -> None:
 def _seconds_of_idle_calls(prepare: Callable[[], None]) -> float:
     """How long a server without anything to do takes for some calls, in a thread of its own."""
 
-    def idle() -> float:
+    def idle(server: int) -> None:
+        for _ in range(CALLS):
+            lib.IedServer_processIncomingData(server)
+
+    return _waited(prepare, idle)
+
+
+def _seconds_to_stop(prepare: Callable[[], None]) -> float:
+    """How long it takes to stop it."""
+    return _waited(prepare, lib.IedServer_stopThreadless)
+
+
+def _waited(prepare: Callable[[], None], act: Callable[[int], None]) -> float:
+    """Seconds that a thread waited in ``act`` on a server, without those in which it worked."""
+
+    def run() -> float:
         prepare()
         model = lib.IedModel_create(b"idle")
         config = lib.IedServerConfig_create()
@@ -32,8 +47,7 @@ def _seconds_of_idle_calls(prepare: Callable[[], None]) -> float:
         lib.IedServer_setLocalIpAddress(server, b"127.0.0.1")
         lib.IedServer_startThreadless(server, _free_port())
         begin = time.thread_time(), time.monotonic()
-        for _ in range(CALLS):
-            lib.IedServer_processIncomingData(server)
+        act(server)
         waited = time.monotonic() - begin[1] - (time.thread_time() - begin[0])
         lib.IedServer_stopThreadless(server)
         lib.IedServer_destroy(server)
@@ -42,7 +56,7 @@ def _seconds_of_idle_calls(prepare: Callable[[], None]) -> float:
         return waited
 
     with ThreadPoolExecutor(1) as threads:
-        return threads.submit(idle).result(10.0)
+        return threads.submit(run).result(10.0)
 
 
 def _free_port() -> int:
@@ -57,6 +71,14 @@ def test_only_the_thread_that_asked_does_not_wait() -> None:
     here = min(_seconds_of_idle_calls(unblocked.in_this_thread) for _ in range(5))
     assert elsewhere >= CALLS * 0.001
     assert here < elsewhere / 2
+
+
+def test_closing_a_socket_holds_up_only_other_threads() -> None:
+    """The library sleeps for 10 ms after each socket that it has closed; here it is the listening one."""
+    elsewhere = _seconds_to_stop(lambda: None)
+    here = min(_seconds_to_stop(unblocked.in_this_thread) for _ in range(5))
+    assert elsewhere >= 0.01
+    assert here < 0.005
 
 
 def test_once_is_enough() -> None:
