@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from mms_bridge.cid import Attribute, Cid, DataObject, Device, Node, Report
+from mms_bridge.cid import Attribute, Cid, DataObject, Device, Node
+from mms_bridge.cid_reports import Report
 from mms_bridge.native import FunctionalConstraint, ReportOption, TriggerOption
 from scl_builder.project import GATEWAY_INST, ControlModel
 from scl_builder.tables import GATEWAY_LD, METER_LD, LogicalNode

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from lxml import etree
 
 from bridge.settings import BridgeSettings
-from mms_bridge import control, files, gateway, server, values
+from mms_bridge import control, files, gateway, pace, server, values
 from mms_bridge.cid import Cid
 from mms_bridge.native import MAX_DATA_SET_MEMBERS, AddCause
 from mms_bridge.settings import MmsSettings
@@ -173,7 +173,7 @@ def _report_facts(services: etree._Element) -> dict[str, object]:
     told = () if settings is None else [(str(name), value) for name, value in settings.attrib.items()]
     return {
         "report_settings": ", ".join(name for name, value in told if value == "Dyn") or "nothing",
-        "gather": gateway.GATHER_SECONDS * 1000,
+        "gather": pace.GATHER_SECONDS * 1000,
         "report_buffer": limits.report_buffer,
         "urcb_buffer": limits.urcb_buffer,
         "dynamic": limits.dynamic_data_sets,

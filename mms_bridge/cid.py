@@ -17,12 +17,12 @@ from functools import lru_cache
 from lxml import etree
 
 from broker.errors import ContractError
-from mms_bridge.native import FunctionalConstraint, ReportOption, TriggerOption
+from mms_bridge.cid_reports import NS, Report, flag, read_report
+from mms_bridge.native import FunctionalConstraint, TriggerOption
 
 DEFAULT_ASSOCIATIONS = 5
 """When the file does not say."""
 
-NS = "{http://www.iec.ch/61850/2003/SCL}"
 _DOI, _SDI, _DAI = f"{NS}DOI", f"{NS}SDI", f"{NS}DAI"
 _DATA_SET, _FCDA, _REPORT_CONTROL = f"{NS}DataSet", f"{NS}FCDA", f"{NS}ReportControl"
 
@@ -60,31 +60,6 @@ class DataSetMember:
     node: str
     fc: str
     path: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """One report control block; ``instances`` of it are served."""
-
-    name: str
-    report_id: str | None
-    buffered: bool
-    data_set: str | None
-    conf_rev: int
-    triggers: TriggerOption
-    options: ReportOption
-    buffer_ms: int
-    integrity_ms: int
-    instances: int
-    indexed: bool
-
-    def instance_names(self) -> Iterator[str]:
-        """Names as served: ``urcbMeas01`` … when indexed (IEC 61850-6, 9.3.8)."""
-        if not self.indexed:
-            yield self.name
-            return
-        for index in range(1, self.instances + 1):
-            yield f"{self.name}{index:02d}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,11 +116,6 @@ def read_cid(xml: bytes) -> Cid:
         return _Reader(root).cid()
     except (etree.XMLSyntaxError, KeyError, ValueError, IndexError) as error:
         raise ContractError(f"CID cannot be served: {error}") from error
-
-
-def _flag(element: etree._Element | None, name: str, *, default: bool = False) -> bool:
-    text = None if element is None else element.get(name)
-    return default if text is None else text in ("true", "1")
 
 
 _TYPES_REMEMBERED = 64
@@ -207,7 +177,7 @@ class _Reader:
                 members = tuple(self._member(fcda, inst) for fcda in child if fcda.tag == _FCDA)
                 data_sets.append((child.attrib["name"], members))
             elif child.tag == _REPORT_CONTROL:
-                reports.append(_report(child))
+                reports.append(read_report(child))
         node_type = self._node_type(element.attrib["lnType"])
         return Node(_node_name(element), node_type, values, tuple(data_sets), tuple(reports))
 
@@ -257,9 +227,9 @@ def _fcda_node(fcda: etree._Element) -> str:
 
 def _triggers(element: etree._Element) -> TriggerOption:
     return TriggerOption(
-        TriggerOption.DATA_CHANGED * _flag(element, "dchg")
-        | TriggerOption.QUALITY_CHANGED * _flag(element, "qchg")
-        | TriggerOption.DATA_UPDATE * _flag(element, "dupd")
+        TriggerOption.DATA_CHANGED * flag(element, "dchg")
+        | TriggerOption.QUALITY_CHANGED * flag(element, "qchg")
+        | TriggerOption.DATA_UPDATE * flag(element, "dupd")
     )
 
 
@@ -272,50 +242,3 @@ def _instance_values(element: etree._Element, path: tuple[str, ...]) -> Iterator
             value = child.findtext(f"{NS}Val")
             if value is not None:
                 yield (*path, child.attrib["name"]), value
-
-
-# attribute of TrgOps / OptFields -> the library's option
-_TRIGGERS = {
-    "dchg": TriggerOption.DATA_CHANGED,
-    "qchg": TriggerOption.QUALITY_CHANGED,
-    "dupd": TriggerOption.DATA_UPDATE,
-    "period": TriggerOption.INTEGRITY,
-    "gi": TriggerOption.GI,
-}
-_OPTIONS = {
-    "seqNum": ReportOption.SEQ_NUM,
-    "timeStamp": ReportOption.TIME_STAMP,
-    "reasonCode": ReportOption.REASON_FOR_INCLUSION,
-    "dataSet": ReportOption.DATA_SET,
-    "dataRef": ReportOption.DATA_REFERENCE,
-    "bufOvfl": ReportOption.BUFFER_OVERFLOW,
-    "entryID": ReportOption.ENTRY_ID,
-    "configRef": ReportOption.CONF_REV,
-}
-_ON_BY_DEFAULT = {"gi", "bufOvfl"}  # defaults of the 2007B4 schema
-
-
-def _report(element: etree._Element) -> Report:
-    triggers, options = element.find(f"{NS}TrgOps"), element.find(f"{NS}OptFields")
-    enabled = element.find(f"{NS}RptEnabled")
-    trg = TriggerOption(0)
-    for name, trigger in _TRIGGERS.items():
-        if _flag(triggers, name, default=name in _ON_BY_DEFAULT):
-            trg |= trigger
-    opt = ReportOption(0)
-    for name, option in _OPTIONS.items():
-        if _flag(options, name, default=name in _ON_BY_DEFAULT):
-            opt |= option
-    return Report(
-        name=element.attrib["name"],
-        report_id=element.get("rptID"),
-        buffered=_flag(element, "buffered"),
-        data_set=element.get("datSet"),
-        conf_rev=int(element.attrib["confRev"]),
-        triggers=trg,
-        options=opt,
-        buffer_ms=int(element.get("bufTime", "0")),
-        integrity_ms=int(element.get("intgPd", "0")),
-        instances=1 if enabled is None else int(enabled.get("max", "1")),
-        indexed=_flag(element, "indexed", default=True),
-    )

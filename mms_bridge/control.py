@@ -72,7 +72,7 @@ class Control:
         self._clock = clock
         self._wake = wake
         self._pending: dict[tuple[str, bool], Operation] = {}  # by meter and whether it is a switching
-        self._denied: dict[int, tuple[AddCause, float]] = {}  # what a control object's handler tells
+        self._denied: dict[int, tuple[AddCause, float, str]] = {}  # what a control object's handler tells
         self._selections = Selections(clock)
         self._targets = [Target()]  # by the handlers' parameter, NULL is none
         self._parameters: dict[Target, int] = {}
@@ -87,6 +87,11 @@ class Control:
     def busy(self) -> bool:
         """Whether a client waits for an answer now."""
         return bool(self._pending or self._denied)
+
+    @property
+    def waiting(self) -> set[str]:
+        """The meters whose clients wait."""
+        return {meter_id for meter_id, _ in self._pending} | {denied[2] for denied in self._denied.values()}
 
     def asked_in(self) -> float:
         """Seconds until the library asks again how an operate goes: infinite when it should have asked."""
@@ -139,7 +144,7 @@ class Control:
                 del self._pending[key]
                 if isinstance(pending, Switching) and not pending.sent:
                     self._refuse(pending.meter, pending.command, "operate: its client has gone")
-        for action, (_, until) in list(self._denied.items()):
+        for action, (_, until, _) in list(self._denied.items()):
             if self._clock() >= until:
                 del self._denied[action]
 
@@ -170,7 +175,7 @@ class Control:
         if selecting or not target.normal:
             return CheckResult.OBJECT_ACCESS_DENIED
         # with normal security the library tells an AddCause only when the handler that waits refuses
-        self._denied[action] = objection.cause, self._clock() + GRACE
+        self._denied[action] = objection.cause, self._clock() + GRACE, target.meter_id
         self._wake()
         return CheckResult.ACCEPTED
 

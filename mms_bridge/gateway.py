@@ -26,10 +26,9 @@ from mms_bridge.files import Files
 from mms_bridge.fleet import Fleet, Meter
 from mms_bridge.ied import Ied
 from mms_bridge.model import Key
-from mms_bridge.native import lib, library_path
-from mms_bridge.server import Limits, Value
+from mms_bridge.pace import pace
+from mms_bridge.server import Value
 from mms_bridge.settings import MmsSettings
-from mms_bridge.unblocked import in_this_thread, unblock
 
 log = logging.getLogger(__name__)
 
@@ -39,24 +38,11 @@ GATEWAY_SUFFIX = "GW"
 BRIDGE = "bridge"
 """How the names of bridges begin, among the services."""
 
-GATHER_SECONDS = 0.002
-"""For which reports are gathered: readings that arrive together leave together."""
-BLOCKED_GATHER_SECONDS = 0.02
-"""The same where the library waits for up to 1 ms at each sending (``unblocked.py`` found no way)."""
 RETRY_INTERVAL = 5.0
 """Seconds between attempts to listen on an endpoint that is taken."""
 
 Outgoing = tuple[str, Command | Block] | Refusal
 """A command or block and the meter that it is for, or a refusal for the ledger."""
-
-
-def _pace() -> tuple[float, Limits]:
-    """For how long to gather reports, and the servers' limits: what the library lets us do."""
-    if unblock(lib, library_path()):
-        in_this_thread()
-        return GATHER_SECONDS, Limits()
-    log.warning("libiec61850 at %s waits at each call: reports are slower", library_path())
-    return BLOCKED_GATHER_SECONDS, Limits(associations=1)
 
 
 class Gateway:
@@ -80,7 +66,7 @@ class Gateway:
         self._dirty: set[Ied] = set()
         self._uncounted: set[Ied] = set()  # whose gateway device is to be written before the next reports
         self._told: set[str] = set()  # causes that were logged
-        self._gather, self._limits = _pace()
+        self._gather, self._limits = pace()
         self.wake = asyncio.Event()  # set when the next tick must not wait
         self.blocks = Blocks(self.fleet, lambda meter_id, block: self._publish((meter_id, block)))
         self.control = Control(
@@ -291,6 +277,13 @@ class Gateway:
         for ied in self.ieds.values():
             ied.tick()
         self.control.expire()  # last: who can be told the end has been told it
+
+    def tick_commands(self) -> None:
+        """Periodic tasks of the IEDs whose clients wait for a command's end."""
+        domains = (self.fleet.meter(meter_id).domain for meter_id in self.control.waiting)
+        for ied in {ied for domain in domains if (ied := self._ied_of.get(domain)) is not None}:
+            ied.tick()
+        self.control.expire()
 
     def close(self) -> None:
         """Stop every server."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from mms_bridge import cid as scl
+from mms_bridge.cid_reports import Report
 from mms_bridge.native import MAX_DATA_SET_MEMBERS, ControlModel, lib
 from mms_bridge.plan import Kind, Plan, mms_value, plans
 from scl_builder.reference import Reference
@@ -181,7 +182,7 @@ def _data_set(node_handle: int, name: str, members: tuple[scl.DataSetMember, ...
         lib.DataSetEntry_create(handle, f"{member.device}/{item}".encode(), -1, None)
 
 
-def _report(node_handle: int, report: scl.Report) -> None:
+def _report(node_handle: int, report: Report) -> None:
     for name in report.instance_names():
         lib.ReportControlBlock_create(
             name.encode(),

@@ -106,12 +106,18 @@ async def _end(tasks: Collection[asyncio.Task[Any]], *, again: float) -> None:
 
 
 async def _keep_ticking(gateway: Gateway, settings: MmsSettings) -> None:
+    """Every IED each tick; those with a command under way more often."""
+    loop, due = asyncio.get_running_loop(), 0.0
     while True:
         gateway.wake.clear()
-        gateway.tick()
-        pause = settings.tick
+        if loop.time() >= due:
+            due = loop.time() + settings.tick
+            gateway.tick()
+        else:
+            gateway.tick_commands()
+        pause = due - loop.time()
         if gateway.control.busy:
-            pause = min(settings.control_tick, gateway.control.asked_in())
+            pause = min(pause, settings.control_tick, gateway.control.asked_in())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await gateway.wake.wait()
