@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from struct import pack
 from uuid import UUID
 
-from bridge import packets
+from broker import packets
 from broker.messages import format_ts
 from broker.topics import Topics
 

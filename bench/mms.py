@@ -2,8 +2,10 @@
 
     python -m bench.mms --ieds 4 --meters 50 --seconds 2 --runs 5
 
-Three figures in each run, all with the same model, no client associated:
+Four figures in each run, all with the same model, no client associated:
 
+- path: readings published by a process of its own through a Mosquitto with our configuration into the
+  attributes, everything on this machine: all of what a town costs;
 - ours: a reading's JSON payload through :meth:`Gateway.take` into value, q and t of seven data objects;
 - write: the same values through :meth:`Server.write` alone, without JSON and state;
 - reference: a C loop over the library's update functions for the same objects (``mms_reference.c``, needs a
@@ -27,17 +29,23 @@ from pathlib import Path
 
 from open61850.mms import MmsClient
 
+from bench.ingest import go, line, process
 from broker.messages import Birth, Hardware, Reading, Status, utc_now
-from broker.topics import Topic, scl_name
+from broker.settings import MqttSettings
+from broker.topics import Topic, Topics, scl_name
 from mms_bridge import values
+from mms_bridge.feed import Feed
 from mms_bridge.gateway import Gateway
+from mms_bridge.hearing import Hearing
 from mms_bridge.native import lib
 from mms_bridge.run import calm_collector
 from mms_bridge.server import Server
 from mms_bridge.settings import MmsSettings
 from scl_builder.builder import build_cid
 from scl_builder.project import Ied, Meter, Project
-from tests.brokers import free_port
+from tests.brokers import free_port, mosquitto
+
+DEADLINE = 60.0
 
 UPDATED = (
     *(("MMXN1", name) for name in ("Vol", "Amp", "Watt", "VolAmp", "PwrFact", "Hz")),
@@ -120,6 +128,36 @@ def our_rate(gateway: Gateway, ids: list[list[str]], seconds: float, first: int)
     return rate(once, seconds)
 
 
+async def path_rate(gateway: Gateway, port: int, ids: list[list[str]], readings: int, first: int) -> float:
+    """From the publish to the data attributes, through the broker."""
+    numbers = [meter_id for meter_ids in ids for meter_id in meter_ids]
+    before = gateway.counters["updates"]
+    with process(sys.executable, "-c", LOAD, str(port), str(readings), str(first), *numbers) as loading:
+        assert await asyncio.to_thread(line, loading) == "ready"
+        begin = go(loading)
+        while gateway.counters["updates"] - before < readings:
+            await asyncio.sleep(0.01)
+            assert time.time() - begin < DEADLINE, "not every reading arrived"
+        return readings / (time.time() - begin)
+
+
+LOAD = """
+import sys
+from bench.ingest_load import Connection, connect, send
+from bench.mms import payload
+from broker.topics import Topics
+port, readings, first, *ids = sys.argv[1:]
+clients = [Connection(connect(int(port), number), 100) for number in range(4)]
+topics = [Topics("sm/v1").meter(name, "reading").encode() for name in ids]
+payloads = [payload(int(first) + number) for number in range(int(readings) // len(ids) + 1)]
+for number in range(int(readings)):
+    clients[number % 4].add(topics[number % len(ids)], payloads[number // len(ids)])
+print("ready", flush=True)
+sys.stdin.readline()
+send(clients)
+"""
+
+
 def write_rate(gateway: Gateway, seconds: float) -> float:
     """The values alone, computed before."""
     targets = [
@@ -200,16 +238,21 @@ async def measure(options: argparse.Namespace) -> list[dict[str, float]]:
         assert ied.endpoint is not None
         await asyncio.to_thread(lambda port: MmsClient.connect("127.0.0.1", port).close(), ied.endpoint[1])
     runs = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as broker:
         library = compiled(Path(folder))
+        hearing = Hearing(gateway, Topics("sm/v1"))
+        feed = asyncio.create_task(Feed(MqttSettings(port=broker.port), hearing.take).run())
         for number in range(options.runs):
+            path = await path_rate(gateway, broker.port, ids, options.readings, number * 1_000_000 + 1)
             runs.append(
                 {
-                    "ours": our_rate(gateway, ids, options.seconds, number * 1_000_000),
+                    "path": path,
+                    "ours": our_rate(gateway, ids, options.seconds, number * 1_000_000 + 500_000),
                     "write": write_rate(gateway, options.seconds),
                     "reference": reference_rate(gateway, library, options.seconds),
                 }
             )
+        feed.cancel()
     gateway.close()
     return runs
 
@@ -220,23 +263,26 @@ def main() -> None:
     parser.add_argument("--ieds", type=int, default=4, help="IEDs (default 4)")
     parser.add_argument("--meters", type=int, default=50, help="meters in each IED (default 50)")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each figure (default 2)")
+    parser.add_argument("--readings", type=int, default=50_000, help="of the path (default 50,000)")
     parser.add_argument("--runs", type=int, default=5, help="medians are of so many (default 5)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     options = parser.parse_args()
     runs = asyncio.run(measure(options))
-    ratios = [run["ours"] / run["reference"] for run in runs]
+    ratios = {name: [run[name] / run["reference"] for run in runs] for name in ("path", "ours")}
     if options.json:
-        print(json.dumps({"unit": "readings/s", "runs": runs, "ratio": statistics.median(ratios)}))
+        medians = {name: statistics.median(found) for name, found in ratios.items()}
+        print(json.dumps({"unit": "readings/s", "runs": runs, "ratio": medians}))
         return
-    for name in ("ours", "write", "reference"):
+    for name in ("path", "ours", "write", "reference"):
         rates = [run[name] for run in runs]
         print(
             f"{name:10s} {statistics.median(rates):10.0f} readings/s  ({min(rates):.0f} … {max(rates):.0f})"
         )
-    print(
-        f"ours / reference: {statistics.median(ratios):.3f}  ({min(ratios):.3f} … {max(ratios):.3f}), "
-        f"{options.ieds} IEDs × {options.meters} meters"
-    )
+    for name, found in ratios.items():
+        print(
+            f"{name} / reference: {statistics.median(found):.3f}  ({min(found):.3f} … {max(found):.3f}), "
+            f"{options.ieds} IEDs × {options.meters} meters"
+        )
 
 
 if __name__ == "__main__":

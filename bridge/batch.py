@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bridge import parse
-from bridge.packets import DUP, RETAIN, Publish
 from bridge.parse import RejectedError, Row
 from broker.errors import ContractError
 from broker.messages import (
@@ -30,6 +29,7 @@ from broker.messages import (
     Result,
     Status,
 )
+from broker.packets import DUP, RETAIN, Publish
 from broker.topics import METER_KINDS, SPECS, Topics, checked_meter_id
 
 _TOLERANCE_MS = round(FUTURE_TOLERANCE.total_seconds() * 1000)

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from time import monotonic
 
-from bridge.packets import Publish
+from broker.packets import Publish
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from sqlalchemy.exc import DBAPIError
 from bridge.batch import Dead, Sorter, Withdrawal, Work
 from bridge.database import is_about_data
 from bridge.link import Link
-from bridge.packets import Publish
 from bridge.writer import Committed, Writer
 from broker.errors import Meter61850Error
 from broker.messages import Birth
+from broker.packets import Publish
 
 log = logging.getLogger(__name__)
 

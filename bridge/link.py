@@ -24,11 +24,11 @@ from contextlib import closing, suppress
 from selectors import EVENT_READ
 from time import monotonic
 
-from bridge import packets
 from bridge.inbox import Batch, Inbox
 from bridge.outbound import Outbound
-from bridge.packets import Will
 from bridge.session import Options, Session
+from broker import packets
+from broker.packets import Will
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 import logging
 import threading
 
-from bridge import packets
-from bridge.packets import Version
+from broker import packets
+from broker.packets import Version
 
 log = logging.getLogger(__name__)
 

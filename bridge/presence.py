@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Callable
 from importlib.metadata import version
 
-from bridge.packets import Will
 from broker.messages import ServiceStatus, utc_now
+from broker.packets import Will
 from broker.topics import Topics
 
 

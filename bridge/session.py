@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 from time import monotonic
 
-from bridge import packets
 from bridge.inbox import Inbox
 from bridge.outbound import Outbound
-from bridge.packets import Control, Decoder, ProtocolError, Version
+from broker import packets
+from broker.packets import Control, Decoder, ProtocolError, Version
 
 RECEIVE = 256 * 1024
 """Bytes of one read."""

@@ -18,26 +18,21 @@ from typing import Any
 
 import aiomqtt
 from aiomqtt import MqttError
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
-from broker.errors import ContractError
-from broker.messages import Block, Command, Message, Refusal, ServiceStatus, utc_now
 from broker.settings import NO_DELAY, MqttSettings
-from broker.topics import Topic
-from mms_bridge.gateway import Gateway, Outgoing
-from mms_bridge.mailbox import Mailbox, Take
+from mms_bridge.feed import Feed
+from mms_bridge.gateway import Gateway
+from mms_bridge.hearing import Hearing
+from mms_bridge.mailbox import Mailbox
 from mms_bridge.observe import observed
 from mms_bridge.settings import MmsSettings
+from mms_bridge.telling import last_words, publish_outbox, publish_status, status, tell_the_rest
 
 log = logging.getLogger(__name__)
 
-KINDS = ("birth", "status", "reading", "relay", "result")
-MAX_ROUTES = 200_000
-"""Topics remembered: the kinds of more than 20,000 meters, and a bound for invented ones."""
-STATUS_INTERVAL = 10.0
+KINDS = ("birth", "status", "relay", "result")
+"""Readings come by a connection of their own (``feed.py``)."""
 CANCEL_AGAIN = 0.05
-LAST_WORDS_SECONDS = 0.5
 STOP_AGAIN = 2.0
 """Seconds: leaves time for the last words."""
 BACKOFF_CAP = 60.0
@@ -69,9 +64,12 @@ def calm_collector() -> None:
 
 
 async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -> None:
+    hearing = Hearing(gateway, settings.mqtt.topics)
     tasks = [
-        asyncio.create_task(_keep_connected(gateway, settings.mqtt), name="mqtt"),
+        asyncio.create_task(_keep_connected(gateway, hearing, settings.mqtt), name="mqtt"),
+        asyncio.create_task(Feed(settings.mqtt, hearing.take).run(), name="readings"),
         asyncio.create_task(_keep_ticking(gateway, settings), name="ticks"),
+        asyncio.create_task(hearing.failure(), name="messages"),
     ]
     stopped = asyncio.create_task(stop.wait(), name="stop")
     try:
@@ -119,7 +117,7 @@ async def _keep_ticking(gateway: Gateway, settings: MmsSettings) -> None:
                 await gateway.wake.wait()
 
 
-async def _keep_connected(gateway: Gateway, mqtt: MqttSettings) -> None:
+async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) -> None:
     """One connection after the other, exponential backoff with full jitter between them."""
     loop = asyncio.get_running_loop()
     attempt = 0
@@ -127,7 +125,7 @@ async def _keep_connected(gateway: Gateway, mqtt: MqttSettings) -> None:
     while True:
         started = loop.time()
         try:
-            await _connection(gateway, mqtt)
+            await _connection(gateway, hearing, mqtt)
         except* MqttError as errors:  # alone from the connect, in a group from a connection's tasks
             gateway.set_broker(up=False)
             gateway.counters["disconnects"] += 1
@@ -138,17 +136,16 @@ async def _keep_connected(gateway: Gateway, mqtt: MqttSettings) -> None:
         await asyncio.sleep(pause)
 
 
-async def _connection(gateway: Gateway, mqtt: MqttSettings) -> None:
+async def _connection(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) -> None:
     session = uuid.uuid4().hex
     will = aiomqtt.Will(
         mqtt.topics.service_status(gateway.name),
-        _status(gateway, session, online=False).payload(),
+        status(gateway, session, online=False).payload(),
         qos=1,
         retain=True,
     )
-    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     gateway.blocks.begin()
-    async with _client(mqtt, will, Mailbox.made_for(_taker(gateway, mqtt), failed)) as client:
+    async with _client(mqtt, will, Mailbox.made_for(hearing.take)) as client:
         gateway.set_broker(up=True)
         for qos in (0, 1):  # 0 first: no window holds these back, so all that is retained comes now
             await client.subscribe(mqtt.topics.meter("+", "block"), qos=qos)
@@ -156,17 +153,16 @@ async def _connection(gateway: Gateway, mqtt: MqttSettings) -> None:
         await _subscribe(client, mqtt)
         log.info("connected to %s:%d", mqtt.host, mqtt.port)
         jobs: dict[str, Coroutine[None, None, None]] = {
-            "outbox": _publish_outbox(gateway, client, mqtt),
-            "status": _publish_status(gateway, client, mqtt, session),
+            "outbox": publish_outbox(gateway, client, mqtt),
+            "status": publish_status(gateway, client, mqtt, session),
             "messages": _until_disconnected(client),
-            "handling": _result(failed),
         }
         try:
             await _together(jobs)
         except asyncio.CancelledError:
-            await _tell_the_rest(gateway, client, mqtt)
-            offline = _status(gateway, session, online=False)
-            await _last_words(client, mqtt.topics.service_status(gateway.name), offline)
+            await tell_the_rest(gateway, client, mqtt)
+            offline = status(gateway, session, online=False)
+            await last_words(client, mqtt.topics.service_status(gateway.name), offline)
             raise
 
 
@@ -198,108 +194,3 @@ async def _until_disconnected(client: aiomqtt.Client) -> None:
     """MqttError when the connection breaks; the mailbox has taken every message before."""
     async for _ in client.messages:
         raise AssertionError("the mailbox keeps nothing")
-
-
-async def _result(future: asyncio.Future[None]) -> None:
-    await future
-
-
-def _taker(gateway: Gateway, mqtt: MqttSettings) -> Take:
-    """What is done with each message."""
-    routes: dict[str, Topic] = {}
-
-    def take(message: aiomqtt.Message) -> None:
-        name = message.topic.value
-        topic = routes.get(name)
-        if topic is None:
-            try:
-                topic = mqtt.topics.parse(name)
-            except ContractError as error:
-                gateway.reject(name, error)
-                return
-            if len(routes) >= MAX_ROUTES:
-                routes.clear()
-            routes[name] = topic
-        payload = message.payload if isinstance(message.payload, bytes) else b""
-        gateway.take(topic, payload, retained=message.retain)
-
-    return take
-
-
-async def _publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
-    while True:
-        outgoing = await gateway.outbox.get()
-        if not isinstance(outgoing, Refusal) and not gateway.control.wants(*outgoing):
-            outgoing = _unsent(*outgoing, "expired before the broker took it")
-        try:
-            await _publish_outgoing(client, mqtt, outgoing, name=gateway.name)
-        except (MqttError, asyncio.CancelledError):  # cancelled when another task has met the error first
-            if not isinstance(outgoing, Refusal):  # never sent again: the meter may have it
-                outgoing = _unsent(*outgoing, "the broker went away: it may have arrived or not")
-            if outgoing.block is None or outgoing.block != gateway.fleet.meter(outgoing.meter_id).block:
-                gateway.outbox.put_nowait(outgoing)  # a block that holds is told again by settle()
-            raise
-
-
-async def _tell_the_rest(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
-    """At a clean stop: what was not sent, and what was refused, for the ledger."""
-    with contextlib.suppress(MqttError, TimeoutError):
-        async with asyncio.timeout(LAST_WORDS_SECONDS):
-            while not gateway.outbox.empty():
-                outgoing = gateway.outbox.get_nowait()
-                if not isinstance(outgoing, Refusal):
-                    outgoing = _unsent(*outgoing, "the MMS bridge was stopped before it was sent")
-                await _publish_outgoing(client, mqtt, outgoing, name=gateway.name)
-
-
-def _unsent(meter_id: str, message: Command | Block, reason: str) -> Refusal:
-    if isinstance(message, Block):
-        return Refusal(meter_id=meter_id, block=message, reason=reason, ts=utc_now())
-    return Refusal(meter_id=meter_id, command=message, reason=reason, ts=utc_now())
-
-
-async def _publish_outgoing(
-    client: aiomqtt.Client, mqtt: MqttSettings, outgoing: Outgoing, *, name: str
-) -> None:
-    if isinstance(outgoing, Refusal):
-        await client.publish(mqtt.topics.refused(name), outgoing.payload(), qos=1)
-        return
-    meter_id, command = outgoing
-    if isinstance(command, Block):
-        await client.publish(mqtt.topics.meter(meter_id, "block"), command.payload(), qos=1, retain=True)
-        return
-    properties = None
-    if mqtt.version == 5:
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        validity = (command.expires_at - utc_now()).total_seconds()
-        properties.MessageExpiryInterval = max(1, round(validity))
-    topic = mqtt.topics.meter(meter_id, "command")
-    await client.publish(topic, command.payload(), qos=1, retain=False, properties=properties)
-
-
-async def _publish_status(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings, session: str) -> None:
-    topic = mqtt.topics.service_status(gateway.name)
-    while True:
-        status = _status(gateway, session, online=True)
-        await client.publish(topic, status.payload(), qos=1, retain=True)
-        await asyncio.sleep(STATUS_INTERVAL)
-
-
-async def _last_words(client: aiomqtt.Client, topic: str, message: Message) -> None:
-    """Say offline on a clean stop; a broker that is gone says it through the will."""
-    with contextlib.suppress(MqttError):
-        await client.publish(topic, message.payload(), qos=1, retain=True, timeout=LAST_WORDS_SECONDS)
-
-
-def _status(gateway: Gateway, session: str, *, online: bool) -> ServiceStatus:
-    counters = {
-        **gateway.counters,
-        **{f"commands_{name}": count for name, count in gateway.control.counters.items()},
-        "ieds": len(gateway.ieds),
-        "associations": gateway.associations,
-        "meters": len(gateway.fleet.meters),
-        "meters_online": gateway.fleet.online,
-    }
-    return ServiceStatus(
-        online=online, version=version("meter61850"), session=session, ts=utc_now(), counters=counters
-    )

@@ -13,12 +13,12 @@ from sqlalchemy import Engine, text
 
 from bridge import database
 from bridge.batch import Sorter
-from bridge.packets import Publish
 from bridge.registry import FOREIGN_SERIAL
 from bridge.store import Store, UnknownMeterError
 from bridge.tables import Meter, moment
 from bridge.writer import Committed, Writer
 from broker.messages import format_ts
+from broker.packets import Publish
 from broker.topics import Topics, scl_name
 
 pytest_plugins = ("tests.databases",)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.batch import BadCommand, Dead, Sorter, Withdrawal, Work
-from bridge.packets import DUP, RETAIN, Publish
 from broker.messages import Birth, Block, Command, Refusal, Relay, Result, Status, Stored
+from broker.packets import DUP, RETAIN, Publish
 from broker.topics import Topics
 
 TOPICS = Topics("sm/v1")

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.inbox import Inbox
 from bridge.outbound import Outbound
-from bridge.packets import Decoder, Publish
+from broker.packets import Decoder, Publish
 
 
 def some(count: int) -> list[Publish]:

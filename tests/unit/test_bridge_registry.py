@@ -6,7 +6,6 @@ import pytest
 
 from bridge import ledger, registry
 from bridge.batch import BadCommand, Notice, Withdrawal
-from bridge.packets import DUP, RETAIN, Publish
 from bridge.publication import changes
 from bridge.registry import ied_name, ied_number, next_ied
 from bridge.tables import Command as LedgerRow
@@ -25,6 +24,7 @@ from broker.messages import (
     Status,
     utc_now,
 )
+from broker.packets import DUP, RETAIN, Publish
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 TS = utc_now()

@@ -1,0 +1,141 @@
+"""The readings' own connection: every one, in order, with its retain flag, also after the broker was away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import aiomqtt
+import pytest
+
+from broker.settings import MqttSettings
+from mms_bridge import feed
+from mms_bridge.feed import Feed
+from tests.brokers import Broker
+from tests.mms import eventually, meter_id
+
+
+@dataclass
+class Seen:
+    """What a feed has handed over."""
+
+    messages: list[tuple[str, bytes, bool]] = field(default_factory=list)
+
+    def take(self, name: str, payload: bytes, *, retained: bool) -> None:
+        """Remember one message."""
+        self.messages.append((name, payload, retained))
+
+    @property
+    def payloads(self) -> list[bytes]:
+        """The payloads in the order in which they came."""
+        return [payload for _, payload, _ in self.messages]
+
+
+def settings(broker: Broker) -> MqttSettings:
+    """The broker, with a topic prefix of the test's own."""
+    return MqttSettings(host=broker.host, port=broker.port, prefix=f"f{uuid.uuid4().hex[:8]}", keepalive=2)
+
+
+@asynccontextmanager
+async def fed(mqtt: MqttSettings) -> AsyncIterator[Seen]:
+    """A running feed."""
+    seen = Seen()
+    running = asyncio.create_task(Feed(mqtt, seen.take).run())
+    try:
+        yield seen
+        assert not running.done(), running
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+async def published(client: aiomqtt.Client, mqtt: MqttSettings, number: int, payload: bytes) -> None:
+    """One retained reading, as a meter publishes it."""
+    await client.publish(mqtt.topics.meter(meter_id(number), "reading"), payload, qos=1, retain=True)
+
+
+async def heard(seen: Seen, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
+    """Return when the feed's subscription stands."""
+
+    async def probe() -> None:
+        while not seen.messages:
+            await published(client, mqtt, 0, b"probe")
+            await asyncio.sleep(0.05)
+
+    await asyncio.wait_for(probe(), 10)
+
+
+async def test_a_flood_arrives_whole_and_in_order(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "ENOUGH", 50)  # the socket is left unread again and again
+    mqtt = settings(broker)
+    async with aiomqtt.Client(broker.host, broker.port) as client, fed(mqtt) as seen:
+        await heard(seen, client, mqtt)
+        seen.messages.clear()
+        payloads = [b"%d" % number for number in range(3000)]
+        await asyncio.gather(*(published(client, mqtt, 1, payload) for payload in payloads))
+        await eventually(lambda: len(seen.messages) >= len(payloads))
+        own = [payload for name, payload, _ in seen.messages if meter_id(1) in name]
+        assert own == payloads
+        assert not any(retained for name, _, retained in seen.messages if meter_id(1) in name)
+
+
+async def test_an_old_reading_says_that_it_is_old(broker: Broker) -> None:
+    mqtt = settings(broker)
+    async with aiomqtt.Client(broker.host, broker.port) as client:
+        await published(client, mqtt, 1, b"old")
+        async with fed(mqtt) as seen:
+            await eventually(lambda: bool(seen.messages))
+            await published(client, mqtt, 1, b"new")
+            await eventually(lambda: len(seen.messages) == 2)
+    assert [(payload, retained) for _, payload, retained in seen.messages] == [
+        (b"old", True),
+        (b"new", False),
+    ]
+
+
+async def test_it_comes_back_after_the_broker(broker: Broker) -> None:
+    mqtt = settings(broker)
+    async with fed(mqtt) as seen:
+        async with aiomqtt.Client(broker.host, broker.port) as client:
+            await heard(seen, client, mqtt)
+        broker.kill()
+        broker.start()
+        seen.messages.clear()
+        async with aiomqtt.Client(broker.host, broker.port) as client:
+            await heard(seen, client, mqtt)
+
+
+async def test_a_broker_that_is_silent_is_left(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    """A stopped broker holds the connection: keepalive finds it out."""
+    mqtt = settings(broker)
+    async with fed(mqtt) as seen:
+        async with aiomqtt.Client(broker.host, broker.port) as client:
+            await heard(seen, client, mqtt)
+        os.kill(broker.pid, signal.SIGSTOP)
+        try:
+            await eventually(lambda: "silent for more than 3 s" in caplog.text)
+        finally:
+            os.kill(broker.pid, signal.SIGCONT)
+        seen.messages.clear()
+        async with aiomqtt.Client(broker.host, broker.port) as client:
+            await heard(seen, client, mqtt)
+
+
+async def test_a_refusal_is_told(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    """A broker that wants a password: the reason is in the log, and we try again."""
+    password = broker.config.with_name("passwords")
+    password.write_text("")
+    broker.stop()
+    text = broker.config.read_text().replace(
+        "allow_anonymous true", f"allow_anonymous false\npassword_file {password}"
+    )
+    broker.config.write_text(text)
+    broker.start()
+    async with fed(settings(broker)):
+        await eventually(lambda: "refused us: return code 5" in caplog.text)
