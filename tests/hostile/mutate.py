@@ -3,34 +3,24 @@
 An attack is an association of its own: the opening, a few requests, and one to three mutations of them,
 each at one layer (TPKT, COTP, session, presentation, ACSE, MMS) and sent whole or in pieces.
 
->>> attacks(7, load())[0] == attacks(7, load())[0]  # doctest: +SKIP
+>>> attack(7, 0, load()) == attack(7, 0, load())  # doctest: +SKIP
 True
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from random import Random
 
-from tests.hostile.ber import Node, encode, length_octets, parse
+from tests.hostile.ber import Node, encode, length_octets
 from tests.hostile.capture import HEADER, Capture
+from tests.hostile.layers import COTP, TPDU, TSDU, Packets, assemble, layers, packet, packets
 
-TPDU = 8192
-"""Octets of the largest COTP TPDU that the library takes; what is longer goes in several."""
-TSDU = 64_000
-"""Octets of a message that the library still puts together."""
-COTP = HEADER + 3
-"""Octets before the payload of a data TPDU: TPKT header, LI, DT, EOT."""
-DATA = b"\x01\x00\x01\x00"
-"""Session: give tokens, data transfer."""
-CONNECT = 0x0D
 OCTETS = (0x00, 0x01, 0x7F, 0x80, 0x81, 0x84, 0xFE, 0xFF)
 LENGTHS = ("00", "01", "7f", "80", "8100", "81ff", "82ffff", "830fffff", "847fffffff", "84ffffffff",
            "8480000000", "8400000001", "88ffffffffffffffff", "ff")  # fmt: skip
-
-Packets = list[bytes]
 
 
 @dataclass(frozen=True)
@@ -44,60 +34,6 @@ class Attack:
     """Of the captures, before the mutation."""
     polite: bool
     """Whether the connection is closed properly (it is reset otherwise)."""
-
-
-# --- layers ----------------------------------------------------------------------------------------
-
-
-def packet(tpdu: bytes) -> bytes:
-    """A TPKT around a TPDU; its length is what fits where it is too long."""
-    return b"\x03\x00" + min(0xFFFF, HEADER + len(tpdu)).to_bytes(2, "big") + tpdu
-
-
-def packets(tsdu: bytes, size: int = TPDU) -> Packets:
-    """The data TPDUs of one message."""
-    room = max(1, size - 3)
-    parts = [tsdu[at : at + room] for at in range(0, len(tsdu), room)] or [b""]
-    last = len(parts) - 1
-    return [
-        packet(b"\x02\xf0" + (b"\x80" if index == last else b"\x00") + part)
-        for index, part in enumerate(parts)
-    ]
-
-
-def layers(data: bytes) -> tuple[bytes, list[Node]] | None:
-    """Session header and the BER above it; None when this is no message that can be taken apart."""
-    tsdu = data[COTP:]
-    header = DATA if tsdu.startswith(DATA) else _connect_header(tsdu)
-    if header is None:
-        return None
-    try:
-        return header, parse(tsdu[len(header) :])
-    except (ValueError, IndexError):
-        return None
-
-
-def _connect_header(tsdu: bytes) -> bytes | None:
-    """Up to the user data parameter (193) of a CONNECT SPDU (ISO 8327-1)."""
-    if not tsdu or tsdu[0] != CONNECT:
-        return None
-    at = 2
-    while at + 2 <= len(tsdu):
-        code, length = tsdu[at], tsdu[at + 1]
-        at += 2
-        if code == 0xC1:
-            return tsdu[:at]
-        at += length
-    return None
-
-
-def assemble(header: bytes, nodes: list[Node]) -> Packets:
-    """The packets of a message that was taken apart; the session's lengths are made right."""
-    body = encode(nodes)[:TSDU]
-    if header[:1] == bytes([CONNECT]):
-        total = len(header) + len(body) - 2
-        header = header[:1] + bytes([min(total, 0xFE)]) + header[2:-1] + bytes([min(len(body), 0xFE)])
-    return packets(header + body)
 
 
 # --- mutations -------------------------------------------------------------------------------------
@@ -312,14 +248,6 @@ def _nested(inner: bytes, tag: bytes, levels: int, indefinite: bool) -> bytes:
         heads.append(tag + length_octets(size))
         size += len(heads[-1])
     return b"".join(reversed(heads)) + inner
-
-
-def attacks(seed: int, corpus: Sequence[Capture]) -> Iterator[Attack]:
-    """Attack after attack, without end."""
-    number = 0
-    while True:
-        yield attack(seed, number, corpus)
-        number += 1
 
 
 def attack(seed: int, number: int, corpus: Sequence[Capture]) -> Attack:

@@ -26,7 +26,8 @@ from tests.brokers import Broker
 from tests.hostile.attack import given_up, never_reading
 from tests.hostile.ber import parse
 from tests.hostile.capture import Capture, load
-from tests.hostile.mutate import DATA
+from tests.hostile.layers import DATA
+from tests.hostile.mutate import KINDS, attack
 from tests.hostile.process import MmsProcess
 from tests.hostile.run import GROWTH_MEBIBYTES, run
 from tests.mms import Scene, eventually, scene
@@ -95,6 +96,16 @@ def _pdu(message: bytes) -> bytes:
         return b""
     [presentation] = parse(message[len(DATA) :])
     return presentation.parts[0].parts[1].parts[0].tag
+
+
+def test_a_seed_gives_the_same_attacks_and_they_are_no_captures() -> None:
+    corpus = load()
+    drawn = [attack(SEED, number, corpus) for number in range(200)]
+    assert drawn == [attack(SEED, number, corpus) for number in range(200)]
+    assert drawn != [attack(SEED + 1, number, corpus) for number in range(200)]
+    assert {kind for made in drawn for kind in made.kinds} == set(KINDS)
+    known = {packet for session in corpus for packet in session.packets}
+    assert sum(set(made.pieces) <= known for made in drawn) < 20
 
 
 async def test_mutants_harm_nobody(tmp_path: Path) -> None:
