@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import singledispatch
 
-from sqlalchemy import func
+from sqlalchemy import Connection, func
 from sqlmodel import Session, col, select
 
 from bridge.batch import Dead, Notice, Withdrawal
@@ -66,6 +66,16 @@ def rows_for(
         rows[meter_id] = Meter(meter_id=meter_id, first_seen=now, last_seen=now)
         session.add(rows[meter_id])
     return rows
+
+
+def keys_of(connection: Connection, meter_ids: Collection[str]) -> dict[str, int]:
+    """The keys of those of ``meter_ids`` that were heard of; a hundredth of the price of their rows."""
+    wanted, found = sorted(meter_ids), dict[str, int]()
+    for start in range(0, len(wanted), _CHUNK):
+        some = col(Meter.meter_id).in_(wanted[start : start + _CHUNK])
+        rows = connection.execute(select(Meter.meter_id, Meter.key).where(some))
+        found |= {meter_id: key for meter_id, key in rows if key is not None}
+    return found
 
 
 def is_shown(meter: Meter) -> bool:

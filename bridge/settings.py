@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.settings import MqttSettings, Port
+from broker.topics import METER_KINDS
 from scl_builder.project import MAX_REPORT_INSTANCES, ControlModel
 from scl_builder.tables import MAX_METERS
 
@@ -114,10 +115,14 @@ class BridgeSettings(BaseSettings):
         """What we subscribe to.
 
         In a group each message goes to one bridge, but no retained ones (MQTT 5.0, 4.8.2): what is
-        retained of the meters each bridge reads for itself, which changes nothing when read twice.
+        retained of the meters each bridge reads for itself, which changes nothing when read twice. The
+        group names the kinds that it wants: of everything, each bridge would get the others' ``stored``
+        too, as many messages as there are readings.
         """
         topics = self.mqtt.topics
         if self.group is None:
             return (topics.everything,)
         own = tuple(topics.meter("+", kind) for kind in ("birth", "status", "relay", "block"))
-        return (f"$share/{self.group}/{topics.everything}", *own)
+        kinds = [kind for kind in METER_KINDS if kind != "stored"]
+        wanted = (*(topics.meter("+", kind) for kind in kinds), topics.refused("+"))
+        return (*(f"$share/{self.group}/{topic}" for topic in wanted), *own)

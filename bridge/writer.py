@@ -80,8 +80,10 @@ class Writer:
     def _notices(self, connection: Connection, work: Work) -> tuple[dict[str, int], list[Dead], bool]:
         """Registry and ledger: the keys of all meters met, what was refused, whether the SCD changes."""
         strangers = {row[0] for row in work.rows if isinstance(row[0], str)}
+        known = registry.keys_of(connection, strangers) if strangers else {}
+        strangers -= known.keys()
         if not (strangers or work.events or work.entries):
-            return {}, [], False
+            return known, [], False
         if connection.dialect.name == "postgresql":  # two bridges must not fill one place twice
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_REGISTRY})")
         with Session(bind=connection, autoflush=False) as session:
@@ -97,7 +99,8 @@ class Writer:
             dead += ledger.apply(session, work.entries, now=work.now)
             session.flush()
             changed = any(registry.face(row) != before[meter_id] for meter_id, row in rows.items())
-            return {meter_id: row.key for meter_id, row in rows.items() if row.key}, dead, changed
+            keys = {meter_id: row.key for meter_id, row in rows.items() if row.key}
+            return known | keys, dead, changed
 
     def _note_due(self, connection: Connection, rows: list[Row], now: int) -> set[tuple[int, int]]:
         """Note the hours of these readings for upkeep; those that need not be noted again after this."""

@@ -106,6 +106,24 @@ def test_two_share_one_is_killed_and_the_other_takes_over(
             )
 
 
+def test_no_bridge_of_a_group_hears_what_the_others_say(
+    broker: Broker, postgres_url: str, tmp_path: Path
+) -> None:
+    """Each reading is answered with `stored`: to hear those too would double the work of both."""
+    with ExitStack() as stack:
+        for instance in ("a", "b"):
+            stack.enter_context(bridge(broker, postgres_url, group="town", instance=instance))
+        client = stack.enter_context(Client(broker))
+        eventually(lambda: all(status(client, i) for i in ("a", "b")), what="both are online")
+        with simulated(broker, tmp_path, first=1, count=METERS):
+            eventually(lambda: min(counter(client, i, "stored") for i in ("a", "b")) > 50, what="both store")
+        for instance in ("a", "b"):
+            told = status(client, instance)
+            assert told is not None
+            others = told.counters["received"] - told.counters["stored"] - told.counters["duplicate"]
+            assert others < told.counters["stored"] / 2, told.counters
+
+
 def test_a_group_needs_postgresql() -> None:
     with pytest.raises(ValidationError, match="one PostgreSQL"):
         BridgeSettings(group="town", database_url="sqlite:///x.sqlite")
