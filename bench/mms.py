@@ -241,7 +241,9 @@ async def measure(options: argparse.Namespace) -> list[dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as broker:
         library = compiled(Path(folder))
         hearing = Hearing(gateway, Topics("sm/v1"))
-        feed = asyncio.create_task(Feed(MqttSettings(port=broker.port), hearing.take).run())
+        feed = asyncio.create_task(
+            Feed(MqttSettings(port=broker.port), hearing.take, connected=lambda _up: None).run()
+        )
         for number in range(options.runs):
             path = await path_rate(gateway, broker.port, ids, options.readings, number * 1_000_000 + 1)
             runs.append(

@@ -1,11 +1,11 @@
-"""The readings, on a connection of their own: the one topic on which a town talks.
+"""What the meters tell of themselves, on a connection of its own: the topics on which a town talks.
 
-Everything else comes by aiomqtt (``run.py``), with which a reading cost 70 µs before we looked at it, more
+Everything else comes by aiomqtt (``run.py``), with which a message cost 70 µs before we looked at it, more
 than all that follows; here it costs 10. Messages are taken some at a time, so that MMS clients do not wait
 behind a flood, and acknowledged when they were taken, so that what waits is with the broker and not here.
 MQTT 3.1.1, whose retain flag says what we must know: whether a reading is an old one.
 
->>> await Feed(mqtt, take).run()  # doctest: +SKIP
+>>> await Feed(mqtt, take, connected=print).run()  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import logging
 import random
 import uuid
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from broker import packets
@@ -24,6 +25,7 @@ from mms_bridge.mailbox import Take
 
 log = logging.getLogger(__name__)
 
+KINDS = ("status", "birth", "relay", "reading")
 TURN = 100
 """Messages taken before the event loop has its turn."""
 ENOUGH = 2000
@@ -35,11 +37,12 @@ _SUBSCRIBE_ID = 1
 
 
 class Feed:
-    """One connection after the other, until it is cancelled; ``take`` must not raise."""
+    """One connection after the other; ``connected`` hears when one stands and when it falls."""
 
-    def __init__(self, mqtt: MqttSettings, take: Take) -> None:
+    def __init__(self, mqtt: MqttSettings, take: Take, *, connected: Callable[[bool], None]) -> None:
         self._mqtt = mqtt
         self._take = take
+        self._connected = connected
 
     async def run(self) -> None:
         """Receive for ever; exponential backoff with full jitter between connections."""
@@ -49,7 +52,9 @@ class Feed:
             try:
                 await self._connection()
             except OSError as error:  # ProtocolError and TimeoutError too
-                log.warning("readings from %s:%d: %s", self._mqtt.host, self._mqtt.port, error or "no answer")
+                log.warning(
+                    "meters' topics at %s:%d: %s", self._mqtt.host, self._mqtt.port, error or "no answer"
+                )
             attempt = 0 if loop.time() - started > BACKOFF_CAP else attempt + 1
             await asyncio.sleep(random.uniform(0, min(BACKOFF_CAP, 0.5 * 2**attempt)))
 
@@ -57,22 +62,24 @@ class Feed:
         loop, mqtt = asyncio.get_running_loop(), self._mqtt
         async with asyncio.timeout(CONNECT_SECONDS):
             transport, receiver = await loop.create_connection(
-                lambda: _Receiver(mqtt, self._take), mqtt.host, mqtt.port
+                lambda: _Receiver(mqtt, self._take, self._connected), mqtt.host, mqtt.port
             )
         try:
             await receiver.ended
         finally:
+            self._connected(False)
             transport.abort()
 
 
 class _Receiver(asyncio.Protocol):
     """One connection; ``ended`` has the reason when it is over."""
 
-    def __init__(self, mqtt: MqttSettings, take: Take) -> None:
+    def __init__(self, mqtt: MqttSettings, take: Take, connected: Callable[[bool], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self._mqtt = mqtt
         self._take = take
+        self._connected = connected
         self._decoder = Decoder(version=_VERSION)
         self._waiting: deque[Publish] = deque()
         self._heard = self._loop.time()
@@ -85,7 +92,7 @@ class _Receiver(asyncio.Protocol):
         mqtt = self._mqtt
         transport.write(
             packets.connect(
-                f"meter61850-readings-{uuid.uuid4().hex[:12]}",
+                f"meter61850-meters-{uuid.uuid4().hex[:12]}",
                 version=_VERSION,
                 keepalive=mqtt.keepalive,
                 will=None,
@@ -119,10 +126,12 @@ class _Receiver(asyncio.Protocol):
             connack = packets.parse_connack(control.body, version=_VERSION)
             if connack.code:
                 raise ProtocolError(f"refused us: return code {connack.code}")
-            topic = self._mqtt.topics.meter("+", "reading")
-            self._transport.write(packets.subscribe(_SUBSCRIBE_ID, [topic], version=_VERSION))
-        elif control.kind == packets.SUBACK and control.body[2:3] == b"\x80":
-            raise ProtocolError("refused our subscription")
+            topics = [self._mqtt.topics.meter("+", kind) for kind in KINDS]
+            self._transport.write(packets.subscribe(_SUBSCRIBE_ID, topics, version=_VERSION))
+        elif control.kind == packets.SUBACK:
+            if 0x80 in control.body[2:]:
+                raise ProtocolError("refused our subscription")
+            self._connected(True)
 
     def _work(self) -> None:
         """Take some of what waits, and acknowledge it."""

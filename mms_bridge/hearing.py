@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
 
 from broker.errors import ContractError
 from broker.topics import Topic, Topics
@@ -15,6 +16,13 @@ MAX_ROUTES = 200_000
 """Topics remembered: the kinds of more than 20,000 meters, and a bound for invented ones."""
 
 
+class Link(Enum):
+    """The connections to the broker."""
+
+    COMMANDS = "commands, configuration, services"
+    METERS = "what the meters tell"
+
+
 class Hearing:
     """Parses topics, each once; what goes wrong with us, not with a message, ends :meth:`failure`."""
 
@@ -22,6 +30,7 @@ class Hearing:
         self._gateway = gateway
         self._topics = topics
         self._routes: dict[str, Topic] = {}
+        self._links: set[Link] = set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def take(self, name: str, payload: bytes, *, retained: bool) -> None:
@@ -33,6 +42,11 @@ class Hearing:
         except Exception as error:  # noqa: BLE001 - the client's library would log it and go on: we end with it
             if not self._failed.done():
                 self._failed.set_exception(error)
+
+    def connected(self, link: Link, *, up: bool) -> None:
+        """A connection stands or is gone. Only with both is the broker there: with one we know half."""
+        self._links = self._links | {link} if up else self._links - {link}
+        self._gateway.set_broker(up=self._links == set(Link))
 
     async def failure(self) -> None:
         """Raises what :meth:`take` could not."""

@@ -22,7 +22,7 @@ from aiomqtt import MqttError
 from broker.settings import NO_DELAY, MqttSettings
 from mms_bridge.feed import Feed
 from mms_bridge.gateway import Gateway
-from mms_bridge.hearing import Hearing
+from mms_bridge.hearing import Hearing, Link
 from mms_bridge.mailbox import Mailbox
 from mms_bridge.observe import observed
 from mms_bridge.settings import MmsSettings
@@ -30,8 +30,6 @@ from mms_bridge.telling import last_words, publish_outbox, publish_status, statu
 
 log = logging.getLogger(__name__)
 
-KINDS = ("birth", "status", "relay", "result")
-"""Readings come by a connection of their own (``feed.py``)."""
 CANCEL_AGAIN = 0.05
 STOP_AGAIN = 2.0
 """Seconds: leaves time for the last words."""
@@ -67,7 +65,7 @@ async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -
     hearing = Hearing(gateway, settings.mqtt.topics)
     tasks = [
         asyncio.create_task(_keep_connected(gateway, hearing, settings.mqtt), name="mqtt"),
-        asyncio.create_task(Feed(settings.mqtt, hearing.take).run(), name="readings"),
+        asyncio.create_task(_feed(hearing, settings.mqtt).run(), name="meters"),
         asyncio.create_task(_keep_ticking(gateway, settings), name="ticks"),
         asyncio.create_task(hearing.failure(), name="messages"),
     ]
@@ -79,6 +77,10 @@ async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -
     finally:
         await _end((stopped, *tasks), again=STOP_AGAIN)
         gateway.close()
+
+
+def _feed(hearing: Hearing, mqtt: MqttSettings) -> Feed:
+    return Feed(mqtt, hearing.take, connected=lambda up: hearing.connected(Link.METERS, up=up))
 
 
 async def _together(jobs: Mapping[str, Coroutine[None, None, None]]) -> None:
@@ -133,7 +135,7 @@ async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings
         try:
             await _connection(gateway, hearing, mqtt)
         except* MqttError as errors:  # alone from the connect, in a group from a connection's tasks
-            gateway.set_broker(up=False)
+            hearing.connected(Link.COMMANDS, up=False)
             gateway.counters["disconnects"] += 1
             cause = errors.exceptions[0]
         attempt = 0 if loop.time() - started > GOOD_CONNECTION else attempt + 1
@@ -152,7 +154,7 @@ async def _connection(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) ->
     )
     gateway.blocks.begin()
     async with _client(mqtt, will, Mailbox.made_for(hearing.take)) as client:
-        gateway.set_broker(up=True)
+        hearing.connected(Link.COMMANDS, up=True)
         for qos in (0, 1):  # 0 first: no window holds these back, so all that is retained comes now
             await client.subscribe(mqtt.topics.meter("+", "block"), qos=qos)
         gateway.blocks.settle()
@@ -174,9 +176,8 @@ async def _connection(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) ->
 
 async def _subscribe(client: aiomqtt.Client, mqtt: MqttSettings) -> None:
     topics = mqtt.topics
-    for topic in (*(topics.meter("+", kind) for kind in KINDS), topics.cid("+")):
-        await client.subscribe(topic, qos=1)
-    for topic in (topics.scd, topics.revision, topics.service_status("+")):
+    own = (topics.meter("+", "result"), topics.cid("+"), topics.scd, topics.revision)
+    for topic in (*own, topics.service_status("+")):
         await client.subscribe(topic, qos=1)
 
 

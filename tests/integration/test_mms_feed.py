@@ -25,6 +25,7 @@ class Seen:
     """What a feed has handed over."""
 
     messages: list[tuple[str, bytes, bool]] = field(default_factory=list)
+    links: list[bool] = field(default_factory=list)
 
     def take(self, name: str, payload: bytes, *, retained: bool) -> None:
         """Remember one message."""
@@ -45,7 +46,7 @@ def settings(broker: Broker) -> MqttSettings:
 async def fed(mqtt: MqttSettings) -> AsyncIterator[Seen]:
     """A running feed."""
     seen = Seen()
-    running = asyncio.create_task(Feed(mqtt, seen.take).run())
+    running = asyncio.create_task(Feed(mqtt, seen.take, connected=seen.links.append).run())
     try:
         yield seen
         assert not running.done(), running
@@ -109,6 +110,8 @@ async def test_it_comes_back_after_the_broker(broker: Broker) -> None:
         seen.messages.clear()
         async with aiomqtt.Client(broker.host, broker.port) as client:
             await heard(seen, client, mqtt)
+        assert seen.links[0] is True
+        assert seen.links[-2:] == [False, True]
 
 
 async def test_a_broker_that_is_silent_is_left(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
