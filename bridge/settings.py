@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.settings import MqttSettings, Port
-from broker.topics import METER_KINDS
+from broker.topics import METER_KINDS, SPECS
 from scl_builder.project import MAX_REPORT_INSTANCES, ControlModel
 from scl_builder.tables import MAX_METERS
 
@@ -122,7 +122,10 @@ class BridgeSettings(BaseSettings):
         topics = self.mqtt.topics
         if self.group is None:
             return (topics.everything,)
-        own = tuple(topics.meter("+", kind) for kind in ("birth", "status", "relay", "block"))
-        kinds = [kind for kind in METER_KINDS if kind != "stored"]
-        wanted = (*(topics.meter("+", kind) for kind in kinds), topics.refused("+"))
-        return (*(f"$share/{self.group}/{topic}" for topic in wanted), *own)
+        own = tuple(kind for kind in METER_KINDS if SPECS[kind].retained and kind != "reading")
+        shared = [kind for kind in METER_KINDS if kind not in (*own, "stored")]
+        wanted = (*(topics.meter("+", kind) for kind in shared), topics.refused("+"))
+        return (
+            *(f"$share/{self.group}/{topic}" for topic in wanted),
+            *(topics.meter("+", kind) for kind in own),
+        )

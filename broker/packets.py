@@ -125,11 +125,19 @@ def connect(  # noqa: PLR0913 - the fields of one packet
 
 def subscribe(packet_id: int, topic_filters: list[str], *, version: Version) -> bytes:
     """SUBSCRIBE at QoS 1; on MQTT 5 without our own echoes, with retain as published (clause 3.8.3.1)."""
-    v5 = version == 5
-    options = 1 | (_NO_LOCAL | _RETAIN_AS_PUBLISHED | _RETAINED_IF_NEW if v5 else 0)
-    body = pack(">H", packet_id) + (b"\x00" if v5 else b"")
-    body += b"".join(_text(topic_filter.encode()) + bytes((options,)) for topic_filter in topic_filters)
+    body = pack(">H", packet_id) + (b"\x00" if version == 5 else b"")
+    body += b"".join(
+        _text(topic_filter.encode()) + bytes((_options(topic_filter, version),))
+        for topic_filter in topic_filters
+    )
     return _packet(0x82, body)
+
+
+def _options(topic_filter: str, version: Version) -> int:
+    if version != 5:
+        return 1
+    own = 0 if topic_filter.startswith("$share/") else _NO_LOCAL  # an error on a shared one (3.8.3.1)
+    return 1 | own | _RETAIN_AS_PUBLISHED | _RETAINED_IF_NEW
 
 
 def publish(

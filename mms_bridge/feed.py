@@ -56,7 +56,7 @@ class Feed:
                     "meters' topics at %s:%d: %s", self._mqtt.host, self._mqtt.port, error or "no answer"
                 )
             attempt = 0 if loop.time() - started > BACKOFF_CAP else attempt + 1
-            await asyncio.sleep(random.uniform(0, min(BACKOFF_CAP, 0.5 * 2**attempt)))
+            await asyncio.sleep(random.uniform(0, min(BACKOFF_CAP, 0.5 * 2 ** min(attempt, 10))))
 
     async def _connection(self) -> None:
         loop, mqtt = asyncio.get_running_loop(), self._mqtt

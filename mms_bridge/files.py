@@ -14,10 +14,12 @@ from __future__ import annotations
 import logging
 import os
 import re
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from broker.errors import Meter61850Error
 from mms_bridge.native import FileAccessHandler, lib
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,10 @@ NONE, ACCESS_DENIED = 0, 96
 
 _FILE = re.compile(rf"[/\\]?{FOLDER}[/\\]([A-Za-z][0-9A-Za-z_]*\.(?:scd|cid))")
 _FOLDERS = frozenset({"", "/", "\\", FOLDER, f"/{FOLDER}", f"{FOLDER}/", f"/{FOLDER}/"})
+
+
+class FilesError(Meter61850Error, OSError):
+    """The disk does not take a file."""
 
 
 class Service(IntEnum):
@@ -68,21 +74,30 @@ class Files:
         lib.MmsServer_installFileAccessHandler(lib.IedServer_getMmsServer(server), self._on_access, None)
 
     def put(self, name: str, content: bytes) -> None:
-        """Offer ``content`` as ``/SCL/name``, whole or as it was before; empty takes it away."""
+        """Offer ``content`` as ``/SCL/name``, whole or as it was before; empty takes it away.
+
+        ValueError for a name that is not served; FilesError when the disk does not take it.
+        """
         target = self.root / FOLDER / name
         if not allowed(Service.OPEN, f"{FOLDER}/{name}"):
             raise ValueError(f"{name[:80]!r} is no name of a file that is served")
-        if not content:
-            target.unlink(missing_ok=True)
-            return
         written = Path(self._staging.name) / name
-        written.write_bytes(content)
-        os.replace(written, target)
+        try:
+            for folder in (target.parent, written.parent):  # who tidies /tmp up may have taken them
+                folder.mkdir(parents=True, exist_ok=True)
+            if not content:
+                target.unlink(missing_ok=True)
+                return
+            written.write_bytes(content)
+            os.replace(written, target)
+        except OSError as error:
+            raise FilesError(f"{FOLDER}/{name} is not up to date: {error}") from error
 
     def close(self) -> None:
         """Delete the folder."""
-        self._staging.cleanup()
-        self._root.cleanup()
+        for folder in (self._staging, self._root):
+            with suppress(OSError):
+                folder.cleanup()
 
     def _access(self, _parameter: int, _connection: int, service: int, name: bytes, _other: bytes) -> int:
         text = (name or b"").decode("utf-8", "replace")

@@ -7,6 +7,7 @@ one is new when it arrives, whatever the meter's clock says.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -42,8 +43,8 @@ class Meter:
     relay: Relay | None = None
     block: Block | None = None
     """None when nothing was ever blocked or released."""
-    fresh_until: float = 0.0
-    """Monotonic time up to which the reading is not stale."""
+    read_at: float = -math.inf
+    """Monotonic time of the reading."""
     stale: bool = True
     withdrawn: datetime | None = None
     """When its birth was taken back: it is out of service until it is born again."""
@@ -124,15 +125,29 @@ class Fleet:
             meter.reading.seq,
         ):
             return False
+        known = meter.reading
+        if known is None or (reading.epoch, reading.seq) != (known.epoch, known.seq):
+            meter.read_at = now - age  # heard again after a reconnect it is no newer and no older
         meter.reading = reading
-        meter.fresh_until = now - age + self.stale_intervals * meter.interval
-        meter.stale = now >= meter.fresh_until
+        meter.stale = now >= self._fresh_until(meter)
         return True
+
+    def reconsider(self, meter: Meter, *, now: float) -> None:
+        """A birth tells the interval, which may come after the reading: how long that one is fresh."""
+        meter.stale = meter.reading is None or now >= self._fresh_until(meter)
+
+    def _fresh_until(self, meter: Meter) -> float:
+        return meter.read_at + self.stale_intervals * meter.interval
+
+    def forget_statuses(self) -> None:
+        """What the meters tell is cut off: who is online is told anew, and until then nobody is."""
+        for meter in self.meters.values():
+            meter.status = None
 
     def newly_stale(self, now: float) -> Iterator[Meter]:
         """Meters whose reading has become stale since the last call; monotonic ``now``."""
         for meter in self.meters.values():
-            if not meter.stale and now >= meter.fresh_until:
+            if not meter.stale and now >= self._fresh_until(meter):
                 meter.stale = True
                 yield meter
 

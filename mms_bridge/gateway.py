@@ -144,6 +144,7 @@ class Gateway:
             self.blocks.take(meter, payload)
         else:
             self.fleet.take_state(meter, topic.kind, payload, now=utc_now())
+            self.fleet.reconsider(meter, now=self._loop.time())
         self._refresh(meter)
         self.control.told(meter.meter_id)
 
@@ -155,15 +156,15 @@ class Gateway:
     # --- IEDs ----------------------------------------------------------------------------------
 
     def _take_cid(self, name: str, payload: bytes) -> None:
+        self.unserved.pop(name, None)
         if self._cids.get(name) == payload:
             return  # the broker told it again after a reconnect
         if self._settings.ieds is not None and name not in self._settings.ieds:
             return  # another process serves it
-        self.unserved.pop(name, None)
-        self.files.put(f"{name}.cid", payload)
+        self._cids.pop(name, None)  # until this one is served, the same again is news
         if not payload:
-            self._cids.pop(name, None)
             self._close(name)
+            self.files.put(f"{name}.cid", b"")
             return
         cid = read_cid(payload)
         if cid.ied != name:
@@ -175,6 +176,7 @@ class Gateway:
             self.unserved[name] = payload
             raise
         self._cids[name] = payload
+        self.files.put(f"{name}.cid", payload)
         for domain in [d for d, owner in self._ied_of.items() if owner is ied]:
             del self._ied_of[domain]
         self.counters["generations"] += 1

@@ -46,6 +46,8 @@ class Hearing:
     def connected(self, link: Link, *, up: bool) -> None:
         """A connection stands or is gone. Only with both is the broker there: with one we know half."""
         self._links = self._links | {link} if up else self._links - {link}
+        if link is Link.METERS and not up:
+            self._gateway.fleet.forget_statuses()
         self._gateway.set_broker(up=self._links == set(Link))
 
     async def failure(self) -> None:

@@ -17,7 +17,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from broker.errors import Meter61850Error, PortTakenError
+from broker.errors import PortTakenError, UnavailableError
 from mms_bridge import guard
 from mms_bridge.cid import Cid
 from mms_bridge.files import Files
@@ -93,23 +93,23 @@ class Ied:
         return (device.domain for device in self._cid.devices) if self._cid else iter(())
 
     def serve(self, cid: Cid) -> None:
-        """Serve ``cid`` from now on; PortTakenError without its endpoint, ValueError for its faults."""
+        """Serve ``cid`` from now on; UnavailableError without its endpoint, ValueError for its faults.
+
+        After an error everything is as it was before.
+        """
+        check(cid)
         if cid.endpoint != self.endpoint:
             self._open(cid.endpoint)
-        self._cid = cid
-        for server in self._generations:
-            self._replaced_at.setdefault(server, self._loop.time())
-        if self._generations:
+        older = list(self._generations)
+        if older:  # else its server is made when the first client comes
             self._add_generation(cid)
-        else:
-            check(cid)  # its server is made when the first client comes
+        self._cid = cid
+        for server in older:
+            self._replaced_at.setdefault(server, self._loop.time())
         self._drain()
 
     def _open(self, endpoint: tuple[str, int]) -> None:
-        if self._public is not None:
-            self._loop.remove_reader(self._public)
-            self._public.close()
-            self._public = None
+        """Listen at ``endpoint``, and no longer where we did."""
         if self._idle_fd < 0:
             self._idle_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         public = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -119,20 +119,33 @@ class Ied:
             public.bind((self._bind or endpoint[0], endpoint[1]))
             guard.protect(public)
             public.listen(128)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             public.close()
-            if error.errno == errno.EADDRINUSE:
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 raise PortTakenError(endpoint[1], "--mms-port") from error
-            raise
+            raise UnavailableError(
+                f"{self.name} cannot listen on {endpoint[0]}:{endpoint[1]}: {error}"
+            ) from error
+        self._close_public()
         self._public, self.endpoint = public, endpoint
         self._loop.add_reader(public, self._on_connect)
+
+    def _close_public(self) -> None:
+        if self._public is not None:
+            self._loop.remove_reader(self._public)
+            self._public.close()
+            self._public = None
 
     def _add_generation(self, cid: Cid) -> Server:
         server = Server(cid, self._limits, identity=self._identity, files=self._files, idle_fd=self._idle_fd)
         server.start()
-        self._equip(server)
-        for device in cid.devices:
-            server.preset(device.domain, self._preset(device.domain))
+        try:
+            self._equip(server)
+            for device in cid.devices:
+                server.preset(device.domain, self._preset(device.domain))
+        except Exception:
+            server.stop()
+            raise
         self._generations.append(server)
         self.counters.generations += 1
         return server
@@ -177,10 +190,10 @@ class Ied:
             return
         try:
             server = self._with_room()
-        except (Meter61850Error, ValueError) as error:
+            server.accept(self._public)
+        except Exception as error:  # noqa: BLE001 - no client may cost the others theirs: refused, counted, told once
             self._refuse(str(error))
             return
-        server.accept(self._public)
         self.counters.accepted += len(server.accepted)
         self._watch(server)
 
@@ -275,10 +288,7 @@ class Ied:
 
     def close(self) -> None:
         """Stop serving: associations are closed, the endpoint is free."""
-        if self._public is not None:
-            self._loop.remove_reader(self._public)
-            self._public.close()
-            self._public = None
+        self._close_public()
         for server in self._generations:
             server.stop()
             self._watch(server)

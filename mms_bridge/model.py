@@ -146,7 +146,7 @@ def _object(
     if plan.control_model is not None:
         name = plan.obj.name
         literals, default = plan.control_model
-        ordinal = literals[node.values.get((name, "ctlModel"), default)]
+        ordinal = literals.get(node.values.get((name, "ctlModel"), default), ControlModel.STATUS_ONLY)
         model.controls[device.domain, node.name, name] = ControlObject(handles[0], ControlModel(ordinal))
 
 

@@ -120,7 +120,9 @@ def _plan(obj: DataObject) -> Plan:
 def _flatten(
     attribute: Attribute, parent: int, path: Path, flat: list[tuple[Creation, Attribute, Path]]
 ) -> None:
-    b_type = ATTRIBUTE_TYPES[attribute.b_type]
+    b_type = ATTRIBUTE_TYPES.get(attribute.b_type)
+    if b_type is None:
+        raise ValueError(f"{'.'.join(path)}: bType {attribute.b_type} cannot be served")
     creation = Creation(attribute.name.encode(), parent, b_type, attribute.fc, attribute.triggers)
     flat.append((creation, attribute, path))
     place = len(flat)
@@ -137,7 +139,10 @@ def _fed(obj: DataObject, places: Mapping[Path, tuple[int, Attribute]]) -> Fed |
     if len(own) < len(found):
         return None
     value, q, t = (place for place, _ in own)
-    return Fed(_KINDS[own[0][1].b_type], (value, q, t))
+    kind = _KINDS.get(own[0][1].b_type)
+    if kind is None:
+        raise ValueError(f"{obj.name}: bType {own[0][1].b_type} is none that a {obj.cdc} is written with")
+    return Fed(kind, (value, q, t))
 
 
 _PROCESS = (FunctionalConstraint.ST, FunctionalConstraint.MX)
@@ -147,7 +152,7 @@ def _control_model(obj: DataObject) -> tuple[Mapping[str, int], str] | None:
     attributes = {attribute.name: attribute for attribute in obj.attributes}
     if "ctlModel" not in attributes or "Oper" not in attributes:
         return None
-    return attributes["ctlModel"].literals, attributes["ctlModel"].value or ""
+    return attributes["ctlModel"].literals, attributes["ctlModel"].value or "status-only"
 
 
 # bType -> MmsValue constructor for a Val's text

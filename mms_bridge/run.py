@@ -10,6 +10,7 @@ import contextlib
 import gc
 import logging
 import random
+import resource
 import signal
 import uuid
 from collections.abc import Collection, Coroutine, Mapping
@@ -47,8 +48,16 @@ async def run(settings: MmsSettings) -> None:
     await serve(settings, stop)
 
 
+def _raise_limit() -> None:
+    """As many descriptors as we may have: an IED takes three, and one for each association."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def serve(settings: MmsSettings, stop: asyncio.Event) -> None:
     """Serve until ``stop`` is set."""
+    _raise_limit()
     identity = ("meter61850", "MQTT meter gateway", version("meter61850"))
     calm_collector()
     gateway = Gateway(settings, identity=identity)
@@ -139,7 +148,7 @@ async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings
             gateway.counters["disconnects"] += 1
             cause = errors.exceptions[0]
         attempt = 0 if loop.time() - started > GOOD_CONNECTION else attempt + 1
-        pause = random.uniform(0, min(BACKOFF_CAP, 0.5 * 2**attempt))
+        pause = random.uniform(0, min(BACKOFF_CAP, 0.5 * 2 ** min(attempt, 10)))
         log.warning("broker %s:%d: %s; again in %.1f s", mqtt.host, mqtt.port, cause, pause)
         await asyncio.sleep(pause)
 
@@ -156,7 +165,7 @@ async def _connection(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) ->
     async with _client(mqtt, will, Mailbox.made_for(hearing.take)) as client:
         hearing.connected(Link.COMMANDS, up=True)
         for qos in (0, 1):  # 0 first: no window holds these back, so all that is retained comes now
-            await client.subscribe(mqtt.topics.meter("+", "block"), qos=qos)
+            await _subscribe_to(client, mqtt.topics.meter("+", "block"), qos=qos)
         gateway.blocks.settle()
         await _subscribe(client, mqtt)
         log.info("connected to %s:%d", mqtt.host, mqtt.port)
@@ -178,7 +187,14 @@ async def _subscribe(client: aiomqtt.Client, mqtt: MqttSettings) -> None:
     topics = mqtt.topics
     own = (topics.meter("+", "result"), topics.cid("+"), topics.scd, topics.revision)
     for topic in (*own, topics.service_status("+")):
-        await client.subscribe(topic, qos=1)
+        await _subscribe_to(client, topic, qos=1)
+
+
+async def _subscribe_to(client: aiomqtt.Client, topic: str, *, qos: int) -> None:
+    """MqttError if the broker refuses: without one of these topics we would not know what we do not know."""
+    granted = await client.subscribe(topic, qos=qos)
+    if any(getattr(code, "value", code) >= 0x80 for code in granted):
+        raise MqttError(f"the broker refuses our subscription to {topic}")
 
 
 def _client(

@@ -219,7 +219,9 @@ class Server:
         lib.IedServer_lockDataModel(server)
         try:
             for key, (value, quality, t_ms, t_quality) in values:
-                place = places[key]
+                place = places.get(key)
+                if place is None:
+                    continue  # a CID that an older bridge has left, without this object
                 lib.MmsValue_setUtcTimeMsEx(points.t[place], t_ms, t_quality)
                 if quality != qualities[place]:
                     lib.IedServer_updateQuality(server, points.q[place], quality)
@@ -236,7 +238,9 @@ class Server:
             return
         server, places, preset = self._server, points.shape.places, points.shape.preset
         for key, (value, quality, t_ms, t_quality) in values:
-            place = places[key]
+            place = places.get(key)
+            if place is None:
+                continue
             lib.MmsValue_setUtcTimeMsEx(points.t[place], t_ms, t_quality)
             lib.MmsValue_setBitStringFromInteger(
                 lib.IedServer_getAttributeValue(server, points.q[place]), quality

@@ -64,7 +64,7 @@ def in_this_thread() -> None:
 
 
 def unblock(library: ctypes.CDLL, path: Path) -> bool:
-    """Lead the library's waits to us, once for the process; False if its file has no slot for it."""
+    """Lead the library's waits to us, once for the process; False if that is not possible here."""
     if _kept:
         return True
     image = path.read_bytes()
@@ -80,25 +80,26 @@ def unblock(library: ctypes.CDLL, path: Path) -> bool:
         if not hasattr(_thread, "hurried"):
             sleep(ms)
 
-    for original, ours, slot in zip(
-        (wait, sleep), (WaitReady(wait_ready), Sleep(thread_sleep)), slots, strict=True
-    ):
+    led = ((wait, WaitReady(wait_ready), slots[0]), (sleep, Sleep(thread_sleep), slots[1]))
+    writes: list[tuple[int, int]] = []
+    for original, ours, slot in led:
         assert slot is not None
-        address = ctypes.cast(original, c_void_p).value or 0
-        _write(address - slot.function + slot.offset, ctypes.cast(ours, c_void_p).value or 0)
-        _kept.extend((original, ours))
+        base = (ctypes.cast(original, c_void_p).value or 0) - slot.function
+        writes.append((base + slot.offset, ctypes.cast(ours, c_void_p).value or 0))
+    if not all(_make_writable(address) for address, _ in writes):
+        return False
+    for address, value in writes:
+        ctypes.c_uint64.from_address(address).value = value
+    _kept.extend(led)
     return True
 
 
-def _write(address: int, value: int) -> None:
-    """Put ``value`` at ``address``, which may be read-only since the library was relocated."""
+def _make_writable(address: int) -> bool:
+    """Undo what relocation may have made read-only; False if the system forbids it."""
     page = os.sysconf("SC_PAGE_SIZE")
-    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    protect = ctypes.CDLL(None).mprotect
     protect.argtypes = (c_void_p, c_size_t, c_int)
-    if protect(address - address % page, page, mmap.PROT_READ | mmap.PROT_WRITE):
-        number = ctypes.get_errno()
-        raise OSError(number, f"mprotect: {os.strerror(number)}")
-    ctypes.c_uint64.from_address(address).value = value
+    return bool(protect(address - address % page, page, mmap.PROT_READ | mmap.PROT_WRITE) == 0)
 
 
 def find_slot(image: bytes, name: str) -> Slot | None:

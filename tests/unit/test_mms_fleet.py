@@ -58,6 +58,37 @@ def test_a_retained_reading_brings_its_age() -> None:
     assert meter.stale
 
 
+def test_a_birth_that_comes_after_the_reading_tells_how_long_that_is_fresh() -> None:
+    """The retained readings of a town may come before the births."""
+    fleet = Fleet(stale_intervals=3.0)
+    often, seldom = fleet.meter(METER), fleet.meter(METER.replace("3f", "4f", 1))
+    for meter, age in ((often, 100.0), (seldom, 600.0)):
+        fleet.take_reading(meter, Reading(epoch=1, seq=1, ts=NOW), now=1000.0, age=age)
+    for meter, interval in ((often, 10.0), (seldom, 3600.0)):
+        fleet.take_state(meter, "birth", birth("a", interval).payload(), now=NOW)
+        fleet.reconsider(meter, now=1000.0)
+    assert (often.stale, seldom.stale) == (True, False)
+
+
+def test_a_reading_that_is_heard_again_is_no_newer() -> None:
+    """After a reconnect the broker tells the retained one again: a clock that is ahead must not help."""
+    fleet = Fleet(stale_intervals=3.0)
+    meter = fleet.meter(METER)
+    meter.birth = birth("a", interval=10.0)
+    fleet.take_reading(meter, Reading(epoch=1, seq=1, ts=NOW), now=100.0, age=0.0)
+    fleet.take_reading(meter, Reading(epoch=1, seq=1, ts=NOW), now=125.0, age=0.0)
+    assert list(fleet.newly_stale(130.0)) == [meter]
+
+
+def test_without_the_meters_topics_nobody_is_known_to_be_online() -> None:
+    fleet = Fleet()
+    meter = fleet.meter(METER)
+    fleet.take_state(meter, "status", status("a", online=True).payload(), now=NOW)
+    assert meter.online
+    fleet.forget_statuses()
+    assert not meter.online
+
+
 @pytest.mark.parametrize(("epoch", "seq", "taken"), [(1, 4, False), (1, 5, True), (1, 6, True), (2, 1, True)])
 def test_an_older_reading_never_replaces_a_newer_one(epoch: int, seq: int, taken: bool) -> None:
     fleet = Fleet()
