@@ -31,6 +31,16 @@ async def told(running: Scene, meter: DrivenMeter, volts: float) -> None:
     await eventually(shows)
 
 
+def listens(port: int) -> bool:
+    """Whether somebody listens on ``port``; asked without connecting, which would make the IED's server."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+        return False
+
+
 FAULTS = {
     "a type that nobody knows": (b'bType="FLOAT32"', b'bType="INT128"'),
     "a literal that the enumeration has not": (b"<Val>sbo-with-enh", b"<Val>sbo-with-anh"),
@@ -47,6 +57,7 @@ async def test_what_was_served_goes_on_and_comes_back(broker: Broker, fault: str
     async with scene(broker) as running:
         meter = await running.add_meter(1)
         good = await running.publish_cid()
+        await eventually(lambda: listens(running.port))
         if used:
             await told(running, meter, 230.0)
         bad = good.replace(*FAULTS[fault])
