@@ -90,8 +90,6 @@ class Node:
 class Device:
     """A logical device; ``domain`` is its MMS name."""
 
-    inst: str
-    ld_name: str | None
     domain: str
     nodes: tuple[Node, ...]
 
@@ -164,7 +162,7 @@ class _Reader:
     def _device(self, element: etree._Element) -> Device:
         inst = element.attrib["inst"]
         nodes = tuple(self._node(e, inst) for e in element if e.tag in (f"{NS}LN0", f"{NS}LN"))
-        return Device(inst, element.get("ldName"), self._domains[inst], nodes)
+        return Device(self._domains[inst], nodes)
 
     def _node(self, element: etree._Element, inst: str) -> Node:
         values: dict[tuple[str, ...], str] = {}

@@ -1,10 +1,10 @@
 """One IED: a public listening socket, and the generations of servers behind it.
 
 A changed CID makes a new generation; new associations meet it, the old generation serves what it has
-until that closes. The first server of the current CID is always there, and its buffered reports wait for the
-clients that come back (it is made when the first one comes: an IED that nobody looks at costs little);
-siblings, for associations beyond what the library takes in one server, come and go
-with their clients. The CID's DynAssociation limits the associations of all together.
+until that closes. The first server of the current CID is made when the first client comes (an IED that nobody
+looks at costs little) and stays: its buffered reports wait for the clients that come back. Siblings, for
+associations beyond what the library takes in one server, come and go with their clients. The CID's
+DynAssociation limits the associations of all together.
 """
 
 from __future__ import annotations

@@ -162,8 +162,6 @@ WaitHandler = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_bool, c_bool)
 ControlHandler = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_bool)
 # (ControlAction, parameter, isSelected, reason)
 SelectHandler = CFUNCTYPE(None, c_void_p, c_void_p, c_bool, c_int)
-# (IedServer, ClientConnection, connected, parameter)
-ConnectionHandler = CFUNCTYPE(None, c_void_p, c_void_p, c_bool, c_void_p)
 # (parameter, MmsServerConnection, MmsFileServiceType, local name, other name)
 FileAccessHandler = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_char_p, c_char_p)
 
@@ -190,7 +188,6 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "MmsValue_newFloat": (P, c_float),
     "MmsValue_newVisibleString": (P, S),
     "MmsValue_newMmsString": (P, S),
-    "MmsValue_newBitString": (P, c_int),
     "MmsValue_delete": (None, P),
     "MmsValue_getBoolean": (c_bool, P),
     "MmsValue_setBoolean": (None, P, c_bool),
@@ -225,11 +222,9 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "IedServer_setServerIdentity": (None, P, S, S, S),
     "IedServer_startThreadless": (None, P, c_int),
     "IedServer_stopThreadless": (None, P),
-    "IedServer_isRunning": (c_bool, P),
     "IedServer_processIncomingData": (None, P),
     "IedServer_performPeriodicTasks": (None, P),
     "IedServer_getNumberOfOpenConnections": (c_int, P),
-    "IedServer_setConnectionIndicationHandler": (None, P, ConnectionHandler, P),
     "IedServer_lockDataModel": (None, P),
     "IedServer_unlockDataModel": (None, P),
     "IedServer_getAttributeValue": (P, P, P),

@@ -50,6 +50,8 @@ def samples(gateway: Gateway) -> tuple[Sample, ...]:
                lambda: counted["disconnects"]),
         Sample("mms_generations", "Server generations that were started", "counter",
                lambda: counted["generations"]),
+        Sample("mms_connections", "MMS connections by what became of them", "counter",
+               lambda: _connections(gateway), label="fate"),
         Sample("mms_commands", "Commands from MMS by outcome", "counter",
                lambda: dict(gateway.control.counters), label="outcome"),
         Sample("mms_broker_up", "1 while connected to the broker", "gauge",
@@ -62,3 +64,14 @@ def samples(gateway: Gateway) -> tuple[Sample, ...]:
                lambda: {name: ied.associations for name, ied in list(gateway.ieds.items())}, label="ied"),
     )
     # fmt: on
+
+
+def _connections(gateway: Gateway) -> dict[str, float]:
+    """Accepted; refused because of the limit; given up unassociated; closed with a replaced configuration."""
+    counters = [ied.counters for ied in list(gateway.ieds.values())]
+    return {
+        "accepted": sum(counted.accepted for counted in counters),
+        "refused": sum(counted.refused for counted in counters),
+        "given up": sum(counted.given_up for counted in counters),
+        "drained": sum(counted.drained for counted in counters),
+    }
