@@ -20,7 +20,7 @@ meters' MQTT topics ([topics.md](topics.md)) or from the state of the gateway.
 
 def model_markdown(cid: Cid, control_models: Mapping[ControlModel, frozenset[str]]) -> str:
     """The section: both kinds of logical device, data sets, report control blocks, control, enumerations."""
-    (gateway,) = (device for device in cid.devices if device.inst == GATEWAY_INST)
+    (gateway,) = (device for device in cid.devices if device.domain == cid.ied + GATEWAY_INST)
     (meter,) = (device for device in cid.devices if device is not gateway)
     return "".join(
         (
