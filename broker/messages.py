@@ -338,7 +338,10 @@ class Result(Message):
 
 
 class Refusal(Message):
-    """A service refused a command, or a change of the block, before it was sent: a record for the ledger."""
+    """A service refused a command, or a change of the block, before it was sent: a record for the ledger.
+
+    Also when it lost the broker while it sent: the meter may have it then, and its Result counts more.
+    """
 
     meter_id: str
     command: Command | None = None
