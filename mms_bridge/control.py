@@ -32,16 +32,7 @@ from mms_bridge.native import (
     lib,
 )
 from mms_bridge.objections import Circumstances, Objection, against_blocking, against_switching
-from mms_bridge.operation import (
-    ASKED_AGAIN,
-    GRACE,
-    Blocking,
-    Operation,
-    Switching,
-    forsaken,
-    new_command,
-    runs,
-)
+from mms_bridge.operation import ASKED_AGAIN, GRACE, Blocking, Operation, Switching, new_command, runs
 from mms_bridge.origin import origin_of, peer_of
 from mms_bridge.selections import Selections
 from mms_bridge.server import Server
@@ -82,7 +73,7 @@ class Control:
         self._parameters: dict[Target, int] = {}
         # the library keeps the functions' addresses: these must live as long as any server
         self._on_check = CheckHandler(self._check)
-        self._on_wait = WaitHandler(self._wait)
+        self._on_wait = WaitHandler(lambda *asked: self._operate(*asked[:4]))
         self._on_operate = ControlHandler(self._operate)
         self._on_done_waiting = ControlHandler(lambda *_: HandlerResult.OK)
         self._on_select = SelectHandler(self._select_changed)
@@ -145,13 +136,20 @@ class Control:
     def expire(self) -> None:
         """Forget operates whose client has gone: nobody asks the handler for their end any more."""
         for key, pending in list(self._pending.items()):
-            if not runs(pending, self._clock()) or forsaken(pending, self._clock()):
+            if not runs(pending, self._clock(), ticked=True):
                 del self._pending[key]
                 if isinstance(pending, Switching) and not pending.sent:
                     self._refuse(pending.meter, pending.command, "operate: its client has gone")
         for action, (_, until, _) in list(self._denied.items()):
             if self._clock() >= until:
                 del self._denied[action]
+
+    def stop(self) -> None:
+        """The process ends: so do the selections, while the broker can still be told."""
+        for meter_id, command in self._selections.abandon():
+            self._refuse(
+                self._fleet.meter(meter_id), command, "select: selected, but the MMS bridge was stopped"
+            )
 
     # --- called by the library -----------------------------------------------------------------
 
@@ -254,9 +252,6 @@ class Control:
         """Whether an operate is under way: until its client was told, or cannot be told any more."""
         pending = self._pending.get(key)
         return pending is not None and runs(pending, self._clock())
-
-    def _wait(self, action: int, parameter: int, value: int, test: bool, _synchro: bool) -> int:
-        return self._operate(action, parameter, value, test)
 
     def _operate(self, action: int, parameter: int, _value: int, _test: bool) -> int:
         try:

@@ -50,15 +50,15 @@ class Operation(Protocol):
         """OK; FAILED with the cause; or WAITING."""
 
 
-def runs(operation: Operation, now: float) -> bool:
-    """Whether the deadline, and the time to tell the client of it, is still to come."""
-    return now < operation.deadline + GRACE
+def runs(operation: Operation, now: float, *, ticked: bool = False) -> bool:
+    """Whether its client was not told yet, and can still be told.
 
-
-def forsaken(operation: Operation, now: float) -> bool:
-    """Whether it has ended, and its client has gone: the library, just ticked, would have asked."""
-    unasked = operation.sent and now >= operation.asked + GRACE
-    return unasked and operation.outcome(now)[0] is not HandlerResult.WAITING
+    Who has just ticked the servers knows more: with its client there the library would have asked.
+    """
+    if now >= operation.deadline + GRACE:
+        return False
+    unasked = ticked and operation.sent and now >= operation.asked + GRACE
+    return not unasked or operation.outcome(now)[0] is HandlerResult.WAITING
 
 
 def new_command(position: Position, origin: Origin, *, seconds: float) -> Command:
