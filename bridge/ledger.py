@@ -1,9 +1,10 @@
 """The ledger of relay commands: who wanted what, when, and the one outcome that it had.
 
 The first outcome of a command_id stands; what comes later for it is counted or ignored, never acted
-on. A result whose command was not seen is kept too. A command that was published retained, or that
-does not parse, or that a service refused before it was sent, is in the ledger as refused. Changes of a
-block have a table of their own, beside the commands.
+on. But a service that lost the broker while it sent a command tells it as refused, and the meter may have
+obeyed: what the meter says counts more than what a service says. A result whose command was not seen is
+kept too. A command that was published retained, or that does not parse, or that a service refused, is in
+the ledger as refused. Changes of a block have a table of their own, beside the commands.
 """
 
 from __future__ import annotations
@@ -104,12 +105,13 @@ def _command(command: Command, row: Row, entry: Notice) -> None:
     _describe(row, command)
     row.retained = entry.retained
     if entry.retained:
-        _finish(row, Outcome.REFUSED, RETAINED, None)
+        _finish(row, Outcome.REFUSED, RETAINED, row.received_at)
 
 
 @enter.register
 def _bad_command(command: BadCommand, row: Row, _entry: Notice) -> None:
-    _finish(row, Outcome.REFUSED, command.reason, None)
+    if not row.outcome:
+        _finish(row, Outcome.REFUSED, command.reason, row.received_at)
 
 
 @enter.register
@@ -121,7 +123,7 @@ def _result(result: Result, row: Row, _entry: Notice) -> None:
 def _refusal(refusal: Refusal, row: Row, _entry: Notice) -> None:
     if row.issued_at is None and refusal.command is not None:
         _describe(row, refusal.command)
-    _finish(row, Outcome.REFUSED, refusal.reason, at_ms(refusal.ts))
+    _finish(row, Outcome.REFUSED, refusal.reason, None)
 
 
 def _describe(row: Row, command: Command) -> None:
@@ -133,11 +135,19 @@ def _describe(row: Row, command: Command) -> None:
 
 
 def _finish(row: Row, outcome: Outcome, reason: str, ts: int | None) -> None:
-    """The first outcome stands; a result after the time-out is noted as late."""
-    if not row.outcome:
-        row.outcome, row.reason, row.result_ts = outcome, reason, ts
-    elif row.outcome == TIMED_OUT and not row.late_outcome:
-        row.late_outcome, row.result_ts = outcome, ts
+    """The first outcome stands, unless a service gave it and this is the meter's; after a time-out: late.
+
+    ``ts`` is None for a service's: the meter may still answer.
+    """
+    told = row.late_outcome if row.outcome == TIMED_OUT else row.outcome
+    if row.result_ts is not None or (told and ts is None):
+        return
+    if row.outcome == TIMED_OUT:
+        row.late_outcome = outcome
+    else:
+        before = f"told as refused before: {row.reason}" if row.outcome else ""
+        row.outcome, row.reason = outcome, "; ".join(filter(None, (reason, before)))
+    row.result_ts = ts
 
 
 class Deadlines:

@@ -194,11 +194,12 @@ class Command(SQLModel, table=True):
     """When the bridge first heard of it."""
     outcome: str = Field(default="", max_length=16)
     """``done``, ``refused``, ``expired``, ``failed``, ``timed out``; empty while there is none. Never
-    changes again."""
+    changes again, but for a service's ``refused`` when the meter says what it did; the reason has both."""
     late_outcome: str = Field(default="", max_length=16)
     """What the meter answered after the command had timed out."""
     reason: str = ""
     result_ts: int | None = _ms(nullable=True)
+    """When the meter answered, or the bridge refused; None while the meter's answer would count."""
 
 
 class BlockChange(SQLModel, table=True):

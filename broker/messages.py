@@ -11,9 +11,10 @@ True
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -266,9 +267,17 @@ class Block(Message):
 
     def merged(self, known: Block | None) -> Block:
         """What holds when both were told, in any order; of changes at the same time the one that blocks."""
+        return self._joined(known, key=lambda change: change)
+
+    def guarded(self, known: Block | None) -> Block:
+        """What holds until this is kept: what either blocks. A release that may be lost is none yet."""
+        return self._joined(known, key=lambda change: change[::-1])
+
+    def _joined(self, known: Block | None, *, key: Callable[[tuple[datetime, bool]], Any]) -> Block:
+        """For each direction the later change of the two by ``key``."""
         other = known or self
-        open_ts, open_ = max(self._opening, other._opening)
-        close_ts, close = max(self._closing, other._closing)
+        open_ts, open_ = max(self._opening, other._opening, key=key)
+        close_ts, close = max(self._closing, other._closing, key=key)
         newest = max(self, other, key=lambda told: (told.ts, told.origin.category, told.origin.identifier))
         return Block(
             open=open_,
@@ -329,7 +338,10 @@ class Result(Message):
 
 
 class Refusal(Message):
-    """A service refused a command, or a change of the block, before it was sent: a record for the ledger."""
+    """A service refused a command, or a change of the block, before it was sent: a record for the ledger.
+
+    Also when it lost the broker while it sent: the meter may have it then, and its Result counts more.
+    """
 
     meter_id: str
     command: Command | None = None

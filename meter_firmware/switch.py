@@ -73,9 +73,8 @@ class Switch:
 
     async def _kept(self, block: Block) -> None:
         async with self._lock:  # a command that is being obeyed is obeyed to its end
-            known = self._log.block
-            block = block.merged(known)
-            if block != known:
+            block = block.merged(self._log.block)
+            if block != self._log.kept_block:  # also what the disk has refused before
                 await asyncio.to_thread(self._log.keep_block, block)
                 _log.info("blocked by %s: %s", block.origin.identifier, block.words)
 

@@ -36,10 +36,13 @@ class SwitchLog:
         self._storage = storage
         self.relay = Relay(position=Position.CLOSED, operations=0, ts=EARLIEST)
         self.block: Block | None = None
+        """What is enforced."""
+        self.kept_block: Block | None = None
+        """What is on the disk."""
 
     def open(self, *, now: datetime) -> None:
         """Load the relay's state (closed at first) and answer what was interrupted."""
-        self.block = self._saved_block()
+        self.block = self.kept_block = self._saved_block()
         self.relay = self._saved_relay() or Relay(position=Position.CLOSED, operations=0, ts=now)
         with self._storage.writing() as connection:
             connection.execute("INSERT OR IGNORE INTO relay VALUES (1, ?)", (self.relay.payload(),))
@@ -70,12 +73,11 @@ class SwitchLog:
         return None
 
     def keep_block(self, block: Block) -> None:
-        """Save and enforce it; StorageError if the disk refuses, and then it is enforced if it blocks."""
-        if block.open or block.close:
-            self.block = block
+        """Save and enforce it; StorageError if the disk refuses, and then only what it blocks is enforced."""
+        self.block = block.guarded(self.block)
         with self._storage.writing() as connection:
             connection.execute("INSERT OR REPLACE INTO block VALUES (1, ?)", (block.payload(),))
-        self.block = block
+        self.block = self.kept_block = block
 
     def knows(self, command_id: str) -> bool:
         """Whether a command with this id was recorded before."""

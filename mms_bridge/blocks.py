@@ -9,6 +9,7 @@ that somebody has cleared, hears from us what we know, and whoever is right prev
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -16,10 +17,17 @@ from broker.messages import Block
 from mms_bridge.fleet import Fleet, Meter
 
 
+class Repeat(NamedTuple):
+    """What was heard before, so it has its record; told again to a broker that lost it, and never refused."""
+
+    meter_id: str
+    block: Block
+
+
 class Blocks:
     """Keeps each meter's newest block; ``publish`` tells the broker."""
 
-    def __init__(self, fleet: Fleet, publish: Callable[[str, Block], None]) -> None:
+    def __init__(self, fleet: Fleet, publish: Callable[[Repeat], None]) -> None:
         self._fleet = fleet
         self._publish = publish
         self._heard: set[str] = set()
@@ -49,4 +57,4 @@ class Blocks:
 
     def _repeat(self, meter: Meter) -> None:
         if meter.block is not None and meter.withdrawn is None:
-            self._publish(meter.meter_id, meter.block)
+            self._publish(Repeat(meter.meter_id, meter.block))

@@ -32,7 +32,7 @@ from mms_bridge.native import (
     lib,
 )
 from mms_bridge.objections import Circumstances, Objection, against_blocking, against_switching
-from mms_bridge.operation import Blocking, Operation, Switching, new_command
+from mms_bridge.operation import ASKED_AGAIN, GRACE, Blocking, Operation, Switching, new_command, runs
 from mms_bridge.origin import origin_of, peer_of
 from mms_bridge.selections import Selections
 from mms_bridge.server import Server
@@ -44,11 +44,6 @@ EXPIRY_SHARE = 0.8
 """Of the operate limit that a command is valid: the rest is for the answer's way back."""
 END_SHARE = 0.9
 """Of the operate limit after which we give up: the termination is out before the client's own limit."""
-GRACE = 0.5
-"""Seconds after the deadline in which a command whose client has gone still keeps others out."""
-
-ASKED_AGAIN = 0.0102
-"""Seconds after WAITING before the library asks again, by its clock of whole milliseconds."""
 
 NORMAL_SECURITY = (ControlModel.DIRECT_NORMAL, ControlModel.SBO_NORMAL)
 
@@ -78,7 +73,7 @@ class Control:
         self._parameters: dict[Target, int] = {}
         # the library keeps the functions' addresses: these must live as long as any server
         self._on_check = CheckHandler(self._check)
-        self._on_wait = WaitHandler(self._wait)
+        self._on_wait = WaitHandler(lambda *asked: self._operate(*asked[:4]))
         self._on_operate = ControlHandler(self._operate)
         self._on_done_waiting = ControlHandler(lambda *_: HandlerResult.OK)
         self._on_select = SelectHandler(self._select_changed)
@@ -91,7 +86,8 @@ class Control:
     @property
     def waiting(self) -> set[str]:
         """The meters whose clients wait."""
-        return {meter_id for meter_id, _ in self._pending} | {denied[2] for denied in self._denied.values()}
+        meters = {meter_id for meter_id, _ in self._pending} | {denied[2] for denied in self._denied.values()}
+        return meters - {Target().meter_id}  # a device that is no meter may have something to operate, too
 
     def asked_in(self) -> float:
         """Seconds until the library asks again how an operate goes: infinite when it should have asked."""
@@ -133,20 +129,27 @@ class Control:
         """Whether what has waited for the broker is still to be published: in time, or known to hold."""
         if isinstance(message, Command):
             return message.expires_at > utc_now()
-        pending = self._pending.get((meter_id, False))
-        waited_for = isinstance(pending, Blocking) and pending.block == message and self._runs(pending)
+        pending, now = self._pending.get((meter_id, False)), self._clock()
+        waited_for = isinstance(pending, Blocking) and pending.block == message and runs(pending, now)
         return waited_for or message == self._fleet.meter(meter_id).block
 
     def expire(self) -> None:
         """Forget operates whose client has gone: nobody asks the handler for their end any more."""
         for key, pending in list(self._pending.items()):
-            if not self._runs(pending):
+            if not runs(pending, self._clock(), ticked=True):
                 del self._pending[key]
                 if isinstance(pending, Switching) and not pending.sent:
                     self._refuse(pending.meter, pending.command, "operate: its client has gone")
         for action, (_, until, _) in list(self._denied.items()):
             if self._clock() >= until:
                 del self._denied[action]
+
+    def stop(self) -> None:
+        """The process ends: so do the selections, while the broker can still be told."""
+        for meter_id, command in self._selections.abandon():
+            self._refuse(
+                self._fleet.meter(meter_id), command, "select: selected, but the MMS bridge was stopped"
+            )
 
     # --- called by the library -----------------------------------------------------------------
 
@@ -248,13 +251,7 @@ class Control:
     def _running(self, key: tuple[str, bool]) -> bool:
         """Whether an operate is under way: until its client was told, or cannot be told any more."""
         pending = self._pending.get(key)
-        return pending is not None and self._runs(pending)
-
-    def _runs(self, pending: Operation) -> bool:
-        return self._clock() < pending.deadline + GRACE
-
-    def _wait(self, action: int, parameter: int, value: int, test: bool, _synchro: bool) -> int:
-        return self._operate(action, parameter, value, test)
+        return pending is not None and runs(pending, self._clock())
 
     def _operate(self, action: int, parameter: int, _value: int, _test: bool) -> int:
         try:

@@ -68,7 +68,7 @@ class Gateway:
         self._told: set[str] = set()  # causes that were logged
         self._gather, self._limits = pace()
         self.wake = asyncio.Event()  # set when the next tick must not wait
-        self.blocks = Blocks(self.fleet, lambda meter_id, block: self._publish((meter_id, block)))
+        self.blocks = Blocks(self.fleet, self._publish)
         self.control = Control(
             self.fleet, self._publish, limit=settings.operate_limit, clock=self._loop.time, wake=self.wake.set
         )

@@ -24,6 +24,12 @@ End = tuple[HandlerResult, AddCause | None]
 WAITING: End = (HandlerResult.WAITING, None)
 OK: End = (HandlerResult.OK, None)
 
+GRACE = 0.5
+"""Seconds after the deadline in which an operate whose client has gone still keeps others out; also after the
+library last asked, when it has ended before."""
+ASKED_AGAIN = 0.0102
+"""Seconds after WAITING before the library asks again, by its clock of whole milliseconds."""
+
 
 class Operation(Protocol):
     """An accepted operate, from the check to the termination."""
@@ -42,6 +48,17 @@ class Operation(Protocol):
 
     def outcome(self, now: float) -> End:
         """OK; FAILED with the cause; or WAITING."""
+
+
+def runs(operation: Operation, now: float, *, ticked: bool = False) -> bool:
+    """Whether its client was not told yet, and can still be told.
+
+    Who has just ticked the servers knows more: with its client there the library would have asked.
+    """
+    if now >= operation.deadline + GRACE:
+        return False
+    unasked = ticked and operation.sent and now >= operation.asked + GRACE
+    return not unasked or operation.outcome(now)[0] is HandlerResult.WAITING
 
 
 def new_command(position: Position, origin: Origin, *, seconds: float) -> Command:

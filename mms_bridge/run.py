@@ -84,6 +84,7 @@ async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -
         for task in done:
             task.result()  # a task that ends by itself has failed: say why
     finally:
+        gateway.control.stop()
         await _end((stopped, *tasks), again=STOP_AGAIN)
         gateway.close()
 

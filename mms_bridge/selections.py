@@ -12,7 +12,7 @@ is one for the meter. A selection that ends without an operate is told, with wha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from broker.messages import Command
@@ -20,7 +20,7 @@ from mms_bridge.native import SelectReason
 from scl_builder.tables import SELECT_TIMEOUT
 
 AT_MOST = SELECT_TIMEOUT / 1000 + 1.0
-"""Seconds after which a selection is none any more, also when its server was stopped and told nobody."""
+"""Seconds after which a selection is none any more, also when the library told nobody of its end."""
 
 UNUSED = {
     SelectReason.CANCELED: "selected, then cancelled by its client",
@@ -81,3 +81,10 @@ class Selections:
         if selection.command is None or selection.operated or reason not in UNUSED:
             return None
         return selection.command, UNUSED[reason]
+
+    def abandon(self) -> Iterator[tuple[str, Command]]:
+        """End all of them; the meters and what for, where there was no operate."""
+        abandoned, self._selections = self._selections, {}
+        for meter_id, selection in abandoned.items():
+            if selection.command is not None and not selection.operated:
+                yield meter_id, selection.command

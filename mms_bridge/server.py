@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from broker.errors import Meter61850Error
+from mms_bridge import guard
 from mms_bridge.cid import Cid
 from mms_bridge.files import Files
 from mms_bridge.model import ControlObject, Key, NativeModel, Points, build
@@ -155,6 +156,7 @@ class Server:
     def stop(self) -> None:
         """Close every association and free the server; may be called twice."""
         if self._server:
+            self._hang_up()
             lib.IedServer_stopThreadless(self._server)
             lib.IedServer_destroy(self._server)
             self._server = 0
@@ -163,6 +165,15 @@ class Server:
             self._model = None
         self.closed.extend(self.connections)
         self.connections.clear()
+
+    def _hang_up(self) -> None:
+        """Let the library find every connection ended: only so does it tell who had selected something."""
+        for fd in list(self.connections):
+            guard.give_up(fd)
+        for _ in range(BURST * len(self.connections)):  # what has arrived before is read first
+            if not self.connections:
+                return
+            self.process()
 
     def accept(self, public: socket.socket) -> None:
         """Take one connection that waits on ``public``; it shows up in ``accepted``."""

@@ -17,6 +17,7 @@ from paho.mqtt.properties import Properties
 
 from broker.messages import Block, Command, Message, Refusal, ServiceStatus, utc_now
 from broker.settings import MqttSettings
+from mms_bridge.blocks import Repeat
 from mms_bridge.gateway import Gateway, Outgoing
 
 STATUS_INTERVAL = 10.0
@@ -28,10 +29,14 @@ async def publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSet
     while True:
         outgoing = await gateway.outbox.get()
         if not isinstance(outgoing, Refusal) and not gateway.control.wants(*outgoing):
+            if isinstance(outgoing, Repeat):
+                continue  # a newer block holds
             outgoing = _unsent(*outgoing, "expired before the broker took it")
         try:
             await _publish_outgoing(client, mqtt, outgoing, name=gateway.name)
         except (MqttError, asyncio.CancelledError):  # cancelled when another task has met the error first
+            if isinstance(outgoing, Repeat):
+                raise  # told again by settle()
             if not isinstance(outgoing, Refusal):  # never sent again: the meter may have it
                 outgoing = _unsent(*outgoing, "the broker went away: it may have arrived or not")
             if outgoing.block is None or outgoing.block != gateway.fleet.meter(outgoing.meter_id).block:
@@ -45,6 +50,8 @@ async def tell_the_rest(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSett
         async with asyncio.timeout(LAST_WORDS_SECONDS):
             while not gateway.outbox.empty():
                 outgoing = gateway.outbox.get_nowait()
+                if isinstance(outgoing, Repeat):
+                    continue
                 if not isinstance(outgoing, Refusal):
                     outgoing = _unsent(*outgoing, "the MMS bridge was stopped before it was sent")
                 await _publish_outgoing(client, mqtt, outgoing, name=gateway.name)

@@ -287,5 +287,9 @@ def test_the_ledger_keeps_commands_results_and_refusals(rig: Rig) -> None:
         ("c-2", "", "done", ""),
         ("c-1", "open", "done", ""),
     ]
+    rig.take(message(3, "result", done | {"command_id": "c-3"}))
+    corrected = rig.store.command("c-3")
+    assert corrected is not None
+    assert (corrected.outcome, corrected.reason) == ("done", "told as refused before: offline")
     assert [row.command_id for row in rig.store.commands(meter_id(1), last=1)] == ["c-2"]
     assert rig.store.command("c-9") is None

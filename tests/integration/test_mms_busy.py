@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -28,6 +28,7 @@ from mms_bridge.settings import MmsSettings
 from scl_builder.builder import build_cid
 from scl_builder.project import ControlModel, Ied, Meter, Project
 from tests.brokers import free_port
+from tests.integration.test_mms_addcauses import NOT_SUPPORTED
 from tests.mms import DrivenMeter, eventually, meter_id
 from tests.mms_control import Desk
 
@@ -35,15 +36,21 @@ METER = meter_id(1)
 
 
 @asynccontextmanager
-async def served(model: ControlModel) -> AsyncIterator[tuple[Gateway, Desk]]:
-    """A gateway without MQTT that ticks once a second, and a desk; one meter, closed."""
-    settings = MmsSettings(tick=1.0, control_tick=0.01, operate_limit=0.5)
+async def served(
+    model: ControlModel,
+    *,
+    limit: float = 0.5,
+    tick: float = 1.0,
+    change: Callable[[bytes], bytes] = lambda cid: cid,
+) -> AsyncIterator[tuple[Gateway, Desk]]:
+    """A gateway without MQTT that ticks once a second unless told, and a desk; one meter, closed."""
+    settings = MmsSettings(tick=tick, control_tick=0.01, operate_limit=limit)
     gateway = Gateway(settings, identity=("test", "test", "0"))
     gateway.set_broker(up=True)
     port = free_port()
     meters = (Meter(scl_name(METER)),)
     project = Project("test", 1, (Ied("SMGW001", "127.0.0.1", port, meters),), control_model=model)
-    gateway.take(Topic("cid", "SMGW001"), build_cid(project, "SMGW001"), retained=True)
+    gateway.take(Topic("cid", "SMGW001"), change(build_cid(project, "SMGW001")), retained=True)
     hardware = Hardware(serial="1")
     told: dict[str, Message] = {
         "birth": Birth(name="h", hardware=hardware, firmware="1", interval=10, session="s", ts=utc_now()),
@@ -109,3 +116,47 @@ async def test_a_client_that_has_gone_is_waited_for_no_longer_than_the_limit() -
         await sent(gateway)
         await asyncio.to_thread(desk.client.close)
         await eventually(lambda: not gateway.control.busy)
+
+
+async def test_a_client_that_has_gone_keeps_nobody_out_once_its_command_has_ended() -> None:
+    async with served("direct-with-enhanced-security", limit=30.0) as (gateway, desk):
+        assert await desk.operate(False) is None
+        command = await sent(gateway)
+        await asyncio.to_thread(desk.client.close)
+        await eventually(lambda: gateway.associations == 0)
+        assert gateway.control.busy, "the meter may still answer"
+        answer(gateway, command)
+        await eventually(lambda: not gateway.control.busy, deadline=5.0)
+        endpoint = gateway.ieds["SMGW001"].endpoint
+        assert endpoint is not None
+        with await asyncio.to_thread(MmsClient.connect, *endpoint, timeout=5.0) as client:
+            other = Desk(client, desk.meter)
+            assert await other.operate(True) is None
+            answer(gateway, await sent(gateway))
+            assert await other.termination() is None
+
+
+class OwnDevice(DrivenMeter):
+    """Not a meter: the IED's own logical device."""
+
+    @property
+    def domain(self) -> str:
+        """Its MMS name."""
+        return "SMGW001GW"
+
+
+def with_more_to_operate(cid: bytes) -> bytes:
+    """In the IED's own device."""
+    mark = b'<DO name="Ind2" '
+    assert mark in cid
+    return cid.replace(mark, b'<DO name="SPCSO1" type="SPC_direct"/>\n' + mark)
+
+
+async def test_what_can_be_operated_in_a_device_that_is_no_meter_stops_no_tick() -> None:
+    model: ControlModel = "direct-with-normal-security"
+    async with served(model, tick=0.1, change=with_more_to_operate) as (gateway, desk):
+        own = OwnDevice(None, None, METER)  # type: ignore[arg-type]  # as above
+        assert await Desk(desk.client, own, "GGIO1$CO$SPCSO1").operate(True) == NOT_SUPPORTED
+        operating = asyncio.create_task(desk.operate(False))
+        answer(gateway, await sent(gateway))
+        assert await operating is None, "it ticks on"

@@ -171,6 +171,37 @@ def test_a_refusal_tells_the_whole_command() -> None:
     )
 
 
+REFUSAL = Refusal(meter_id=METER, command=COMMAND, reason="the broker went away", ts=TS)
+
+
+def test_what_the_meter_did_counts_more_than_what_a_service_refused() -> None:
+    """The service lost the broker while it sent the command, and the meter had it."""
+    row = enter(REFUSAL, COMMAND, DONE)
+    assert (row.outcome, row.reason) == ("done", "told as refused before: the broker went away")
+    row = enter(REFUSAL, REPEATED, DONE)
+    assert (row.outcome, row.reason) == ("refused", "repeated; told as refused before: the broker went away")
+    for messages in ((REFUSAL, DONE, REPEATED), (COMMAND, DONE, REFUSAL), (REFUSAL, DONE, REFUSAL)):
+        assert enter(*messages).outcome == "done"
+
+
+def test_nothing_but_the_meters_result_changes_a_refusal() -> None:
+    other = REFUSAL.model_copy(update={"reason": "another"})
+    bad = BadCommand(command_id="c-1", reason="position: wrong")
+    for messages in ((REFUSAL, other), (REFUSAL, bad), (REFUSAL, COMMAND)):
+        row = enter(*messages)
+        assert (row.outcome, row.reason) == ("refused", "the broker went away")
+    for first in (bad, REPEATED):
+        assert enter(first, DONE).outcome == "refused"
+
+
+def test_after_a_time_out_the_meters_result_is_the_late_outcome_also_after_a_refusal() -> None:
+    row = enter(COMMAND)
+    row.outcome = ledger.TIMED_OUT
+    for message, late in ((REFUSAL, "refused"), (DONE, "done"), (REPEATED, "done"), (REFUSAL, "done")):
+        ledger.enter(message, row, Notice(METER, message, Publish(b"t", b"", b"", 0)))
+        assert (row.outcome, row.late_outcome) == (ledger.TIMED_OUT, late)
+
+
 def test_a_command_that_does_not_parse_is_refused() -> None:
     row = enter(BadCommand(command_id="c-1", reason="position: wrong"), REPEATED)
     assert (row.position, row.outcome, row.reason) == ("", "refused", "position: wrong")

@@ -303,6 +303,38 @@ async def test_a_block_that_the_disk_does_not_keep_is_enforced_but_a_release_is_
         assert await obey(switch, command("c1")) == (Outcome.REFUSED, "opening is blocked")
 
 
+@pytest.mark.parametrize("released", ["open", "close"])
+async def test_a_disk_that_refuses_releases_neither_direction(tmp_path: Path, released: str) -> None:
+    """Also when the same change blocks, or goes on blocking, the other one."""
+    with opened(tmp_path, WatchedPin()) as (switch, log, storage):
+        both = block(open=True, close=True, age=2)
+        await switch.take_block(both)
+        ts = utc_now()
+        release = both.model_copy(update={released: False, f"{released}_ts": ts, "ts": ts})
+        storage.all("PRAGMA query_only=1")
+        with pytest.raises(StorageError):
+            await switch.take_block(release)
+        assert switch.block is not None
+        assert (switch.block.open, switch.block.close) == (True, True)
+        storage.all("PRAGMA query_only=0")
+        await switch.take_block(release)
+        assert switch.block == log.kept_block == release
+    with opened(tmp_path, WatchedPin()) as (switch, _, _):
+        assert switch.block == release
+
+
+async def test_a_block_that_the_disk_refused_is_kept_when_it_is_told_again(tmp_path: Path) -> None:
+    blocking = block(open=True)
+    with opened(tmp_path, WatchedPin()) as (switch, _, storage):
+        storage.all("PRAGMA query_only=1")
+        with pytest.raises(StorageError):
+            await switch.take_block(blocking)
+        storage.all("PRAGMA query_only=0")
+        await switch.take_block(blocking)
+    with opened(tmp_path, WatchedPin()) as (switch, _, _):
+        assert switch.block == blocking
+
+
 def test_a_damaged_block_is_told_with_the_cure_and_not_taken_for_none(tmp_path: Path) -> None:
     with opened(tmp_path, WatchedPin()) as (_, log, _):
         log.keep_block(block(open=True))

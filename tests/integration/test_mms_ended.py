@@ -1,0 +1,77 @@
+"""A selection ends with its server, whoever ended that: the ledger hears of it, and the meter is free."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from open61850.mms.errors import MmsError
+
+from broker.messages import Position, Refusal
+from tests.brokers import Broker
+from tests.mms import DrivenMeter, Scene, scene
+from tests.mms_control import Desk
+
+GONE = "select: selected, but its client has gone"
+
+
+async def selected(running: Scene) -> tuple[Desk, DrivenMeter, asyncio.Queue[Refusal]]:
+    """A meter, what the ledger hears, and a desk that has selected the meter."""
+    meter = await running.add_meter(1)
+    await running.publish_cid()
+    refusals = await running.refusals()
+    desk = Desk(await running.associate(), meter)
+    for _ in range(100):
+        if await desk.select(False) is None:
+            break
+        await asyncio.sleep(0.05)
+    while not refusals.empty():
+        refusals.get_nowait()  # of the attempts
+    return desk, meter, refusals
+
+
+async def told(refusals: asyncio.Queue[Refusal], reason: str) -> None:
+    """The ledger hears that nothing came of it."""
+    refusal = await asyncio.wait_for(refusals.get(), 5)
+    assert refusal.reason == reason
+    assert refusal.command is not None
+    assert (refusal.command.position, refusal.command.origin.identifier) == (Position.OPEN, "desk")
+
+
+async def free(running: Scene, meter: DrivenMeter) -> None:
+    """Another client can select it, long before a selection would run out."""
+    with await running.associate() as client:
+        assert await Desk(client, meter).select(False) is None
+
+
+async def test_the_drain_limit_ends_it(broker: Broker) -> None:
+    async with scene(broker, drain_seconds=1.0) as running:
+        desk, meter, refusals = await selected(running)
+        await running.add_meter(2)
+        await running.publish_cid()
+        await told(refusals, GONE)
+        await free(running, meter)
+        with suppress(MmsError, OSError):
+            desk.client.close()
+
+
+async def test_a_withdrawn_cid_ends_it(broker: Broker) -> None:
+    async with scene(broker) as running:
+        desk, meter, refusals = await selected(running)
+        await running.client.publish(running.topics.cid("SMGW001"), b"", qos=1, retain=True)
+        await told(refusals, GONE)
+        await running.publish_cid()
+        await free(running, meter)
+        with suppress(MmsError, OSError):
+            desk.client.close()
+
+
+async def test_a_stop_tells_it(broker: Broker) -> None:
+    refusals: asyncio.Queue[Refusal] = asyncio.Queue()
+    async with scene(broker) as running:
+        desk, _, refusals = await selected(running)
+        listening, *running.background = running.background[::-1]  # it hears what comes after the scene
+    await told(refusals, "select: selected, but the MMS bridge was stopped")
+    listening.cancel()
+    with suppress(MmsError, OSError):
+        desk.client.close()
