@@ -45,6 +45,8 @@ class Meter:
     """None when nothing was ever blocked or released."""
     read_at: float = -math.inf
     """Monotonic time of the reading."""
+    fresh_until: float = -math.inf
+    """Monotonic time up to which it is not stale; kept, because every tick asks it of every meter."""
     stale: bool = True
     withdrawn: datetime | None = None
     """When its birth was taken back: it is out of service until it is born again."""
@@ -129,15 +131,13 @@ class Fleet:
         if known is None or (reading.epoch, reading.seq) != (known.epoch, known.seq):
             meter.read_at = now - age  # heard again after a reconnect it is no newer and no older
         meter.reading = reading
-        meter.stale = now >= self._fresh_until(meter)
+        self.reconsider(meter, now=now)
         return True
 
     def reconsider(self, meter: Meter, *, now: float) -> None:
         """A birth tells the interval, which may come after the reading: how long that one is fresh."""
-        meter.stale = meter.reading is None or now >= self._fresh_until(meter)
-
-    def _fresh_until(self, meter: Meter) -> float:
-        return meter.read_at + self.stale_intervals * meter.interval
+        meter.fresh_until = meter.read_at + self.stale_intervals * meter.interval
+        meter.stale = meter.reading is None or now >= meter.fresh_until
 
     def forget_statuses(self) -> None:
         """What the meters tell is cut off: who is online is told anew, and until then nobody is."""
@@ -147,7 +147,7 @@ class Fleet:
     def newly_stale(self, now: float) -> Iterator[Meter]:
         """Meters whose reading has become stale since the last call; monotonic ``now``."""
         for meter in self.meters.values():
-            if not meter.stale and now >= self._fresh_until(meter):
+            if not meter.stale and now >= meter.fresh_until:
                 meter.stale = True
                 yield meter
 

@@ -177,9 +177,8 @@ class Gateway:
             raise
         self._cids[name] = payload
         self.files.put(f"{name}.cid", payload)
-        for domain in [d for d, owner in self._ied_of.items() if owner is ied]:
-            del self._ied_of[domain]
         self.counters["generations"] += 1
+        # those that left stay: older generations have them, and what ends them may come later than the CID
         self._ied_of.update((device.domain, ied) for device in cid.devices)
         self._recount(ied)
         log.info("%s serves %d logical devices on %s:%d", name, len(cid.devices), *cid.endpoint)

@@ -305,8 +305,22 @@ async def test_a_withdrawn_meter_is_gone_with_the_next_generation(broker: Broker
             del running.meters[meter.meter_id]
             await running.publish_cid()
             await eventually(lambda: meter.domain not in domains(running))
-            assert read(client, meter.domain, ("LLN0.Beh", "stVal", "ST")).value == OFF
+            # by another connection than the CID: before or after it
+            await eventually(lambda: read(client, meter.domain, ("LLN0.Beh", "stVal", "ST")).value == OFF)
             assert qualities(client, meter) == {INVALID}
+
+
+async def test_a_meter_that_is_withdrawn_after_its_cid_has_gone(broker: Broker) -> None:
+    """The CID and the meter's topics come by two connections; an older generation hears both in any order."""
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        await running.add_meter(2)
+        with client:
+            del running.meters[meter.meter_id]
+            await running.publish_cid()
+            await eventually(lambda: meter.domain not in domains(running))
+            await meter.publish("birth", b"")
+            await eventually(lambda: read(client, meter.domain, ("LLN0.Beh", "stVal", "ST")).value == OFF)
 
 
 def domains(running: Scene) -> set[str]:
