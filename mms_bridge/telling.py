@@ -22,6 +22,8 @@ from mms_bridge.gateway import Gateway, Outgoing
 
 STATUS_INTERVAL = 10.0
 LAST_WORDS_SECONDS = 0.5
+REST_SECONDS = 1.2
+"""For what the ledger must hear at a stop; both together end before run.STOP_AGAIN."""
 
 
 async def publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
@@ -47,7 +49,7 @@ async def publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSet
 async def tell_the_rest(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
     """At a clean stop: what was not sent, and what was refused, for the ledger."""
     with contextlib.suppress(MqttError, TimeoutError):
-        async with asyncio.timeout(LAST_WORDS_SECONDS):
+        async with asyncio.timeout(REST_SECONDS):
             while not gateway.outbox.empty():
                 outgoing = gateway.outbox.get_nowait()
                 if isinstance(outgoing, Repeat):
