@@ -14,11 +14,11 @@ import secrets
 
 from aiomqtt import Client, MqttError, ProtocolVersion, Will
 
+from broker.backoff import Backoff
 from broker.messages import Status
 from broker.settings import NO_DELAY, MqttSettings
 from broker.topics import scl_name
 from meter_firmware import clock
-from meter_firmware.backoff import Backoff
 from meter_firmware.session import Parts, Session
 from meter_firmware.storage import StorageError
 

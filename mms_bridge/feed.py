@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import uuid
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from broker import packets
+from broker.backoff import Backoff
 from broker.packets import RETAIN, Control, Decoder, ProtocolError, Publish, Version
 from broker.settings import MqttSettings
 from mms_bridge.mailbox import Take
@@ -31,7 +31,8 @@ TURN = 100
 ENOUGH = 2000
 """Messages that may wait here; then the socket is left unread."""
 CONNECT_SECONDS = 5.0
-BACKOFF_CAP = 60.0
+GOOD_CONNECTION = 30.0
+"""Seconds after which a connection counts as good and the backoff starts anew."""
 _VERSION: Final[Version] = 4
 _SUBSCRIBE_ID = 1
 
@@ -46,7 +47,7 @@ class Feed:
 
     async def run(self) -> None:
         """Receive for ever; exponential backoff with full jitter between connections."""
-        loop, attempt = asyncio.get_running_loop(), 0
+        loop, backoff = asyncio.get_running_loop(), Backoff()
         while True:
             started = loop.time()
             try:
@@ -55,8 +56,9 @@ class Feed:
                 log.warning(
                     "meters' topics at %s:%d: %s", self._mqtt.host, self._mqtt.port, error or "no answer"
                 )
-            attempt = 0 if loop.time() - started > BACKOFF_CAP else attempt + 1
-            await asyncio.sleep(random.uniform(0, min(BACKOFF_CAP, 0.5 * 2 ** min(attempt, 10))))
+            if loop.time() - started > GOOD_CONNECTION:
+                backoff.reset()
+            await asyncio.sleep(backoff.next())
 
     async def _connection(self) -> None:
         loop, mqtt = asyncio.get_running_loop(), self._mqtt

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import random
 import resource
 import signal
 import uuid
@@ -20,8 +19,9 @@ from typing import Any
 import aiomqtt
 from aiomqtt import MqttError
 
+from broker.backoff import Backoff
 from broker.settings import NO_DELAY, MqttSettings
-from mms_bridge.feed import Feed
+from mms_bridge.feed import GOOD_CONNECTION, Feed
 from mms_bridge.gateway import Gateway
 from mms_bridge.hearing import Hearing, Link
 from mms_bridge.mailbox import Mailbox
@@ -34,9 +34,6 @@ log = logging.getLogger(__name__)
 CANCEL_AGAIN = 0.05
 STOP_AGAIN = 2.0
 """Seconds: leaves time for the last words."""
-BACKOFF_CAP = 60.0
-GOOD_CONNECTION = 30.0
-"""Seconds after which a connection counts as good and the backoff starts anew."""
 
 
 async def run(settings: MmsSettings) -> None:
@@ -138,7 +135,7 @@ async def _keep_ticking(gateway: Gateway, settings: MmsSettings) -> None:
 async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) -> None:
     """One connection after the other, exponential backoff with full jitter between them."""
     loop = asyncio.get_running_loop()
-    attempt = 0
+    backoff = Backoff()
     cause: Exception | None = None
     while True:
         started = loop.time()
@@ -148,8 +145,9 @@ async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings
             hearing.connected(Link.COMMANDS, up=False)
             gateway.counters["disconnects"] += 1
             cause = errors.exceptions[0]
-        attempt = 0 if loop.time() - started > GOOD_CONNECTION else attempt + 1
-        pause = random.uniform(0, min(BACKOFF_CAP, 0.5 * 2 ** min(attempt, 10)))
+        if loop.time() - started > GOOD_CONNECTION:
+            backoff.reset()
+        pause = backoff.next()
         log.warning("broker %s:%d: %s; again in %.1f s", mqtt.host, mqtt.port, cause, pause)
         await asyncio.sleep(pause)
 

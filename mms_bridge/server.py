@@ -27,6 +27,7 @@ from mms_bridge.cid import Cid
 from mms_bridge.files import Files
 from mms_bridge.model import ControlObject, Key, NativeModel, Points, build
 from mms_bridge.native import MAX_DATA_SET_MEMBERS, Quality, lib
+from scl_builder.tables import MAX_DYNAMIC_DATA_SETS
 
 LIBRARY_ASSOCIATIONS = 5
 """CONFIG_MAXIMUM_TCP_CLIENT_CONNECTIONS of the wheel's build."""
@@ -65,7 +66,7 @@ class Limits:
     """Octets for each buffered report control block."""
     urcb_buffer: int = 8_192
     """Octets for each unbuffered one: room for a few reports that wait for the socket."""
-    dynamic_data_sets: int = 10
+    dynamic_data_sets: int = MAX_DYNAMIC_DATA_SETS
     """That clients may make: for each association, and for each device as many that outlive theirs."""
 
 

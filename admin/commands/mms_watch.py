@@ -204,7 +204,7 @@ class Watcher:
 
     def _pause(self, error: Exception) -> None:
         self._attempt += 1
-        pause = random.uniform(0, min(BACKOFF_CAP, 0.5 * 2**self._attempt))
+        pause = random.uniform(0, min(BACKOFF_CAP, 0.5 * 2 ** min(self._attempt, 10)))
         if self.end is not None:
             pause = max(0.0, min(pause, self.end - time.monotonic()))
         note(f"{error}: again in {pause:.1f} s")
