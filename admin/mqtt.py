@@ -33,6 +33,7 @@ async def connected(settings: MqttSettings) -> AsyncIterator[aiomqtt.Client]:
         keepalive=settings.keepalive,
         timeout=TIMEOUT,
         socket_options=NO_DELAY,
+        tls_context=settings.tls(),
     )
     try:
         async with client:

@@ -104,10 +104,9 @@ class Link:
 
     def _serve(self) -> None:
         """One connection, until it breaks (OSError) or we stop."""
-        address = (self.options.host, self.options.port)
-        with closing(socket.create_connection(address, timeout=CONNECT_SECONDS)) as sock:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with closing(self._connected()) as sock:
             sock.sendall(self._connect_packet())
+            sock.setblocking(False)
             session = Session(sock, self.options, self.inbox, self.out, ready=self._ready)
             with selectors.DefaultSelector() as selector:
                 selector.register(self._wake_receiver, EVENT_READ)
@@ -116,6 +115,18 @@ class Link:
                     session.turn(selector)
             sock.settimeout(1.0)
             sock.sendall(packets.DISCONNECT)
+
+    def _connected(self) -> socket.socket:
+        """A new connection to the broker, through TLS if it is to be."""
+        options = self.options
+        tls = options.tls()
+        sock = socket.create_connection((options.host, options.port), timeout=CONNECT_SECONDS)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock if tls is None else tls.wrap_socket(sock, server_hostname=options.host)
+        except OSError:
+            sock.close()
+            raise
 
     def _connect_packet(self) -> bytes:
         options = self.options

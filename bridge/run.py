@@ -142,6 +142,7 @@ def _options(settings: BridgeSettings) -> Options:
         version=mqtt.version,
         username=mqtt.username,
         password=mqtt.password.get_secret_value() if mqtt.password else None,
+        tls=mqtt.tls,
         keepalive=mqtt.keepalive,
         session_expiry=0 if settings.group else settings.session_expiry,
         clean=settings.group is not None,  # a dead bridge must not hold its share of the messages

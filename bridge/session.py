@@ -9,6 +9,7 @@ Follows OASIS MQTT 5.0 (and 3.1.1): clause 4.9 for flow control, 3.1.2.10 for ke
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
@@ -21,6 +22,8 @@ from broker.packets import Control, Decoder, ProtocolError, Version
 
 RECEIVE = 256 * 1024
 """Bytes of one read."""
+
+NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 _SUBSCRIBE_ID = 65535
 _WINDOW = 100
@@ -49,6 +52,8 @@ class Options:
     version: Version = 5
     username: str | None = None
     password: str | None = None
+    tls: Callable[[], ssl.SSLContext | None] = lambda: None
+    """Asked for each connection; None for plain TCP."""
     keepalive: int = 15
     session_expiry: int = 7 * 86_400
     """Seconds for which the broker keeps our session."""
@@ -59,7 +64,7 @@ class Options:
 
 
 class Session:
-    """See the module; ``ready`` is called when the subscriptions stand."""
+    """See the module; ``sock`` does not block, ``ready`` is called when the subscriptions stand."""
 
     def __init__(
         self,
@@ -84,13 +89,20 @@ class Session:
     def turn(self, selector: BaseSelector) -> None:
         """Wait for something to happen, and do it; OSError when the connection is lost."""
         self._select_for(selector)
-        for key, events in selector.select(self._keepalive / 4):
+        decrypted = self._decrypted() and not self._inbox.full
+        for key, events in selector.select(0 if decrypted else self._keepalive / 4):
             if key.fileobj is not self._sock:
                 self._drain(key.fileobj)
             elif events & EVENT_READ:
                 self._read()
+        if decrypted:
+            self._read()
         self._write()
         self._keep_alive()
+
+    def _decrypted(self) -> bool:
+        """Whether TLS holds bytes that the selector no longer knows of."""
+        return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
 
     def _select_for(self, selector: BaseSelector) -> None:
         """Leave the socket alone while the inbox is full, and wait for room only when bytes are left."""
@@ -114,8 +126,8 @@ class Session:
 
     def _read(self) -> None:
         try:
-            data = self._sock.recv(RECEIVE, socket.MSG_DONTWAIT)
-        except BlockingIOError:
+            data = self._sock.recv(RECEIVE)
+        except NOT_NOW:
             return
         if not data:
             raise ConnectionResetError("closed the connection")
@@ -160,8 +172,8 @@ class Session:
             self._unsent = memoryview(self._out.take())
         try:
             while self._unsent:
-                self._unsent = self._unsent[self._sock.send(self._unsent, socket.MSG_DONTWAIT) :]
-        except BlockingIOError:
+                self._unsent = self._unsent[self._sock.send(self._unsent) :]
+        except NOT_NOW:
             return
 
     def _keep_alive(self) -> None:

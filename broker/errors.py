@@ -15,6 +15,10 @@ class ConfigurationError(Meter61850Error, ValueError):
     """A setting is impossible or unknown; the message names the key and what would be right."""
 
 
+class CredentialError(ConfigurationError, OSError):
+    """A certificate, key or token is missing, broken or open to others; once running, tried again."""
+
+
 class ContractError(Meter61850Error, ValueError):
     """A topic or payload is not of the contract (docs/topics.md); never retried."""
 

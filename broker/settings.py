@@ -7,11 +7,14 @@ and so on). An unknown key or an impossible value refuses to start, naming the k
 from __future__ import annotations
 
 import socket
-from typing import Annotated, Literal
+import ssl
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from broker.identity import Identity, client_context
 from broker.topics import Topics
 
 
@@ -40,12 +43,39 @@ class MqttSettings(BaseSettings):
     """MQTT protocol level: 5, or 4 (3.1.1) for a broker that knows no more, such as amqtt."""
     keepalive: Annotated[int, Field(ge=1, le=3600)] = 15
     """Seconds; a peer that is silent for 1.5 times this is taken as gone."""
+    identity: Path | None = None
+    """Folder that says who we are and where the broker is (docs/security.md); gives all that is not told."""
+    ca: Path | None = None
+    """PEM file of the authorities that the broker's certificate must come from; then TLS is spoken."""
+    cert: Path | None = None
+    """Our certificate, PEM."""
+    key: Path | None = None
+    """Its private key, PEM, mode 0600."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _identity_gives_the_rest(cls, told: Any) -> Any:
+        folder = told.get("identity") if isinstance(told, dict) else None
+        if not folder:
+            return told
+        return Identity.load(Path(folder)).settings() | told
+
+    @model_validator(mode="after")
+    def _credentials_are_of_use(self) -> MqttSettings:
+        if self.cert is not None and (self.ca is None or self.key is None):
+            raise ValueError("cert needs ca and key beside it")
+        self.tls()
+        return self
 
     @field_validator("prefix")
     @classmethod
     def _prefix_is_words(cls, prefix: str) -> str:
         Topics(prefix)
         return prefix
+
+    def tls(self) -> ssl.SSLContext | None:
+        """For a new connection; None without TLS. CredentialError names a file that is of no use."""
+        return None if self.ca is None else client_context(self.ca, self.cert, self.key)
 
     @property
     def topics(self) -> Topics:

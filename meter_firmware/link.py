@@ -15,6 +15,7 @@ import secrets
 from aiomqtt import Client, MqttError, ProtocolVersion, Will
 
 from broker.backoff import Backoff
+from broker.errors import CredentialError
 from broker.messages import Status
 from broker.settings import NO_DELAY, MqttSettings
 from broker.topics import scl_name
@@ -48,7 +49,7 @@ class Link:
             began = loop.time()
             try:
                 await self._session(stop)
-            except (MqttError, clock.ClockError, StorageError) as error:
+            except (MqttError, CredentialError, clock.ClockError, StorageError) as error:
                 self._parts.faults.tell("no connection to the broker", error)
             if loop.time() - began >= GOOD_SESSION_SECONDS:
                 backoff.reset()
@@ -80,6 +81,7 @@ class Link:
             keepalive=mqtt.keepalive,
             max_queued_incoming_messages=MAX_WAITING_MESSAGES,
             socket_options=NO_DELAY,
+            tls_context=mqtt.tls(),
         )
         client._client.connect_timeout = CONNECT_SECONDS  # aiomqtt offers no parameter for it
         return client

@@ -64,7 +64,7 @@ class Feed:
         loop, mqtt = asyncio.get_running_loop(), self._mqtt
         async with asyncio.timeout(CONNECT_SECONDS):
             transport, receiver = await loop.create_connection(
-                lambda: _Receiver(mqtt, self._take, self._connected), mqtt.host, mqtt.port
+                lambda: _Receiver(mqtt, self._take, self._connected), mqtt.host, mqtt.port, ssl=mqtt.tls()
             )
         try:
             await receiver.ended

@@ -20,6 +20,7 @@ import aiomqtt
 from aiomqtt import MqttError
 
 from broker.backoff import Backoff
+from broker.errors import CredentialError
 from broker.settings import NO_DELAY, MqttSettings
 from mms_bridge.feed import GOOD_CONNECTION, Feed
 from mms_bridge.gateway import Gateway
@@ -141,7 +142,10 @@ async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings
         started = loop.time()
         try:
             await _connection(gateway, hearing, mqtt)
-        except* MqttError as errors:  # alone from the connect, in a group from a connection's tasks
+        except* (
+            MqttError,
+            CredentialError,
+        ) as errors:  # alone from the connect, in a group from a connection's tasks
             hearing.connected(Link.COMMANDS, up=False)
             gateway.counters["disconnects"] += 1
             cause = errors.exceptions[0]
@@ -208,6 +212,7 @@ def _client(
         keepalive=mqtt.keepalive,
         will=will,
         socket_options=NO_DELAY,
+        tls_context=mqtt.tls(),
         queue_type=queue_type,
     )
 

@@ -17,7 +17,8 @@ ALLOWED = {
     "meter_firmware": {"broker"},
     "bridge": {"broker", "scl_builder"},
     "mms_bridge": {"broker", "scl_builder"},
-    "admin": {"broker", "scl_builder", "meter_firmware", "bridge", "mms_bridge"},
+    "registrar": {"broker", "bridge"},
+    "admin": {"broker", "scl_builder", "meter_firmware", "bridge", "mms_bridge", "registrar"},
 }
 NOT_PURE = {
     "asyncio", "datetime", "logging", "os", "random", "select", "selectors", "socket", "sqlalchemy",

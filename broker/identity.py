@@ -1,0 +1,116 @@
+"""An identity folder: all that a program needs to reach the broker as itself.
+
+    connection.toml   host, port and prefix of the broker; user name of a meter with a token
+    ca.crt            the authorities that the broker's certificate must come from
+    client.crt, client.key      this identity's certificate and private key, or
+    token             its password
+
+What is secret has mode 0600; a file that others could read is refused, since they may have.
+
+>>> Identity.load(Path("deployment/identities/anna")).port  # doctest: +SKIP
+8883
+"""
+
+from __future__ import annotations
+
+import ssl
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker.errors import CredentialError
+
+SECRET = 0o600
+CONNECTION = "connection.toml"
+CA = "ca.crt"
+CERTIFICATE = "client.crt"
+KEY = "client.key"
+TOKEN = "token"
+# fmt: off
+CIPHERS = (
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305"
+)
+# fmt: on
+"""Of TLS 1.2: forward secrecy and authenticated encryption, nothing else. TLS 1.3 has only such."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What an identity folder says."""
+
+    folder: Path
+    host: str
+    port: int
+    prefix: str
+    username: str | None
+    """With ``token``; a certificate says who we are otherwise."""
+    token: str | None
+
+    @classmethod
+    def load(cls, folder: Path) -> Identity:
+        """CredentialError names what is missing, wrong, or readable by others."""
+        try:
+            told = tomllib.loads((folder / CONNECTION).read_text())
+            host, port, prefix = str(told["host"]), int(told["port"]), str(told.get("prefix", "sm/v1"))
+        except OSError as error:
+            raise CredentialError(
+                f"identity {folder}: {error.strerror} ({CONNECTION}); an identity folder is made by "
+                "`meter61850 init`, `meter61850 identity add` or `meter61850 meter enrol`"
+            ) from error
+        except (tomllib.TOMLDecodeError, KeyError, ValueError, UnicodeDecodeError) as error:
+            raise CredentialError(f"identity {folder / CONNECTION}: {error!r}") from error
+        token = read_secret(folder / TOKEN).decode().strip() if (folder / TOKEN).exists() else None
+        if token is None:
+            check_secret(folder / KEY)
+        return cls(folder, host, port, prefix, told.get("username"), token)
+
+    def settings(self) -> dict[str, object]:
+        """As keyword arguments of MqttSettings."""
+        own: dict[str, object] = {"username": self.username, "password": self.token}
+        if self.token is None:
+            own = {"cert": self.folder / CERTIFICATE, "key": self.folder / KEY}
+        return {"host": self.host, "port": self.port, "prefix": self.prefix, "ca": self.folder / CA, **own}
+
+
+def check_secret(path: Path) -> None:
+    """CredentialError if ``path`` is missing or others than its owner may read or write it."""
+    try:
+        mode = path.stat().st_mode & 0o777
+    except OSError as error:
+        raise CredentialError(f"secret {path}: {error.strerror}") from error
+    if mode & 0o077:
+        raise CredentialError(
+            f"secret {path} is open to others (mode {mode:04o}): chmod 600 {path}, and replace the secret "
+            "(meter61850 credentials rotate) if anyone else uses this machine"
+        )
+
+
+def read_secret(path: Path) -> bytes:
+    """The content of a file that is ours alone; CredentialError otherwise."""
+    check_secret(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CredentialError(f"secret {path}: {error.strerror}") from error
+
+
+def client_context(ca: Path, cert: Path | None, key: Path | None) -> ssl.SSLContext:
+    """TLS 1.2 or later to a server whose name and certificate are checked; CredentialError names a bad file.
+
+    Made anew for each connection, so that a rotated certificate is taken without a restart.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise CredentialError(f"ca {ca}: {error}; a PEM file with the authority's certificate") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    if cert is not None:
+        if key is not None:
+            check_secret(key)
+        try:
+            context.load_cert_chain(cert, key)
+        except (OSError, ssl.SSLError) as error:
+            raise CredentialError(f"certificate {cert} and key {key}: {error}") from error
+    return context

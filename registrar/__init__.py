@@ -1,0 +1,1 @@
+"""Who may do what: certificate authority, register of identities, enrolment, the broker's rights."""

@@ -1,0 +1,104 @@
+"""Mosquitto's access control list, rendered from the register: who may publish and receive what.
+
+A meter is held to its own topics by patterns in which Mosquitto puts its user name, the common name of its
+certificate. Patterns hold for every user, so everybody else's block begins by denying what they would give;
+a blocked identity's block denies everything. Mosquitto 2.0 accepts any subscription and filters what it
+sends, so a right to read is shown by what arrives, not by the SUBACK.
+
+One file with patterns rather than the dynamic security plugin: that has no substitution in 2.0, so that
+10,000 meters would be 10,000 roles, and it writes all of them anew at every change (docs/security.md).
+
+>>> print(render([Identity("anna", Role.OPERATOR)], prefix="sm/v1").splitlines()[-3])
+user anna
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from broker.topics import METER_KINDS
+from registrar.register import Identity, Role
+
+HEAD = "# Written by meter61850 from the register of identities; a change here is lost at the next one.\n"
+
+# fmt: off
+METER_RIGHTS: dict[str, tuple[str, ...]] = {
+    "write": ("birth", "status", "reading", "history", "relay", "result", "block"),
+    "read": ("command", "stored", "block"),
+}
+"""A meter's rights below its own meter_id; it repeats ``block`` as it keeps it."""
+
+_TOLD = tuple(f"+/{kind}" for kind in METER_KINDS)
+RIGHTS: dict[Role, dict[str, tuple[str, ...]]] = {
+    Role.BRIDGE: {
+        "read": (*_TOLD, "scl/#", "service/#"),
+        "write": ("+/stored", "scl/#", "service/+/status"),
+    },
+    Role.MMS: {
+        "read": (*_TOLD, "scl/#", "service/#"),
+        "write": ("+/command", "+/block", "service/+/status", "service/+/refused"),
+    },
+    Role.REGISTRAR: {
+        "read": ("enrol/+/ask", "+/birth", "+/access"),
+        "write": ("enrol/+/answer", "+/access", "service/+/status"),
+    },
+    Role.WEB: {
+        "read": (*_TOLD, "scl/#", "service/#"),
+        "write": ("+/command", "+/birth", "+/status", "+/reading", "+/relay", "service/+/status",
+                  "service/+/refused"),
+    },
+    Role.ADMIN: {
+        "read": ("#",),
+        "write": (*_TOLD, "service/+/refused"),
+    },
+    Role.OPERATOR: {"read": (*_TOLD, "scl/#", "service/#"), "write": ()},
+    Role.ISSUER: {
+        "read": (*_TOLD, "scl/#", "service/#"),
+        "write": ("+/command", "+/block", "service/+/refused"),
+    },
+}
+"""Topics below the prefix. The administrator clears a retired meter's topics and sends dead letters again."""
+# fmt: on
+
+
+def render(
+    identities: Iterable[Identity], *, prefix: str, slots: Iterable[str] = (), codes: Mapping[str, str] = {}
+) -> str:
+    """The whole file; ``slots`` are the open enrolment slots, ``codes`` meter_id → address code."""
+    lines = [
+        HEAD,
+        *(f"pattern {verb} {prefix}/%u/{kind}" for verb, kinds in METER_RIGHTS.items() for kind in kinds),
+    ]
+    for identity in identities:
+        lines += _block(identity, prefix, codes)
+    for slot in slots:
+        lines += _user(slot, prefix)
+        lines += [f"topic write {prefix}/enrol/{slot}/ask", f"topic read {prefix}/enrol/{slot}/answer"]
+    return "\n".join(lines) + "\n"
+
+
+def _block(identity: Identity, prefix: str, codes: Mapping[str, str]) -> Iterator[str]:
+    if identity.blocked:
+        yield from ("", f"user {identity.name}", "topic deny #")
+    elif identity.role is not Role.METER:
+        yield from _user(identity.name, prefix)
+        yield from (f"topic {verb} {prefix}/{topic}" for verb, topic in _rights(identity, codes))
+
+
+def _user(name: str, prefix: str) -> list[str]:
+    return ["", f"user {name}", f"topic deny {prefix}/{name}/#"]
+
+
+def _rights(identity: Identity, codes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """(read or write, topic below the prefix); with a scope, those of its meters alone.
+
+    The SCL names every house, and the services' topics tell of all of them.
+    """
+    granted = [(verb, topic) for verb, topics in RIGHTS[identity.role].items() for topic in topics]
+    if not identity.scope:
+        yield from granted
+        return
+    own = [meter_id for meter_id, code in codes.items() if code in identity.scope]
+    for verb, topic in granted:
+        if topic.startswith("+/"):
+            yield from ((verb, f"{meter_id}/{topic[2:]}") for meter_id in own)

@@ -1,0 +1,211 @@
+"""The deployment's certificate authority: X.509 certificates (RFC 5280) on P-256 keys, and their revocation.
+
+An identity's name is its certificate's common name, and with Mosquitto's ``use_identity_as_username`` its
+user name and client id. Whoever holds the authority's key can be anyone, so it is in one file of mode 0600
+that only the registrar and the administrator's commands read.
+
+>>> authority = Authority.new("meter61850 test")
+>>> issued = authority.issue("bridge", new_key().public_key(), days=90)
+>>> common_name(issued)
+'bridge'
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from broker.errors import ConfigurationError, ContractError
+
+CA_DAYS = 10 * 365
+SERVER_DAYS = 825
+CLIENT_DAYS = 825
+CRL_DAYS = CA_DAYS
+"""An expired list would lock everybody out; each change makes a new one, and a rotation of the CA does."""
+BACKDATED = timedelta(hours=1)
+"""A meter's clock may be behind before it has reached a time server."""
+MIN_RSA_BITS = 2048
+
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """A fresh private key on P-256, which every TLS library of a small device knows."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """``key`` as unencrypted PKCS #8 PEM, for a file of mode 0600."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def pem(thing: x509.Certificate | x509.CertificateRevocationList | x509.CertificateSigningRequest) -> bytes:
+    """PEM text."""
+    return thing.public_bytes(Encoding.PEM)
+
+
+def common_name(certificate: x509.Certificate | x509.CertificateSigningRequest) -> str:
+    """The subject's common name; ContractError if it has none, or several."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if len(names) != 1:
+        raise ContractError(f"the subject {certificate.subject.rfc4514_string()!r} has not one common name")
+    return str(names[0].value)
+
+
+def new_request(name: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateSigningRequest:
+    """A signing request (PKCS #10, RFC 2986) for ``name``."""
+    return x509.CertificateSigningRequestBuilder().subject_name(_subject(name)).sign(key, hashes.SHA256())
+
+
+def checked_request(text: bytes) -> PublicKey:
+    """The public key of a PEM signing request that is signed with that key; ContractError otherwise."""
+    try:
+        request = x509.load_pem_x509_csr(text)
+        signed = request.is_signature_valid
+        key = request.public_key()
+    except (ValueError, InvalidSignature, TypeError) as error:
+        raise ContractError(f"the signing request is not PKCS #10 in PEM: {error}") from error
+    if not signed:
+        raise ContractError("the signing request is not signed with its own key")
+    return checked_key(key)
+
+
+def checked_key(key: object) -> PublicKey:
+    """``key`` if it is strong enough: P-256 or larger, RSA from 2048 bits; ContractError otherwise."""
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size >= 256:
+        return key
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= MIN_RSA_BITS:
+        return key
+    raise ContractError(f"the key must be on P-256 or larger, or RSA from {MIN_RSA_BITS} bits")
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate that may sign others, and its private key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @classmethod
+    def new(cls, name: str) -> Authority:
+        """A self-signed authority called ``name``."""
+        key = new_key()
+        now = datetime.now(UTC)
+        usage = x509.KeyUsage(
+            digital_signature=False,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=True,
+            crl_sign=True,
+            encipher_only=False,
+            decipher_only=False,
+        )
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(_subject(name))
+            .issuer_name(_subject(name))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - BACKDATED)
+            .not_valid_after(now + timedelta(days=CA_DAYS))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(usage, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        )
+        return cls(builder.sign(key, hashes.SHA256()), key)
+
+    @classmethod
+    def load(cls, certificate: bytes, key: bytes) -> Authority:
+        """From PEM; ConfigurationError if the two do not belong together or may not sign certificates."""
+        try:
+            loaded, private = x509.load_pem_x509_certificate(certificate), load_pem_private_key(key, None)
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(f"the authority's certificate and key are not PEM: {error}") from error
+        if not isinstance(private, ec.EllipticCurvePrivateKey):
+            raise ConfigurationError("the authority's key must be an elliptic curve's (P-256 or larger)")
+        if private.public_key() != loaded.public_key():
+            raise ConfigurationError("the authority's key does not belong to its certificate")
+        try:
+            may_sign = loaded.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        except x509.ExtensionNotFound:
+            may_sign = False
+        if not may_sign:
+            raise ConfigurationError("the authority's certificate may not sign others: basicConstraints CA")
+        return cls(loaded, private)
+
+    def issue(
+        self, name: str, public_key: PublicKey, *, days: int = CLIENT_DAYS, hosts: Iterable[str] = ()
+    ) -> x509.Certificate:
+        """A certificate for ``name``: a server's if it has ``hosts`` (names, IP addresses), else a client's.
+
+        It never outlives the authority.
+        """
+        hosts = list(hosts)
+        now = datetime.now(UTC)
+        purpose = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
+        end = min(now + timedelta(days=days), self.certificate.not_valid_after_utc)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(_subject(name))
+            .issuer_name(self.certificate.subject)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - BACKDATED)
+            .not_valid_after(end)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
+            )
+        )
+        if hosts:
+            names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
+            builder = builder.add_extension(names, critical=False)
+        return builder.sign(self.key, hashes.SHA256())
+
+    def revocation_list(
+        self, revoked: Iterable[tuple[int, datetime]], *, number: int
+    ) -> x509.CertificateRevocationList:
+        """The list (RFC 5280 clause 5) of ``revoked`` serial numbers and when; ``number`` only ever grows."""
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(now - BACKDATED)
+            .next_update(min(now + timedelta(days=CRL_DAYS), self.certificate.not_valid_after_utc))
+            .add_extension(x509.CRLNumber(number), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
+            )
+        )
+        for serial, moment in revoked:
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(moment).build()
+            builder = builder.add_revoked_certificate(entry)
+        return builder.sign(self.key, hashes.SHA256())
+
+
+def _subject(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
