@@ -17,11 +17,14 @@ from pathlib import Path
 
 from admin.options import BrokerKind
 from admin.supervisor import Part
-from broker.errors import UnavailableError
+from broker.errors import ConfigurationError, UnavailableError
 from broker.ports import check_free
 from broker.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
-from meter_firmware.simulate import meter_ids
+from meter_firmware.simulate import meter_ids, simulated_profile
+from registrar.deployment import Deployment
+from registrar.founding import Plan, found
+from registrar.register import Identity, Role
 
 HOST = "127.0.0.1"
 METERS_PER_IED = 50
@@ -36,8 +39,11 @@ class Chain:
     meters: int = 10
     interval: float = 2.0
     data_dir: Path = Path("data")
-    mqtt_port: int = 1883
+    mqtt_port: int = 8882
+    """Of our services; a new deployment's next two are for certificates and for passwords."""
     mms_port: int = 10102
+    plain: bool = False
+    """No identities, no TLS: on loopback, for trying out."""
 
     @property
     def database(self) -> str:
@@ -51,38 +57,112 @@ class Chain:
 
     def check_ports(self) -> None:
         """PortTakenError names the first port that is in use, and the option to choose another."""
-        check_free(HOST, self.mqtt_port, option="--mqtt-port")
+        for port in self.mqtt_ports():
+            check_free(HOST, port, option="--mqtt-port")
         for port in self.mms_ports:
             check_free(HOST, port, option="--mms-port")
 
+    def usual_mqtt_port(self) -> int:
+        """The first one, when nobody says another."""
+        if self.plain:
+            return 1883
+        return self.deployment.ports["services"] if self.deployment.exists else self.mqtt_port
+
+    def mqtt_ports(self) -> list[int]:
+        """On which the broker will listen."""
+        if self.plain:
+            return [self.mqtt_port]
+        if self.deployment.exists:
+            return list(self.deployment.ports.values())
+        return list(range(self.mqtt_port, self.mqtt_port + 3))
+
     def mqtt(self, kind: BrokerKind) -> MqttSettings:
-        """How to reach the broker; the embedded one knows no MQTT 5."""
-        return MqttSettings(host=HOST, port=self.mqtt_port, version=4 if kind is BrokerKind.EMBEDDED else 5)
+        """How the supervisor reaches the broker; the embedded one knows no MQTT 5."""
+        version = 4 if kind is BrokerKind.EMBEDDED else 5
+        identity = None if self.plain else self.deployment.identity_folder("admin")
+        return MqttSettings(host=HOST, port=self.mqtt_port, version=version, identity=identity)
+
+    @property
+    def deployment(self) -> Deployment:
+        """The identities of everyone in it; in the data folder."""
+        return Deployment(self.data_dir.absolute())
+
+    @property
+    def simulation(self) -> SimulateSettings:
+        """The simulated meters."""
+        return SimulateSettings(n=self.meters, seed=SEED, data_dir=self.data_dir / "meters")
 
     def meter_ids(self) -> list[str]:
-        """The simulated meters."""
-        return meter_ids(SimulateSettings(n=self.meters, seed=SEED, data_dir=self.data_dir / "meters"))
+        """Of the simulated meters."""
+        return meter_ids(self.simulation)
+
+    def prepare(self) -> None:
+        """Make the deployment if there is none, and identities for meters that have none.
+
+        ConfigurationError if the folder has a deployment on other ports, or a plain chain would be beside it.
+        """
+        deployment = self.deployment
+        if self.plain:
+            if deployment.exists:
+                raise ConfigurationError(
+                    f"{self.data_dir} is a deployment with identities: leave out --plain, or --data-dir DIR"
+                )
+            return
+        if not deployment.exists:
+            first = self.mqtt_port
+            found(
+                deployment.folder,
+                Plan(services_port=first, port=first + 1, password_port=first + 2),
+            )
+        elif deployment.ports["services"] != self.mqtt_port:
+            raise ConfigurationError(
+                f"the deployment in {self.data_dir} uses port {deployment.ports['services']}: leave out "
+                "--mqtt-port, or choose another folder with --data-dir DIR"
+            )
+        enlist_simulated(deployment, self.simulation)
+
+    def environment(self, identity: str = "") -> dict[str, str]:
+        """What a child must know of the deployment: its settings, and who it is."""
+        if self.plain:
+            return {}
+        folder = str(self.deployment.identity_folder(identity)) if identity else ""
+        return self.deployment.environment | {"METER61850_MQTT_IDENTITY": folder}
 
     def parts(self, kind: BrokerKind) -> tuple[Part, ...]:
         """The children in the order of their start; their seconds to stop add up to less than five."""
         mqtt = ("--mqtt", f"{HOST}:{self.mqtt_port}", "--mqtt-version", str(self.mqtt(kind).version))
-        broker = ("--broker", kind, "--port", str(self.mqtt_port), "--data-dir", str(self.data_dir))
+        broker: tuple[str, ...] = ("--broker", kind, "--data-dir", str(self.data_dir))
+        broker += ("--port", str(self.mqtt_port)) if self.plain else ()
         bridge = (
             *("--database", self.database, "--max-meters-per-ied", str(METERS_PER_IED)),
             *("--mms-host", HOST, "--mms-port", str(self.mms_port)),
         )
-        meters = (
+        meters: tuple[str, ...] = (
             *("-n", str(self.meters), "--seed", str(SEED), "--interval", str(self.interval)),
             *("--data-dir", str(self.data_dir / "meters")),
         )
+        meters += mqtt if self.plain else ("--identities", str(self.deployment.folder / "identities"))
         # fmt: off
         return (
-            Part("broker", ("broker", "run", *broker), 1.0),
-            Part("bridge", ("bridge", "run", *mqtt, *bridge), 1.3, {"METER61850_DRAIN_SECONDS": "0.8"}),
-            Part("mms", ("mms", "run", *mqtt), 1.0),
-            Part("meters", ("meter", "simulate", *mqtt, *meters), 1.3),
+            Part("broker", ("broker", "run", *broker), 1.0, self.environment()),
+            Part("bridge", ("bridge", "run", *mqtt, *bridge), 1.3,
+                 self.environment("bridge") | {"METER61850_DRAIN_SECONDS": "0.8"}),
+            Part("mms", ("mms", "run", *mqtt), 1.0, self.environment("mms")),
+            Part("meters", ("meter", "simulate", *meters), 1.3, self.environment()),
         )
         # fmt: on
+
+
+def enlist_simulated(deployment: Deployment, settings: SimulateSettings) -> None:
+    """An identity for each simulated meter that has none, below ``identities/``."""
+    known = {identity.name for identity in deployment.register.identities(Role.METER)}
+    authority = deployment.authority()
+    for number in range(settings.first, settings.first + settings.n):
+        profile = simulated_profile(settings, number)
+        if profile.meter_id not in known:
+            identity = Identity(profile.meter_id, Role.METER, address_code=profile.identity.address_code)
+            deployment.enlist(identity, deployment.identity_folder(profile.meter_id), authority=authority)
+    deployment.publish()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import version
+from pathlib import Path
 from types import TracebackType
 from typing import Annotated, ClassVar
 
@@ -19,6 +20,7 @@ import typer
 from pydantic import ValidationError
 
 from admin import logs
+from admin.deployments import enter_deployment
 from admin.exits import MEANINGS, exit_code, root_cause
 from admin.lazy import Lazy, LazyGroup, new_app
 from admin.output import note
@@ -36,6 +38,7 @@ class Commands(LazyGroup):
 
     # fmt: off
     table: ClassVar[Mapping[str, Lazy]] = {
+        "init":         Lazy("init", needs="server"),
         "up":           Lazy("up", needs="server"),
         "doctor":       Lazy("doctor"),
         "meters":       Lazy("meters", needs="server"),
@@ -46,6 +49,7 @@ class Commands(LazyGroup):
         "store":        Lazy("store", needs="server"),
         "scl":          Lazy("scl", needs="server"),
         "mms":          Lazy("mms", needs="server"),
+        "identity":     Lazy("identity", needs="server"),
         "broker":       Lazy("broker"),
         "bridge":       Lazy("bridge", needs="server"),
         "meter":        Lazy("meter", needs="firmware"),
@@ -81,6 +85,16 @@ def _print_version(wanted: bool) -> None:
 @app.callback(epilog="Exit codes: " + "; ".join(f"{code} {text}" for code, text in MEANINGS.items()) + ".")
 def options(
     ctx: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir",
+            envvar="METER61850_DIR",
+            metavar="DIR",
+            show_default=False,
+            help="Deployment made by `init`: settings and identity; ./data if there is one.",
+        ),
+    ] = None,
     log_level: Annotated[
         LogLevel | None,
         typer.Option(
@@ -110,6 +124,7 @@ def options(
     """
     obey_supervisor()
     ctx.obj.debug = debug
+    enter_deployment(folder, ctx.invoked_subcommand or "")
     usual = LogLevel.INFO if ctx.invoked_subcommand in SERVICES else LogLevel.WARNING
     logs.set_up(LogLevel.DEBUG if debug else (log_level or usual))
 

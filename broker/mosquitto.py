@@ -2,7 +2,8 @@
 
 The options are those of mosquitto.conf(5) for 2.0.11 (Debian 12) and newer; :data:`OPTIONS` is the
 table of them, with the reason for each value. The ``mosquitto.conf`` at the top of the project is
-what :func:`render` gives for the defaults.
+what :func:`render` gives for the defaults: one plain listener on loopback, for trying out. With
+``security`` (the folder that `meter61850 init` makes) there are three doors instead, all TLS.
 
 >>> print(render(BrokerSettings()).splitlines()[3])
 listener 1883 127.0.0.1
@@ -14,6 +15,7 @@ import ipaddress
 import os
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +23,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.errors import ConfigurationError, UnavailableError
+from broker.identity import CIPHERS, check_secret
 from broker.settings import Port
 
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin")
@@ -36,8 +39,16 @@ class BrokerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="METER61850_BROKER_", extra="forbid", frozen=True)
 
     bind: str = "127.0.0.1"
-    """IP address to listen on. Any other than loopback needs ``password_file``."""
+    """IP address to listen on. Any other than loopback needs ``security`` or ``password_file``."""
     port: Port = 1883
+    """With ``security`` the port for clients with certificates: 8883 is usual."""
+    password_port: Port = 8884
+    """With ``security``: the port for enrolment and for meters with a token."""
+    services_bind: str = "127.0.0.1"
+    """With ``security``: where our services connect. Whoever comes in here chooses the client id."""
+    services_port: Port = 8882
+    security: Path | None = None
+    """Folder with ca.crt, server.crt, server.key, crl.pem, acl and passwords (`meter61850 init`)."""
     data_dir: Path = Path("/var/lib/mosquitto")
     """Retained messages and sessions are saved here."""
     persistence: bool = True
@@ -50,11 +61,14 @@ class BrokerSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _strangers_need_a_password(self) -> BrokerSettings:
-        if not self.loopback and self.password_file is None:
+        if not self.loopback and self.password_file is None and self.security is None:
             raise ValueError(
-                f"bind={self.bind} lets anyone on the network in: set password_file (mosquitto_passwd(1)), "
-                "or bind 127.0.0.1"
+                f"bind={self.bind} lets anyone on the network in: make a deployment (meter61850 init DIR), "
+                "set password_file (mosquitto_passwd(1)), or bind 127.0.0.1"
             )
+        if self.security is not None:
+            check_secret(self.security / "server.key")
+            check_secret(self.security / "passwords")
         return self
 
     @property
@@ -63,11 +77,45 @@ class BrokerSettings(BaseSettings):
         return self.bind == "localhost" or ipaddress.ip_address(self.bind).is_loopback
 
 
+@dataclass(frozen=True)
+class Door:
+    """One TLS listener."""
+
+    why: str
+    connections: int
+    """At most: beyond it the broker closes a new connection at once."""
+    certificate: bool
+    """Who has no certificate of ours does not get in; its common name is user name."""
+    bound: bool
+    """The client id is the user name, whatever the client says: nobody can take another's session over."""
+
+
+DOORS: dict[str, Door] = {
+    "port": Door(
+        "Meters, operators and command issuers: who they are is the common name of their certificate.",
+        connections=20_000,
+        certificate=True,
+        bound=True,
+    ),
+    "password_port": Door(
+        "Enrolment, and meters that cannot keep a certificate: user name and password.",
+        connections=2_000,
+        certificate=False,
+        bound=True,
+    ),
+    "services_port": Door(
+        "Our services: certificates too, and several connections of one identity.",
+        connections=200,
+        certificate=True,
+        bound=False,
+    ),
+}
+
 # fmt: off
 OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("listener", "{port} {bind}", ""),
     ("allow_anonymous", "{anonymous}",
-     "Without a password file only programs on this machine may connect: the listener is on loopback."),
+     "True only where the one listener is on loopback, for programs of this machine."),
     ("user", "{user}",
      "Started by root, it becomes this user, who must be able to write to the data folder."),
     ("persistence", "{persistence}",
@@ -102,6 +150,10 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
 )
 # fmt: on
 
+TLS_FILES = {"cafile": "ca.crt", "certfile": "server.crt", "keyfile": "server.key"}
+WATCHED = (*TLS_FILES.values(), "crl.pem", "acl", "passwords")
+"""What Mosquitto reads again at SIGHUP."""
+
 _HEAD = "# Mosquitto for meter61850: `meter61850 broker config` writes this file, see mosquitto.conf(5).\n"
 
 
@@ -110,18 +162,49 @@ def render(settings: BrokerSettings) -> str:
     values = _values(settings)
     text = _HEAD
     for name, value, why in OPTIONS:
+        if name == "listener" and settings.security is not None:
+            continue
         text += "".join(f"\n# {line}" for line in why.splitlines()) if why else ""
         text += f"\n{name} {value.format_map(values)}"
     if settings.password_file is not None:
         text += f"\npassword_file {settings.password_file.absolute()}"
-    return text + "\n"
+    return text + "\n" + _doors(settings)
+
+
+def _doors(settings: BrokerSettings) -> str:
+    """The listeners of a deployment; they come last, since what follows a listener belongs to it."""
+    folder = settings.security
+    if folder is None:
+        return ""
+    folder = folder.absolute()
+    text = f"\n# Who may do what: written by meter61850, read again at SIGHUP.\nacl_file {folder}/acl\n"
+    text += f"password_file {folder}/passwords\n"
+    for name, door in DOORS.items():
+        bind = settings.services_bind if name == "services_port" else settings.bind
+        lines = [
+            f"# {door.why}",
+            f"listener {getattr(settings, name)} {bind}",
+            f"max_connections {door.connections}",
+            *(f"{option} {folder}/{file}" for option, file in TLS_FILES.items()),
+            f"tls_version tlsv1.2\nciphers {CIPHERS}",
+        ]
+        if door.certificate:
+            lines += [
+                f"crlfile {folder}/crl.pem",
+                "require_certificate true",
+                "use_identity_as_username true",
+            ]
+        if door.bound:
+            lines.append("use_username_as_clientid true")
+        text += "\n" + "\n".join(lines) + "\n"
+    return text
 
 
 def _values(settings: BrokerSettings) -> dict[str, object]:
     return {
         "port": settings.port,
         "bind": settings.bind,
-        "anonymous": "true" if settings.password_file is None else "false",
+        "anonymous": "true" if settings.password_file is None and settings.security is None else "false",
         "user": settings.user,
         "persistence": "true" if settings.persistence else "false",
         "location": settings.data_dir.absolute(),

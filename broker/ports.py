@@ -11,6 +11,8 @@ import socket
 from broker.errors import ConfigurationError, PortTakenError
 
 PRIVILEGED = 1024
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""Names of this machine that only it can reach."""
 
 
 def check_free(host: str, port: int, *, option: str) -> None:

@@ -58,7 +58,8 @@ class MqttSettings(BaseSettings):
         folder = told.get("identity") if isinstance(told, dict) else None
         if not folder:
             return told
-        return Identity.load(Path(folder)).settings() | told
+        given = {key: value for key, value in told.items() if value is not None}
+        return Identity.load(Path(folder)).settings() | given
 
     @model_validator(mode="after")
     def _credentials_are_of_use(self) -> MqttSettings:

@@ -127,6 +127,8 @@ class SimulateSettings(BaseSettings):
     interval: Interval = 10
     data_dir: Path = Path("data/meters")
     outbox: OutboxSettings = OutboxSettings()
+    identities: Path | None = None
+    """Folder with an identity folder for each meter, called by its meter_id; ``mqtt`` for all otherwise."""
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
 
 

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from broker.errors import ConfigurationError
 from broker.messages import Hardware
+from broker.settings import MqttSettings
 from meter_firmware.household import Household
 from meter_firmware.meter import Meter, Plan
 from meter_firmware.process import run_meters, stop_on_signals
@@ -63,12 +64,19 @@ def simulated_meter(settings: SimulateSettings, number: int) -> Meter:
     hardware = SimulatedHardware(Household(seed=settings.seed, number=number), data_dir / "hardware.json")
     plan = Plan(
         profile=profile,
-        mqtt=settings.mqtt,
+        mqtt=_connection(settings, profile.meter_id),
         data_dir=data_dir,
         outbox=settings.outbox,
         offset=settings.interval * (number - settings.first) / settings.n,
     )
     return Meter(plan, sensor=hardware, pin=hardware)
+
+
+def _connection(settings: SimulateSettings, meter_id: str) -> MqttSettings:
+    """As itself, if there are identities."""
+    if settings.identities is None:
+        return settings.mqtt
+    return MqttSettings(identity=settings.identities / meter_id, version=settings.mqtt.version)
 
 
 def simulated_profile(settings: SimulateSettings, number: int) -> Profile:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,11 +23,22 @@ DEADLINE = 10.0
 """Seconds that Mosquitto may take to listen, or to end."""
 
 
-def free_port() -> int:
-    """A TCP port on loopback that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(room: int = 1) -> int:
+    """A TCP port on loopback that nothing listens on now, nor on the next ``room - 1``."""
+    while True:
+        with ExitStack() as probes:
+            first = _bound(probes, 0)
+            if all(_bound(probes, first + beyond) for beyond in range(1, room)):
+                return first
+
+
+def _bound(probes: ExitStack, port: int) -> int:
+    probe = probes.enter_context(socket.socket())
+    try:
+        probe.bind(("127.0.0.1", port))
+    except (OSError, OverflowError):
+        return 0
+    return int(probe.getsockname()[1])
 
 
 @dataclass

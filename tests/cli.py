@@ -110,7 +110,7 @@ class Running:
 @contextmanager
 def up(folder: Path, *options: str) -> Iterator[Running]:
     """``meter61850 up`` on free ports with its data in ``folder``; ended, with its children, at the end."""
-    mqtt_port, mms_port = free_port(), free_port()
+    mqtt_port, mms_port = free_port(3), free_port()
     log = folder / "up.txt"
     ports = ("--mqtt-port", str(mqtt_port), "--mms-port", str(mms_port))
     with log.open("w") as output:

@@ -13,7 +13,8 @@ import typer
 
 from admin.lazy import load, new_app
 from admin.options import DATA_DIR, BrokerKind
-from broker.mosquitto import BrokerSettings, command, find, render
+from broker import guardian
+from broker.mosquitto import DOORS, BrokerSettings, command, find, render
 from broker.ports import check_free
 
 log = logging.getLogger(__name__)
@@ -54,11 +55,14 @@ def run(
     port: Port = 1883,
     bind: Bind = "127.0.0.1",
     password_file: PasswordFile = None,
-    data_dir: Annotated[Path, typer.Option(help="Mosquitto's data goes to its folder broker/.")] = DATA_DIR,
+    data_dir: Annotated[
+        Path, typer.Option(envvar="METER61850_DATA_DIR", help="Mosquitto's data goes to its folder broker/.")
+    ] = DATA_DIR,
 ) -> None:
     """Run the broker until Ctrl-C or SIGTERM.
 
-    Mosquitto gets our configuration. The embedded broker (amqtt) is for trying out: loopback only,
+    Mosquitto gets our configuration. With a deployment (--dir) it is TLS only, and reads identities
+    and rights again when they change. The embedded broker (amqtt) is for trying out: loopback only,
     MQTT 3.1.1, everything in memory.
 
     \b
@@ -72,6 +76,10 @@ def run(
         data_dir=data_dir / "broker",
         user=getpass.getuser(),
     )
+    if settings.security is not None:
+        for name in DOORS:
+            check_free(settings.bind, getattr(settings, name), option=f"--{name.replace('_', '-')}")
+        raise typer.Exit(guardian.run(settings))
     if chosen(kind) is BrokerKind.EMBEDDED:
         if kind is BrokerKind.AUTO:
             log.warning("Mosquitto is not installed: the embedded broker takes its place, for trying out")

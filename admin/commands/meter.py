@@ -42,6 +42,10 @@ def simulate(
     ] = 1,
     data_dir: Annotated[Path, typer.Option(help="The meters' outboxes and relays are kept here.")] = DATA_DIR
     / "meters",
+    identities: Annotated[
+        Path | None,
+        typer.Option(show_default=False, help="Folder with an identity folder for each meter."),
+    ] = None,
     mqtt: Mqtt = None,
     prefix: Prefix = None,
     mqtt_version: MqttVersion = None,
@@ -57,6 +61,7 @@ def simulate(
         seed=seed,
         interval=interval,
         data_dir=data_dir,
+        identities=identities,
         mqtt=mqtt_settings(mqtt, prefix, mqtt_version),
     )
     asyncio.run(simulator.run(settings))

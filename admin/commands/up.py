@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,13 +30,25 @@ def up(
     meters: Annotated[int, typer.Option(min=1, max=5000, help="How many simulated meters.")] = 10,
     interval: Annotated[float, typer.Option(min=0.05, help="Seconds between a meter's readings.")] = 2.0,
     data_dir: Annotated[Path, typer.Option(help="Database, outboxes and logs.")] = DATA_DIR,
-    mqtt_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the broker.")] = 1883,
+    mqtt_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65533,
+            show_default=False,
+            help="First of the broker's three ports; 8882 (--plain: 1883), or the deployment's.",
+        ),
+    ] = None,
     mms_port: Annotated[
         int, typer.Option(min=1, max=65535, help="MMS port of the first IED; one more for every 50 meters.")
     ] = 10102,
     broker: Annotated[
         BrokerKind, typer.Option(help="auto: Mosquitto if it is installed, else the embedded one.")
     ] = BrokerKind.AUTO,
+    plain: Annotated[
+        bool,
+        typer.Option("--plain", help="No identities and no TLS: anyone on this machine may switch."),
+    ] = False,
     seconds: Annotated[
         float | None,
         typer.Option("--for", min=0, metavar="SECONDS", show_default=False, help="Stop so long after READY."),
@@ -50,6 +63,8 @@ def up(
 ) -> None:
     """Start broker, bridge, MMS bridge and simulated meters; READY when all can be read over MMS.
 
+    The data folder becomes a deployment (see `init`): TLS, an identity for each service and meter.
+
     Then a live table, until Ctrl-C stops everything. With --json exit 1 if database and MMS differ.
 
     \b
@@ -61,12 +76,20 @@ def up(
         raise typer.BadParameter(
             "needs --for SECONDS: the document is printed at the end", param_hint="--json"
         )
-    chain = Chain(meters=meters, interval=interval, data_dir=data_dir, mqtt_port=mqtt_port, mms_port=mms_port)
-    chain.check_ports()
     kind = chosen(broker)
-    if broker is BrokerKind.AUTO and kind is BrokerKind.EMBEDDED:
-        note("Mosquitto is not installed: using the embedded broker (apt-get install mosquitto)")
+    if kind is BrokerKind.EMBEDDED and not plain:
+        note("the embedded broker knows no identities: plain MQTT on loopback (apt-get install mosquitto)")
+    chain = Chain(
+        meters=meters,
+        interval=interval,
+        data_dir=data_dir,
+        mms_port=mms_port,
+        plain=plain or kind is BrokerKind.EMBEDDED,
+    )
+    chain = replace(chain, mqtt_port=mqtt_port or chain.usual_mqtt_port())
     with locked(data_dir):
+        chain.check_ports()
+        chain.prepare()
         code = asyncio.run(_supervise(chain, kind, seconds=seconds, as_json=as_json))
     raise typer.Exit(code)
 

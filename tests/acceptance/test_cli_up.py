@@ -22,7 +22,9 @@ from tests.cli import STOP_SECONDS, Running, error, run, up
 
 def document(folder: Path, broker: str, *options: str) -> dict[str, Any]:
     """What ``up --for 3 --json`` prints; stdout has nothing else, READY is on stderr."""
-    ports = ("--mqtt-port", str(free_port()), "--mms-port", str(free_port()))
+    ports: tuple[str, ...] = ("--mms-port", str(free_port()))
+    if not (folder / "data" / "meter61850.env").exists():
+        ports += ("--mqtt-port", str(free_port(3)))
     done = run(
         "up", "--for", "3", "--json", "--interval", "0.5", "--broker", broker, *ports, *options, folder=folder
     )
@@ -71,7 +73,7 @@ def test_taken_port_is_named_with_its_option(option: str, offset: int, tmp_path:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        ports = {"--mqtt-port": free_port(), "--mms-port": free_port(), option: port - offset}
+        ports = {"--mqtt-port": free_port(3), "--mms-port": free_port(), option: port - offset}
         words = [word for pair in ports.items() for word in map(str, pair)]
         said = error("up", "--meters", "51", *words, code=4, folder=tmp_path)
     assert f"port {port} " in said
@@ -131,7 +133,7 @@ def test_child_that_dies_stops_all_with_its_name_and_log(victim: str, tmp_path: 
 def test_second_up_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     with up(tmp_path, "--meters", "1") as running:
         running.ready()
-        ports = ("--mqtt-port", str(free_port()), "--mms-port", str(free_port()))
+        ports = ("--mqtt-port", str(free_port(3)), "--mms-port", str(free_port()))
         assert "--data-dir" in error("up", *ports, code=4, folder=tmp_path)
 
 

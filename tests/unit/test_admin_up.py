@@ -103,13 +103,13 @@ def test_worst_quality_is_the_first_that_is_not_good() -> None:
 
 
 def test_chain_starts_the_broker_first_and_stops_within_five_seconds() -> None:
-    parts = Chain().parts(BrokerKind.MOSQUITTO)
+    parts = Chain(plain=True).parts(BrokerKind.MOSQUITTO)
     assert [part.name for part in parts] == ["broker", "bridge", "mms", "meters"]
     assert sum(part.seconds for part in parts) < 5
 
 
 def test_embedded_broker_is_spoken_to_in_its_own_protocol() -> None:
-    chain = Chain()
+    chain = Chain(plain=True)
     assert chain.mqtt(BrokerKind.EMBEDDED).version == 4
     for part in chain.parts(BrokerKind.EMBEDDED)[1:]:
         assert part.arguments[part.arguments.index("--mqtt-version") + 1] == "4"

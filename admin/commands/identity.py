@@ -1,0 +1,106 @@
+"""``meter61850 identity``: operators and command issuers of a deployment."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from admin.exits import NotFoundError
+from admin.lazy import new_app
+from admin.options import DATA_DIR, Json
+from admin.output import note, show
+from broker.errors import ConfigurationError
+from registrar.deployment import Deployment
+from registrar.register import SERVICES, Identity, Role
+
+app = new_app(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Who may connect: operators, command issuers.\n\n\b\nmeter61850 identity add anna --role operator",
+)
+Dir = Annotated[Path, typer.Option("--dir", envvar="METER61850_DIR", metavar="DIR", help="The deployment.")]
+
+
+class Staff(StrEnum):
+    """Roles of people."""
+
+    OPERATOR = "operator"
+    ISSUER = "issuer"
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="Small letters, digits, - and _.")],
+    role: Annotated[Staff, typer.Option(help="An operator reads; an issuer may also switch relays.")],
+    address_code: Annotated[
+        list[str] | None,
+        typer.Option(help="Only the meters with this address code; several times for several."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write; DIR/identities/NAME unless told.", show_default=False),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The broker as this person reaches it.", show_default=False)] = "",
+    folder: Dir = DATA_DIR,
+) -> None:
+    """Make an identity: a folder with a key and a certificate, to be handed over safely.
+
+    One identity is one connection: a second one with the same identity ends the first.
+
+    \b
+    meter61850 identity add anna --role operator
+    METER61850_MQTT_IDENTITY=data/identities/anna meter61850 watch
+    """
+    deployment = Deployment.open(folder)
+    target = out or deployment.identity_folder(name)
+    if target.exists():
+        raise ConfigurationError(f"{target} exists: choose another folder with --out, or remove it")
+    codes = tuple(address_code or ())
+    if any(not code or any(letter.isspace() for letter in code) for code in codes):
+        raise ConfigurationError("--address-code: one code without spaces, several times for several")
+    deployment.enlist(Identity(name, Role(role), codes), target, host=host)
+    deployment.publish()
+    note(f"{target}: METER61850_MQTT_IDENTITY={target} meter61850 …")
+
+
+@app.command()
+def remove(name: str, folder: Dir = DATA_DIR) -> None:
+    """Remove an identity: its certificates are revoked, and it is cut off.
+
+    \b
+    meter61850 identity remove anna
+    """
+    deployment = Deployment.open(folder)
+    identity = deployment.register.identity(name)
+    if identity is None or identity.role is Role.METER:
+        raise NotFoundError(f"identity {name!r} is not there: meter61850 identity list shows who is")
+    if name in SERVICES:
+        raise ConfigurationError(f"{name} is a service of ours: meter61850 credentials rotate {name}")
+    with deployment.register.change() as change:
+        change.remove(name)
+    deployment.publish()
+
+
+@app.command("list")
+def list_(as_json: Json = False, folder: Dir = DATA_DIR) -> None:
+    """Show who may connect.
+
+    \b
+    meter61850 identity list --json | jq '.[] | select(.role == "issuer")'
+    """
+    register = Deployment.open(folder).register
+    ends = {one.name: one.not_after for one in register.certificates() if one.revoked is None}
+    rows = [
+        {
+            "name": one.name,
+            "role": str(one.role),
+            "address codes": ", ".join(one.scope) or "all",
+            "expires": ends.get(one.name),
+            "blocked": one.blocked,
+        }
+        for one in register.identities()
+    ]
+    show(rows, as_json=as_json, empty="nobody")

@@ -1,0 +1,74 @@
+"""``meter61850 init``: make a deployment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from admin.lazy import new_app
+from admin.output import note
+from broker.errors import ConfigurationError
+from registrar.founding import Plan, found
+
+app = new_app(rich_markup_mode=None)
+Port = Annotated[int, typer.Option(min=1, max=65535)]
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or ./data.")],
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name or address of the broker as meters reach it; several times for several.",
+            show_default=False,
+        ),
+    ] = None,
+    bind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IP",
+            show_default=False,
+            help="Where the broker listens; every address with --host, else loopback.",
+        ),
+    ] = None,
+    port: Port = 8883,
+    password_port: Port = 8884,
+    services_port: Port = 8882,
+    prefix: Annotated[str, typer.Option(help="Prefix of all topics.")] = "sm/v1",
+    ca: Annotated[
+        Path | None, typer.Option(help="Certificate of an authority of yours.", show_default=False)
+    ] = None,
+    ca_key: Annotated[
+        Path | None, typer.Option(help="Its private key; both are copied.", show_default=False)
+    ] = None,
+) -> None:
+    """Make a deployment: authority, certificates, identities of the services, broker's rights, settings.
+
+    Everything after it takes --dir DIR (or METER61850_DIR, or ./data). Nobody gets in without a
+    certificate of this authority, or an enrolment code.
+
+    \b
+    meter61850 init /var/lib/meter61850 --host broker.example --host 192.0.2.7
+    meter61850 --dir /var/lib/meter61850 broker run
+    """
+    if (ca is None) is not (ca_key is None):
+        raise ConfigurationError("--ca and --ca-key belong together")
+    deployment = found(
+        folder,
+        Plan(
+            hosts=tuple(host or ["localhost"]),
+            bind=bind or ("0.0.0.0" if host else "127.0.0.1"),
+            port=port,
+            password_port=password_port,
+            services_port=services_port,
+            prefix=prefix,
+            authority=(ca, ca_key) if ca and ca_key else None,
+        ),
+    )
+    note(
+        f"made {deployment.folder}: settings in meter61850.env; keep a copy of ca/ in a safe place. "
+        f"Next: meter61850 --dir {folder} broker run"
+    )

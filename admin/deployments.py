@@ -1,0 +1,41 @@
+"""A command that is told of a deployment takes its settings and one of its identities from there.
+
+>>> enter_deployment(Path("/var/lib/meter61850"), "bridge")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from admin.options import DATA_DIR
+from broker.errors import ConfigurationError
+
+ENV = "meter61850.env"
+IDENTITY = "METER61850_MQTT_IDENTITY"
+ALONE = frozenset({"init", "up", "meter"})
+"""Groups that make a deployment, or run where there is none."""
+SERVICES = {"bridge": "bridge", "mms": "mms", "enrol": "registrar", "web": "web"}
+"""Group of commands → identity; all others are the administrator's."""
+
+
+def enter_deployment(folder: Path | None, group: str) -> None:
+    """Put the deployment's settings into our environment, below what is there already.
+
+    ``folder`` None: ``./data``, if it is one. ConfigurationError if a named one is none.
+    """
+    if group in ALONE:
+        return
+    if folder is None and not (DATA_DIR / ENV).exists():
+        return
+    folder = (folder or DATA_DIR).absolute()
+    if not (folder / ENV).exists():
+        raise ConfigurationError(f"{folder} is no deployment: meter61850 init {folder} makes one")
+    os.environ["METER61850_DIR"] = str(folder)
+    for key, value in dotenv_values(folder / ENV).items():
+        os.environ.setdefault(key, value or "")
+    identity = folder / "identities" / SERVICES.get(group, "admin")
+    if identity.exists():
+        os.environ.setdefault(IDENTITY, str(identity))

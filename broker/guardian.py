@@ -1,0 +1,68 @@
+"""Runs Mosquitto of a deployment, and has it read its files again when they change.
+
+The registrar and the administrator's commands only write files (access list, passwords, revocation list);
+they need no right to signal the broker, which may be another user's, or in another container.
+
+>>> run(settings)  # doctest: +SKIP
+0
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import FrameType
+
+from broker.mosquitto import WATCHED, BrokerSettings, command
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.2
+
+Stamp = tuple[tuple[int, int, int], ...]
+
+
+def run(settings: BrokerSettings) -> int:
+    """Until SIGTERM or SIGINT, or until Mosquitto ends; its exit code (0 after a signal).
+
+    Raises:
+        ConfigurationError: a file of the deployment is missing.
+        UnavailableError: Mosquitto is not installed.
+    """
+    assert settings.security is not None, "a broker without a deployment needs no guardian"
+    folder = settings.security
+    seen = stamp(folder)
+    process = subprocess.Popen(command(settings))
+    stopping: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        stopping.append(number)
+        process.terminate()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    signal.signal(signal.SIGHUP, lambda *_: process.send_signal(signal.SIGHUP))
+    while process.poll() is None:
+        now = stamp(folder)
+        if now != seen:
+            seen = now
+            log.info("identities or rights have changed: Mosquitto reads them again")
+            process.send_signal(signal.SIGHUP)
+        time.sleep(LOOK_SECONDS)
+    return 0 if stopping else process.returncode
+
+
+def stamp(folder: Path) -> Stamp:
+    """Tells one state of the files from another; writers replace each file in one step."""
+    found = []
+    for name in WATCHED:
+        try:
+            told = (folder / name).stat()
+        except FileNotFoundError:
+            found.append((0, 0, 0))  # between two states
+        else:
+            found.append((told.st_ino, told.st_mtime_ns, told.st_size))
+    return tuple(found)

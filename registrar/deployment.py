@@ -1,0 +1,192 @@
+"""A deployment's folder: made by ``meter61850 init DIR``, written again whenever the register changes.
+
+    meter61850.env      settings of every service, explained
+    register.sqlite     who there is (`registrar.register`)
+    ca/                 ca.crt and ca.key of the authority; previous.crt and .key while it is replaced
+    security/           what Mosquitto reads: ca.crt, server.crt, server.key, crl.pem, acl, passwords
+    identities/<name>/  an identity folder for each service (`broker.identity`)
+
+Folders have mode 0700, secrets 0600. Only ``ca/`` can make identities: keep a copy of it elsewhere.
+
+>>> deployment = Deployment.open(Path("/var/lib/meter61850"))  # doctest: +SKIP
+>>> deployment.enlist(Identity("anna", Role.OPERATOR), Path("anna"))  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from cryptography import x509
+from dotenv import dotenv_values
+
+from broker.errors import ConfigurationError
+from broker.identity import CA, CERTIFICATE, CONNECTION, KEY, SECRET, TOKEN, check_secret, read_secret
+from broker.topics import Topics
+from registrar import acl, pki
+from registrar.passwords import hashed, new_password
+from registrar.pki import Authority
+from registrar.register import Change, Identity, Register, Role
+
+ENV = "meter61850.env"
+PUBLIC = 0o644
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Opened with :meth:`open`, made by `registrar.founding`."""
+
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: Path) -> Deployment:
+        """ConfigurationError if ``folder`` is none, or a secret in it is open to others."""
+        deployment = cls(folder)
+        if not deployment.exists:
+            raise ConfigurationError(f"{folder} is no deployment: meter61850 init {folder} makes one")
+        check_secret(folder / "register.sqlite")
+        return deployment
+
+    @property
+    def exists(self) -> bool:
+        """Whether ``init`` has been here."""
+        return (self.folder / ENV).exists()
+
+    @property
+    def broker(self) -> Path:
+        """What Mosquitto reads."""
+        return self.folder / "security"
+
+    def identity_folder(self, name: str) -> Path:
+        """Where the services' identities are, and by default everybody else's."""
+        return self.folder / "identities" / name
+
+    @cached_property
+    def register(self) -> Register:
+        """Who there is."""
+        return Register(self.folder / "register.sqlite")
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """The settings of ``meter61850.env``."""
+        return {key: value or "" for key, value in dotenv_values(self.folder / ENV).items()}
+
+    @property
+    def prefix(self) -> str:
+        """Of the topics."""
+        return Topics(self.environment.get("METER61850_MQTT_PREFIX", "sm/v1")).prefix
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The broker's: of services, of certificates, and of passwords."""
+        doors = {"services": "SERVICES_PORT", "certificates": "PORT", "passwords": "PASSWORD_PORT"}
+        return {name: int(self.environment[f"METER61850_BROKER_{door}"]) for name, door in doors.items()}
+
+    def authority(self, name: str = "ca") -> Authority:
+        """The one that signs now (``ca``), or the one before (``previous``); reads its key."""
+        folder = self.folder / "ca"
+        return Authority.load((folder / f"{name}.crt").read_bytes(), read_secret(folder / f"{name}.key"))
+
+    def authorities(self) -> list[Authority]:
+        """All that are trusted: the one that signs, then the one before while it is being replaced."""
+        names = [name for name in ("ca", "previous") if (self.folder / "ca" / f"{name}.crt").exists()]
+        return [self.authority(name) for name in names]
+
+    def enlist(
+        self, identity: Identity, folder: Path, *, host: str = "", authority: Authority | None = None
+    ) -> None:
+        """Add ``identity`` and write its folder; ``publish`` tells the broker.
+
+        ``host``: the broker as this identity reaches it. Raises ContractError if the name is taken.
+        """
+        authority = authority or self.authority()
+        with self.register.change() as change:
+            change.add(identity)
+            self.certify(identity, folder, change, authority, host=host)
+
+    def certify(
+        self, identity: Identity, folder: Path, change: Change, authority: Authority, *, host: str = ""
+    ) -> x509.Certificate:
+        """A new key and certificate for ``identity`` in ``folder``; what was there is replaced."""
+        key = pki.new_key()
+        certificate = authority.issue(identity.name, key.public_key())
+        change.issued(identity.name, certificate, authority.certificate)
+        self.write_connection(identity, folder, host=host)
+        replace(folder / KEY, pki.key_pem(key), SECRET)
+        replace(folder / CERTIFICATE, pki.pem(certificate), PUBLIC)
+        return certificate
+
+    def give_token(self, identity: Identity, folder: Path, change: Change, *, host: str = "") -> None:
+        """A new password for a meter without a certificate, in ``folder``."""
+        token = new_password()
+        change.set_token(identity.name, hashed(token))
+        self.write_connection(identity, folder, host=host, token=True)
+        replace(folder / TOKEN, token.encode(), SECRET)
+
+    def write_connection(
+        self, identity: Identity, folder: Path, *, host: str = "", token: bool = False
+    ) -> None:
+        """The part of an identity folder that is no secret."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace(folder / CA, self.bundle(), PUBLIC)
+        told = self.connection(identity.role, host=host, token=token)
+        told |= {"username": identity.name} if token else {}
+        lines = [f"{key} = {json.dumps(value)}" for key, value in told.items()]
+        replace(folder / CONNECTION, ("\n".join(lines) + "\n").encode(), PUBLIC)
+
+    def connection(self, role: Role, *, host: str = "", token: bool = False) -> dict[str, str | int]:
+        """Where ``role`` finds the broker: host, port and topic prefix."""
+        if role in (Role.METER, Role.OPERATOR, Role.ISSUER):
+            port = self.ports["passwords" if token else "certificates"]
+            host = host or self.environment["METER61850_BROKER_HOSTS"].split()[0]
+        else:
+            port = self.ports["services"]
+            host = host or self.environment["METER61850_SERVICES_HOST"]
+        return {"host": host, "port": port, "prefix": self.prefix}
+
+    def bundle(self) -> bytes:
+        """The certificates of all trusted authorities, PEM."""
+        return b"".join(pki.pem(authority.certificate) for authority in self.authorities())
+
+    def publish(self, slots: Iterable[tuple[str, str]] = ()) -> None:
+        """Write what the broker reads, from the register; ``slots``: enrolment logins and password hashes.
+
+        Each file is replaced in one step; the broker's guardian sees it within a second.
+        """
+        slots = list(slots)
+        identities = self.register.identities()
+        tokens = [(one.name, one.token) for one in identities if one.token and not one.blocked]
+        codes = {one.name: one.address_code for one in identities if one.role is Role.METER}
+        logins = [*tokens, *slots]
+        rights = acl.render(identities, prefix=self.prefix, slots=[name for name, _ in slots], codes=codes)
+        replace(self.broker / "acl", rights.encode(), SECRET)
+        replace(self.broker / "passwords", "".join(f"{n}:{h}\n" for n, h in logins).encode(), SECRET)
+        replace(self.broker / "crl.pem", self._revocation_lists(), PUBLIC)
+        replace(self.broker / "ca.crt", self.bundle(), PUBLIC)
+
+    def _revocation_lists(self) -> bytes:
+        """One for each authority: a broker that has none for it would refuse all of its certificates."""
+        revoked = [(one.serial, one.revoked) for one in self.register.certificates() if one.revoked]
+        with self.register.change() as change:
+            number = change.next_number("crl")
+        return b"".join(pki.pem(one.revocation_list(revoked, number=number)) for one in self.authorities())
+
+
+def replace(path: Path, content: bytes, mode: int) -> None:
+    """Write ``path`` in one step, with ``mode`` from its first byte on; nothing if it is so already."""
+    if path.exists() and path.read_bytes() == content and path.stat().st_mode & 0o777 == mode:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        os.fchmod(file.fileno(), mode)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

@@ -1,0 +1,143 @@
+"""``meter61850 init``: makes a deployment: authority, certificates, identities of the services, settings.
+
+>>> found(Path("deployment"), Plan(hosts=("broker.example",)))  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker.errors import ConfigurationError
+from broker.identity import SECRET
+from broker.ports import LOOPBACK
+from registrar import pki
+from registrar.deployment import ENV, PUBLIC, Deployment, replace
+from registrar.pki import SERVER_DAYS, Authority
+from registrar.register import SERVICES, Identity
+
+_HOST = re.compile(
+    r"(?=.{1,253}$)[0-9A-Za-z]([0-9A-Za-z-]*[0-9A-Za-z])?(\.[0-9A-Za-z]([0-9A-Za-z-]*[0-9A-Za-z])?)*"
+)
+
+_SETTINGS = """\
+# Settings of this meter61850 deployment. Every command takes them from here when it is told
+# `--dir {folder}` (or METER61850_DIR); systemd takes them as EnvironmentFile. A variable that is set in
+# the environment goes first. docs/settings.md lists all there are; docs/security.md explains these.
+
+# The broker as meters and operators reach it, the names and addresses in its certificate, the usual one
+# first. After a change: meter61850 credentials rotate server
+METER61850_BROKER_HOSTS="{hosts}"
+# Where it listens for meters, operators and command issuers (certificates) and for enrolment and meters
+# with a token (passwords). TLS only. 0.0.0.0 is every IPv4 address of this machine.
+METER61850_BROKER_BIND={bind}
+METER61850_BROKER_PORT={port}
+METER61850_BROKER_PASSWORD_PORT={password_port}
+# Where our own services connect; on loopback unless they run on other machines.
+METER61850_SERVICES_HOST=127.0.0.1
+METER61850_BROKER_SERVICES_BIND=127.0.0.1
+METER61850_BROKER_SERVICES_PORT={services_port}
+METER61850_BROKER_SECURITY={folder}/security
+
+METER61850_MQTT_PREFIX={prefix}
+
+# Mosquitto's own data goes to the folder broker/ in here.
+METER61850_DATA_DIR={folder}
+
+# postgresql://USER@HOST/NAME when SQLite is outgrown (docs/operations-store.md).
+METER61850_DATABASE_URL=sqlite:///{folder}/meter61850.sqlite
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a new deployment is told."""
+
+    hosts: tuple[str, ...] = ("localhost",)
+    """Names and addresses of the broker; the first is what meters are told."""
+    bind: str = "127.0.0.1"
+    port: int = 8883
+    password_port: int = 8884
+    services_port: int = 8882
+    prefix: str = "sm/v1"
+    authority: tuple[Path, Path] | None = None
+    """Certificate and key of an authority of yours; a new one is made otherwise."""
+
+
+def found(folder: Path, plan: Plan) -> Deployment:
+    """Make the deployment; ConfigurationError if there is one already, or the plan is impossible.
+
+    Whatever goes wrong, nothing half-made is left: the folder's settings are written last.
+    """
+    folder = folder.absolute()
+    deployment = Deployment(folder)
+    if deployment.exists:
+        raise ConfigurationError(f"{folder} is a deployment already: choose another folder, or use this one")
+    for host in plan.hosts:
+        _check_host(host)
+    if not str(folder).isprintable() or set(str(folder)) & set(" \"'$`\\#"):
+        raise ConfigurationError(f"folder {str(folder)!r}: choose a path without spaces, quotes, $ and #")
+    authority = _authority(plan)
+    try:
+        _make(deployment, plan, authority)
+    except BaseException:
+        for name in ("ca", "security", "identities"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / "register.sqlite").unlink(missing_ok=True)
+        (folder / ENV).unlink(missing_ok=True)
+        raise
+    return deployment
+
+
+def _make(deployment: Deployment, plan: Plan, authority: Authority) -> None:
+    folder = deployment.folder
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    replace(folder / "ca" / "ca.key", pki.key_pem(authority.key), SECRET)
+    replace(folder / "ca" / "ca.crt", pki.pem(authority.certificate), PUBLIC)
+    replace(folder / ENV, _settings(folder, plan).encode(), PUBLIC)
+    certify_server(deployment, authority)
+    for name, role in SERVICES.items():
+        deployment.enlist(Identity(name, role), deployment.identity_folder(name), authority=authority)
+    deployment.publish()
+
+
+def certify_server(deployment: Deployment, authority: Authority) -> None:
+    """A new key and certificate of the broker, for all its hosts and for loopback."""
+    key = pki.new_key()
+    hosts = list(dict.fromkeys([*deployment.environment["METER61850_BROKER_HOSTS"].split(), *LOOPBACK]))
+    certificate = authority.issue(hosts[0], key.public_key(), days=SERVER_DAYS, hosts=hosts)
+    replace(deployment.broker / "server.key", pki.key_pem(key), SECRET)
+    replace(deployment.broker / "server.crt", pki.pem(certificate), PUBLIC)
+
+
+def _authority(plan: Plan) -> Authority:
+    if plan.authority is None:
+        return Authority.new(f"meter61850 {plan.hosts[0]}")
+    certificate, key = plan.authority
+    try:
+        return Authority.load(certificate.read_bytes(), key.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"authority {error.filename}: {error.strerror}") from error
+
+
+def _settings(folder: Path, plan: Plan) -> str:
+    return _SETTINGS.format(
+        folder=folder,
+        hosts=" ".join(plan.hosts),
+        bind=plan.bind,
+        port=plan.port,
+        password_port=plan.password_port,
+        services_port=plan.services_port,
+        prefix=plan.prefix,
+    )
+
+
+def _check_host(host: str) -> None:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if not _HOST.fullmatch(host):
+            raise ConfigurationError(f"host {host[:64]!r} is no name and no IP address") from None
