@@ -43,6 +43,7 @@ class Commands(LazyGroup):
         "doctor":       Lazy("doctor"),
         "meters":       Lazy("meters", needs="server"),
         "readings":     Lazy("readings", needs="server"),
+        "subscribe":    Lazy("subscribe"),
         "relay":        Lazy("relay"),
         "commands":     Lazy("ledger", needs="server"),
         "dead-letters": Lazy("dead_letters", needs="server"),

@@ -51,10 +51,10 @@ RIGHTS: dict[Role, dict[str, tuple[str, ...]]] = {
         "read": ("#",),
         "write": (*_TOLD, "service/+/refused"),
     },
-    Role.OPERATOR: {"read": (*_TOLD, "scl/#", "service/#"), "write": ()},
+    Role.OPERATOR: {"read": (*_TOLD, "scl/#", "service/+/status"), "write": ()},
     Role.ISSUER: {
-        "read": (*_TOLD, "scl/#", "service/#"),
-        "write": ("+/command", "+/block", "service/+/refused"),
+        "read": (*_TOLD, "scl/#", "service/+/status"),
+        "write": ("+/command", "+/block", "service/cli/refused"),
     },
 }
 """Topics below the prefix. The administrator clears a retired meter's topics and sends dead letters again."""
@@ -92,7 +92,7 @@ def _user(name: str, prefix: str) -> list[str]:
 def _rights(identity: Identity, codes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """(read or write, topic below the prefix); with a scope, those of its meters alone.
 
-    The SCL names every house, and the services' topics tell of all of them.
+    The SCL names every house, so it is not for those who may see some.
     """
     granted = [(verb, topic) for verb, topics in RIGHTS[identity.role].items() for topic in topics]
     if not identity.scope:
@@ -102,3 +102,5 @@ def _rights(identity: Identity, codes: Mapping[str, str]) -> Iterator[tuple[str,
     for verb, topic in granted:
         if topic.startswith("+/"):
             yield from ((verb, f"{meter_id}/{topic[2:]}") for meter_id in own)
+        elif topic.startswith("service/"):
+            yield verb, topic

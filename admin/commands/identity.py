@@ -52,7 +52,7 @@ def add(
 
     \b
     meter61850 identity add anna --role operator
-    METER61850_MQTT_IDENTITY=data/identities/anna meter61850 watch
+    METER61850_MQTT_IDENTITY=data/identities/anna meter61850 subscribe
     """
     deployment = Deployment.open(folder)
     target = out or deployment.identity_folder(name)

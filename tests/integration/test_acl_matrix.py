@@ -1,0 +1,199 @@
+"""The broker's rights as a matrix: every identity × every topic × publish and receive, on a real Mosquitto.
+
+The table below is written by hand, from the contract: it does not come from `registrar.acl`. What is not in
+it is denied. A witness with all rights sees what gets through; Mosquitto answers every SUBSCRIBE with
+success, so what counts is what arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiomqtt
+import pytest
+
+from broker.settings import MqttSettings
+from registrar.register import Role
+from tests.deployments import Site, deployed
+
+OWN = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+"""The meter with a certificate, in address code 7500."""
+OTHER = "3f2504e0-4f89-41d3-9a0c-0305e82c3302"
+"""The meter with a token, without an address code."""
+BLOCKED = "3f2504e0-4f89-41d3-9a0c-0305e82c3303"
+TOLD = ("birth", "status", "reading", "history", "relay", "result")
+KINDS = (*TOLD, "stored", "command", "block")
+METERS = (OWN, OTHER, BLOCKED)
+SLOT, OTHER_SLOT = "QK7M-1", "QK7M-2"
+
+SCL = ("scl/scd", "scl/revision", "scl/cid/SMGW001")
+STATUSES = ("service/bridge/status", "service/mms/status", "service/registrar/status", "service/web/status")
+REFUSED = ("service/mms/refused", "service/web/refused", "service/cli/refused")
+ENROL = tuple(f"enrol/{slot}/{kind}" for slot in (SLOT, OTHER_SLOT) for kind in ("ask", "answer"))
+STRANGE = ("anna/reading", "bridge/reading", "web/birth", f"{SLOT}/reading", f"{OWN}/nonsense", "nonsense")
+OUTSIDE = ("elsewhere/topic", "sm/v2/x")
+"""Whole topics; all others are below the prefix."""
+
+
+def of(kinds: tuple[str, ...], *meters: str) -> set[str]:
+    """These topics of these meters."""
+    return {f"{meter}/{kind}" for meter in meters for kind in kinds}
+
+
+ALL_METERS = of(KINDS, *METERS)
+PEOPLE_READ = ALL_METERS | set(SCL) | set(STATUSES)
+SERVICES_READ = PEOPLE_READ | set(REFUSED)
+WRITES: dict[str, set[str]] = {
+    OWN: of((*TOLD, "block"), OWN),
+    OTHER: of((*TOLD, "block"), OTHER),
+    BLOCKED: set(),
+    "bridge": of(("stored",), *METERS) | set(SCL) | set(STATUSES),
+    "mms": of(("command", "block"), *METERS) | set(STATUSES) | set(REFUSED),
+    "registrar": {f"enrol/{SLOT}/answer", f"enrol/{OTHER_SLOT}/answer", *STATUSES},
+    "web": of(("command", "birth", "status", "reading", "relay"), *METERS) | set(STATUSES) | set(REFUSED),
+    "admin": ALL_METERS | set(REFUSED),
+    "anna": set(),
+    "otto": of(("command", "block"), *METERS) | {"service/cli/refused"},
+    "scoped-anna": set(),
+    "scoped-otto": of(("command", "block"), OWN) | {"service/cli/refused"},
+    SLOT: {f"enrol/{SLOT}/ask"},
+}
+READS: dict[str, set[str]] = {
+    OWN: of(("command", "stored", "block"), OWN),
+    OTHER: of(("command", "stored", "block"), OTHER),
+    BLOCKED: set(),
+    "bridge": SERVICES_READ,
+    "mms": SERVICES_READ,
+    "registrar": {f"enrol/{SLOT}/ask", f"enrol/{OTHER_SLOT}/ask"} | of(("birth",), *METERS) | {"web/birth"},
+    "web": SERVICES_READ,
+    "admin": {*SERVICES_READ, *ENROL, f"{OWN}/nonsense", "nonsense"},
+    "anna": PEOPLE_READ,
+    "otto": PEOPLE_READ,
+    "scoped-anna": of(KINDS, OWN) | set(STATUSES),
+    "scoped-otto": of(KINDS, OWN) | set(STATUSES),
+    SLOT: {f"enrol/{SLOT}/answer"},
+}
+FOR_ALL_METERS = {"bridge", "mms", "web", "admin", "anna", "otto"}
+"""Whose rights say `+` for the meter: what stands in its place may be any name, even a stranger's."""
+TOPICS = tuple(sorted({*ALL_METERS, *SCL, *STATUSES, *REFUSED, *ENROL, *STRANGE})) + OUTSIDE
+
+
+CELLS = 1274
+"""13 identities × 49 topics × publish and receive."""
+
+
+def full(topic: str) -> str:
+    """The topic as the broker knows it."""
+    return topic if topic in OUTSIDE else f"sm/v1/{topic}"
+
+
+@dataclass
+class Cast:
+    """The site and everybody's connection."""
+
+    site: Site
+    settings: dict[str, MqttSettings]
+    witness: MqttSettings
+
+
+@pytest.fixture(scope="module")
+def cast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cast]:
+    """Everyone of the matrix, and a witness whom only this test's access list knows."""
+    with deployed(tmp_path_factory.mktemp("matrix"), started=False) as site:
+        settings = {name: site.settings(name) for name in ("bridge", "mms", "registrar", "web", "admin")}
+        settings[OWN] = site.add(OWN, Role.METER, address_code="7500")
+        settings[OTHER] = site.add_token_meter(OTHER)
+        settings[BLOCKED] = site.add(BLOCKED, Role.METER)
+        settings["anna"] = site.add("anna", Role.OPERATOR)
+        settings["otto"] = site.add("otto", Role.ISSUER)
+        settings["scoped-anna"] = site.add("scoped-anna", Role.OPERATOR, "7500")
+        settings["scoped-otto"] = site.add("scoped-otto", Role.ISSUER, "7500")
+        witness = site.add("witness", Role.OPERATOR)
+        with site.deployment.register.change() as change:
+            change.block(BLOCKED, "stolen")
+        login, settings[SLOT] = site.login(SLOT)
+        site.deployment.publish([login])
+        _let_witness_do_all(site.deployment.broker / "acl")
+        site.start()
+        yield Cast(site, settings, witness)
+
+
+def _let_witness_do_all(acl: Path) -> None:
+    head, _, rest = acl.read_text().partition("user witness\n")
+    acl.write_text(f"{head}user witness\ntopic readwrite #\n{rest}")
+
+
+@asynccontextmanager
+async def client(settings: MqttSettings) -> AsyncIterator[aiomqtt.Client]:
+    """A plain aiomqtt client with this identity."""
+    async with aiomqtt.Client(
+        settings.host,
+        settings.port,
+        username=settings.username,
+        password=settings.password.get_secret_value() if settings.password else None,
+        protocol=aiomqtt.ProtocolVersion.V5,
+        tls_context=settings.tls(),
+        timeout=10,
+    ) as connected:
+        yield connected
+
+
+async def arrived(receiver: aiomqtt.Client) -> list[tuple[str, bytes]]:
+    """Everything that the broker has for ``receiver`` now: it answers a SUBSCRIBE behind it."""
+    await receiver.subscribe("barrier")
+    count = len(receiver.messages)
+    return [
+        (message.topic.value, bytes(message.payload))
+        for message in [await anext(receiver.messages) for _ in range(count)]
+    ]
+
+
+def test_the_table_names_every_topic_that_it_means() -> None:
+    assert 2 * len(WRITES) * len(TOPICS) == CELLS
+    for rights in (WRITES, READS):
+        assert all(topics <= set(TOPICS) for topics in rights.values())
+    assert set(WRITES) == set(READS)
+
+
+@pytest.mark.parametrize("name", sorted(WRITES))
+async def test_what_gets_through_is_what_the_table_allows(name: str, cast: Cast) -> None:
+    async with AsyncExitStack() as stack:
+        witness = await stack.enter_async_context(client(cast.witness))
+        await witness.subscribe("#", qos=1)
+        actor = await stack.enter_async_context(client(cast.settings[name]))
+        await asyncio.gather(*(_attempt(actor, topic, name.encode()) for topic in TOPICS))
+        seen = await arrived(witness)
+    passed = {topic for topic in TOPICS if (full(topic), name.encode()) in seen}
+    strangers = {"web", "admin"} & {name}
+    assert passed == WRITES[name] | (_strangers(name) if strangers else set())
+
+
+@pytest.mark.parametrize("name", sorted(READS))
+async def test_what_arrives_is_what_the_table_allows(name: str, cast: Cast) -> None:
+    async with AsyncExitStack() as stack:
+        actor = await stack.enter_async_context(client(cast.settings[name]))
+        await actor.subscribe([("#", 1), *((full(topic), 1) for topic in TOPICS)])
+        await arrived(actor)
+        witness = await stack.enter_async_context(client(cast.witness))
+        await asyncio.gather(*(_attempt(witness, topic, b"witness") for topic in TOPICS))
+        heard = {topic for topic, payload in await arrived(actor) if payload == b"witness"}
+    expected = READS[name] | (_strangers(name) if name in FOR_ALL_METERS else set())
+    assert {topic for topic in TOPICS if full(topic) in heard} == expected
+
+
+def _strangers(name: str) -> set[str]:
+    """Topics of a meter's kind with a name that is no meter_id; below its own, each is denied everything."""
+    return {
+        topic
+        for topic in STRANGE
+        if topic.endswith(("/reading", "/birth")) and not topic.startswith((f"{name}/", OWN))
+    }
+
+
+async def _attempt(actor: aiomqtt.Client, topic: str, payload: bytes) -> None:
+    """Publish at QoS 1; the broker acknowledges what it drops, too."""
+    await actor.publish(full(topic), payload, qos=1)
