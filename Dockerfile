@@ -20,6 +20,7 @@ COPY bridge bridge
 COPY broker broker
 COPY meter_firmware meter_firmware
 COPY mms_bridge mms_bridge
+COPY registrar registrar
 COPY scl_builder scl_builder
 RUN python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation .
 

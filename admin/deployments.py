@@ -12,6 +12,7 @@ from dotenv import dotenv_values
 
 from admin.options import DATA_DIR
 from broker.errors import ConfigurationError
+from broker.identity import check_secret
 
 ENV = "meter61850.env"
 IDENTITY = "METER61850_MQTT_IDENTITY"
@@ -24,7 +25,7 @@ SERVICES = {"bridge": "bridge", "mms": "mms", "enrol": "registrar", "web": "web"
 def enter_deployment(folder: Path | None, group: str) -> None:
     """Put the deployment's settings into our environment, below what is there already.
 
-    ``folder`` None: ``./data``, if it is one. ConfigurationError if a named one is none.
+    ``folder`` None: ``./data``, if it is one. ConfigurationError if a named one is none, or open to others.
     """
     if group in ALONE:
         return
@@ -33,6 +34,7 @@ def enter_deployment(folder: Path | None, group: str) -> None:
     folder = (folder or DATA_DIR).absolute()
     if not (folder / ENV).exists():
         raise ConfigurationError(f"{folder} is no deployment: meter61850 init {folder} makes one")
+    check_secret(folder / ENV)  # it may hold the database's password
     os.environ["METER61850_DIR"] = str(folder)
     for key, value in dotenv_values(folder / ENV).items():
         os.environ.setdefault(key, value or "")

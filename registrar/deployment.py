@@ -48,7 +48,8 @@ class Deployment:
         deployment = cls(folder)
         if not deployment.exists:
             raise ConfigurationError(f"{folder} is no deployment: meter61850 init {folder} makes one")
-        check_secret(folder / "register.sqlite")
+        for name in (ENV, "register.sqlite"):
+            check_secret(folder / name)
         return deployment
 
     @property

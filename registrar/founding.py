@@ -97,7 +97,7 @@ def _make(deployment: Deployment, plan: Plan, authority: Authority) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     replace(folder / "ca" / "ca.key", pki.key_pem(authority.key), SECRET)
     replace(folder / "ca" / "ca.crt", pki.pem(authority.certificate), PUBLIC)
-    replace(folder / ENV, _settings(folder, plan).encode(), PUBLIC)
+    replace(folder / ENV, _settings(folder, plan).encode(), SECRET)
     certify_server(deployment, authority)
     for name, role in SERVICES.items():
         deployment.enlist(Identity(name, role), deployment.identity_folder(name), authority=authority)
