@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 4
     REFUSED = 5
     NO_ANSWER = 6
+    BROKEN = 7
     INTERRUPTED = 130
 
 
@@ -33,6 +34,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.UNAVAILABLE: "broker, database or MMS server does not answer; port taken; part not installed",
     ExitCode.REFUSED: "refused, or ended negatively; nothing was switched",
     ExitCode.NO_ANSWER: "no answer in time; a command may or may not have been obeyed",
+    ExitCode.BROKEN: "the audit is not as it was written",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
 # fmt: on
@@ -50,6 +52,10 @@ class NoAnswerError(Meter61850Error, TimeoutError):
     """Whether a command was obeyed is not known."""
 
 
+class BrokenError(Meter61850Error):
+    """The audit is not as it was written; the message names the first bad row."""
+
+
 def exit_code(error: BaseException) -> ExitCode:
     """The exit code for ``error``: the first row of the table that it is an instance of."""
     table: tuple[tuple[type[BaseException], ExitCode], ...] = (
@@ -58,6 +64,7 @@ def exit_code(error: BaseException) -> ExitCode:
         (UnavailableError, ExitCode.UNAVAILABLE),
         (RefusedError, ExitCode.REFUSED),
         (NoAnswerError, ExitCode.NO_ANSWER),
+        (BrokenError, ExitCode.BROKEN),
         (KeyboardInterrupt, ExitCode.INTERRUPTED),
     )
     return next((code for kind, code in table if isinstance(error, kind)), ExitCode.FAILURE)

@@ -46,6 +46,7 @@ class Commands(LazyGroup):
         "subscribe":    Lazy("subscribe"),
         "relay":        Lazy("relay"),
         "commands":     Lazy("ledger", needs="server"),
+        "audit":        Lazy("audit", needs="server"),
         "dead-letters": Lazy("dead_letters", needs="server"),
         "store":        Lazy("store", needs="server"),
         "scl":          Lazy("scl", needs="server"),

@@ -9,6 +9,7 @@ is not sent; the refusal goes into the ledger like any other.
 
 from __future__ import annotations
 
+import socket
 import uuid
 from datetime import timedelta
 
@@ -27,8 +28,9 @@ ANSWER_SECONDS = VALIDITY + GRACE
 
 
 def our_origin() -> Origin:
-    """The operating system's user."""
-    return Origin(category=OriginCategory.MAINTENANCE, identifier=user_name())
+    """The operating system's user, on this machine."""
+    via = f"cli {socket.gethostname()}"[:128]
+    return Origin(category=OriginCategory.MAINTENANCE, identifier=user_name(), via=via)
 
 
 def new_command(position: Position) -> Command:

@@ -90,7 +90,12 @@ def cell(value: object) -> str:
 
 def print_json(value: object) -> None:
     """One JSON document on stdout; times as in the contract."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=_jsonable) + "\n")
+    sys.stdout.write(json_text(value) + "\n")
+
+
+def json_text(value: object) -> str:
+    """``value`` as JSON on one line; times as in the contract."""
+    return json.dumps(value, ensure_ascii=False, default=_jsonable)
 
 
 def _jsonable(value: object) -> str:

@@ -14,10 +14,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from time import time_ns
 
 from sqlalchemy.exc import DBAPIError
 
+from bridge.audit import now_ms
 from bridge.batch import Dead, Sorter, Withdrawal, Work
 from bridge.database import is_about_data
 from bridge.link import Link
@@ -35,11 +35,6 @@ _MAX_BACKOFF = 5.0
 _LOG_EVERY = 20
 _MAX_CAUSES = 1000
 """Causes logged; what comes after is only counted."""
-
-
-def now_ms() -> int:
-    """ms since 1970 UTC."""
-    return time_ns() // 1_000_000
 
 
 @dataclass

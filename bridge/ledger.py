@@ -4,18 +4,21 @@ The first outcome of a command_id stands; what comes later for it is counted or 
 on. But a service that lost the broker while it sent a command tells it as refused, and the meter may have
 obeyed: what the meter says counts more than what a service says. A result whose command was not seen is
 kept too. A command that was published retained, or that does not parse, or that a service refused, is in
-the ledger as refused. Changes of a block have a table of their own, beside the commands.
+the ledger as refused. Changes of a block have a table of their own, beside the commands. What changes in
+the ledger is an event of the audit as well: rows here can be changed, rows there cannot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import singledispatch
-from time import time_ns
 
 from sqlalchemy import Engine, update
 from sqlmodel import Session, col, select
 
+from bridge import audit
+from bridge.audit import Event, Kind
 from bridge.batch import BadCommand, Dead, Notice
 from bridge.tables import BlockChange, at_ms
 from bridge.tables import Command as Row
@@ -29,12 +32,20 @@ _BLOCK_KEY = ("meter_id", "ts", "block_open", "block_close", "reason")
 _CHUNK = 500
 
 
-def apply(session: Session, entries: Sequence[Notice], *, now: int) -> list[Dead]:
+@dataclass
+class Entered:
+    """What came of writing into the ledger."""
+
+    dead: list[Dead] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    """For the audit, in the same transaction."""
+
+
+def apply(session: Session, entries: Sequence[Notice], *, now: int) -> Entered:
     """Write ``entries`` into the ledger (in ms ``now``); what is refused comes back as dead letters."""
-    note_blocks(session, entries, now=now)
+    entered = Entered(events=note_blocks(session, entries, now=now))
     entries = [entry for entry in entries if _block(entry.message) is None]
     rows = _load(session, sorted({_command_id(entry.message) for entry in entries}))
-    dead = []
     for entry in entries:
         command_id = _command_id(entry.message)
         row = rows.get(command_id)
@@ -42,10 +53,50 @@ def apply(session: Session, entries: Sequence[Notice], *, now: int) -> list[Dead
             row = rows[command_id] = Row(command_id=command_id, meter_id=entry.meter_id, received_at=now)
             session.add(row)
         if row.meter_id != entry.meter_id:
-            dead.append(Dead(entry.source.topic, entry.source.payload, FOREIGN_METER))
+            entered.dead.append(Dead(entry.source.topic, entry.source.payload, FOREIGN_METER))
         else:
+            before = _told(row)
             enter(entry.message, row, entry)
-    return dead
+            entered.events += _events(row, before, entry)
+    return entered
+
+
+def _told(row: Row) -> tuple[bool, int, tuple[str, str, str]]:
+    """What the audit tells of a command: issued, how often again, and how it ended."""
+    return row.issued_at is not None, row.repeats, (row.outcome, row.late_outcome, row.reason)
+
+
+def _events(row: Row, before: tuple[bool, int, tuple[str, str, str]], entry: Notice) -> Iterator[Event]:
+    """What has become of the command by ``entry``."""
+    issued, repeats, ended = before
+    told_by = entry.source.topic.decode(errors="replace")
+    if row.issued_at is not None and not issued:
+        yield _event(Kind.COMMAND_ISSUED, row, _via(entry.message) or told_by)
+    if row.repeats > repeats:
+        yield _event(Kind.COMMAND_REPEATED, row, told_by)
+    if _told(row)[2] != ended:
+        yield _event(Kind.COMMAND_ENDED, row, told_by, outcome=row.late_outcome or row.outcome)
+
+
+def _via(message: Message) -> str:
+    """From where the service that published a command says that it has it."""
+    command = message.command if isinstance(message, Refusal) else message
+    return (command.origin.via or "") if isinstance(command, Command) else ""
+
+
+def _event(kind: Kind, row: Row, origin: str, *, outcome: str = "") -> Event:
+    detail = {"command_id": row.command_id, "position": row.position, "reason": row.reason}
+    times = {"issued_at": row.issued_at, "expires_at": row.expires_at, "retained": row.retained or None}
+    if kind is Kind.COMMAND_ENDED:
+        times = {"late": True if row.late_outcome else None}
+    return Event(
+        kind,
+        who=f"{row.origin_category} {row.origin_identifier}".strip(),
+        origin=origin,
+        meter_id=row.meter_id,
+        outcome=outcome,
+        detail={name: value for name, value in (detail | times).items() if value not in (None, "")},
+    )
 
 
 def _command_id(message: Message) -> str:
@@ -61,8 +112,9 @@ def _block(message: Message) -> Block | None:
     return message if isinstance(message, Block) else None
 
 
-def note_blocks(session: Session, entries: Sequence[Notice], *, now: int) -> None:
+def note_blocks(session: Session, entries: Sequence[Notice], *, now: int) -> list[Event]:
     """A row for each change of a block that is told for the first time, and for each that was refused."""
+    events = []
     for entry in entries:
         block = _block(entry.message)
         if block is None:
@@ -81,6 +133,19 @@ def note_blocks(session: Session, entries: Sequence[Notice], *, now: int) -> Non
         if session.exec(select(BlockChange.key).where(*same)).first() is None:
             session.add(row)
             session.flush()
+            events.append(_block_event(block, row, entry))
+    return events
+
+
+def _block_event(block: Block, row: BlockChange, entry: Notice) -> Event:
+    return Event(
+        Kind.RELAY_BLOCK,
+        who=f"{row.origin_category} {row.origin_identifier}",
+        origin=block.origin.via or entry.source.topic.decode(errors="replace"),
+        meter_id=row.meter_id,
+        outcome="refused" if row.reason else "set",
+        detail={"blocked": block.words, "ts": row.ts} | ({"reason": row.reason} if row.reason else {}),
+    )
 
 
 def _load(session: Session, command_ids: Sequence[str]) -> dict[str, Row]:
@@ -159,10 +224,13 @@ class Deadlines:
 
     def enforce(self) -> None:
         """Give every such command the outcome ``timed out``; DBAPIError when the database is away."""
-        unanswered = (col(Row.outcome) == "") & (
-            col(Row.expires_at) < time_ns() // 1_000_000 - self._grace_ms
-        )
-        with self._engine.begin() as connection:
-            connection.execute(
-                update(Row).where(unanswered).values(outcome=TIMED_OUT, reason="the meter did not answer")
-            )
+        now = audit.now_ms()
+        unanswered = (col(Row.outcome) == "") & (col(Row.expires_at) < now - self._grace_ms)
+        reason = "the meter did not answer"
+        ending = update(Row).where(unanswered).values(outcome=TIMED_OUT, reason=reason).returning(Row)
+        with Session(self._engine) as session:
+            rows = session.scalars(ending).all()
+            events = [_event(Kind.COMMAND_ENDED, row, "bridge", outcome=TIMED_OUT) for row in rows]
+            if events:
+                audit.append(session.connection(), events, now=now)
+            session.commit()

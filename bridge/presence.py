@@ -21,10 +21,12 @@ class Presence:
         *,
         publish: Callable[[str, bytes], None],
         counters: Callable[[], dict[str, int]],
+        audit_head: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._topic = topics.service_status(service)
         self._publish = publish
         self._counters = counters
+        self._audit_head = audit_head
         self._session = ""
 
     def will(self) -> Will:
@@ -43,5 +45,6 @@ class Presence:
             session=self._session,
             ts=utc_now(),
             counters=self._counters(),
+            audit_head=self._audit_head(),
         )
         return status.payload()

@@ -23,8 +23,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
+from bridge.audit import now_ms
 from bridge.ieds import Ieds
-from bridge.ingest import now_ms
 from bridge.settings import BridgeSettings
 from bridge.tables import Meter, SclRevision, moment
 from broker.messages import Revision, format_ts

@@ -11,12 +11,13 @@ counts only for the session that is current, so an old will cannot mark a new se
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import singledispatch
 
 from sqlalchemy import Connection, func
 from sqlmodel import Session, col, select
 
+from bridge.audit import Event, Kind
 from bridge.batch import Dead, Notice, Withdrawal
 from bridge.tables import Meter, at_ms
 from broker.messages import MAX_SEQ, Birth, Message, Relay, Status
@@ -86,6 +87,15 @@ def is_shown(meter: Meter) -> bool:
 def face(meter: Meter) -> tuple[object, ...]:
     """What of ``meter`` the SCD shows, and first how often that it does has changed."""
     return (meter.changes, *(getattr(meter, name) for name in SHOWN))
+
+
+def comings_and_goings(meters: Iterable[Meter], retired: Collection[str]) -> Iterator[Event]:
+    """For the audit: who was taken out of service or came back, when ``retired`` were out before."""
+    for meter in meters:
+        if (meter.retired_at is not None) != (meter.meter_id in retired):
+            kind = Kind.METER_RETURNED if meter.retired_at is None else Kind.METER_RETIRED
+            detail = {"name": meter.name, "ied": meter.ied}
+            yield Event(kind, meter_id=meter.meter_id, identity=meter.serial, detail=detail)
 
 
 def _load(session: Session, meter_ids: Sequence[str]) -> dict[str, Meter]:

@@ -17,7 +17,8 @@ from itertools import count
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from bridge import database
+from bridge import audit_head, database
+from bridge.audit_head import Watch
 from bridge.batch import Sorter
 from bridge.inbox import Inbox
 from bridge.ingest import Ingest
@@ -86,7 +87,8 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
     link = Link(_options(settings), _inbox(settings))
     publication = Publication(engine, settings, publish=link.publish)
     deadlines = Deadlines(engine, grace=settings.command_grace)
-    leader = Leader(engine, gained=publication.take_over, chores=[deadlines.enforce])
+    watch = Watch(engine, settings.audit_head_file or audit_head.beside(settings.database_url))
+    leader = Leader(engine, gained=publication.take_over, chores=[deadlines.enforce, watch.look])
     flow = Flow()
     writer = Writer(
         writing,
@@ -105,9 +107,15 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
     )
 
     def counters() -> dict[str, int]:
-        return _counters(link, ingest, publication, leader)
+        return _counters(link, ingest, publication, leader) | watch.counters()
 
-    presence = Presence(settings.mqtt.topics, settings.service, publish=link.publish, counters=counters)
+    presence = Presence(
+        settings.mqtt.topics,
+        settings.service,
+        publish=link.publish,
+        counters=counters,
+        audit_head=lambda: watch.told,
+    )
 
     def ready() -> None:  # the broker may have lost all that it retained
         presence.tell(online=True)

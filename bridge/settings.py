@@ -10,6 +10,7 @@ import os
 import re
 from datetime import timedelta
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
@@ -55,6 +56,8 @@ class BridgeSettings(BaseSettings):
     """Seconds after its expiry for which a command may still be answered; then it timed out."""
     dead_letters_per_cause: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Dead letters of one cause that are kept whole; more are only counted."""
+    audit_head_file: Path | None = None
+    """Where the end of the audit is remembered outside of the database; beside a SQLite file unless told."""
     metrics_port: Port | None = None
     """Where /metrics and /healthz are served; nowhere unless told."""
     metrics_address: str = "127.0.0.1"

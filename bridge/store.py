@@ -7,14 +7,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, and_, func, make_url, or_, true, tuple_
+from sqlalchemy import ColumnElement, Engine, Row, and_, func, make_url, or_, true, tuple_
 from sqlalchemy import select as core_select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import aliased
@@ -22,8 +22,21 @@ from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from bridge import database, packs
+from bridge.audit import Head, head
+from bridge.audit_check import verified
 from bridge.packs import StoredReading
-from bridge.tables import ROLLUP, BlockChange, Command, DeadLetter, Meter, Pack, Reading, SclRevision, at_ms
+from bridge.tables import (
+    ROLLUP,
+    Audit,
+    BlockChange,
+    Command,
+    DeadLetter,
+    Meter,
+    Pack,
+    Reading,
+    SclRevision,
+    at_ms,
+)
 from broker.errors import ContractError, Meter61850Error, UnavailableError
 from broker.topics import meter_id_of
 
@@ -150,6 +163,46 @@ class Store:
         """The newest changes of blocks, of one meter or of all, the newest first."""
         statement = select(BlockChange).order_by(col(BlockChange.key).desc()).limit(last)
         return self._all(statement.where(col(BlockChange.meter_id) == meter_id) if meter_id else statement)
+
+    def audit(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        event: str | None = None,
+        who: str | None = None,
+        subject: str | None = None,
+        last: int | None = None,
+    ) -> Iterator[Row[Any]]:
+        """Rows of the audit, oldest first, and of these the ``last`` ones; streamed.
+
+        ``who`` is a part of it, ``subject`` a meter_id, or a part of an identity.
+        """
+        columns = {name: getattr(Audit, name) for name in Audit.model_fields}
+        conditions = [
+            columns["ts"] >= at_ms(since) if since else true(),
+            columns["ts"] < at_ms(until) if until else true(),
+            columns["event"] == event if event else true(),
+            columns["who"].contains(who, autoescape=True) if who else true(),
+            or_(columns["meter_id"] == subject, columns["identity"].contains(subject, autoescape=True))
+            if subject
+            else true(),
+        ]
+        wanted = core_select(*columns.values()).where(*conditions).order_by(columns["no"].desc())
+        newest = wanted.limit(last).subquery()
+        with self._engine.connect() as connection:
+            oldest_first = core_select(newest).order_by(newest.c.no)
+            yield from connection.execute(oldest_first, execution_options={"yield_per": 1000})
+
+    def verified_audit(self, heads: Iterable[Head], *, newest: int | None = None) -> Iterator[Row[Any]]:
+        """Every row of the audit, once it is found good; see :func:`bridge.audit_check.verified`."""
+        with database.snapshot(self._engine) as connection:
+            yield from verified(connection, heads, newest=newest)
+
+    def audit_head(self) -> Head:
+        """Where the audit ends."""
+        with self._engine.connect() as connection:
+            return head(connection)
 
     def command(self, command_id: str) -> Command | None:
         """The ledger's row for one command; None while the bridge has heard nothing of it."""

@@ -226,6 +226,34 @@ class BlockChange(SQLModel, table=True):
     """Why a service refused it; empty when it was set."""
 
 
+class Audit(SQLModel, table=True):
+    """Who did what to whom, each row chained to the one before it; see `bridge.audit`.
+
+    Triggers refuse whatever is not a new row at the end (migration 0006).
+    """
+
+    no: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    """1, 2, 3, … without a hole."""
+    ts: int = Field(sa_type=BigInteger, index=True)
+    """When it was recorded."""
+    event: str = Field(max_length=48)
+    """A `bridge.audit.Kind`."""
+    who: str = Field(max_length=255)
+    """As far as it is known: origin category and identifier, or a user's name."""
+    origin: str = Field(max_length=255)
+    """From where, as far as it is known: service and address, or the topic that told it."""
+    meter_id: str = Field(max_length=36, index=True)
+    identity: str = Field(max_length=255)
+    """Whom it concerns if it is no meter, or beside it: an identity at the broker, an enrolment code."""
+    outcome: str = Field(max_length=32)
+    detail: str
+    """A JSON object, keys sorted."""
+    previous: str = Field(max_length=64)
+    """``hash`` of the row before; 64 zeros in the first."""
+    hash: str = Field(max_length=64)
+    """SHA-256 over all of the above, in hex."""
+
+
 class DeadLetter(SQLModel, table=True):
     """A message that could not be taken as good; the same one again only counts up."""
 

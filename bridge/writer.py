@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, update
 from sqlmodel import Session, col
 
-from bridge import database, ledger, registry
+from bridge import audit, database, ledger, registry
+from bridge.audit import Event
 from bridge.batch import Dead, Work
 from bridge.bulk import insert_due_hours, insert_readings
 from bridge.dead_letters import DeadLetters
@@ -65,30 +66,35 @@ class Writer:
         """Write all of ``work`` in one transaction, or nothing and raise the database's error."""
         with self._engine.begin() as connection:
             database.share(connection)
-            keys, dead, scl_changed = self._notices(connection, work)
+            keys, dead, events, scl_changed = self._notices(connection, work)
             rows = _keyed(work.rows, self.keys | keys) if keys else work.rows
             new = insert_readings(connection, rows) if rows else 0
             due = self._note_due(connection, rows, work.now)
             seen = self._touch(connection, {int(row[0]) for row in rows}, work.now)
             dead = [*work.dead, *dead]
             self._dead_letters.write(connection, dead, work.now)
+            if events:  # last: who holds the chain waits for nobody
+                audit.append(connection, events, now=work.now)
         self.keys |= keys  # not before the commit: a rollback would leave keys that name nothing
         self._seen |= seen
         self._due |= due
         return Committed(new, tuple(dead), scl_changed)
 
-    def _notices(self, connection: Connection, work: Work) -> tuple[dict[str, int], list[Dead], bool]:
-        """Registry and ledger: the keys of all meters met, what was refused, whether the SCD changes."""
+    def _notices(
+        self, connection: Connection, work: Work
+    ) -> tuple[dict[str, int], list[Dead], list[Event], bool]:
+        """Registry and ledger: keys of all meters met, what was refused, the audit, if the SCD changes."""
         strangers = {row[0] for row in work.rows if isinstance(row[0], str)}
         known = registry.keys_of(connection, strangers) if strangers else {}
         strangers -= known.keys()
         if not (strangers or work.events or work.entries):
-            return known, [], False
+            return known, [], [], False
         if connection.dialect.name == "postgresql":  # two bridges must not fill one place twice
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_REGISTRY})")
         with Session(bind=connection, autoflush=False) as session:
             rows = registry.rows_for(session, strangers, work.events, now=work.now)
             before = {meter_id: registry.face(row) for meter_id, row in rows.items()}
+            retired = {meter_id for meter_id, row in rows.items() if row.retired_at is not None}
             dead = registry.apply(session, work.events, rows, now=work.now)
             registry.assign(
                 session,
@@ -96,11 +102,12 @@ class Writer:
                 limit=self._max_meters_per_ied,
                 by_address_code=self._fill_by_address_code,
             )
-            dead += ledger.apply(session, work.entries, now=work.now)
+            entered = ledger.apply(session, work.entries, now=work.now)
             session.flush()
             changed = any(registry.face(row) != before[meter_id] for meter_id, row in rows.items())
             keys = {meter_id: row.key for meter_id, row in rows.items() if row.key}
-            return known | keys, dead, changed
+            events = [*registry.comings_and_goings(rows.values(), retired), *entered.events]
+            return known | keys, dead + entered.dead, events, changed
 
     def _note_due(self, connection: Connection, rows: list[Row], now: int) -> set[tuple[int, int]]:
         """Note the hours of these readings for upkeep; those that need not be noted again after this."""

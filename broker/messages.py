@@ -208,6 +208,8 @@ class Origin(Message):
     category: OriginCategory
     identifier: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     """orIdent: at most 64 octets."""
+    via: Annotated[Text, Field(max_length=128)] | None = None
+    """From where the service has it that publishes it, as that tells: ``mms 192.0.2.7``, ``cli desk4``."""
 
 
 class Command(Message):
@@ -370,3 +372,5 @@ class ServiceStatus(Message):
     session: Token
     ts: Timestamp
     counters: dict[str, int] = Field(default_factory=dict)
+    audit_head: Text | None = None
+    """The bridge's: NO:HASH of the last row of the audit, to be remembered outside of the database."""

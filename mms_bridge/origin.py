@@ -24,7 +24,9 @@ def origin_of(action: int) -> Origin:
     octets = lib.ControlAction_getOrIdent(action, ctypes.byref(size))
     identifier = bytes(octets[: size.value]).decode("utf-8", "replace").strip("\0 ") if octets else ""
     category = CATEGORIES[lib.ControlAction_getOrCat(action)]
-    return Origin(category=category, identifier=identifier[:64] or peer_of(action))
+    peer = peer_of(action)
+    address = peer.rpartition(":")[0] or peer  # select and operate may come over two connections
+    return Origin(category=category, identifier=identifier[:64] or peer, via=f"mms {address}")
 
 
 def peer_of(action: int) -> str:

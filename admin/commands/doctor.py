@@ -32,6 +32,7 @@ MIN_PYTHON = (3, 11)
 SERVICES = ("bridge", "mms")
 SERVICE_SILENCE = 30.0
 """Seconds; a service tells its status every 10."""
+AUDIT_ROWS = 10_000
 LOW_DISK = 1_000_000_000
 CONNECT_SECONDS = 2.0
 
@@ -79,7 +80,7 @@ def doctor(
         *_installed(),
         *_machine(),
         *asyncio.run(_chain(mqtt_settings(mqtt, prefix))),
-        _database(database),
+        *_database(database),
     ]
     show([asdict(finding) for finding in found], as_json=as_json)
     failed = any(finding.verdict is Verdict.FAIL for finding in found)
@@ -223,14 +224,25 @@ def _servers(cids: dict[str, bytes]) -> Iterator[Finding]:
             yield Finding(Verdict.FAIL, what, f"{host}:{port}: {error}", "meter61850 mms run")
 
 
-def _database(url: str) -> Finding:
-    """Whether the database answers, and how many meters it knows."""
+def _database(url: str) -> Iterator[Finding]:
+    """Whether the database answers, how many meters it knows, and whether its audit is whole."""
     try:
         with load("admin.stores").open_store(url) as store:
             states = store.meters(retired=True)
+            online = sum(state.meter.online for state in states)
+            yield Finding(Verdict.OK, "database", f"{len(states)} meters, {online} online")
+            yield _audit(store)
     except MissingPartError as error:
-        return Finding(Verdict.NOTE, "database", "not looked at", str(error))
+        yield Finding(Verdict.NOTE, "database", "not looked at", str(error))
     except Meter61850Error as error:
-        return Finding(Verdict.FAIL, "database", str(error), "meter61850 bridge run, or --database URL")
-    online = sum(state.meter.online for state in states)
-    return Finding(Verdict.OK, "database", f"{len(states)} meters, {online} online")
+        yield Finding(Verdict.FAIL, "database", str(error), "meter61850 bridge run, or --database URL")
+
+
+def _audit(store: Any) -> Finding:
+    """Whether the newest rows of the audit are as they were written; all of them take their time."""
+    check = "meter61850 audit verify"
+    try:
+        count = sum(1 for _ in store.verified_audit((), newest=AUDIT_ROWS))
+    except load("bridge.audit_check").TamperedError as error:
+        return Finding(Verdict.FAIL, "audit", str(error), check)
+    return Finding(Verdict.OK, "audit", f"the newest {count} rows are whole; `{check}` looks at all")
