@@ -12,10 +12,12 @@ never hurts the others: it becomes a dead letter, and the next one is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bridge import parse
+from bridge import limits, parse
+from bridge.limits import UNLIMITED, Allowance, Allowances, Limits
 from bridge.parse import RejectedError, Row
 from broker.errors import ContractError
 from broker.messages import (
@@ -94,6 +96,8 @@ class Work:
     entries: list[Notice] = field(default_factory=list)
     """For the ledger: commands, results, refusals, blocks."""
     dead: list[Dead] = field(default_factory=list)
+    limited: Counter[Dead] = field(default_factory=Counter)
+    """What exceeded a limit: topic and cause, without payload. It is neither stored nor confirmed."""
     _ranges: dict[bytes, list[tuple[int, int, int]]] = field(default_factory=dict)
 
     def confirm(self, topic: bytes, epoch: int, seq: int) -> None:
@@ -108,6 +112,17 @@ class Work:
         else:
             ranges.append((epoch, seq, seq))
 
+    def limit(self, topic: bytes, cause: str) -> None:
+        """A message on ``topic`` is left out for ``cause``."""
+        self.limited[Dead(topic, b"", cause)] += 1
+
+    def leave_out(self, meter_ids: Collection[str], topic: bytes, cause: str) -> None:
+        """No reading of these meters, which have no key, is stored or confirmed; ``topic`` names them."""
+        self.rows = [row for row in self.rows if row[0] not in meter_ids]
+        for stored in [name for name in self._ranges if name.decode().split("/")[-2] in meter_ids]:
+            del self._ranges[stored]
+        self.limited[Dead(topic, b"", cause)] += len(meter_ids)
+
     def stored(self) -> Iterator[tuple[bytes, bytes]]:
         """The `stored` messages, as (topic, payload): a `broker.messages.Stored` each."""
         for topic, ranges in self._ranges.items():
@@ -115,12 +130,14 @@ class Work:
                 yield topic, b'{"epoch":%d,"first":%d,"seq":%d}' % (epoch, first, last)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Route:
     """What a topic is; ``name`` is the meter, the service, or the fault of a topic that is ``bad``."""
 
     kind: str
     name: str
+    messages: Allowance
+    """What its meter may still publish."""
     stored: bytes = b""
     """The topic on which the meter's readings are confirmed."""
 
@@ -136,9 +153,10 @@ _MODELS: dict[str, type[Birth | Status | Relay | Command | Result | Block | Refu
 class Sorter:
     """Sorts messages; ``keys`` maps a meter_id to the key of its row, and may grow meanwhile."""
 
-    def __init__(self, topics: Topics, *, keys: Mapping[str, int]) -> None:
+    def __init__(self, topics: Topics, *, keys: Mapping[str, int], limits: Limits | None = None) -> None:
         self._topics = topics
         self._keys = keys
+        self._allowances = Allowances(limits or Limits())
         self._routes: dict[bytes, _Route] = {}
 
     def sort(self, messages: Sequence[Publish], *, now: int) -> Work:
@@ -146,7 +164,12 @@ class Sorter:
         work, latest = Work(now), now + _TOLERANCE_MS
         routes, keys, rows = self._routes, self._keys, work.rows
         for message in messages:
-            route = routes.get(message.topic) or self._route(message.topic)
+            route = routes.get(message.topic) or self._route(message.topic, now=now)
+            allowed = route.messages
+            left = allowed.left = allowed.left - 1  # as `take` does, without the price of a call
+            if left < 0 and not allowed.refill(1, now=now):
+                work.limit(message.topic, limits.MESSAGES)
+                continue
             try:
                 if route.kind == "reading" and message.payload:  # inline: nearly all messages are these
                     meter = keys.get(route.name, route.name)
@@ -156,19 +179,26 @@ class Sorter:
                 else:
                     self._other(work, route, message, latest=latest)
             except RejectedError as error:
-                _reject(work, route, message, payload=message.payload, cause=str(error))
+                self._reject(work, route, message, payload=message.payload, cause=str(error))
         return work
 
     def reject(self, message: Publish, cause: str, *, now: int) -> Work:
         """The work of keeping ``message`` aside for ``cause``."""
         work = Work(now)
-        _reject(work, self._route(message.topic), message, payload=message.payload, cause=cause)
+        route = self._route(message.topic, now=now)
+        self._reject(work, route, message, payload=message.payload, cause=cause)
         return work
 
-    def _route(self, topic: bytes) -> _Route:
+    def _route(self, topic: bytes, *, now: int) -> _Route:
         if len(self._routes) >= _MAX_ROUTES:
             self._routes.clear()
-        route = self._routes[topic] = _routed(self._topics, topic)
+        kind, name = _routed(self._topics, topic)
+        stored = self._topics.meter(name, "stored").encode() if kind in METER_KINDS else b""
+        if stored or kind == "bad":
+            messages = self._allowances.meter(name if stored else "", now=now).messages
+        else:
+            messages = Allowance(UNLIMITED, now=now)
+        route = self._routes[topic] = _Route(kind, name, messages, stored)
         return route
 
     def _other(self, work: Work, route: _Route, message: Publish, *, latest: int) -> None:
@@ -184,24 +214,41 @@ class Sorter:
             self._history(work, route, message, latest=latest)
         else:
             notice = _notice(route, message, latest=latest)
-            (work.events if isinstance(notice.message, Birth | Status | Relay) else work.entries).append(
-                notice
-            )
+            if isinstance(notice.message, Birth | Status | Relay):
+                work.events.append(notice)
+            elif cause := self._allowances.excess(notice.message, notice.meter_id, now=work.now):
+                work.limit(message.topic, cause)
+            else:
+                work.entries.append(notice)
 
     def _history(self, work: Work, route: _Route, message: Publish, *, latest: int) -> None:
         """Each reading for itself."""
-        meter = self._keys.get(route.name, route.name)
-        for item in parse.history_items(message.payload):
+        meter, items = self._keys.get(route.name, route.name), parse.history_items(message.payload)
+        if not self._allowances.meter(route.name, now=work.now).readings.take(len(items), now=work.now):
+            work.limit(message.topic, limits.READINGS)
+            return
+        for item in items:
             try:
                 row = parse.reading_row(item, meter, latest=latest)
             except RejectedError as error:
-                _reject(work, route, message, payload=item, cause=str(error))
+                self._reject(work, route, message, payload=item, cause=str(error))
             else:
                 work.rows.append(row)
                 work.confirm(route.stored, row[1], row[2])
 
+    def _reject(self, work: Work, route: _Route, message: Publish, *, payload: bytes, cause: str) -> None:
+        """Keep ``payload`` aside; a reading that says which one it is need not be sent again."""
+        work.dead.append(Dead(message.topic, payload, f"{route.kind}: {cause}" if route.stored else cause))
+        if route.kind in ("reading", "history") and (identity := parse.identity(payload)):
+            work.confirm(route.stored, *identity)
+        elif route.kind == "command" and (command_id := parse.command_id(payload)):
+            bad = BadCommand(command_id=command_id, reason=cause)
+            if not self._allowances.excess(bad, route.name, now=work.now):
+                work.entries.append(Notice(route.name, bad, message))
 
-def _routed(topics: Topics, topic: bytes) -> _Route:
+
+def _routed(topics: Topics, topic: bytes) -> tuple[str, str]:
+    """Kind and name of a topic; ``bad`` and what is wrong with it."""
     text = topic.decode(errors="replace")
     try:
         parsed = topics.parse(text)
@@ -209,14 +256,13 @@ def _routed(topics: Topics, topic: bytes) -> _Route:
         last = text.rpartition("/")[2]
         looks_right = last in METER_KINDS and text.count("/") == topics.prefix.count("/") + 2
         fault = "meter_id is not a UUID in canonical form" if looks_right else "topic is not of the contract"
-        return _Route("bad", fault)
-    stored = topics.meter(parsed.name, "stored").encode() if parsed.kind in METER_KINDS else b""
-    return _Route(parsed.kind, parsed.name, stored)
+        return "bad", fault
+    return parsed.kind, parsed.name
 
 
 def _notice(route: _Route, message: Publish, *, latest: int) -> Notice:
     """The notice in a message; the meter judges a command's times, and a block's time is for its order."""
-    parsed = parse.message(_MODELS[route.kind], message.payload)
+    parsed = parse.message(_MODELS[route.kind], message.payload, limit=parse.MAX_BYTES[route.kind])
     if not isinstance(parsed, Command | Block):
         parse.not_future(parsed.ts, latest=latest)
     if not isinstance(parsed, Refusal):
@@ -227,12 +273,3 @@ def _notice(route: _Route, message: Publish, *, latest: int) -> Notice:
         return Notice(checked_meter_id(parsed.meter_id), parsed, message)
     except ContractError:
         raise RejectedError("meter_id: is not a UUID in canonical form") from None
-
-
-def _reject(work: Work, route: _Route, message: Publish, *, payload: bytes, cause: str) -> None:
-    """Keep ``payload`` aside; a reading that says which one it is need not be sent again."""
-    work.dead.append(Dead(message.topic, payload, f"{route.kind}: {cause}" if route.stored else cause))
-    if route.kind in ("reading", "history") and (identity := parse.identity(payload)):
-        work.confirm(route.stored, *identity)
-    elif route.kind == "command" and (command_id := parse.command_id(payload)):
-        work.entries.append(Notice(route.name, BadCommand(command_id=command_id, reason=cause), message))

@@ -1,8 +1,10 @@
 """Dead letters: what could not be taken as good is kept aside, and a flood of it stays bounded.
 
 The same topic, payload and cause is one row that counts. Of one cause at most ``per_cause`` rows are
-kept whole, of all causes :data:`CAUSES` times as many; what comes beyond that only counts, in one row
-for each cause whose topic is :data:`MORE`. With payloads cut to 64 KiB, that bounds the disk.
+kept whole, of all causes :data:`CAUSES` times as many, of one meter ``per_meter``, and of all together
+``max_bytes`` of payload; what comes beyond that only counts, in one row for each cause whose topic is
+:data:`MORE`. That bounds the disk, and leaves room for the others beside one meter that is broken.
+What exceeded a limit of `bridge.limits` is here too, without its payload.
 
 >>> DeadLetters(per_cause=1000).write(connection, dead, now)  # doctest: +SKIP
 """
@@ -11,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from sqlalchemy import Connection, Engine, delete, func
 from sqlalchemy.dialects import postgresql, sqlite
@@ -31,18 +34,31 @@ _RECOUNT_MS = 60_000
 class DeadLetters:
     """The write side; one thread."""
 
-    def __init__(self, *, per_cause: int) -> None:
+    def __init__(self, *, per_cause: int, per_meter: int = 200, max_bytes: int = 256 * 1024 * 1024) -> None:
         self._per_cause = per_cause
-        self._kept: Counter[str] = Counter()
+        self._per_meter = per_meter
+        self._max_bytes = max_bytes
+        self._causes: Counter[str] = Counter()
+        self._meters: Counter[bytes] = Counter()
+        self._bytes = 0
         self._counted_at = 0
 
-    def write(self, connection: Connection, dead: Sequence[Dead], now: int) -> None:
-        """Keep ``dead`` (in ms ``now``) inside the caller's transaction."""
-        if not dead:
+    def write(
+        self,
+        connection: Connection,
+        dead: Sequence[Dead],
+        now: int,
+        *,
+        limited: Mapping[Dead, int] = MappingProxyType({}),
+    ) -> None:
+        """Keep ``dead`` and ``limited`` (with how often; in ms ``now``) inside the caller's transaction."""
+        if not (dead or limited):
             return
         if now - self._counted_at > _RECOUNT_MS:
             self._recount(connection, now)
-        counts = Counter(self._bounded(letter) for letter in dead)
+        told, counts = Counter(dead) + Counter(limited), Counter[Dead]()
+        for letter, count in told.items():
+            counts[self._bounded(letter)] += count
         insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
         statement = insert(DeadLetter)
         excluded = statement.excluded
@@ -56,18 +72,34 @@ class DeadLetters:
 
     def _recount(self, connection: Connection, now: int) -> None:
         """What is in the table: somebody may have purged it, another bridge may have written."""
-        grouped = select(DeadLetter.cause, func.count()).group_by(col(DeadLetter.cause))
-        self._kept = Counter(dict(row._tuple() for row in connection.execute(grouped)))
+        what = (col(DeadLetter.topic), col(DeadLetter.cause))
+        grouped = select(*what, func.count(), func.sum(func.length(DeadLetter.payload))).group_by(*what)
+        self._causes, self._meters, self._bytes = Counter(), Counter(), 0
+        for topic, cause, rows, size in connection.execute(grouped):
+            self._causes[cause] += rows
+            self._meters[_meter(topic.encode())] += rows
+            self._bytes += int(size or 0)
         self._counted_at = now
 
     def _bounded(self, letter: Dead) -> Dead:
-        """``letter``, or what stands for it when there are enough of its cause."""
-        cause = letter.cause[:255]
-        full = self._kept[cause] >= self._per_cause
-        if full or self._kept.total() >= CAUSES * self._per_cause:
+        """``letter``, or what stands for it when there are enough of its cause, of its meter, or in all."""
+        cause, meter, size = letter.cause[:255], _meter(letter.topic), len(letter.payload[:MAX_PAYLOAD])
+        if (
+            self._causes[cause] >= self._per_cause
+            or self._causes.total() >= CAUSES * self._per_cause
+            or self._meters[meter] >= self._per_meter
+            or self._bytes + size > self._max_bytes
+        ):
             return Dead(MORE.encode(), b"", cause)
-        self._kept[cause] += 1
+        self._causes[cause] += 1
+        self._meters[meter] += 1
+        self._bytes += size
         return letter
+
+
+def _meter(topic: bytes) -> bytes:
+    """What the bound for one meter goes by: all of the topic but its last word."""
+    return topic[:255].rpartition(b"/")[0]
 
 
 def _order(counted: tuple[Dead, int]) -> tuple[bytes, str, bytes]:

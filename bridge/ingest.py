@@ -49,6 +49,8 @@ class Counters:
     """Readings that were there already."""
     dead: int = 0
     """Dead letters, repeated ones too."""
+    limited: int = 0
+    """Messages left out because they exceeded a limit; readings among them come again."""
     births: int = 0
     """Births and withdrawals that were taken."""
     commands: int = 0
@@ -186,6 +188,7 @@ class Ingest:
         counters.stored += committed.new
         counters.duplicate += len(work.rows) - committed.new
         counters.dead += len(committed.dead)
+        counters.limited += work.limited.total()
         births = sum(isinstance(event.message, Birth | Withdrawal) for event in work.events)
         counters.births += births
         counters.commands += len(work.entries)
@@ -194,7 +197,7 @@ class Ingest:
         if work.rows:
             counters.lag_ms = max(0, now - work.rows[-1][3])
         self._committed(len(messages), [now - row[3] for row in work.rows])
-        for letter in committed.dead:
+        for letter in (*committed.dead, *work.limited):
             self._log_once(letter)
         if committed.scl_changed or (self._shared and births):
             self._scl_changed()

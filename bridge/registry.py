@@ -11,7 +11,7 @@ counts only for the session that is current, so an old will cannot mark a new se
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import singledispatch
 
 from sqlalchemy import Connection, func
@@ -55,15 +55,21 @@ def ied_number(name: str) -> int:
 
 
 def rows_for(
-    session: Session, meter_ids: Collection[str], events: Sequence[Notice], *, now: int
+    session: Session,
+    meter_ids: Collection[str],
+    events: Sequence[Notice],
+    *,
+    now: int,
+    admitted: Callable[[Sequence[str]], Sequence[str]] = lambda meter_ids: meter_ids,
 ) -> dict[str, Meter]:
     """The rows of ``meter_ids`` and of the meters in ``events``.
 
-    One that was never heard of gets a stub, which the SCD leaves out; a withdrawal alone makes none.
+    One that was never heard of gets a stub, which the SCD leaves out, if it is ``admitted``; a withdrawal
+    alone makes none.
     """
     heard = {*meter_ids, *(event.meter_id for event in events if not isinstance(event.message, Withdrawal))}
     rows = _load(session, sorted(heard.union(event.meter_id for event in events)))
-    for meter_id in sorted(heard - rows.keys()):
+    for meter_id in admitted(sorted(heard - rows.keys())):
         rows[meter_id] = Meter(meter_id=meter_id, first_seen=now, last_seen=now)
         session.add(rows[meter_id])
     return rows

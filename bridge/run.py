@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from bridge import audit_head, database
 from bridge.audit_head import Watch
 from bridge.batch import Sorter
+from bridge.dead_letters import DeadLetters
 from bridge.inbox import Inbox
 from bridge.ingest import Ingest
 from bridge.leader import Leader
@@ -94,11 +95,16 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
         writing,
         max_meters_per_ied=settings.max_meters_per_ied,
         fill_by_address_code=settings.fill_by_address_code,
-        dead_letters_per_cause=settings.dead_letters_per_cause,
+        dead_letters=DeadLetters(
+            per_cause=settings.dead_letters_per_cause,
+            per_meter=settings.dead_letters_per_meter,
+            max_bytes=settings.dead_letter_bytes,
+        ),
+        new_meters=settings.limits.new_meters,
     )
     ingest = Ingest(
         link,
-        Sorter(settings.mqtt.topics, keys=writer.keys),
+        Sorter(settings.mqtt.topics, keys=writer.keys, limits=settings.limits),
         writer,
         scl_changed=lambda: publication.changed() if leader.leads else None,
         committed=flow.committed,

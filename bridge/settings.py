@@ -16,6 +16,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bridge.limits import Limits, Rate
 from broker.settings import MqttSettings, Port
 from broker.topics import METER_KINDS, SPECS
 from scl_builder.project import MAX_REPORT_INSTANCES, ControlModel
@@ -56,6 +57,10 @@ class BridgeSettings(BaseSettings):
     """Seconds after its expiry for which a command may still be answered; then it timed out."""
     dead_letters_per_cause: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Dead letters of one cause that are kept whole; more are only counted."""
+    dead_letters_per_meter: Annotated[int, Field(ge=1)] = 200
+    """Dead letters of one meter that are kept whole."""
+    dead_letter_bytes: Annotated[int, Field(ge=0)] = 256 * 1024 * 1024
+    """Bytes of payload that all dead letters together may take."""
     audit_head_file: Path | None = None
     """Where the end of the audit is remembered outside of the database; beside a SQLite file unless told."""
     metrics_port: Port | None = None
@@ -83,6 +88,27 @@ class BridgeSettings(BaseSettings):
     status_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
     """Seconds between two publications of our status."""
 
+    meter_message_rate: Annotated[float, Field(gt=0)] = 25.0
+    """Messages a second of one meter, for long; the shortest interval makes 20. More its outbox keeps."""
+    meter_message_burst: Annotated[int, Field(ge=1)] = 100_000
+    """Messages of one meter at once: all that the broker queued while the bridge was away."""
+    meter_reading_rate: Annotated[float, Field(gt=0)] = 25.0
+    """Readings a second of one meter on ``history``, for long."""
+    meter_reading_burst: Annotated[int, Field(ge=1)] = 1_000_000
+    """Readings of one meter on ``history`` at once: an outbox after an outage, of 30 days 259,200 at 10 s."""
+    meter_command_rate: Annotated[float, Field(gt=0)] = 2.0
+    """Commands, results and blocks a second of one meter that go into the ledger, for long."""
+    meter_command_burst: Annotated[int, Field(ge=1)] = 1_000
+    """The same at once."""
+    issuer_command_rate: Annotated[float, Field(gt=0)] = 20.0
+    """Commands and blocks a second of one issuer (by origin) that go into the ledger, for long."""
+    issuer_command_burst: Annotated[int, Field(ge=1)] = 20_000
+    """The same at once."""
+    new_meters_per_minute: Annotated[float, Field(gt=0)] = 1000.0
+    """Meters that nobody knew which are registered in a minute, for long."""
+    new_meter_burst: Annotated[int, Field(ge=1)] = 20_000
+    """The same at once: a new town."""
+
     project_name: Annotated[str, StringConstraints(min_length=1, max_length=255)] = "meter61850"
     """Name of the SCD."""
     max_meters_per_ied: Annotated[int, Field(ge=1, le=MAX_METERS)] = 50
@@ -102,6 +128,17 @@ class BridgeSettings(BaseSettings):
         if self.group is not None and not self.database_url.startswith("postgresql"):
             raise ValueError("group: several bridges need one PostgreSQL: set database_url to postgresql://…")
         return self
+
+    @property
+    def limits(self) -> Limits:
+        """What one meter, or one issuer, may take of us."""
+        return Limits(
+            messages=Rate(self.meter_message_rate, self.meter_message_burst),
+            readings=Rate(self.meter_reading_rate, self.meter_reading_burst),
+            commands=Rate(self.meter_command_rate, self.meter_command_burst),
+            issuer=Rate(self.issuer_command_rate, self.issuer_command_burst),
+            new_meters=Rate(self.new_meters_per_minute / 60, self.new_meter_burst),
+        )
 
     @property
     def service(self) -> str:

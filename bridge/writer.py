@@ -8,15 +8,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import Connection, Engine, update
 from sqlmodel import Session, col
 
-from bridge import audit, database, ledger, registry
+from bridge import audit, database, ledger, limits, registry
 from bridge.audit import Event
-from bridge.batch import Dead, Work
+from bridge.batch import Dead, Withdrawal, Work
 from bridge.bulk import insert_due_hours, insert_readings
-from bridge.dead_letters import DeadLetters
+from bridge.dead_letters import MORE, DeadLetters
+from bridge.limits import Limits, Rate
+from bridge.newcomers import Newcomers
 from bridge.parse import Row
 from bridge.tables import HOUR_MS, Meter
 
@@ -50,12 +53,14 @@ class Writer:
         *,
         max_meters_per_ied: int,
         fill_by_address_code: bool = False,
-        dead_letters_per_cause: int = 1000,
+        dead_letters: DeadLetters | None = None,
+        new_meters: Rate | None = None,
     ) -> None:
         self._engine = engine
         self._max_meters_per_ied = max_meters_per_ied
         self._fill_by_address_code = fill_by_address_code
-        self._dead_letters = DeadLetters(per_cause=dead_letters_per_cause)
+        self._dead_letters = dead_letters or DeadLetters(per_cause=1000)
+        self._newcomers = Newcomers(new_meters or Limits().new_meters)
         self._seen: dict[int, int] = {}
         self._due_in = 0
         self._due: set[tuple[int, int]] = set()
@@ -72,7 +77,7 @@ class Writer:
             due = self._note_due(connection, rows, work.now)
             seen = self._touch(connection, {int(row[0]) for row in rows}, work.now)
             dead = [*work.dead, *dead]
-            self._dead_letters.write(connection, dead, work.now)
+            self._dead_letters.write(connection, dead, work.now, limited=work.limited)
             if events:  # last: who holds the chain waits for nobody
                 audit.append(connection, events, now=work.now)
         self.keys |= keys  # not before the commit: a rollback would leave keys that name nothing
@@ -84,6 +89,7 @@ class Writer:
         self, connection: Connection, work: Work
     ) -> tuple[dict[str, int], list[Dead], list[Event], bool]:
         """Registry and ledger: keys of all meters met, what was refused, the audit, if the SCD changes."""
+        work.events[:0] = self._newcomers.due(now=work.now)  # of before, so that what is newer wins
         strangers = {row[0] for row in work.rows if isinstance(row[0], str)}
         known = registry.keys_of(connection, strangers) if strangers else {}
         strangers -= known.keys()
@@ -92,7 +98,7 @@ class Writer:
         if connection.dialect.name == "postgresql":  # two bridges must not fill one place twice
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_REGISTRY})")
         with Session(bind=connection, autoflush=False) as session:
-            rows = registry.rows_for(session, strangers, work.events, now=work.now)
+            rows = self._admitted(session, strangers, work)
             before = {meter_id: registry.face(row) for meter_id, row in rows.items()}
             retired = {meter_id for meter_id, row in rows.items() if row.retired_at is not None}
             dead = registry.apply(session, work.events, rows, now=work.now)
@@ -108,6 +114,16 @@ class Writer:
             keys = {meter_id: row.key for meter_id, row in rows.items() if row.key}
             events = [*registry.comings_and_goings(rows.values(), retired), *entered.events]
             return known | keys, dead + entered.dead, events, changed
+
+    def _admitted(self, session: Session, strangers: set[str], work: Work) -> dict[str, Meter]:
+        """The rows of all meters met, new ones within their limit; readings of the others are left out."""
+        admitted = partial(self._newcomers.admitted, now=work.now)
+        rows = registry.rows_for(session, strangers, work.events, now=work.now, admitted=admitted)
+        heard = {event.meter_id for event in work.events if not isinstance(event.message, Withdrawal)}
+        if left_out := (strangers | heard) - rows.keys():
+            work.leave_out(left_out, MORE.encode(), limits.NEW_METERS)
+            self._newcomers.wait(event for event in work.events if event.meter_id in left_out)
+        return rows
 
     def _note_due(self, connection: Connection, rows: list[Row], now: int) -> set[tuple[int, int]]:
         """Note the hours of these readings for upkeep; those that need not be noted again after this."""

@@ -26,6 +26,9 @@ from broker.validation import first_complaint
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
 """A command issued further ahead of our clock than this means that one of the clocks is wrong."""
+OPERATIONS = 10
+PERIOD = 10.0
+"""Seconds; in any such time the relay is switched :data:`OPERATIONS` times at most."""
 MAX_PAYLOAD = 16_384
 """Bytes; a command takes about 300."""
 
@@ -50,6 +53,8 @@ class Circumstances:
     """None when nothing was ever blocked or released."""
     retained: bool = False
     repeated: bool = False
+    hasty: bool = False
+    """The relay has switched as often just now as it may; its contacts are to be spared."""
     overloaded: bool = False
     """The ids of a day's worth of commands are kept; there is no room for more."""
 
@@ -106,6 +111,7 @@ def refusal(command: Command, given: Circumstances) -> Verdict | None:
          f"valid for {validity.total_seconds():g} s: at most {longest:g} s are allowed"),
         (given.relay.local, refused, "local: only a hand at the meter may switch", Cause.LOCAL),
         (blocked, refused, f"{what} is blocked", Cause.BLOCKED),
+        (given.hasty, refused, f"too often: the relay switches {OPERATIONS} times in {PERIOD:g} s at most"),
         (command.position is position, refused, f"position reached: the relay is {position} already",
          Cause.POSITION_REACHED),
     )

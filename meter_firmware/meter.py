@@ -46,6 +46,8 @@ class Plan:
     """Seconds from the start to the first reading."""
     local: bool = False
     """Only a hand at the meter may switch."""
+    spared: bool = True
+    """The relay has contacts, which are not to be switched as often as anybody likes."""
 
 
 class Meter:
@@ -57,7 +59,8 @@ class Meter:
         self._storage = Storage(plan.data_dir / FILE_NAME)
         self._outbox = Outbox(self._storage, capacity=plan.outbox.capacity(plan.profile.interval))
         lock = asyncio.Lock()
-        self._switch = Switch(SwitchLog(self._storage), pin, lock=lock, local=plan.local)
+        log = SwitchLog(self._storage)
+        self._switch = Switch(log, pin, lock=lock, local=plan.local, spared=plan.spared)
         self._faults = Faults(f"meter {plan.profile.meter_id}", logger=_log)
         rhythm = Rhythm(plan.profile.interval, plan.offset)
         self._sampler = Sampler(sensor, self._outbox, rhythm=rhythm, lock=lock, faults=self._faults)

@@ -33,6 +33,7 @@ async def run(settings: MeterSettings, *, stop: asyncio.Event | None = None) -> 
         data_dir=settings.data_dir,
         outbox=settings.outbox,
         local=settings.relay.local,
+        spared=settings.relay.kind == "gpio",
     )
     meter = Meter(plan, sensor=sensor, pin=_pin(settings.relay))
     await run_meters([meter], stop or stop_on_signals())

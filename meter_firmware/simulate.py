@@ -68,6 +68,7 @@ def simulated_meter(settings: SimulateSettings, number: int) -> Meter:
         data_dir=data_dir,
         outbox=settings.outbox,
         offset=settings.interval * (number - settings.first) / settings.n,
+        spared=False,
     )
     return Meter(plan, sensor=hardware, pin=hardware)
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from datetime import datetime
 from functools import partial
+from time import monotonic
 
 from broker.messages import Block, Command, Outcome, Position, Relay, Result
 from meter_firmware import clock, commands
@@ -27,13 +29,20 @@ Answer = partial[Result]
 
 
 class Switch:
-    """The relay with its saved state; ``local`` when only a hand at the meter may switch."""
+    """The relay with its saved state; ``local`` when only a hand at the meter may switch.
 
-    def __init__(self, log: SwitchLog, pin: Pin, *, lock: asyncio.Lock, local: bool = False) -> None:
+    ``spared``: there are contacts that may not switch as often as anybody likes.
+    """
+
+    def __init__(
+        self, log: SwitchLog, pin: Pin, *, lock: asyncio.Lock, local: bool = False, spared: bool = True
+    ) -> None:
         self._log = log
         self._pin = pin
         self._lock = lock
         self._local = local
+        self._operated = deque[float](maxlen=commands.OPERATIONS if spared else 0)
+        """When the relay was driven last, by the clock that nobody sets."""
 
     @property
     def relay(self) -> Relay:
@@ -112,6 +121,7 @@ class Switch:
             block=self.block,
             retained=retained,
             repeated=repeated,
+            hasty=self._hasty(),
             overloaded=not (retained or repeated or recorded),
         )
         verdict = commands.refusal(command, given)
@@ -122,6 +132,11 @@ class Switch:
             self._log.finish(result)
         return result
 
+    def _hasty(self) -> bool:
+        """Whether the relay was driven as often as it may within the last period."""
+        full = 0 < len(self._operated) == self._operated.maxlen
+        return full and monotonic() - self._operated[0] < commands.PERIOD
+
     def _act(self, command: Command, answer: Answer) -> Result:
         before = self._log.relay
         result = answer(outcome=Outcome.DONE)
@@ -131,6 +146,7 @@ class Switch:
             ts=result.ts,
             command_id=command.command_id,
         )
+        self._operated.append(monotonic())
         try:
             self._pin.drive(command.position)
             self._log.finish(result, relay=after)

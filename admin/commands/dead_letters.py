@@ -132,7 +132,7 @@ def _chosen(keys: list[int] | None, *, everything: bool, database: str) -> list[
 
 
 def _may_be_repeated(letter: DeadLetter) -> bool:
-    whole = letter.size == len(letter.payload) and letter.topic != MORE
+    whole = 0 < letter.size == len(letter.payload) and letter.topic != MORE
     return whole and letter.topic.endswith(("/reading", "/history"))
 
 
