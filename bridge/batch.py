@@ -262,7 +262,7 @@ def _routed(topics: Topics, topic: bytes) -> tuple[str, str]:
 
 def _notice(route: _Route, message: Publish, *, latest: int) -> Notice:
     """The notice in a message; the meter judges a command's times, and a block's time is for its order."""
-    parsed = parse.message(_MODELS[route.kind], message.payload, limit=parse.MAX_BYTES[route.kind])
+    parsed = parse.message(_MODELS[route.kind], message.payload)
     if not isinstance(parsed, Command | Block):
         parse.not_future(parsed.ts, latest=latest)
     if not isinstance(parsed, Refusal):

@@ -23,15 +23,11 @@ from bridge.tables import at_ms
 from broker.errors import ContractError
 from broker.messages import MAX_SEQ, History, Message, Reading, Token
 
-# fmt: off
-MAX_BYTES: dict[str, int] = {
-    "birth": 16 * 1024, "status": 4096, "reading": 4096, "history": 512 * 1024, "relay": 4096,
-    "command": 16 * 1024, "result": 4096, "block": 4096, "refused": 16 * 1024,
-}
-# fmt: on
-"""Bytes of a payload by kind of topic: several times what the contract's longest texts and numbers take."""
+MAX_MESSAGE = 16 * 1024
+"""Bytes; ten times and more of what any message of ours but a history takes."""
 
-_MAX_READING = MAX_BYTES["reading"]
+MAX_HISTORY = 512 * 1024
+"""Bytes of a history."""
 
 MAX_PAYLOAD = 64 * 1024
 """Bytes of a payload that is looked at closer, or kept, after it was found bad."""
@@ -62,7 +58,7 @@ class RejectedError(ContractError):
 
 def reading_row(payload: bytes, meter: int | str, *, latest: int) -> Row:
     """The row of a reading; RejectedError when it is none, or later than ``latest`` ms since 1970."""
-    row = _usual(payload, meter) if len(payload) <= _MAX_READING else None
+    row = _usual(payload, meter) if len(payload) <= MAX_MESSAGE else None
     if row is None:
         row = _unusual(payload, meter)
     if row[3] > latest:
@@ -111,12 +107,12 @@ def _quantities(get: Callable[[str], Any]) -> tuple[float | None, ...] | None:
 
 def _unusual(payload: bytes, meter: int | str) -> Row:
     """The row of any reading that the model takes; RejectedError for others."""
-    reading = message(Reading, payload, limit=MAX_BYTES["reading"])
+    reading = message(Reading, payload)
     values = (getattr(reading, name) for name, _, _ in _LIMITS)
     return (meter, reading.epoch, reading.seq, at_ms(reading.ts), *values, reading.alarm)
 
 
-def message(model: type[M], payload: bytes, *, limit: int) -> M:
+def message(model: type[M], payload: bytes, *, limit: int = MAX_MESSAGE) -> M:
     """The ``model`` in ``payload``; RejectedError when it is not one, or larger than ``limit`` bytes."""
     if len(payload) > limit:
         raise RejectedError(f"is larger than {limit} bytes")
@@ -137,14 +133,14 @@ def not_future(ts: datetime, *, latest: int) -> int:
 
 def history_items(payload: bytes) -> list[bytes]:
     """The readings of a history, each as JSON, unchecked; RejectedError when it is no list of readings."""
-    if len(payload) > MAX_BYTES["history"]:
-        raise RejectedError(f"is larger than {MAX_BYTES['history']} bytes")
+    if len(payload) > MAX_HISTORY:
+        raise RejectedError(f"is larger than {MAX_HISTORY} bytes")
     try:
         items = _loads(payload)["readings"]
     except (ValueError, TypeError, KeyError):
         items = None
     if not isinstance(items, list) or not 0 < len(items) <= 1000:
-        message(History, payload, limit=MAX_BYTES["history"])
+        message(History, payload, limit=MAX_HISTORY)
         raise RejectedError("readings: is no list")
     return [orjson.dumps(item) for item in items]
 

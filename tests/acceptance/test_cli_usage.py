@@ -15,7 +15,7 @@ from admin.main import Commands, main
 from tests.brokers import free_port
 from tests.cli import error, run
 
-GROUPS = {"meters", "relay", "scl", "mms", "broker", "bridge", "meter", "store"}
+GROUPS = {"audit", "meters", "relay", "scl", "mms", "broker", "bridge", "meter", "store"}
 COMMANDS = [
     *((name,) for name in Commands.table if name not in GROUPS),
     *(("meters", name) for name in ("list", "show", "retire")),
@@ -25,6 +25,7 @@ COMMANDS = [
     *(("broker", name) for name in ("run", "config")),
     ("bridge", "run"),
     *(("meter", name) for name in ("run", "simulate")),
+    *(("audit", name) for name in ("show", "verify")),
     *(("store", name) for name in ("maintain", "backup")),
     *(("dead-letters", name) for name in ("show", "retry", "purge")),
 ]

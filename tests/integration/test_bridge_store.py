@@ -258,7 +258,7 @@ def test_dead_letters_coalesce_and_are_cut(rig: Rig) -> None:
     first, second = sorted(rig.store.dead_letters(), key=lambda letter: letter.size, reverse=True)
     assert (first.payload, first.size, first.count) == (big[: 64 * 1024], 100_000, 4)
     assert (first.first_seen, first.last_seen) == (NOW, NOW + 5)
-    assert first.cause == "reading: is larger than 4096 bytes"
+    assert first.cause == "reading: is larger than 16384 bytes"
     assert (len(second.topic), second.count) == (255, 2)
     assert rig.store.meters() == []
 
