@@ -207,7 +207,9 @@ class Origin(Message):
 
     category: OriginCategory
     identifier: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    """orIdent: at most 64 octets."""
+    """orIdent: at most 64 octets. The client chose it."""
+    client: Text | None = None
+    """Who it was, as the service knows: the certificate's name, its SHA-256, and the address."""
 
 
 class Command(Message):

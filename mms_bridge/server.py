@@ -144,10 +144,10 @@ class Server:
         return server
 
     def _listen(self) -> None:
-        before = set(_descriptors())
+        before = _descriptors()
         lib.IedServer_setLocalIpAddress(self._server, b"127.0.0.1")
         lib.IedServer_startThreadless(self._server, 0)
-        listening = [fd for fd in set(_descriptors()) - before if _is_listening(fd)]
+        listening = [fd for fd, _ in _descriptors() - before if _is_listening(fd)]
         if len(listening) != 1:
             self.stop()
             raise ServerError(f"libiec61850 opened no listening socket for {self.cid.ied}")
@@ -179,15 +179,15 @@ class Server:
     def accept(self, public: socket.socket) -> None:
         """Take one connection that waits on ``public``; it shows up in ``accepted``."""
         port = public.getsockname()[1]
-        before = set(_descriptors())
+        before = _descriptors()
         os.dup2(public.fileno(), self._listen_fd)
         try:
             lib.IedServer_processIncomingData(self._server)
         finally:
             os.dup2(self._idle_fd, self._listen_fd)
-        for fd in set(_descriptors()) - before:
+        for fd, inode in _descriptors() - before:
             if _local_port(fd) == port:
-                self.connections[fd] = os.fstat(fd).st_ino
+                self.connections[fd] = inode
                 self.accepted.append(fd)
         self._prune()
 
@@ -262,9 +262,13 @@ class Server:
                 preset[place](lib.IedServer_getAttributeValue(server, points.value[place]), value)
 
 
-def _descriptors() -> list[int]:
-    """Our open descriptors; the one that the listing itself used is closed again and left out."""
-    return [fd for fd in map(int, os.listdir("/proc/self/fd")) if _inode(fd) is not None]
+def _descriptors() -> set[tuple[int, int]]:
+    """Our open descriptors, each with its inode: a number that was closed may be another one's at once.
+
+    The one that the listing itself used is closed again and left out.
+    """
+    found = ((fd, _inode(fd)) for fd in map(int, os.listdir("/proc/self/fd")))
+    return {(fd, inode) for fd, inode in found if inode is not None}
 
 
 def _inode(fd: int) -> int | None:
@@ -293,4 +297,4 @@ def _is_listening(fd: int) -> bool:
 
 
 def _local_port(fd: int) -> int | None:
-    return _of_socket(fd, lambda s: int(s.getsockname()[1]))
+    return _of_socket(fd, lambda s: int(s.getsockname()[1]) if s.family == socket.AF_INET else -1)
