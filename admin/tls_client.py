@@ -26,7 +26,7 @@ from open61850.mms.client import InformationReportCallback
 from open61850.mms.errors import MmsConnectionError
 from open61850.mms.transport import IsoConnection, connection_request, recv_tpkt, send_tpkt
 
-from broker.errors import ConfigurationError
+from broker.identity import client_context
 
 CHUNK = 65_536
 CONFIRMED = 0xD0
@@ -39,19 +39,6 @@ class Identity(NamedTuple):
     cert: Path
     key: Path
     ca: Path
-
-    def context(self) -> ssl.SSLContext:
-        """TLS 1.2 or later; ConfigurationError names the file that cannot be used."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        file = self.ca
-        try:
-            context.load_verify_locations(self.ca)
-            file = self.cert
-            context.load_cert_chain(self.cert, self.key, password="")
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"{file}: {error}") from error
-        return context
 
 
 class _Iso(IsoConnection):
@@ -101,7 +88,7 @@ def connect_tls(
     on_report: InformationReportCallback | None = None,
 ) -> MmsClient:
     """An association over TLS; MmsConnectionError tells why there is none, as far as the server does."""
-    context = identity.context()
+    context = client_context(identity.ca, identity.cert, identity.key)
     try:
         raw = socket.create_connection((host, port), timeout=timeout)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -208,8 +208,9 @@ class Origin(Message):
     category: OriginCategory
     identifier: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     """orIdent: at most 64 octets. The client chose it."""
-    client: Text | None = None
-    """Who it was, as the service knows: the certificate's name, its SHA-256, and the address."""
+    via: Text | None = None
+    """From where the service has it that publishes it, as that tells: ``mms 192.0.2.7:40112``, ``cli desk4``;
+    over TLS with the certificate's name and SHA-256."""
 
 
 class Command(Message):

@@ -5,7 +5,7 @@ is one, the revocation list: without a current list of each CA no new client com
 resumed, for that would pass over this check. What OpenSSL has let in can be asked of again later: whether
 its certificate has been revoked since, or its CA is no longer among ours.
 
->>> load(TlsFiles(cert, key, ca, crl), ciphers=CIPHERS).refuses(certificate)        # doctest: +SKIP
+>>> load(TlsFiles(cert, key, ca, crl)).refuses(certificate)        # doctest: +SKIP
 'its certificate is revoked'
 """
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import re
 import ssl
-import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,9 +23,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from broker.errors import ConfigurationError
-
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2: forward secrecy and authenticated encryption only; all of TLS 1.3 are so."""
+from broker.identity import CIPHERS, check_secret
 
 _CRL = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
 
@@ -73,9 +70,9 @@ class Credentials:
         return ""
 
 
-def load(files: TlsFiles, *, ciphers: str) -> Credentials:
+def load(files: TlsFiles, *, ciphers: str = CIPHERS) -> Credentials:
     """Read all of them; ConfigurationError names the file and what would be right."""
-    check_mode(files.key)
+    check_secret(files.key)
     authorities = _authorities(files.ca)
     lists = [] if files.crl is None else _lists(files.crl, authorities)
     return Credentials(
@@ -84,16 +81,6 @@ def load(files: TlsFiles, *, ciphers: str) -> Credentials:
         frozenset((crl.issuer.public_bytes(), entry.serial_number) for crl in lists for entry in crl),
         min((until for crl in lists if (until := crl.next_update_utc)), default=None),
     )
-
-
-def check_mode(key: Path) -> None:
-    """ConfigurationError if others than the owner can read the key, or it cannot be read."""
-    try:
-        mode = stat.S_IMODE(key.stat().st_mode)
-    except OSError as error:
-        raise ConfigurationError(f"{key}: {error.strerror}") from error
-    if mode & 0o077:
-        raise ConfigurationError(f"{key} can be read by others (mode {mode:04o}): chmod 600 {key}")
 
 
 def _context(files: TlsFiles, *, ciphers: str) -> ssl.SSLContext:

@@ -28,7 +28,7 @@ def origin_of(action: int, client: Client) -> Origin:
     octets = lib.ControlAction_getOrIdent(action, ctypes.byref(size))
     identifier = bytes(octets[: size.value]).decode("utf-8", "replace").strip("\0 ") if octets else ""
     category = CATEGORIES[lib.ControlAction_getOrCat(action)]
-    return Origin(category=category, identifier=identifier[:64] or client.short, client=str(client))
+    return Origin(category=category, identifier=identifier[:64] or client.short, via=f"mms {client}")
 
 
 def peer_of(action: int) -> str:

@@ -9,9 +9,10 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from broker.identity import CIPHERS
 from broker.settings import MqttSettings, Port
 from mms_bridge.clients import Right
-from mms_bridge.credentials import CIPHERS, TlsFiles
+from mms_bridge.credentials import TlsFiles
 from mms_bridge.selection import IedSelection, selection
 
 

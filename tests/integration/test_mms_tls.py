@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiomqtt
 import pytest
 from open61850.data import BoolData
 from open61850.mms import MmsClient, ObjectName
@@ -65,15 +63,6 @@ class Site:
         with pytest.raises(MmsConnectionError) as error:
             await self.associate(issued)
         return str(error.value)
-
-    async def counters(self) -> dict[str, int]:
-        """What the service's status tells now."""
-        async with aiomqtt.Client(self.running.broker.host, self.running.broker.port) as client:
-            await client.subscribe(self.running.topics.service_status("mms"))
-            message = await asyncio.wait_for(anext(client.messages), 5)
-        assert isinstance(message.payload, bytes)
-        counters: dict[str, int] = json.loads(message.payload)["counters"]
-        return counters
 
 
 @asynccontextmanager
@@ -148,17 +137,19 @@ def _fails(there: Site, issued: Issued) -> bool:
 
 
 def handshake(port: int, change: Callable[[ssl.SSLContext], object]) -> bytes:
-    """What comes back over TLS for a COTP connection request; ``change`` makes the client what it is."""
+    """What comes back over TLS for a COTP connection request, if anything; ``change`` makes the client."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     change(context)
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=3.0) as raw,
+        suppress(ssl.SSLError, ConnectionError),
+        socket.create_connection(("127.0.0.1", port), 3.0) as raw,
         context.wrap_socket(raw) as connection,
     ):
         connection.sendall(bytes.fromhex("0300001611e00000000100c0010ac1020001c2020001"))
         return connection.recv(100)
+    return b""
 
 
 async def test_without_a_certificate_nobody_gets_in(broker: Broker, tmp_path: Path) -> None:
@@ -170,8 +161,7 @@ async def test_without_a_certificate_nobody_gets_in(broker: Broker, tmp_path: Pa
 
         answer = await asyncio.to_thread(handshake, port, bring)
         assert answer[5] == 0xD0  # so what is refused below is the missing certificate
-        with pytest.raises((ssl.SSLError, ConnectionResetError)):
-            await asyncio.to_thread(handshake, port, lambda _: None)
+        assert await asyncio.to_thread(handshake, port, lambda _: None) == b""
 
 
 async def test_old_tls_and_weak_ciphers_are_refused(broker: Broker, tmp_path: Path) -> None:
@@ -194,8 +184,7 @@ async def test_old_tls_and_weak_ciphers_are_refused(broker: Broker, tmp_path: Pa
 
         assert (await asyncio.to_thread(handshake, port, twelve))[5] == 0xD0
         for change in (old, weak):
-            with pytest.raises((ssl.SSLError, ConnectionResetError)):
-                await asyncio.to_thread(handshake, port, change)
+            assert await asyncio.to_thread(handshake, port, change) == b""
 
 
 async def test_plain_octets_at_the_tls_port_get_nothing(broker: Broker, tmp_path: Path) -> None:
@@ -219,8 +208,8 @@ async def test_an_observer_reads_and_has_reports_and_moves_nothing(broker: Broke
             assert "may only observe" in refusal.reason
             assert refusal.command is not None
             assert refusal.command.origin.identifier == "desk"  # what it called itself
-            told = refusal.command.origin.client or ""
-            assert told.startswith(f"screen sha256:{screen.fingerprint} from 127.0.0.1:")
+            told = refusal.command.origin.via or ""
+            assert told.startswith(f"mms screen sha256:{screen.fingerprint} from 127.0.0.1:")
             assert await Desk(client, there.meter, OPENING).operate(True) == NO_ACCESS_AUTHORITY
             refusal = await asyncio.wait_for(refusals.get(), 5)
             assert refusal.block is not None
@@ -245,8 +234,8 @@ async def test_a_controller_operates_and_the_command_says_who(broker: Broker, tm
             assert await desk.termination() is None
         assert there.meter.position is Position.OPEN
         origin = there.meter.commands[0].origin
-        assert (origin.identifier, (origin.client or "").split(" from ")[0]) == (
-            "desk", f"desk sha256:{issued.fingerprint}",
+        assert (origin.identifier, (origin.via or "").split(" from ")[0]) == (
+            "desk", f"mms desk sha256:{issued.fingerprint}",
         )  # fmt: skip
 
 
