@@ -128,6 +128,10 @@ class Access:
             self.came(ip)
         return reason
 
+    def is_plain(self, fd: int) -> bool:
+        """Whether its client is at the other end itself; for a TLS client our own loop has to turn first."""
+        return fd in self._plain
+
     def leave_plain(self, fd: int) -> None:
         """The descriptor was closed; those of TLS clients are no business of this."""
         if (ip := self._plain.pop(fd, None)) is not None:

@@ -64,6 +64,7 @@ class Gate:
             connection.close()
             return
         connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         task = self._loop.create_task(self._serve(connection, peer), name=f"MMS over TLS {peer[0]}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -244,7 +244,7 @@ class Ied:
     def _on_readable(self, server: Server, fd: int) -> None:
         if server not in self._generations:
             return
-        server.process_burst(fd)
+        server.process_burst(fd, linger=self._access.is_plain(fd))
         if server.closed:
             self._watch(server)
             self._drain()

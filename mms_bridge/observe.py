@@ -71,7 +71,7 @@ def samples(gateway: Gateway) -> tuple[Sample, ...]:
 
 
 def _connections(gateway: Gateway) -> dict[str, float]:
-    """Accepted; refused because of the limit; given up unassociated; turned away; closed with an old model."""
+    """Accepted; refused because of the limit; given up; turned away; closed with an old model."""
     counters = [ied.counters for ied in list(gateway.ieds.values())]
     return {
         "accepted": sum(counted.accepted for counted in counters),

@@ -196,11 +196,12 @@ class Server:
         lib.IedServer_processIncomingData(self._server)
         self._prune()
 
-    def process_burst(self, fd: int) -> None:
+    def process_burst(self, fd: int, *, linger: bool) -> None:
         """Serve the request that has arrived on ``fd``, and those that follow at its heels."""
+        wait = LINGER_SECONDS if linger else 0
         for _ in range(BURST):
             self.process()
-            if self.closed or fd >= SELECTABLE or not select.select((fd,), (), (), LINGER_SECONDS)[0]:
+            if self.closed or fd >= SELECTABLE or not select.select((fd,), (), (), wait)[0]:
                 return
 
     def send_reports(self) -> None:
@@ -263,10 +264,7 @@ class Server:
 
 
 def _descriptors() -> set[tuple[int, int]]:
-    """Our open descriptors, each with its inode: a number that was closed may be another one's at once.
-
-    The one that the listing itself used is closed again and left out.
-    """
+    """Our open descriptors with their inodes, for a number may be another one's at once; not the listing's."""
     found = ((fd, _inode(fd)) for fd in map(int, os.listdir("/proc/self/fd")))
     return {(fd, inode) for fd, inode in found if inode is not None}
 
