@@ -1,8 +1,8 @@
 """Who is behind each association, by the address that the library knows of it, and what he may do.
 
 A client on the plain port is its address. A client that came over TLS is, for the library, a connection from
-an address of 127.64.0.0/10 that stands for its certificate's name: so a buffered report control block that
-waits for one client (ResvTms) waits for that one, also when it comes back from elsewhere.
+an address of 127.64.0.0/10 that stands for its certificate's name: what the library keeps by address it keeps
+for each name, wherever that comes from.
 
 >>> access.who("127.90.1.7:40112")        # doctest: +SKIP
 Client(address='10.0.0.5:51712', name='control-centre', fingerprint='9f86d0…')
@@ -71,7 +71,12 @@ class Access:
     """The clients that are there; lives as long as any server, for C keeps the handler's address."""
 
     def __init__(
-        self, *, allowed: tuple[IPv4Network, ...], plain_right: Right | None, per_address: int
+        self,
+        *,
+        allowed: tuple[IPv4Network, ...],
+        plain_right: Right | None,
+        per_address: int,
+        observers: bool,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.ieds = 0
@@ -79,6 +84,7 @@ class Access:
         self._allowed = allowed
         self._plain_right = plain_right
         self._per_address = per_address
+        self._observers = observers
         self._sessions: dict[str, Session] = {}  # by the inner end's address and port
         self._plain: dict[int, str] = {}  # descriptor -> IP address
         self._at: Counter[str] = Counter()  # associations by IP address
@@ -172,8 +178,12 @@ class Access:
         return (self._plain_right or (Right.CONTROL if local else Right.OBSERVE)) is Right.CONTROL
 
     def install(self, server: Server) -> None:
-        """Ask us before a data set is made or deleted on ``server``."""
-        lib.IedServer_setDataSetAccessHandler(server.handle, self._on_data_set, None)
+        """Ask us before a data set is made or deleted on ``server``, if there can be clients that may not.
+
+        With this handler libiec61850 1.6.1 refuses to delete a data set of an association (@name).
+        """
+        if self._observers:
+            lib.IedServer_setDataSetAccessHandler(server.handle, self._on_data_set, None)
 
     def _may_use(self, _parameter: int, connection: int, service: int, name: bytes) -> bool:
         """Who may not control leaves nothing behind: its data sets end with its association (@name)."""

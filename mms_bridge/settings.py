@@ -87,6 +87,12 @@ class MmsSettings(BaseSettings):
         return TlsFiles(self.tls_cert, self.tls_key, self.tls_ca, self.tls_crl)
 
     @property
+    def observers(self) -> bool:
+        """Whether there can be clients that may not control."""
+        opened = self.plain_rights is None and self.plain_bind is not None
+        return self.tls_cert is not None or self.plain_rights is Right.OBSERVE or opened
+
+    @property
     def service(self) -> str:
         """Name of the service whose status we publish."""
         return "mms" if self.ieds is None else f"mms_{self.ieds.first}"

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from mms_bridge import access
 from tests.brokers import Broker
 from tests.certificates import Issued
 from tests.cli import run
@@ -51,27 +50,9 @@ async def test_what_an_observer_makes_ends_with_its_association(broker: Broker, 
             assert len(client.values("@mine")) == 1
             with pytest.raises(RefusedError):
                 client.create(f"{domain}/LLN0.stays", [f"{domain}/MMXN1.Vol[MX]"])
-            client.delete("@mine")
 
         with libiec61850(there.running.tls_port, files(there, there.ca.issue("screen"))) as client:
             await asyncio.to_thread(work, client)
-
-
-async def test_a_reserved_buffer_waits_for_its_client_not_for_the_gateway(
-    broker: Broker, tmp_path: Path
-) -> None:
-    """For libiec61850 a client is its IP address: two TLS clients are two, though both come through us."""
-    assert access.alias("desk") != access.alias("screen")
-    async with site(broker, tmp_path) as there:
-        port, block = there.running.tls_port, "SMGW001GW/LLN0.BR.brcbPos01"
-        assert port is not None
-        desk, screen = (files(there, there.ca.issue(name)) for name in ("desk", "screen"))
-        with libiec61850(port, desk) as client:
-            await asyncio.to_thread(client.enable, block)
-        with libiec61850(port, screen) as other, pytest.raises(RefusedError):
-            await asyncio.to_thread(other.enable, block)
-        with libiec61850(port, desk) as client:
-            await asyncio.to_thread(client.enable, block)
 
 
 def over_tls(there: Site, issued: Issued, *arguments: str, code: int = 0) -> str:
