@@ -264,7 +264,7 @@ class Server:
 
 
 def _descriptors() -> set[tuple[int, int]]:
-    """Our open descriptors with their inodes, for a number may be another one's at once; not the listing's."""
+    """Our open descriptors with their inodes, for numbers are used again at once; not the listing's."""
     found = ((fd, _inode(fd)) for fd in map(int, os.listdir("/proc/self/fd")))
     return {(fd, inode) for fd, inode in found if inode is not None}
 

@@ -5,98 +5,23 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from open61850.data import BoolData
-from open61850.mms import MmsClient, ObjectName
-from open61850.mms.errors import MmsConnectionError, MmsError
+from open61850.mms import MmsClient
+from open61850.mms.errors import MmsError
 
-from admin.tls_client import Identity, connect_tls
 from broker.messages import Position
 from mms_bridge import handshakes
 from tests.brokers import Broker
-from tests.certificates import Authority, Issued, replace
-from tests.mms import DrivenMeter, Scene, eventually, scene
+from tests.certificates import Authority
+from tests.mms import eventually
 from tests.mms_control import OPENING, Desk
-
-NO_ACCESS_AUTHORITY = 20
-RIGHTS = """
-[clients.desk]
-rights = "control"
-[clients.screen]
-rights = "observe"
-[clients.elsewhere]
-rights = "control"
-addresses = ["192.0.2.0/24"]
-"""
-
-
-@dataclass
-class Site:
-    """A bridge with TLS, a meter, and the authority behind the certificates."""
-
-    running: Scene
-    ca: Authority
-    rights: Path
-    meter: DrivenMeter
-
-    def identity(self, issued: Issued) -> Identity:
-        """Of a client."""
-        return Identity(issued.cert, issued.key, self.ca.cert)
-
-    def connect(self, issued: Issued) -> MmsClient:
-        """An association over TLS; blocks."""
-        assert self.running.tls_port is not None
-        return connect_tls("127.0.0.1", self.running.tls_port, self.identity(issued), timeout=5.0)
-
-    async def associate(self, issued: Issued) -> MmsClient:
-        """An association over TLS."""
-        return await asyncio.to_thread(self.connect, issued)
-
-    async def refused(self, issued: Issued) -> str:
-        """Nothing comes of an attempt; what the client was told."""
-        with pytest.raises(MmsConnectionError) as error:
-            await self.associate(issued)
-        return str(error.value)
-
-
-@asynccontextmanager
-async def site(broker: Broker, folder: Path, **settings: Any) -> AsyncIterator[Site]:
-    """One meter behind a bridge that serves it plain and over TLS."""
-    ca = Authority(folder / "ca")
-    server = ca.issue("gateway")
-    rights = folder / "clients.toml"
-    rights.write_text(RIGHTS)
-    files: dict[str, Any] = {"tls_cert": server.cert, "tls_key": server.key, "tls_ca": ca.cert}
-    files |= {"tls_crl": ca.crl, "clients": rights}
-    async with scene(broker, tls=True, **(files | settings)) as running:
-        meter = await running.add_meter(1)
-        await meter.read(voltage=230.0)
-        await running.publish_cid()
-        await eventually(lambda: listens(running.tls_port or 0))
-        yield Site(running, ca, rights, meter)
-
-
-def listens(port: int) -> bool:
-    """Whether somebody does."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
-        return True
-    return False
-
-
-def voltage(client: MmsClient, meter: DrivenMeter) -> float:
-    """A read that only an association answers."""
-    return float(getattr(client.read(ObjectName("MMXN1$MX$Vol$mag$f", meter.domain)), "value", 0.0))
-
-
-async def ended(client: MmsClient) -> None:
-    """Waits for the end that the server makes."""
-    await eventually(lambda: not client.is_connected)
+from tests.mms_tls import NO_ACCESS_AUTHORITY, fails, listens, site, voltage
 
 
 async def test_a_client_reads_what_the_plain_port_tells(broker: Broker, tmp_path: Path) -> None:
@@ -123,17 +48,9 @@ async def test_who_does_not_belong_is_refused(broker: Broker, tmp_path: Path, at
         }[attempt]()
         if attempt == "revoked":
             there.ca.revoke(bad)
-            await eventually(lambda: _fails(there, bad))
+            await eventually(lambda: fails(there, bad))
         await there.refused(bad)
         (await there.associate(good)).close()
-
-
-def _fails(there: Site, issued: Issued) -> bool:
-    try:
-        there.connect(issued).close()
-    except MmsConnectionError:
-        return True
-    return False
 
 
 def handshake(port: int, change: Callable[[ssl.SSLContext], object]) -> bytes:
@@ -245,70 +162,6 @@ async def test_plain_clients_have_the_right_that_is_set(broker: Broker, tmp_path
             assert await Desk(client, there.meter).select(False) == NO_ACCESS_AUTHORITY
 
 
-async def test_a_revoked_client_is_cut_off_and_others_stay(broker: Broker, tmp_path: Path) -> None:
-    async with site(broker, tmp_path) as there:
-        thief, good = there.ca.issue("desk"), there.ca.issue("desk")
-        with await there.associate(thief) as stolen, await there.associate(good) as client:
-            desk = Desk(stolen, there.meter)
-            assert await desk.select(False) is None
-            there.ca.revoke(thief)
-            await ended(stolen)
-            assert voltage(client, there.meter) == 230.0
-            other = Desk(client, there.meter)
-            await eventually(lambda: client.is_connected)
-            await _selects(other)  # the selection has gone with its client
-        await there.refused(thief)
-
-
-async def _selects(desk: Desk) -> None:
-    for _ in range(100):
-        if await desk.select(False) is None:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("still selected by who was cut off")
-
-
-async def test_rights_change_while_a_client_is_there(broker: Broker, tmp_path: Path) -> None:
-    async with site(broker, tmp_path) as there:
-        with await there.associate(there.ca.issue("desk")) as client:
-            desk = Desk(client, there.meter)
-            replace(there.rights, RIGHTS.replace('"control"', '"observe"').encode())
-            for _ in range(200):
-                if await desk.select(False) == NO_ACCESS_AUTHORITY:
-                    break
-                await desk.cancel(False)
-                await asyncio.sleep(0.02)
-            assert await desk.select(False) == NO_ACCESS_AUTHORITY
-            replace(there.rights, b'[clients.screen]\nrights = "observe"\n')
-            await ended(client)
-
-
-async def test_broken_files_replace_nothing(broker: Broker, tmp_path: Path) -> None:
-    async with site(broker, tmp_path) as there:
-        desk, revoked = there.ca.issue("desk"), there.ca.issue("desk")
-        forger = Authority(tmp_path / "forger")  # the same name, another key
-        forger.revoke(desk)
-        there.ca.revoke(revoked)
-        with await there.associate(desk) as client:
-            await eventually(lambda: _fails(there, revoked))
-            for content in (b"rubbish", b"", forger.crl.read_bytes()):
-                replace(there.ca.crl, content)
-                replace(there.rights, b'[clients.desk]\nrights = "everything"\n')
-                await asyncio.sleep(1.3)  # a look later
-                assert voltage(client, there.meter) == 230.0
-                await there.refused(revoked)
-            (await there.associate(desk)).close()
-
-
-async def test_an_outdated_list_lets_no_new_client_in(broker: Broker, tmp_path: Path) -> None:
-    async with site(broker, tmp_path) as there:
-        desk = there.ca.issue("desk")
-        with await there.associate(desk) as client:
-            there.ca.write_crl(days=-1)
-            await eventually(lambda: _fails(there, desk))
-            assert voltage(client, there.meter) == 230.0
-
-
 async def test_addresses_that_are_not_allowed_get_nothing(broker: Broker, tmp_path: Path) -> None:
     async with site(broker, tmp_path, allow="192.0.2.0/24,10.0.0.1") as there:
         await there.refused(there.ca.issue("desk"))
@@ -327,7 +180,7 @@ async def test_one_address_has_so_many_associations_and_no_more(broker: Broker, 
         assert voltage(clients[0], there.meter) == 230.0
         for client in clients:
             client.close()
-        await eventually(lambda: not _fails(there, desk))
+        await eventually(lambda: not fails(there, desk))
 
 
 async def test_floods_and_slow_handshakes_leave_the_others_served(

@@ -15,7 +15,7 @@ from tests.brokers import Broker
 from tests.certificates import Issued
 from tests.cli import run
 from tests.iec61850_client import LibIec61850, RefusedError, libiec61850
-from tests.integration.test_mms_tls import Site, site, voltage
+from tests.mms_tls import Site, site, voltage
 
 
 def files(there: Site, issued: Issued) -> dict[str, str]:
