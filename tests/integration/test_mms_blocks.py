@@ -35,7 +35,8 @@ async def test_blocks_are_operated_and_told_back(broker: Broker) -> None:
         assert blocked(desk.client, meter) == (True, False)
         block = await kept(running, meter)
         assert (block.open, block.close) == (True, False)
-        assert block.origin.model_dump() == {"category": OriginCategory.REMOTE_CONTROL, "identifier": "desk"}
+        assert (block.origin.category, block.origin.identifier) == (OriginCategory.REMOTE_CONTROL, "desk")
+        assert (block.origin.via or "").startswith("mms 127.0.0.1:")
         told = stands(desk.client, meter, "XSWI1.BlkOpn.t[ST]")
         assert abs(told.timestamp() - block.ts.timestamp()) < 0.002
         assert await desk.select(False) == INTERLOCKING
