@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,34 +28,59 @@ from open61850.mms.client import InformationReportCallback
 from open61850.mms.errors import DataAccessError, MmsConnectionError, MmsError, MmsTimeout, ServiceError
 
 from admin.exits import NotFoundError, RefusedError
+from admin.tls_client import Identity, connect_tls
 from broker.errors import ConfigurationError, UnavailableError
 
-MMS_PORT = 102
+MMS_PORT, TLS_PORT = 102, 3782
 TIMEOUT = 10.0
 DATA_NON_EXISTENT = 10
 ACCESS, OBJECT_NON_EXISTENT = 7, 2
 """Codes of ISO 9506-2: DataAccessError; ServiceError's class and code."""
 
 Server = Annotated[
-    str, typer.Argument(metavar="HOST[:PORT]", help="An IEC 61850 server; port 102 unless told.")
+    str,
+    typer.Argument(metavar="HOST[:PORT]", help="An IEC 61850 server; port 102 unless told, 3782 with TLS."),
 ]
 
 
-def endpoint(server: str) -> tuple[str, int]:
+def _file(option: str, what: str) -> typer.models.OptionInfo:
+    name = f"METER61850_CLIENT_{option.removeprefix('--tls-').upper()}"
+    option_info: typer.models.OptionInfo = typer.Option(
+        option, metavar="PEM", envvar=name, show_default=False, help=what
+    )
+    return option_info
+
+
+TlsCert = Annotated[Path | None, _file("--tls-cert", "Associate over TLS, with this certificate of ours.")]
+TlsKey = Annotated[Path | None, _file("--tls-key", "The key of --tls-cert.")]
+TlsCa = Annotated[Path | None, _file("--tls-ca", "The CA of the server's certificate.")]
+
+
+def identity(cert: Path | None, key: Path | None, ca: Path | None) -> Identity | None:
+    """What the three options say; None without any."""
+    if cert is None and key is None and ca is None:
+        return None
+    if cert is None or key is None or ca is None:
+        raise ConfigurationError("TLS needs all three: --tls-cert, --tls-key and --tls-ca")
+    return Identity(cert, key, ca)
+
+
+def endpoint(server: str, *, tls: bool = False) -> tuple[str, int]:
     """Host and port of ``HOST[:PORT]``."""
     host, colon, port = server.rpartition(":")
-    host, number = (host, port) if colon else (server, str(MMS_PORT))
+    host, number = (host, port) if colon else (server, str(TLS_PORT if tls else MMS_PORT))
     if not number.isdecimal():
         raise ConfigurationError(f"{server!r} is no HOST:PORT")
     return host.strip("[]"), int(number)
 
 
 @contextmanager
-def association(server: str, on_report: InformationReportCallback | None = None) -> Iterator[MmsClient]:
-    """An association with ``HOST[:PORT]``; errors of the client become ours."""
-    host, port = endpoint(server)
+def association(
+    server: str, on_report: InformationReportCallback | None = None, *, tls: Identity | None = None
+) -> Iterator[MmsClient]:
+    """An association with ``HOST[:PORT]``, over TLS if told; errors of the client become ours."""
     try:
-        with MmsClient.connect(host, port, timeout=TIMEOUT, on_information_report=on_report) as client:
+        with _connect(*endpoint(server, tls=tls is not None), on_report, tls) as client:
             yield client
     except (MmsConnectionError, MmsTimeout) as error:
         raise UnavailableError(f"MMS server {server}: {error}") from error
@@ -65,6 +91,14 @@ def association(server: str, on_report: InformationReportCallback | None = None)
         ) from error
     except MmsError as error:
         raise RefusedError(f"MMS server {server}: {error}") from error
+
+
+def _connect(
+    host: str, port: int, on_report: InformationReportCallback | None, tls: Identity | None
+) -> MmsClient:
+    if tls is not None:
+        return connect_tls(host, port, tls, timeout=TIMEOUT, on_report=on_report)
+    return MmsClient.connect(host, port, timeout=TIMEOUT, on_information_report=on_report)
 
 
 def _is_absence(error: DataAccessError | ServiceError) -> bool:

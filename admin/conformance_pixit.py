@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from lxml import etree
 
 from bridge.settings import BridgeSettings
-from mms_bridge import control, files, gateway, pace, server, values
+from mms_bridge import access, control, files, gateway, handshakes, pace, security, server, values
 from mms_bridge.cid import Cid
 from mms_bridge.native import MAX_DATA_SET_MEMBERS, AddCause
 from mms_bridge.settings import MmsSettings
@@ -27,14 +27,41 @@ ANSWERS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "Association": (
         ("Associations of one IED", "{associations} (Services/DynAssociation)"),
         ("And one more", "its TCP connection is accepted and closed at once; the others notice nothing"),
-        ("Where it listens", "IP and MMS-Port of the ConnectedAP, one endpoint for each IED"),
+        ("Where it listens",
+         "IP and MMS-Port of the ConnectedAP, one endpoint for each IED; over TLS at that of the access "
+         "point beside it (ServerAt), if there is one. The plain port is bound to loopback unless "
+         "`METER61850_MMS_PLAIN_BIND` opens it"),
         ("Largest MMS PDU, outstanding requests, nesting",
          "{pdu:,} octets, {outstanding}, {nesting}; less if the client asks for less"),
-        ("Authentication, TLS", "none: the network has to keep strangers away"),
+        ("ACSE authentication", "none"),
+        ("Associations of one client address",
+         "{per_address} and {per_ied} for each IED; more are closed at once, and counted"),
         ("Length of names", "{name_length} (Services/nameLength); domain and item at most {name_limit} each"),
         ("Associations when the configuration changes",
          "stay, with the model that they have; a new one meets the new model. "
          "`METER61850_MMS_DRAIN_SECONDS` limits for how long: {drain}"),
+    ),
+    "Security (IEC 62351-3)": (
+        ("Transport security",
+         "TLS 1.2 and 1.3, a client certificate required, when `METER61850_MMS_TLS_CERT` is set; no "
+         "renegotiation, no compression, no resumption"),
+        ("Cipher suites of TLS 1.2", "`METER61850_MMS_TLS_CIPHERS`; ECDHE with AES-GCM or ChaCha20-Poly1305"),
+        ("Certificates", "X.509 in PEM, issued directly by a CA of `METER61850_MMS_TLS_CA`"),
+        ("Revocation",
+         "CRL in PEM, signed by these CAs, looked at every {look:g} s; a revoked client's associations are "
+         "cut off. OCSP: no. A list past its nextUpdate lets no new client in and ends no association"),
+        ("A certificate that expires during an association",
+         "ends nothing; the client cannot associate again"),
+        ("Change of keys within an association",
+         "none: an association lasts as long as its client wishes"),
+        ("Rights of a client",
+         "observe or control, by the certificate's common name (`METER61850_MMS_CLIENTS`) and by address; on "
+         "the plain port control from loopback, else observe (`METER61850_MMS_PLAIN_RIGHTS`)"),
+        ("What an observer may not do",
+         "operate: 20, no-access-authority; make or delete a data set that outlives its association"),
+        ("Data sets of an association (@name), where a client can be an observer",
+         "cannot be deleted, as libiec61850 has it then; they end with the association"),
+        ("A handshake", "has {handshake:g} s; {shakes} of one address, {all_shakes} in all at a time"),
     ),
     "Model and data sets": (
         ("Meters of one IED", "{meters} unless `METER61850_MAX_METERS_PER_IED` says otherwise"),
@@ -125,9 +152,9 @@ ANSWERS: Mapping[str, tuple[tuple[str, str], ...]] = {
 _NOT_SUPPORTED = """
 ## Not supported
 
-GOOSE, sampled values, logs, setting groups, substitution, time-activated operate, authentication and TLS
-(IEC 62351), time synchronization over SNTP, writing of data other than control blocks and controls, writing
-of files.
+GOOSE, sampled values, logs, setting groups, substitution, time-activated operate, authentication in the
+association and roles in certificates (IEC 62351-4, -8), time synchronization over SNTP, writing of data other
+than control blocks and controls, writing of files.
 """
 
 
@@ -163,6 +190,12 @@ def _bridge_facts() -> dict[str, object]:
         "instances": fields["report_instances"].default,
         "max_instances": MAX_REPORT_INSTANCES,
         "members": MAX_DATA_SET_MEMBERS,
+        "per_address": _setting("associations_per_address"),
+        "per_ied": access.PER_IED,
+        "look": security.LOOK_SECONDS,
+        "handshake": handshakes.SECONDS,
+        "shakes": handshakes.PER_ADDRESS,
+        "all_shakes": handshakes.IN_ALL,
         "drain": "no limit unless it is set" if drain is None else f"{drain} s",
     }
 

@@ -92,16 +92,21 @@ class Scl:
         return [ied.name for ied in self._document.ieds if ied.devices]
 
     @cached_property
-    def endpoints(self) -> dict[str, tuple[str, int]]:
-        """IED → address and port of its first ConnectedAP that has one."""
-        found: dict[str, tuple[str, int]] = {}
+    def endpoints(self) -> dict[str, list[tuple[str, int]]]:
+        """IED → address and port of each ConnectedAP that has one."""
+        found: dict[str, list[tuple[str, int]]] = {}
         for section in children(self._document.root, "Communication"):
             for point in section.iter("{*}ConnectedAP"):
                 address = {p.get("type"): (p.text or "").strip() for p in point.iterfind("{*}Address/{*}P")}
                 if "IP" in address:
                     port = number(address.get("MMS-Port")) or DEFAULT_PORT
-                    found.setdefault(point.get("iedName", ""), (address["IP"], port))
+                    found.setdefault(point.get("iedName", ""), []).append((address["IP"], port))
         return found
+
+    def endpoint(self, name: str, *, tls: bool = False) -> tuple[str, int] | None:
+        """Of an IED's first access point, or over TLS: of the one beside it, if there is one."""
+        found = self.endpoints.get(name, [])
+        return next(iter(found[1:2] if tls and found[1:] else found), None)
 
     def associations(self, name: str) -> int | None:
         """Services/DynAssociation of an IED."""

@@ -3,7 +3,7 @@
 What has not changed since the last look is the very same object, so that the builder, which remembers the
 IEDs, knows it without comparing: one birth among ten thousand meters costs the reading of the table.
 
->>> Ieds(IPv4Address("10.0.0.5"), 102).read(session)        # doctest: +SKIP
+>>> Ieds(IPv4Address("10.0.0.5"), 102, 3782).read(session)        # doctest: +SKIP
 (Ied(name='SMGW001', ip='10.0.0.5', port=102, meters=(Meter(ld_name='SM_…', inst='M1', …),), …),)
 """
 
@@ -32,11 +32,12 @@ _ROWS = (
 
 
 class Ieds:
-    """Reads the IEDs; the first one listens on ``port``, the next ones on those that follow."""
+    """Reads the IEDs; the first one listens on ``port`` (and ``tls_port``), the next on those that follow."""
 
-    def __init__(self, host: IPv4Address, port: int) -> None:
+    def __init__(self, host: IPv4Address, port: int, tls_port: int | None) -> None:
         self._host = str(host)
         self._port = port
+        self._tls_port = tls_port
         self._meters: dict[int, tuple[tuple[Any, ...], SclMeter]] = {}
         self._ieds: dict[str, Ied] = {}
 
@@ -63,6 +64,8 @@ class Ieds:
         return known[1]
 
     def _ied(self, name: str, meters: tuple[SclMeter, ...], changes: int) -> Ied:
-        made = Ied(name, self._host, self._port - 1 + ied_number(name), meters, changes=changes)
+        place = ied_number(name) - 1
+        tls_port = None if self._tls_port is None else self._tls_port + place
+        made = Ied(name, self._host, self._port + place, meters, changes=changes, tls_port=tls_port)
         known = self._ieds.get(name)
         return known if known == made and known is not None else made

@@ -72,7 +72,7 @@ class Publication:
         self._engine = engine
         self._settings = settings
         self._topics: Topics = settings.mqtt.topics
-        self._ieds = Ieds(settings.mms_host, settings.mms_port)
+        self._ieds = Ieds(settings.mms_host, settings.mms_port, settings.mms_tls_port)
         self._publish = publish
         self._current: _Published | None = None
         self._wanted = threading.Condition()

@@ -119,6 +119,8 @@ class BridgeSettings(BaseSettings):
     """Address at which SCADA reaches the MMS servers; it stands in the SCD."""
     mms_port: Port = 102
     """MMS port of the first IED; the next ones follow."""
+    mms_tls_port: Port | None = None
+    """Port of the first IED for MMS over TLS, 3782 by IEC 62351; the SCD says it beside the plain one."""
     report_instances: Annotated[int, Field(ge=1, le=MAX_REPORT_INSTANCES)] = 2
     """SCADA clients that can each enable every report control block."""
     control_model: ControlModel = "sbo-with-enhanced-security"

@@ -207,9 +207,10 @@ class Origin(Message):
 
     category: OriginCategory
     identifier: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    """orIdent: at most 64 octets."""
-    via: Annotated[Text, Field(max_length=128)] | None = None
-    """From where the service has it that publishes it, as that tells: ``mms 192.0.2.7``, ``cli desk4``."""
+    """orIdent: at most 64 octets. The client chose it."""
+    via: Text | None = None
+    """From where the service has it that publishes it, as that tells: ``mms 192.0.2.7:40112``, ``cli desk4``;
+    over TLS with the certificate's name and SHA-256."""
 
 
 class Command(Message):

@@ -101,6 +101,8 @@ class Cid:
     ied: str
     endpoint: tuple[str, int]
     """IP address and TCP port of its access point."""
+    tls_endpoint: tuple[str, int] | None
+    """Those of its other access point to the same server (ServerAt), for MMS over TLS."""
     max_associations: int
     """Services/DynAssociation: how many clients it takes at a time."""
     devices: tuple[Device, ...] = field(repr=False)
@@ -152,12 +154,20 @@ class _Reader:
         devices = tuple(self._device(e) for e in ied.iter(f"{NS}LDevice"))
         limit = ied.find(f"{NS}Services/{NS}DynAssociation")
         associations = DEFAULT_ASSOCIATIONS if limit is None else int(limit.get("max", DEFAULT_ASSOCIATIONS))
-        return Cid(name, self._endpoint(name), associations, devices)
+        return Cid(name, *self._endpoints(ied), associations, devices)
 
-    def _endpoint(self, ied: str) -> tuple[str, int]:
-        path = f"{NS}Communication/{NS}SubNetwork/{NS}ConnectedAP[@iedName='{ied}']/{NS}Address/{NS}P"
-        address = {p.attrib["type"]: (p.text or "").strip() for p in self._root.iterfind(path)}
-        return address["IP"], int(address.get("MMS-Port", "102"))
+    def _endpoints(self, ied: etree._Element) -> tuple[tuple[str, int], tuple[str, int] | None]:
+        """Of the access point with the server, and of the one beside it."""
+        points = ied.iterfind(f"{NS}AccessPoint")
+        beside = {point.get("name") for point in points if point.find(f"{NS}ServerAt") is not None}
+        path = f"{NS}Communication/{NS}SubNetwork/{NS}ConnectedAP[@iedName='{ied.attrib['name']}']"
+        found: dict[bool, tuple[str, int]] = {}
+        for point in self._root.iterfind(path):
+            rows = point.iterfind(f"{NS}Address/{NS}P")
+            address = {p.attrib["type"]: (p.text or "").strip() for p in rows}
+            endpoint = address["IP"], int(address.get("MMS-Port", "102"))
+            found.setdefault(point.get("apName") in beside, endpoint)
+        return found[False], found.get(True)
 
     def _device(self, element: etree._Element) -> Device:
         inst = element.attrib["inst"]

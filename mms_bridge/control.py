@@ -17,7 +17,8 @@ import math
 from collections import Counter
 from collections.abc import Callable
 
-from broker.messages import Block, Command, Position, Refusal, Result, utc_now
+from broker.messages import Block, Command, Origin, Position, Refusal, Result, utc_now
+from mms_bridge.access import Access
 from mms_bridge.fleet import Fleet, Meter
 from mms_bridge.native import (
     AddCause,
@@ -36,7 +37,7 @@ from mms_bridge.operation import ASKED_AGAIN, GRACE, Blocking, Operation, Switch
 from mms_bridge.origin import origin_of, peer_of
 from mms_bridge.selections import Selections
 from mms_bridge.server import Server
-from mms_bridge.targets import BLOCK_CLOSE, BLOCK_OPEN, POSITION, Target, target_of
+from mms_bridge.targets import BLOCK_CLOSE, BLOCK_OPEN, POSITION, Target, Targets, target_of
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Control:
         self,
         fleet: Fleet,
         publish: Callable[[tuple[str, Command | Block] | Refusal], None],
+        access: Access,
         *,
         limit: float,
         clock: Callable[[], float],
@@ -66,11 +68,11 @@ class Control:
         self._limit = limit
         self._clock = clock
         self._wake = wake
+        self._access = access
         self._pending: dict[tuple[str, bool], Operation] = {}  # by meter and whether it is a switching
         self._denied: dict[int, tuple[AddCause, float, str]] = {}  # what a control object's handler tells
         self._selections = Selections(clock)
-        self._targets = [Target()]  # by the handlers' parameter, NULL is none
-        self._parameters: dict[Target, int] = {}
+        self._targets = Targets()
         # the library keeps the functions' addresses: these must live as long as any server
         self._on_check = CheckHandler(self._check)
         self._on_wait = WaitHandler(lambda *asked: self._operate(*asked[:4]))
@@ -95,10 +97,11 @@ class Control:
         return min((wait for wait in waits if wait > 0), default=math.inf)
 
     def equip(self, server: Server) -> None:
-        """Install the handlers on every controllable object of one generation."""
+        """Install the handlers on every controllable object of one generation, and the one for data sets."""
+        self._access.install(server)
         for (domain, node, name), control in server.controls.items():
             normal = control.model in NORMAL_SECURITY
-            parameter = self._parameter(target_of(domain, node, name, normal=normal))
+            parameter = self._targets.number(target_of(domain, node, name, normal=normal))
             arguments = server.handle, control.handle
             operate = self._on_done_waiting if normal else self._on_operate
             lib.IedServer_setPerformCheckHandler(*arguments, self._on_check, parameter)
@@ -106,12 +109,6 @@ class Control:
             lib.IedServer_setSelectStateChangedHandler(*arguments, self._on_select, parameter)
             if normal:
                 lib.IedServer_setWaitForExecutionHandler(*arguments, self._on_wait, parameter)
-
-    def _parameter(self, target: Target) -> int:
-        if target not in self._parameters:
-            self._parameters[target] = len(self._targets)
-            self._targets.append(target)
-        return self._parameters[target]
 
     def take_result(self, meter_id: str, result: Result) -> None:
         """The meter's answer; one that nobody waits for is the ledger's business alone."""
@@ -187,16 +184,12 @@ class Control:
     ) -> Objection | None:
         meter = self._fleet.meter(target.meter_id)
         position = None if wanted is None else Position.CLOSED if wanted else Position.OPEN
-        given = Circumstances(
-            broker_up=self._fleet.broker_up,
-            test=test,
-            running=self._running((meter.meter_id, True)),
-            taken=self._selections.taken(meter.meter_id, by_other_than=0 if selecting else action),
-        )
+        taken = self._selections.taken(meter.meter_id, by_other_than=0 if selecting else action)
+        given = self._given(action, (meter.meter_id, True), test=test, taken=taken)
         objection = against_switching(meter, position, given)
         command = None
         if position is not None:
-            command = new_command(position, origin_of(action), seconds=self._limit * EXPIRY_SHARE)
+            command = new_command(position, self._origin(action), seconds=self._limit * EXPIRY_SHARE)
         if not selecting:
             self._selections.operate(meter.meter_id, action)
         if objection is not None:
@@ -208,6 +201,18 @@ class Control:
                 Switching(action, self._end(), meter, self._fleet, command, self._publish), switching=True
             )
         return objection
+
+    def _given(self, action: int, key: tuple[str, bool], *, test: bool, taken: bool = False) -> Circumstances:
+        return Circumstances(
+            authorized=self._access.may_control(peer_of(action)),
+            broker_up=self._fleet.broker_up,
+            test=test,
+            running=self._running(key),
+            taken=taken,
+        )
+
+    def _origin(self, action: int) -> Origin:
+        return origin_of(action, self._access.who(peer_of(action)))
 
     def _begin(self, operation: Operation, *, switching: bool) -> None:
         """The handler that the library calls next sends it, once."""
@@ -222,7 +227,7 @@ class Control:
     ) -> None:
         """Log it, and put it into the ledger when it says what was wanted."""
         what = "select" if selecting else "operate"
-        who = command.origin.identifier if command else peer_of(action)
+        who = self._access.who(peer_of(action))
         log.info("%s of %s by %s refused: %s", what, meter.meter_id, who, objection.reason)
         if command is not None:
             self._refuse(meter, command, f"{what}: {objection.reason}")
@@ -233,12 +238,11 @@ class Control:
 
     def _blocking(self, action: int, target: Target, wanted: bool, *, test: bool) -> Objection | None:
         meter = self._fleet.meter(target.meter_id)
-        running = self._running((meter.meter_id, False))
-        given = Circumstances(broker_up=self._fleet.broker_up, test=test, running=running)
+        given = self._given(action, (meter.meter_id, False), test=test)
         objection = against_blocking(meter, given)
         opening = wanted if target.source == BLOCK_OPEN else None
         closing = wanted if target.source == BLOCK_CLOSE else None
-        block = Block.changed(meter.block, opening=opening, closing=closing, origin=origin_of(action))
+        block = Block.changed(meter.block, opening=opening, closing=closing, origin=self._origin(action))
         if objection is not None:
             reason = f"operate: {objection.reason}"
             self._publish(Refusal(meter_id=meter.meter_id, block=block, reason=reason, ts=utc_now()))

@@ -22,6 +22,7 @@ from mms_bridge import files, values
 from mms_bridge.blocks import Blocks
 from mms_bridge.cid import read_cid
 from mms_bridge.control import Control
+from mms_bridge.doors import Doors
 from mms_bridge.files import Files
 from mms_bridge.fleet import Fleet, Meter
 from mms_bridge.ied import Ied
@@ -55,6 +56,7 @@ class Gateway:
         self.outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
         self.fleet = Fleet(stale_intervals=settings.stale_intervals)
         self.files = Files()
+        self.doors = Doors(settings)
         self._settings = settings
         self._identity = identity
         self._loop = asyncio.get_running_loop()
@@ -70,8 +72,9 @@ class Gateway:
         self.wake = asyncio.Event()  # set when the next tick must not wait
         self.blocks = Blocks(self.fleet, self._publish)
         self.control = Control(
-            self.fleet, self._publish, limit=settings.operate_limit, clock=self._loop.time, wake=self.wake.set
-        )
+            self.fleet, self._publish, self.doors.access,
+            limit=settings.operate_limit, clock=self._loop.time, wake=self.wake.set,
+        )  # fmt: skip
 
     @property
     def associations(self) -> int:
@@ -187,19 +190,21 @@ class Gateway:
         ied = self.ieds[name] = Ied(
             name,
             identity=self._identity,
-            bind=self._settings.bind,
+            doors=self.doors,
             equip=self.control.equip,
             preset=lambda domain: self._preset(ied, domain),
             limits=self._limits,
             files=self.files,
             drain_seconds=self._settings.drain_seconds,
         )
+        self.doors.access.ieds = len(self.ieds)
         return ied
 
     def _close(self, name: str) -> None:
         ied = self.ieds.pop(name, None)
         if ied is not None:
             ied.close()
+            self.doors.access.ieds = len(self.ieds)
             self._dirty.discard(ied)
             self._uncounted.discard(ied)
             self._ied_of = {domain: owner for domain, owner in self._ied_of.items() if owner is not ied}
@@ -267,7 +272,8 @@ class Gateway:
                 self._refresh(meter, now)
 
     def tick(self) -> None:
-        """Periodic tasks of every IED, stale meters, forgotten commands."""
+        """Periodic tasks of every IED, stale meters, forgotten commands, who may still be here."""
+        self.doors.security.look(self._loop.time())
         for meter in self.fleet.newly_stale(self._loop.time()):
             self.counters["stale"] += 1
             self._refresh(meter)

@@ -1,4 +1,4 @@
-"""One IED: a public listening socket, and the generations of servers behind it.
+"""One IED: its entrance (``doors.py``), and the generations of servers behind it.
 
 A changed CID makes a new generation; new associations meet it, the old generation serves what it has
 until that closes. The first server of the current CID is made when the first client comes (an IED that nobody
@@ -10,16 +10,15 @@ DynAssociation limits the associations of all together.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from broker.errors import PortTakenError, UnavailableError
 from mms_bridge import guard
 from mms_bridge.cid import Cid
+from mms_bridge.doors import Doors
 from mms_bridge.files import Files
 from mms_bridge.model import Key, check
 from mms_bridge.server import Limits, Server, Value
@@ -36,6 +35,8 @@ class Counters:
 
     accepted: int = 0
     refused: int = 0
+    turned_away: int = 0
+    """Accepted, then ended because of where they come from."""
     given_up: int = 0
     """Connections that did not associate in time."""
     generations: int = 0
@@ -51,7 +52,7 @@ class Ied:
         name: str,
         *,
         identity: tuple[str, str, str],
-        bind: str | None,
+        doors: Doors,
         equip: Callable[[Server], None],
         preset: Preset,
         limits: Limits,
@@ -62,7 +63,6 @@ class Ied:
         self.counters = Counters()
         self.endpoint: tuple[str, int] | None = None
         self._identity = identity
-        self._bind = bind
         self._equip = equip  # installs the control handlers
         self._preset = preset
         self._limits = limits
@@ -71,7 +71,8 @@ class Ied:
         self._generations: list[Server] = []  # oldest first; those of the current CID at the end
         self._replaced_at: dict[Server, float] = {}  # loop time since when there is a newer CID
         self._cid: Cid | None = None
-        self._public: socket.socket | None = None
+        self._access = doors.access
+        self._entrance = doors.entrance(name, self.admit)
         self._idle_fd = -1
         self._loop = asyncio.get_running_loop()
         self._newcomers = guard.Newcomers()
@@ -98,8 +99,8 @@ class Ied:
         After an error everything is as it was before.
         """
         check(cid)
-        if cid.endpoint != self.endpoint:
-            self._open(cid.endpoint)
+        self._entrance.open(cid)
+        self.endpoint = cid.endpoint
         older = list(self._generations)
         if older:  # else its server is made when the first client comes
             self._add_generation(cid)
@@ -108,35 +109,9 @@ class Ied:
             self._replaced_at.setdefault(server, self._loop.time())
         self._drain()
 
-    def _open(self, endpoint: tuple[str, int]) -> None:
-        """Listen at ``endpoint``, and no longer where we did."""
+    def _add_generation(self, cid: Cid) -> Server:
         if self._idle_fd < 0:
             self._idle_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        public = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        public.setblocking(False)
-        try:
-            public.bind((self._bind or endpoint[0], endpoint[1]))
-            guard.protect(public)
-            public.listen(128)
-        except (OSError, OverflowError) as error:
-            public.close()
-            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-                raise PortTakenError(endpoint[1], "--mms-port") from error
-            raise UnavailableError(
-                f"{self.name} cannot listen on {endpoint[0]}:{endpoint[1]}: {error}"
-            ) from error
-        self._close_public()
-        self._public, self.endpoint = public, endpoint
-        self._loop.add_reader(public, self._on_connect)
-
-    def _close_public(self) -> None:
-        if self._public is not None:
-            self._loop.remove_reader(self._public)
-            self._public.close()
-            self._public = None
-
-    def _add_generation(self, cid: Cid) -> Server:
         server = Server(cid, self._limits, identity=self._identity, files=self._files, idle_fd=self._idle_fd)
         server.start()
         try:
@@ -182,20 +157,38 @@ class Ied:
         free = (s for s in self._generations if s.cid is self._cid and s.has_room)
         return next(free, None) or self._add_generation(self._cid)
 
-    def _on_connect(self) -> None:
-        assert self._public is not None
+    def admit(self, listener: socket.socket, inner: tuple[str, int] | None = None) -> bool:
+        """Take the connection that waits on ``listener``; False if it was turned away.
+
+        It has to come from ``inner``: from anywhere without that, for then this is the plain port.
+        """
         assert self._cid is not None
         if self.associations >= self._cid.max_associations and not self._make_room():
-            self._refuse(f"{self.associations} associations are open")
-            return
+            self._refuse(listener, f"{self.associations} associations are open")
+            return False
         try:
             server = self._with_room()
-            server.accept(self._public)
+            server.accept(listener)
         except Exception as error:  # noqa: BLE001 - no client may cost the others theirs: refused, counted, told once
-            self._refuse(str(error))
-            return
-        self.counters.accepted += len(server.accepted)
+            self._refuse(listener, str(error))
+            return False
+        came = list(server.accepted)
+        self.counters.accepted += len(came)
         self._watch(server)
+        return 0 < len([fd for fd in came if self._is_welcome(fd, inner)]) == len(came)
+
+    def _is_welcome(self, fd: int, inner: tuple[str, int] | None) -> bool:
+        """Whether the connection may stay; it is ended if not."""
+        try:
+            with guard.borrowed(fd) as connection:
+                peer = connection.getpeername()
+        except OSError:
+            return False  # it has gone already
+        stays = peer == inner if inner is not None else not self._access.enter_plain(fd, peer)
+        if not stays:
+            self.counters.turned_away += 1
+            self._end_connection(fd)
+        return stays
 
     def _make_room(self) -> bool:
         """Give up the oldest connection that has not associated; False if there is none of some age."""
@@ -207,6 +200,9 @@ class Ied:
     def _give_up(self, fd: int) -> None:
         """End a connection that has not associated."""
         self.counters.given_up += 1
+        self._end_connection(fd)
+
+    def _end_connection(self, fd: int) -> None:
         self._newcomers.forget(fd)
         guard.give_up(fd)
         for server in self._generations:
@@ -220,15 +216,15 @@ class Ied:
         while (fd := self._newcomers.oldest(before)) is not None:
             self._give_up(fd)
 
-    def _refuse(self, reason: str) -> None:
-        assert self._public is not None
+    def _refuse(self, listener: socket.socket, reason: str) -> None:
         try:
-            connection, peer = self._public.accept()
+            connection, peer = listener.accept()
         except OSError:
             return  # it has gone already
         connection.close()
         if not self.counters.refused:
-            log.warning("%s: refused %s: %s (told once)", self.name, peer[0], reason)
+            who = self._access.who(f"{peer[0]}:{peer[1]}")
+            log.warning("%s: refused %s: %s (told once)", self.name, who, reason)
         self.counters.refused += 1
 
     def _watch(self, server: Server) -> None:
@@ -236,6 +232,7 @@ class Ied:
         for fd in server.closed:
             self._loop.remove_reader(fd)
             self._newcomers.forget(fd)
+            self._access.leave_plain(fd)
             self._stalled.pop(fd, None)
         for fd in server.accepted:
             if fd in server.connections:
@@ -247,7 +244,7 @@ class Ied:
     def _on_readable(self, server: Server, fd: int) -> None:
         if server not in self._generations:
             return
-        server.process_burst(fd)
+        server.process_burst(fd, linger=self._access.is_plain(fd))
         if server.closed:
             self._watch(server)
             self._drain()
@@ -288,7 +285,7 @@ class Ied:
 
     def close(self) -> None:
         """Stop serving: associations are closed, the endpoint is free."""
-        self._close_public()
+        self._entrance.close()
         for server in self._generations:
             server.stop()
             self._watch(server)

@@ -126,6 +126,7 @@ class AddCause(IntEnum):
     BLOCKED_BY_HEALTH = 13
     TIME_LIMIT_OVER = 16
     OBJECT_ALREADY_SELECTED = 19
+    NO_ACCESS_AUTHORITY = 20
     ABORTION_BY_COMMUNICATION_LOSS = 23
 
 
@@ -164,6 +165,8 @@ ControlHandler = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_bool)
 SelectHandler = CFUNCTYPE(None, c_void_p, c_void_p, c_bool, c_int)
 # (parameter, MmsServerConnection, MmsFileServiceType, local name, other name)
 FileAccessHandler = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_char_p, c_char_p)
+# (parameter, ClientConnection, IedServer_DataSetOperation, reference)
+DataSetHandler = CFUNCTYPE(c_bool, c_void_p, c_void_p, c_int, c_char_p)
 
 P, S = c_void_p, c_char_p
 
@@ -218,6 +221,7 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "IedServer_destroy": (None, P),
     "IedServer_getMmsServer": (P, P),
     "MmsServer_installFileAccessHandler": (None, P, FileAccessHandler, P),
+    "IedServer_setDataSetAccessHandler": (None, P, DataSetHandler, P),
     "IedServer_setLocalIpAddress": (None, P, S),
     "IedServer_setServerIdentity": (None, P, S, S, S),
     "IedServer_startThreadless": (None, P, c_int),

@@ -29,6 +29,8 @@ class Objection(NamedTuple):
 class Circumstances:
     """What an objection depends on, besides the meter and the position."""
 
+    authorized: bool = True
+    """The client may operate."""
     broker_up: bool = True
     test: bool = False
     """The client's Test flag."""
@@ -56,6 +58,7 @@ def _first(rules: Iterator[Rule]) -> Objection | None:
 
 
 def _everywhere(meter: Meter, given: Circumstances) -> Iterator[Rule]:
+    yield not given.authorized, AddCause.NO_ACCESS_AUTHORITY, "the client may only observe"
     yield given.test, AddCause.BLOCKED_BY_MODE, "a test command never moves a relay"
     beh = meter.behaviour
     yield beh is not Behaviour.ON, AddCause.BLOCKED_BY_MODE, f"Beh is {beh.name.lower().replace('_', '/')}"
@@ -64,8 +67,8 @@ def _everywhere(meter: Meter, given: Circumstances) -> Iterator[Rule]:
 
 
 def _switching(meter: Meter, position: Position | None, given: Circumstances) -> Iterator[Rule]:
-    mode, beh, broker, running = _everywhere(meter, given)
-    yield from (mode, beh, broker)
+    authority, mode, beh, broker, running = _everywhere(meter, given)
+    yield from (authority, mode, beh, broker)
     yield not meter.online, AddCause.BLOCKED_BY_HEALTH, "the meter is offline"
     yield meter.relay is None, AddCause.INVALID_POSITION, "the relay's position is not known"
     local = meter.relay is not None and meter.relay.local

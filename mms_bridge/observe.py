@@ -52,6 +52,10 @@ def samples(gateway: Gateway) -> tuple[Sample, ...]:
                lambda: counted["generations"]),
         Sample("mms_connections", "MMS connections by what became of them", "counter",
                lambda: _connections(gateway), label="fate"),
+        Sample("mms_access", "Clients, by what access control did with them, and files that say who may come",
+               "counter", lambda: dict(gateway.doors.access.counters), label="event"),
+        Sample("mms_tls_clients", "Clients that are here over TLS", "gauge",
+               lambda: sum(1 for _ in gateway.doors.access.sessions)),
         Sample("mms_commands", "Commands from MMS by outcome", "counter",
                lambda: dict(gateway.control.counters), label="outcome"),
         Sample("mms_broker_up", "1 while connected to the broker", "gauge",
@@ -67,11 +71,12 @@ def samples(gateway: Gateway) -> tuple[Sample, ...]:
 
 
 def _connections(gateway: Gateway) -> dict[str, float]:
-    """Accepted; refused because of the limit; given up unassociated; closed with a replaced configuration."""
+    """Accepted; refused because of the limit; given up; turned away; closed with an old model."""
     counters = [ied.counters for ied in list(gateway.ieds.values())]
     return {
         "accepted": sum(counted.accepted for counted in counters),
         "refused": sum(counted.refused for counted in counters),
         "given up": sum(counted.given_up for counted in counters),
+        "turned away": sum(counted.turned_away for counted in counters),
         "drained": sum(counted.drained for counted in counters),
     }

@@ -1,9 +1,12 @@
-"""Who operates: origin of the control as the client gave it, its address where it gave none (7-2, 20).
+"""Who operates: origin of the control as the client gave it (7-2, 20), and the client as we know it.
+
+A client may write into origin what it likes; who it is stands beside it: its certificate, its address.
+Where it gave no orIdent, its certificate's name is taken, or its address.
 
 Every category of OriginatorCategoryKind is taken, also not-supported: it is recorded, and nothing hangs
 on it. The library itself refuses what is no category and an orIdent of more than 64 octets.
 
->>> origin_of(action).identifier        # doctest: +SKIP
+>>> origin_of(action, client).identifier        # doctest: +SKIP
 'desk 4'
 """
 
@@ -12,25 +15,24 @@ from __future__ import annotations
 import ctypes
 
 from broker.messages import Origin, OriginCategory
+from mms_bridge.clients import Client
 from mms_bridge.native import lib
 
 CATEGORIES = tuple(OriginCategory)
 """By the ordinals of OriginatorCategoryKind."""
 
 
-def origin_of(action: int) -> Origin:
+def origin_of(action: int, client: Client) -> Origin:
     """origin.orCat and orIdent of a select with value or an operate."""
     size = ctypes.c_int(0)
     octets = lib.ControlAction_getOrIdent(action, ctypes.byref(size))
     identifier = bytes(octets[: size.value]).decode("utf-8", "replace").strip("\0 ") if octets else ""
     category = CATEGORIES[lib.ControlAction_getOrCat(action)]
-    peer = peer_of(action)
-    address = peer.rpartition(":")[0] or peer  # select and operate may come over two connections
-    return Origin(category=category, identifier=identifier[:64] or peer, via=f"mms {address}")
+    return Origin(category=category, identifier=identifier[:64] or client.short, via=f"mms {client}")
 
 
 def peer_of(action: int) -> str:
-    """The client's address and port."""
+    """Address and port by which the library knows the client."""
     connection = lib.ControlAction_getClientConnection(action)
     peer = lib.ClientConnection_getPeerAddress(connection) if connection else None
     return peer.decode() if peer else "unknown"

@@ -59,6 +59,7 @@ async def serve(settings: MmsSettings, stop: asyncio.Event) -> None:
     identity = ("meter61850", "MQTT meter gateway", version("meter61850"))
     calm_collector()
     gateway = Gateway(settings, identity=identity)
+    gateway.doors.security.start()
     with observed(gateway, settings):
         await _serve(gateway, settings, stop)
 

@@ -144,10 +144,10 @@ class Server:
         return server
 
     def _listen(self) -> None:
-        before = set(_descriptors())
+        before = _descriptors()
         lib.IedServer_setLocalIpAddress(self._server, b"127.0.0.1")
         lib.IedServer_startThreadless(self._server, 0)
-        listening = [fd for fd in set(_descriptors()) - before if _is_listening(fd)]
+        listening = [fd for fd, _ in _descriptors() - before if _is_listening(fd)]
         if len(listening) != 1:
             self.stop()
             raise ServerError(f"libiec61850 opened no listening socket for {self.cid.ied}")
@@ -179,15 +179,15 @@ class Server:
     def accept(self, public: socket.socket) -> None:
         """Take one connection that waits on ``public``; it shows up in ``accepted``."""
         port = public.getsockname()[1]
-        before = set(_descriptors())
+        before = _descriptors()
         os.dup2(public.fileno(), self._listen_fd)
         try:
             lib.IedServer_processIncomingData(self._server)
         finally:
             os.dup2(self._idle_fd, self._listen_fd)
-        for fd in set(_descriptors()) - before:
+        for fd, inode in _descriptors() - before:
             if _local_port(fd) == port:
-                self.connections[fd] = os.fstat(fd).st_ino
+                self.connections[fd] = inode
                 self.accepted.append(fd)
         self._prune()
 
@@ -196,11 +196,12 @@ class Server:
         lib.IedServer_processIncomingData(self._server)
         self._prune()
 
-    def process_burst(self, fd: int) -> None:
+    def process_burst(self, fd: int, *, linger: bool) -> None:
         """Serve the request that has arrived on ``fd``, and those that follow at its heels."""
+        wait = LINGER_SECONDS if linger else 0
         for _ in range(BURST):
             self.process()
-            if self.closed or fd >= SELECTABLE or not select.select((fd,), (), (), LINGER_SECONDS)[0]:
+            if self.closed or fd >= SELECTABLE or not select.select((fd,), (), (), wait)[0]:
                 return
 
     def send_reports(self) -> None:
@@ -262,9 +263,10 @@ class Server:
                 preset[place](lib.IedServer_getAttributeValue(server, points.value[place]), value)
 
 
-def _descriptors() -> list[int]:
-    """Our open descriptors; the one that the listing itself used is closed again and left out."""
-    return [fd for fd in map(int, os.listdir("/proc/self/fd")) if _inode(fd) is not None]
+def _descriptors() -> set[tuple[int, int]]:
+    """Our open descriptors with their inodes, for numbers are used again at once; not the listing's."""
+    found = ((fd, _inode(fd)) for fd in map(int, os.listdir("/proc/self/fd")))
+    return {(fd, inode) for fd, inode in found if inode is not None}
 
 
 def _inode(fd: int) -> int | None:
@@ -293,4 +295,4 @@ def _is_listening(fd: int) -> bool:
 
 
 def _local_port(fd: int) -> int | None:
-    return _of_socket(fd, lambda s: int(s.getsockname()[1]))
+    return _of_socket(fd, lambda s: int(s.getsockname()[1]) if s.family == socket.AF_INET else -1)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from broker.identity import CIPHERS
 from broker.settings import MqttSettings, Port
+from mms_bridge.clients import Right
+from mms_bridge.credentials import TlsFiles
 from mms_bridge.selection import IedSelection, selection
+
+
+def _by_comma(value: object) -> object:
+    """The items of a list that is written with commas."""
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
 class MmsSettings(BaseSettings):
@@ -22,7 +32,29 @@ class MmsSettings(BaseSettings):
     metrics_address: str = "127.0.0.1"
     """Local address for them; 0.0.0.0 in a container."""
     bind: str | None = None
-    """Local address to listen on; by default the IP that the CID tells the clients."""
+    """Local address to listen on for TLS; by default the IP that the CID tells the clients."""
+    tls_cert: Path | None = None
+    """The server's certificate, PEM, with its chain; with the next two and the clients it turns TLS on."""
+    tls_key: Path | None = None
+    """Its private key, PEM, mode 0600: with more the bridge refuses to start."""
+    tls_ca: Path | None = None
+    """The CAs that issue clients' certificates, PEM."""
+    tls_crl: Path | None = None
+    """Revocation lists, PEM, a current one of each of these CAs; read again when it changes."""
+    tls_ciphers: str = CIPHERS
+    """Cipher list for TLS 1.2, as OpenSSL writes it."""
+    clients: Path | None = None
+    """TOML file of the clients and their rights (docs/scada.md); read again when it changes."""
+    allow: Annotated[tuple[IPv4Network, ...], NoDecode, BeforeValidator(_by_comma)] = ()
+    """Addresses and networks that may connect, such as 10.0.0.5,10.1.0.0/24; all unless told."""
+    plain: bool = True
+    """Serve the plain port too; false leaves TLS alone, on the CID's TLS port or its only one."""
+    plain_bind: str | None = None
+    """Local address of the plain port; loopback unless told. Another opens it: no identity, no secrecy."""
+    plain_rights: Right | None = None
+    """What whoever reaches the plain port may: observe or control; control from loopback, else observe."""
+    associations_per_address: Annotated[int, Field(ge=0)] = 20
+    """Associations of one client address, and two more for each IED that is served."""
     ieds: Annotated[IedSelection, BeforeValidator(selection)] | None = None
     """Serve only these IEDs, such as SMGW001-SMGW100,SMGW150: several processes share a town."""
     drain_seconds: Annotated[float, Field(ge=1)] | None = None
@@ -35,6 +67,30 @@ class MmsSettings(BaseSettings):
     """Seconds that a meter has to obey and answer; then the operate ends negatively."""
     stale_intervals: Annotated[float, Field(ge=1, le=1000)] = 3.0
     """Reading intervals without a reading after which the values are questionable."""
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        needed = {"tls_cert": self.tls_cert, "tls_key": self.tls_key, "tls_ca": self.tls_ca,
+                  "clients": self.clients}  # fmt: skip
+        missing = [name for name, file in needed.items() if file is None]
+        if missing and (len(missing) < len(needed) or self.tls_crl is not None):
+            raise ValueError(f"MMS over TLS needs {', '.join(missing)} too (METER61850_MMS_…)")
+        if missing and not self.plain:
+            raise ValueError("plain is false and TLS is not set up: nothing would be served")
+        return self
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """The PEM files; None without TLS."""
+        if self.tls_cert is None or self.tls_key is None or self.tls_ca is None:
+            return None
+        return TlsFiles(self.tls_cert, self.tls_key, self.tls_ca, self.tls_crl)
+
+    @property
+    def observers(self) -> bool:
+        """Whether there can be clients that may not control."""
+        opened = self.plain_rights is None and self.plain_bind is not None
+        return self.tls_cert is not None or self.plain_rights is Right.OBSERVE or opened
 
     @property
     def service(self) -> str:

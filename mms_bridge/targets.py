@@ -31,3 +31,21 @@ def target_of(domain: str, node: str, name: str, *, normal: bool) -> Target:
         return Target(meter_id_of(domain), _SOURCES.get((node, name), ""), normal)
     except ContractError:  # a device that is no meter
         return Target(normal=normal)
+
+
+class Targets:
+    """The numbers by which handlers are told their target; 0, NULL in C, is none."""
+
+    def __init__(self) -> None:
+        self._targets = [Target()]
+        self._numbers: dict[Target, int] = {}
+
+    def __getitem__(self, number: int) -> Target:
+        return self._targets[number]
+
+    def number(self, target: Target) -> int:
+        """The number of ``target``, always the same."""
+        if target not in self._numbers:
+            self._numbers[target] = len(self._targets)
+            self._targets.append(target)
+        return self._numbers[target]

@@ -104,6 +104,9 @@ def status(gateway: Gateway, session: str, *, online: bool) -> ServiceStatus:
     counters = {
         **gateway.counters,
         **{f"commands_{name}": count for name, count in gateway.control.counters.items()},
+        **{
+            f"access_{name.replace(' ', '_')}": count for name, count in gateway.doors.access.counters.items()
+        },
         "ieds": len(gateway.ieds),
         "associations": gateway.associations,
         "meters": len(gateway.fleet.meters),

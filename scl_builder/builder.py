@@ -104,7 +104,7 @@ def _ied(ied: Ied, report_instances: int, tool_version: str) -> str:
         ' originalSclVersion="2007" originalSclRevision="B" originalSclRelease="4">\n'
         f"{_services(report_instances if ied.meters else 0)}"
         f'<AccessPoint name="{site.ACCESS_POINT}">\n<Server>\n<Authentication/>\n'
-        f"{meters}{gateway}</Server>\n</AccessPoint>\n</IED>\n"
+        f"{meters}{gateway}</Server>\n</AccessPoint>\n{site.tls_access_point(ied)}</IED>\n"
     )
 
 

@@ -89,16 +89,20 @@ class Outline:
 
     @cached_property
     def ieds(self) -> dict[str, Facts]:
-        """IED → its endpoint and its services."""
+        """IED → its endpoints and its services."""
         addresses = self._addresses()
         return {ied.name: {**addresses.get(ied.name, {}), **_services(ied.element)} for ied in self._doc.ieds}
 
-    def _addresses(self) -> dict[str, Facts]:
-        found: dict[str, Facts] = {}
+    def _addresses(self) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
         for point in self._doc.root.iter(NS + "ConnectedAP"):
             rows = {row.get("type", ""): (row.text or "").strip() for row in point.iter(NS + "P")}
             endpoint = f"{rows.pop('IP', '?')}:{rows.pop('MMS-Port', '102')}"
-            found[point.get("iedName", "")] = {"endpoint": endpoint, **rows}
+            facts = found.setdefault(point.get("iedName", ""), {})
+            if facts:
+                facts[f"endpoint of {point.get('apName')}"] = endpoint
+            else:
+                facts |= {"endpoint": endpoint, **rows}
         return found
 
     @cached_property

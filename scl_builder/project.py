@@ -79,6 +79,8 @@ class Ied:
     subnet: str = "255.255.255.0"
     changes: int = 1
     """How often a meter has joined or left, ever: confRev of the group data sets counts with it."""
+    tls_port: int | None = None
+    """Where the same server is reached over TLS, if it is."""
 
     def __post_init__(self) -> None:
         _check_name("IED name", self.name, limit=64 - len(GATEWAY_INST))
@@ -86,8 +88,11 @@ class Ied:
             raise ValueError("IED name 'None': IEC 61850-6 keeps it for LNodes without an IED")
         IPv4Address(self.ip)
         IPv4Address(self.subnet)
-        if not 1 <= self.port <= 65535:
-            raise ValueError(f"MMS port {self.port} of {self.name}: 1 to 65535")
+        for port in (self.port, self.tls_port):
+            if port is not None and not 1 <= port <= 65535:
+                raise ValueError(f"MMS port {port} of {self.name}: 1 to 65535")
+        if self.port == self.tls_port:
+            raise ValueError(f"MMS port {self.port} of {self.name}: plain and over TLS, it cannot be both")
         if len(self.meters) > MAX_METERS:
             raise ValueError(
                 f"{self.name} has {len(self.meters)} meters: at most {MAX_METERS}, the members of a data set"

@@ -18,6 +18,9 @@ from scl_builder.project import Ied
 from scl_builder.text import digest, visible
 
 ACCESS_POINT = "AP1"
+TLS_ACCESS_POINT = "AP2"
+"""The same server (ServerAt), over TLS. IEC 61850-6 has no word for that: desc says it, and the port."""
+TLS_DESC = "MMS over TLS with client certificates (IEC 62351-3)"
 SUBNETWORK = "MeterNet"
 
 _SELECTORS = (("OSI-TSEL", "0001"), ("OSI-SSEL", "0001"), ("OSI-PSEL", "00000001"))
@@ -66,9 +69,26 @@ def communication(ieds: Iterable[Ied]) -> str:
 
 
 def _connected_ap(ied: Ied) -> str:
-    address = (("IP", ied.ip), ("IP-SUBNET", ied.subnet), *_SELECTORS, ("MMS-Port", str(ied.port)))
+    points = _point(ied, ACCESS_POINT, ied.port, "")
+    if ied.tls_port is not None:
+        points += _point(ied, TLS_ACCESS_POINT, ied.tls_port, f' desc="{TLS_DESC}"')
+    return points
+
+
+def _point(ied: Ied, name: str, port: int, desc: str) -> str:
+    address = (("IP", ied.ip), ("IP-SUBNET", ied.subnet), *_SELECTORS, ("MMS-Port", str(port)))
     rows = "".join(f'<P type="{kind}" xsi:type="tP_{kind}">{value}</P>\n' for kind, value in address)
     return (
-        f'<ConnectedAP iedName="{ied.name}" apName="{ACCESS_POINT}">\n<Address>\n{rows}'
+        f'<ConnectedAP{desc} iedName="{ied.name}" apName="{name}">\n<Address>\n{rows}'
         "</Address>\n</ConnectedAP>\n"
+    )
+
+
+def tls_access_point(ied: Ied) -> str:
+    """The IED's second AccessPoint; empty without TLS."""
+    if ied.tls_port is None:
+        return ""
+    return (
+        f'<AccessPoint name="{TLS_ACCESS_POINT}" desc="{TLS_DESC}">\n'
+        f'<ServerAt apName="{ACCESS_POINT}"/>\n</AccessPoint>\n'
     )

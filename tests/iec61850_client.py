@@ -128,10 +128,10 @@ class LibIec61850:
 
 
 @contextmanager
-def libiec61850(port: int) -> Iterator[LibIec61850]:
-    """An association of libiec61850's client."""
+def libiec61850(port: int, tls: dict[str, str] | None = None) -> Iterator[LibIec61850]:
+    """An association of libiec61850's client, over TLS with the files cert, key and ca."""
     with iec61850() as client:
-        client.ask("connect", port=port)
+        client.ask("connect", port=port, tls=tls)
         try:
             yield LibIec61850(client)
         finally:

@@ -37,6 +37,20 @@ def _checked(error: c_int) -> None:
         raise RefusedError(f"error {error.value}")
 
 
+def _configuration(*, cert: str, key: str, ca: str) -> int:
+    """For as long as the process: a connection keeps its address."""
+    configuration: int = lib.TLSConfiguration_create()
+    done = (
+        lib.TLSConfiguration_setOwnKeyFromFile(configuration, key.encode(), None),
+        lib.TLSConfiguration_setOwnCertificateFromFile(configuration, cert.encode()),
+        lib.TLSConfiguration_addCACertificateFromFile(configuration, ca.encode()),
+    )
+    if not all(done):
+        raise RefusedError(f"key, certificate, CA: {done}")
+    lib.TLSConfiguration_setChainValidation(configuration, True)
+    return configuration
+
+
 class Client:
     """One connection, and what has arrived over it."""
 
@@ -50,22 +64,26 @@ class Client:
 
     # --- association, directory, read ------------------------------------------------------------
 
-    def connect(self, *, port: int) -> bool:
+    def connect(self, *, port: int, tls: dict[str, str] | None = None) -> bool:
         """Once more when the library believes that it is still connecting, and so refuses every request.
 
         It starts its thread before it notes "connecting": now and then over a "connected" that came sooner.
         """
         for _ in range(ATTEMPTS):
-            self._open(port)
+            self._open(port, tls)
             try:
                 return bool(self.identify())
             except RefusedError:
                 self.close()
         raise RefusedError(f"not connected after {ATTEMPTS} attempts")
 
-    def _open(self, port: int) -> None:
+    def _open(self, port: int, tls: dict[str, str] | None) -> None:
         error = c_int(0)
-        self._connection = lib.IedConnection_create()
+        self._connection = (
+            lib.IedConnection_create()
+            if tls is None
+            else lib.IedConnection_createWithTlsSupport(_configuration(**tls))
+        )
         lib.IedConnection_setConnectTimeout(self._connection, 5000)
         lib.IedConnection_connect(self._connection, byref(error), b"127.0.0.1", port)
         _checked(error)

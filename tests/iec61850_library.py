@@ -52,6 +52,12 @@ FileHandler = CFUNCTYPE(c_bool, c_void_p, POINTER(c_uint8), c_uint32)
 # fmt: off
 SIGNATURES: dict[str, tuple[Any, ...]] = {
     "IedConnection_create": (P,),
+    "IedConnection_createWithTlsSupport": (P, P),
+    "TLSConfiguration_create": (P,),
+    "TLSConfiguration_setChainValidation": (None, P, c_bool),
+    "TLSConfiguration_setOwnKeyFromFile": (c_bool, P, S, S),
+    "TLSConfiguration_setOwnCertificateFromFile": (c_bool, P, S),
+    "TLSConfiguration_addCACertificateFromFile": (c_bool, P, S),
     "IedConnection_connect": (None, P, E, S, c_int),
     "IedConnection_setConnectTimeout": (None, P, c_uint32),
     "IedConnection_close": (None, P),

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiomqtt
 from open61850.mms import MmsClient
@@ -168,6 +168,7 @@ class Scene:
     topics: Topics
     port: int
     control_model: ControlModel
+    tls_port: int | None = None
     meters: dict[str, DrivenMeter] = field(default_factory=dict)
     revision: int = 0
     background: list[asyncio.Task[None]] = field(default_factory=list)
@@ -184,7 +185,7 @@ class Scene:
         project = Project(
             "test",
             self.revision,
-            (Ied(name, "127.0.0.1", self.port, meters, changes=self.revision),),
+            (Ied(name, "127.0.0.1", self.port, meters, changes=self.revision, tls_port=self.tls_port),),
             control_model=self.control_model,
         )
         cid = change(build_cid(project, name))
@@ -252,7 +253,8 @@ async def scene(
     control_model: ControlModel = "sbo-with-enhanced-security",
     prefix: str | None = None,
     bridge: Callable[[MmsSettings], AbstractContextManager[object]] | None = None,
-    **settings: float,
+    tls: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[Scene]:
     """An MMS bridge on ``broker`` with a topic prefix of its own, driven meters, stopped at the end.
 
@@ -263,6 +265,7 @@ async def scene(
     with (bridge or _bridge)(MmsSettings.model_validate({"mqtt": mqtt, **settings})):
         async with aiomqtt.Client(broker.host, broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
             running = Scene(broker, client, mqtt.topics, free_port(), control_model)
+            running.tls_port = free_port() if tls else None
             running.background.append(asyncio.create_task(_answer(running)))
             try:
                 yield running

@@ -42,6 +42,16 @@ MmsPort = Annotated[
         min=1, max=65535, envvar="METER61850_MMS_PORT", help="MMS port of the first IED; the next follow."
     ),
 ]
+MmsTlsPort = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=65535,
+        envvar="METER61850_MMS_TLS_PORT",
+        show_default=False,
+        help="The same for MMS over TLS, such as 3782; goes into the SCD beside the other.",
+    ),
+]
 MetersPerIed = Annotated[
     int,
     typer.Option(
@@ -80,6 +90,7 @@ def run(
     database: Database = DATABASE,
     mms_host: MmsHost = "127.0.0.1",
     mms_port: MmsPort = 102,
+    mms_tls_port: MmsTlsPort = None,
     max_meters_per_ied: MetersPerIed = 50,
     control_model: Model = "sbo-with-enhanced-security",
     group: Group = None,
@@ -102,6 +113,7 @@ def run(
         "database_url": database,
         "mms_host": mms_host,
         "mms_port": mms_port,
+        "mms_tls_port": mms_tls_port,
         "max_meters_per_ied": max_meters_per_ied,
         "control_model": control_model,
         "group": group,

@@ -14,7 +14,7 @@ from open61850.mms.control import CTL_MODELS, OR_CAT_MAINTENANCE, ControlError, 
 from open61850.mms.errors import DataAccessError
 from open61850.mms.types import label
 
-from admin.association import Server, association, plain
+from admin.association import Server, TlsCa, TlsCert, TlsKey, association, identity, plain
 from admin.commands.mms_compare import compare
 from admin.commands.mms_watch import watch
 from admin.exits import RefusedError
@@ -58,7 +58,19 @@ def run(
     bind: Annotated[
         str | None,
         typer.Option(
-            metavar="IP", show_default=False, help="Address to listen on; that of the CID unless told."
+            metavar="IP",
+            envvar="METER61850_MMS_BIND",
+            show_default=False,
+            help="Address to listen on for TLS; that of the CID unless told.",
+        ),
+    ] = None,
+    plain_bind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IP",
+            envvar="METER61850_MMS_PLAIN_BIND",
+            show_default=False,
+            help="Address of the plain port; loopback unless told. Whoever reaches it reads every meter.",
         ),
     ] = None,
     ieds: Annotated[
@@ -75,7 +87,9 @@ def run(
 ) -> None:
     """Serve every IED that the bridge has published, until Ctrl-C or SIGTERM.
 
-    Where it listens stands in each CID: `meter61850 bridge run --mms-host … --mms-port …`.
+    Where it listens stands in each CID: `meter61850 bridge run --mms-host … --mms-port …
+    --mms-tls-port …`. Certificates, clients and their rights: METER61850_MMS_TLS_… and
+    METER61850_MMS_CLIENTS (docs/scada.md).
 
     \b
     meter61850 mms run
@@ -85,6 +99,7 @@ def run(
         {
             "mqtt": mqtt_settings(mqtt, prefix, mqtt_version),
             "bind": bind,
+            "plain_bind": plain_bind,
             "metrics_port": metrics_port,
             "metrics_address": metrics_address,
         }
@@ -99,15 +114,19 @@ def browse(
     device: Annotated[
         str | None, typer.Argument(metavar="[LD]", help="Only this logical device, with its values.")
     ] = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_ca: TlsCa = None,
     as_json: Json = False,
 ) -> None:
     """List the logical devices and nodes of a server, or all values of one logical device.
 
     \b
     meter61850 mms browse 127.0.0.1:10102
+    meter61850 mms browse 10.0.0.5 --tls-cert me.pem --tls-key me.key --tls-ca ca.pem
     meter61850 mms browse 127.0.0.1:10102 SM_3f2504e04f8941d39a0c0305e82c3301
     """
-    with association(server) as client:
+    with association(server, tls=identity(tls_cert, tls_key, tls_ca)) as client:
         if device is None:
             show(_overview(client), as_json=as_json, empty="no logical device")
         else:
@@ -120,6 +139,9 @@ def read(
     references: Annotated[
         list[str], typer.Argument(metavar="REFERENCE…", help="LD/LN.DO.DA[FC] or LD/LN$FC$DO$DA.")
     ],
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_ca: TlsCa = None,
     as_json: Json = False,
 ) -> None:
     """Read data by reference: an attribute, or a whole data object.
@@ -128,7 +150,7 @@ def read(
     meter61850 mms read 127.0.0.1:10102 'SM_3f2504e04f8941d39a0c0305e82c3301/MMXN1.Vol[MX]'
     """
     wanted = [_variable(reference) for reference in references]
-    with association(server) as client:
+    with association(server, tls=identity(tls_cert, tls_key, tls_ca)) as client:
         rows = [row for reference in wanted for row in _read(client, reference)]
     show(rows, as_json=as_json)
 
@@ -141,6 +163,9 @@ def operate_(
     test: Annotated[
         bool, typer.Option("--test", help="A test command: it must never move anything.")
     ] = False,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_ca: TlsCa = None,
     as_json: Json = False,
 ) -> None:
     """Select and operate a switch as its ctlModel asks, and wait for the termination.
@@ -152,7 +177,7 @@ def operate_(
     """
     reference = _reference(switch)
     origin = Origin(OR_CAT_MAINTENANCE, user_name().encode())
-    with association(server) as client:
+    with association(server, tls=identity(tls_cert, tls_key, tls_ca)) as client:
         try:
             done = operate(
                 client,

@@ -12,13 +12,14 @@ from typing import Annotated, Any
 import typer
 from open61850.mms import OBJECT_CLASS_DOMAIN, MmsClient
 
-from admin.association import association, endpoint
+from admin.association import TlsCa, TlsCert, TlsKey, association, endpoint, identity
 from admin.comparison import Devices, Difference, device_differences, in_use
 from admin.exits import ExitCode, NotFoundError
 from admin.options import Json
 from admin.output import note, print_json, progress, show
 from admin.scl_model import Scl, read_scl
 from admin.served_model import read_device
+from admin.tls_client import Identity
 from broker.errors import ConfigurationError, Meter61850Error
 
 
@@ -56,6 +57,9 @@ def compare(
     every: Annotated[
         bool, typer.Option("--all", help="Every IED of the file, each at the address that the file says.")
     ] = False,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_ca: TlsCa = None,
     as_json: Json = False,
 ) -> None:
     """Compare a file with a server, attribute by attribute, both ways; exit 1 if anything differs.
@@ -72,8 +76,8 @@ def compare(
     """
     if every and (server or ied):
         raise ConfigurationError("--all takes every IED at its own address: without HOST and --ied")
-    scl = _scl(file)
-    results = list(_every(scl)) if every else [_one(scl, server, ied)]
+    scl, tls = _scl(file), identity(tls_cert, tls_key, tls_ca)
+    results = list(_every(scl, tls)) if every else [_one(scl, server, ied, tls)]
     if as_json:
         print_json([asdict(result) for result in results])
     else:
@@ -89,39 +93,39 @@ def _scl(file: Path) -> Scl:
         raise NotFoundError(f"{file}: {error.strerror}") from error
 
 
-def _every(scl: Scl) -> Iterator[Result]:
+def _every(scl: Scl, tls: Identity | None) -> Iterator[Result]:
     """Each IED at its address; one that does not answer is a difference too."""
     for name in progress(scl.names, what="IEDs", total=len(scl.names)):
-        host, port = scl.endpoints.get(name, ("", 0))
+        host, port = scl.endpoint(name, tls=tls is not None) or ("", 0)
         result = Result(name, f"{host}:{port}" if host else "")
         try:
             if not host:
                 raise ConfigurationError("no ConnectedAP with an IP")
-            with association(result.server) as client:
+            with association(result.server, tls=tls) as client:
                 _compare(result, client, scl, bar=False)
         except Meter61850Error as error:
             result.differences.append(Difference("association", name, result.server, str(error)))
         yield result
 
 
-def _one(scl: Scl, server: str | None, ied: str | None) -> Result:
+def _one(scl: Scl, server: str | None, ied: str | None, tls: Identity | None) -> Result:
     if server is None:
         raise ConfigurationError("say HOST[:PORT], or --all for every IED at its own address")
     if ied is not None and ied not in scl.names:
         raise NotFoundError(f"the file has no IED {ied}: it has {', '.join(scl.names[:20])}")
-    with association(server) as client:
-        name = ied or _find(scl, server, client)
+    with association(server, tls=tls) as client:
+        name = ied or _find(scl, server, client, tls)
         result = Result(name, server)
         _compare(result, client, scl, bar=True)
-    _compare_endpoint(result, scl)
+    _compare_endpoint(result, scl, tls)
     return result
 
 
-def _find(scl: Scl, server: str, client: MmsClient) -> str:
+def _find(scl: Scl, server: str, client: MmsClient, tls: Identity | None) -> str:
     """The IED with this address, else the one that shares most logical devices with the server."""
-    addresses = _addresses(server)
-    for name, address in scl.endpoints.items():
-        if address in addresses and name in scl.names:
+    addresses = _addresses(server, tls)
+    for name in scl.names:
+        if scl.endpoint(name, tls=tls is not None) in addresses:
             return name
     shown = set(client.get_name_list(OBJECT_CLASS_DOMAIN))
     shared = {name: len(shown & scl.domains(name)) for name in scl.names}
@@ -131,9 +135,9 @@ def _find(scl: Scl, server: str, client: MmsClient) -> str:
     return best
 
 
-def _addresses(server: str) -> set[tuple[str, int]]:
+def _addresses(server: str, tls: Identity | None) -> set[tuple[str, int]]:
     """The server's address as it was given, and what its name stands for."""
-    host, port = endpoint(server)
+    host, port = endpoint(server, tls=tls is not None)
     try:
         told = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError:
@@ -141,9 +145,9 @@ def _addresses(server: str) -> set[tuple[str, int]]:
     return {(host, port), *((str(address[0]), port) for *_, address in told)}
 
 
-def _compare_endpoint(result: Result, scl: Scl) -> None:
-    said = scl.endpoints.get(result.ied)
-    if said not in _addresses(result.server):
+def _compare_endpoint(result: Result, scl: Scl, tls: Identity | None) -> None:
+    said = scl.endpoint(result.ied, tls=tls is not None)
+    if said not in _addresses(result.server, tls):
         text = f"{said[0]}:{said[1]}" if said else None
         result.differences.append(Difference("endpoint", result.ied, text, result.server))
 

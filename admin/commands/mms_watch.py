@@ -19,11 +19,12 @@ from open61850.mms import InformationReport, MmsClient, ObjectName, decode_repor
 from open61850.mms.errors import MmsConnectionError
 from open61850.mms.report import Report, ReportDecodeError
 
-from admin.association import Server, association
+from admin.association import Server, TlsCa, TlsCert, TlsKey, association, identity
 from admin.exits import NoAnswerError, NotFoundError, RefusedError
 from admin.output import note, print_json
 from admin.report_lines import Line, Subscription, lines, parse_name
 from admin.subscriptions import Wish, give_back, is_alive, take
+from admin.tls_client import Identity
 from broker.errors import UnavailableError
 
 QUEUE_SIZE = 1000
@@ -57,6 +58,9 @@ def watch(
             min=1, help="End after so many lines; exit 6 if --for is over first.", show_default=False
         ),
     ] = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_ca: TlsCa = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each line.")] = False,
 ) -> None:
     """Show the reports of a server as they come: a line for each changed member, until Ctrl-C.
@@ -83,6 +87,7 @@ def watch(
         end=None if seconds is None else time.monotonic() + seconds,
         wanted=count,
         show=_show_json if as_json else _show_text,
+        tls=identity(tls_cert, tls_key, tls_ca),
     )
     watcher.run()
     if watcher.wanted:
@@ -125,6 +130,7 @@ class Watcher:
     end: float | None
     wanted: int | None
     show: Callable[[Line], None]
+    tls: Identity | None = None
     seen: dict[ObjectName, bytes] = field(default_factory=dict)
     """Buffered block → the last EntryID that was shown."""
     _met: bool = False
@@ -146,7 +152,10 @@ class Watcher:
 
     def _follow_once(self) -> None:
         incoming = Incoming()
-        with association(self.server, incoming.put) as client, self._taken(client, incoming) as taken:
+        with (
+            association(self.server, incoming.put, tls=self.tls) as client,
+            self._taken(client, incoming) as taken,
+        ):
             self._met, self._attempt = True, 0
             self._follow(client, incoming, taken)
 

@@ -34,7 +34,7 @@ def changed(devices: Devices, domain: str, name: str, node: Node) -> Devices:
 def test_addresses_and_limits_of_every_ied() -> None:
     scl = read_scl(SCD)
     assert scl.names == ["A1", "A2"]
-    assert scl.endpoints == {"A1": ("10.0.0.5", 102), "A2": ("10.0.0.6", 10102)}
+    assert scl.endpoints == {"A1": [("10.0.0.5", 102)], "A2": [("10.0.0.6", 10102)]}
     assert scl.associations("A1") == 10
     assert scl.domains("A1") == {"A1GW", "SM_1"}
 

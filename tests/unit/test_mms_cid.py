@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from admin.scl_model import read_scl
 from broker.errors import ContractError
 from mms_bridge.cid import DataSetMember, read_cid
 from mms_bridge.native import FunctionalConstraint, TriggerOption
 from scl_builder.builder import build_cid
+from scl_builder.checker import check
+from scl_builder.diff import diff
+from scl_builder.outline import parse
 from scl_builder.project import Ied, Meter, Project
 
 LD = "SM_" + "0" * 31 + "1"
@@ -68,3 +72,17 @@ def test_a_mutated_file_is_read_or_refused(data: st.DataObject) -> None:
     other = data.draw(st.one_of(st.sampled_from(words), st.binary(max_size=8)))
     with suppress(ContractError):
         read_cid(CID.replace(word, other))
+
+
+def test_the_port_for_tls_is_that_of_the_access_point_beside_the_server() -> None:
+    assert read_cid(CID).tls_endpoint is None
+    ied = Ied("SMGW001", "10.0.0.7", 10102, (Meter(LD, "M1"),), tls_port=3782)
+    xml = build_cid(Project("t", 1, (ied,)), "SMGW001")
+    assert check(xml) == []
+    assert (read_cid(xml).endpoint, read_cid(xml).tls_endpoint) == (("10.0.0.7", 10102), ("10.0.0.7", 3782))
+    first, second = read_scl(xml).endpoint("SMGW001"), read_scl(xml).endpoint("SMGW001", tls=True)
+    assert (first, second) == (("10.0.0.7", 10102), ("10.0.0.7", 3782))
+    told = [str(change) for change in diff(parse(CID), parse(xml))]
+    assert any("10.0.0.7:3782" in line for line in told)
+    with pytest.raises(ValueError, match="it cannot be both"):
+        Ied("SMGW001", "10.0.0.7", 102, (), tls_port=102)
