@@ -27,6 +27,7 @@ from mms_bridge.cid import Cid
 from mms_bridge.files import Files
 from mms_bridge.model import ControlObject, Key, NativeModel, Points, build
 from mms_bridge.native import MAX_DATA_SET_MEMBERS, Quality, lib
+from mms_bridge.unblocked import quickly
 from scl_builder.tables import MAX_DYNAMIC_DATA_SETS
 
 LIBRARY_ASSOCIATIONS = 5
@@ -158,8 +159,8 @@ class Server:
         """Close every association and free the server; may be called twice."""
         if self._server:
             self._hang_up()
-            lib.IedServer_stopThreadless(self._server)
-            lib.IedServer_destroy(self._server)
+            quickly(lib.IedServer_stopThreadless, self._server)
+            quickly(lib.IedServer_destroy, self._server)
             self._server = 0
         if self._model is not None:
             lib.IedModel_destroy(self._model.handle)
@@ -182,7 +183,7 @@ class Server:
         before = set(_descriptors())
         os.dup2(public.fileno(), self._listen_fd)
         try:
-            lib.IedServer_processIncomingData(self._server)
+            quickly(lib.IedServer_processIncomingData, self._server)
         finally:
             os.dup2(self._idle_fd, self._listen_fd)
         for fd in set(_descriptors()) - before:
@@ -193,7 +194,7 @@ class Server:
 
     def process(self) -> None:
         """Serve the request that has arrived; to be called when a connection is readable."""
-        lib.IedServer_processIncomingData(self._server)
+        quickly(lib.IedServer_processIncomingData, self._server)
         self._prune()
 
     def process_burst(self, fd: int) -> None:
@@ -210,7 +211,7 @@ class Server:
 
     def tick(self) -> None:
         """Control timeouts, integrity periods, buffer times; then what they made due is sent."""
-        lib.IedServer_performPeriodicTasks(self._server)
+        quickly(lib.IedServer_performPeriodicTasks, self._server)
         self.send_reports()
 
     def _prune(self) -> None:
