@@ -27,8 +27,8 @@ from mms_bridge.fleet import Fleet, Meter
 from mms_bridge.ied import Ied
 from mms_bridge.model import Key
 from mms_bridge.pace import pace
-from mms_bridge.server import Value
 from mms_bridge.settings import MmsSettings
+from mms_bridge.writing import Value
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ from mms_bridge import guard
 from mms_bridge.cid import Cid
 from mms_bridge.files import Files
 from mms_bridge.model import Key, check
-from mms_bridge.server import Limits, Server, Value
+from mms_bridge.server import Limits, Server
+from mms_bridge.writing import Value
 
 log = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ from scl_builder.reference import Reference
 
 Key = tuple[str, str]
 """Logical node and data object: ``("MMXN1", "Vol")``."""
+NONE: frozenset[Key] = frozenset()
 
 
 _UPDATE = {
@@ -38,7 +39,7 @@ _PRESET = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Shape:
     """Which data objects of a logical device are fed, and how: one for all devices of the same types."""
 
@@ -48,27 +49,38 @@ class Shape:
     """(server, attribute, value): writes the value and tells the reports."""
     preset: tuple[Callable[..., None], ...]
     """(MmsValue, value): writes it without telling the reports: initial values raise no events."""
+    floats: bytes
+    """1 where the value is a FLOAT32."""
 
 
 class Points:
     """The data objects of one logical device that are fed, by their place in ``shape``.
 
-    ``value`` and ``q`` are handles of attributes, ``t`` of a MmsValue: t raises no report, so it is written
-    directly. ``quality`` is q as it was written last: writing it costs a call into the library.
+    ``value`` and ``q`` are handles of attributes, ``held`` and ``t`` those of MmsValues: of the value, and of
+    t, which raises no report. ``quality`` is q as it was written last: writing it costs a call into the
+    library. ``quiet`` is 1 where no report control block wants the value.
     """
 
-    __slots__ = ("q", "quality", "shape", "t", "value")
+    __slots__ = ("held", "q", "quality", "quiet", "shape", "t", "value")
 
-    def __init__(self, shape: Shape, handles: Sequence[int]) -> None:
+    def __init__(self, shape: Shape, handles: Sequence[int], *, quiet: bytes) -> None:
         self.shape = shape
         self.value = array("Q", handles[0::3])
         self.q = array("Q", handles[1::3])
         self.t = array("Q", handles[2::3])
+        self.held = self.value
         self.quality = array("H", bytes(2 * len(self.value)))
+        self.quiet = quiet
 
     def bind(self, server: int) -> None:
-        """Exchange the handles of t for those of their MmsValues."""
-        self.t = array("Q", [lib.IedServer_getAttributeValue(server, handle) for handle in self.t])
+        """Look the MmsValues up; ``t`` was the attribute until now."""
+        find = lib.IedServer_getAttributeValue
+        self.held = array("Q", [find(server, handle) for handle in self.value])
+        self.t = array("Q", [find(server, handle) for handle in self.t])
+
+    def speak_up(self) -> None:
+        """Some report control block may want anything."""
+        self.quiet = bytes(len(self.quiet))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +108,9 @@ def build(cid: scl.Cid) -> NativeModel:
     # inst, finds none where there is an ldName, and crashes when a client asks for them.
     model = NativeModel(lib.IedModel_create(b""))
     try:
+        wanted = _wanted(cid)
         for device in cid.devices:
-            _device(model, device)
+            _device(model, device, wanted)
     except ValueError:
         lib.IedModel_destroy(model.handle)
         raise
@@ -116,7 +129,7 @@ def check(cid: scl.Cid) -> None:
                 _check_size(name, members)
 
 
-def _device(model: NativeModel, device: scl.Device) -> None:
+def _device(model: NativeModel, device: scl.Device, wanted: Mapping[str, frozenset[Key]]) -> None:
     handle = lib.LogicalDevice_createEx(device.domain.encode(), model.handle, None)
     fed: list[int] = []
     for node in device.nodes:
@@ -127,7 +140,8 @@ def _device(model: NativeModel, device: scl.Device) -> None:
             _data_set(node_handle, name, members)
         for report in node.reports:
             _report(node_handle, report)
-    model.points[device.domain] = Points(_shape(tuple((n.name, n.type) for n in device.nodes)), fed)
+    shape = _shape(tuple((n.name, n.type) for n in device.nodes))
+    model.points[device.domain] = Points(shape, fed, quiet=_quiet(shape, wanted.get(device.domain, NONE)))
 
 
 def _object(
@@ -164,7 +178,28 @@ def _shape(nodes: tuple[tuple[str, scl.NodeType], ...]) -> Shape:
     fed = [(name, plan) for name, node_type in nodes for plan in plans(node_type) if plan.fed is not None]
     places = {(name, plan.obj.name): place for place, (name, plan) in enumerate(fed)}
     kinds = [plan.fed.kind for _, plan in fed if plan.fed is not None]
-    return Shape(places, tuple(_UPDATE[kind] for kind in kinds), tuple(_PRESET[kind] for kind in kinds))
+    return Shape(
+        places,
+        tuple(_UPDATE[kind] for kind in kinds),
+        tuple(_PRESET[kind] for kind in kinds),
+        bytes(kind is Kind.FLOAT for kind in kinds),
+    )
+
+
+def _wanted(cid: scl.Cid) -> dict[str, frozenset[Key]]:
+    """MMS domain -> data objects that stand in some configured data set."""
+    found: dict[str, set[Key]] = {}
+    for device in cid.devices:
+        for node in device.nodes:
+            for _, members in node.data_sets:
+                for member in members:
+                    found.setdefault(member.device, set()).add((member.node, member.path[0]))
+    return {domain: frozenset(keys) for domain, keys in found.items()}
+
+
+@lru_cache(maxsize=256)
+def _quiet(shape: Shape, wanted: frozenset[Key]) -> bytes:
+    return bytes(key not in wanted for key in shape.places)
 
 
 def _check_size(name: str, members: tuple[scl.DataSetMember, ...]) -> None:

@@ -164,6 +164,8 @@ ControlHandler = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_bool)
 SelectHandler = CFUNCTYPE(None, c_void_p, c_void_p, c_bool, c_int)
 # (parameter, MmsServerConnection, MmsFileServiceType, local name, other name)
 FileAccessHandler = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_char_p, c_char_p)
+# (parameter, ReportControlBlock, ClientConnection, event, parameter's name, MmsDataAccessError)
+BlockHandler = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_int, c_char_p, c_int)
 
 P, S = c_void_p, c_char_p
 
@@ -190,6 +192,9 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "MmsValue_newMmsString": (P, S),
     "MmsValue_delete": (None, P),
     "MmsValue_getBoolean": (c_bool, P),
+    "MmsValue_newUtcTimeByMsTime": (P, c_uint64),
+    "MmsValue_getUtcTimeBuffer": (P, P),
+    "MmsValue_toFloat": (c_float, P),
     "MmsValue_setBoolean": (None, P, c_bool),
     "MmsValue_setInt32": (None, P, c_int32),
     "MmsValue_setInt64": (None, P, c_int64),
@@ -234,6 +239,7 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "IedServer_updateFloatAttributeValue": (None, P, P, c_float),
     "IedServer_updateDbposValue": (None, P, P, c_int),
     "IedServer_updateQuality": (None, P, P, c_uint16),
+    "IedServer_setRCBEventHandler": (None, P, BlockHandler, P),
     # control
     "IedServer_setPerformCheckHandler": (None, P, P, CheckHandler, P),
     "IedServer_setWaitForExecutionHandler": (None, P, P, WaitHandler, P),

@@ -19,15 +19,15 @@ import select
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from broker.errors import Meter61850Error
 from mms_bridge import guard
 from mms_bridge.cid import Cid
 from mms_bridge.files import Files
 from mms_bridge.model import ControlObject, Key, NativeModel, Points, build
-from mms_bridge.native import MAX_DATA_SET_MEMBERS, Quality, lib
+from mms_bridge.native import MAX_DATA_SET_MEMBERS, BlockHandler, lib
 from mms_bridge.unblocked import quickly
+from mms_bridge.writing import Value, preset, write
 from scl_builder.tables import MAX_DYNAMIC_DATA_SETS
 
 LIBRARY_ASSOCIATIONS = 5
@@ -43,18 +43,6 @@ LINGER_SECONDS = 60e-6
 
 class ServerError(Meter61850Error, RuntimeError):
     """libiec61850 did not create or start a server."""
-
-
-class Value(NamedTuple):
-    """What a data object becomes: value, q and t."""
-
-    value: float | int | bool | None
-    """None leaves the value as it is: only quality and time change."""
-    quality: Quality
-    t_ms: int
-    """Milliseconds since 1970, UTC."""
-    t_quality: int = 0x8A
-    """Time quality octet of IEC 61850-8-1: leap seconds known, accurate to 10 bits (1 ms)."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +76,7 @@ class Server:
         self._model: NativeModel | None = None
         self._server = 0
         self._listen_fd = -1
+        self._on_block = BlockHandler(self._block_event)
 
     @property
     def has_room(self) -> bool:
@@ -119,7 +108,16 @@ class Server:
             raise ServerError(f"libiec61850 refuses the model of {self.cid.ied}")
         for points in self._model.points.values():
             points.bind(self._server)
+        lib.IedServer_setRCBEventHandler(self._server, self._on_block, None)
         self._listen()
+
+    def _block_event(
+        self, _parameter: int, _rcb: int, _client: int, _event: int, name: bytes, _error: int
+    ) -> None:
+        """A client has given a report control block another data set: from now on it may want any value."""
+        if name == b"DatSet" and self._model is not None:
+            for points in self._model.points.values():
+                points.speak_up()
 
     def _create(self, model: int) -> int:
         config = lib.IedServerConfig_create()
@@ -225,42 +223,14 @@ class Server:
     def write(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
         """Update data objects of one logical device as one event: reports see all or nothing."""
         points = self.points(domain)
-        if points is None:
-            return  # this generation was built before the meter was born
-        server, qualities = self._server, points.quality
-        places, update = points.shape.places, points.shape.update
-        lib.IedServer_lockDataModel(server)
-        try:
-            for key, (value, quality, t_ms, t_quality) in values:
-                place = places.get(key)
-                if place is None:
-                    continue  # a CID that an older bridge has left, without this object
-                lib.MmsValue_setUtcTimeMsEx(points.t[place], t_ms, t_quality)
-                if quality != qualities[place]:
-                    lib.IedServer_updateQuality(server, points.q[place], quality)
-                    qualities[place] = quality
-                if value is not None:
-                    update[place](server, points.value[place], value)
-        finally:
-            lib.IedServer_unlockDataModel(server)
+        if points is not None:  # else this generation was built before the meter was born
+            write(self._server, points, values)
 
     def preset(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
         """Set initial values, before the first association: no report sees a change."""
         points = self.points(domain)
-        if points is None:
-            return
-        server, places, preset = self._server, points.shape.places, points.shape.preset
-        for key, (value, quality, t_ms, t_quality) in values:
-            place = places.get(key)
-            if place is None:
-                continue
-            lib.MmsValue_setUtcTimeMsEx(points.t[place], t_ms, t_quality)
-            lib.MmsValue_setBitStringFromInteger(
-                lib.IedServer_getAttributeValue(server, points.q[place]), quality
-            )
-            points.quality[place] = quality
-            if value is not None:
-                preset[place](lib.IedServer_getAttributeValue(server, points.value[place]), value)
+        if points is not None:
+            preset(self._server, points, values)
 
 
 def _descriptors() -> list[int]:

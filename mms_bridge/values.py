@@ -17,7 +17,7 @@ from broker.messages import QUANTITIES, Position, Reading
 from mms_bridge.fleet import Behaviour, Fleet, Meter
 from mms_bridge.model import Key
 from mms_bridge.native import Quality
-from mms_bridge.server import Value
+from mms_bridge.writing import Value
 from scl_builder.tables import GATEWAY_LD, METER_LD, LogicalNode
 
 ON = int(Behaviour.ON)
