@@ -16,6 +16,7 @@ from mms_bridge import cid as scl
 from mms_bridge.cid_reports import Report
 from mms_bridge.native import MAX_DATA_SET_MEMBERS, ControlModel, lib
 from mms_bridge.plan import Kind, Plan, mms_value, plans
+from mms_bridge.stencil import Made, devices, forget
 from scl_builder.reference import Reference
 
 Key = tuple[str, str]
@@ -100,6 +101,14 @@ class NativeModel:
     """By MMS domain."""
     controls: dict[tuple[str, str, str], ControlObject] = field(default_factory=dict)
     """(MMS domain, logical node, data object) of what can be controlled: CSWI1.Pos."""
+    memory: object = None
+    """Where its nodes are, if not with the library."""
+
+    def destroy(self) -> None:
+        """Free it; the server that used it is gone."""
+        if self.memory is not None:
+            forget(self.handle)
+        lib.IedModel_destroy(self.handle)
 
 
 def build(cid: scl.Cid) -> NativeModel:
@@ -108,11 +117,12 @@ def build(cid: scl.Cid) -> NativeModel:
     # inst, finds none where there is an ldName, and crashes when a client asks for them.
     model = NativeModel(lib.IedModel_create(b""))
     try:
+        made, model.memory = devices(model.handle, cid.devices)
         wanted = _wanted(cid)
-        for device in cid.devices:
-            _device(model, device, wanted)
+        for device, its in zip(cid.devices, made, strict=True):
+            _device(model, device, its, wanted.get(device.domain, NONE))
     except ValueError:
-        lib.IedModel_destroy(model.handle)
+        model.destroy()
         raise
     return model
 
@@ -129,28 +139,27 @@ def check(cid: scl.Cid) -> None:
                 _check_size(name, members)
 
 
-def _device(model: NativeModel, device: scl.Device, wanted: Mapping[str, frozenset[Key]]) -> None:
-    handle = lib.LogicalDevice_createEx(device.domain.encode(), model.handle, None)
+def _device(model: NativeModel, device: scl.Device, made: Made, wanted: frozenset[Key]) -> None:
     fed: list[int] = []
-    for node in device.nodes:
-        node_handle = lib.LogicalNode_create(node.name.encode(), handle)
-        for plan in plans(node.type):
-            _object(model, device, node, plan, node_handle, fed)
+    for node, node_handle, objects in zip(device.nodes, made.nodes, made.objects, strict=True):
+        for plan, handles in zip(plans(node.type), objects, strict=True):
+            _object(model, device, node, plan, handles, fed)
         for name, members in node.data_sets:
             _data_set(node_handle, name, members)
         for report in node.reports:
             _report(node_handle, report)
     shape = _shape(tuple((n.name, n.type) for n in device.nodes))
-    model.points[device.domain] = Points(shape, fed, quiet=_quiet(shape, wanted.get(device.domain, NONE)))
+    model.points[device.domain] = Points(shape, fed, quiet=_quiet(shape, wanted))
 
 
 def _object(
-    model: NativeModel, device: scl.Device, node: scl.Node, plan: Plan, node_handle: int, fed: list[int]
+    model: NativeModel,
+    device: scl.Device,
+    node: scl.Node,
+    plan: Plan,
+    handles: Sequence[int],
+    fed: list[int],
 ) -> None:
-    create = lib.DataAttribute_create
-    handles = [lib.DataObject_create(plan.name, node_handle, 0)]
-    for attribute, parent, b_type, fc, triggers in plan.attributes:
-        handles.append(create(attribute, handles[parent], b_type, fc, triggers, 0, 0))
     for place, value in plan.constants:
         lib.DataAttribute_setValue(handles[place], value)
     if node.values:
@@ -164,7 +173,7 @@ def _object(
         model.controls[device.domain, node.name, name] = ControlObject(handles[0], ControlModel(ordinal))
 
 
-def _instance_values(node: scl.Node, plan: Plan, handles: list[int]) -> None:
+def _instance_values(node: scl.Node, plan: Plan, handles: Sequence[int]) -> None:
     for path, text in node.values.items():
         place = plan.places.get(path)
         if place is not None:

@@ -22,6 +22,7 @@ from ctypes import (
     c_int,
     c_int32,
     c_int64,
+    c_size_t,
     c_uint8,
     c_uint16,
     c_uint32,
@@ -171,6 +172,7 @@ P, S = c_void_p, c_char_p
 
 # fmt: off
 SIGNATURES: dict[str, tuple[object, ...]] = {
+    "LibIEC61850_getVersionString": (S,),
     # model (iec61850_dynamic_model.h): result, arguments
     "IedModel_create": (P, S),
     "IedModel_destroy": (None, P),
@@ -202,6 +204,13 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "MmsValue_setBitStringFromInteger": (None, P, c_uint32),
     "MmsValue_setBitStringFromIntegerBigEndian": (None, P, c_uint32),
     "MmsValue_setUtcTimeMsEx": (None, P, c_uint64, c_uint8),
+    # types (mms_type_spec.h), and the library's own memory (lib_memory.h)
+    "MmsVariableSpecification_getName": (S, P),
+    "MmsVariableSpecification_getSize": (c_int, P),
+    "MmsVariableSpecification_getChildSpecificationByIndex": (P, P, c_int),
+    "MmsVariableSpecification_destroy": (None, P),
+    "Memory_malloc": (P, c_size_t),
+    "Memory_calloc": (P, c_size_t, c_size_t),
     # server configuration
     "IedServerConfig_create": (P,),
     "IedServerConfig_destroy": (None, P),

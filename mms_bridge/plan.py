@@ -78,6 +78,16 @@ class Plan:
     """Literals of ctlModel and its value in the type, if the object has Oper."""
 
 
+@dataclass(frozen=True, eq=False)
+class Form:
+    """What the nodes of a type are, without their values; one object for all types that are alike in it."""
+
+    objects: tuple[tuple[bytes, tuple[Creation, ...]], ...]
+    """Data objects and their attributes."""
+
+
+_forms: dict[tuple[tuple[bytes, tuple[Creation, ...]], ...], Form] = {}
+_form_of: weakref.WeakKeyDictionary[NodeType, Form] = weakref.WeakKeyDictionary()
 _plans: weakref.WeakKeyDictionary[NodeType, tuple[Plan, ...]] = weakref.WeakKeyDictionary()
 
 
@@ -87,6 +97,15 @@ def plans(node_type: NodeType) -> tuple[Plan, ...]:
     if found is None:
         found = _plans[node_type] = tuple(map(_plan, node_type.objects))
         weakref.finalize(node_type, _free, [value for plan in found for _, value in plan.constants])
+    return found
+
+
+def form(node_type: NodeType) -> Form:
+    """The form of a type; ValueError names what the library could not take."""
+    found = _form_of.get(node_type)
+    if found is None:
+        objects = tuple((plan.name, plan.attributes) for plan in plans(node_type))
+        found = _form_of[node_type] = _forms.setdefault(objects, Form(objects))
     return found
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+from array import array
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from mms_bridge.cid import Cid
 from mms_bridge.files import Files
 from mms_bridge.model import ControlObject, Key, NativeModel, Points, build
 from mms_bridge.native import MAX_DATA_SET_MEMBERS, BlockHandler, lib
+from mms_bridge.shared_types import give_back, share
 from mms_bridge.unblocked import quickly
 from mms_bridge.writing import Value, preset, write
 from scl_builder.tables import MAX_DYNAMIC_DATA_SETS
@@ -76,6 +78,7 @@ class Server:
         self._model: NativeModel | None = None
         self._server = 0
         self._listen_fd = -1
+        self._borrowed = array("Q")  # what shared_types.py has to put right in the end
         self._on_block = BlockHandler(self._block_event)
 
     @property
@@ -104,8 +107,9 @@ class Server:
         self._model = build(self.cid)
         self._server = self._create(self._model.handle)
         if not self._server:
-            lib.IedModel_destroy(self._model.handle)
+            self._model.destroy()
             raise ServerError(f"libiec61850 refuses the model of {self.cid.ied}")
+        self._borrowed = share(self._server, self._model.handle, self.cid.devices)
         for points in self._model.points.values():
             points.bind(self._server)
         lib.IedServer_setRCBEventHandler(self._server, self._on_block, None)
@@ -158,10 +162,11 @@ class Server:
         if self._server:
             self._hang_up()
             quickly(lib.IedServer_stopThreadless, self._server)
+            give_back(self._borrowed)
             quickly(lib.IedServer_destroy, self._server)
             self._server = 0
         if self._model is not None:
-            lib.IedModel_destroy(self._model.handle)
+            self._model.destroy()
             self._model = None
         self.closed.extend(self.connections)
         self.connections.clear()
