@@ -233,10 +233,12 @@ class Gateway:
             ied.send_reports()
 
     def _refresh(self, meter: Meter, now: datetime | None = None) -> None:
+        ied = self._ied_of.get(meter.domain)
+        if ied is None:
+            return  # not in any CID yet: its state is kept, the generation that has it begins with it
         told = values.all_values(meter, broker_up=self.fleet.broker_up, now=now or utc_now())
         self._write(meter, told)
-        if (ied := self._ied_of.get(meter.domain)) is not None:
-            self._recount(ied)
+        self._recount(ied)
 
     def _recount(self, ied: Ied) -> None:
         """Write its gateway's device, once for all that comes within a moment."""

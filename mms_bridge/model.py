@@ -11,12 +11,14 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from mms_bridge import cid as scl
 from mms_bridge.cid_reports import Report
 from mms_bridge.native import MAX_DATA_SET_MEMBERS, ControlModel, lib
-from mms_bridge.plan import Kind, Plan, mms_value, plans
-from mms_bridge.stencil import Made, devices, forget
+from mms_bridge.plan import TEXTS, Kind, Plan, mms_value, plans
+from mms_bridge.short_texts import shorten
+from mms_bridge.stencil import Made, Offsets, devices, forget
 from scl_builder.reference import Reference
 
 Key = tuple[str, str]
@@ -54,30 +56,49 @@ class Shape:
     """1 where the value is a FLOAT32."""
 
 
+class Fed(NamedTuple):
+    """Attributes that are written, by their places in the shape; all counted from the device."""
+
+    value: tuple[int, ...]
+    q: tuple[int, ...]
+    t: tuple[int, ...]
+    texts: tuple[int, ...]
+    """Those that hold a text and are not written."""
+
+
 class Points:
     """The data objects of one logical device that are fed, by their place in ``shape``.
 
-    ``value`` and ``q`` are handles of attributes, ``held`` and ``t`` those of MmsValues: of the value, and of
-    t, which raises no report. ``quality`` is q as it was written last: writing it costs a call into the
-    library. ``quiet`` is 1 where no report control block wants the value.
+    ``held`` and ``t`` are handles of MmsValues: of the value, and of t, which raises no report. ``quality``
+    is q as it was written last: writing it costs a call into the library. ``quiet`` is 1 where no report
+    control block wants the value.
     """
 
-    __slots__ = ("held", "q", "quality", "quiet", "shape", "t", "value")
+    __slots__ = ("_fed", "device", "held", "quality", "quiet", "shape", "t")
 
-    def __init__(self, shape: Shape, handles: Sequence[int], *, quiet: bytes) -> None:
+    def __init__(self, shape: Shape, made: Made, fed: Fed, *, quiet: bytes) -> None:
         self.shape = shape
-        self.value = array("Q", handles[0::3])
-        self.q = array("Q", handles[1::3])
-        self.t = array("Q", handles[2::3])
-        self.held = self.value
-        self.quality = array("H", bytes(2 * len(self.value)))
+        self.device = made.device
+        self._fed = fed
+        self.held = self.t = array("Q")
+        self.quality = array("H", bytes(2 * len(fed.value)))
         self.quiet = quiet
 
     def bind(self, server: int) -> None:
-        """Look the MmsValues up; ``t`` was the attribute until now."""
-        find = lib.IedServer_getAttributeValue
-        self.held = array("Q", [find(server, handle) for handle in self.value])
-        self.t = array("Q", [find(server, handle) for handle in self.t])
+        """Look the MmsValues up."""
+        find, device = lib.IedServer_getAttributeValue, self.device
+        self.held = array("Q", [find(server, device + offset) for offset in self._fed.value])
+        self.t = array("Q", [find(server, device + offset) for offset in self._fed.t])
+        for offset in self._fed.texts:
+            shorten(find(server, device + offset))
+
+    def value(self, place: int) -> int:
+        """Handle of the attribute that holds the value."""
+        return self.device + self._fed.value[place]
+
+    def q(self, place: int) -> int:
+        """Handle of the quality."""
+        return self.device + self._fed.q[place]
 
     def speak_up(self) -> None:
         """Some report control block may want anything."""
@@ -140,32 +161,27 @@ def check(cid: scl.Cid) -> None:
 
 
 def _device(model: NativeModel, device: scl.Device, made: Made, wanted: frozenset[Key]) -> None:
-    fed: list[int] = []
-    for node, node_handle, objects in zip(device.nodes, made.nodes, made.objects, strict=True):
-        for plan, handles in zip(plans(node.type), objects, strict=True):
-            _object(model, device, node, plan, handles, fed)
+    offsets = made.offsets
+    for node, node_offset, objects in zip(device.nodes, offsets.nodes, offsets.objects, strict=True):
+        for plan, places in zip(plans(node.type), objects, strict=True):
+            if plan.constants or node.values or plan.control_model is not None:
+                _object(model, device, node, plan, [made.device + offset for offset in places])
         for name, members in node.data_sets:
-            _data_set(node_handle, name, members)
+            _data_set(made.device + node_offset, name, members)
         for report in node.reports:
-            _report(node_handle, report)
-    shape = _shape(tuple((n.name, n.type) for n in device.nodes))
-    model.points[device.domain] = Points(shape, fed, quiet=_quiet(shape, wanted))
+            _report(made.device + node_offset, report)
+    types = tuple((n.name, n.type) for n in device.nodes)
+    shape = _shape(types)
+    model.points[device.domain] = Points(shape, made, _fed(types, offsets), quiet=_quiet(shape, wanted))
 
 
 def _object(
-    model: NativeModel,
-    device: scl.Device,
-    node: scl.Node,
-    plan: Plan,
-    handles: Sequence[int],
-    fed: list[int],
+    model: NativeModel, device: scl.Device, node: scl.Node, plan: Plan, handles: Sequence[int]
 ) -> None:
     for place, value in plan.constants:
         lib.DataAttribute_setValue(handles[place], value)
     if node.values:
         _instance_values(node, plan, handles)
-    if plan.fed is not None:
-        fed.extend(handles[place] for place in plan.fed.places)
     if plan.control_model is not None:
         name = plan.obj.name
         literals, default = plan.control_model
@@ -193,6 +209,23 @@ def _shape(nodes: tuple[tuple[str, scl.NodeType], ...]) -> Shape:
         tuple(_PRESET[kind] for kind in kinds),
         bytes(kind is Kind.FLOAT for kind in kinds),
     )
+
+
+@lru_cache(maxsize=64)
+def _fed(types: tuple[tuple[str, scl.NodeType], ...], offsets: Offsets) -> Fed:
+    written: list[list[int]] = []
+    texts: list[int] = []
+    for (_, node_type), objects in zip(types, offsets.objects, strict=True):
+        for plan, places in zip(plans(node_type), objects, strict=True):
+            if plan.fed is not None:
+                written.append([places[place] for place in plan.fed.places])
+            texts += [
+                offset
+                for offset, attribute in zip(places, plan.sources, strict=True)
+                if attribute is not None and attribute.b_type in TEXTS
+            ]
+    value, q, t = (tuple(each[part] for each in written) for part in range(3))
+    return Fed(value, q, t, tuple(texts))
 
 
 def _wanted(cid: scl.Cid) -> dict[str, frozenset[Key]]:

@@ -196,6 +196,9 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "MmsValue_getBoolean": (c_bool, P),
     "MmsValue_newUtcTimeByMsTime": (P, c_uint64),
     "MmsValue_getUtcTimeBuffer": (P, P),
+    "MmsValue_newVisibleStringWithSize": (P, c_int),
+    "MmsValue_setVisibleString": (None, P, S),
+    "MmsValue_toString": (P, P),
     "MmsValue_toFloat": (c_float, P),
     "MmsValue_setBoolean": (None, P, c_bool),
     "MmsValue_setInt32": (None, P, c_int32),
@@ -210,6 +213,7 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "MmsVariableSpecification_getChildSpecificationByIndex": (P, P, c_int),
     "MmsVariableSpecification_destroy": (None, P),
     "Memory_malloc": (P, c_size_t),
+    "Memory_realloc": (P, P, c_size_t),
     "Memory_calloc": (P, c_size_t, c_size_t),
     # server configuration
     "IedServerConfig_create": (P,),

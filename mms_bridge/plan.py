@@ -33,6 +33,9 @@ class Kind(Enum):
     DBPOS = "Dbpos"
 
 
+TEXTS = ("VisString32", "VisString64", "VisString129", "VisString255", "Unicode255")
+"""bTypes of texts that have a Val."""
+
 _KINDS = {kind.value: kind for kind in Kind} | {"Enum": Kind.INT32}
 
 # CDC of IEC 61850-7-3 -> path of the attribute that carries the process value
@@ -187,7 +190,7 @@ _FROM_TEXT: dict[str, Callable[[str], int]] = {
         ("INT8U", "INT16U", "INT32U"), lambda text: int(lib.MmsValue_newUnsignedFromUint32(int(text)))
     ),
     **dict.fromkeys(
-        ("VisString32", "VisString64", "VisString129", "VisString255"),
+        TEXTS[:-1],
         lambda text: int(lib.MmsValue_newVisibleString(text.encode("latin-1", "replace"))),
     ),
 }

@@ -44,18 +44,18 @@ def share(server: int, model: int, devices: Sequence[Device]) -> array[int]:
     borrowed = array("Q")
     if not known_version() or not (trees := _trees(server, model, devices)):
         return borrowed
-    lenders: dict[Kind, list[int]] = {}
+    lenders: dict[Kind, _Lender] = {}
     freed: list[int] = []
     for device, tree in zip(devices, trees, strict=True):
         if any(node.reports for node in device.nodes):
             continue  # its types have control blocks in them
-        lender = lenders.setdefault(kind_of(device), tree)
-        if lender is not tree:
-            for own, other in zip(_common(tree), _common(lender), strict=True):
-                at, count = _parts(own)
-                freed += _words(at, count)
-                MEMORY[at : at + count * _WORD] = MEMORY[(there := _parts(other)[0]) : there + count * _WORD]
-                borrowed.append(own)
+        kind = kind_of(device)
+        if kind in lenders:
+            own, parts = lenders[kind].lend(tree)
+            borrowed.extend(own)
+            freed += parts
+        else:
+            lenders[kind] = _Lender(tree)
     _free(freed)
     return borrowed
 
@@ -96,15 +96,44 @@ def _is(node: int, name: str) -> bool:
     return seen == (name.encode(), count, _words(at, count)[-1])
 
 
-def _common(tree: list[int]) -> Iterator[int]:
-    """The structures whose elements are the same in all devices of a kind, and only looked up by name."""
-    for node in tree:
-        for constraint in _words(*_parts(node)):
-            name = ctypes.string_at(_TYPE.unpack_from(MEMORY, constraint)[1])
-            if name == b"CO":
-                yield from _words(*_parts(constraint))
-            else:
-                yield constraint
+class _Lender:
+    """The device whose types the others of its kind take."""
+
+    def __init__(self, tree: list[int]) -> None:
+        self._controls = {
+            (number, place)
+            for number, node in enumerate(tree)
+            for place, constraint in enumerate(_elements(node))
+            if ctypes.string_at(_TYPE.unpack_from(MEMORY, constraint)[1]) == b"CO"
+        }
+        self._pointers = [
+            bytes(MEMORY[at : at + count * _WORD]) for at, count in map(_parts, self._common(tree))
+        ]
+
+    def lend(self, tree: list[int]) -> tuple[list[int], list[int]]:
+        """Give ``tree`` our parts: the nodes that have them now, and the parts that it had."""
+        own = list(self._common(tree))
+        parts = list(map(_parts, own))
+        if [count * _WORD for _, count in parts] != list(map(len, self._pointers)):
+            return [], []
+        had: list[int] = []
+        for (at, count), pointers in zip(parts, self._pointers, strict=True):
+            had += _words(at, count)
+            MEMORY[at : at + count * _WORD] = pointers
+        return own, had
+
+    def _common(self, tree: list[int]) -> Iterator[int]:
+        """The structures whose elements are only looked up by name: nobody keeps a pointer to them."""
+        for number, node in enumerate(tree):
+            for place, constraint in enumerate(_elements(node)):
+                if (number, place) in self._controls:
+                    yield from _elements(constraint)
+                else:
+                    yield constraint
+
+
+def _elements(node: int) -> list[int]:
+    return _words(*_parts(node))
 
 
 def _parts(node: int) -> Parts:

@@ -21,13 +21,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from struct import Struct
+from typing import NamedTuple
 
 from mms_bridge.cid import Device
 from mms_bridge.memory import MEMORY
 from mms_bridge.native import lib
-from mms_bridge.plan import Form, form
+from mms_bridge.plan import Creation, Form, form
 
 VERSION = b"1.6.1"
 """Of the library whose header iec61850_model.h says what follows, on machines with pointers of 8 octets."""
@@ -46,25 +47,31 @@ MAX_STENCILS = 64
 """Kinds of devices whose patterns are kept, for as long as the process lives; a town has two."""
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A logical device in the model: the handles of its nodes."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Offsets:
+    """Where the nodes of a device are, counted from where the device is."""
 
-    device: int
     nodes: tuple[int, ...]
     objects: tuple[tuple[tuple[int, ...], ...], ...]
     """For each node, for each of its type's plans: the data object and its attributes, by their places."""
 
 
+class Made(NamedTuple):
+    """A logical device in the model."""
+
+    device: int
+    offsets: Offsets
+
+
 @dataclass(frozen=True, slots=True)
 class Stencil:
-    """The pattern of a kind of device; offsets instead of handles."""
+    """The pattern of a kind of device."""
 
     pattern: int
     pointers: int
     """1 in the words that hold a pointer to another node."""
     size: int
-    offsets: Made
+    offsets: Offsets
 
 
 def devices(model: int, wanted: Sequence[Device]) -> tuple[list[Made], object]:
@@ -123,69 +130,69 @@ def _create(model: int, domain: str, of: Kind) -> Made:
     nodes, objects = [], []
     for name, node_form in of:
         node = lib.LogicalNode_create(name.encode(), device)
-        nodes.append(node)
-        made = []
-        for object_name, attributes in node_form.objects:
-            handles = [lib.DataObject_create(object_name, node, 0)]
-            for attribute, parent, b_type, fc, triggers in attributes:
-                create = lib.DataAttribute_create
-                handles.append(create(attribute, handles[parent], b_type, fc, triggers, 0, 0))
-            made.append(tuple(handles))
-        objects.append(tuple(made))
-    return Made(device, tuple(nodes), tuple(objects))
+        nodes.append(node - device)
+        objects.append(tuple(_object(device, node, *each) for each in node_form.objects))
+    return Made(device, Offsets(tuple(nodes), tuple(objects)))
+
+
+def _object(device: int, node: int, name: bytes, attributes: tuple[Creation, ...]) -> tuple[int, ...]:
+    handles = [lib.DataObject_create(name, node, 0)]
+    for attribute, parent, b_type, fc, triggers in attributes:
+        handles.append(lib.DataAttribute_create(attribute, handles[parent], b_type, fc, triggers, 0, 0))
+    return tuple(handle - device for handle in handles)
 
 
 @dataclass(slots=True)
 class _Node:
-    """What a node of the pattern must be."""
+    """What a node of the pattern must be; nodes are named by their offsets in the library's device."""
 
-    handle: int
+    at: int
     size: int
     name: bytes
-    parent: int
+    parent: int | None
     children: list[int]
 
 
-def _expected(model: int, made: Made, of: Kind) -> list[_Node]:
+def _expected(offsets: Offsets, of: Kind) -> list[_Node]:
     """The tree that was asked for, in the order in which it was made."""
-    nodes = [_Node(made.device, _LD_SIZE, b"", model, list(made.nodes))]
-    for handle, objects, (name, node_form) in zip(made.nodes, made.objects, of, strict=True):
-        nodes.append(_Node(handle, _LN_SIZE, name.encode(), made.device, [each[0] for each in objects]))
-        for handles, (object_name, attributes) in zip(objects, node_form.objects, strict=True):
-            family = [_Node(handles[0], _DO_SIZE, object_name, handle, [])]
-            for own, attribute in zip(handles[1:], attributes, strict=True):
+    tree = [_Node(0, _LD_SIZE, b"", None, list(offsets.nodes))]
+    for at, objects, (name, node_form) in zip(offsets.nodes, offsets.objects, of, strict=True):
+        tree.append(_Node(at, _LN_SIZE, name.encode(), 0, [each[0] for each in objects]))
+        for places, (object_name, attributes) in zip(objects, node_form.objects, strict=True):
+            family = [_Node(places[0], _DO_SIZE, object_name, at, [])]
+            for own, attribute in zip(places[1:], attributes, strict=True):
                 family[attribute.parent].children.append(own)
-                family.append(_Node(own, _DA_SIZE, attribute.name, handles[attribute.parent], []))
-            nodes += family
-    return nodes
+                family.append(_Node(own, _DA_SIZE, attribute.name, places[attribute.parent], []))
+            tree += family
+    return tree
 
 
 def _stencil(model: int, made: Made, of: Kind) -> Stencil | None:
-    nodes = _expected(model, made, of)
-    following = {node: sibling for each in nodes for node, sibling in pairwise(each.children)}
-    offsets: dict[int, int] = {}
-    size = 0
-    for node in nodes:
-        offsets[node.handle] = size
-        size += node.size
-    pattern, pointers = bytearray(size + _LONGEST_NAME), bytearray(size + _LONGEST_NAME)
-    for node in nodes:
-        tree = (node.parent, following.get(node.handle, 0), next(iter(node.children), 0))
-        if _pointers.unpack_from(MEMORY, node.handle + _PARENT) != tree or _name(node.handle) != node.name:
+    tree = _expected(made.offsets, of)
+    starts = accumulate((node.size for node in tree), initial=0)
+    moved = {node.at: start for node, start in zip(tree, starts, strict=False)}
+    following = {node: sibling for each in tree for node, sibling in pairwise(each.children)}
+    size = sum(node.size for node in tree) + _LONGEST_NAME
+    pattern, pointers = bytearray(size), bytearray(size)
+    for node in tree:
+        near = (node.parent, following.get(node.at), next(iter(node.children), None))
+        wanted = [0 if offset is None else made.device + offset for offset in near]
+        if node.parent is None:
+            wanted[0] = model
+        handle, at = made.device + node.at, moved[node.at]
+        if list(_pointers.unpack_from(MEMORY, handle + _PARENT)) != wanted or _name(handle) != node.name:
             return None
-        at = offsets[node.handle]
-        pattern[at : at + node.size] = MEMORY[node.handle : node.handle + node.size]
-        _pointers.pack_into(pattern, at + _PARENT, *(offsets.get(pointer, 0) for pointer in tree))
-        _pointers.pack_into(pointers, at + _PARENT, *(pointer in offsets for pointer in tree))
+        pattern[at : at + node.size] = MEMORY[handle : handle + node.size]
+        _pointers.pack_into(pattern, at + _PARENT, *(0 if each is None else moved[each] for each in near))
+        _pointers.pack_into(pointers, at + _PARENT, *(each is not None for each in near))
     if _word.unpack_from(MEMORY, model + _MODEL_FIRST_CHILD)[0] != made.device:
         return None
-    relative = Made(
-        0,
-        tuple(offsets[node] for node in made.nodes),
-        tuple(tuple(tuple(offsets[h] for h in handles) for handles in objects) for objects in made.objects),
+    offsets = Offsets(
+        tuple(map(moved.__getitem__, made.offsets.nodes)),
+        tuple(tuple(tuple(map(moved.__getitem__, o)) for o in node) for node in made.offsets.objects),
     )
     integer = partial(int.from_bytes, byteorder=sys.byteorder)
-    return Stencil(integer(pattern), integer(pointers), len(pattern), relative)
+    return Stencil(integer(pattern), integer(pointers), size, offsets)
 
 
 def _name(handle: int) -> bytes:
@@ -201,14 +208,7 @@ def _copy(of: Stencil, address: int, model: int, domain: str) -> Made:
     MEMORY[at : at + len(name)] = name
     _put(address + _NAME, at)
     _put(address + _PARENT, model)
-    return Made(
-        address,
-        tuple(address + node for node in of.offsets.nodes),
-        tuple(
-            tuple(tuple([address + offset for offset in handles]) for handles in objects)
-            for objects in of.offsets.objects
-        ),
-    )
+    return Made(address, of.offsets)
 
 
 def _put(address: int, word: int) -> None:

@@ -42,14 +42,14 @@ def write(server: int, points: Points, values: Iterable[tuple[Key, Value]]) -> N
                 ms, octet, octets = t_ms, t_quality, utc_time(t_ms, t_quality)
             put_time(MEMORY, points.t[place] + TIME_AT, octets)
             if quality != qualities[place]:
-                lib.IedServer_updateQuality(server, points.q[place], quality)
+                lib.IedServer_updateQuality(server, points.q(place), quality)
                 qualities[place] = quality
             if value is None:
                 continue
             if quiet[place]:
                 _set(points, place, value)
             else:
-                update[place](server, points.value[place], value)
+                update[place](server, points.value(place), value)
     finally:
         lib.IedServer_unlockDataModel(server)
 
@@ -63,7 +63,7 @@ def preset(server: int, points: Points, values: Iterable[tuple[Key, Value]]) -> 
             continue
         put_time(MEMORY, points.t[place] + TIME_AT, utc_time(t_ms, t_quality))
         if quality != points.quality[place]:
-            held = lib.IedServer_getAttributeValue(server, points.q[place])
+            held = lib.IedServer_getAttributeValue(server, points.q(place))
             lib.MmsValue_setBitStringFromInteger(held, quality)
             points.quality[place] = quality
         if value is not None:
