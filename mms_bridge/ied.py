@@ -265,7 +265,7 @@ class Ied:
 
     def write(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
         """Update one logical device in every generation."""
-        told = tuple(values)
+        told = tuple(values) if self._generations else ()
         for server in self._generations:
             server.write(domain, told)
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from mms_bridge import cid as scl
 from mms_bridge.cid_reports import Report
-from mms_bridge.native import MAX_DATA_SET_MEMBERS, ControlModel, lib
+from mms_bridge.native import MAX_DATA_SET_MEMBERS, ControlModel, FunctionalConstraint, lib
 from mms_bridge.plan import TEXTS, Kind, Plan, mms_value, plans
 from mms_bridge.short_texts import shorten
 from mms_bridge.stencil import Made, Offsets, devices, forget
@@ -24,6 +24,7 @@ from scl_builder.reference import Reference
 Key = tuple[str, str]
 """Logical node and data object: ``("MMXN1", "Vol")``."""
 NONE: frozenset[Key] = frozenset()
+_FIXED = (FunctionalConstraint.DC, FunctionalConstraint.EX)
 
 
 _UPDATE = {
@@ -63,7 +64,7 @@ class Fed(NamedTuple):
     q: tuple[int, ...]
     t: tuple[int, ...]
     texts: tuple[int, ...]
-    """Those that hold a text and are not written."""
+    """Those that hold a text that nobody writes."""
 
 
 class Points:
@@ -222,7 +223,7 @@ def _fed(types: tuple[tuple[str, scl.NodeType], ...], offsets: Offsets) -> Fed:
             texts += [
                 offset
                 for offset, attribute in zip(places, plan.sources, strict=True)
-                if attribute is not None and attribute.b_type in TEXTS
+                if attribute is not None and attribute.b_type in TEXTS and attribute.fc in _FIXED
             ]
     value, q, t = (tuple(each[part] for each in written) for part in range(3))
     return Fed(value, q, t, tuple(texts))

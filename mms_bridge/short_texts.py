@@ -46,7 +46,8 @@ def _shorten(value: int, places: _Places) -> None:
         _SIZE.pack_into(MEMORY, value + places.size, length)
 
 
-def _text(value: int) -> bytes:
+def text(value: int) -> bytes:
+    """What stands in it."""
     return ctypes.string_at(lib.MmsValue_toString(value))
 
 
@@ -61,9 +62,9 @@ def _places() -> _Places | None:
             return None
         places = _Places(buffer, size)
         _shorten(value, places)
-        read = _text(value)
+        read = text(value)
         lib.MmsValue_setVisibleString(value, b"a longer text")
-        return places if (read, _text(value)) == (b"short", b"a longer text") else None
+        return places if (read, text(value)) == (b"short", b"a longer text") else None
     finally:
         lib.MmsValue_delete(value)
 

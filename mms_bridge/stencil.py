@@ -33,6 +33,8 @@ from mms_bridge.plan import Creation, Form, form
 VERSION = b"1.6.1"
 """Of the library whose header iec61850_model.h says what follows, on machines with pointers of 8 octets."""
 _LD_SIZE, _LN_SIZE, _DO_SIZE, _DA_SIZE = 48, 40, 48, 80
+_PADDING = {_LD_SIZE: ((4, 8),), _LN_SIZE: ((4, 8),), _DA_SIZE: ((4, 8), (57, 64), (76, 80))}
+"""Octets that no field has; what happens to stand there is not copied. A DO has those of a LD."""
 _NAME, _PARENT, _SIBLING, _FIRST_CHILD = 8, 16, 24, 32
 _MODEL_FIRST_CHILD = 8
 _LONGEST_NAME = 72
@@ -183,6 +185,8 @@ def _stencil(model: int, made: Made, of: Kind) -> Stencil | None:
         if list(_pointers.unpack_from(MEMORY, handle + _PARENT)) != wanted or _name(handle) != node.name:
             return None
         pattern[at : at + node.size] = MEMORY[handle : handle + node.size]
+        for begin, end in _PADDING[node.size]:
+            pattern[at + begin : at + end] = bytes(end - begin)
         _pointers.pack_into(pattern, at + _PARENT, *(0 if each is None else moved[each] for each in near))
         _pointers.pack_into(pointers, at + _PARENT, *(each is not None for each in near))
     if _word.unpack_from(MEMORY, model + _MODEL_FIRST_CHILD)[0] != made.device:
