@@ -12,6 +12,7 @@ elsewhere ``FLOAT_AT`` is None, and floats are written by the library's own func
 from __future__ import annotations
 
 import ctypes
+from functools import lru_cache
 from struct import Struct
 
 from mms_bridge.native import lib
@@ -50,6 +51,7 @@ TIME_AT: int = _stamp_at - _stamp
 FLOAT_AT = _float_at()
 
 
+@lru_cache(maxsize=4)  # a reading has one time, for seven values
 def utc_time(t_ms: int, quality: int) -> bytes:
     """The octets of a UtcTime (IEC 61850-8-1, 8.1.3.6), made by the library; ms since 1970, time quality."""
     lib.MmsValue_setUtcTimeMsEx(_stamp, t_ms, quality)

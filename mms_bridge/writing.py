@@ -31,16 +31,13 @@ class Value(NamedTuple):
 def write(server: int, points: Points, values: Iterable[tuple[Key, Value]]) -> None:
     """Update data objects; what reports are told they see together, or not at all."""
     places, update, quiet, qualities = points.shape.places, points.shape.update, points.quiet, points.quality
-    ms = octet = octets = None
     lib.IedServer_lockDataModel(server)
     try:
         for key, (value, quality, t_ms, t_quality) in values:
             place = places.get(key)
             if place is None:
                 continue  # a CID that an older bridge has left, without this object
-            if t_ms != ms or t_quality != octet:
-                ms, octet, octets = t_ms, t_quality, utc_time(t_ms, t_quality)
-            put_time(MEMORY, points.t[place] + TIME_AT, octets)
+            put_time(MEMORY, points.t[place] + TIME_AT, utc_time(t_ms, t_quality))
             if quality != qualities[place]:
                 lib.IedServer_updateQuality(server, points.q(place), quality)
                 qualities[place] = quality
