@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from broker.errors import ContractError, Meter61850Error, UnavailableError
 from broker.messages import Block, Command, Reading, Refusal, Result, Revision, utc_now
-from broker.topics import Topic, meter_id_of
+from broker.topics import Topic
 from broker.validation import first_complaint
 from mms_bridge import files, values
 from mms_bridge.blocks import Blocks
@@ -207,7 +207,7 @@ class Gateway:
     def _preset(self, ied: Ied, domain: str) -> Iterable[tuple[Key, Value]]:
         if domain == ied.name + GATEWAY_SUFFIX:
             return self._gateway_values(ied)
-        meter = self.fleet.meter(meter_id_of(domain))
+        meter = self.fleet.of(domain)
         return values.all_values(meter, broker_up=self.fleet.broker_up, now=utc_now())
 
     def _write(self, meter: Meter, told: Iterable[tuple[Key, Value]]) -> None:
@@ -256,7 +256,7 @@ class Gateway:
     def _meters_of(self, ied: Ied) -> Iterator[Meter]:
         for domain in ied.domains:
             if domain != ied.name + GATEWAY_SUFFIX:
-                yield self.fleet.meter(meter_id_of(domain))
+                yield self.fleet.of(domain)
 
     # --- time ----------------------------------------------------------------------------------
 

@@ -44,18 +44,19 @@ def share(server: int, model: int, devices: Sequence[Device]) -> array[int]:
     borrowed = array("Q")
     if not known_version() or not (trees := _trees(server, model, devices)):
         return borrowed
-    lenders: dict[Kind, _Lender] = {}
+    lenders: dict[Kind, _Lender | None] = {}
     freed: list[int] = []
     for device, tree in zip(devices, trees, strict=True):
         if any(node.reports for node in device.nodes):
             continue  # its types have control blocks in them
         kind = kind_of(device)
-        if kind in lenders:
-            own, parts = lenders[kind].lend(tree)
+        if kind not in lenders:
+            known = all(_is(node, of.name) for node, of in zip(tree, device.nodes, strict=True))
+            lenders[kind] = _Lender(tree) if known else None
+        elif lender := lenders[kind]:
+            own, parts = lender.lend(tree)
             borrowed.extend(own)
             freed += parts
-        else:
-            lenders[kind] = _Lender(tree)
     _free(freed)
     return borrowed
 
@@ -80,8 +81,6 @@ def _trees(server: int, model: int, devices: Sequence[Device]) -> list[list[int]
         if ctypes.string_at(name) != device.domain.encode() or size != len(device.nodes):
             return []
         trees.append(_words(variables, size))
-        if not all(_is(node, of.name) for node, of in zip(trees[-1], device.nodes, strict=True)):
-            return []
     return trees
 
 
