@@ -35,7 +35,7 @@ from scl_builder.tables import MAX_DYNAMIC_DATA_SETS
 LIBRARY_ASSOCIATIONS = 5
 """CONFIG_MAXIMUM_TCP_CLIENT_CONNECTIONS of the wheel's build."""
 
-BURST = 16
+BURST = 32
 """Requests served in one turn of the event loop at most, so that other IEDs do not wait for long."""
 SELECTABLE = 1024
 """FD_SETSIZE: select(2), which alone waits for less than 1 ms, takes only descriptors below."""
