@@ -75,12 +75,13 @@ def fleet(ieds: int, meters: int) -> list[list[str]]:
     return [[str(uuid.UUID(int=(i + 1) << 32 | m)) for m in range(meters)] for i in range(ieds)]
 
 
-def serve(gateway: Gateway, ids: list[list[str]]) -> None:
+def serve(gateway: Gateway, ids: list[list[str]], *, report_instances: int = 2) -> None:
     """Give the gateway a CID for each IED, and births and statuses."""
     for index, meter_ids in enumerate(ids):
         name = f"SMGW{index + 1:03d}"
         meters = tuple(Meter(scl_name(meter_id)) for meter_id in meter_ids)
-        project = Project("bench", 1, (Ied(name, "127.0.0.1", free_port(), meters),))
+        ieds = (Ied(name, "127.0.0.1", free_port(), meters),)
+        project = Project("bench", 1, ieds, report_instances=report_instances)
         gateway.take(Topic("cid", name), build_cid(project, name), retained=True)
         for meter_id in meter_ids:
             birth = Birth(
@@ -223,7 +224,7 @@ def _c_meter(server: Server, domain: str) -> CMeter:
     points = server.points(domain)
     assert points is not None
     places = [points.shape.places[key] for key in UPDATED]
-    array = (CPoint * len(places))(*(CPoint(points.value[i], points.q[i], points.t[i]) for i in places))
+    array = (CPoint * len(places))(*(CPoint(points.value(i), points.q(i), points.t[i]) for i in places))
     return CMeter(server.handle, array, len(places))
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from sys import intern
 
 from lxml import etree
 
@@ -23,6 +24,7 @@ from mms_bridge.native import FunctionalConstraint, TriggerOption
 DEFAULT_ASSOCIATIONS = 5
 """When the file does not say."""
 
+_NONE: Mapping[tuple[str, ...], str] = {}
 _DOI, _SDI, _DAI = f"{NS}DOI", f"{NS}SDI", f"{NS}DAI"
 _DATA_SET, _FCDA, _REPORT_CONTROL = f"{NS}DataSet", f"{NS}FCDA", f"{NS}ReportControl"
 
@@ -187,12 +189,12 @@ class _Reader:
             elif child.tag == _REPORT_CONTROL:
                 reports.append(read_report(child))
         node_type = self._node_type(element.attrib["lnType"])
-        return Node(_node_name(element), node_type, values, tuple(data_sets), tuple(reports))
+        return Node(_node_name(element), node_type, values or _NONE, tuple(data_sets), tuple(reports))
 
     def _member(self, fcda: etree._Element, inst: str) -> DataSetMember:
-        path = (*fcda.attrib["doName"].split("."), *filter(None, fcda.get("daName", "").split(".")))
+        path = _path(fcda.attrib["doName"], fcda.get("daName", ""))
         domain = self._domains[fcda.get("ldInst", inst)]
-        return DataSetMember(domain, _fcda_node(fcda), fcda.attrib["fc"], path)
+        return DataSetMember(domain, _fcda_node(fcda), intern(fcda.attrib["fc"]), path)
 
     def _node_type(self, ln_type: str) -> NodeType:
         if ln_type not in self._node_types:
@@ -225,12 +227,18 @@ class _Reader:
         return replace(attribute, children=parts)
 
 
+# a town has the same few names ten thousand times: they are kept once
 def _node_name(element: etree._Element) -> str:
-    return element.get("prefix", "") + element.attrib["lnClass"] + element.get("inst", "")
+    return intern(element.get("prefix", "") + element.attrib["lnClass"] + element.get("inst", ""))
 
 
 def _fcda_node(fcda: etree._Element) -> str:
-    return fcda.get("prefix", "") + fcda.attrib["lnClass"] + fcda.get("lnInst", "")
+    return intern(fcda.get("prefix", "") + fcda.attrib["lnClass"] + fcda.get("lnInst", ""))
+
+
+@lru_cache(maxsize=256)
+def _path(data_object: str, attribute: str) -> tuple[str, ...]:
+    return (*data_object.split("."), *filter(None, attribute.split(".")))
 
 
 def _triggers(element: etree._Element) -> TriggerOption:

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import IntEnum
 
 from broker.messages import Birth, Block, Position, Reading, Relay, ServiceStatus, Status
-from broker.topics import scl_name
+from broker.topics import meter_id_of, scl_name
 
 DEFAULT_INTERVAL = 60.0
 """Seconds between readings of a meter whose birth we have not seen."""
@@ -88,6 +88,7 @@ class Fleet:
     stale_intervals: float = 3.0
     broker_up: bool = False
     meters: dict[str, Meter] = field(default_factory=dict)
+    _by_domain: dict[str, Meter] = field(default_factory=dict)
     bridges: dict[str, bool] = field(default_factory=dict)
     """Service name of each bridge and whether it is online."""
 
@@ -101,7 +102,12 @@ class Fleet:
         meter = self.meters.get(meter_id)
         if meter is None:
             meter = self.meters[meter_id] = Meter(meter_id, scl_name(meter_id))
+            self._by_domain[meter.domain] = meter
         return meter
+
+    def of(self, domain: str) -> Meter:
+        """The meter of that MMS domain; ContractError if it is none of a meter."""
+        return self._by_domain.get(domain) or self.meter(meter_id_of(domain))
 
     def take_state(self, meter: Meter, kind: str, payload: bytes, *, now: datetime) -> None:
         """Note a birth, status or relay; an empty one takes back what was told."""

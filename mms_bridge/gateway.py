@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from broker.errors import ContractError, Meter61850Error, UnavailableError
 from broker.messages import Block, Command, Reading, Refusal, Result, Revision, utc_now
-from broker.topics import Topic, meter_id_of
+from broker.topics import Topic
 from broker.validation import first_complaint
 from mms_bridge import files, values
 from mms_bridge.blocks import Blocks
@@ -28,8 +28,8 @@ from mms_bridge.fleet import Fleet, Meter
 from mms_bridge.ied import Ied
 from mms_bridge.model import Key
 from mms_bridge.pace import pace
-from mms_bridge.server import Value
 from mms_bridge.settings import MmsSettings
+from mms_bridge.writing import Value
 
 log = logging.getLogger(__name__)
 
@@ -212,7 +212,7 @@ class Gateway:
     def _preset(self, ied: Ied, domain: str) -> Iterable[tuple[Key, Value]]:
         if domain == ied.name + GATEWAY_SUFFIX:
             return self._gateway_values(ied)
-        meter = self.fleet.meter(meter_id_of(domain))
+        meter = self.fleet.of(domain)
         return values.all_values(meter, broker_up=self.fleet.broker_up, now=utc_now())
 
     def _write(self, meter: Meter, told: Iterable[tuple[Key, Value]]) -> None:
@@ -238,10 +238,12 @@ class Gateway:
             ied.send_reports()
 
     def _refresh(self, meter: Meter, now: datetime | None = None) -> None:
+        ied = self._ied_of.get(meter.domain)
+        if ied is None:
+            return  # not in any CID yet: its state is kept, the generation that has it begins with it
         told = values.all_values(meter, broker_up=self.fleet.broker_up, now=now or utc_now())
         self._write(meter, told)
-        if (ied := self._ied_of.get(meter.domain)) is not None:
-            self._recount(ied)
+        self._recount(ied)
 
     def _recount(self, ied: Ied) -> None:
         """Write its gateway's device, once for all that comes within a moment."""
@@ -259,7 +261,7 @@ class Gateway:
     def _meters_of(self, ied: Ied) -> Iterator[Meter]:
         for domain in ied.domains:
             if domain != ied.name + GATEWAY_SUFFIX:
-                yield self.fleet.meter(meter_id_of(domain))
+                yield self.fleet.of(domain)
 
     # --- time ----------------------------------------------------------------------------------
 

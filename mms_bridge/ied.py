@@ -21,7 +21,8 @@ from mms_bridge.cid import Cid
 from mms_bridge.doors import Doors
 from mms_bridge.files import Files
 from mms_bridge.model import Key, check
-from mms_bridge.server import Limits, Server, Value
+from mms_bridge.server import Limits, Server
+from mms_bridge.writing import Value
 
 log = logging.getLogger(__name__)
 
@@ -261,7 +262,7 @@ class Ied:
 
     def write(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
         """Update one logical device in every generation."""
-        told = tuple(values)
+        told = tuple(values) if self._generations else ()
         for server in self._generations:
             server.write(domain, told)
 

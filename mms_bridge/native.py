@@ -22,6 +22,7 @@ from ctypes import (
     c_int,
     c_int32,
     c_int64,
+    c_size_t,
     c_uint8,
     c_uint16,
     c_uint32,
@@ -167,11 +168,14 @@ SelectHandler = CFUNCTYPE(None, c_void_p, c_void_p, c_bool, c_int)
 FileAccessHandler = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_char_p, c_char_p)
 # (parameter, ClientConnection, IedServer_DataSetOperation, reference)
 DataSetHandler = CFUNCTYPE(c_bool, c_void_p, c_void_p, c_int, c_char_p)
+# (parameter, ReportControlBlock, ClientConnection, event, parameter's name, MmsDataAccessError)
+BlockHandler = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_int, c_char_p, c_int)
 
 P, S = c_void_p, c_char_p
 
 # fmt: off
 SIGNATURES: dict[str, tuple[object, ...]] = {
+    "LibIEC61850_getVersionString": (S,),
     # model (iec61850_dynamic_model.h): result, arguments
     "IedModel_create": (P, S),
     "IedModel_destroy": (None, P),
@@ -193,6 +197,12 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "MmsValue_newMmsString": (P, S),
     "MmsValue_delete": (None, P),
     "MmsValue_getBoolean": (c_bool, P),
+    "MmsValue_newUtcTimeByMsTime": (P, c_uint64),
+    "MmsValue_getUtcTimeBuffer": (P, P),
+    "MmsValue_newVisibleStringWithSize": (P, c_int),
+    "MmsValue_setVisibleString": (None, P, S),
+    "MmsValue_toString": (P, P),
+    "MmsValue_toFloat": (c_float, P),
     "MmsValue_setBoolean": (None, P, c_bool),
     "MmsValue_setInt32": (None, P, c_int32),
     "MmsValue_setInt64": (None, P, c_int64),
@@ -200,6 +210,14 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "MmsValue_setBitStringFromInteger": (None, P, c_uint32),
     "MmsValue_setBitStringFromIntegerBigEndian": (None, P, c_uint32),
     "MmsValue_setUtcTimeMsEx": (None, P, c_uint64, c_uint8),
+    # types (mms_type_spec.h), and the library's own memory (lib_memory.h)
+    "MmsVariableSpecification_getName": (S, P),
+    "MmsVariableSpecification_getSize": (c_int, P),
+    "MmsVariableSpecification_getChildSpecificationByIndex": (P, P, c_int),
+    "MmsVariableSpecification_destroy": (None, P),
+    "Memory_malloc": (P, c_size_t),
+    "Memory_realloc": (P, P, c_size_t),
+    "Memory_calloc": (P, c_size_t, c_size_t),
     # server configuration
     "IedServerConfig_create": (P,),
     "IedServerConfig_destroy": (None, P),
@@ -238,6 +256,7 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "IedServer_updateFloatAttributeValue": (None, P, P, c_float),
     "IedServer_updateDbposValue": (None, P, P, c_int),
     "IedServer_updateQuality": (None, P, P, c_uint16),
+    "IedServer_setRCBEventHandler": (None, P, BlockHandler, P),
     # control
     "IedServer_setPerformCheckHandler": (None, P, P, CheckHandler, P),
     "IedServer_setWaitForExecutionHandler": (None, P, P, WaitHandler, P),

@@ -10,7 +10,7 @@ import logging
 
 from mms_bridge.native import lib, library_path
 from mms_bridge.server import Limits
-from mms_bridge.unblocked import in_this_thread, unblock
+from mms_bridge.unblocked import unblock
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,6 @@ BLOCKED_GATHER_SECONDS = 0.02
 def pace() -> tuple[float, Limits]:
     """For how long to gather reports, and the servers' limits: what the library lets us do."""
     if unblock(lib, library_path()):
-        in_this_thread()
         return GATHER_SECONDS, Limits()
     log.warning("libiec61850 at %s waits at each call: reports are slower", library_path())
     return BLOCKED_GATHER_SECONDS, Limits(associations=1)

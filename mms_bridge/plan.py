@@ -33,6 +33,9 @@ class Kind(Enum):
     DBPOS = "Dbpos"
 
 
+TEXTS = ("VisString32", "VisString64", "VisString129", "VisString255", "Unicode255")
+"""bTypes of texts that have a Val."""
+
 _KINDS = {kind.value: kind for kind in Kind} | {"Enum": Kind.INT32}
 
 # CDC of IEC 61850-7-3 -> path of the attribute that carries the process value
@@ -78,6 +81,16 @@ class Plan:
     """Literals of ctlModel and its value in the type, if the object has Oper."""
 
 
+@dataclass(frozen=True, eq=False)
+class Form:
+    """What the nodes of a type are, without their values; one object for all types that are alike in it."""
+
+    objects: tuple[tuple[bytes, tuple[Creation, ...]], ...]
+    """Data objects and their attributes."""
+
+
+_forms: dict[tuple[tuple[bytes, tuple[Creation, ...]], ...], Form] = {}
+_form_of: weakref.WeakKeyDictionary[NodeType, Form] = weakref.WeakKeyDictionary()
 _plans: weakref.WeakKeyDictionary[NodeType, tuple[Plan, ...]] = weakref.WeakKeyDictionary()
 
 
@@ -87,6 +100,15 @@ def plans(node_type: NodeType) -> tuple[Plan, ...]:
     if found is None:
         found = _plans[node_type] = tuple(map(_plan, node_type.objects))
         weakref.finalize(node_type, _free, [value for plan in found for _, value in plan.constants])
+    return found
+
+
+def form(node_type: NodeType) -> Form:
+    """The form of a type; ValueError names what the library could not take."""
+    found = _form_of.get(node_type)
+    if found is None:
+        objects = tuple((plan.name, plan.attributes) for plan in plans(node_type))
+        found = _form_of[node_type] = _forms.setdefault(objects, Form(objects))
     return found
 
 
@@ -168,7 +190,7 @@ _FROM_TEXT: dict[str, Callable[[str], int]] = {
         ("INT8U", "INT16U", "INT32U"), lambda text: int(lib.MmsValue_newUnsignedFromUint32(int(text)))
     ),
     **dict.fromkeys(
-        ("VisString32", "VisString64", "VisString129", "VisString255"),
+        TEXTS[:-1],
         lambda text: int(lib.MmsValue_newVisibleString(text.encode("latin-1", "replace"))),
     ),
 }

@@ -17,22 +17,25 @@ from __future__ import annotations
 import os
 import select
 import socket
+from array import array
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from broker.errors import Meter61850Error
 from mms_bridge import guard
 from mms_bridge.cid import Cid
 from mms_bridge.files import Files
 from mms_bridge.model import ControlObject, Key, NativeModel, Points, build
-from mms_bridge.native import MAX_DATA_SET_MEMBERS, Quality, lib
+from mms_bridge.native import MAX_DATA_SET_MEMBERS, BlockHandler, lib
+from mms_bridge.shared_types import give_back, share
+from mms_bridge.unblocked import quickly
+from mms_bridge.writing import Value, preset, write
 from scl_builder.tables import MAX_DYNAMIC_DATA_SETS
 
 LIBRARY_ASSOCIATIONS = 5
 """CONFIG_MAXIMUM_TCP_CLIENT_CONNECTIONS of the wheel's build."""
 
-BURST = 16
+BURST = 32
 """Requests served in one turn of the event loop at most, so that other IEDs do not wait for long."""
 SELECTABLE = 1024
 """FD_SETSIZE: select(2), which alone waits for less than 1 ms, takes only descriptors below."""
@@ -42,18 +45,6 @@ LINGER_SECONDS = 60e-6
 
 class ServerError(Meter61850Error, RuntimeError):
     """libiec61850 did not create or start a server."""
-
-
-class Value(NamedTuple):
-    """What a data object becomes: value, q and t."""
-
-    value: float | int | bool | None
-    """None leaves the value as it is: only quality and time change."""
-    quality: Quality
-    t_ms: int
-    """Milliseconds since 1970, UTC."""
-    t_quality: int = 0x8A
-    """Time quality octet of IEC 61850-8-1: leap seconds known, accurate to 10 bits (1 ms)."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +78,8 @@ class Server:
         self._model: NativeModel | None = None
         self._server = 0
         self._listen_fd = -1
+        self._borrowed = array("Q")  # what shared_types.py has to put right in the end
+        self._on_block = BlockHandler(self._block_event)
 
     @property
     def has_room(self) -> bool:
@@ -114,11 +107,21 @@ class Server:
         self._model = build(self.cid)
         self._server = self._create(self._model.handle)
         if not self._server:
-            lib.IedModel_destroy(self._model.handle)
+            self._model.destroy()
             raise ServerError(f"libiec61850 refuses the model of {self.cid.ied}")
+        self._borrowed = share(self._server, self._model.handle, self.cid.devices)
         for points in self._model.points.values():
             points.bind(self._server)
+        lib.IedServer_setRCBEventHandler(self._server, self._on_block, None)
         self._listen()
+
+    def _block_event(
+        self, _parameter: int, _rcb: int, _client: int, _event: int, name: bytes, _error: int
+    ) -> None:
+        """A client has given a report control block another data set: from now on it may want any value."""
+        if name == b"DatSet" and self._model is not None:
+            for points in self._model.points.values():
+                points.speak_up()
 
     def _create(self, model: int) -> int:
         config = lib.IedServerConfig_create()
@@ -158,11 +161,12 @@ class Server:
         """Close every association and free the server; may be called twice."""
         if self._server:
             self._hang_up()
-            lib.IedServer_stopThreadless(self._server)
-            lib.IedServer_destroy(self._server)
+            quickly(lib.IedServer_stopThreadless, self._server)
+            give_back(self._borrowed)
+            quickly(lib.IedServer_destroy, self._server)
             self._server = 0
         if self._model is not None:
-            lib.IedModel_destroy(self._model.handle)
+            self._model.destroy()
             self._model = None
         self.closed.extend(self.connections)
         self.connections.clear()
@@ -182,7 +186,7 @@ class Server:
         before = _descriptors()
         os.dup2(public.fileno(), self._listen_fd)
         try:
-            lib.IedServer_processIncomingData(self._server)
+            quickly(lib.IedServer_processIncomingData, self._server)
         finally:
             os.dup2(self._idle_fd, self._listen_fd)
         for fd, inode in _descriptors() - before:
@@ -193,7 +197,7 @@ class Server:
 
     def process(self) -> None:
         """Serve the request that has arrived; to be called when a connection is readable."""
-        lib.IedServer_processIncomingData(self._server)
+        quickly(lib.IedServer_processIncomingData, self._server)
         self._prune()
 
     def process_burst(self, fd: int, *, linger: bool) -> None:
@@ -211,7 +215,7 @@ class Server:
 
     def tick(self) -> None:
         """Control timeouts, integrity periods, buffer times; then what they made due is sent."""
-        lib.IedServer_performPeriodicTasks(self._server)
+        quickly(lib.IedServer_performPeriodicTasks, self._server)
         self.send_reports()
 
     def _prune(self) -> None:
@@ -225,42 +229,14 @@ class Server:
     def write(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
         """Update data objects of one logical device as one event: reports see all or nothing."""
         points = self.points(domain)
-        if points is None:
-            return  # this generation was built before the meter was born
-        server, qualities = self._server, points.quality
-        places, update = points.shape.places, points.shape.update
-        lib.IedServer_lockDataModel(server)
-        try:
-            for key, (value, quality, t_ms, t_quality) in values:
-                place = places.get(key)
-                if place is None:
-                    continue  # a CID that an older bridge has left, without this object
-                lib.MmsValue_setUtcTimeMsEx(points.t[place], t_ms, t_quality)
-                if quality != qualities[place]:
-                    lib.IedServer_updateQuality(server, points.q[place], quality)
-                    qualities[place] = quality
-                if value is not None:
-                    update[place](server, points.value[place], value)
-        finally:
-            lib.IedServer_unlockDataModel(server)
+        if points is not None:  # else this generation was built before the meter was born
+            write(self._server, points, values)
 
     def preset(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
         """Set initial values, before the first association: no report sees a change."""
         points = self.points(domain)
-        if points is None:
-            return
-        server, places, preset = self._server, points.shape.places, points.shape.preset
-        for key, (value, quality, t_ms, t_quality) in values:
-            place = places.get(key)
-            if place is None:
-                continue
-            lib.MmsValue_setUtcTimeMsEx(points.t[place], t_ms, t_quality)
-            lib.MmsValue_setBitStringFromInteger(
-                lib.IedServer_getAttributeValue(server, points.q[place]), quality
-            )
-            points.quality[place] = quality
-            if value is not None:
-                preset[place](lib.IedServer_getAttributeValue(server, points.value[place]), value)
+        if points is not None:
+            preset(self._server, points, values)
 
 
 def _descriptors() -> set[tuple[int, int]]:

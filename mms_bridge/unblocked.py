@@ -1,4 +1,4 @@
-"""Takes the waiting out of libiec61850's threadless calls, in the threads that ask for it.
+"""Takes the waiting out of libiec61850's threadless calls, while they run.
 
 ``IedServer_processIncomingData`` sends the reports that are due, then polls its listening socket for up to
 1 ms, and reading waits for up to 10 ms on each association that has nothing to say. With one event loop,
@@ -7,15 +7,18 @@ two clients each would wait for four seconds in every second. And it sleeps for 
 it has closed: a client that connects and leaves, again and again, would hold up all the others.
 
 The library calls its own exported ``Handleset_waitReady`` (hal_socket.h) and ``Thread_sleep`` (hal_thread.h)
-through its procedure linkage table. The dynamic linker's rule is that such a slot may lead anywhere, and we
-let it lead to a function that asks the original one with a time of 0 in our threads, and with the given one
-in all others (a client of the same library in this process keeps its own waits). The slots are found by
-reading the ELF file as System V's gABI describes it (dynamic section, DT_JMPREL); on a file that has not
-both :func:`unblock` returns False, and everything works, only slower.
+through its procedure linkage table. The dynamic linker's rule is that such a slot may lead anywhere. While
+:func:`quickly` runs a call, both lead to the C library's ``getpagesize``, which looks at no argument and
+returns a positive number: "something is ready". The reading that follows (recv with MSG_DONTWAIT, accept on
+a descriptor that does not block) finds out for itself whether that is so, without a poll before each. A
+client of the same library in another thread keeps its waits, but for those that begin in these microseconds.
+The slots are found by reading the ELF file as System V's gABI describes it (dynamic section, DT_JMPREL); on a
+file that has not both :func:`unblock` returns False, and everything works, only slower.
 
 >>> from mms_bridge.native import library_path, lib
 >>> unblock(lib, library_path())
 True
+>>> quickly(lib.IedServer_processIncomingData, server)  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -24,19 +27,20 @@ import ctypes
 import mmap
 import os
 import struct
-import threading
-from ctypes import CFUNCTYPE, c_int, c_size_t, c_uint, c_void_p
+from collections.abc import Callable
+from ctypes import c_int, c_size_t, c_uint64, c_void_p
 from pathlib import Path
 from typing import NamedTuple
 
 NAME = "Handleset_waitReady"
 SLEEP = "Thread_sleep"
 
-WaitReady = CFUNCTYPE(c_int, c_void_p, c_uint)
-Sleep = CFUNCTYPE(None, c_int)
-
-_thread = threading.local()
-_kept: list[object] = []  # the function whose address stands in the slot: as long as the process
+_slots = [
+    c_uint64(),
+    c_uint64(),
+]  # those of NAME and SLEEP, once unblock() has found them; until then nobody's
+_waiting = [0, 0]  # the library's functions to which they lead at other times
+_at_once = ctypes.cast(ctypes.CDLL(None).getpagesize, c_void_p).value or 0
 
 # ELF64, little endian: the fields that we read
 _HEADER = struct.Struct("<16sHHIQQQIHHH")  # Elf64_Ehdr up to e_phnum
@@ -58,39 +62,33 @@ class Slot(NamedTuple):
     function: int
 
 
-def in_this_thread() -> None:
-    """From now on no call into the library waits in this thread."""
-    _thread.hurried = True
+def quickly(call: Callable[[int], None], server: int) -> None:
+    """``call(server)`` without its waits, if :func:`unblock` has found where they are."""
+    wait, sleep = _slots
+    wait.value = sleep.value = _at_once
+    try:
+        call(server)
+    finally:
+        wait.value, sleep.value = _waiting
 
 
 def unblock(library: ctypes.CDLL, path: Path) -> bool:
-    """Lead the library's waits to us, once for the process; False if that is not possible here."""
-    if _kept:
+    """Find the library's waits, once for the process; False if that is not possible here."""
+    if any(_waiting):
         return True
     image = path.read_bytes()
-    slots = find_slot(image, NAME), find_slot(image, SLEEP)
-    if None in slots:
+    functions: list[int] = []
+    addresses: list[int] = []
+    for name in (NAME, SLEEP):
+        slot = find_slot(image, name)
+        if slot is None:
+            return False
+        functions.append(ctypes.cast(getattr(library, name), c_void_p).value or 0)
+        addresses.append(functions[-1] - slot.function + slot.offset)
+    if not all(map(_make_writable, addresses)):
         return False
-    wait, sleep = WaitReady((NAME, library)), Sleep((SLEEP, library))
-
-    def wait_ready(handles: int, timeout_ms: int) -> int:
-        return int(wait(handles, 0 if hasattr(_thread, "hurried") else timeout_ms))
-
-    def thread_sleep(ms: int) -> None:
-        if not hasattr(_thread, "hurried"):
-            sleep(ms)
-
-    led = ((wait, WaitReady(wait_ready), slots[0]), (sleep, Sleep(thread_sleep), slots[1]))
-    writes: list[tuple[int, int]] = []
-    for original, ours, slot in led:
-        assert slot is not None
-        base = (ctypes.cast(original, c_void_p).value or 0) - slot.function
-        writes.append((base + slot.offset, ctypes.cast(ours, c_void_p).value or 0))
-    if not all(_make_writable(address) for address, _ in writes):
-        return False
-    for address, value in writes:
-        ctypes.c_uint64.from_address(address).value = value
-    _kept.extend(led)
+    _slots[:] = map(c_uint64.from_address, addresses)
+    _waiting[:] = functions
     return True
 
 

@@ -17,7 +17,7 @@ from broker.messages import QUANTITIES, Position, Reading
 from mms_bridge.fleet import Behaviour, Fleet, Meter
 from mms_bridge.model import Key
 from mms_bridge.native import Quality
-from mms_bridge.server import Value
+from mms_bridge.writing import Value
 from scl_builder.tables import GATEWAY_LD, METER_LD, LogicalNode
 
 ON = int(Behaviour.ON)
@@ -44,6 +44,8 @@ def bindings(tables: tuple[LogicalNode, ...]) -> Mapping[str, tuple[tuple[Key, s
 
 
 METER_BINDINGS = bindings(METER_LD)
+_KNOWN = tuple((key, (group, name)) for group in ("service", "meter") for key, name in METER_BINDINGS[group])
+"""What the gateway itself knows of a meter."""
 GATEWAY_BINDINGS = bindings(GATEWAY_LD)
 
 
@@ -106,10 +108,9 @@ def health_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[t
         ("service", "health"): OK if broker_up else ALARM,
         ("meter", "health"): OK if healthy else ALARM,
     }
-    for (group, field), value in told.items():
-        for key, name in METER_BINDINGS[group]:
-            if name == field:
-                yield key, Value(value, Quality.GOOD, milliseconds(now))
+    t_ms = milliseconds(now)
+    for key, source in _KNOWN:
+        yield key, Value(told[source], Quality.GOOD, t_ms)
 
 
 def all_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:

@@ -8,12 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from open61850.data import StructureData, TimestampData
+from open61850.data import BoolData, StructureData, TimestampData, VisibleStringData
 from open61850.mms import MmsClient, ObjectName, decode_report, is_report, rcb
 from open61850.mms.report import Report
 
 from broker.messages import Position
 from tests.brokers import Broker
+from tests.clients import CLIENTS
 from tests.mms import DrivenMeter, Scene, scene
 
 READING = {"voltage": 230.0, "current": 1.0, "power": 200.0, "power_factor": 0.9, "frequency": 50.0}
@@ -75,6 +76,29 @@ async def test_a_changed_reading_is_one_report_within_a_second(broker: Broker) -
             following = await next_report(arrived)
             assert [entry.index for entry in following.entries] == [0]
             assert following.seq_num == (report.seq_num or 0) + 1
+
+
+async def test_a_clients_data_set_is_reported_though_no_configured_one_has_its_member(broker: Broker) -> None:
+    """Amp stands in no data set of the CID, so it was written without a look at the blocks until now."""
+    async with scene(broker) as running:
+        meter = await served(running)
+        await meter.read(**{**READING, "current": 2.0})
+
+        def create() -> None:
+            with CLIENTS["libiec61850"](running.port) as client:
+                client.create("SMGW001GW/LLN0.dsAmp", [f"{meter.domain}/MMXN1.Amp[MX]"])
+            with MmsClient.connect("127.0.0.1", running.port, timeout=5.0) as client:
+                client.write(ObjectName(f"{VOLTAGES.item}$Resv", VOLTAGES.domain), BoolData(True))
+                name = VisibleStringData("SMGW001GW/LLN0$dsAmp")
+                client.write(ObjectName(f"{VOLTAGES.item}$DatSet", VOLTAGES.domain), name)
+
+        await asyncio.to_thread(create)
+        with reports(running, VOLTAGES, interrogate=False) as arrived:
+            await meter.read(**{**READING, "current": 3.0})
+            report = await next_report(arrived)
+            assert [entry.index for entry in report.entries] == [0]
+            assert report.entries[0].reason is not None
+            assert report.entries[0].reason.data_change
 
 
 async def test_general_interrogation_tells_all_members(broker: Broker) -> None:

@@ -1,4 +1,4 @@
-"""The library's waits: taken out in the threads that ask for it, untouched in all others."""
+"""The library's waits: taken out of the calls that ask for it, untouched in all others."""
 
 from __future__ import annotations
 
@@ -21,26 +21,32 @@ def _unblocked() -> None:
     assert unblocked.unblock(lib, library_path()), "the wheel's library has no slot that we find"
 
 
-def _seconds_of_idle_calls(prepare: Callable[[], None]) -> float:
-    """How long a server without anything to do takes for some calls, in a thread of its own."""
+Call = Callable[[Callable[[int], None], int], None]
+
+
+def _plainly(call: Callable[[int], None], server: int) -> None:
+    call(server)
+
+
+def _seconds_of_idle_calls(how: Call) -> float:
+    """How long a server without anything to do waits in some calls."""
 
     def idle(server: int) -> None:
         for _ in range(CALLS):
-            lib.IedServer_processIncomingData(server)
+            how(lib.IedServer_processIncomingData, server)
 
-    return _waited(prepare, idle)
-
-
-def _seconds_to_stop(prepare: Callable[[], None]) -> float:
-    """How long it takes to stop it."""
-    return _waited(prepare, lib.IedServer_stopThreadless)
+    return _waited(idle)
 
 
-def _waited(prepare: Callable[[], None], act: Callable[[int], None]) -> float:
+def _seconds_to_stop(how: Call) -> float:
+    """How long it waits while it is stopped."""
+    return _waited(lambda server: how(lib.IedServer_stopThreadless, server))
+
+
+def _waited(act: Callable[[int], None]) -> float:
     """Seconds that a thread waited in ``act`` on a server, without those in which it worked."""
 
     def run() -> float:
-        prepare()
         model = lib.IedModel_create(b"idle")
         config = lib.IedServerConfig_create()
         server = lib.IedServer_createWithConfig(model, None, config)
@@ -65,26 +71,36 @@ def _free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def test_only_the_thread_that_asked_does_not_wait() -> None:
-    """The library waits 1 ms at each call; other threads of the process keep that."""
-    elsewhere = _seconds_of_idle_calls(lambda: None)
-    here = min(_seconds_of_idle_calls(unblocked.in_this_thread) for _ in range(5))
-    assert elsewhere >= CALLS * 0.001
-    assert here < elsewhere / 2
+def test_only_the_calls_that_ask_for_it_do_not_wait() -> None:
+    """The library waits 1 ms at each call; those of others keep that, before and after ours."""
+    before = _seconds_of_idle_calls(_plainly)
+    ours = min(_seconds_of_idle_calls(unblocked.quickly) for _ in range(5))
+    after = _seconds_of_idle_calls(_plainly)
+    assert min(before, after) >= CALLS * 0.001
+    assert ours < CALLS * 0.001 / 2
 
 
-def test_closing_a_socket_holds_up_only_other_threads() -> None:
+def test_closing_a_socket_holds_up_only_others() -> None:
     """The library sleeps for 10 ms after each socket that it has closed; here it is the listening one."""
-    elsewhere = _seconds_to_stop(lambda: None)
-    here = min(_seconds_to_stop(unblocked.in_this_thread) for _ in range(5))
-    assert elsewhere >= 0.01
-    assert here < 0.005
+    plainly = _seconds_to_stop(_plainly)
+    ours = min(_seconds_to_stop(unblocked.quickly) for _ in range(5))
+    assert plainly >= 0.01
+    assert ours < 0.005
+
+
+def test_a_call_that_fails_leaves_the_waits_as_they_were() -> None:
+    def fail(_server: int) -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        unblocked.quickly(fail, 0)
+    assert _seconds_of_idle_calls(_plainly) >= CALLS * 0.001
 
 
 def test_once_is_enough() -> None:
-    kept = list(unblocked._kept)
+    slots = list(unblocked._slots)
     assert unblocked.unblock(lib, library_path())
-    assert unblocked._kept == kept
+    assert list(map(id, unblocked._slots)) == list(map(id, slots))
 
 
 @pytest.mark.parametrize(
