@@ -29,6 +29,8 @@ from registrar.register import Identity, Role
 HOST = "127.0.0.1"
 METERS_PER_IED = 50
 SEED = 1
+TLS_BEYOND = 3680
+"""From an IED's plain MMS port to its port for TLS: 10102 and 13782."""
 LISTEN_SECONDS = 10.0
 
 
@@ -54,6 +56,12 @@ class Chain:
     def mms_ports(self) -> range:
         """One for each IED that the meters fill."""
         return range(self.mms_port, self.mms_port + math.ceil(self.meters / METERS_PER_IED))
+
+    @property
+    def mms_tls_port(self) -> int:
+        """Of the first IED, in a new deployment."""
+        above = self.mms_port + TLS_BEYOND
+        return above if above + len(self.mms_ports) <= 65535 else self.mms_port - TLS_BEYOND
 
     def check_ports(self) -> None:
         """PortTakenError names the first port that is in use, and the option to choose another."""
@@ -112,7 +120,12 @@ class Chain:
             first = self.mqtt_port
             found(
                 deployment.folder,
-                Plan(services_port=first, port=first + 1, password_port=first + 2),
+                Plan(
+                    services_port=first,
+                    port=first + 1,
+                    password_port=first + 2,
+                    mms_tls_port=self.mms_tls_port,
+                ),
             )
         elif deployment.ports["services"] != self.mqtt_port:
             raise ConfigurationError(

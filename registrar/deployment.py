@@ -3,7 +3,8 @@
     meter61850.env      settings of every service, explained
     register.sqlite     who there is (`registrar.register`)
     ca/                 ca.crt and ca.key of the authority; previous.crt and .key while it is replaced
-    security/           what Mosquitto reads: ca.crt, server.crt, server.key, crl.pem, acl, passwords
+    security/           what Mosquitto and the MMS bridge read: certificates and keys, crl.pem, acl,
+                        passwords, mms-clients.toml
     identities/<name>/  an identity folder for each service (`broker.identity`)
 
 Folders have mode 0700, secrets 0600. Only ``ca/`` can make identities: keep a copy of it elsewhere.
@@ -27,7 +28,7 @@ from dotenv import dotenv_values
 from broker.errors import ConfigurationError
 from broker.identity import CA, CERTIFICATE, CONNECTION, KEY, SECRET, TOKEN, check_secret, read_secret
 from broker.topics import Topics
-from registrar import acl, pki
+from registrar import acl, mms_rights, pki
 from registrar.passwords import hashed, new_password
 from registrar.pki import Authority
 from registrar.register import Change, Identity, Register, Role
@@ -168,6 +169,7 @@ class Deployment:
         replace(self.broker / "passwords", "".join(f"{n}:{h}\n" for n, h in logins).encode(), SECRET)
         replace(self.broker / "crl.pem", self._revocation_lists(), PUBLIC)
         replace(self.broker / "ca.crt", self.bundle(), PUBLIC)
+        replace(self.broker / "mms-clients.toml", mms_rights.render(identities).encode(), PUBLIC)
 
     def _revocation_lists(self) -> bytes:
         """One for each authority: a broker that has none for it would refuse all of its certificates."""

@@ -44,6 +44,17 @@ METER61850_BROKER_SECURITY={folder}/security
 
 METER61850_MQTT_PREFIX={prefix}
 
+# MMS over TLS for SCADA, IED number n on port n - 1 further; it stands in the SCD. Operators may observe,
+# issuers control. METER61850_MMS_HOST is the address at which SCADA reaches it (an IP, also in the SCD).
+# The plain port stays on loopback (METER61850_MMS_PLAIN_BIND opens it, METER61850_MMS_PLAIN=false ends it).
+METER61850_MMS_HOST={mms_host}
+METER61850_MMS_TLS_PORT={mms_tls_port}
+METER61850_MMS_TLS_CERT={folder}/security/mms.crt
+METER61850_MMS_TLS_KEY={folder}/security/mms.key
+METER61850_MMS_TLS_CA={folder}/security/ca.crt
+METER61850_MMS_TLS_CRL={folder}/security/crl.pem
+METER61850_MMS_CLIENTS={folder}/security/mms-clients.toml
+
 # Mosquitto's own data goes to the folder broker/ in here.
 METER61850_DATA_DIR={folder}
 
@@ -62,6 +73,8 @@ class Plan:
     port: int = 8883
     password_port: int = 8884
     services_port: int = 8882
+    mms_tls_port: int = 3782
+    """Of the first IED (IEC 62351-3 and -4)."""
     prefix: str = "sm/v1"
     authority: tuple[Path, Path] | None = None
     """Certificate and key of an authority of yours; a new one is made otherwise."""
@@ -105,12 +118,13 @@ def _make(deployment: Deployment, plan: Plan, authority: Authority) -> None:
 
 
 def certify_server(deployment: Deployment, authority: Authority) -> None:
-    """A new key and certificate of the broker, for all its hosts and for loopback."""
-    key = pki.new_key()
+    """New keys and certificates of broker and MMS bridge, for all their hosts and for loopback."""
     hosts = list(dict.fromkeys([*deployment.environment["METER61850_BROKER_HOSTS"].split(), *LOOPBACK]))
-    certificate = authority.issue(hosts[0], key.public_key(), days=SERVER_DAYS, hosts=hosts)
-    replace(deployment.broker / "server.key", pki.key_pem(key), SECRET)
-    replace(deployment.broker / "server.crt", pki.pem(certificate), PUBLIC)
+    for name in ("server", "mms"):
+        key = pki.new_key()
+        certificate = authority.issue(hosts[0], key.public_key(), days=SERVER_DAYS, hosts=hosts)
+        replace(deployment.broker / f"{name}.key", pki.key_pem(key), SECRET)
+        replace(deployment.broker / f"{name}.crt", pki.pem(certificate), PUBLIC)
 
 
 def _authority(plan: Plan) -> Authority:
@@ -131,8 +145,20 @@ def _settings(folder: Path, plan: Plan) -> str:
         port=plan.port,
         password_port=plan.password_port,
         services_port=plan.services_port,
+        mms_host=_mms_host(plan.hosts),
+        mms_tls_port=plan.mms_tls_port,
         prefix=plan.prefix,
     )
+
+
+def _mms_host(hosts: tuple[str, ...]) -> str:
+    """The first IP address among ``hosts``: the SCD takes no names."""
+    for host in hosts:
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            continue
+    return "127.0.0.1"
 
 
 def _check_host(host: str) -> None:

@@ -37,6 +37,9 @@ def init(
     port: Port = 8883,
     password_port: Port = 8884,
     services_port: Port = 8882,
+    mms_tls_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="MMS over TLS, of the first IED; the next ones follow.")
+    ] = 3782,
     prefix: Annotated[str, typer.Option(help="Prefix of all topics.")] = "sm/v1",
     ca: Annotated[
         Path | None, typer.Option(help="Certificate of an authority of yours.", show_default=False)
@@ -64,6 +67,7 @@ def init(
             port=port,
             password_port=password_port,
             services_port=services_port,
+            mms_tls_port=mms_tls_port,
             prefix=prefix,
             authority=(ca, ca_key) if ca and ca_key else None,
         ),

@@ -1,0 +1,23 @@
+"""Who may do what over MMS: the file that ``METER61850_MMS_CLIENTS`` names, rendered from the register.
+
+An operator observes and an issuer controls, over MMS as over MQTT. One who is confined to some address codes
+is not let in at all: an IED shows all of its meters to whoever is associated.
+
+>>> render([Identity("otto", Role.ISSUER)]).splitlines()[-2:]
+['[clients."otto"]', 'rights = "control"']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from registrar.register import Identity, Role
+
+HEAD = "# Written by meter61850 from the register of identities; a change here is lost at the next one.\n"
+RIGHTS = {Role.OPERATOR: "observe", Role.ISSUER: "control", Role.ADMIN: "control"}
+
+
+def render(identities: Iterable[Identity]) -> str:
+    """The whole file (TOML)."""
+    allowed = [one for one in identities if one.role in RIGHTS and not one.scope and not one.blocked]
+    return HEAD + "".join(f'\n[clients."{one.name}"]\nrights = "{RIGHTS[one.role]}"\n' for one in allowed)
