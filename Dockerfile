@@ -21,6 +21,7 @@ COPY broker broker
 COPY meter_firmware meter_firmware
 COPY mms_bridge mms_bridge
 COPY scl_builder scl_builder
+COPY web web
 RUN python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation .
 
 USER meter61850

@@ -21,7 +21,7 @@ SEED   ?=
 DATABASE ?= sqlite
 MESSAGES ?= 100000
 BIRTHS  ?= 200
-SOURCES := admin bench bridge broker meter_firmware mms_bridge scl_builder tests
+SOURCES := admin bench bridge broker meter_firmware mms_bridge scl_builder tests web
 
 PY := $(VENV)/bin/python
 

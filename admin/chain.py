@@ -1,7 +1,7 @@
-"""The whole chain on one machine, as ``up`` starts it: broker, bridge, MMS bridge, simulated meters.
+"""The whole chain on one machine, as ``up`` starts it: broker, bridge, MMS bridge, web, simulated meters.
 
 >>> [part.name for part in Chain(meters=3).parts(BrokerKind.EMBEDDED)]
-['broker', 'bridge', 'mms', 'meters']
+['broker', 'bridge', 'mms', 'web', 'meters']
 """
 
 from __future__ import annotations
@@ -38,11 +38,17 @@ class Chain:
     data_dir: Path = Path("data")
     mqtt_port: int = 1883
     mms_port: int = 10102
+    web_port: int = 8061
 
     @property
     def database(self) -> str:
         """URL of the SQLite file."""
         return f"sqlite:///{self.data_dir}/meter61850.sqlite"
+
+    @property
+    def users(self) -> Path:
+        """The web's accounts."""
+        return self.data_dir / "web-users.json"
 
     @property
     def mms_ports(self) -> range:
@@ -54,6 +60,7 @@ class Chain:
         check_free(HOST, self.mqtt_port, option="--mqtt-port")
         for port in self.mms_ports:
             check_free(HOST, port, option="--mms-port")
+        check_free(HOST, self.web_port, option="--web-port")
 
     def mqtt(self, kind: BrokerKind) -> MqttSettings:
         """How to reach the broker; the embedded one knows no MQTT 5."""
@@ -71,16 +78,18 @@ class Chain:
             *("--database", self.database, "--max-meters-per-ied", str(METERS_PER_IED)),
             *("--mms-host", HOST, "--mms-port", str(self.mms_port)),
         )
+        web = ("--port", str(self.web_port), "--database", self.database, "--users", str(self.users))
         meters = (
             *("-n", str(self.meters), "--seed", str(SEED), "--interval", str(self.interval)),
             *("--data-dir", str(self.data_dir / "meters")),
         )
         # fmt: off
         return (
-            Part("broker", ("broker", "run", *broker), 1.0),
+            Part("broker", ("broker", "run", *broker), 0.9),
             Part("bridge", ("bridge", "run", *mqtt, *bridge), 1.3, {"METER61850_DRAIN_SECONDS": "0.8"}),
-            Part("mms", ("mms", "run", *mqtt), 1.0),
-            Part("meters", ("meter", "simulate", *mqtt, *meters), 1.3),
+            Part("mms", ("mms", "run", *mqtt), 0.9),
+            Part("web", ("web", "run", *mqtt, *web), 0.6),
+            Part("meters", ("meter", "simulate", *mqtt, *meters), 1.1),
         )
         # fmt: on
 

@@ -27,7 +27,7 @@ from broker.errors import ConfigurationError, Meter61850Error
 from broker.validation import first_complaint
 
 NAME = "meter61850"
-SERVICES = frozenset({"broker", "bridge", "mms", "meter"})
+SERVICES = frozenset({"broker", "bridge", "mms", "web", "meter"})
 """Groups whose commands run for long: they log from level info on."""
 
 
@@ -48,6 +48,7 @@ class Commands(LazyGroup):
         "mms":          Lazy("mms", needs="server"),
         "broker":       Lazy("broker"),
         "bridge":       Lazy("bridge", needs="server"),
+        "web":          Lazy("web", needs="server"),
         "meter":        Lazy("meter", needs="firmware"),
     }
     # fmt: on

@@ -33,6 +33,9 @@ def up(
     mms_port: Annotated[
         int, typer.Option(min=1, max=65535, help="MMS port of the first IED; one more for every 50 meters.")
     ] = 10102,
+    web_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port of the HTTP API and the live page.")
+    ] = 8061,
     broker: Annotated[
         BrokerKind, typer.Option(help="auto: Mosquitto if it is installed, else the embedded one.")
     ] = BrokerKind.AUTO,
@@ -48,7 +51,7 @@ def up(
         ),
     ] = False,
 ) -> None:
-    """Start broker, bridge, MMS bridge and simulated meters; READY when all can be read over MMS.
+    """Start broker, bridge, MMS bridge, web and simulated meters; READY when all can be read over MMS.
 
     Then a live table, until Ctrl-C stops everything. With --json exit 1 if database and MMS differ.
 
@@ -61,7 +64,7 @@ def up(
         raise typer.BadParameter(
             "needs --for SECONDS: the document is printed at the end", param_hint="--json"
         )
-    chain = Chain(meters=meters, interval=interval, data_dir=data_dir, mqtt_port=mqtt_port, mms_port=mms_port)
+    chain = Chain(meters, interval, data_dir, mqtt_port, mms_port, web_port)
     chain.check_ports()
     kind = chosen(broker)
     if broker is BrokerKind.AUTO and kind is BrokerKind.EMBEDDED:
@@ -101,7 +104,8 @@ async def _run(running: Up, *, seconds: float | None, as_json: bool) -> ExitCode
     follower = asyncio.create_task(running.watch.run(), name="watch")
     try:
         await running.wait_ready()
-        (stderr if as_json else stdout()).print(running.ready_line(), markup=False, soft_wrap=True)
+        for line in filter(None, (running.ready_line(), running.login_line())):
+            (stderr if as_json else stdout()).print(line, markup=False, soft_wrap=True)
         await _meanwhile(running, seconds, table=not as_json and stdout().is_terminal)
         if not as_json:
             return ExitCode.OK
