@@ -14,7 +14,7 @@ ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1
 COPY requirements.lock ./
 RUN python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY admin admin
 COPY bridge bridge
 COPY broker broker

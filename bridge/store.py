@@ -29,7 +29,7 @@ from broker.topics import meter_id_of
 
 T = TypeVar("T", bound=SQLModel)
 
-ROLLUP_FIELDS = tuple(column.name for column in ROLLUP.c if column.name not in ("span", "meter"))
+ROLLUP_FIELDS = tuple(str(column.name) for column in ROLLUP.c if column.name not in ("span", "meter"))
 
 
 class UnknownMeterError(Meter61850Error, LookupError):

@@ -11,10 +11,11 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web import problem
+from web import login, pages, problem
 from web.api import commands, meters, operations, readings, scl, stream
 from web.parts import Parts
 from web.problem import ProblemError
+from web.views import Views
 
 API = "/api/v1"
 CSP = (
@@ -54,11 +55,14 @@ def make_app(parts: Parts) -> ASGIApp:
         redirect_slashes=False,
     )
     app.state.parts = parts
+    app.state.views = Views()
     app.state.snapshot = meters.Snapshot()
     app.state.snapshot_lock = asyncio.Lock()
-    problem.install(app)
+    problem.install(app, page=pages.error_page)
     for module in (meters, readings, scl, commands, stream, operations):
         app.include_router(module.router, prefix=API)
+    app.include_router(login.router)
+    app.include_router(pages.router)
     return Front(app, parts)
 
 

@@ -24,6 +24,9 @@ class Parts:
     accounts: Accounts
     sessions: Sessions
     limiter: Limiter
+    """Of one account from one address."""
+    crowd_limiter: Limiter
+    """Of one address."""
     hub: Hub
     live: Live
     sender: Sender

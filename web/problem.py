@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -51,6 +51,7 @@ class ProblemError(Meter61850Error):
         )
 
 
+_REDIRECTS = frozenset({303})
 # fmt: off
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnknownMeterError, 404),
@@ -78,15 +79,24 @@ def as_problem(error: Exception) -> ProblemError:
     return ProblemError(status, str(error)[:500], headers={"Retry-After": "2"} if status == 503 else None)
 
 
-def install(app: FastAPI) -> None:
-    """Answer every expected error with problem details; an unexpected one too, without telling its text."""
+def install(app: FastAPI, *, page: Callable[[Request, ProblemError], Response]) -> None:
+    """Answer every expected error with problem details; an unexpected one too, without telling its text.
 
-    async def expected(_request: Request, error: Exception) -> Response:
-        return as_problem(error).response()
+    ``page`` makes what a browser shows instead.
+    """
+
+    def told(request: Request, problem: ProblemError) -> Response:
+        if problem.status in _REDIRECTS:
+            return Response(status_code=problem.status, headers=problem.headers)
+        html = "text/html" in request.headers.get("accept", "")
+        return page(request, problem) if html else problem.response()
+
+    async def expected(request: Request, error: Exception) -> Response:
+        return told(request, as_problem(error))
 
     async def unexpected(request: Request, error: Exception) -> Response:
         log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
-        return ProblemError(500, "a fault of ours: it is in the log of `meter61850 web run`").response()
+        return told(request, ProblemError(500, "a fault of ours: it is in the log of `meter61850 web run`"))
 
     for kind in (Meter61850Error, RequestValidationError, HTTPException, DBAPIError):
         app.add_exception_handler(kind, expected)

@@ -66,6 +66,7 @@ def make_parts(settings: WebSettings) -> Parts:
         accounts=accounts,
         sessions=Sessions(seconds=3600 * settings.session_hours),
         limiter=Limiter(attempts=LOGIN_ATTEMPTS, seconds=LOGIN_SECONDS),
+        crowd_limiter=Limiter(attempts=4 * LOGIN_ATTEMPTS, seconds=LOGIN_SECONDS),
         hub=hub,
         live=live,
         sender=sender,

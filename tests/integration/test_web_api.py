@@ -181,7 +181,7 @@ def test_revisions_say_what_changed(web: Web) -> None:
 
 
 def test_difference_of_an_scl_file_in_words(web: Web) -> None:
-    with web.program(**{"Content-Type": "application/xml"}) as client:
+    with web.program(Role.OBSERVER, **{"Content-Type": "application/xml"}) as client:
         scd = client.get("/scl/scd").content
         same = client.post("/scl/diff", content=scd)
         other = client.post("/scl/diff", content=scd.replace(b"House 2", b"Haus 2"))

@@ -84,14 +84,14 @@ async def list_meters(
     """The meters in service with their latest values, by name, some at a time."""
     live = parts_of(request).live
     ids = Choice(state, online, address_code, ied, search).of(live)
-    start = _place(live, ids, after) if after else 0
+    start = place_after(live, ids, after) if after else 0
     some = ids[start : start + limit]
     following = cursor(some[-1]) if start + limit < len(ids) else None
     meters = [orjson.loads(one) for one in live.documents(some)]
     return answer(request, {"meters": meters, "total": len(ids), "next": following}, root="page")
 
 
-def _place(live: Live, ids: list[str], after: str) -> int:
+def place_after(live: Live, ids: list[str], after: str) -> int:
     """Where those after the cursor's meter begin, also when that one is not in the list any more."""
     (last,) = position(after, str)
     order = {meter_id: place for place, meter_id in enumerate(live.ordered())}

@@ -19,7 +19,7 @@ from web.problem import ProblemError
 router = APIRouter(tags=["stream"])
 
 PING_SECONDS = 10.0
-"""A comment after so long without an event, so that a broken connection is found."""
+"""An event without meaning after so long without one: so either side finds a broken connection."""
 MOST_METERS = 200
 KINDS = ("meter", "gone", "command", "summary", "revision", "service", "broker")
 
@@ -78,7 +78,7 @@ async def _events(
             try:
                 batch = await asyncio.wait_for(listener.queue.get(), PING_SECONDS)
             except TimeoutError:
-                batch = b": ping\n\n"
+                batch = b"event: ping\ndata: {}\n\n"
             if loop.time() - checked > PING_SECONDS:
                 checked = loop.time()
                 if not allowed():
