@@ -14,7 +14,7 @@ ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1
 COPY requirements.lock ./
 RUN python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY admin admin
 COPY bridge bridge
 COPY broker broker
@@ -22,6 +22,7 @@ COPY meter_firmware meter_firmware
 COPY mms_bridge mms_bridge
 COPY registrar registrar
 COPY scl_builder scl_builder
+COPY web web
 RUN python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation .
 
 USER meter61850

@@ -7,6 +7,7 @@
 # make bench  the benchmarks
 # make lock   the lock files, after pyproject.toml changed
 # make docs   the generated files: topics, cli, settings and conformance in docs/, mosquitto.conf
+# make vendor what the page takes from the npm registry, fetched anew into web/static/vendor
 # make clean  away with .venv and the caches
 #
 # `make up` and `make test` need Python 3.11 or newer and make, and nothing else: they create .venv and
@@ -21,11 +22,11 @@ SEED   ?=
 DATABASE ?= sqlite
 MESSAGES ?= 100000
 BIRTHS  ?= 200
-SOURCES := admin bench bridge broker meter_firmware mms_bridge registrar scl_builder tests
+SOURCES := admin bench bridge broker meter_firmware mms_bridge registrar scl_builder tests web
 
 PY := $(VENV)/bin/python
 
-.PHONY: up test soak hostile check bench lock docs clean servers
+.PHONY: up test soak hostile check bench lock docs vendor clean servers debian
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.installed
@@ -82,18 +83,33 @@ $(VENV)/.installed-dev: requirements-dev.lock pyproject.toml | $(PY)
 	@$(call install,requirements-dev.lock)
 	@touch $(VENV)/.installed
 
-# Real parts for the tests: Mosquitto and PostgreSQL from Debian when they are missing.
+# Real parts for the tests: Mosquitto, PostgreSQL, Chromium and npm from Debian when they are missing, and by npm
+# what checks the pages' accessibility, each package with its hash.
 servers:
 	@missing=""; \
 	PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$$missing postgresql"; \
-	[ -z "$$missing" ] && exit 0; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v chromedriver >/dev/null || missing="$$missing chromium-driver"; \
+	command -v npm >/dev/null || missing="$$missing npm"; \
+	[ -z "$$missing" ] || $(MAKE) --no-print-directory debian PACKAGES="$$missing"
+	@[ tests/node/node_modules/.package-lock.json -nt tests/node/package-lock.json ] \
+	  || npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund --silent
+
+debian:
+	@missing="$(PACKAGES)"; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 	  echo "the tests need$$missing: apt-get install$$missing (or your system's packages), then make test again" >&2; exit 1; \
 	fi; \
 	echo "installing$$missing" >&2; \
 	export DEBIAN_FRONTEND=noninteractive; \
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+# The page's third-party assets are in the repository, so that `make up` needs no Node.js.
+vendor:
+	cd web/static/vendor && npm ci --ignore-scripts --no-audit --no-fund \
+	  && cp node_modules/uplot/dist/uPlot.iife.min.js node_modules/uplot/dist/uPlot.min.css . \
+	  && cp node_modules/uplot/LICENSE uPlot.LICENSE && rm -rf node_modules
 
 # For every platform, without index hosts or paths. RPi.GPIO is left out: it has no wheels, and only a
 # meter needs it, which is installed by pip install 'meter61850[firmware]'.

@@ -1,7 +1,7 @@
-"""The whole chain on one machine, as ``up`` starts it: broker, bridge, MMS bridge, simulated meters.
+"""The whole chain on one machine, as ``up`` starts it: broker, bridge, MMS bridge, web, simulated meters.
 
 >>> [part.name for part in Chain(meters=3).parts(BrokerKind.EMBEDDED)]
-['broker', 'bridge', 'mms', 'meters']
+['broker', 'bridge', 'mms', 'web', 'meters']
 """
 
 from __future__ import annotations
@@ -46,11 +46,17 @@ class Chain:
     mms_port: int = 10102
     plain: bool = False
     """No identities, no TLS: on loopback, for trying out."""
+    web_port: int = 8061
 
     @property
     def database(self) -> str:
         """URL of the SQLite file."""
         return f"sqlite:///{self.data_dir}/meter61850.sqlite"
+
+    @property
+    def users(self) -> Path:
+        """The web's accounts."""
+        return self.data_dir / "web-users.json"
 
     @property
     def mms_ports(self) -> range:
@@ -69,6 +75,7 @@ class Chain:
             check_free(HOST, port, option="--mqtt-port")
         for port in self.mms_ports:
             check_free(HOST, port, option="--mms-port")
+        check_free(HOST, self.web_port, option="--web-port")
 
     def usual_mqtt_port(self) -> int:
         """The first one, when nobody says another."""
@@ -150,6 +157,7 @@ class Chain:
             *("--database", self.database, "--max-meters-per-ied", str(METERS_PER_IED)),
             *("--mms-host", HOST, "--mms-port", str(self.mms_port)),
         )
+        web = ("--port", str(self.web_port), "--database", self.database, "--users", str(self.users))
         meters: tuple[str, ...] = (
             *("-n", str(self.meters), "--seed", str(SEED), "--interval", str(self.interval)),
             *("--data-dir", str(self.data_dir / "meters")),
@@ -157,11 +165,12 @@ class Chain:
         meters += mqtt if self.plain else ("--identities", str(self.deployment.folder / "identities"))
         # fmt: off
         return (
-            Part("broker", ("broker", "run", *broker), 1.0, self.environment()),
+            Part("broker", ("broker", "run", *broker), 0.9, self.environment()),
             Part("bridge", ("bridge", "run", *mqtt, *bridge), 1.3,
                  self.environment("bridge") | {"METER61850_DRAIN_SECONDS": "0.8"}),
-            Part("mms", ("mms", "run", *mqtt), 1.0, self.environment("mms")),
-            Part("meters", ("meter", "simulate", *meters), 1.3, self.environment()),
+            Part("mms", ("mms", "run", *mqtt), 0.9, self.environment("mms")),
+            Part("web", ("web", "run", *mqtt, *web), 0.6, self.environment("web")),
+            Part("meters", ("meter", "simulate", *meters), 1.1, self.environment()),
         )
         # fmt: on
 

@@ -9,22 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TypeVar
 
 import aiomqtt
-from pydantic import ValidationError
 
 from admin import mqtt
 from admin.exits import NotFoundError
 from broker.errors import ConfigurationError, ContractError
-from broker.messages import Birth, Block, Message, Position, Relay, Status
+from broker.messages import Birth
+from broker.orders import STATES, Known, parsed
 from broker.settings import MqttSettings
 from broker.topics import Topics, checked_meter_id, meter_id_of
 
-M = TypeVar("M", bound=Message)
-STATES = ("birth", "status", "relay", "block")
-"""What a command depends on."""
 _METER = re.compile(rb"SM_[0-9a-f]{32}")
 
 
@@ -51,49 +46,6 @@ def chosen(text: str, names: Mapping[str, str]) -> str:
             f"{len(found)} meters are called {text!r}: say which meter_id, such as {found[0]}"
         )
     return found[0]
-
-
-@dataclass
-class Known:
-    """What is retained of a meter."""
-
-    meter_id: str
-    birth: Birth | None = None
-    status: Status | None = None
-    relay: Relay | None = None
-    block: Block | None = None
-
-    @property
-    def name(self) -> str:
-        """As its birth says; empty without one."""
-        return self.birth.name if self.birth else ""
-
-    def take(self, kind: str, payload: bytes) -> None:
-        """One message of ``kind``, one of STATES; what does not parse is as good as none."""
-        match kind:
-            case "birth":
-                self.birth = parsed(Birth, payload)
-            case "status":
-                self.status = parsed(Status, payload)
-            case "relay":
-                self.relay = parsed(Relay, payload)
-            case "block":
-                block = parsed(Block, payload)
-                self.block = block.merged(self.block) if block else self.block
-
-    def obstacle(self, position: Position) -> str | None:
-        """Why a command to ``position`` would be in vain; None if it would not."""
-        what = "opening" if position is Position.OPEN else "closing"
-        relay = self.relay
-        rules = (
-            (self.birth is None, "no such meter"),
-            (self.status is None or not self.status.online, "the meter is offline"),
-            (relay is None, "the meter has not told its relay's position"),
-            (relay is not None and relay.local, "the relay is switched locally"),
-            (self.block is not None and self.block.forbids(position), f"{what} is blocked"),
-            (relay is not None and relay.position is position, f"the relay is {position} already"),
-        )
-        return next((reason for stands, reason in rules if stands), None)
 
 
 async def names(client: aiomqtt.Client, topics: Topics) -> dict[str, str]:
@@ -136,14 +88,6 @@ async def meters_of(client: aiomqtt.Client, topics: Topics, ied: str) -> set[str
     if not found:
         raise NotFoundError(f"no IED {ied}: `meter61850 meters list` shows the IEDs")
     return {meter_id_of(name.decode()) for name in _METER.findall(found[topics.cid(ied)])}
-
-
-def parsed(model: type[M], payload: bytes | None) -> M | None:
-    """The message in ``payload``; None without one, or when it is not of the contract."""
-    try:
-        return model.model_validate_json(payload) if payload else None
-    except ValidationError:
-        return None
 
 
 def _barrier(topics: Topics) -> str:

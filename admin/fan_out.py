@@ -19,11 +19,11 @@ from typing import Any
 
 import aiomqtt
 
-from admin.directory import STATES, Known, parsed
 from admin.exits import ExitCode
-from admin.orders import ANSWER_SECONDS, new_command, publish_command, tell_refusal
+from admin.orders import our_command, publish_command, tell_refusal
 from broker.errors import ContractError
 from broker.messages import Command, Outcome, Position, Result
+from broker.orders import ANSWER_SECONDS, STATES, Known, parsed
 from broker.settings import MqttSettings
 
 NOT_SENT, UNANSWERED, NOT_MOVED = "not sent", "unanswered", "done, but its relay did not move"
@@ -99,7 +99,7 @@ class FanOut:
             sent()
 
     async def _send(self, order: Order) -> None:
-        order.command = command = new_command(self._position)
+        order.command = command = our_command(self._position)
         meter_id = order.meter.meter_id
         if reason := order.meter.obstacle(self._position):
             order.outcome, order.reason = Outcome.REFUSED, reason

@@ -18,12 +18,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from admin import directory, mqtt
-from admin.directory import Known
 from admin.exits import ExitCode, NotFoundError, RefusedError
 from admin.fan_out import NOT_SENT, FanOut
 from admin.output import note, show, stderr, table
 from broker.errors import ConfigurationError, UnavailableError
 from broker.messages import Position
+from broker.orders import Known
 from broker.settings import MqttSettings
 from broker.topics import Topics
 

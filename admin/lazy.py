@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from broker.errors import UnavailableError
 
-OURS = ("admin", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar", "scl_builder")
+OURS = ("admin", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar", "scl_builder", "web")
 
 
 @dataclass(frozen=True)

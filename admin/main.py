@@ -29,7 +29,7 @@ from broker.errors import ConfigurationError, Meter61850Error
 from broker.validation import first_complaint
 
 NAME = "meter61850"
-SERVICES = frozenset({"broker", "bridge", "mms", "meter"})
+SERVICES = frozenset({"broker", "bridge", "mms", "web", "meter"})
 """Groups whose commands run for long: they log from level info on."""
 
 
@@ -54,6 +54,7 @@ class Commands(LazyGroup):
         "identity":     Lazy("identity", needs="server"),
         "broker":       Lazy("broker"),
         "bridge":       Lazy("bridge", needs="server"),
+        "web":          Lazy("web", needs="server"),
         "meter":        Lazy("meter", needs="firmware"),
     }
     # fmt: on

@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiomqtt
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from broker.errors import UnavailableError
 from broker.settings import NO_DELAY, MqttSettings
@@ -69,12 +67,3 @@ async def retained(client: aiomqtt.Client, *filters: str, barrier: str) -> dict[
             found[message.topic.value] = message.payload
     await client.unsubscribe([*filters, barrier])
     return found
-
-
-def expiring(settings: MqttSettings, seconds: int) -> Properties | None:
-    """MQTT 5's message expiry; 3.1.1 has none, and the meter looks at ``expires_at`` anyway."""
-    if settings.version != 5:
-        return None
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.MessageExpiryInterval = seconds
-    return properties

@@ -3,28 +3,21 @@
 DESIGN guarantee 5: a command runs at most once, in time, or not at all. What we know to be in vain
 is not sent; the refusal goes into the ledger like any other.
 
->>> new_command(Position.OPEN).origin.category
+>>> our_command(Position.OPEN).origin.category
 <OriginCategory.MAINTENANCE: 'maintenance'>
 """
 
 from __future__ import annotations
 
 import socket
-import uuid
-from datetime import timedelta
 
 import aiomqtt
 
 from admin import mqtt
 from admin.options import user_name
 from broker.messages import Command, Origin, OriginCategory, Position, Refusal, utc_now
+from broker.orders import VALIDITY, expiring, new_command
 from broker.settings import MqttSettings
-
-VALIDITY = 5
-"""Seconds in which the meter must have the command."""
-GRACE = 3.0
-"""Seconds more to answer and to move the relay."""
-ANSWER_SECONDS = VALIDITY + GRACE
 
 
 def our_origin() -> Origin:
@@ -33,16 +26,9 @@ def our_origin() -> Origin:
     return Origin(category=OriginCategory.MAINTENANCE, identifier=user_name(), via=via)
 
 
-def new_command(position: Position) -> Command:
-    """A command of now."""
-    now = utc_now()
-    return Command(
-        command_id=str(uuid.uuid4()),
-        position=position,
-        issued_at=now,
-        expires_at=now + timedelta(seconds=VALIDITY),
-        origin=our_origin(),
-    )
+def our_command(position: Position) -> Command:
+    """A command of now, from the operating system's user."""
+    return new_command(position, our_origin())
 
 
 async def publish_command(
@@ -50,7 +36,7 @@ async def publish_command(
 ) -> None:
     """Send it, once."""
     topic = settings.topics.meter(meter_id, "command")
-    properties = mqtt.expiring(settings, VALIDITY)
+    properties = expiring(settings, VALIDITY)
     await client.publish(topic, command.payload(), qos=1, properties=properties)
 
 

@@ -10,6 +10,7 @@ from bridge.settings import BridgeSettings
 from broker.reference import attribute_docstrings
 from broker.settings import MqttSettings
 from mms_bridge.settings import MmsSettings
+from web.settings import WebSettings
 
 _HEAD = """\
 # Settings
@@ -27,6 +28,7 @@ SERVICES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("The broker's address, for every service", MqttSettings),
     ("`meter61850 bridge run`", BridgeSettings),
     ("`meter61850 mms run`", MmsSettings),
+    ("`meter61850 web run`", WebSettings),
 )
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import aiomqtt
 
 from admin import directory, mqtt
-from admin.directory import Known, parsed
 from admin.exits import NoAnswerError, NotFoundError, RefusedError
-from admin.orders import ANSWER_SECONDS, new_command, our_origin, publish_command, tell_refusal
+from admin.orders import our_command, our_origin, publish_command, tell_refusal
 from broker.errors import UnavailableError
 from broker.messages import Block, Command, Outcome, Position, Relay, Result
+from broker.orders import ANSWER_SECONDS, Known, parsed
 from broker.settings import MqttSettings
 
 
@@ -27,7 +27,7 @@ async def switch(meter: str, position: Position, settings: MqttSettings, *, wait
     settings = await mqtt.speaking(settings)
     async with mqtt.connected(settings) as client:
         known = await directory.find(client, settings, meter)
-        command = new_command(position)
+        command = our_command(position)
         if reason := known.obstacle(position):
             await tell_refusal(client, settings, known.meter_id, command, reason)
             kind = RefusedError if known.birth else NotFoundError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,7 +36,9 @@ from broker.messages import QUANTITIES
 from broker.mosquitto import find
 from broker.mosquitto import version as mosquitto_version
 from broker.topics import scl_name
+from web.accounts import Accounts, Role
 
+ADMINISTRATOR = "admin"
 POLL = 0.2
 REFRESH = 1.0
 SETTLE_SECONDS = 10.0
@@ -58,13 +61,17 @@ class Up:
     servers: Servers = field(default_factory=Servers)
     began: float = field(default_factory=time.monotonic)
     ready_seconds: float = 0.0
+    password: str = ""
+    """Of the web's first administrator, if this start has made one."""
 
     async def start(self) -> None:
         """Start the parts; the broker first, since the others would begin with a failed attempt."""
+        self.password = first_administrator(self.chain.users)
         for part in self.chain.parts(self.kind):
             await self.supervisor.start(part)
             if part.name == "broker":
                 await listening(self.chain.mqtt_port)
+        await listening(self.chain.web_port)
 
     async def wait_ready(self) -> None:
         """Return when each meter's values are read over MMS with good quality; NotReadyError otherwise."""
@@ -102,8 +109,14 @@ class Up:
         endpoints = ", ".join(f"{end['host']}:{end['port']} ({end['ied']})" for end in self.endpoints())
         return (
             f"READY in {self.ready_seconds:.1f} s: MQTT {HOST}:{self.chain.mqtt_port} "
-            f"({self.kind} {self.broker_version()}), MMS {endpoints}, database {self.chain.database}"
+            f"({self.kind} {self.broker_version()}), MMS {endpoints}, database {self.chain.database}, "
+            f"web http://{HOST}:{self.chain.web_port}/"
         )
+
+    def login_line(self) -> str:
+        """The first login, told this once; empty when there was an account before."""
+        told = f"log in as {ADMINISTRATOR} with {self.password} (told this once)"
+        return told if self.password else ""
 
     def broker_version(self) -> str:
         """Of Mosquitto, or of amqtt."""
@@ -172,6 +185,16 @@ class Up:
     def _stored(self) -> dict[str, MeterState]:
         with Store.open(self.chain.database) as store:
             return {state.meter.meter_id: state for state in store.meters()}
+
+
+def first_administrator(users: Path) -> str:
+    """Make an administrator with a random password if there is no account yet; the password, or nothing."""
+    accounts = Accounts(users)
+    if accounts.all():
+        return ""
+    password = secrets.token_urlsafe(12)
+    accounts.add(ADMINISTRATOR, Role.ADMINISTRATOR, password=password)
+    return password
 
 
 def compared(meter_id: str, state: MeterState | None, told: Mapping[str, Told] | None) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from contextlib import suppress
 import aiomqtt
 
 from admin import mqtt
-from admin.directory import parsed
 from broker.errors import ContractError, UnavailableError
 from broker.messages import Birth
+from broker.orders import parsed
 from broker.settings import MqttSettings
 from mms_bridge.cid import Cid, read_cid
 

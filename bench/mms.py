@@ -30,15 +30,15 @@ from pathlib import Path
 from open61850.mms import MmsClient
 
 from bench.ingest import go, line, process
+from broker.feed import Feed
 from broker.messages import Birth, Hardware, Reading, Status, utc_now
 from broker.settings import MqttSettings
 from broker.topics import Topic, Topics, scl_name
 from mms_bridge import values
-from mms_bridge.feed import Feed
 from mms_bridge.gateway import Gateway
 from mms_bridge.hearing import Hearing
 from mms_bridge.native import lib
-from mms_bridge.run import calm_collector
+from mms_bridge.run import METER_KINDS, calm_collector
 from mms_bridge.server import Server
 from mms_bridge.settings import MmsSettings
 from scl_builder.builder import build_cid
@@ -242,9 +242,9 @@ async def measure(options: argparse.Namespace) -> list[dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as broker:
         library = compiled(Path(folder))
         hearing = Hearing(gateway, Topics("sm/v1"))
-        feed = asyncio.create_task(
-            Feed(MqttSettings(port=broker.port), hearing.take, connected=lambda _up: None).run()
-        )
+        mqtt = MqttSettings(port=broker.port)
+        topics = [mqtt.topics.meter("+", kind) for kind in METER_KINDS]
+        feed = asyncio.create_task(Feed(mqtt, hearing.take, topics=topics, connected=lambda _up: None).run())
         for number in range(options.runs):
             path = await path_rate(gateway, broker.port, ids, options.readings, number * 1_000_000 + 1)
             runs.append(

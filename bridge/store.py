@@ -1,4 +1,4 @@
-"""The read side of the store: what the bridge has written, for the CLI and later for the web.
+"""The read side of the store: what the bridge has written, for the CLI and the web.
 
 >>> store = Store.open("sqlite:///meter61850.sqlite")  # doctest: +SKIP
 >>> [(state.meter.name, state.latest.power) for state in store.meters()]  # doctest: +SKIP
@@ -42,7 +42,7 @@ from broker.topics import meter_id_of
 
 T = TypeVar("T", bound=SQLModel)
 
-ROLLUP_FIELDS = tuple(column.name for column in ROLLUP.c if column.name not in ("span", "meter"))
+ROLLUP_FIELDS = tuple(str(column.name) for column in ROLLUP.c if column.name not in ("span", "meter"))
 
 
 class UnknownMeterError(Meter61850Error, LookupError):
@@ -106,6 +106,21 @@ class Store:
             raise UnknownMeterError(f"{how_many} called {name[:64]!r}: meter61850 meters list shows them all")
         return found[0]
 
+    def registry(self, *, retired: bool = False) -> list[Meter]:
+        """Every meter in the order in which they were first heard, without its readings."""
+        statement = select(Meter).order_by(col(Meter.key))
+        return self._all(statement if retired else statement.where(col(Meter.retired_at).is_(None)))
+
+    def registered(self, meter_id: str) -> Meter | None:
+        """The meter with exactly this meter_id; None without one."""
+        return next(iter(self._all(select(Meter).where(col(Meter.meter_id) == meter_id))), None)
+
+    def span(self, meter: Meter, *, start: int, end: int) -> Iterator[StoredReading]:
+        """Readings of ``meter`` with start <= ts < end (ms since 1970), by ts, epoch and seq."""
+        assert meter.key is not None
+        with database.snapshot(self._engine) as connection:
+            yield from packs.between(connection, meter.key, start=start, end=end)
+
     def readings(
         self, meter: Meter, *, since: datetime | None = None, last: int | None = None
     ) -> Iterator[StoredReading]:
@@ -129,17 +144,26 @@ class Store:
             return int(connection.scalar(rows) or 0) + int(connection.scalar(packed) or 0)
 
     def rollups(
-        self, meter: Meter, span: int, *, since: datetime | None = None, last: int | None = None
+        self,
+        meter: Meter,
+        span: int,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        last: int | None = None,
     ) -> Iterator[tuple[Any, ...]]:
         """Hours (``span`` 3600) or UTC days (86400) with the fields of ROLLUP_FIELDS, oldest first.
 
-        The one that ``since`` falls into is the first; the running one is not summed up yet.
+        The one that ``since`` falls into is the first, the last begins before ``until``; the running one is
+        not summed up yet.
         """
         start = at_ms(since) if since else 0
         key, columns = ROLLUP.c.start, [ROLLUP.c[name] for name in ROLLUP_FIELDS]
         wanted = core_select(*columns).where(
             ROLLUP.c.span == span, ROLLUP.c.meter == meter.key, key > start - span * 1000
         )
+        if until is not None:
+            wanted = wanted.where(key < at_ms(until))
         if last is not None:
             newest = wanted.order_by(key.desc()).limit(last).subquery()
             wanted = core_select(newest).order_by(newest.c.start)

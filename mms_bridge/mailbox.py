@@ -10,16 +10,11 @@ retained messages come before the last subscription is answered: 240 MB at 10,00
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
+from typing import cast
 
 import aiomqtt
 
-
-class Take(Protocol):
-    """Takes one message; must not raise."""
-
-    def __call__(self, name: str, payload: bytes, *, retained: bool) -> None:
-        """Topic and payload, and whether it was retained before we subscribed."""
+from broker.feed import Take
 
 
 class Mailbox(asyncio.Queue[aiomqtt.Message]):

@@ -21,8 +21,8 @@ from aiomqtt import MqttError
 
 from broker.backoff import Backoff
 from broker.errors import CredentialError
+from broker.feed import GOOD_CONNECTION, Feed
 from broker.settings import NO_DELAY, MqttSettings
-from mms_bridge.feed import GOOD_CONNECTION, Feed
 from mms_bridge.gateway import Gateway
 from mms_bridge.hearing import Hearing, Link
 from mms_bridge.mailbox import Mailbox
@@ -32,6 +32,8 @@ from mms_bridge.telling import last_words, publish_outbox, publish_status, statu
 
 log = logging.getLogger(__name__)
 
+METER_KINDS = ("status", "birth", "relay", "reading")
+"""What the meters tell on a connection of its own."""
 CANCEL_AGAIN = 0.05
 STOP_AGAIN = 2.0
 """Seconds: leaves time for the last words."""
@@ -89,7 +91,8 @@ async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -
 
 
 def _feed(hearing: Hearing, mqtt: MqttSettings) -> Feed:
-    return Feed(mqtt, hearing.take, connected=lambda up: hearing.connected(Link.METERS, up=up))
+    topics = [mqtt.topics.meter("+", kind) for kind in METER_KINDS]
+    return Feed(mqtt, hearing.take, topics=topics, connected=lambda up: hearing.connected(Link.METERS, up=up))
 
 
 async def _together(jobs: Mapping[str, Coroutine[None, None, None]]) -> None:

@@ -70,6 +70,7 @@ class Running:
     folder: Path
     mqtt_port: int
     mms_port: int
+    web_port: int
     log: Path
 
     @property
@@ -112,7 +113,8 @@ def up(folder: Path, *options: str) -> Iterator[Running]:
     """``meter61850 up`` on free ports with its data in ``folder``; ended, with its children, at the end."""
     mqtt_port, mms_port = free_port(3), free_port()
     log = folder / "up.txt"
-    ports = ("--mqtt-port", str(mqtt_port), "--mms-port", str(mms_port))
+    web_port = free_port()
+    ports = ("--mqtt-port", str(mqtt_port), "--mms-port", str(mms_port), "--web-port", str(web_port))
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "admin", "up", *ports, *options],
@@ -123,7 +125,7 @@ def up(folder: Path, *options: str) -> Iterator[Running]:
             stderr=subprocess.STDOUT,
             text=True,
         )
-    running = Running(process, folder, mqtt_port, mms_port, log)
+    running = Running(process, folder, mqtt_port, mms_port, web_port, log)
     try:
         yield running
     finally:

@@ -17,7 +17,7 @@ from typing import Any
 import aiomqtt
 import typer
 
-from admin import directory, mqtt
+from admin import mqtt
 from admin.exits import ExitCode
 from admin.lazy import MissingPartError, load, new_app
 from admin.options import DATABASE, Database, Json, Mqtt, Prefix, mqtt_settings
@@ -26,6 +26,7 @@ from broker.errors import Meter61850Error
 from broker.messages import Revision, ServiceStatus, utc_now
 from broker.mosquitto import find
 from broker.mosquitto import version as mosquitto_version
+from broker.orders import parsed
 from broker.settings import MqttSettings
 
 MIN_PYTHON = (3, 11)
@@ -179,10 +180,10 @@ async def _behind(client: aiomqtt.Client, settings: MqttSettings) -> list[Findin
         barrier=topics.service_status(mqtt.NAME),
     )
     services = [
-        _service(name, directory.parsed(ServiceStatus, found.pop(topics.service_status(name), None)))
+        _service(name, parsed(ServiceStatus, found.pop(topics.service_status(name), None)))
         for name in SERVICES
     ]
-    revision = directory.parsed(Revision, found.pop(topics.revision, None))
+    revision = parsed(Revision, found.pop(topics.revision, None))
     scd = (
         Finding(
             Verdict.OK,

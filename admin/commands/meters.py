@@ -18,11 +18,9 @@ from admin.stores import open_store
 from bridge.store import MeterState
 from bridge.tables import Meter as Row
 from bridge.tables import moment
+from broker.orders import WITHDRAWN
 from broker.settings import MqttSettings
 from broker.topics import scl_name
-
-RETAINED = ("birth", "status", "reading", "relay")
-"""What `retire` clears; the empty birth is what the bridge acts upon."""
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The meters that were ever heard of.")
 
@@ -84,7 +82,7 @@ async def _retire(meter: str, settings: MqttSettings, *, force: bool) -> None:
             raise NotFoundError(f"no meter {meter}: `meter61850 meters list` shows all")
         if known.status and known.status.online and not force:
             raise RefusedError(f"{meter} is online: stop it first, or say --force")
-        for kind in RETAINED:
+        for kind in WITHDRAWN:
             await client.publish(settings.topics.meter(known.meter_id, kind), b"", qos=1, retain=True)
 
 

@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
-from admin import directory, mqtt
+from admin import mqtt
 from admin.exits import ExitCode, NotFoundError
 from admin.lazy import new_app
 from admin.options import Json, Mqtt, Prefix, mqtt_settings
 from admin.output import note, print_json, show
 from broker.errors import ConfigurationError
 from broker.messages import Revision
+from broker.orders import parsed
 from broker.settings import MqttSettings
 from mms_bridge.cid import Cid, read_cid
 from scl_builder.checker import check as findings_in
@@ -198,7 +199,7 @@ async def _current(settings: MqttSettings) -> tuple[Revision, list[Cid]]:
         found = await mqtt.retained(
             client, topics.revision, topics.cid("+"), barrier=topics.service_status(mqtt.NAME)
         )
-    revision = directory.parsed(Revision, found.pop(topics.revision, None))
+    revision = parsed(Revision, found.pop(topics.revision, None))
     if revision is None:
         raise NotFoundError("no SCD is published: is the bridge running, and has a meter been born?")
     return revision, [read_cid(found[topic]) for topic in sorted(found)]

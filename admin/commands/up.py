@@ -42,6 +42,9 @@ def up(
     mms_port: Annotated[
         int, typer.Option(min=1, max=65535, help="MMS port of the first IED; one more for every 50 meters.")
     ] = 10102,
+    web_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port of the HTTP API and the live page.")
+    ] = 8061,
     broker: Annotated[
         BrokerKind, typer.Option(help="auto: Mosquitto if it is installed, else the embedded one.")
     ] = BrokerKind.AUTO,
@@ -61,7 +64,7 @@ def up(
         ),
     ] = False,
 ) -> None:
-    """Start broker, bridge, MMS bridge and simulated meters; READY when all can be read over MMS.
+    """Start broker, bridge, MMS bridge, web and simulated meters; READY when all can be read over MMS.
 
     The data folder becomes a deployment (see `init`): TLS, an identity for each service and meter.
 
@@ -84,6 +87,7 @@ def up(
         interval=interval,
         data_dir=data_dir,
         mms_port=mms_port,
+        web_port=web_port,
         plain=plain or kind is BrokerKind.EMBEDDED,
     )
     chain = replace(chain, mqtt_port=mqtt_port or chain.usual_mqtt_port())
@@ -124,7 +128,8 @@ async def _run(running: Up, *, seconds: float | None, as_json: bool) -> ExitCode
     follower = asyncio.create_task(running.watch.run(), name="watch")
     try:
         await running.wait_ready()
-        (stderr if as_json else stdout()).print(running.ready_line(), markup=False, soft_wrap=True)
+        for line in filter(None, (running.ready_line(), running.login_line())):
+            (stderr if as_json else stdout()).print(line, markup=False, soft_wrap=True)
         await _meanwhile(running, seconds, table=not as_json and stdout().is_terminal)
         if not as_json:
             return ExitCode.OK

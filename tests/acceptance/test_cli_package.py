@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.project import ROOT
 
-PACKAGES = ("admin", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar", "scl_builder")
+PACKAGES = ("admin", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar", "scl_builder", "web")
 
 
 def test_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:

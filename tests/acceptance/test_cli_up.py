@@ -12,21 +12,41 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
 from broker.messages import QUANTITIES
 from tests.brokers import free_port
+from tests.chain import until
 from tests.cli import STOP_SECONDS, Running, error, run, up
+from tests.web import log_in
+
+
+def free_ports(folder: Path | None = None) -> tuple[str, ...]:
+    """Options that let ``up`` listen where nothing else does; a deployment in ``folder`` keeps its own."""
+    options = {"--mqtt-port": 3, "--mms-port": 1, "--web-port": 1}
+    if folder and (folder / "data" / "meter61850.env").exists():
+        del options["--mqtt-port"]
+    return tuple(word for option, room in options.items() for word in (option, str(free_port(room))))
 
 
 def document(folder: Path, broker: str, *options: str) -> dict[str, Any]:
     """What ``up --for 3 --json`` prints; stdout has nothing else, READY is on stderr."""
-    ports: tuple[str, ...] = ("--mms-port", str(free_port()))
-    if not (folder / "data" / "meter61850.env").exists():
-        ports += ("--mqtt-port", str(free_port(3)))
     done = run(
-        "up", "--for", "3", "--json", "--interval", "0.5", "--broker", broker, *ports, *options, folder=folder
+        *(
+            "up",
+            "--for",
+            "3",
+            "--json",
+            "--interval",
+            "0.5",
+            "--broker",
+            broker,
+            *free_ports(folder),
+            *options,
+        ),
+        folder=folder,
     )
     assert "\nREADY in " in f"\n{done.stderr}"
     found: dict[str, Any] = json.loads(done.stdout)
@@ -67,15 +87,16 @@ def test_ieds_fill_up_to_fifty_meters(tmp_path: Path) -> None:
     assert told["mms"][1]["port"] == told["mms"][0]["port"] + 1
 
 
-@pytest.mark.parametrize(("option", "offset"), [("--mqtt-port", 0), ("--mms-port", 0), ("--mms-port", 1)])
+@pytest.mark.parametrize(
+    ("option", "offset"), [("--mqtt-port", 0), ("--mms-port", 0), ("--mms-port", 1), ("--web-port", 0)]
+)
 def test_taken_port_is_named_with_its_option(option: str, offset: int, tmp_path: Path) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        ports = {"--mqtt-port": free_port(3), "--mms-port": free_port(), option: port - offset}
-        words = [word for pair in ports.items() for word in map(str, pair)]
-        said = error("up", "--meters", "51", *words, code=4, folder=tmp_path)
+        taken = (option, str(port - offset))
+        said = error("up", "--meters", "51", *free_ports(), *taken, code=4, folder=tmp_path)
     assert f"port {port} " in said
     assert option in said
     assert not (tmp_path / "data" / "meter61850.sqlite").exists()
@@ -87,8 +108,33 @@ def test_ready_line_names_ports_and_database(tmp_path: Path) -> None:
         assert re.match(r"READY in \d+\.\d s: ", line)
         assert f"MQTT {running.mqtt} (mosquitto " in line
         assert f"MMS {running.mms} (SMGW001)" in line
-        assert line.endswith("database sqlite:///data/meter61850.sqlite")
-        assert running.log.read_text() == f"{line}\n"  # no table on a pipe, and nothing to complain about
+        where = f"database sqlite:///data/meter61850.sqlite, web http://127.0.0.1:{running.web_port}/"
+        assert line.endswith(where)
+        ready, login = running.log.read_text().splitlines()  # no table on a pipe, nothing to complain about
+        assert ready == line
+        assert re.fullmatch(r"log in as admin with \S{16} \(told this once\)", login)
+
+
+def test_first_login_works_and_is_told_once(tmp_path: Path) -> None:
+    for start in range(2):
+        with up(tmp_path, "--meters", "1") as running:
+            running.ready()
+            told = re.search(
+                r"log in as (\S+) with (\S+)", until_written(running, "log in") if not start else ""
+            )
+            if told:
+                name, password = told.groups()
+            with httpx.Client(base_url=f"http://127.0.0.1:{running.web_port}") as client:
+                answer = log_in(client, name, password)
+                assert answer.status_code == 303, answer.text
+                assert "House 1" in client.get("/").text
+            assert running.stop() == 0
+    assert "log in" not in running.log.read_text()
+
+
+def until_written(running: Running, words: str) -> str:
+    """The output when it has ``words``."""
+    return until(lambda: text if words in (text := running.log.read_text()) else "", why=words)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -96,7 +142,7 @@ def test_signal_stops_everything_cleanly(number: signal.Signals, tmp_path: Path)
     with up(tmp_path, "--meters", "2") as running:
         running.ready()
         children = running.children()
-        assert set(children) == {"broker", "bridge", "mms", "meters"}
+        assert set(children) == {"broker", "bridge", "mms", "web", "meters"}
         assert running.stop(number) == 0
         assert [name for name, child in children.items() if alive(child)] == []
         for name in children:
@@ -118,7 +164,7 @@ def test_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
     assert left == []
 
 
-@pytest.mark.parametrize("victim", ["broker", "bridge", "mms", "meters"])
+@pytest.mark.parametrize("victim", ["broker", "bridge", "mms", "web", "meters"])
 def test_child_that_dies_stops_all_with_its_name_and_log(victim: str, tmp_path: Path) -> None:
     with up(tmp_path, "--meters", "2") as running:
         running.ready()
@@ -133,8 +179,7 @@ def test_child_that_dies_stops_all_with_its_name_and_log(victim: str, tmp_path: 
 def test_second_up_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     with up(tmp_path, "--meters", "1") as running:
         running.ready()
-        ports = ("--mqtt-port", str(free_port(3)), "--mms-port", str(free_port()))
-        assert "--data-dir" in error("up", *ports, code=4, folder=tmp_path)
+        assert "--data-dir" in error("up", *free_ports(), code=4, folder=tmp_path)
 
 
 def test_second_run_is_the_same_meters(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from admin.main import Commands, main
 from tests.brokers import free_port
 from tests.cli import error, run
 
-GROUPS = {"audit", "meters", "relay", "scl", "mms", "broker", "bridge", "meter", "store"}
+GROUPS = {"audit", "meters", "relay", "scl", "mms", "broker", "bridge", "web", "meter", "store"}
 COMMANDS = [
     *((name,) for name in Commands.table if name not in GROUPS),
     *(("meters", name) for name in ("list", "show", "retire")),
@@ -24,6 +24,8 @@ COMMANDS = [
     *(("mms", name) for name in ("run", "browse", "read", "operate", "watch", "compare")),
     *(("broker", name) for name in ("run", "config")),
     ("bridge", "run"),
+    ("web", "run"),
+    *(("web", "user", name) for name in ("add", "list", "remove")),
     *(("meter", name) for name in ("run", "simulate")),
     *(("audit", name) for name in ("show", "verify")),
     *(("store", name) for name in ("maintain", "backup")),

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import aiomqtt
 import pytest
 
+from broker import feed
+from broker.feed import Feed
 from broker.settings import MqttSettings
-from mms_bridge import feed
-from mms_bridge.feed import Feed
+from mms_bridge.run import METER_KINDS
 from tests.brokers import Broker
 from tests.mms import eventually, meter_id
 
@@ -46,7 +47,8 @@ def settings(broker: Broker) -> MqttSettings:
 async def fed(mqtt: MqttSettings) -> AsyncIterator[Seen]:
     """A running feed."""
     seen = Seen()
-    running = asyncio.create_task(Feed(mqtt, seen.take, connected=seen.links.append).run())
+    topics = [mqtt.topics.meter("+", kind) for kind in METER_KINDS]
+    running = asyncio.create_task(Feed(mqtt, seen.take, topics=topics, connected=seen.links.append).run())
     try:
         yield seen
         assert not running.done(), running

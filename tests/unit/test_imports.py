@@ -18,8 +18,14 @@ ALLOWED = {
     "bridge": {"broker", "scl_builder"},
     "mms_bridge": {"broker", "scl_builder"},
     "registrar": {"broker", "bridge"},
-    "admin": {"broker", "scl_builder", "meter_firmware", "bridge", "mms_bridge", "registrar"},
+    "web": {"broker", "scl_builder", "bridge", "mms_bridge"},
+    "admin": {"broker", "scl_builder", "meter_firmware", "bridge", "mms_bridge", "registrar", "web"},
 }
+WEB_READS = {
+    "bridge.export", "bridge.packs", "bridge.rollup", "bridge.store", "bridge.tables",
+    "mms_bridge.cid", "mms_bridge.fleet", "mms_bridge.native", "mms_bridge.values",
+}  # fmt: skip
+"""Of its neighbours the web has the store's read side, and how MMS judges what the topics tell."""
 NOT_PURE = {
     "asyncio", "datetime", "logging", "os", "random", "select", "selectors", "socket", "sqlalchemy",
     "sqlite3", "subprocess", "threading", "time",
@@ -80,6 +86,13 @@ def test_package_imports_only_what_it_may(package: str) -> None:
     mine = [module for module in modules() if module.partition(".")[0] == package]
     assert mine
     assert {module: bad for module in mine if (bad := forbidden(module))} == {}
+
+
+def test_web_reads_and_never_writes_the_store() -> None:
+    """It adds no second truth: what it takes of bridge and MMS bridge is what they have for reading."""
+    mine = [module for module in modules() if module.startswith("web")]
+    taken = {edge for module in mine for edge in edges(module) if edge.startswith(("bridge", "mms_bridge"))}
+    assert taken - {"bridge", "mms_bridge"} <= WEB_READS
 
 
 def test_no_cycle_between_modules() -> None:

@@ -1,11 +1,11 @@
 """What the meters tell of themselves, on a connection of its own: the topics on which a town talks.
 
-Everything else comes by aiomqtt (``run.py``), with which a message cost 70 µs before we looked at it, more
-than all that follows; here it costs 10. Messages are taken some at a time, so that MMS clients do not wait
-behind a flood, and acknowledged when they were taken, so that what waits is with the broker and not here.
-MQTT 3.1.1, whose retain flag says what we must know: whether a reading is an old one.
+With aiomqtt, which the rest of ours uses, a message cost 70 µs before we looked at it, more than all that
+follows; here it costs 10. Messages are taken some at a time, so that clients do not wait behind a flood, and
+acknowledged when they were taken, so that what waits is with the broker and not here. MQTT 3.1.1, whose
+retain flag says what we must know: whether a reading is an old one.
 
->>> await Feed(mqtt, take, connected=print).run()  # doctest: +SKIP
+>>> await Feed(mqtt, take, topics=["sm/v1/+/reading"], connected=print).run()  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from broker import packets
 from broker.backoff import Backoff
 from broker.packets import RETAIN, Control, Decoder, ProtocolError, Publish, Version
 from broker.settings import MqttSettings
-from mms_bridge.mailbox import Take
 
 log = logging.getLogger(__name__)
 
-KINDS = ("status", "birth", "relay", "reading")
 TURN = 100
 """Messages taken before the event loop has its turn."""
 ENOUGH = 2000
@@ -37,13 +35,33 @@ _VERSION: Final[Version] = 4
 _SUBSCRIBE_ID = 1
 
 
-class Feed:
-    """One connection after the other; ``connected`` hears when one stands and when it falls."""
+class Take(Protocol):
+    """Takes one message; must not raise."""
 
-    def __init__(self, mqtt: MqttSettings, take: Take, *, connected: Callable[[bool], None]) -> None:
+    def __call__(self, name: str, payload: bytes, *, retained: bool) -> None:
+        """Topic and payload, and whether it was retained before we subscribed."""
+
+
+class Feed:
+    """One connection after the other; ``connected`` hears when one stands and when it falls.
+
+    ``topics`` are the filters to subscribe to; ``name`` tells our client id from others'.
+    """
+
+    def __init__(
+        self,
+        mqtt: MqttSettings,
+        take: Take,
+        *,
+        topics: Sequence[str],
+        connected: Callable[[bool], None],
+        name: str = "meters",
+    ) -> None:
         self._mqtt = mqtt
         self._take = take
+        self._topics = list(topics)
         self._connected = connected
+        self._name = name
 
     async def run(self) -> None:
         """Receive for ever; exponential backoff with full jitter between connections."""
@@ -54,7 +72,11 @@ class Feed:
                 await self._connection()
             except OSError as error:  # ProtocolError and TimeoutError too
                 log.warning(
-                    "meters' topics at %s:%d: %s", self._mqtt.host, self._mqtt.port, error or "no answer"
+                    "%s' topics at %s:%d: %s",
+                    self._name,
+                    self._mqtt.host,
+                    self._mqtt.port,
+                    error or "no answer",
                 )
             if loop.time() - started > GOOD_CONNECTION:
                 backoff.reset()
@@ -64,7 +86,10 @@ class Feed:
         loop, mqtt = asyncio.get_running_loop(), self._mqtt
         async with asyncio.timeout(CONNECT_SECONDS):
             transport, receiver = await loop.create_connection(
-                lambda: _Receiver(mqtt, self._take, self._connected), mqtt.host, mqtt.port, ssl=mqtt.tls()
+                lambda: _Receiver(mqtt, self._take, self._topics, self._connected, self._name),
+                mqtt.host,
+                mqtt.port,
+                ssl=mqtt.tls(),
             )
         try:
             await receiver.ended
@@ -76,12 +101,16 @@ class Feed:
 class _Receiver(asyncio.Protocol):
     """One connection; ``ended`` has the reason when it is over."""
 
-    def __init__(self, mqtt: MqttSettings, take: Take, connected: Callable[[bool], None]) -> None:
+    def __init__(
+        self, mqtt: MqttSettings, take: Take, topics: list[str], connected: Callable[[bool], None], name: str
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self._mqtt = mqtt
         self._take = take
+        self._topics = topics
         self._connected = connected
+        self._client_id = f"meter61850-{name}-{uuid.uuid4().hex[:12]}"
         self._decoder = Decoder(version=_VERSION)
         self._waiting: deque[Publish] = deque()
         self._heard = self._loop.time()
@@ -94,7 +123,7 @@ class _Receiver(asyncio.Protocol):
         mqtt = self._mqtt
         transport.write(
             packets.connect(
-                f"meter61850-meters-{uuid.uuid4().hex[:12]}",
+                self._client_id,
                 version=_VERSION,
                 keepalive=mqtt.keepalive,
                 will=None,
@@ -128,8 +157,7 @@ class _Receiver(asyncio.Protocol):
             connack = packets.parse_connack(control.body, version=_VERSION)
             if connack.code:
                 raise ProtocolError(f"refused us: return code {connack.code}")
-            topics = [self._mqtt.topics.meter("+", kind) for kind in KINDS]
-            self._transport.write(packets.subscribe(_SUBSCRIBE_ID, topics, version=_VERSION))
+            self._transport.write(packets.subscribe(_SUBSCRIBE_ID, self._topics, version=_VERSION))
         elif control.kind == packets.SUBACK:
             if 0x80 in control.body[2:]:
                 raise ProtocolError("refused our subscription")

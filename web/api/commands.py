@@ -1,0 +1,139 @@
+"""Relay commands: ordered, followed, and looked up in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Request
+from starlette.responses import Response
+
+from bridge.tables import BlockChange, Command
+from web.answers import XML, answer
+from web.api.common import MeterPath, also, at, problems
+from web.api.models import CommandDocument, Ledger, RelayOrder
+from web.audit import Event, audit
+from web.commands import Entry, entry_of
+from web.guard import Observer, Operator
+from web.parts import Parts, parts_of
+from web.problem import ProblemError
+
+router = APIRouter(tags=["commands"])
+
+LONGEST_WAIT = 10.0
+
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Made up by the client for each command: a repeated request is not a repeated command.",
+        pattern=r"^[\x21-\x7e]{1,128}$",
+    ),
+]
+CommandPath = Annotated[str, Path(description="command_id", pattern=r"^[0-9A-Za-z._:-]{1,64}$")]
+
+
+@router.post(
+    "/meters/{meter_id}/relay",
+    status_code=202,
+    response_model=CommandDocument,
+    responses=problems(404, 406, 409, 503),
+)
+async def order_relay(
+    request: Request, caller: Operator, meter_id: MeterPath, order: RelayOrder, key: Key = None
+) -> Response:
+    """Open or close a meter's relay: sent once, obeyed within 5 s or never.
+
+    202 and the command, whose state is told at its Location and on the stream. 409 when it is refused and
+    nothing was sent: the meter is offline, blocked, switched locally, in that position already. Each is in
+    the ledger.
+    """
+    parts = parts_of(request)
+    entry = await parts.commands.order(meter_id, order.position, account=caller.name, key=key)
+    audit(
+        Event("relay", caller.name, caller.address, meter_id, entry.state, f"{order.position} {entry.reason}")
+    )
+    headers = {"Location": f"/api/v1/commands/{entry.command.command_id}", "Cache-Control": "no-store"}
+    if entry.state == "refused" and entry.result is None:
+        known = parts.live.meter(meter_id) is not None
+        raise ProblemError(409 if known else 404, entry.reason, headers=headers, command=entry.document())
+    return answer(request, entry.document(), root="command", status=202, headers=headers)
+
+
+@router.get(
+    "/commands/{command_id}",
+    response_model=CommandDocument,
+    responses={**problems(404, 406, 503), **also(XML)},
+)
+async def show_command(
+    request: Request,
+    _caller: Observer,
+    command_id: CommandPath,
+    wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="Seconds to wait for its end.")] = 0,
+) -> Response:
+    """A command and what became of it so far."""
+    parts = parts_of(request)
+    entry = await _followed(parts, command_id, wait)
+    return answer(request, entry.document(), root="command")
+
+
+async def _followed(parts: Parts, command_id: str, seconds: float) -> Entry:
+    """The command when it has ended, or when the time is over; 404 for one that nobody knows."""
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + seconds
+    while True:
+        entry = parts.commands.get(command_id)
+        if entry is None:
+            row = await asyncio.to_thread(lambda: parts.archive.store.command(command_id))
+            if row is None:
+                raise ProblemError(404, f"no command {command_id}: GET /api/v1/commands lists the newest")
+            return entry_of(row)
+        if entry.final or loop.time() >= ends:
+            return entry
+        await asyncio.sleep(min(0.05, max(0.0, ends - loop.time())))
+
+
+@router.get("/commands", response_model=Ledger, responses={**problems(406, 503), **also(XML)})
+def ledger(
+    request: Request,
+    _caller: Observer,
+    meter_id: Annotated[str | None, Query(description="Only this meter's.", max_length=36)] = None,
+    last: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Response:
+    """The newest rows of the ledger, of all issuers (MMS, CLI, web), blocks too; the newest first."""
+    return answer(request, {"commands": ledger_rows(parts_of(request), meter_id, last=last)}, root="ledger")
+
+
+def ledger_rows(parts: Parts, meter_id: str | None, *, last: int) -> list[dict[str, Any]]:
+    """Commands and changes of blocks, the newest first. It blocks."""
+    store = parts.archive.store
+    rows: list[Command | BlockChange] = [
+        *store.commands(meter_id, last=last),
+        *store.blocks(meter_id, last=last),
+    ]
+    rows.sort(key=lambda row: row.received_at, reverse=True)
+    meters = parts.live.fleet.meters
+    return [
+        {
+            "received_at": at(row.received_at),
+            "meter": _name(meters.get(row.meter_id)),
+            "meter_id": row.meter_id,
+            "what": _what(row),
+            "origin": f"{row.origin_category} {row.origin_identifier}".strip(),
+            "outcome": row.outcome if isinstance(row, Command) else "refused" if row.reason else "set",
+            "reason": row.reason,
+            "command_id": row.command_id if isinstance(row, Command) else None,
+        }
+        for row in rows[:last]
+    ]
+
+
+def _name(meter: Any) -> str:
+    return meter.birth.name if meter is not None and meter.birth is not None else ""
+
+
+def _what(row: Command | BlockChange) -> str:
+    if isinstance(row, Command):
+        return row.position or "?"
+    told = [word for word, blocked in (("opening", row.block_open), ("closing", row.block_close)) if blocked]
+    return f"block {' and '.join(told) or 'nothing'}"

@@ -1,0 +1,93 @@
+"""What the routes share: documented errors, cursors, the meter that a path names."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Path, Query
+
+from bridge.store import UnknownMeterError
+from bridge.tables import Meter as Row
+from bridge.tables import moment
+from broker.messages import format_ts
+from web.api.models import ProblemDocument
+from web.archive import Archive
+from web.problem import MEDIA_TYPE, ProblemError
+
+MeterPath = Annotated[
+    str,
+    Path(
+        description="meter_id: a UUID in canonical form.",
+        pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+    ),
+]
+Cursor = Annotated[str | None, Query(description="`next` of the page before.", max_length=200)]
+
+_WORDS = {
+    400: "Malformed request",
+    401: "Not logged in",
+    403: "Too few rights, or from another site",
+    404: "No such thing",
+    406: "No such format",
+    409: "Refused; nothing was sent",
+    413: "Too large",
+    422: "An impossible value; it is named",
+    429: "Too many; Retry-After tells when",
+    503: "Broker or database is away, or too many streams",
+}
+
+
+def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """The errors that a route may answer, for its description; 401, 403 and 422 may come from all."""
+    content = {MEDIA_TYPE: {"schema": ProblemDocument.model_json_schema()}}
+    return {
+        code: {"description": _WORDS[code], "content": content}
+        for code in sorted({400, 401, 403, 422, *codes})
+    }
+
+
+def also(*kinds: str, **more: Any) -> dict[int | str, dict[str, Any]]:
+    """200 also in these media types, and 304."""
+    return {
+        200: {"content": {kind: {} for kind in kinds}, **more},
+        304: {"description": "If-None-Match names what is current"},
+    }
+
+
+def cursor(*position: Any) -> str:
+    """An opaque name for a place in a list."""
+    return base64.urlsafe_b64encode(orjson.dumps(position)).decode().rstrip("=")
+
+
+def position(cursor: str, *kinds: type) -> list[Any]:
+    """The place that a cursor names; 422 for a cursor that we have not made."""
+    try:
+        told = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error):
+        told = None
+    fits = isinstance(told, list) and len(told) == len(kinds)
+    if not fits or any(type(one) is not kind for one, kind in zip(told, kinds, strict=True)):
+        raise ProblemError(422, "cursor: not one of ours; take `next` of the page before")
+    return list(told)
+
+
+def registered(archive: Archive, meter_id: str) -> Row:
+    """The registry's row of a meter; 404 without one. It blocks."""
+    row = archive.store.registered(meter_id)
+    if row is None:
+        raise UnknownMeterError(f"no meter {meter_id}: GET /api/v1/meters lists all")
+    return row
+
+
+def at(ms: int | None) -> str | None:
+    """ms since 1970 as the contract writes times."""
+    return None if ms is None else format_ts(moment(ms))
+
+
+def told(when: datetime) -> str:
+    """A time as the contract writes it."""
+    return format_ts(when)

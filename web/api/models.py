@@ -1,0 +1,230 @@
+"""The documents of the API, for its description (OpenAPI); units as in the contract: V, A, W, Hz, Wh."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from broker.messages import Position
+
+MeterId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+State = Literal["online", "stale", "offline"]
+CommandState = Literal["sent", "answered", "done", "refused", "expired", "failed", "timed out"]
+
+
+class ProblemDocument(BaseModel):
+    """ProblemError details (RFC 9457)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+class Latest(BaseModel):
+    """A meter as it last told; a quantity that its sensor does not give is absent."""
+
+    meter_id: MeterId
+    name: str
+    address_code: str
+    ied: str | None
+    state: State
+    """online: good; stale: no reading for three intervals, or no broker; offline: it said so, or its will."""
+    interval: float
+    """s between readings."""
+    ts: AwareDatetime | None = None
+    """When the sensor was read, UTC."""
+    voltage: float | None = None
+    """V."""
+    current: float | None = None
+    """A."""
+    power: float | None = None
+    """W."""
+    power_factor: float | None = None
+    frequency: float | None = None
+    """Hz."""
+    energy: float | None = None
+    """Wh."""
+    alarm: bool | None = None
+    relay: Position | None = None
+    """closed: the house has power."""
+    relay_ts: AwareDatetime | None = None
+    relay_local: bool | None = None
+    blocked: str | None = None
+    """``opening``, ``closing``, ``opening and closing``; absent: nothing."""
+
+
+class LatestOfAll(BaseModel):
+    """The latest of every meter in service."""
+
+    broker: bool
+    """False: the broker is away, and every meter stale."""
+    meters: list[Latest]
+
+
+class MeterPage(BaseModel):
+    """Some meters, by name; ``next`` is the cursor of those that follow."""
+
+    meters: list[Latest]
+    total: int
+    next: str | None
+
+
+class MeterDocument(Latest):
+    """All that is known of a meter."""
+
+    scl_name: str
+    owner: str = ""
+    address: str = ""
+    ip: str = ""
+    vendor: str = ""
+    model: str = ""
+    serial: str = ""
+    firmware: str = ""
+    quantities: list[str] = []
+    first_seen: AwareDatetime | None = None
+    last_seen: AwareDatetime | None = None
+    born_at: AwareDatetime | None = None
+    retired_at: AwareDatetime | None = None
+    outbox: int = 0
+    """Readings that wait in the meter."""
+    dropped: int = 0
+    """Readings that its full outbox has dropped."""
+    relay_operations: int = 0
+
+
+class ReadingsPage(BaseModel):
+    """Readings, hours or days of a meter, oldest first."""
+
+    meter_id: MeterId
+    resolution: Literal["raw", "hour", "day"]
+    start: AwareDatetime
+    end: AwareDatetime
+    units: dict[str, str]
+    next: str | None
+    """Cursor of those that follow; absent in the layout ``columns``, which has all."""
+    readings: list[dict[str, Any]] | None = None
+    columns: dict[str, list[Any]] | None = None
+    """With ``layout=columns``: times in ms since 1970."""
+
+
+class RelayOrder(BaseModel):
+    """Where the relay shall go."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    position: Position
+
+
+class CommandDocument(BaseModel):
+    """A relay command and what became of it."""
+
+    command_id: str
+    meter_id: str
+    position: Position | None
+    state: CommandState
+    reason: str
+    final: bool
+    """Nothing more is expected."""
+    issued_at: AwareDatetime | None
+    expires_at: AwareDatetime | None
+    origin: str
+
+
+class LedgerRow(BaseModel):
+    """A row of the ledger: a relay command, or a change of what is blocked."""
+
+    received_at: AwareDatetime
+    meter: str
+    meter_id: str
+    what: str
+    origin: str
+    outcome: str
+    """Empty while it is under way."""
+    reason: str
+    command_id: str | None
+
+
+class Ledger(BaseModel):
+    """The newest rows of the ledger, the newest first."""
+
+    commands: list[LedgerRow]
+
+
+class RevisionRow(BaseModel):
+    """One revision of the SCD."""
+
+    revision: int
+    sha256: str
+    meters: int
+    ieds: int
+    ts: AwareDatetime
+    what: str
+    """What changed, in words."""
+
+
+class Revisions(BaseModel):
+    """The newest revisions, the newest first."""
+
+    current: int | None
+    ieds: list[str]
+    revisions: list[RevisionRow]
+
+
+class ChangeRow(BaseModel):
+    """One thing that differs."""
+
+    ied: str
+    device: str
+    what: str
+
+
+class Difference(BaseModel):
+    """What differs between an SCL file and the current SCD."""
+
+    revision: int | None
+    differences: list[ChangeRow]
+
+
+class DeadLetterRow(BaseModel):
+    """A message that could not be taken as good."""
+
+    key: int
+    topic: str
+    cause: str
+    count: int
+    size: int
+    """Octets."""
+    first_seen: AwareDatetime
+    last_seen: AwareDatetime
+    payload: str
+    """Its first 512 octets as text."""
+
+
+class DeadLetters(BaseModel):
+    """The dead letters that were seen last, the latest first."""
+
+    dead_letters: list[DeadLetterRow]
+
+
+class ServiceRow(BaseModel):
+    """A service as it last told."""
+
+    name: str
+    online: bool
+    version: str
+    ts: AwareDatetime
+    counters: dict[str, int]
+
+
+class Health(BaseModel):
+    """Broker, services, database, and how many meters are in which state."""
+
+    broker: bool
+    database: str
+    """``ok``, or why it does not answer."""
+    services: list[ServiceRow]
+    summary: dict[str, Any]

@@ -1,0 +1,209 @@
+"""``/api/v1/meters/{id}/readings``: what a meter measured, each reading or summed up, in four formats."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import AfterValidator, AwareDatetime
+from starlette.background import BackgroundTask
+from starlette.responses import FileResponse, Response
+
+from bridge.export import TIMES, Table, write_csv, write_parquet
+from bridge.packs import StoredReading
+from bridge.rollup import DAY, HOUR
+from bridge.store import ROLLUP_FIELDS, Store
+from bridge.tables import Meter, at_ms, moment
+from broker.messages import EARLIEST, LATEST, format_ts
+from web.answers import CSV, JSON, PARQUET, XML, answer, chosen
+from web.api.common import Cursor, MeterPath, also, cursor, position, problems, registered
+from web.api.models import ReadingsPage
+from web.guard import Observer
+from web.parts import parts_of
+from web.problem import ProblemError
+
+router = APIRouter(tags=["readings"])
+
+PAGE, LARGEST_PAGE = 10_000, 100_000
+LONGEST_COLUMNS = 200_000
+"""Readings that ``layout=columns`` gives at once."""
+_NAMES = ("ts", *(name for name in StoredReading._fields if name != "ts"))
+_ORDER = tuple(StoredReading._fields.index(name) for name in _NAMES)
+UNITS = {"voltage": "V", "current": "A", "power": "W", "power_factor": "", "frequency": "Hz", "energy": "Wh"}
+
+
+class Resolution(StrEnum):
+    """Of what one row tells."""
+
+    AUTO = "auto"
+    RAW = "raw"
+    HOUR = "hour"
+    DAY = "day"
+
+
+class Layout(StrEnum):
+    """Of the JSON document."""
+
+    ROWS = "rows"
+    COLUMNS = "columns"
+
+
+# fmt: off
+_FITTING = ((timedelta(hours=25), Resolution.RAW), (timedelta(days=32), Resolution.HOUR))
+"""The resolution for a range of at most so long, as the CLI chooses; days beyond."""
+# fmt: on
+
+
+def _possible(ts: datetime) -> datetime:
+    if not EARLIEST <= ts <= LATEST:
+        raise ValueError(f"no meter has a reading of then: {EARLIEST.year} to {LATEST.year}")
+    return ts
+
+
+Time = Annotated[AwareDatetime, AfterValidator(_possible)]
+
+
+@dataclass(frozen=True)
+class Range:
+    """What was asked for; ``after`` is the last (ts, epoch, seq) or (start,) of the page before."""
+
+    meter: Meter
+    start: datetime
+    end: datetime
+    resolution: Resolution
+    after: tuple[int, ...] | None = None
+
+    def table(self, store: Store) -> Table:
+        """The rows, oldest first."""
+        if self.resolution is Resolution.RAW:
+            begin = self.after[0] if self.after else at_ms(self.start)
+            rows = store.span(self.meter, start=begin, end=at_ms(self.end))
+            after = self.after
+            if after is not None:
+                rows = (row for row in rows if (row.ts, row.epoch, row.seq) > after)
+            return Table(_NAMES, (tuple(row[place] for place in _ORDER) for row in rows))
+        span = HOUR if self.resolution is Resolution.HOUR else DAY
+        since = moment(self.after[0] + 1000 * span) if self.after else self.start
+        return Table(ROLLUP_FIELDS, store.rollups(self.meter, span, since=since, until=self.end))
+
+    def place(self, row: tuple[Any, ...]) -> str:
+        """The cursor of what follows ``row``."""
+        return cursor(*row[:3]) if self.resolution is Resolution.RAW else cursor(row[0])
+
+
+@router.get(
+    "/meters/{meter_id}/readings",
+    response_model=ReadingsPage,
+    responses={**problems(404, 406, 413, 503), **also(XML, CSV, PARQUET)},
+)
+def readings(
+    request: Request,
+    _caller: Observer,
+    meter_id: MeterPath,
+    start: Annotated[Time | None, Query(description="From; 24 h before `end` unless told.")] = None,
+    end: Annotated[Time | None, Query(description="Until, exclusive; now unless told.")] = None,
+    resolution: Annotated[
+        Resolution, Query(description="auto: each reading up to 25 h, hours up to 32 days, days beyond.")
+    ] = Resolution.AUTO,
+    layout: Annotated[
+        Layout, Query(description="columns: a list for each quantity, for charts.")
+    ] = Layout.ROWS,
+    after: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = PAGE,
+) -> Response:
+    """Readings of a meter in a time, oldest first: V, A, W, power factor, Hz, Wh; absent is null.
+
+    CSV and Parquet (by Accept) have all of the range. Hours and days are complete ones (UTC), with the
+    energy used, and count, min, max and mean of each quantity.
+    """
+    kind = chosen(request.headers.get("accept", ""), (JSON, XML, CSV, PARQUET))
+    until = end or datetime.now(UTC)
+    begin = start or until - timedelta(hours=24)
+    if begin >= until:
+        raise ProblemError(422, f"start {format_ts(begin)} is not before end {format_ts(until)}")
+    archive = parts_of(request).archive
+    fit = next((fitting for longest, fitting in _FITTING if until - begin <= longest), Resolution.DAY)
+    chosen_resolution = fit if resolution is Resolution.AUTO else resolution
+    kinds = (int, int, int) if chosen_resolution is Resolution.RAW else (int,)
+    place = _sane(position(after, *kinds)) if after else None
+    wanted = Range(registered(archive, meter_id), begin, until, chosen_resolution, place)
+    table = wanted.table(archive.store)
+    if kind in (CSV, PARQUET):
+        return _file(table, kind, f"{meter_id}-{chosen_resolution}")
+    if layout is Layout.COLUMNS and kind == JSON:
+        return answer(request, {**_head(wanted), "columns": _columns(table)}, root="readings")
+    return _page(request, wanted, table, limit)
+
+
+def _sane(place: list[int]) -> tuple[int, ...]:
+    """422 for a cursor that no page of ours has named: times of no reading."""
+    if not at_ms(EARLIEST) <= place[0] <= at_ms(LATEST):
+        raise ProblemError(422, "cursor: not one of ours; take `next` of the page before")
+    return tuple(place)
+
+
+def _head(wanted: Range) -> dict[str, Any]:
+    return {
+        "meter_id": wanted.meter.meter_id,
+        "resolution": wanted.resolution.value,
+        "start": format_ts(wanted.start),
+        "end": format_ts(wanted.end),
+        "units": UNITS,
+        "next": None,
+    }
+
+
+def _page(request: Request, wanted: Range, table: Table, limit: int) -> Response:
+    rows = list(islice(table.rows, limit + 1))
+    head = _head(wanted)
+    if len(rows) > limit:
+        rows.pop()
+        head["next"] = wanted.place(rows[-1])
+    times = [field in TIMES for field in table.fields]
+    documents = [
+        {
+            field: format_ts(moment(value)) if is_time else value
+            for field, value, is_time in zip(table.fields, row, times, strict=True)
+        }
+        for row in rows
+    ]
+    return answer(request, {**head, "readings": documents}, root="readings")
+
+
+def _columns(table: Table) -> dict[str, list[Any]]:
+    rows = list(islice(table.rows, LONGEST_COLUMNS + 1))
+    if len(rows) > LONGEST_COLUMNS:
+        raise ProblemError(413, f"more than {LONGEST_COLUMNS} readings: a shorter range, or hours or days")
+    columns = zip(*rows, strict=True) if rows else (() for _ in table.fields)
+    return {field: list(values) for field, values in zip(table.fields, columns, strict=True)}
+
+
+def _file(table: Table, kind: str, name: str) -> Response:
+    """The whole table in a file of its own, deleted when it was sent."""
+    ending = "csv" if kind == CSV else "parquet"
+    descriptor, path = tempfile.mkstemp(suffix=f".{ending}", prefix="meter61850-")
+    os.close(descriptor)
+    file = Path(path)
+    try:
+        if kind == CSV:
+            with file.open("w", encoding="utf-8", newline="") as out:
+                write_csv(table, out)
+        else:
+            write_parquet(table, file)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    return FileResponse(
+        file,
+        media_type=kind,
+        filename=f"{name}.{ending}",
+        headers={"Cache-Control": "private, no-cache", "Vary": "Accept"},
+        background=BackgroundTask(file.unlink, missing_ok=True),
+    )

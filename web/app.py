@@ -1,0 +1,115 @@
+"""The application: routes, errors, and the headers that every answer has.
+
+>>> app = make_app(parts)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from web import login, pages, problem
+from web.api import commands, meters, operations, readings, scl, stream
+from web.parts import Parts
+from web.problem import ProblemError
+from web.views import Views
+
+API = "/api/v1"
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+LARGEST_BODY = 64 * 1024 * 1024
+"""Octets; only an SCL file to compare is larger than a few hundred."""
+# fmt: off
+_HEADERS = (
+    (b"content-security-policy", CSP.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)
+_HSTS = (b"strict-transport-security", b"max-age=31536000")
+# fmt: on
+
+_DESCRIPTION = """\
+Meters, readings, SCL and relay commands over HTTP. Every request needs a session of the page or
+`Authorization: Bearer TOKEN` (`meter61850 web user add NAME --role ROLE --token`). Errors are problem
+details (RFC 9457). Times are UTC; units are V, A, W, Hz, Wh.
+"""
+
+
+def make_app(parts: Parts) -> ASGIApp:
+    """The ASGI application."""
+    app = FastAPI(
+        title="meter61850",
+        version=version("meter61850"),
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+    )
+    app.state.parts = parts
+    app.state.views = Views()
+    app.state.snapshot = meters.Snapshot()
+    app.state.snapshot_lock = asyncio.Lock()
+    problem.install(app, page=pages.error_page)
+    for module in (meters, readings, scl, commands, stream, operations):
+        app.include_router(module.router, prefix=API)
+    app.include_router(login.router)
+    app.include_router(pages.router)
+    return Front(app, parts)
+
+
+class Front:
+    """In front of everything: who we are called, how large a body is, and the headers of every answer."""
+
+    def __init__(self, app: ASGIApp, parts: Parts) -> None:
+        self._app = app
+        self._names = parts.settings.allowed_names
+        self._headers = [*_HEADERS, *([_HSTS] if parts.settings.secure else [])]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def answered(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *self._headers]
+            await send(message)
+
+        if refusal := self._refusal(dict(scope["headers"])):
+            await refusal.response()(scope, receive, answered)
+        else:
+            await self._app(scope, _limited(receive), answered)
+
+    def _refusal(self, headers: dict[bytes, bytes]) -> ProblemError | None:
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        if self._names is not None and name not in self._names:
+            return ProblemError(400, f"we are not called {name[:80]!r}: METER61850_WEB_NAMES lists our names")
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > LARGEST_BODY:
+            return ProblemError(413, f"{int(length)} octets: at most {LARGEST_BODY}")
+        return None
+
+
+def _limited(receive: Receive) -> Receive:
+    """``receive`` that ends a body without a length at the limit."""
+    taken = 0
+
+    async def limited() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > LARGEST_BODY:
+            raise ProblemError(413, f"more than {LARGEST_BODY} octets")
+        return message
+
+    return limited

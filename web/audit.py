@@ -1,0 +1,32 @@
+"""Every write and every refusal is told here, and nowhere else.
+
+>>> audit(Event("relay", actor="anna", source="127.0.0.1", subject="3f25…", outcome="sent"))
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Who did what to what, from where, and what came of it."""
+
+    action: str
+    """``login``, ``relay``, ``retire``, ``thesis-register`` …"""
+    actor: str
+    """The account; empty for nobody."""
+    source: str
+    """IP address of the client."""
+    subject: str = ""
+    """meter_id, or what else it was done to."""
+    outcome: str = "done"
+    detail: str = ""
+
+
+def audit(event: Event) -> None:
+    """Tell the audit log."""
+    log.info("audit", extra={f"audit_{name}": value for name, value in vars(event).items() if value})

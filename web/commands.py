@@ -1,0 +1,240 @@
+"""Relay commands of our users: judged, sent once, and followed until the relay shows the new position.
+
+Rights, checks, expiry and ledger are those of the CLI (``broker.orders``). An idempotency key makes the
+command_id (RFC 9562 UUID of version 5 over account and key), so that a request that is repeated, after a
+restart of ours too, finds the same command in the ledger and is never sent again.
+
+>>> commands.order(meter_id, Position.OPEN, account="anna", key="7f3c")     # doctest: +SKIP
+Entry(state='sent', ...)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy.exc import DBAPIError
+
+from bridge.tables import Command as Row
+from bridge.tables import moment
+from broker.errors import ContractError, UnavailableError
+from broker.messages import (
+    Command,
+    Message,
+    Origin,
+    OriginCategory,
+    Outcome,
+    Position,
+    Refusal,
+    Relay,
+    Result,
+    format_ts,
+    utc_now,
+)
+from broker.orders import ANSWER_SECONDS, VALIDITY, new_command
+from broker.topics import Topics
+from web.hub import Hub
+from web.live import Live
+from web.sending import NAME, Sender
+
+_NAMESPACE = uuid.UUID("6d657465-7236-5138-a530-776562636d64")
+Ledger = Callable[[str], Row | None]
+"""The ledger's row of a command_id; it blocks, and raises UnavailableError or DBAPIError without the
+store."""
+REMEMBERED = 10_000
+"""Commands that are followed here; older ones are in the ledger alone."""
+SENT, ANSWERED, NO_ANSWER = "sent", "answered", "timed out"
+"""States beside the contract's outcomes; answered: the meter says done, and its relay has not moved yet."""
+UNDER_WAY = "another command is under way"
+LOST = "the broker went away: it may have arrived or not"
+
+
+class ConflictError(ContractError):
+    """The idempotency key was used for another command."""
+
+
+@dataclass
+class Entry:
+    """A command and what became of it."""
+
+    meter_id: str
+    command: Command
+    state: str = SENT
+    reason: str = ""
+    ends: float = 0.0
+    """Monotonic seconds: without an answer then, there will be none."""
+    result: Result | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more is expected."""
+        return self.state not in (SENT, ANSWERED)
+
+    def document(self) -> dict[str, Any]:
+        """For programs; times as in the contract."""
+        command = self.command
+        return {
+            "command_id": command.command_id,
+            "meter_id": self.meter_id,
+            "position": command.position,
+            "state": self.state,
+            "reason": self.reason,
+            "final": self.final,
+            "issued_at": format_ts(command.issued_at),
+            "expires_at": format_ts(command.expires_at),
+            "origin": f"{command.origin.category} {command.origin.identifier}",
+        }
+
+
+def command_id(account: str, key: str) -> str:
+    """The command_id that an account's idempotency key makes."""
+    return str(uuid.uuid5(_NAMESPACE, f"{account}\n{key}"))
+
+
+def entry_of(row: Row) -> Entry:
+    """A command as the ledger tells it."""
+    origin = Origin(
+        category=OriginCategory(row.origin_category or OriginCategory.NOT_SUPPORTED),
+        identifier=row.origin_identifier or "unknown",
+    )
+    command = Command(
+        command_id=row.command_id,
+        position=Position(row.position or Position.CLOSED),
+        issued_at=moment(row.issued_at or row.received_at),
+        expires_at=moment(row.expires_at or row.received_at),
+        origin=origin,
+    )
+    return Entry(row.meter_id, command, row.outcome or SENT, row.reason)
+
+
+class Commands:
+    """Sends and follows; all in the event loop's thread."""
+
+    def __init__(self, topics: Topics, live: Live, sender: Sender, hub: Hub, *, ledger: Ledger) -> None:
+        self._topics = topics
+        self._live = live
+        self._sender = sender
+        self._hub = hub
+        self._ledger = ledger
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        live.on_result, live.on_relay = self.take_result, self.take_relay
+
+    def get(self, command_id: str) -> Entry | None:
+        """The command of that id, if it is remembered here."""
+        return self._entries.get(command_id)
+
+    async def order(self, meter_id: str, position: Position, *, account: str, key: str | None) -> Entry:
+        """Judge and send a command; refused ones are in the ledger, too. ConflictError for a used key."""
+        given = command_id(account, key) if key else ""
+        if given and (known := await self._given_before(given)):
+            if (known.meter_id, known.command.position) != (meter_id, position):
+                raise ConflictError("this Idempotency-Key was used for another command: choose a new one")
+            return known
+        origin = Origin(category=OriginCategory.REMOTE_CONTROL, identifier=f"web {account}"[:64])
+        entry = Entry(meter_id, new_command(position, origin, command_id=given))
+        obstacle = self._obstacle(meter_id, position)
+        self._remember(entry)
+        if obstacle:
+            self._refuse(entry, obstacle)
+        else:
+            await self._send(entry)
+        return entry
+
+    async def _given_before(self, command_id: str) -> Entry | None:
+        """The command of that id, as we or the ledger remember it.
+
+        Without the ledger it may be sent again: the meter refuses a command_id that it has had.
+        """
+        if command_id not in self._entries:
+            with suppress(UnavailableError, DBAPIError):
+                row = await asyncio.to_thread(self._ledger, command_id)
+                if row is not None and command_id not in self._entries:
+                    return entry_of(row)
+        return self._entries.get(command_id)
+
+    def _obstacle(self, meter_id: str, position: Position) -> str | None:
+        if not self._live.fleet.broker_up:
+            return "the broker is away"
+        if any(True for _ in self._of(meter_id)):
+            return UNDER_WAY
+        return self._live.known(meter_id).obstacle(position)
+
+    def _of(self, meter_id: str) -> Iterator[Entry]:
+        """The commands of a meter that are under way."""
+        return (entry for entry in self._entries.values() if entry.meter_id == meter_id and not entry.final)
+
+    def _remember(self, entry: Entry) -> None:
+        entry.ends = time.monotonic() + ANSWER_SECONDS
+        self._entries[entry.command.command_id] = entry
+        if len(self._entries) > REMEMBERED:
+            self._entries.popitem(last=False)
+
+    async def _send(self, entry: Entry) -> None:
+        self._tell(entry)
+        topic = self._topics.meter(entry.meter_id, "command")
+        try:
+            await self._sender.publish(topic, entry.command.payload(), expiry=VALIDITY)
+        except (UnavailableError, asyncio.CancelledError):
+            if entry.result is None:
+                self._refuse(entry, LOST)
+
+    def _refuse(self, entry: Entry, reason: str) -> None:
+        """Refused by us, with a record in the ledger; the meter's own answer counts more."""
+        refusal = Refusal(meter_id=entry.meter_id, command=entry.command, reason=reason, ts=utc_now())
+        self._sender.tell_later(self._topics.refused(NAME), refusal.payload())
+        self._end(entry, Outcome.REFUSED, reason)
+
+    # --- what the meter says -----------------------------------------------------------------------
+
+    def take_result(self, meter_id: str, message: Message) -> None:
+        """The first answer of the meter stands; a broker may deliver a command twice."""
+        assert isinstance(message, Result)
+        entry = self._entries.get(message.command_id)
+        if entry is None or entry.result is not None or entry.meter_id != meter_id:
+            return
+        entry.result = message
+        if message.outcome is not Outcome.DONE:
+            self._end(entry, message.outcome, message.reason)
+        elif self._in_position(entry):
+            self._end(entry, Outcome.DONE)
+        else:
+            entry.state = ANSWERED
+            self._tell(entry)
+
+    def take_relay(self, meter_id: str, message: Message) -> None:
+        """The relay has moved."""
+        assert isinstance(message, Relay)
+        for entry in list(self._of(meter_id)):
+            if entry.state == ANSWERED and entry.command.position is message.position:
+                self._end(entry, Outcome.DONE)
+
+    def sweep(self) -> None:
+        """End what nobody has answered in time."""
+        now = time.monotonic()
+        for entry in [entry for entry in self._entries.values() if not entry.final and now > entry.ends]:
+            moved = "it answered done, but its relay did not move" if entry.result else "it did not answer"
+            self._end(entry, NO_ANSWER, f"{moved} within {ANSWER_SECONDS:g} s")
+
+    def _in_position(self, entry: Entry) -> bool:
+        relay = self._live.known(entry.meter_id).relay
+        return relay is not None and relay.position is entry.command.position
+
+    def _end(self, entry: Entry, state: str, reason: str = "") -> None:
+        entry.state, entry.reason = str(state), reason
+        self._tell(entry)
+
+    def _tell(self, entry: Entry) -> None:
+        birth = self._live.known(entry.meter_id).birth
+        self._hub.tell(
+            "command",
+            orjson.dumps(entry.document()),
+            meter_id=entry.meter_id,
+            address_code=birth.address_code if birth else "",
+        )

@@ -1,0 +1,292 @@
+"""What is now: every meter as the retained topics tell it, each encoded once when it changes.
+
+The rules of online, stale and offline are those of the MMS bridge (``mms_bridge.fleet``): a last will of an
+old session counts for nothing, three intervals without a reading are stale, and without the broker
+everything is.
+
+>>> live = Live(Topics(), Hub())
+>>> live.take("sm/v1/3f2504e0-4f89-41d3-9a0c-0305e82c3301/birth", birth, retained=True)  # doctest: +SKIP
+>>> live.documents()                                                                    # doctest: +SKIP
+[b'{"meter_id":"3f2504e0-…","name":"House 7","state":"online",…}']
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from broker.errors import ContractError
+from broker.messages import (
+    QUANTITIES,
+    Block,
+    Message,
+    Reading,
+    Result,
+    Revision,
+    ServiceStatus,
+    format_ts,
+    utc_now,
+)
+from broker.orders import Known
+from broker.topics import SPECS, Topic, Topics
+from broker.validation import first_complaint
+from mms_bridge.fleet import Fleet, Meter
+from web.hub import Hub
+from web.summary import Sum
+
+log = logging.getLogger(__name__)
+
+METER_KINDS = ("birth", "status", "reading", "relay", "block", "result", "stored")
+MAX_ROUTES = 200_000
+Heard = Callable[[str, Message], None]
+"""meter_id and message."""
+
+
+class Live:
+    """The meters, the services and the SCL, as last told; all in the event loop's thread."""
+
+    def __init__(self, topics: Topics, hub: Hub, *, stale_intervals: float = 3.0) -> None:
+        self.fleet = Fleet(stale_intervals)
+        self.services: dict[str, ServiceStatus] = {}
+        self.revision: Revision | None = None
+        self.scd: bytes | None = None
+        self.cids: dict[str, bytes] = {}
+        self.ieds: dict[str, str] = {}
+        """meter_id → IED, as the registry says (`web.archive`)."""
+        self.version = 0
+        """Counts up with every change of what is told of meters."""
+        self.counters: Counter[str] = Counter()
+        self.on_result: Heard = _ignore
+        self.on_relay: Heard = _ignore
+        self.on_stored: Heard = _ignore
+        self.on_revision: Callable[[], None] = lambda: None
+        self._topics = topics
+        self._hub = hub
+        self._routes: dict[str, Topic] = {}
+        self._told: set[str] = set()
+        self._encoded: dict[str, bytes] = {}
+        self._order: list[str] | None = None
+        self._summed = -1
+
+    def filters(self) -> list[str]:
+        """The subscriptions that feed us."""
+        topics = self._topics
+        own = [topics.meter("+", kind) for kind in METER_KINDS]
+        return [*own, topics.service_status("+"), topics.scd, topics.revision, topics.cid("+")]
+
+    # --- from the broker ---------------------------------------------------------------------------
+
+    def connected(self, up: bool) -> None:
+        """The broker is there, or not: then nothing that we know is still true for sure."""
+        if up == self.fleet.broker_up:
+            return
+        self.fleet.broker_up = up
+        if not up:
+            self.fleet.forget_statuses()
+            self.services.clear()
+        for meter in self.fleet.meters.values():
+            self._refresh(meter)
+        self._hub.tell("broker", orjson.dumps({"up": up}))
+
+    def take(self, name: str, payload: bytes, *, retained: bool) -> None:
+        """One message; what is not of the contract is counted, and told once for each cause."""
+        try:
+            topic = self._routes.get(name) or self._route(name)
+            self._dispatch(topic, payload, retained=retained)
+        except (ContractError, ValidationError, ValueError) as error:
+            self.counters["rejected"] += 1
+            kind = type(error).__name__
+            if kind not in self._told:
+                self._told.add(kind)
+                what = first_complaint(error) if isinstance(error, ValidationError) else str(error)[:300]
+                log.warning("rejected a message on %s: %s (told once)", name[:128], what)
+
+    def _route(self, name: str) -> Topic:
+        if len(self._routes) >= MAX_ROUTES:
+            self._routes.clear()
+        topic = self._routes[name] = self._topics.parse(name)
+        return topic
+
+    def _dispatch(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        self.counters["received"] += 1
+        match topic.kind:
+            case "reading":
+                self._take_reading(topic.name, payload, retained=retained)
+            case "birth" | "status" | "relay" | "block":
+                self._take_state(topic, payload)
+            case "result":
+                self.on_result(topic.name, Result.model_validate_json(payload))
+            case "stored":
+                self.on_stored(topic.name, _message(topic.kind, payload))
+            case "service_status":
+                self._take_service(topic.name, payload)
+            case "revision" if payload:
+                self.revision = Revision.model_validate_json(payload)
+                self._hub.tell("revision", payload)
+                self.on_revision()
+            case "scd":
+                self.scd = payload or None
+            case "cid":
+                self.cids = {ied: cid for ied, cid in self.cids.items() if ied != topic.name}
+                self.cids |= {topic.name: payload} if payload else {}
+
+    def _take_reading(self, meter_id: str, payload: bytes, *, retained: bool) -> None:
+        meter = self.fleet.meter(meter_id)
+        if not payload:
+            meter.reading = None
+        else:
+            reading = Reading.model_validate_json(payload)
+            age = max(0.0, (utc_now() - reading.ts).total_seconds()) if retained else 0.0
+            self.fleet.take_reading(meter, reading, now=time.monotonic(), age=age)
+        self._refresh(meter)
+
+    def _take_state(self, topic: Topic, payload: bytes) -> None:
+        meter = self.fleet.meter(topic.name)
+        if topic.kind == "block":
+            meter.block = Block.model_validate_json(payload).merged(meter.block) if payload else meter.block
+        else:
+            named = meter.birth and meter.birth.name
+            self.fleet.take_state(meter, topic.kind, payload, now=utc_now())
+            self.fleet.reconsider(meter, now=time.monotonic())
+            if named != (meter.birth and meter.birth.name):
+                self._order = None
+        if topic.kind == "relay" and meter.relay is not None:
+            self.on_relay(topic.name, meter.relay)
+        self._refresh(meter)
+
+    def _take_service(self, name: str, payload: bytes) -> None:
+        if not payload:
+            self.services.pop(name, None)
+            return
+        status = ServiceStatus.model_validate_json(payload)
+        known = self.services.get(name)
+        self.services[name] = status
+        if known is None or known.online != status.online:
+            self._hub.tell("service", orjson.dumps({"name": name, "online": status.online}))
+
+    # --- what is told ------------------------------------------------------------------------------
+
+    def assign(self, ieds: dict[str, str]) -> None:
+        """The registry says which IED a meter belongs to."""
+        before, self.ieds = self.ieds, ieds
+        for meter_id, ied in ieds.items():
+            if before.get(meter_id) != ied and meter_id in self._encoded:
+                self._refresh(self.fleet.meters[meter_id])
+
+    def sweep(self) -> None:
+        """Tell of meters that have become stale, and sum up."""
+        for meter in self.fleet.newly_stale(time.monotonic()):
+            self._refresh(meter)
+
+    def meter(self, meter_id: str) -> Meter | None:
+        """A meter in service; None without one."""
+        meter = self.fleet.meters.get(meter_id)
+        return meter if meter is not None and meter.birth is not None else None
+
+    def known(self, meter_id: str) -> Known:
+        """What a command is judged by."""
+        meter = self.fleet.meters.get(meter_id) or Meter(meter_id, "")
+        status = meter.status if self.fleet.broker_up else None
+        return Known(meter_id, meter.birth, status, meter.relay, meter.block)
+
+    def state(self, meter: Meter) -> str:
+        """online, stale or offline. Without the broker nobody knows: stale."""
+        if not self.fleet.broker_up:
+            return "stale"
+        if not meter.online:
+            return "offline"
+        return "stale" if meter.stale else "online"
+
+    def ordered(self) -> list[str]:
+        """meter_ids of all in service, by name: House 2 before House 10."""
+        if self._order is None:
+            meters = [meter for meter in self.fleet.meters.values() if meter.birth is not None]
+            self._order = [meter.meter_id for meter in sorted(meters, key=_by_name)]
+        return self._order
+
+    def documents(self, meter_ids: Iterable[str] | None = None) -> list[bytes]:
+        """The latest of each of these meters, or of all, as JSON."""
+        encoded = self._encoded
+        return [
+            encoded[one] for one in (self.ordered() if meter_ids is None else meter_ids) if one in encoded
+        ]
+
+    def document(self, meter: Meter) -> dict[str, Any]:
+        """The same of one meter, with unrounded times; an absent quantity is left out."""
+        birth, reading, relay, block = meter.birth, meter.reading, meter.relay, meter.block
+        assert birth is not None
+        told: dict[str, Any] = {
+            "meter_id": meter.meter_id,
+            "name": birth.name,
+            "address_code": birth.address_code,
+            "ied": self.ieds.get(meter.meter_id),
+            "state": self.state(meter),
+            "interval": birth.interval,
+        }
+        if reading is not None:
+            told["ts"] = format_ts(reading.ts)
+            values = ((name, getattr(reading, name)) for name in (*QUANTITIES, "alarm"))
+            told |= {name: value for name, value in values if value is not None}
+        if relay is not None:
+            told["relay"] = relay.position
+            told["relay_ts"] = format_ts(relay.ts)
+            told["relay_local"] = relay.local
+        if block is not None and (block.open or block.close):
+            told["blocked"] = block.words
+        return told
+
+    def summary(self) -> dict[str, Any]:
+        """How many are in which state, how many are switched off, and W in total; the same by address
+        code."""
+        total, codes = Sum(), dict[str, Sum]()
+        for meter in self.fleet.meters.values():
+            if meter.birth is None:
+                continue
+            state = self.state(meter)
+            total.add(meter, state)
+            codes.setdefault(meter.birth.address_code, Sum()).add(meter, state)
+        by_code = [{"address_code": code, **one.told()} for code, one in sorted(codes.items())]
+        return {**total.told(), "broker": self.fleet.broker_up, "address_codes": by_code}
+
+    def new_summary(self) -> dict[str, Any] | None:
+        """The summary, if anything has changed since it was last asked for here."""
+        if self._summed == self.version:
+            return None
+        self._summed = self.version
+        return self.summary()
+
+    def _refresh(self, meter: Meter) -> None:
+        """What is told of ``meter`` may have changed: encode it, and tell the listeners."""
+        self.version += 1
+        birth = meter.birth
+        if birth is None:
+            if self._encoded.pop(meter.meter_id, None) is not None:
+                self._hub.tell("gone", orjson.dumps({"meter_id": meter.meter_id}), meter_id=meter.meter_id)
+            return
+        encoded = orjson.dumps(self.document(meter))
+        if self._encoded.get(meter.meter_id) != encoded:
+            self._encoded[meter.meter_id] = encoded
+            self._hub.tell("meter", encoded, meter_id=meter.meter_id, address_code=birth.address_code)
+
+
+def _by_name(meter: Meter) -> tuple[list[tuple[int, str]], str]:
+    assert meter.birth is not None
+    parts = re.findall(r"(\D*)(\d{0,18})", meter.birth.name)
+    return [(int(number or 0), text) for text, number in parts], meter.meter_id
+
+
+def _message(kind: str, payload: bytes) -> Message:
+    model = SPECS[kind].model
+    assert model is not None
+    return model.model_validate_json(payload)
+
+
+def _ignore(_meter_id: str, _message: Message) -> None:
+    return None

@@ -1,0 +1,206 @@
+"""The web service as a process: one event loop for HTTP, MQTT and the clock; the store is read in threads.
+
+``asyncio.run(run(WebSettings()))`` serves until SIGTERM or SIGINT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+
+import orjson
+import uvicorn
+from sqlalchemy.exc import DBAPIError
+
+from bridge.tables import Command
+from broker.errors import Meter61850Error, PortTakenError
+from broker.feed import Feed
+from web.accounts import Accounts
+from web.app import make_app
+from web.archive import Archive
+from web.commands import Commands
+from web.hub import TICK, Hub
+from web.live import Live
+from web.parts import Parts
+from web.sending import Sender
+from web.sessions import Limiter, Sessions
+from web.settings import WebSettings
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 1.0
+REGISTRY_SECONDS = 30.0
+"""The registry is looked at again so often, and when the SCD has changed."""
+GRACE_SECONDS = 1
+"""That an answer may take at a stop."""
+LOGIN_ATTEMPTS, LOGIN_SECONDS = 5, 60.0
+
+
+async def run(settings: WebSettings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(settings, stop)
+
+
+def make_parts(settings: WebSettings) -> Parts:
+    """The wiring; nothing runs yet. ConfigurationError for accounts that others can read."""
+    hub = Hub()
+    live = Live(settings.mqtt.topics, hub, stale_intervals=settings.stale_intervals)
+    sender = Sender(settings.mqtt, counters=lambda: counters(live, hub))
+    archive = Archive(settings.database_url)
+    accounts = Accounts(settings.users)
+    accounts.all()
+
+    def ledger(command_id: str) -> Command | None:
+        return archive.store.command(command_id)
+
+    return Parts(
+        settings=settings,
+        accounts=accounts,
+        sessions=Sessions(seconds=3600 * settings.session_hours),
+        limiter=Limiter(attempts=LOGIN_ATTEMPTS, seconds=LOGIN_SECONDS),
+        crowd_limiter=Limiter(attempts=4 * LOGIN_ATTEMPTS, seconds=LOGIN_SECONDS),
+        hub=hub,
+        live=live,
+        sender=sender,
+        commands=Commands(settings.mqtt.topics, live, sender, hub, ledger=ledger),
+        archive=archive,
+    )
+
+
+def counters(live: Live, hub: Hub) -> dict[str, int]:
+    """For our status on the broker."""
+    return {
+        **live.counters,
+        "meters": len(live.fleet.meters),
+        "streams": len(hub.listeners),
+        "overruns": hub.overruns,
+    }
+
+
+async def serve(settings: WebSettings, stop: asyncio.Event) -> None:
+    """Serve until ``stop``; what ends by itself before is raised."""
+    parts = make_parts(settings)
+    changed = asyncio.Event()
+    parts.live.on_revision = changed.set
+    live = parts.live
+    feed = Feed(settings.mqtt, live.take, topics=live.filters(), connected=live.connected, name="web")
+    server = Server(_config(settings, parts))
+    with listening(settings) as sock:
+        jobs: dict[str, Callable[[], Awaitable[None]]] = {
+            "feed": feed.run,
+            "sender": parts.sender.run,
+            "events": lambda: _every(TICK, parts.hub.flush),
+            "sweep": lambda: _every(SWEEP_SECONDS, lambda: sweep(parts)),
+            "registry": lambda: keep_registry(parts, changed),
+            "http": lambda: server.serve(sockets=[sock]),
+        }
+        try:
+            await _until(stop, jobs, before=lambda: _end(server, parts))
+        finally:
+            parts.archive.close()
+
+
+def _config(settings: WebSettings, parts: Parts) -> uvicorn.Config:
+    return uvicorn.Config(
+        make_app(parts),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        proxy_headers=settings.behind_proxy,
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.key,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=30,
+    )
+
+
+class Server(uvicorn.Server):
+    """Uvicorn without signal handlers of its own: a process has one place for them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """None."""
+        yield
+
+
+@contextlib.contextmanager
+def listening(settings: WebSettings) -> Iterator[socket.socket]:
+    """The socket; PortTakenError when the port is in use."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((settings.host, settings.port))
+        except OSError as error:
+            raise PortTakenError(settings.port, "--port") from error
+        log.info("%s", settings.url)
+        yield sock
+
+
+def sweep(parts: Parts) -> None:
+    """What changes by time alone."""
+    parts.live.sweep()
+    parts.commands.sweep()
+    if parts.hub.listeners and (told := parts.live.new_summary()):
+        parts.hub.tell("summary", orjson.dumps(told))
+
+
+async def keep_registry(parts: Parts, changed: asyncio.Event) -> None:
+    """Know which IED a meter belongs to; the store may come later, and go."""
+    while True:
+        changed.clear()
+        try:
+            rows = await asyncio.to_thread(lambda: parts.archive.store.registry(retired=False))
+            parts.live.assign({row.meter_id: row.ied for row in rows if row.ied})
+            pause = REGISTRY_SECONDS
+        except (Meter61850Error, DBAPIError) as error:
+            log.debug("registry: %s", error)
+            pause = 1.0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await changed.wait()
+
+
+async def _every(seconds: float, work: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        work()
+
+
+async def _end(server: Server, parts: Parts) -> None:
+    """Streams first, then the answers that are under way."""
+    parts.hub.close()
+    server.should_exit = True
+    await asyncio.sleep(0)
+
+
+async def _until(
+    stop: asyncio.Event,
+    jobs: dict[str, Callable[[], Awaitable[None]]],
+    *,
+    before: Callable[[], Awaitable[None]],
+) -> None:
+    """Run ``jobs`` until ``stop``, or until one ends, which raises; ``before`` the others are cancelled."""
+    tasks = {name: asyncio.ensure_future(job()) for name, job in jobs.items()}
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        done, _ = await asyncio.wait([stopped, *tasks.values()], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()  # a job that ends by itself has failed: say why
+        await before()
+        await asyncio.wait([tasks.pop("http")], timeout=2 * GRACE_SECONDS)
+    finally:
+        left = [stopped, *tasks.values()]
+        while pending := [task for task in left if not task.done()]:
+            for task in pending:  # more than once: wait_for of Python 3.11 may swallow a cancellation
+                task.cancel()
+            await asyncio.wait(pending, timeout=0.6)

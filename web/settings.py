@@ -1,0 +1,87 @@
+"""Settings of the web service: keyword arguments (the CLI), then ``METER61850_WEB_*``.
+
+>>> WebSettings(host="0.0.0.0")  # doctest: +IGNORE_EXCEPTION_DETAIL
+Traceback (most recent call last):
+pydantic_core._pydantic_core.ValidationError: 1 validation error for WebSettings
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from broker.settings import MqttSettings, Port
+
+
+class WebSettings(BaseSettings):
+    """Where the web service listens, what it reads, and who may come in."""
+
+    model_config = SettingsConfigDict(env_prefix="METER61850_WEB_", extra="forbid", frozen=True)
+
+    mqtt: MqttSettings = Field(default_factory=MqttSettings)
+    database_url: str = "sqlite:///data/meter61850.sqlite"
+    """``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/NAME``; only read."""
+    host: str = "127.0.0.1"
+    """IP address to listen on. Any other than loopback needs a certificate, or ``behind_proxy``."""
+    port: Port = 8061
+    users: Path = Path("data/web-users.json")
+    """Accounts with their scrypt hashes; mode 0600."""
+    certificate: Path | None = None
+    """PEM file with the server's certificate chain: HTTPS."""
+    key: Path | None = None
+    """PEM file with its private key."""
+    behind_proxy: bool = False
+    """A reverse proxy in front of us ends TLS: cookies are Secure, X-Forwarded-* from loopback are
+    believed."""
+    names: str = ""
+    """Host names that browsers call us by, comma between; others are refused. On loopback they are known."""
+    session_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 12.0
+    """A login ends after this."""
+    stale_intervals: Annotated[float, Field(ge=1, le=1000)] = 3.0
+    """Reading intervals without a reading after which a meter is stale, as in MMS."""
+    stream_clients: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """Live streams at a time; who comes later is told to come again."""
+    thesis: bool = False
+    """Take meters that speak plain HTTP (POST /SmartMeter, POST /Readings/{id})."""
+    thesis_meters: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """At most so many of them."""
+
+    @model_validator(mode="after")
+    def _strangers_need_tls(self) -> WebSettings:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together: name both, or none")
+        if not (self.loopback or self.secure):
+            raise ValueError(
+                f"host={self.host} lets passwords go over the network in clear text: name a certificate and "
+                "its key, or say behind_proxy when a reverse proxy ends TLS, or listen on 127.0.0.1"
+            )
+        return self
+
+    @property
+    def loopback(self) -> bool:
+        """True when only programs on this machine can reach us."""
+        return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach us over TLS."""
+        return self.certificate is not None or self.behind_proxy
+
+    @property
+    def allowed_names(self) -> frozenset[str] | None:
+        """Host names that a request may ask for; None: any (beyond loopback, unless told)."""
+        told = {name.strip().lower() for name in self.names.split(",") if name.strip()}
+        if told or self.loopback:
+            return frozenset(told | {"127.0.0.1", "localhost", "[::1]", self.host})
+        return None
+
+    @property
+    def url(self) -> str:
+        """What a browser on this machine opens."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        scheme = "https" if self.certificate else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"

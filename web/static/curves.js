@@ -1,0 +1,132 @@
+// The curves of a meter, from its readings and roll-ups; each also in words, and the energy as a table.
+import { shown } from "./live.js";
+
+const HOUR = 3600000, DAY = 24 * HOUR;
+const MOST_POINTS = 4000; // more than a screen has pixels: thinned to the extremes of each slot
+
+async function columns(id, start, resolution) {
+  const query = new URLSearchParams({ start: new Date(start).toISOString(), resolution, layout: "columns" });
+  const answer = await fetch(`/api/v1/meters/${id}/readings?${query}`, { headers: { Accept: "application/json" } });
+  if (!answer.ok) throw new Error((await answer.json()).detail);
+  return (await answer.json()).columns;
+}
+
+/** At most MOST_POINTS of [times], [values]: of each slot its lowest and its highest. */
+export function thinned(times, values) {
+  if (times.length <= MOST_POINTS) return [times, values];
+  const kept = [[], []], step = Math.ceil((2 * times.length) / MOST_POINTS);
+  for (let from = 0; from < times.length; from += step) {
+    let low = from, high = from;
+    for (let at = from; at < Math.min(from + step, times.length); at += 1) {
+      if (values[at] < values[low]) low = at;
+      if (values[at] > values[high]) high = at;
+    }
+    for (const at of low === high ? [low] : [Math.min(low, high), Math.max(low, high)]) {
+      kept[0].push(times[at]);
+      kept[1].push(values[at]);
+    }
+  }
+  return kept;
+}
+
+/** null between readings that are far apart, so that no line bridges an outage. */
+function withGaps(times, values, interval) {
+  const told = [[], []];
+  times.forEach((at, place) => {
+    if (place && at - times[place - 1] > 5 * interval) {
+      told[0].push(times[place - 1] + interval);
+      told[1].push(null);
+    }
+    told[0].push(at);
+    told[1].push(values[place]);
+  });
+  return told;
+}
+
+function inWords(values, unit, decimals) {
+  const known = values.filter((value) => value !== null);
+  if (!known.length) return "Nothing is stored yet.";
+  const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  return `Between ${shown(low, decimals)} and ${shown(high, decimals)} ${unit}, ${shown(mean, decimals)} ${unit} in the mean.`;
+}
+
+function draw(element, data, unit, bars) {
+  const style = getComputedStyle(document.documentElement);
+  const axis = { stroke: style.getPropertyValue("--faint"), grid: { stroke: style.getPropertyValue("--line"), width: 1 } };
+  const curve = style.getPropertyValue("--curve");
+  const series = { label: unit, stroke: curve, width: 1.5, points: { show: data[0].length < 3 }, spanGaps: false };
+  if (bars) Object.assign(series, { paths: uPlot.paths.bars({ size: [0.7, 40] }), fill: curve });
+  element.replaceChildren();
+  return new uPlot({
+    width: Math.max(260, element.clientWidth), height: 220, ms: 1, legend: { show: false },
+    scales: bars ? { y: { range: (_, __, most) => [0, most || 1] } } : {},
+    axes: [axis, { ...axis, size: 60 }], series: [{}, series],
+  }, data, element);
+}
+
+export class Curves {
+  constructor(id) {
+    this.id = id;
+    this.day = [[], []];
+    this.plots = {};
+    addEventListener("resize", () => this.resize());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.load());
+    document.readyState === "complete" ? this.load() : addEventListener("load", () => this.load());
+  }
+
+  async load() {
+    await Promise.allSettled([this.loadDay(), this.loadMonth(), this.loadEnergy()]);
+  }
+
+  async loadDay() {
+    const told = await columns(this.id, Date.now() - DAY, "raw");
+    this.energies = told.energy.filter((value) => value !== null);
+    const gaps = told.ts.slice(1).map((at, place) => at - told.ts[place]).sort((one, other) => one - other);
+    const interval = gaps[Math.floor(gaps.length / 2)] ?? 1000;
+    this.day = withGaps(...thinned(told.ts, told.power), interval * Math.max(1, told.ts.length / MOST_POINTS));
+    this.show("day", this.day, "W", 1);
+  }
+
+  async loadMonth() {
+    const told = await columns(this.id, Date.now() - 31 * DAY, "hour");
+    this.show("month", withGaps(told.start, told.power_mean, HOUR), "W", 1);
+  }
+
+  async loadEnergy() {
+    const told = await columns(this.id, Date.now() - 31 * DAY, "day");
+    this.show("energy", [told.start, told.energy_used], "Wh", 0, true);
+    const rows = told.start.map((start, place) => {
+      const row = document.createElement("tr"), day = document.createElement("th"), energy = document.createElement("td");
+      day.scope = "row";
+      day.textContent = new Date(start).toISOString().slice(0, 10);
+      energy.className = "number";
+      energy.textContent = `${shown(told.energy_used[place], 0)} Wh`;
+      row.append(day, energy);
+      return row;
+    });
+    document.getElementById("days").replaceChildren(...rows.reverse());
+  }
+
+  show(name, data, unit, decimals, bars = false) {
+    document.getElementById(`${name}-words`).textContent = inWords(data[1], unit, decimals);
+    this.plots[name]?.destroy();
+    this.plots[name] = data[0].length ? draw(document.getElementById(name), data, unit, bars) : undefined;
+  }
+
+  /** A reading has come. */
+  add(meter) {
+    const at = Date.parse(meter.ts);
+    if (!this.plots.day || meter.power === undefined || at <= this.day[0].at(-1)) return;
+    this.day[0].push(at);
+    this.day[1].push(meter.power);
+    while (this.day[0][0] < at - DAY) this.day.forEach((column) => column.shift());
+    this.plots.day.setData(this.day);
+  }
+
+  resize() {
+    for (const [name, plot] of Object.entries(this.plots)) {
+      plot?.setSize({ width: Math.max(260, document.getElementById(name).clientWidth), height: 220 });
+    }
+  }
+}

@@ -1,0 +1,30 @@
+// The SCL page: compare a file with what is published.
+import "./table.js";
+import { csrf } from "./live.js";
+
+const answer = document.getElementById("differences");
+
+function list(differences) {
+  const items = document.createElement("ul");
+  for (const one of differences) {
+    const item = document.createElement("li");
+    item.textContent = [one.ied, one.device, one.what].filter(Boolean).join(": ");
+    items.append(item);
+  }
+  return items;
+}
+
+document.getElementById("diff").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  answer.textContent = "Comparing …";
+  const body = document.getElementById("file").files[0];
+  const headers = { "Content-Type": "application/xml", "X-CSRF-Token": csrf(), Accept: "application/json" };
+  try {
+    const told = await (await fetch("/api/v1/scl/diff", { method: "POST", headers, body })).json();
+    if (!told.differences) answer.textContent = told.detail;
+    else if (!told.differences.length) answer.textContent = "No difference.";
+    else answer.replaceChildren(`${told.differences.length} differences`, list(told.differences));
+  } catch {
+    answer.textContent = "The connection is lost: try again.";
+  }
+});
