@@ -146,10 +146,8 @@ class Ied:
         for server in [s for s, since in self._replaced_at.items() if since < before]:
             count = len(server.connections)
             self.counters.drained += count
-            log.warning(
-                "%s: %d associations closed: their configuration was replaced %.0f s ago",
-                self.name, count, self._loop.time() - self._replaced_at[server],
-            )  # fmt: skip
+            age = self._loop.time() - self._replaced_at[server]
+            log.warning("%s: %d associations closed: replaced %.0f s ago", self.name, count, age)
             self._end(server)
 
     def _with_room(self) -> Server:

@@ -1,8 +1,8 @@
 """The native data model of one IED, built from its CID.
 
-The library's model is a tree of C structures made by ``*_create`` calls; what we keep are the handles of
-the attributes that change (:class:`Points`) and of the objects that can be controlled. How the nodes of one
-type are made is planned once (``plan.py``); a meter's device is then some 200 calls and nothing else.
+The library's model is a tree of C structures; what we keep are the places of the attributes that change
+(:class:`Points`) and the objects that can be controlled. How the nodes of one type are made is planned once
+(``plan.py``), they are made by ``stencil.py``, and here they get their values, data sets and report blocks.
 """
 
 from __future__ import annotations
