@@ -11,10 +11,11 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web import login, pages, problem
+from web import login, pages, problem, thesis_api
 from web.api import commands, meters, operations, readings, scl, stream
 from web.parts import Parts
 from web.problem import ProblemError
+from web.thesis import ThesisMeters
 from web.views import Views
 
 API = "/api/v1"
@@ -43,8 +44,8 @@ details (RFC 9457). Times are UTC; units are V, A, W, Hz, Wh.
 """
 
 
-def make_app(parts: Parts) -> ASGIApp:
-    """The ASGI application."""
+def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
+    """The ASGI application; the routes of the thesis only with ``thesis``."""
     app = FastAPI(
         title="meter61850",
         version=version("meter61850"),
@@ -61,6 +62,9 @@ def make_app(parts: Parts) -> ASGIApp:
     problem.install(app, page=pages.error_page)
     for module in (meters, readings, scl, commands, stream, operations):
         app.include_router(module.router, prefix=API)
+    if thesis is not None:
+        app.state.thesis = thesis
+        app.include_router(thesis_api.router)
     app.include_router(login.router)
     app.include_router(pages.router)
     return Front(app, parts)

@@ -43,7 +43,7 @@ from web.summary import Sum
 
 log = logging.getLogger(__name__)
 
-METER_KINDS = ("birth", "status", "reading", "relay", "block", "result", "stored")
+METER_KINDS = ("birth", "status", "reading", "relay", "block", "result")
 MAX_ROUTES = 200_000
 Heard = Callable[[str, Message], None]
 """meter_id and message."""
@@ -75,10 +75,10 @@ class Live:
         self._order: list[str] | None = None
         self._summed = -1
 
-    def filters(self) -> list[str]:
-        """The subscriptions that feed us."""
+    def filters(self, *, stored: bool) -> list[str]:
+        """The subscriptions that feed us; what the bridge has ``stored`` is told of each batch and meter."""
         topics = self._topics
-        own = [topics.meter("+", kind) for kind in METER_KINDS]
+        own = [topics.meter("+", kind) for kind in (*METER_KINDS, *(("stored",) if stored else ()))]
         return [*own, topics.service_status("+"), topics.scd, topics.revision, topics.cid("+")]
 
     # --- from the broker ---------------------------------------------------------------------------

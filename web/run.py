@@ -29,6 +29,7 @@ from web.parts import Parts
 from web.sending import Sender
 from web.sessions import Limiter, Sessions
 from web.settings import WebSettings
+from web.thesis import ThesisMeters
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +92,10 @@ async def serve(settings: WebSettings, stop: asyncio.Event) -> None:
     changed = asyncio.Event()
     parts.live.on_revision = changed.set
     live = parts.live
-    feed = Feed(settings.mqtt, live.take, topics=live.filters(), connected=live.connected, name="web")
-    server = Server(_config(settings, parts))
+    topics = live.filters(stored=settings.thesis)
+    feed = Feed(settings.mqtt, live.take, topics=topics, connected=live.connected, name="web")
+    thesis = thesis_meters(parts)
+    server = Server(_config(parts, thesis))
     with listening(settings) as sock:
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
             "feed": feed.run,
@@ -102,15 +105,26 @@ async def serve(settings: WebSettings, stop: asyncio.Event) -> None:
             "registry": lambda: keep_registry(parts, changed),
             "http": lambda: server.serve(sockets=[sock]),
         }
+        if thesis is not None:
+            jobs["thesis"] = thesis.keep_watch
         try:
             await _until(stop, jobs, before=lambda: _end(server, parts))
         finally:
             parts.archive.close()
 
 
-def _config(settings: WebSettings, parts: Parts) -> uvicorn.Config:
+def thesis_meters(parts: Parts) -> ThesisMeters | None:
+    """The meters that speak HTTP, if they are to be taken."""
+    settings = parts.settings
+    if not settings.thesis:
+        return None
+    return ThesisMeters(settings.mqtt.topics, parts.live, parts.sender, most=settings.thesis_meters)
+
+
+def _config(parts: Parts, thesis: ThesisMeters | None) -> uvicorn.Config:
+    settings = parts.settings
     return uvicorn.Config(
-        make_app(parts),
+        make_app(parts, thesis),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -1,0 +1,73 @@
+"""axe-core finds nothing serious on any page, in light and dark, at a desk and on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome
+
+from tests.brokers import mosquitto
+from tests.browser import DESKTOP, PHONE, browser, log_in, resize, shows
+from tests.chain import chain
+from tests.project import ROOT
+from tests.web import Web, served
+
+AXE = ROOT / "tests" / "node" / "node_modules" / "axe-core" / "axe.min.js"
+SERIOUS = ("serious", "critical")
+PAGES = ("/", "/meter", "/commands", "/scl", "/dead-letters", "/health", "/docs", "/nonsense", "/login")
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """Two meters, of which one was refused a command, and the web beside them."""
+    folder = tmp_path_factory.mktemp("web")
+    with mosquitto(folder) as broker, chain(broker, folder) as running:
+        running.simulate(2)
+        running.wait_for_meters(2)
+        with served(running) as web:
+            meter_id = web.wait_for_meters(2)[0]
+            with web.program() as client:
+                client.post(f"/meters/{meter_id}/relay", json={"position": "closed"})
+            yield web
+
+
+@pytest.fixture(scope="module")
+def chrome(web: Web) -> Iterator[Chrome]:
+    """A browser in which the operator is logged in."""
+    with browser() as driver:
+        log_in(driver, web)
+        yield driver
+
+
+def violations(driver: Chrome) -> list[tuple[str, Any]]:
+    """What axe-core calls serious or critical: its rule, and where."""
+    driver.execute_script(AXE.read_text())
+    script = "const done = arguments[0]; axe.run(document).then((found) => done(found.violations))"
+    found = driver.execute_async_script(script)
+    return [
+        (one["id"], [node["html"][:200] for node in one["nodes"][:3]])
+        for one in found
+        if one["impact"] in SERIOUS
+    ]
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize(("size", "dark"), [(DESKTOP, False), (PHONE, True)], ids=["desk", "phone-dark"])
+def test_no_serious_violation(chrome: Chrome, web: Web, path: str, size: tuple[int, int], dark: bool) -> None:
+    resize(chrome, size, dark=dark)
+    where = f"/meters/{web.wait_for_meters(2)[0]}" if path == "/meter" else path
+    chrome.get(web.url + where)
+    shows(chrome, "h1", bool)
+    if path not in ("/docs", "/nonsense", "/login"):
+        shows(chrome, "#link", "Live".__eq__)
+    assert violations(chrome) == []
+
+
+def test_axe_finds_what_is_wrong(chrome: Chrome, web: Web) -> None:
+    """That the check can fail."""
+    chrome.get(web.url)
+    shows(chrome, "h1", bool)
+    chrome.execute_script("document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=x>')")
+    assert [rule for rule, _ in violations(chrome)] == ["image-alt"]

@@ -1,0 +1,202 @@
+"""The routes of the thesis's Smart Meter API, as its client script and its test cases use them.
+
+The id that a registration answers is the meter's token, as in the thesis: who knows it may submit, read back
+and delete. What tells ids of others (the list) or all of the town (the SCD) needs a login.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from time import monotonic
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.responses import RedirectResponse, Response
+
+from bridge.packs import StoredReading
+from bridge.tables import moment
+from broker.messages import Magnitude, Quantity, Reading, Text, format_ts
+from mms_bridge.fleet import Meter
+from web.answers import XML, answer, encoded
+from web.api.common import MeterPath, also, problems, registered
+from web.audit import Event, audit
+from web.guard import Observer, address_of
+from web.parts import Parts, parts_of
+from web.problem import ProblemError
+from web.sessions import Limiter
+from web.thesis import ThesisMeters
+
+router = APIRouter(tags=["thesis"])
+
+MOST_READINGS = 10_000
+"""Of ``GET /Readings/{id}``; the API of version 1 has all."""
+REGISTRATIONS = Limiter(attempts=20, seconds=60.0)
+"""Of one address."""
+
+
+class Registration(BaseModel):
+    """A meter registers itself."""
+
+    model_config = ConfigDict(str_strip_whitespace=True)
+
+    name: Text
+    location: Text = ""
+    zipCode: Text = ""  # noqa: N815 - the thesis's name
+
+
+class Registered(Registration):
+    """A registered meter."""
+
+    id: str
+
+
+class Submitted(BaseModel):
+    """What its sensor measured; what it does not give is null or absent."""
+
+    voltage: Magnitude | None = Field(None, description="V")
+    current: Magnitude | None = Field(None, description="A")
+    power: Quantity | None = Field(None, description="W")
+    powerFactor: Annotated[float, Field(ge=-1, le=1)] | None = None  # noqa: N815 - the thesis's name
+
+    @model_validator(mode="after")
+    def _something(self) -> Submitted:
+        if all(value is None for value in self.model_dump().values()):
+            raise ValueError("no value: voltage, current, power or powerFactor")
+        return self
+
+
+class SubmittedReading(Submitted):
+    """A stored reading."""
+
+    id: str
+    smartMeterId: str  # noqa: N815 - the thesis's name
+    readingTime: str  # noqa: N815 - the thesis's name
+
+
+def _meters(request: Request) -> ThesisMeters:
+    meters: ThesisMeters = request.app.state.thesis
+    return meters
+
+
+@router.post("/SmartMeter", response_model=Registered, responses={**problems(406, 429, 503), **also(XML)})
+async def register(request: Request, registration: Registration) -> Response:
+    """Register a meter; its id is its token."""
+    address = address_of(request)
+    if wait := REGISTRATIONS.wait(address, now=monotonic()):
+        raise ProblemError(429, "too many registrations", headers={"Retry-After": str(int(wait) + 1)})
+    REGISTRATIONS.fail(address, now=monotonic())
+    meter_id = await _meters(request).register(
+        name=registration.name,
+        location=registration.location,
+        address_code=registration.zipCode,
+        address=address,
+    )
+    audit(Event("thesis-register", "", address, meter_id, detail=registration.name))
+    return answer(request, {"id": meter_id, **registration.model_dump()}, root="SmartMeter")
+
+
+@router.get("/SmartMeter", response_model=list[Registered], responses={**problems(406), **also(XML)})
+async def list_meters(request: Request, _caller: Observer) -> Response:
+    """Every HTTP meter with its latest reading."""
+    live = parts_of(request).live
+    meters = [live.fleet.meters[one] for one in _meters(request).ours()]
+    return answer(request, [_described(meter) for meter in meters], root="SmartMeters")
+
+
+def _described(meter: Meter) -> dict[str, Any]:
+    assert meter.birth is not None
+    birth, latest = meter.birth, meter.reading
+    return {
+        "id": meter.meter_id,
+        "name": birth.name,
+        "location": birth.address,
+        "zipCode": birth.address_code,
+        "readings": [_told(meter.meter_id, latest)] if latest is not None else [],
+    }
+
+
+@router.get("/SmartMeter/{meter_id}", status_code=204, responses=problems(404))
+async def show_meter(request: Request, meter_id: MeterPath) -> Response:
+    """204: there is such a meter; 404: there is none."""
+    if not _meters(request).is_ours(meter_id):
+        raise ProblemError(404, f"no HTTP meter {meter_id}: POST /SmartMeter makes one")
+    return Response(status_code=204)
+
+
+@router.delete("/SmartMeter/{meter_id}", status_code=204, responses=problems(404, 503))
+async def delete_meter(request: Request, meter_id: MeterPath) -> Response:
+    """Take the meter out of service; its readings stay in the database."""
+    await _meters(request).withdraw(meter_id)
+    audit(Event("thesis-delete", "", address_of(request), meter_id))
+    return Response(status_code=204)
+
+
+@router.delete("/SmartMeter", status_code=204, responses=problems(404, 503))
+async def delete_named_meter(
+    request: Request, meter_id: Annotated[str, Query(alias="id", max_length=36)]
+) -> Response:
+    """The same, with the id as a query."""
+    return await delete_meter(request, meter_id)
+
+
+@router.post(
+    "/Readings/{meter_id}",
+    response_model=SubmittedReading,
+    responses={**problems(404, 406, 503), **also(XML)},
+)
+async def submit(request: Request, meter_id: MeterPath, submitted: Submitted) -> Response:
+    """Submit a reading of now; 200 when it is stored."""
+    values = submitted.model_dump()
+    values["power_factor"] = values.pop("powerFactor")
+    reading = await _meters(request).submit(meter_id, values)
+    return answer(request, _told(meter_id, reading), root="Reading")
+
+
+@router.get(
+    "/Readings/{meter_id}",
+    response_model=list[SubmittedReading],
+    responses={**problems(404, 406, 503), **also(XML)},
+)
+async def readings(request: Request, meter_id: MeterPath) -> Response:
+    """The meter's readings, oldest first, the last 10,000 of them."""
+    if not _meters(request).is_ours(meter_id):
+        raise ProblemError(404, f"no HTTP meter {meter_id}: POST /SmartMeter makes one")
+    rows = await asyncio.to_thread(_stored, parts_of(request), meter_id)
+    return answer(request, rows, root="Readings")
+
+
+def _stored(parts: Parts, meter_id: str) -> list[dict[str, Any]]:
+    row = registered(parts.archive, meter_id)
+    stored = parts.archive.store.readings(row, last=MOST_READINGS)
+    return [_told(meter_id, reading) for reading in stored]
+
+
+def _told(meter_id: str, reading: Reading | StoredReading) -> dict[str, Any]:
+    """The seven attributes of a reading; its id is made of what names it in our contract."""
+    ts = moment(reading.ts) if isinstance(reading, StoredReading) else reading.ts
+    return {
+        "id": str(uuid.uuid5(uuid.UUID(meter_id), f"{reading.epoch} {reading.seq}")),
+        "smartMeterId": meter_id,
+        "readingTime": format_ts(ts),
+        "voltage": reading.voltage,
+        "current": reading.current,
+        "power": reading.power,
+        "powerFactor": reading.power_factor,
+    }
+
+
+@router.get("/SCL", responses={**problems(404), **also(XML)})
+async def scl(request: Request, _caller: Observer) -> Response:
+    """The current SCD."""
+    document = parts_of(request).live.scd
+    if document is None:
+        raise ProblemError(404, "no SCD is published: is the bridge running?")
+    return await asyncio.to_thread(encoded, request, document, XML)
+
+
+@router.get("/swagger", include_in_schema=False)
+async def swagger() -> Response:
+    """Where the thesis's description was."""
+    return RedirectResponse("/docs")
