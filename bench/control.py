@@ -23,8 +23,9 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,14 +34,15 @@ from open61850.mms import MmsClient, operate
 from open61850.mms.control import CTL_MODEL_SBO_ENHANCED
 from open61850.mms.errors import MmsError
 
+from bench.places import ISSUER, Place, bare
 from broker.messages import Command, Origin, OriginCategory, Position, Result, Revision, utc_now
-from broker.settings import NO_DELAY
+from broker.settings import NO_DELAY, MqttSettings
 from broker.topics import Topics, scl_name
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
 from scl_builder.builder import build_cid
 from scl_builder.project import Ied, Meter, Project
-from tests.brokers import free_port, mosquitto
+from tests.brokers import free_port
 
 TOPICS = Topics()
 START_SECONDS = 30.0
@@ -48,10 +50,11 @@ ORIGIN = Origin(category=OriginCategory.REMOTE_CONTROL, identifier="bench")
 
 
 @contextmanager
-def service(*arguments: str, folder: Path) -> Iterator[None]:
+def service(*arguments: str, folder: Path, env: Mapping[str, str] | None = None) -> Iterator[None]:
     """A service of the CLI while the block runs."""
     with (folder / f"{arguments[0]}.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "admin", *arguments], stdout=log, stderr=log)
+        command = [sys.executable, "-m", "admin", *arguments]
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
         try:
             yield
         finally:
@@ -59,12 +62,12 @@ def service(*arguments: str, folder: Path) -> Iterator[None]:
             process.wait(10)
 
 
-async def publish_cid(mqtt: int, mms: int, meter_ids: list[str]) -> None:
+async def publish_cid(broker: MqttSettings, mms: int, meter_ids: list[str]) -> None:
     """What the bridge would publish."""
     meters = tuple(Meter(scl_name(meter_id), name=meter_id[:4]) for meter_id in meter_ids)
     project = Project("bench", 1, (Ied("SMGW001", "127.0.0.1", mms, meters),))
     revision = Revision(revision=1, sha256="0" * 64, meters=len(meters), ieds=1, ts=utc_now())
-    async with aiomqtt.Client("127.0.0.1", mqtt) as client:
+    async with aiomqtt.Client(broker.host, broker.port, tls_context=broker.tls()) as client:
         cid = build_cid(project, "SMGW001")
         await client.publish(TOPICS.cid("SMGW001"), cid, qos=1, retain=True)
         await client.publish(TOPICS.revision, revision.payload(), qos=1, retain=True)
@@ -107,10 +110,12 @@ def _terminated(result: object) -> None:
     assert getattr(result, "terminated", False), result
 
 
-async def command_times(port: int, meter_id: str, count: int) -> list[float]:
+async def command_times(broker: MqttSettings, meter_id: str, count: int) -> list[float]:
     """A bare command until its result."""
     found = []
-    async with aiomqtt.Client("127.0.0.1", port, socket_options=NO_DELAY) as client:
+    async with aiomqtt.Client(
+        broker.host, broker.port, tls_context=broker.tls(), socket_options=NO_DELAY
+    ) as client:
         await client.subscribe(TOPICS.meter(meter_id, "result"), qos=1)
         for number in range(count):
             now = utc_now()
@@ -145,30 +150,49 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"p50": statistics.median(ordered), "p99": p99, "max": ordered[-1]}
 
 
-def measure(options: argparse.Namespace) -> list[dict[str, dict[str, float]]]:
-    """Figures of each run."""
+@dataclass(frozen=True)
+class Rig:
+    """The running chain, and an association with it."""
+
+    place: Place
+    client: MmsClient
+    meter_id: str
+    commands: int
+
+    def run(self) -> dict[str, dict[str, float]]:
+        """The figures of one run."""
+        domain, issuer = scl_name(self.meter_id), self.place.settings(ISSUER)
+        return {
+            "control": spread(control_times(self.client, domain, self.commands)),
+            "command": spread(asyncio.run(command_times(issuer, self.meter_id, self.commands))),
+            "read": spread(read_times(self.client, domain, self.commands)),
+        }
+
+
+@contextmanager
+def rig(options: argparse.Namespace, at: Callable[[Path], AbstractContextManager[Place]]) -> Iterator[Rig]:
+    """Broker, MMS bridge and meters."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        broker = stack.enter_context(mosquitto(folder))
+        place = stack.enter_context(at(folder))
         settings = SimulateSettings(n=options.meters, interval=options.interval, data_dir=folder / "meters")
-        ids = meter_ids(settings)
-        mms, mqtt = free_port(), f"127.0.0.1:{broker.port}"
-        asyncio.run(publish_cid(broker.port, mms, ids))
-        stack.enter_context(service("mms", "run", "--mqtt", mqtt, folder=folder))
+        ids, mms = meter_ids(settings), free_port()
+        asyncio.run(publish_cid(place.settings("bridge"), mms, ids))
+        bridge = ("mms", "run", "--mqtt", f"127.0.0.1:{place.port}")
+        stack.enter_context(service(*bridge, folder=folder, env=place.environment("mms")))
         simulated = ("-n", str(options.meters), "--interval", str(options.interval))
-        data = ("--data-dir", str(folder / "meters"))
-        stack.enter_context(service("meter", "simulate", *simulated, *data, "--mqtt", mqtt, folder=folder))
-        domain = scl_name(ids[0])
-        client = stack.enter_context(associated(mms, domain))
-        control_times(client, domain, 10)  # the first ones make files and fill caches
-        return [
-            {
-                "control": spread(control_times(client, domain, options.commands)),
-                "command": spread(asyncio.run(command_times(broker.port, ids[0], options.commands))),
-                "read": spread(read_times(client, domain, options.commands)),
-            }
-            for _ in range(options.runs)
-        ]
+        where = ("--data-dir", str(folder / "meters"), *place.meters(settings))
+        meters = ("meter", "simulate", *simulated, *where)
+        stack.enter_context(service(*meters, folder=folder, env=place.environment()))
+        client = stack.enter_context(associated(mms, scl_name(ids[0])))
+        control_times(client, scl_name(ids[0]), 10)  # the first ones make files and fill caches
+        yield Rig(place, client, ids[0], options.commands)
+
+
+def measure(options: argparse.Namespace) -> list[dict[str, dict[str, float]]]:
+    """Figures of each run."""
+    with rig(options, bare) as running:
+        return [running.run() for _ in range(options.runs)]
 
 
 def main() -> None:

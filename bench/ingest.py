@@ -26,8 +26,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from queue import Queue
 
@@ -37,11 +37,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 from sqlalchemy import func, select
 
 from bench.ingest_load import PREFIX
+from bench.places import Place, bare
 from bridge import database
 from bridge.tables import Reading
 from broker.messages import ServiceStatus
+from broker.settings import MqttSettings
 from broker.topics import Topics
-from tests.brokers import mosquitto
 from tests.databases import new_database, running_postgres
 
 STATUS_SECONDS = 0.05
@@ -49,6 +50,9 @@ STATUS_SECONDS = 0.05
 
 DEADLINE = 60.0
 """Seconds without any status after which a run has failed."""
+
+At = Callable[[Path], AbstractContextManager[Place]]
+"""Starts the broker with its data in a folder."""
 
 BRIDGE = """
 import logging, sys
@@ -64,9 +68,10 @@ run(BridgeSettings(mqtt=mqtt, database_url=url, status_seconds=float(status), **
 
 
 @contextmanager
-def process(*command: str) -> Iterator[subprocess.Popen[str]]:
+def process(*command: str, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
     """A process with pipes, ended at the end."""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env) as running:
         try:
             yield running
         finally:
@@ -74,10 +79,11 @@ def process(*command: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def load(port: int, options: argparse.Namespace) -> Iterator[subprocess.Popen[str]]:
-    """The load generator, ready to send."""
+def load(place: Place, options: argparse.Namespace) -> Iterator[subprocess.Popen[str]]:
+    """The load generator, ready to send; in a deployment as one who may speak for all meters."""
     sizes = [f"--{name}={getattr(options, name)}" for name in ("readings", "meters", "connections", "window")]
-    with process(sys.executable, "-m", "bench.ingest_load", f"--port={port}", *sizes) as running:
+    command = (sys.executable, "-m", "bench.ingest_load", f"--port={place.port}", *sizes)
+    with process(*command, env=place.environment("admin")) as running:
         assert line(running) == "ready"
         yield running
 
@@ -129,11 +135,11 @@ def reference(options: argparse.Namespace) -> float:
     command = (sys.executable, "-m", "bench.ingest", *sizes, "--count-at")
     with (
         tempfile.TemporaryDirectory(dir=options.dir) as folder,
-        mosquitto(Path(folder)) as broker,
-        process(*command, str(broker.port)) as counter,
+        bare(Path(folder)) as place,
+        process(*command, str(place.port)) as counter,
     ):
         assert line(counter) == "ready"
-        with load(broker.port, options) as loading:
+        with load(place, options) as loading:
             line(counter)
             begin = go(loading)
             return float(options.readings / (float(line(counter)) - begin))
@@ -151,23 +157,23 @@ def on_core(options: argparse.Namespace, core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def ours(options: argparse.Namespace, url: str | None, *, count: int) -> float:
+def ours(options: argparse.Namespace, url: str | None, *, count: int, at: At = bare) -> float:
     """Readings/s of ``count`` bridges together."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(dir=options.dir))
         with on_core(options, 0):
-            broker = stack.enter_context(mosquitto(Path(folder)))
+            place = stack.enter_context(at(Path(folder)))
         url = url or f"sqlite:///{folder}/bench.sqlite"
-        command = (sys.executable, "-c", BRIDGE, str(broker.port), url, str(STATUS_SECONDS))
-        watch = Watch(broker.port)
+        command = (sys.executable, "-c", BRIDGE, str(place.port), url, str(STATUS_SECONDS))
+        watch = Watch(place.settings("bridge"))
         total = options.meters + options.readings
         with ExitStack() as bridges:
             for number in range(count):
                 instance = [f"b{number}"] if count > 1 else []
                 with on_core(options, 1):
-                    bridges.enter_context(process(*command, *instance))
+                    bridges.enter_context(process(*command, *instance, env=place.environment("bridge")))
             watch.wait(lambda: watch.online == count)
-            with on_core(options, 0), load(broker.port, options) as loading:
+            with on_core(options, 0), load(place, options) as loading:
                 watch.wait(lambda: watch.stored == options.meters)
                 begin = go(loading)
                 watch.wait(lambda: watch.stored == total)
@@ -184,7 +190,7 @@ def ours(options: argparse.Namespace, url: str | None, *, count: int) -> float:
 class Watch:
     """The status messages of the bridges, as they come."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, broker: MqttSettings) -> None:
         self._told: Queue[tuple[str, ServiceStatus]] = Queue()
         self._latest: dict[str, ServiceStatus] = {}
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
@@ -192,7 +198,9 @@ class Watch:
         self._client.on_message = lambda _client, _user, message: self._told.put(
             (message.topic, ServiceStatus.model_validate_json(message.payload))
         )
-        self._client.connect("127.0.0.1", port)
+        if tls := broker.tls():
+            self._client.tls_set_context(tls)
+        self._client.connect(broker.host, broker.port)
         self._client.loop_start()
 
     @property

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import selectors
 import socket
+import ssl
 import sys
 import time
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from uuid import UUID
 
 from broker import packets
 from broker.messages import format_ts
+from broker.settings import MqttSettings
 from broker.topics import Topics
 
 PREFIX = "sm/v1"
@@ -68,6 +70,8 @@ class Connection:
     def receive(self) -> bool:
         """Count PUBACKs, of four bytes each on 3.1.1, and send on; True when all are acknowledged."""
         received = self._odd_bytes + len(self.sock.recv(65536))
+        while isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():  # select does not know of these
+            received += len(self.sock.recv(65536))
         more, self._odd_bytes = divmod(received, 4)
         self.acknowledged += more
         self.fill()
@@ -75,9 +79,11 @@ class Connection:
 
 
 def connect(port: int, number: int) -> socket.socket:
-    """A connected MQTT 3.1.1 client with a clean session."""
+    """A connected MQTT 3.1.1 client with a clean session; over TLS if we have an identity."""
     sock = socket.create_connection(("127.0.0.1", port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if tls := MqttSettings().tls():
+        sock = tls.wrap_socket(sock, server_hostname="127.0.0.1")
     client_id = f"load-{number}".encode()
     body = b"\x00\x04MQTT\x04\x02\x00\x00" + pack(">H", len(client_id)) + client_id
     sock.sendall(b"\x10" + bytes((len(body),)) + body)

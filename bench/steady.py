@@ -32,6 +32,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from bench.ingest import BRIDGE, STATUS_SECONDS, Watch
 from bench.ingest_load import EPOCH, PREFIX, Connection, connect, meter_id, reading, send
 from broker.messages import Stored, format_ts
+from broker.settings import MqttSettings
 from broker.topics import Topics
 from tests.brokers import mosquitto
 from tests.databases import new_database, running_postgres
@@ -78,7 +79,7 @@ def bridge(folder: Path, url: str, port: int) -> Iterator[psutil.Process]:
     """The bridge as a process."""
     command = [sys.executable, "-c", BRIDGE, str(port), url, str(STATUS_SECONDS)]
     with (folder / "bridge.log").open("wb") as log, subprocess.Popen(command, stderr=log) as running:
-        watch = Watch(port)
+        watch = Watch(MqttSettings(port=port))
         watch.wait(lambda: watch.online == 1)
         watch.close()
         try:
@@ -161,7 +162,7 @@ def _drain(client: Connection) -> None:
 def drain(options: argparse.Namespace, folder: Path, url: str) -> dict[str, float]:
     """Readings per second of a backlog on history, and live, by the same bridge."""
     with mosquitto(folder) as broker, bridge(folder, url, broker.port):
-        watch = Watch(broker.port)
+        watch = Watch(MqttSettings(port=broker.port))
         live = _stored_per_second(watch, broker.port, _live(options.live, options.meters), options.live)
         per_second = _stored_per_second(
             watch, broker.port, _history(options), options.backlog, before=options.live

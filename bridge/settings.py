@@ -43,7 +43,8 @@ class BridgeSettings(BaseSettings):
     database_url: str = "sqlite:///meter61850.sqlite"
     """``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/NAME``."""
     client_id: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "meter61850-bridge"
-    """The broker keeps the session of this client id while the bridge is away: one bridge, one id."""
+    """The broker keeps the session of this client id while the bridge is away: one bridge, one id. With a
+    certificate it gets a tail that only who has its key can tell."""
     session_expiry: Annotated[int, Field(ge=60, lt=2**32)] = 7 * 86_400
     """Seconds for which the broker keeps it (MQTT 5)."""
 
@@ -149,8 +150,8 @@ class BridgeSettings(BaseSettings):
 
     @property
     def mqtt_client_id(self) -> str:
-        """Our client id at the broker."""
-        return self.client_id if self.group is None else f"{self.client_id}-{self.instance}"
+        """Our client id at the broker: at the door of the services whoever says it ends our connection."""
+        return self.mqtt.own(self.client_id if self.group is None else f"{self.client_id}-{self.instance}")
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
@@ -167,7 +168,8 @@ class BridgeSettings(BaseSettings):
         own = tuple(kind for kind in METER_KINDS if SPECS[kind].retained and kind != "reading")
         shared = [kind for kind in METER_KINDS if kind not in (*own, "stored")]
         wanted = (*(topics.meter("+", kind) for kind in shared), topics.refused("+"))
+        group = self.mqtt.own(self.group)  # whoever subscribes with it takes its share, and gets nothing
         return (
-            *(f"$share/{self.group}/{topic}" for topic in wanted),
+            *(f"$share/{group}/{topic}" for topic in wanted),
             *(topics.meter("+", kind) for kind in own),
         )

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from broker.descriptors import raise_limit
 from broker.mosquitto import WATCHED, BrokerSettings, command
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def run(settings: BrokerSettings) -> int:
     assert settings.security is not None, "a broker without a deployment needs no guardian"
     folder = settings.security
     seen = stamp(folder)
+    raise_limit()
     process = subprocess.Popen(command(settings))
     stopping: list[int] = []
 

@@ -13,6 +13,8 @@ What is secret has mode 0600; a file that others could read is refused, since th
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import ssl
 import tomllib
 from dataclasses import dataclass
@@ -93,6 +95,11 @@ def read_secret(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CredentialError(f"secret {path}: {error.strerror}") from error
+
+
+def unguessable(name: str, key: Path) -> str:
+    """``name`` with a tail that nobody can tell without the private key; CredentialError as above."""
+    return f"{name}-{hmac.new(read_secret(key), name.encode(), hashlib.sha256).hexdigest()[:20]}"
 
 
 def client_context(ca: Path, cert: Path | None, key: Path | None) -> ssl.SSLContext:

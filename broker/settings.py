@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from broker.identity import Identity, client_context
+from broker.identity import Identity, client_context, unguessable
 from broker.topics import Topics
 
 
@@ -77,6 +77,14 @@ class MqttSettings(BaseSettings):
     def tls(self) -> ssl.SSLContext | None:
         """For a new connection; None without TLS. CredentialError names a file that is of no use."""
         return None if self.ca is None else client_context(self.ca, self.cert, self.key)
+
+    def own(self, name: str) -> str:
+        """``name`` as only who has our key can say it; as it is without a key.
+
+        Mosquitto ends a client's connection for whoever comes with the same client id, and keeps a part of a
+        group's messages for whoever subscribes with its name, though it may not read them.
+        """
+        return name if self.key is None else unguessable(name, self.key)
 
     @property
     def topics(self) -> Topics:

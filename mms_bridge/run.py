@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import resource
 import signal
 import uuid
 from collections.abc import Collection, Coroutine, Mapping
@@ -20,6 +19,7 @@ import aiomqtt
 from aiomqtt import MqttError
 
 from broker.backoff import Backoff
+from broker.descriptors import raise_limit
 from broker.errors import CredentialError
 from broker.feed import GOOD_CONNECTION, Feed
 from broker.settings import NO_DELAY, MqttSettings
@@ -48,16 +48,9 @@ async def run(settings: MmsSettings) -> None:
     await serve(settings, stop)
 
 
-def _raise_limit() -> None:
-    """As many descriptors as we may have: an IED takes three, and one for each association."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 async def serve(settings: MmsSettings, stop: asyncio.Event) -> None:
     """Serve until ``stop`` is set."""
-    _raise_limit()
+    raise_limit()  # an IED takes three descriptors, and each association one
     identity = ("meter61850", "MQTT meter gateway", version("meter61850"))
     calm_collector()
     gateway = Gateway(settings, identity=identity)

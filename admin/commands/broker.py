@@ -14,6 +14,7 @@ import typer
 from admin.lazy import load, new_app
 from admin.options import DATA_DIR, BrokerKind
 from broker import guardian
+from broker.descriptors import raise_limit
 from broker.mosquitto import DOORS, BrokerSettings, command, find, render
 from broker.ports import check_free
 
@@ -87,6 +88,7 @@ def run(
         return
     check_free(bind, port, option="--port")
     line = command(settings)
+    raise_limit()
     os.execv(line[0], line)  # signals and the exit code are Mosquitto's own
 
 

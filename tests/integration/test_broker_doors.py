@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,18 +124,44 @@ def test_plain_mqtt_is_not_spoken(site: Site, door: str) -> None:
     assert not is_let_in(at(site, door), None)
 
 
-@pytest.mark.parametrize("door", ["services", "certificates", "passwords"])
-def test_tls_1_1_is_not_spoken(site: Site, door: str) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+def old(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Speaks TLS 1.0 and 1.1, and nothing newer."""
     context.minimum_version = ssl.TLSVersion.TLSv1
     context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
+    return context
+
+
+def old_client() -> ssl.SSLContext:
+    """Takes any server."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return old(context)
+
+
+OLD_TLS = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")
+
+
+@OLD_TLS
+@pytest.mark.parametrize("door", ["services", "certificates", "passwords"])
+def test_tls_1_1_is_not_spoken(site: Site, door: str) -> None:
     with (
         socket.create_connection(("127.0.0.1", site.deployment.ports[door]), 5) as plain,
         pytest.raises((ssl.SSLError, ConnectionError)),
     ):
-        context.wrap_socket(plain)
+        old_client().wrap_socket(plain)
+
+
+@OLD_TLS
+def test_tls_1_1_is_spoken_where_the_server_takes_it(site: Site) -> None:
+    """The control of the test before: the same client, and the same certificate of the broker."""
+    server, folder = old(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)), site.deployment.broker
+    server.load_cert_chain(folder / "server.crt", folder / "server.key")
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ThreadPoolExecutor() as pool:
+        accepted = pool.submit(server.wrap_socket, theirs, server_side=True)
+        with old_client().wrap_socket(ours) as connected, accepted.result(5):
+            assert connected.version() == "TLSv1.1"
 
 
 @pytest.mark.parametrize(
