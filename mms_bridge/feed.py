@@ -25,7 +25,7 @@ from mms_bridge.mailbox import Take
 
 log = logging.getLogger(__name__)
 
-KINDS = ("status", "birth", "relay", "reading")
+KINDS = ("access", "status", "birth", "relay", "reading")
 TURN = 100
 """Messages taken before the event loop has its turn."""
 ENOUGH = 2000

@@ -15,9 +15,9 @@ Folders have mode 0700, secrets 0600. Only ``ca/`` can make identities: keep a c
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ from broker.errors import ConfigurationError
 from broker.identity import CA, CERTIFICATE, CONNECTION, KEY, SECRET, TOKEN, check_secret, read_secret
 from broker.topics import Topics
 from registrar import acl, mms_rights, pki
+from registrar.codes import open_slots
 from registrar.passwords import hashed, new_password
 from registrar.pki import Authority
 from registrar.register import Change, Identity, Register, Role
@@ -154,12 +155,18 @@ class Deployment:
         """The certificates of all trusted authorities, PEM."""
         return b"".join(pki.pem(authority.certificate) for authority in self.authorities())
 
-    def publish(self, slots: Iterable[tuple[str, str]] = ()) -> None:
-        """Write what the broker reads, from the register; ``slots``: enrolment logins and password hashes.
+    def publish(self) -> None:
+        """Write what the broker reads, from the register: identities, enrolment slots, what is revoked.
 
-        Each file is replaced in one step; the broker's guardian sees it within a second.
+        Each file is replaced in one step; the broker's guardian sees it within a second. One process does it at
+        a time, and the last one sees what all have changed.
         """
-        slots = list(slots)
+        with (self.folder / "publish.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._publish()
+
+    def _publish(self) -> None:
+        slots = open_slots(self.register)
         identities = self.register.identities()
         tokens = [(one.name, one.token) for one in identities if one.token and not one.blocked]
         codes = {one.name: one.address_code for one in identities if one.role is Role.METER}

@@ -23,26 +23,14 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from broker.errors import ConfigurationError, ContractError
+from broker.errors import ConfigurationError, ContractError, Meter61850Error
 from broker.topics import checked_meter_id
+from registrar.schema import SCHEMA
 
 STAFF_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 RESERVED = ("scl", "service", "enrol")
 """Words of the contract in the place of a meter_id."""
 BUSY_SECONDS = 5.0
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS identity (
-    name TEXT PRIMARY KEY, role TEXT NOT NULL, scope TEXT NOT NULL, address_code TEXT NOT NULL,
-    token TEXT NOT NULL, blocked TEXT NOT NULL, created INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS certificate (
-    serial TEXT PRIMARY KEY, name TEXT NOT NULL, authority TEXT NOT NULL, fingerprint TEXT NOT NULL,
-    not_after INTEGER NOT NULL, revoked INTEGER
-) STRICT;
-CREATE INDEX IF NOT EXISTS certificate_name ON certificate (name);
-CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
-"""
 
 
 class Role(StrEnum):
@@ -99,6 +87,14 @@ class Certificate:
     fingerprint: str
     not_after: datetime
     revoked: datetime | None
+    held: bool = False
+    """Revoked only while its owner is blocked."""
+    ends: datetime | None = None
+    """When it is revoked because another has taken its place."""
+
+
+class NotRegisteredError(Meter61850Error, LookupError):
+    """Nobody, or nothing, of that name is in the register."""
 
 
 def checked_name(name: str, role: Role) -> str:
@@ -126,13 +122,13 @@ class Register:
     def __init__(self, path: Path) -> None:
         self.path = path
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        with self._connection() as connection:
-            connection.executescript(_SCHEMA)
+        with self.connection() as connection:
+            connection.executescript(SCHEMA)
 
     @contextmanager
     def change(self) -> Iterator[Change]:
         """One transaction, alone with the file: everything in it or nothing."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield Change(connection)
@@ -144,25 +140,26 @@ class Register:
     def identities(self, role: Role | None = None) -> list[Identity]:
         """All, or those of ``role``, by name."""
         where, values = ("WHERE role = ?", (role,)) if role else ("", ())
-        with self._connection() as connection:
+        with self.connection() as connection:
             rows = connection.execute(f"SELECT * FROM identity {where} ORDER BY name", values)
             return [_identity(row) for row in rows]
 
     def identity(self, name: str) -> Identity | None:
         """One of them, or None."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             row = connection.execute("SELECT * FROM identity WHERE name = ?", (name,)).fetchone()
             return _identity(row) if row else None
 
     def certificates(self, name: str | None = None) -> list[Certificate]:
         """All that were issued, or those of one identity; the newest end last."""
         where, values = ("WHERE name = ?", (name,)) if name else ("", ())
-        with self._connection() as connection:
+        with self.connection() as connection:
             rows = connection.execute(f"SELECT * FROM certificate {where} ORDER BY not_after", values)
             return [_certificate(row) for row in rows]
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """For one look at it; changes go through :meth:`change`."""
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
         with closing(connection):
             connection.row_factory = sqlite3.Row
@@ -193,8 +190,18 @@ class Change:
         self.connection.execute("DELETE FROM identity WHERE name = ?", (name,))
 
     def block(self, name: str, reason: str) -> None:
-        """Shut an identity out; an empty ``reason`` lets it in again (with a new credential)."""
+        """Shut an identity out; its certificates are revoked for as long (RFC 5280: certificateHold)."""
         self.connection.execute("UPDATE identity SET blocked = ? WHERE name = ?", (reason, name))
+        self.connection.execute(
+            "UPDATE certificate SET revoked = ?, held = 1 WHERE name = ? AND revoked IS NULL", (_now(), name)
+        )
+
+    def unblock(self, name: str) -> None:
+        """Let an identity in again, with what was not revoked for good."""
+        self.connection.execute("UPDATE identity SET blocked = '' WHERE name = ?", (name,))
+        self.connection.execute(
+            "UPDATE certificate SET revoked = NULL, held = 0 WHERE name = ? AND held = 1", (name,)
+        )
 
     def set_token(self, name: str, hashed: str) -> None:
         """The hash of a new password; empty takes it away."""
@@ -204,17 +211,70 @@ class Change:
         """Remember a certificate before it leaves the house."""
         row = (
             *(f"{certificate.serial_number:x}", name, fingerprint(authority), fingerprint(certificate)),
-            *(int(certificate.not_valid_after_utc.timestamp()), None),
+            *(int(certificate.not_valid_after_utc.timestamp()), None, 0, None),
         )
-        self.connection.execute("INSERT INTO certificate VALUES (?, ?, ?, ?, ?, ?)", row)
+        self.connection.execute("INSERT INTO certificate VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def revoke(self, name: str, *, but: str = "") -> int:
-        """Revoke the certificates of ``name``, save the one with fingerprint ``but``; how many."""
+        """Revoke the certificates of ``name`` for good, save the one with fingerprint ``but``; how many."""
         done = self.connection.execute(
-            "UPDATE certificate SET revoked = ? WHERE name = ? AND revoked IS NULL AND fingerprint != ?",
+            "UPDATE certificate SET revoked = coalesce(revoked, ?), held = 0 "
+            "WHERE name = ? AND (revoked IS NULL OR held = 1) AND fingerprint != ?",
             (_now(), name, but),
         )
         return done.rowcount
+
+    def revoke_issued_by(self, authority: str) -> int:
+        """Revoke for good what the authority with this fingerprint has issued; how many."""
+        done = self.connection.execute(
+            "UPDATE certificate SET revoked = coalesce(revoked, ?), held = 0 "
+            "WHERE authority = ? AND (revoked IS NULL OR held = 1)",
+            (_now(), authority),
+        )
+        return done.rowcount
+
+    def supersede(self, name: str, *, but: str, at: datetime) -> None:
+        """Revoke the certificates of ``name`` save ``but`` at a later time (:meth:`revoke_ended`)."""
+        self.connection.execute(
+            "UPDATE certificate SET ends = ? WHERE name = ? AND revoked IS NULL AND ends IS NULL "
+            "AND fingerprint != ?",
+            (int(at.timestamp()), name, but),
+        )
+
+    def revoke_ended(self) -> list[str]:
+        """Revoke what was superseded and whose time has come; whose certificates those were."""
+        done = self.connection.execute(
+            "UPDATE certificate SET revoked = ends WHERE revoked IS NULL AND ends <= ? RETURNING name", (_now(),)
+        )
+        return [str(row[0]) for row in done]
+
+    def identity(self, name: str) -> Identity | None:
+        """As it is in this transaction."""
+        row = self.connection.execute("SELECT * FROM identity WHERE name = ?", (name,)).fetchone()
+        return _identity(row) if row else None
+
+    def lives(self, name: str) -> bool:
+        """Whether ``name`` has a credential that was not revoked for good, blocked or not."""
+        query = (
+            "SELECT 1 FROM identity WHERE name = :name AND token != '' UNION ALL SELECT 1 FROM certificate "
+            "WHERE name = :name AND (revoked IS NULL OR held = 1) AND not_after > :now"
+        )
+        return self.connection.execute(query, {"name": name, "now": _now()}).fetchone() is not None
+
+    def living(self, name: str) -> int:
+        """How many certificates of ``name`` are good now."""
+        query = "SELECT count(*) FROM certificate WHERE name = ? AND revoked IS NULL AND not_after > ?"
+        return int(self.connection.execute(query, (name, _now())).fetchone()[0])
+
+    def newest(self, name: str) -> str:
+        """Fingerprint of the certificate that ``name`` was issued last; empty if there is none."""
+        query = "SELECT fingerprint FROM certificate WHERE name = ? ORDER BY rowid DESC LIMIT 1"
+        row = self.connection.execute(query, (name,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def send(self, topic: str, payload: bytes) -> None:
+        """Have ``payload`` published, retained, in place of what waits for ``topic`` (`registrar.post`)."""
+        self.connection.execute("INSERT OR REPLACE INTO letter VALUES (?, ?)", (topic, payload))
 
     def next_number(self, name: str) -> int:
         """1, 2, 3 … : counts for ever."""
@@ -243,12 +303,18 @@ def _identity(row: sqlite3.Row) -> Identity:
 
 
 def _certificate(row: sqlite3.Row) -> Certificate:
-    revoked = row["revoked"]
     return Certificate(
         serial=int(row["serial"], 16),
         name=row["name"],
         authority=row["authority"],
         fingerprint=row["fingerprint"],
         not_after=datetime.fromtimestamp(row["not_after"], UTC),
-        revoked=None if revoked is None else datetime.fromtimestamp(revoked, UTC),
+        revoked=at(row["revoked"]),
+        held=bool(row["held"]),
+        ends=at(row["ends"]),
     )
+
+
+def at(seconds: int | None) -> datetime | None:
+    """The UTC time of a column of seconds since 1970."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

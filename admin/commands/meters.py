@@ -107,6 +107,7 @@ def _row(state: MeterState) -> dict[str, Any]:
         "energy": latest and latest.energy,
         "read_at": _moment(latest.ts if latest else None),
         "retired": meter.retired_at is not None,
+        "blocked": meter.blocked or None,
     }
 
 
