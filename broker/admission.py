@@ -20,13 +20,12 @@ from broker.messages import Hardware, Message, Text, Timestamp
 MAX_PEM = 8192
 
 
-MeterId = Annotated[
-    str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
-]
+MeterId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Pem = Annotated[str, StringConstraints(max_length=MAX_PEM)]
 Authorities = Annotated[str, StringConstraints(max_length=4 * MAX_PEM)]
 PasswordHash = Annotated[
-    str, StringConstraints(pattern=r"^\$7\$(10[1-9]|1[1-9]\d|[2-9]\d\d)\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{86}==$")
+    str,
+    StringConstraints(pattern=r"^\$7\$(10[1-9]|1[1-9]\d|[2-9]\d\d)\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{86}==$"),
 ]
 """PBKDF2 with SHA-512, 101 to 999 iterations, 12 octets of salt: `$7$101$SALT$HASH`, both in Base64."""
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

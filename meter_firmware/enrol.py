@@ -43,7 +43,7 @@ class PendingError(Meter61850Error, TimeoutError):
     """An administrator has not decided yet."""
 
 
-class RefusedError(Meter61850Error):
+class RefusedError(Meter61850Error, PermissionError):
     """The request was refused; the message says why."""
 
 
@@ -188,6 +188,8 @@ def _answer(message: aiomqtt.Message, ask: Ask) -> Answer | None:
     if answer.meter_id != ask.meter_id:
         raise _SlotTakenError
     if answer.question != ask.question and message.retain:
+        if answer.verdict is not Verdict.PENDING:
+            raise _SlotTakenError  # decided, with a key that we do not have any more
         raise RefusedError(
             "this meter has asked with another key, which it does not have any more: "
             f"`meter61850 enrol refuse {ask.meter_id}` there, then ask again"
@@ -210,7 +212,12 @@ def _judge(error: aiomqtt.MqttError, plan: Plan) -> None:
 
 def _client(plan: Plan, slot: str) -> aiomqtt.Client:
     mqtt = MqttSettings(
-        host=plan.host, port=plan.port, ca=plan.ca, username=slot, password=plan.code.secret, prefix=plan.prefix
+        host=plan.host,
+        port=plan.port,
+        ca=plan.ca,
+        username=slot,
+        password=plan.code.secret,
+        prefix=plan.prefix,
     )
     return aiomqtt.Client(
         mqtt.host,

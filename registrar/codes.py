@@ -99,7 +99,9 @@ def open_slots(register: Register) -> list[tuple[str, str]]:
     """Login and password hash of every slot that is open now."""
     now = int(datetime.now(UTC).timestamp())
     with register.connection() as connection:
-        codes = connection.execute("SELECT id, count, hash, expires FROM code WHERE withdrawn IS NULL").fetchall()
+        codes = connection.execute(
+            "SELECT id, count, hash, expires FROM code WHERE withdrawn IS NULL"
+        ).fetchall()
         used = {row["slot"]: row for row in connection.execute("SELECT * FROM request")}
     found = []
     for code in codes:

@@ -89,7 +89,12 @@ class Counter:
 
     def _note_ask(self, slot: str, ask: Ask, answer: Answer) -> None:
         self.counters["asked"] += 1
-        about = {"meter_id": ask.meter_id, "slot": slot, "serial": ask.hardware.serial, "key": ask.question[:16]}
+        about = {
+            "meter_id": ask.meter_id,
+            "slot": slot,
+            "serial": ask.hardware.serial,
+            "key": ask.question[:16],
+        }
         self._trail.note("enrolment-asked", who=ask.meter_id, outcome=str(answer.verdict), **about)
         if answer.verdict is Verdict.GRANTED:
             self.counters["granted"] += 1
@@ -116,7 +121,11 @@ class Counter:
         told = _lenient(payload)
         reason = _words(error)
         self._trail.note(
-            "enrolment-refused", who="registrar", meter_id=str(told.get("meter_id"))[:36], slot=slot, reason=reason
+            "enrolment-refused",
+            who="registrar",
+            meter_id=str(told.get("meter_id"))[:36],
+            slot=slot,
+            reason=reason,
         )
         asked = told.get("csr") or told.get("password") or ""
         try:

@@ -244,7 +244,8 @@ class Change:
     def revoke_ended(self) -> list[str]:
         """Revoke what was superseded and whose time has come; whose certificates those were."""
         done = self.connection.execute(
-            "UPDATE certificate SET revoked = ends WHERE revoked IS NULL AND ends <= ? RETURNING name", (_now(),)
+            "UPDATE certificate SET revoked = ends WHERE revoked IS NULL AND ends <= ? RETURNING name",
+            (_now(),),
         )
         return [str(row[0]) for row in done]
 

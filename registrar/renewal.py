@@ -61,14 +61,14 @@ def rotate(
     ConfigurationError if there is no such folder.
     """
     if not folder.exists():
-        raise ConfigurationError(f"{folder} is not there: say with --out where the folder of {identity.name} is")
+        raise ConfigurationError(
+            f"{folder} is not there: say with --out where the folder of {identity.name} is"
+        )
     with deployment.register.change() as change:
         certificate = deployment.certify(
             identity, folder, change, deployment.authority(), host=_known_host(folder)
         )
-        change.supersede(
-            identity.name, but=fingerprint(certificate), at=datetime.now(UTC) + overlap
-        )
+        change.supersede(identity.name, but=fingerprint(certificate), at=datetime.now(UTC) + overlap)
     return certificate
 
 
@@ -86,7 +86,9 @@ def revoke(deployment: Deployment, name: str) -> int:
 def _issue(deployment: Deployment, change: Change, meter_id: str, csr: str) -> None:
     key = pki.checked_request(csr.encode())
     if change.living(meter_id) >= MAX_LIVING:
-        raise ContractError(f"{MAX_LIVING} certificates of this meter are valid: it uses none of the new ones")
+        raise ContractError(
+            f"{MAX_LIVING} certificates of this meter are valid: it uses none of the new ones"
+        )
     authority = deployment.authority()
     certificate = authority.issue(meter_id, key)
     change.issued(meter_id, certificate, authority.certificate)

@@ -131,8 +131,11 @@ def _check(change: Change, ask: Ask, serials: Mapping[str, str]) -> None:
     connection = change.connection
     if _pending(connection, "WHERE meter_id = ? AND verdict = 'pending'", ask.meter_id):
         raise ContractError("this meter has asked with another slot: `meter61850 enrol refuse` ends that")
-    if _pending(connection, "WHERE json_extract(ask, '$.hardware.serial') = ? AND verdict = 'pending'",
-                ask.hardware.serial):
+    if _pending(
+        connection,
+        "WHERE json_extract(ask, '$.hardware.serial') = ? AND verdict = 'pending'",
+        ask.hardware.serial,
+    ):
         raise ContractError("a meter with this serial number has asked already")
     if _pending(connection, "WHERE verdict = 'pending'") >= MAX_PENDING:
         raise ContractError("too many requests wait to be approved: try again later")
@@ -160,8 +163,16 @@ def _pending(connection: sqlite3.Connection, where: str, *values: str) -> int:
 
 
 def _insert(change: Change, slot: str, ask: Ask) -> Request:
-    row = (slot, slot.partition("-")[0], ask.meter_id, ask.payload().decode(), int(datetime.now(UTC).timestamp()))
-    change.connection.execute("INSERT INTO request VALUES (?, ?, ?, ?, ?, 'pending', '', '', NULL, NULL)", row)
+    row = (
+        slot,
+        slot.partition("-")[0],
+        ask.meter_id,
+        ask.payload().decode(),
+        int(datetime.now(UTC).timestamp()),
+    )
+    change.connection.execute(
+        "INSERT INTO request VALUES (?, ?, ?, ?, ?, 'pending', '', '', NULL, NULL)", row
+    )
     found = _find(change.connection, "slot", slot)
     assert found is not None
     return found
@@ -181,7 +192,9 @@ def _grant(deployment: Deployment, change: Change, request: Request, *, who: str
     else:
         change.set_token(ask.meter_id, ask.password or "")
     decided = _decide(change, request, Verdict.GRANTED, "", who)
-    return _tell(deployment, change, decided, certificate=None if certificate is None else pki.pem(certificate))
+    return _tell(
+        deployment, change, decided, certificate=None if certificate is None else pki.pem(certificate)
+    )
 
 
 def _decide(change: Change, request: Request, verdict: Verdict, reason: str, who: str) -> Request:
@@ -222,7 +235,9 @@ def _waiting(connection: sqlite3.Connection, meter_id: str) -> Request:
         "SELECT * FROM request WHERE meter_id = ? AND verdict = 'pending'", (meter_id,)
     ).fetchone()
     if row is None:
-        raise NotRegisteredError(f"no request of meter {meter_id} waits: meter61850 enrol list shows those that do")
+        raise NotRegisteredError(
+            f"no request of meter {meter_id} waits: meter61850 enrol list shows those that do"
+        )
     return _request(row)
 
 

@@ -28,7 +28,9 @@ def rotate_authority(deployment: Deployment, *, overlap: timedelta = renewal.OVE
     """Let a new authority sign; its certificate. ConfigurationError while the one before is still trusted."""
     folder = deployment.folder / "ca"
     if (folder / "previous.crt").exists():
-        raise ConfigurationError("the authority before is still trusted: meter61850 credentials retire-ca first")
+        raise ConfigurationError(
+            "the authority before is still trusted: meter61850 credentials retire-ca first"
+        )
     old = deployment.authority()
     with deployment.register.change() as change:
         number = change.next_number("authority") + 1
@@ -61,7 +63,9 @@ def retire_authority(deployment: Deployment) -> int:
     """
     folder = deployment.folder / "ca"
     if not (folder / "previous.crt").exists():
-        raise ConfigurationError("there is no authority before this one: meter61850 credentials rotate-ca makes one")
+        raise ConfigurationError(
+            "there is no authority before this one: meter61850 credentials rotate-ca makes one"
+        )
     old = fingerprint(deployment.authority("previous").certificate)
     with deployment.register.change() as change:
         count = change.revoke_issued_by(old)

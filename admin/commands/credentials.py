@@ -18,7 +18,7 @@ from registrar import renewal, rotation
 from registrar.deployment import Deployment
 from registrar.founding import certify_server
 from registrar.post import deliver_now
-from registrar.register import SERVICES, Certificate, Identity, Role
+from registrar.register import SERVICES, Certificate, Identity, Role, fingerprint
 from registrar.trail import Trail
 
 app = new_app(
@@ -42,9 +42,11 @@ def list_(
     meter61850 credentials list
     meter61850 credentials list --json | jq '.[] | select(.expires < "2027-01").name'
     """
-    register = Deployment.open(folder).register
+    deployment = Deployment.open(folder)
+    register = deployment.register
     owners = {one.name: one for one in register.identities()}
-    rows = [_row(owners.get(one.name), one) for one in register.certificates()]
+    names = _authorities(deployment)
+    rows = [_row(owners.get(one.name), one, names) for one in register.certificates()]
     rows += [_token(one) for one in owners.values() if one.token]
     now = datetime.now(UTC)
     kept = [row for row in rows if everything or (row["revoked"] is None and (row["expires"] or now) >= now)]
@@ -101,7 +103,9 @@ def revoke(name: str, folder: DeploymentDir = DATA_DIR) -> None:
     meter61850 credentials revoke 3f2504e0-4f89-41d3-9a0c-0305e82c3301
     """
     if name in SERVICES:
-        raise ConfigurationError(f"{name} is a service of ours: meter61850 credentials rotate {name} --overlap 0h")
+        raise ConfigurationError(
+            f"{name} is a service of ours: meter61850 credentials rotate {name} --overlap 0h"
+        )
     deployment = Deployment.open(folder)
     count = renewal.revoke(deployment, name)
     deployment.publish()
@@ -177,13 +181,21 @@ def _deliver(deployment: Deployment) -> None:
         note("the broker is not there: the registrar will tell the meters (meter61850 enrol run)")
 
 
-def _row(owner: Identity | None, one: Certificate) -> dict[str, Any]:
+def _authorities(deployment: Deployment) -> dict[str, str]:
+    """Fingerprint → what we call it."""
+    words = ("current", "previous")
+    return {
+        fingerprint(one.certificate): word for one, word in zip(deployment.authorities(), words, strict=False)
+    }
+
+
+def _row(owner: Identity | None, one: Certificate, authorities: dict[str, str]) -> dict[str, Any]:
     return {
         "name": one.name,
         "role": str(owner.role) if owner else "removed",
         "kind": "certificate",
         "serial": f"{one.serial:x}",
-        "authority": one.authority[:16],
+        "authority": authorities.get(one.authority, "retired"),
         "expires": one.not_after,
         "ends": one.ends,
         "revoked": one.revoked,
@@ -193,4 +205,10 @@ def _row(owner: Identity | None, one: Certificate) -> dict[str, Any]:
 
 def _token(owner: Identity) -> dict[str, Any]:
     empty = dict.fromkeys(("serial", "authority", "expires", "ends", "revoked"))
-    return {"name": owner.name, "role": str(owner.role), "kind": "token", **empty, "blocked": owner.blocked or None}
+    return {
+        "name": owner.name,
+        "role": str(owner.role),
+        "kind": "token",
+        **empty,
+        "blocked": owner.blocked or None,
+    }

@@ -108,7 +108,9 @@ def approve(meter: MeterId, folder: DeploymentDir = DATA_DIR) -> None:
 @app.command()
 def refuse(
     meter: MeterId,
-    reason: Annotated[str, typer.Option(help="The meter's installer reads it.")] = "an administrator refused it",
+    reason: Annotated[
+        str, typer.Option(help="The meter's installer reads it.")
+    ] = "an administrator refused it",
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
     """Keep out a meter that waits; its slot of the code is used up.
@@ -136,7 +138,9 @@ def withdraw(
     waited = codes.withdraw(deployment.register, code)
     deployment.publish()
     with Trail.of(deployment) as trail:
-        trail.note("enrolment-refused", who=user_name(), outcome="withdrawn", code=code[:4].upper(), waited=waited)
+        trail.note(
+            "enrolment-refused", who=user_name(), outcome="withdrawn", code=code[:4].upper(), waited=waited
+        )
     note(f"{code[:4].upper()} is withdrawn; {waited} waited with it")
 
 

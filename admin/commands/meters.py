@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from admin import directory, mqtt
+from admin.commands.meters_access import block, unblock
 from admin.exits import NotFoundError, RefusedError
 from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json, Meter, Mqtt, Prefix, mqtt_settings
@@ -73,6 +74,10 @@ def retire(
     """
     asyncio.run(_retire(meter, mqtt_settings(mqtt, prefix), force=force))
     note(f"{meter} is retired")
+
+
+app.command()(block)
+app.command()(unblock)
 
 
 async def _retire(meter: str, settings: MqttSettings, *, force: bool) -> None:
