@@ -168,10 +168,8 @@ class Topics:
         if not topic.startswith(head):
             raise ContractError(f"topic {topic[:128]!r} is not below {self.prefix!r}")
         match topic[len(head) :].split("/"):
-            case ["scl", "scd"]:
-                return Topic("scd")
-            case ["scl", "revision"]:
-                return Topic("revision")
+            case ["scl", "scd" | "revision" as kind]:
+                return Topic(kind)
             case ["scl", "cid", ied] if _NAME.fullmatch(ied):
                 return Topic("cid", ied)
             case ["service", name, "status"] if _NAME.fullmatch(name):

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from broker.admission import Answer, Ask, Verdict
 from broker.codes import EnrolmentCode
-from broker.errors import ConfigurationError, ContractError, Meter61850Error, UnavailableError
+from broker.errors import ConfigurationError, Meter61850Error, UnavailableError
 from broker.settings import NO_DELAY, MqttSettings
 from meter_firmware import clock
 from meter_firmware.draft import Draft

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from broker.topics import TOLD_KINDS
-from registrar.register import Identity, Role
+from registrar.identities import Identity, Role
 
 HEAD = "# Written by meter61850 from the register of identities; a change here is lost at the next one.\n"
 

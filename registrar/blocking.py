@@ -21,8 +21,8 @@ from broker.messages import Status, utc_now
 from broker.settings import MqttSettings
 from broker.topics import Topics
 from registrar.deployment import Deployment
+from registrar.identities import Identity, NotRegisteredError, Role
 from registrar.post import connected
-from registrar.register import Identity, NotRegisteredError, Role
 
 QUIET_SECONDS = 1.5
 """The meter has not come back for so long: the broker has read what it must know. Its guardian looks each 0.2 s."""

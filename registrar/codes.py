@@ -9,13 +9,15 @@ withdrawn; a used one for as long as its meter may come back for the answer.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from broker.codes import EnrolmentCode
-from broker.errors import ConfigurationError
+from broker.errors import ConfigurationError, ContractError
+from registrar.identities import NotRegisteredError, at
 from registrar.passwords import hashed
-from registrar.register import NotRegisteredError, Register, at
+from registrar.register import Register
 
 LONGEST = timedelta(days=90)
 """A code that is valid for longer is forgotten in a drawer."""
@@ -52,22 +54,29 @@ class Code:
 
 
 def make(register: Register, *, count: int, valid: timedelta, automatic: bool, who: str) -> EnrolmentCode:
-    """A new code; only its hash is kept. ConfigurationError for an impossible ``count`` or ``valid``."""
+    """A new code; ConfigurationError for an impossible ``count`` or ``valid``."""
+    while True:
+        code = EnrolmentCode.new(count=count)
+        with suppress(ContractError):  # its four letters are another's
+            keep(register, code, valid=valid, automatic=automatic, who=who)
+            return code
+
+
+def keep(register: Register, code: EnrolmentCode, *, valid: timedelta, automatic: bool, who: str) -> None:
+    """Remember the hash of ``code``; ContractError if its id is taken, ConfigurationError for ``valid``."""
     if not timedelta(0) < valid <= LONGEST:
         raise ConfigurationError(f"a code is valid for at most {LONGEST.days} days")
     now = datetime.now(UTC)
     with register.change() as change:
-        code = EnrolmentCode.new(count=count)
-        while _known(change.connection, code.id):
-            code = EnrolmentCode.new(count=count)
+        if _known(change.connection, code.id):
+            raise ContractError(f"there is a code {code.id} already")
         change.connection.execute(
             "INSERT INTO code VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
             (
-                *(code.id, count, hashed(code.secret), int(automatic), who),
+                *(code.id, code.count, hashed(code.secret), int(automatic), who),
                 *(int(now.timestamp()), int((now + valid).timestamp())),
             ),
         )
-    return code
 
 
 def listed(register: Register) -> list[Code]:
@@ -126,7 +135,8 @@ def _known(connection: sqlite3.Connection, code_id: str) -> bool:
 
 def _code(row: sqlite3.Row) -> Code:
     created, expires = at(row["created"]), at(row["expires"])
-    assert created is not None and expires is not None
+    assert created is not None
+    assert expires is not None
     return Code(
         id=row["id"],
         count=row["count"],

@@ -29,10 +29,12 @@ from broker.errors import ConfigurationError
 from broker.identity import CA, CERTIFICATE, CONNECTION, KEY, SECRET, TOKEN, check_secret, read_secret
 from broker.topics import Topics
 from registrar import acl, mms_rights, pki
+from registrar.change import Change
 from registrar.codes import open_slots
+from registrar.identities import Identity, Role
 from registrar.passwords import hashed, new_password
 from registrar.pki import Authority
-from registrar.register import Change, Identity, Register, Role
+from registrar.register import Register
 
 ENV = "meter61850.env"
 PUBLIC = 0o644

@@ -20,8 +20,9 @@ from broker.identity import Identity as Folder
 from broker.messages import utc_now
 from broker.topics import Topics
 from registrar import pki
+from registrar.change import Change
 from registrar.deployment import Deployment
-from registrar.register import Change, Identity, NotRegisteredError, Role, fingerprint
+from registrar.identities import Identity, NotRegisteredError, Role, fingerprint
 
 MAX_LIVING = 5
 """Certificates of one meter at a time: one in use, and some that it asked for and may not have got."""

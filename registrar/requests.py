@@ -19,8 +19,9 @@ from broker.errors import ContractError
 from broker.messages import utc_now
 from broker.topics import Topics, checked_meter_id
 from registrar import devices, pki
+from registrar.change import Change
 from registrar.deployment import Deployment
-from registrar.register import Change, Identity, NotRegisteredError, Role, at
+from registrar.identities import Identity, NotRegisteredError, Role, at
 
 MAX_PENDING = 500
 """Requests that may wait for an administrator."""

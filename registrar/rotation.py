@@ -20,8 +20,8 @@ from broker.identity import CA, SECRET
 from registrar import pki, renewal
 from registrar.deployment import PUBLIC, Deployment, replace
 from registrar.founding import certify_server
+from registrar.identities import SERVICES, Role, fingerprint
 from registrar.pki import Authority
-from registrar.register import SERVICES, Role, fingerprint
 
 
 def rotate_authority(deployment: Deployment, *, overlap: timedelta = renewal.OVERLAP) -> x509.Certificate:

@@ -17,8 +17,8 @@ from broker.errors import ConfigurationError
 from registrar import renewal, rotation
 from registrar.deployment import Deployment
 from registrar.founding import certify_server
+from registrar.identities import SERVICES, Certificate, Identity, Role, fingerprint
 from registrar.post import deliver_now
-from registrar.register import SERVICES, Certificate, Identity, Role, fingerprint
 from registrar.trail import Trail
 
 app = new_app(

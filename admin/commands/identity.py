@@ -14,7 +14,7 @@ from admin.options import DATA_DIR, DeploymentDir, Json
 from admin.output import note, show
 from broker.errors import ConfigurationError
 from registrar.deployment import Deployment
-from registrar.register import SERVICES, Identity, Role
+from registrar.identities import SERVICES, Identity, Role
 
 app = new_app(
     no_args_is_help=True,

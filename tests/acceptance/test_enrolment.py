@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.chain import until
-from tests.sites import Deployed, MeterFolder, deployed
 from tests.pzem import Pzem
+from tests.sites import Deployed, MeterFolder, deployed
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,9 @@ def slots(site: Deployed, code: str) -> int:
 
 def states(site: Deployed, code: str) -> str:
     """As `enrol list` says."""
-    return " ".join(row["state"] for row in site.answer("enrol", "list")["codes"] if row["code"][:4] == code[:4])
+    return " ".join(
+        row["state"] for row in site.answer("enrol", "list")["codes"] if row["code"][:4] == code[:4]
+    )
 
 
 def test_who_waits_is_refused_or_finds_the_answer_later(site: Deployed) -> None:

@@ -31,7 +31,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     with deployed(tmp_path_factory.mktemp("site"), "registrar") as running:
         enlist_simulated(running.deployment, SimulateSettings(n=2, seed=1))
         running.start(
-            *("meter", "simulate", "-n", "2", "--interval", "0.1", "--data-dir", str(running.folder / "meters")),
+            *(
+                "meter",
+                "simulate",
+                "-n",
+                "2",
+                "--interval",
+                "0.1",
+                "--data-dir",
+                str(running.folder / "meters"),
+            ),
             *("--identities", str(running.folder / "d" / "identities")),
             name="meters",
         )
@@ -158,7 +167,9 @@ async def main(folder: Path) -> None:
             for meter_id in meter_ids(SimulateSettings(n=10, seed=1)):
                 await listener.reads(meter_id)
                 figures.append(await blocked(site, listener, meter_id))
-        for name, values in zip(("last message", "known to be gone"), zip(*figures, strict=True), strict=True):
+        for name, values in zip(
+            ("last message", "known to be gone"), zip(*figures, strict=True), strict=True
+        ):
             print(name, "median", sorted(values)[5], "max", max(values))  # noqa: T201
 
 

@@ -14,10 +14,10 @@ from admin.chain import enlist_simulated
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
 from registrar import renewal
+from registrar.identities import Certificate
 from registrar.post import deliver_now
-from registrar.register import Certificate
 from tests.chain import until
-from tests.deployments import Deployed, deployed
+from tests.sites import Deployed, deployed
 
 COUNT = 3
 METERS = meter_ids(SimulateSettings(n=COUNT, seed=1))
@@ -36,7 +36,16 @@ def site(tmp_path: Path) -> Iterator[Deployed]:
 def simulate(site: Deployed) -> None:
     """Start the meters."""
     site.start(
-        *("meter", "simulate", "-n", str(COUNT), "--interval", "0.2", "--data-dir", str(site.folder / "meters")),
+        *(
+            "meter",
+            "simulate",
+            "-n",
+            str(COUNT),
+            "--interval",
+            "0.2",
+            "--data-dir",
+            str(site.folder / "meters"),
+        ),
         *("--identities", str(site.folder / "d" / "identities")),
         name="meters",
     )
@@ -95,10 +104,15 @@ async def test_a_meter_renews_its_certificate_and_the_old_one_is_revoked(site: D
 def test_the_authority_is_replaced_while_meters_measure(site: Deployed) -> None:
     old = issuers(site, METERS[0])
     site.cli("credentials", "rotate-ca", "--overlap", "0h")
-    until(lambda: all(issuers(site, meter) != old for meter in METERS), why="every meter has a new certificate")
+    until(
+        lambda: all(issuers(site, meter) != old for meter in METERS), why="every meter has a new certificate"
+    )
     until(lambda: all(len(living(site, meter)) == 1 for meter in METERS), why="and uses it")
     count = readings(site)
-    until(lambda: all(now > then + 3 for now, then in zip(readings(site), count, strict=True)), why="all measure")
+    until(
+        lambda: all(now > then + 3 for now, then in zip(readings(site), count, strict=True)),
+        why="all measure",
+    )
 
     site.cli("credentials", "retire-ca")
     count = readings(site)
@@ -111,7 +125,10 @@ def test_the_authority_is_replaced_while_meters_measure(site: Deployed) -> None:
     site.start("bridge", "run")
     simulate(site)
     count = readings(site)
-    until(lambda: all(now > then + 3 for now, then in zip(readings(site), count, strict=True)), why="after a restart")
+    until(
+        lambda: all(now > then + 3 for now, then in zip(readings(site), count, strict=True)),
+        why="after a restart",
+    )
     until(lambda: not holes(site), seconds=60, why="no reading is lost")  # resent after 30 s at the latest
     (bundle,) = x509.load_pem_x509_certificates((site.folder / "d" / "security" / "ca.crt").read_bytes())
     assert bundle.issuer.rfc4514_string() != old
@@ -128,7 +145,10 @@ def test_an_authority_on_which_somebody_depends_is_not_retired(site: Deployed) -
 def test_a_service_gets_a_new_certificate_and_the_old_one_ends(site: Deployed) -> None:
     (before,) = living(site, "bridge")
     site.cli("credentials", "rotate", "bridge", "--overlap", "1s")
-    until(lambda: len(living(site, "bridge")) == 1 and living(site, "bridge")[0] != before, why="the old one ended")
+    until(
+        lambda: len(living(site, "bridge")) == 1 and living(site, "bridge")[0] != before,
+        why="the old one ended",
+    )
     count = readings(site)[0]
     until(lambda: readings(site)[0] > count + 3, why="the bridge goes on")
     site.stop("bridge")

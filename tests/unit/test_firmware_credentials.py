@@ -27,7 +27,9 @@ def folder(tmp_path: Path) -> Path:
     key = keys.new_key()
     (tmp_path / "client.key").write_text(key)
     (tmp_path / "client.key").chmod(0o600)
-    (tmp_path / "client.crt").write_bytes(pki.pem(AUTHORITY.issue(METER, keys.load(key).public_key(), days=90)))
+    (tmp_path / "client.crt").write_bytes(
+        pki.pem(AUTHORITY.issue(METER, keys.load(key).public_key(), days=90))
+    )
     (tmp_path / "ca.crt").write_bytes(pki.pem(AUTHORITY.certificate))
     return tmp_path
 
@@ -66,7 +68,9 @@ def test_a_new_certificate_is_taken_and_told_until_the_broker_has_it(folder: Pat
     assert (folder / "client.key").stat().st_mode & 0o777 == 0o600
     told = Credentials(folder, METER).untold
     assert told is not None
-    assert told.using == keys.fingerprint(x509.load_pem_x509_certificate((folder / "client.crt").read_bytes()))
+    assert told.using == keys.fingerprint(
+        x509.load_pem_x509_certificate((folder / "client.crt").read_bytes())
+    )
     credentials.was_told()
     assert credentials.untold is None
     assert credentials.ask().csr != asked.csr

@@ -24,8 +24,8 @@ from registrar import codes, requests
 from registrar.counter import Counter
 from registrar.deployment import Deployment
 from registrar.founding import Plan, found
+from registrar.identities import NotRegisteredError
 from registrar.pki import common_name
-from registrar.register import NotRegisteredError
 from registrar.trail import Trail
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -108,7 +108,9 @@ async def test_a_request_waits_for_an_administrator(desk: Desk) -> None:
         ({"ts": "1999-01-01T00:00:00Z"}, "never set"),
     ],
 )
-async def test_a_bad_request_is_answered_with_the_reason(desk: Desk, changes: dict[str, Any], reason: str) -> None:
+async def test_a_bad_request_is_answered_with_the_reason(
+    desk: Desk, changes: dict[str, Any], reason: str
+) -> None:
     answer = desk.ask(f"{desk.code().id}-1", **changes)
     assert answer is not None
     assert answer.verdict is Verdict.REFUSED
@@ -149,7 +151,9 @@ async def test_the_first_request_of_a_slot_and_of_a_meter_stands(desk: Desk) -> 
 
 
 async def test_a_meter_that_was_heard_belongs_to_its_serial(desk: Desk) -> None:
-    birth = Birth(name="m", hardware=Hardware(serial="S-0"), firmware="1", interval=1, session="a", ts=utc_now())
+    birth = Birth(
+        name="m", hardware=Hardware(serial="S-0"), firmware="1", interval=1, session="a", ts=utc_now()
+    )
     desk.counter.hear(f"sm/v1/{METER}/birth", birth.payload())
     answer = desk.ask(f"{desk.code().id}-1")
     assert answer is not None
@@ -171,7 +175,9 @@ async def test_a_used_slot_closes_when_the_meter_is_heard_as_itself(desk: Desk) 
     assert [slot for slot, _ in codes.open_slots(desk.deployment.register)] == [f"{code.id}-1"]
     desk.ask(f"{code.id}-1")
     assert codes.open_slots(desk.deployment.register)  # it may come back for the answer
-    birth = Birth(name="m", hardware=Hardware(serial="S-1"), firmware="1", interval=1, session="a", ts=utc_now())
+    birth = Birth(
+        name="m", hardware=Hardware(serial="S-1"), firmware="1", interval=1, session="a", ts=utc_now()
+    )
     desk.counter.hear(f"sm/v1/{METER}/birth", birth.payload())
     desk.counter.tidy()
     assert codes.open_slots(desk.deployment.register) == []
@@ -190,7 +196,9 @@ async def test_a_line_break_in_a_password_hash_is_no_second_login(desk: Desk) ->
     assert answer.verdict is Verdict.GRANTED
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+)
 @given(
     st.one_of(
         st.binary(max_size=200),
