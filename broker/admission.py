@@ -105,7 +105,7 @@ class Renewal(Message):
 
 
 class Credential(Message):
-    """What the registrar has for a meter: trusted authorities, a new certificate. Retained until it is used."""
+    """What the registrar has for a meter: authorities, a new certificate. Retained until it is used."""
 
     authorities: Authorities
     """PEM certificates that the broker's certificate may come from, from now on."""

@@ -2,8 +2,8 @@
 
 24 letters and digits in groups of four, without 0, O, 1 and I: four name the code, two say for how many
 meters it is, seventeen are the secret (85 random bits), the last one checks the rest. The check is a sum in
-the field of 32 elements, each character times another power of 2 (x⁵ + x² + 1): one wrong character, or any two
-that changed places, are always found.
+the field of 32 elements, each character times another power of 2 (x⁵ + x² + 1): one wrong character, or any
+two that changed places, are always found.
 
 >>> code = EnrolmentCode.new(count=20)
 >>> EnrolmentCode.parse(str(code).lower()) == code
@@ -46,13 +46,13 @@ class EnrolmentCode:
 
     @classmethod
     def parse(cls, text: str) -> EnrolmentCode:
-        """What was typed: small letters, spaces and hyphens are as good; ConfigurationError says what is not."""
+        """What was typed, in capitals or not, hyphens or not; ConfigurationError says what is wrong."""
         typed = "".join(sign for sign in text.upper() if sign not in " -\t")
         strange = sorted(set(typed) - set(ALPHABET))
         if strange:
             raise ConfigurationError(
-                f"enrolment code: {', '.join(map(repr, strange[:4]))} is in no code; they have the digits 2 to 9 "
-                "and letters, but not O and I"
+                f"enrolment code: {', '.join(map(repr, strange[:4]))} is in no code; they have the "
+                "digits 2 to 9 and letters, but not O and I"
             )
         if len(typed) != LENGTH:
             raise ConfigurationError(

@@ -1,7 +1,8 @@
 """The meter's certificate, renewed over its own connection: at two thirds of its life, or when it is told to.
 
 A new key is made and kept beside the old one; with the answer, first the certificate is replaced, then the
-key. A power cut between the two is mended at the next start: which key belongs to the certificate can be seen.
+key. A power cut between the two is mended at the next start: which key belongs to the certificate can be
+seen.
 
 >>> Credentials(Path("data/identity"), meter_id).due(clock.now())  # doctest: +SKIP
 False
@@ -26,7 +27,7 @@ _UNTOLD = "untold"
 
 
 class Credentials:
-    """The identity folder of a meter with a certificate; ``folder`` None, or one with a token: nothing to do."""
+    """The identity folder of a meter; nothing to do for one with a token, or without a ``folder``."""
 
     def __init__(self, folder: Path | None, meter_id: str) -> None:
         self._folder = folder or Path()

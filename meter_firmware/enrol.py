@@ -1,7 +1,7 @@
 """How a new meter becomes one of ours: with a code, it may ask once; granted, it connects as itself.
 
-The key (or password) is made first and kept, so that a meter that lost power or patience comes back to the same
-slot with the same question, and finds the answer there. Nothing secret is sent.
+The key (or password) is made first and kept, so that a meter that lost power or patience comes back to the
+same slot with the same question, and finds the answer there. Nothing secret is sent.
 
 >>> await enrol(Plan(settings, host="broker.example", ca=Path("ca.crt"), code=code))  # doctest: +SKIP
 """
@@ -172,8 +172,8 @@ async def _granted(
 def _unanswered(plan: Plan, draft: Draft, *, pending: bool) -> Meter61850Error:
     if pending:
         return PendingError(
-            f"the request waits: `meter61850 enrol approve {draft.meter_id}` (key {draft.key}) there, then the same "
-            "command here again, or with --wait"
+            f"the request waits: `meter61850 enrol approve {draft.meter_id}` (key {draft.key}) there, "
+            "then the same command here again, or with --wait"
         )
     return UnavailableError(f"broker {plan.host}:{plan.port}: the registrar does not answer; try again")
 

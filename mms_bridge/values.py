@@ -1,8 +1,8 @@
 """A meter's state as values of data objects: value, quality and time (IEC 61850-7-3).
 
-The model tables of ``scl_builder`` say which source feeds which data object; here stands what each
-source gives. Quality follows the value: good; invalid while there is no value (and failure when the
-sensor should have given it), and once the meter is withdrawn or kept out; questionable + oldData when the meter is
+The model tables of ``scl_builder`` say which source feeds which data object; here stands what each source
+gives. Quality follows the value: good; invalid while there is no value (and failure when the sensor should
+have given it), and once the meter is withdrawn or kept out; questionable + oldData when the meter is
 offline or silent or the broker is away. Time is the meter's, with clock-not-synchronized when its birth
 said so.
 """

@@ -1,8 +1,8 @@
 """Shutting a meter out within seconds, and letting it in again; its relay and its outbox stay as they are.
 
-Three things together: the broker's access list denies it everything at once, the revocation list keeps it from
-connecting again, and who connects with its client id ends the connection that it has. What it says of its state
-is then for us to say: the broker lets its last will through no more.
+Three things together: the broker's access list denies it everything at once, the revocation list keeps it
+from connecting again, and who connects with its client id ends the connection that it has. What it says of
+its state is then for us to say: the broker lets its last will through no more.
 
 >>> block(deployment, meter_id, reason="stolen")  # doctest: +SKIP
 >>> await cut_off(mqtt, meter_id)  # doctest: +SKIP
@@ -25,12 +25,12 @@ from registrar.identities import Identity, NotRegisteredError, Role
 from registrar.post import connected
 
 QUIET_SECONDS = 1.5
-"""The meter has not come back for so long: the broker has read what it must know. Its guardian looks each 0.2 s."""
+"""The meter has not come back for so long: the broker has read its files (its guardian looks each 0.2 s)."""
 PATIENCE_SECONDS = 15.0
 
 
 def block(deployment: Deployment, meter_id: str, *, reason: str, for_good: bool = False) -> None:
-    """In the register and in the broker's files; ``for_good`` revokes what it has, so that it must enrol anew.
+    """In the register and in the broker's files; ``for_good``: it must enrol anew to come back.
 
     NotRegisteredError if there is no such meter.
     """
@@ -48,7 +48,7 @@ def block(deployment: Deployment, meter_id: str, *, reason: str, for_good: bool 
 
 
 def unblock(deployment: Deployment, meter_id: str) -> bool:
-    """Let it in again; whether it has a credential to come with. NotRegisteredError if there is no such meter."""
+    """Let it in again; whether it has a credential to come with. NotRegisteredError: no such meter."""
     _meter(deployment, meter_id)
     with deployment.register.change() as change:
         change.unblock(meter_id)
@@ -69,8 +69,8 @@ async def cut_off(mqtt: MqttSettings, meter_id: str) -> None:
     while not await _held(mqtt, meter_id):
         if loop.time() > end:
             raise UnavailableError(
-                f"meter {meter_id} comes back: the broker has not read its files again (meter61850 broker run does; "
-                "another Mosquitto needs a SIGHUP)"
+                f"meter {meter_id} comes back: the broker has not read its files again "
+                "(meter61850 broker run does; another Mosquitto needs a SIGHUP)"
             )
     await _say_offline(mqtt, meter_id)
 

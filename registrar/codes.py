@@ -1,7 +1,7 @@
 """Enrolment codes in the register: made, listed, withdrawn, and the broker logins (slots) that they open.
 
-Of a code the register keeps a hash, as Mosquitto does. A slot is open until it is used, its code has expired or is
-withdrawn; a used one for as long as its meter may come back for the answer.
+Of a code the register keeps a hash, as Mosquitto does. A slot is open until it is used, its code has
+expired or is withdrawn; a used one for as long as its meter may come back for the answer.
 
 >>> made = make(register, count=20, valid=timedelta(days=2), automatic=False, who="anna")  # doctest: +SKIP
 """

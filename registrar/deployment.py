@@ -160,8 +160,8 @@ class Deployment:
     def publish(self) -> None:
         """Write what the broker reads, from the register: identities, enrolment slots, what is revoked.
 
-        Each file is replaced in one step; the broker's guardian sees it within a second. One process does it at
-        a time, and the last one sees what all have changed.
+        Each file is replaced in one step; the broker's guardian sees it within a second. One process does
+        it at a time, and the last one sees what all have changed.
         """
         with (self.folder / "publish.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
 """Retained messages from the register to the broker: kept until the broker has them.
 
-Commands and the registrar's service both deliver; what one could not is the next one's. A letter that was replaced
-meanwhile stays for another delivery.
+Commands and the registrar's service both deliver; what one could not is the next one's. A letter that was
+replaced meanwhile stays for another delivery.
 
 >>> await deliver(register, client)  # doctest: +SKIP
 2

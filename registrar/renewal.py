@@ -1,7 +1,7 @@
 """New credentials for who has one: certificates before they end, and all of them when the authority changes.
 
-A meter asks over its own connection, so the broker says who it is; its old certificate is revoked when it says,
-with the new one, that it uses that. Services and people get a new folder's content, and an overlap.
+A meter asks over its own connection, so the broker says who it is; its old certificate is revoked when it
+says, with the new one, that it uses that. Services and people get a new folder's content, and an overlap.
 
 >>> renew(deployment, "3f2504e0-4f89-41d3-9a0c-0305e82c3301", renewal)  # doctest: +SKIP
 """

@@ -89,8 +89,8 @@ def collected(deployment: Deployment, meter_id: str, *, since: datetime) -> bool
     now = int(datetime.now(UTC).timestamp())
     with deployment.register.change() as change:
         done = change.connection.execute(
-            "UPDATE request SET collected = ? WHERE meter_id = ? AND verdict = 'granted' AND collected IS NULL "
-            "AND decided <= ? RETURNING slot",
+            "UPDATE request SET collected = ? WHERE meter_id = ? AND verdict = 'granted' "
+            "AND collected IS NULL AND decided <= ? RETURNING slot",
             (now, meter_id, int(since.timestamp()) + 1),
         ).fetchall()
         for row in done:

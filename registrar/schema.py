@@ -1,9 +1,9 @@
 """Tables of the register (SQLite); times are seconds since 1970 UTC.
 
-``certificate.held``: revoked only while its owner is blocked. ``certificate.ends``: when it is revoked because
-another took its place. ``device``: which meter has which serial number, for ever. ``letter``: retained messages
-that wait to be published. ``code``: enrolment codes, of which only a hash is kept. ``request``: who asked with one
-of its slots, and what became of it.
+``certificate.held``: revoked only while its owner is blocked. ``certificate.ends``: when it is revoked
+because another took its place. ``device``: which meter has which serial number, for ever. ``letter``:
+retained messages that wait to be published. ``code``: enrolment codes, of which only a hash is kept.
+``request``: who asked with one of its slots, and what became of it.
 """
 
 SCHEMA = """
@@ -23,8 +23,9 @@ CREATE TABLE IF NOT EXISTS code (
     who TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL, withdrawn INTEGER
 ) STRICT;
 CREATE TABLE IF NOT EXISTS request (
-    slot TEXT PRIMARY KEY, code TEXT NOT NULL, meter_id TEXT NOT NULL, ask TEXT NOT NULL, asked INTEGER NOT NULL,
-    verdict TEXT NOT NULL, reason TEXT NOT NULL, who TEXT NOT NULL, decided INTEGER, collected INTEGER
+    slot TEXT PRIMARY KEY, code TEXT NOT NULL, meter_id TEXT NOT NULL, ask TEXT NOT NULL,
+    asked INTEGER NOT NULL, verdict TEXT NOT NULL,
+    reason TEXT NOT NULL, who TEXT NOT NULL, decided INTEGER, collected INTEGER
 ) STRICT;
 CREATE INDEX IF NOT EXISTS request_meter ON request (meter_id);
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;

@@ -67,7 +67,7 @@ def rotate(
     overlap: Overlap = "24h",
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
-    """Replace keys and certificates: a meter is told to ask for its own, all others get them into their folder.
+    """Replace keys and certificates: a meter is told to ask, all others find them in their folder.
 
     Programs take the new one at their next connection.
 
@@ -97,7 +97,7 @@ def rotate(
 
 @app.command()
 def revoke(name: str, folder: DeploymentDir = DATA_DIR) -> None:
-    """Take every credential of somebody away for good: a meter must enrol anew, a person gets another identity.
+    """Take every credential of somebody away for good: a meter must enrol anew.
 
     \b
     meter61850 credentials revoke 3f2504e0-4f89-41d3-9a0c-0305e82c3301
@@ -145,8 +145,8 @@ def retire_ca(
     left = rotation.dependent(deployment)
     if left and not force:
         raise RefusedError(
-            f"{len(left)} would be locked out: {', '.join(left[:5])}{' …' if len(left) > 5 else ''}; wait until "
-            "they have connected, rotate them, or say --force"
+            f"{len(left)} would be locked out: {', '.join(left[:5])}{' …' if len(left) > 5 else ''}; "
+            "wait until they have connected, rotate them, or say --force"
         )
     rotation.retire_authority(deployment)
     _note(deployment, "credentials-revoked", ["authority"])

@@ -57,6 +57,7 @@ class Listener:
     client: aiomqtt.Client
     mqtt: MqttSettings
     latest: dict[str, tuple[float, bytes]] = field(default_factory=dict)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     @asynccontextmanager
@@ -76,6 +77,7 @@ class Listener:
         async for message in self.client.messages:
             assert isinstance(message.payload, bytes)
             self.latest[message.topic.value] = (time.monotonic(), message.payload)
+            self._news.set()
 
     def heard(self, meter_id: str, kind: str) -> tuple[float, bytes]:
         """When, and what."""
@@ -86,7 +88,8 @@ class Listener:
         begin = time.monotonic()
         async with asyncio.timeout(30):
             while self.heard(meter_id, "reading")[0] < begin:
-                await asyncio.sleep(0.01)
+                self._news.clear()
+                await self._news.wait()
 
 
 async def blocked(site: Deployed, listener: Listener, meter_id: str) -> tuple[float, float]:

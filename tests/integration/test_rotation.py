@@ -1,4 +1,4 @@
-"""Certificates are renewed over the meter's own connection, and the authority is replaced: nobody is locked out."""
+"""Certificates are renewed, and the authority is replaced: nobody is locked out, no reading is lost."""
 
 from __future__ import annotations
 

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from broker.admission import Answer, Verdict
 from broker.codes import EnrolmentCode
-from broker.errors import ContractError
 from broker.messages import Birth, Hardware, utc_now
 from meter_firmware import keys
 from registrar import codes, requests
@@ -230,7 +229,3 @@ async def test_a_blocked_meter_is_not_enrolled_again(desk: Desk) -> None:
     answer = desk.ask(f"{desk.code(automatic=True).id}-1")
     assert answer is not None
     assert "blocked" in answer.reason
-    with pytest.raises(ContractError, match="exists"), desk.deployment.register.change() as change:
-        identity = desk.deployment.register.identity(METER)
-        assert identity is not None
-        change.add(identity)

@@ -12,5 +12,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """One column more."""
-    op.add_column("meter", sa.Column("blocked", sa.String(255), nullable=False, server_default=""))
+    """One column more; nobody was kept out before."""
+    with op.batch_alter_table("meter") as meter:
+        meter.add_column(sa.Column("blocked", sa.String(255), nullable=False, server_default=""))
+    with op.batch_alter_table("meter") as meter:
+        meter.alter_column(
+            "blocked", existing_type=sa.String(255), server_default=None, existing_nullable=False
+        )
