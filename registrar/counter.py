@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bridge.audit import Kind
 from broker.admission import MAX_PEM, Answer, Ask, Renewal, Verdict
 from broker.errors import ContractError
 from broker.messages import Birth, utc_now
@@ -29,6 +30,8 @@ from registrar.trail import Trail
 log = logging.getLogger(__name__)
 
 MAX_PAYLOAD = 2 * MAX_PEM
+MAX_NOTED = 10_000
+"""Events of enrolment that one run tells to the audit; more are counted only."""
 Reply = tuple[str, bytes]
 
 
@@ -47,6 +50,7 @@ class Counter:
         self._slots: list[tuple[str, str]] | None = None
         self._unpublished = True
         self._told: set[str] = set()
+        self._noted: set[tuple[str, ...]] = set()
 
     def hear(self, name: str, payload: bytes) -> Reply | None:
         """Take one message; the reply to one that is refused. Never raises for what is in it."""
@@ -66,14 +70,22 @@ class Counter:
         """Close what is used or over, and have the broker's files say what the register says."""
         for meter_id in requests.awaited(self._deployment) & self._born.keys():
             requests.collected(self._deployment, meter_id, since=self._born[meter_id])
+        self._trail.move()
         with self._deployment.register.change() as change:
             ended = change.revoke_ended()
         for name in ended:
-            self._trail.note("credentials-revoked", who="registrar", identity=name, outcome="superseded")
+            self._trail.note(Kind.CREDENTIALS_REVOKED, who="registrar", identity=name, outcome="superseded")
         slots = open_slots(self._deployment.register)
         if self._unpublished or ended or slots != self._slots:
+            self._forget_answers({name for name, _ in self._slots or ()} - {name for name, _ in slots})
             self._unpublished, self._slots = False, slots
             self._deployment.publish()
+
+    def _forget_answers(self, closed: set[str]) -> None:
+        """What is retained for slots that nobody can open any more."""
+        with self._deployment.register.change() as change:
+            for slot in sorted(closed):
+                change.send(self._topics.enrol(slot, "answer"), b"")
 
     def _ask(self, slot: str, payload: bytes) -> Reply | None:
         try:
@@ -87,7 +99,16 @@ class Counter:
         self._loop.call_soon_threadsafe(self.busy.set)
         return None
 
+    def _is_news(self, *event: str) -> bool:
+        """Whether it was not told to the audit yet: whoever has a code must not fill the database."""
+        news = event not in self._noted and len(self._noted) < MAX_NOTED
+        if news:
+            self._noted.add(event)
+        return news
+
     def _note_ask(self, slot: str, ask: Ask, answer: Answer) -> None:
+        if not self._is_news(slot, ask.question, answer.verdict):
+            return
         self.counters["asked"] += 1
         about = {
             "meter_id": ask.meter_id,
@@ -95,10 +116,10 @@ class Counter:
             "serial": ask.hardware.serial,
             "key": ask.question[:16],
         }
-        self._trail.note("enrolment-asked", who=ask.meter_id, outcome=str(answer.verdict), **about)
+        self._trail.note(Kind.ENROLMENT_ASKED, who=ask.meter_id, outcome=str(answer.verdict), **about)
         if answer.verdict is Verdict.GRANTED:
             self.counters["granted"] += 1
-            self._trail.note("credentials-issued", who=f"code {slot.partition('-')[0]}", **about)
+            self._trail.note(Kind.CREDENTIALS_ISSUED, who=f"code {slot.partition('-')[0]}", **about)
 
     def _from_meter(self, topic: Topic, payload: bytes) -> None:
         """A birth or a renewal; the broker lets only the meter itself write there."""
@@ -112,7 +133,7 @@ class Counter:
                 self._unpublished = True
             if told.csr is not None:
                 self.counters["renewed"] += 1
-                self._trail.note("credentials-rotated", who=topic.name, meter_id=topic.name)
+                self._trail.note(Kind.CREDENTIALS_ROTATED, who=topic.name, meter_id=topic.name)
             self._loop.call_soon_threadsafe(self.busy.set)
 
     def _refusal(self, slot: str, payload: bytes, error: Exception) -> Reply | None:
@@ -120,13 +141,11 @@ class Counter:
         self.counters["refused"] += 1
         told = _lenient(payload)
         reason = _words(error)
-        self._trail.note(
-            "enrolment-refused",
-            who="registrar",
-            meter_id=str(told.get("meter_id"))[:36],
-            slot=slot,
-            reason=reason,
-        )
+        if self._is_news(slot, reason):
+            meter_id = str(told.get("meter_id"))[:36]
+            self._trail.note(
+                Kind.ENROLMENT_REFUSED, who="registrar", meter_id=meter_id, slot=slot, reason=reason
+            )
         asked = told.get("csr") or told.get("password") or ""
         try:
             answer = Answer(

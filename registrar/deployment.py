@@ -19,6 +19,7 @@ import fcntl
 import json
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -182,7 +183,9 @@ class Deployment:
 
     def _revocation_lists(self) -> bytes:
         """One for each authority: a broker that has none for it would refuse all of its certificates."""
-        revoked = [(one.serial, one.revoked) for one in self.register.certificates() if one.revoked]
+        now = datetime.now(UTC)  # what has expired need not be on the list any more
+        certificates = [one for one in self.register.certificates() if one.not_after > now]
+        revoked = [(one.serial, one.revoked) for one in certificates if one.revoked]
         with self.register.change() as change:
             number = change.next_number("crl")
         return b"".join(pki.pem(one.revocation_list(revoked, number=number)) for one in self.authorities())

@@ -2,8 +2,8 @@
 
 ``certificate.held``: revoked only while its owner is blocked. ``certificate.ends``: when it is revoked
 because another took its place. ``device``: which meter has which serial number, for ever. ``letter``:
-retained messages that wait to be published. ``code``: enrolment codes, of which only a hash is kept.
-``request``: who asked with one of its slots, and what became of it.
+retained messages that wait to be published. ``note``: events that wait for the audit. ``code``: enrolment
+codes, of which only a hash is kept. ``request``: who asked with one of its slots, and what became of it.
 """
 
 SCHEMA = """
@@ -28,5 +28,6 @@ CREATE TABLE IF NOT EXISTS request (
     reason TEXT NOT NULL, who TEXT NOT NULL, decided INTEGER, collected INTEGER
 ) STRICT;
 CREATE INDEX IF NOT EXISTS request_meter ON request (meter_id);
+CREATE TABLE IF NOT EXISTS note (no INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 """

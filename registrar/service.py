@@ -44,14 +44,13 @@ async def run(deployment: Deployment, *, stop: asyncio.Event | None = None) -> N
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-    with Trail.of(deployment) as trail:
-        service = Service(deployment, Counter(deployment, trail))
-        serving = asyncio.create_task(service.keep_connected(), name="registrar")
-        stopped = asyncio.create_task(stop.wait(), name="stop")
-        await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
-        for task in (serving, stopped):
-            task.cancel()
-        outcomes = await asyncio.gather(serving, stopped, return_exceptions=True)
+    service = Service(deployment, Counter(deployment, Trail(deployment)))
+    serving = asyncio.create_task(service.keep_connected(), name="registrar")
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
+    for task in (serving, stopped):
+        task.cancel()
+    outcomes = await asyncio.gather(serving, stopped, return_exceptions=True)
     if isinstance(outcomes[0], Exception):
         raise outcomes[0]
 

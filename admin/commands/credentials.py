@@ -13,6 +13,7 @@ from admin.exits import NotFoundError, RefusedError
 from admin.lazy import new_app
 from admin.options import DATA_DIR, DeploymentDir, Json, duration, user_name
 from admin.output import note, show
+from bridge.audit import Kind
 from broker.errors import ConfigurationError
 from registrar import renewal, rotation
 from registrar.deployment import Deployment
@@ -90,7 +91,7 @@ def rotate(
             renewal.rotate(deployment, identity, target, overlap=span)
     meters = [one.name for one in identities if one.role is Role.METER and not one.token]
     renewal.want_renewed(deployment, meters)
-    _note(deployment, "credentials-rotated", chosen)
+    _note(deployment, Kind.CREDENTIALS_ROTATED, chosen)
     _deliver(deployment)
     note(f"{len(chosen) - len(meters)} replaced, {len(meters)} meters are told to ask")
 
@@ -109,7 +110,7 @@ def revoke(name: str, folder: DeploymentDir = DATA_DIR) -> None:
     deployment = Deployment.open(folder)
     count = renewal.revoke(deployment, name)
     deployment.publish()
-    _note(deployment, "credentials-revoked", [name])
+    _note(deployment, Kind.CREDENTIALS_REVOKED, [name])
     note(f"{count} revoked; to end a meter's connection too: meter61850 meters block {name} --reason …")
 
 
@@ -126,7 +127,7 @@ def rotate_ca(overlap: Overlap = "24h", folder: DeploymentDir = DATA_DIR) -> Non
     """
     deployment = Deployment.open(folder)
     rotation.rotate_authority(deployment, overlap=duration(overlap, option="--overlap"))
-    _note(deployment, "credentials-rotated", ["authority"])
+    _note(deployment, Kind.CREDENTIALS_ROTATED, ["authority"])
     _deliver(deployment)
     note(f"{len(rotation.dependent(deployment))} have a certificate of the authority before only")
 
@@ -149,7 +150,7 @@ def retire_ca(
             "wait until they have connected, rotate them, or say --force"
         )
     rotation.retire_authority(deployment)
-    _note(deployment, "credentials-revoked", ["authority"])
+    _note(deployment, Kind.CREDENTIALS_REVOKED, ["authority"])
     _deliver(deployment)
 
 
@@ -170,10 +171,9 @@ def _known(deployment: Deployment, name: str) -> Identity:
     return identity
 
 
-def _note(deployment: Deployment, kind: str, names: list[str]) -> None:
-    with Trail.of(deployment) as trail:
-        for name in names:
-            trail.note(kind, who=user_name(), identity=name)
+def _note(deployment: Deployment, kind: Kind, names: list[str]) -> None:
+    for name in names:
+        Trail(deployment).note(kind, who=user_name(), identity=name)
 
 
 def _deliver(deployment: Deployment) -> None:

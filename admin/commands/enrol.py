@@ -11,6 +11,7 @@ import typer
 from admin.lazy import new_app
 from admin.options import DATA_DIR, DeploymentDir, Json, duration, user_name
 from admin.output import note, print_json, show
+from bridge.audit import Kind
 from registrar import codes, requests
 from registrar.deployment import Deployment
 from registrar.post import deliver_now
@@ -55,10 +56,9 @@ def new(
     who = user_name()
     code = codes.make(deployment.register, count=count, valid=span, automatic=automatic, who=who)
     deployment.publish()
-    with Trail.of(deployment) as trail:
-        trail.note(
-            "enrolment-code-made", who=who, code=code.id, count=count, automatic=automatic, hours=span / HOUR
-        )
+    Trail(deployment).note(
+        Kind.ENROLMENT_CODE_MADE, who=who, code=code.id, count=count, automatic=automatic, hours=span / HOUR
+    )
     if as_json:
         print_json({"code": str(code), "id": code.id, "count": count, "automatic": automatic})
     else:
@@ -99,8 +99,8 @@ def approve(meter: MeterId, folder: DeploymentDir = DATA_DIR) -> None:
     deployment = Deployment.open(folder)
     request = requests.approve(deployment, meter, who=user_name())
     deployment.publish()
-    _told(deployment, "enrolment-approved", request)
-    _told(deployment, "credentials-issued", request)
+    _told(deployment, Kind.ENROLMENT_APPROVED, request)
+    _told(deployment, Kind.CREDENTIALS_ISSUED, request)
     _deliver(deployment)
 
 
@@ -119,7 +119,7 @@ def refuse(
     """
     deployment = Deployment.open(folder)
     request = requests.refuse(deployment, meter, reason=reason, who=user_name())
-    _told(deployment, "enrolment-refused", request)
+    _told(deployment, Kind.ENROLMENT_REFUSED, request)
     _deliver(deployment)
 
 
@@ -136,25 +136,23 @@ def withdraw(
     deployment = Deployment.open(folder)
     waited = codes.withdraw(deployment.register, code)
     deployment.publish()
-    with Trail.of(deployment) as trail:
-        trail.note(
-            "enrolment-refused", who=user_name(), outcome="withdrawn", code=code[:4].upper(), waited=waited
-        )
+    Trail(deployment).note(
+        Kind.ENROLMENT_REFUSED, who=user_name(), outcome="withdrawn", code=code[:4].upper(), waited=waited
+    )
     note(f"{code[:4].upper()} is withdrawn; {waited} waited with it")
 
 
-def _told(deployment: Deployment, kind: str, request: requests.Request) -> None:
-    with Trail.of(deployment) as trail:
-        trail.note(
-            kind,
-            who=user_name(),
-            meter_id=request.meter_id,
-            outcome=str(request.verdict),
-            reason=request.reason,
-            slot=request.slot,
-            serial=request.ask.hardware.serial,
-            key=request.key,
-        )
+def _told(deployment: Deployment, kind: Kind, request: requests.Request) -> None:
+    Trail(deployment).note(
+        kind,
+        who=user_name(),
+        meter_id=request.meter_id,
+        outcome=str(request.verdict),
+        reason=request.reason,
+        slot=request.slot,
+        serial=request.ask.hardware.serial,
+        key=request.key,
+    )
 
 
 def _deliver(deployment: Deployment) -> None:

@@ -11,6 +11,7 @@ from admin import directory
 from admin.options import DATA_DIR, DATABASE, Database, DeploymentDir, Meter, user_name
 from admin.output import note
 from admin.stores import open_store
+from bridge.audit import Kind
 from registrar import blocking
 from registrar.deployment import Deployment
 from registrar.post import deliver_now, settings
@@ -36,12 +37,13 @@ def block(
     deployment = Deployment.open(folder)
     meter_id = _meter_id(meter, database)
     blocking.block(deployment, meter_id, reason=reason, for_good=for_good)
-    with Trail.of(deployment) as trail:
-        trail.note("meter-blocked", who=user_name(), meter_id=meter_id, reason=reason, for_good=for_good)
-    if asyncio.run(_cut_off(deployment, meter_id)):
-        note(f"{meter_id} is cut off")
-    else:
-        note(f"{meter_id} is blocked; the broker is not there to be told")
+    try:
+        gone = asyncio.run(_cut_off(deployment, meter_id))
+    finally:  # last, since it may wait for the database
+        Trail(deployment).note(
+            Kind.METER_BLOCKED, who=user_name(), meter_id=meter_id, reason=reason, for_good=for_good
+        )
+    note(f"{meter_id} is " + ("cut off" if gone else "blocked; the broker is not there to be told"))
 
 
 def unblock(meter: Meter, database: Database = DATABASE, folder: DeploymentDir = DATA_DIR) -> None:
@@ -53,8 +55,7 @@ def unblock(meter: Meter, database: Database = DATABASE, folder: DeploymentDir =
     deployment = Deployment.open(folder)
     meter_id = _meter_id(meter, database)
     lives = blocking.unblock(deployment, meter_id)
-    with Trail.of(deployment) as trail:
-        trail.note("meter-unblocked", who=user_name(), meter_id=meter_id)
+    Trail(deployment).note(Kind.METER_UNBLOCKED, who=user_name(), meter_id=meter_id)
     asyncio.run(deliver_now(deployment))
     note(
         f"{meter_id} may come back"

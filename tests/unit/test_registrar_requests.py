@@ -14,7 +14,12 @@ from cryptography import x509
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlmodel import col
 
+from bridge import database
+from bridge.audit import Kind
+from bridge.tables import Audit
 from broker.admission import Answer, Verdict
 from broker.codes import EnrolmentCode
 from broker.messages import Birth, Hardware, utc_now
@@ -35,7 +40,7 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.deployment: Deployment = found(folder, Plan())
-        self.counter = Counter(self.deployment, Trail.of(self.deployment))
+        self.counter = Counter(self.deployment, Trail(self.deployment))
 
     def code(self, *, count: int = 5, automatic: bool = False, valid: float = 3600) -> EnrolmentCode:
         """A new one."""
@@ -229,3 +234,19 @@ async def test_a_blocked_meter_is_not_enrolled_again(desk: Desk) -> None:
     answer = desk.ask(f"{desk.code(automatic=True).id}-1")
     assert answer is not None
     assert "blocked" in answer.reason
+
+
+async def test_events_wait_for_the_audit_and_a_flood_of_requests_is_told_once(desk: Desk) -> None:
+    slot = f"{desk.code().id}-1"
+    for _ in range(20):
+        desk.ask(slot, csr="rubbish")
+    trail = Trail(desk.deployment)
+    assert trail.move() == 1  # there is no database yet
+    engine = database.connect(desk.deployment.environment["METER61850_DATABASE_URL"])
+    database.migrate(engine)
+    trail.note(Kind.METER_BLOCKED, who="anna", meter_id=METER, reason="stolen")
+    assert trail.move() == 0
+    with engine.connect() as connection:
+        rows = connection.execute(select(col(Audit.event), col(Audit.who)).order_by(col(Audit.no))).all()
+    engine.dispose()
+    assert [tuple(row) for row in rows] == [("enrolment-refused", "registrar"), ("meter-blocked", "anna")]
