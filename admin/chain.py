@@ -24,7 +24,7 @@ from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids, simulated_profile
 from registrar.deployment import Deployment
 from registrar.founding import Plan, found
-from registrar.register import Identity, Role
+from registrar.identities import Identity, Role
 
 HOST = "127.0.0.1"
 METERS_PER_IED = 50

@@ -44,7 +44,7 @@ class NotFoundError(Meter61850Error, LookupError):
     """What was named is not there; the message says how to list what is."""
 
 
-class RefusedError(Meter61850Error):
+class RefusedError(Meter61850Error, PermissionError):
     """A meter, a server or we refused; the message says why."""
 
 
@@ -62,8 +62,8 @@ def exit_code(error: BaseException) -> ExitCode:
         (ConfigurationError, ExitCode.USAGE),
         (LookupError, ExitCode.NOT_FOUND),
         (UnavailableError, ExitCode.UNAVAILABLE),
-        (RefusedError, ExitCode.REFUSED),
-        (NoAnswerError, ExitCode.NO_ANSWER),
+        (PermissionError, ExitCode.REFUSED),
+        (TimeoutError, ExitCode.NO_ANSWER),
         (BrokenError, ExitCode.BROKEN),
         (KeyboardInterrupt, ExitCode.INTERRUPTED),
     )

@@ -52,6 +52,8 @@ class Commands(LazyGroup):
         "scl":          Lazy("scl", needs="server"),
         "mms":          Lazy("mms", needs="server"),
         "identity":     Lazy("identity", needs="server"),
+        "enrol":        Lazy("enrol", needs="server"),
+        "credentials":  Lazy("credentials", needs="server"),
         "broker":       Lazy("broker"),
         "bridge":       Lazy("bridge", needs="server"),
         "web":          Lazy("web", needs="server"),

@@ -69,6 +69,11 @@ Meter = Annotated[
 ]
 
 
+DeploymentDir = Annotated[
+    Path, typer.Option("--dir", envvar="METER61850_DIR", metavar="DIR", help="The deployment.")
+]
+
+
 class BrokerKind(StrEnum):
     """Which broker to start."""
 
@@ -103,6 +108,15 @@ def since(text: str) -> datetime:
             f"--since {text!r}: say 15m, 24h, 7d, or a time such as 2026-11-23T12:00"
         ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def duration(text: str, *, option: str) -> timedelta:
+    """``90s``, ``15m``, ``24h`` or ``7d``; ConfigurationError names ``option``."""
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    number, unit = text[:-1], text[-1:]
+    if unit not in units or not number.isdecimal() or len(number) > 6:
+        raise ConfigurationError(f"{option} {text!r}: say 30m, 24h or 7d")
+    return timedelta(**{units[unit]: int(number)})
 
 
 def user_name() -> str:

@@ -17,7 +17,7 @@ import psutil
 from admin.chain import enlist_simulated
 from broker.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
-from registrar.register import Role
+from registrar.identities import Role
 from tests.brokers import mosquitto
 from tests.deployments import Site, deployed
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from bridge import limits, parse
 from bridge.limits import UNLIMITED, Allowance, Allowances, Limits
 from bridge.parse import RejectedError, Row
+from broker.admission import Access
 from broker.errors import ContractError
 from broker.messages import (
     FUTURE_TOLERANCE,
@@ -32,14 +33,14 @@ from broker.messages import (
     Status,
 )
 from broker.packets import DUP, RETAIN, Publish
-from broker.topics import METER_KINDS, SPECS, Topics, checked_meter_id
+from broker.topics import ENROL_KINDS, METER_KINDS, PRIVATE_KINDS, SPECS, Topics, checked_meter_id
 
 _TOLERANCE_MS = round(FUTURE_TOLERANCE.total_seconds() * 1000)
 _MAX_ROUTES = 200_000
 """Topics remembered: the kinds of more than 20,000 meters, and a bound for invented ones."""
 
-_OURS = frozenset({"stored", "scd", "revision", "cid", "service_status"})
-"""Kinds that the bridge or another service publishes, and that say nothing to the bridge."""
+_OURS = frozenset({"stored", "scd", "revision", "cid", "service_status", *PRIVATE_KINDS, *ENROL_KINDS})
+"""Kinds that say nothing to the bridge: its own, other services', and what is for the registrar."""
 
 _CLEARED = frozenset(kind for kind, spec in SPECS.items() if spec.retained) | {"command"}
 """Kinds that someone may clear with an empty retained message."""
@@ -61,7 +62,7 @@ class Notice:
     """A message for the registry or the ledger, and the packet that it came in."""
 
     meter_id: str
-    message: Birth | Status | Relay | Withdrawal | Command | Result | Block | Refusal | BadCommand
+    message: Birth | Status | Relay | Access | Withdrawal | Command | Result | Block | Refusal | BadCommand
     source: Publish
 
     @property
@@ -92,7 +93,7 @@ class Work:
     """ms since 1970."""
     rows: list[Row] = field(default_factory=list)
     events: list[Notice] = field(default_factory=list)
-    """For the registry: births, statuses, relays, withdrawals."""
+    """For the registry: births, statuses, relays, withdrawals, and who may connect."""
     entries: list[Notice] = field(default_factory=list)
     """For the ledger: commands, results, refusals, blocks."""
     dead: list[Dead] = field(default_factory=list)
@@ -143,8 +144,8 @@ class _Route:
 
 
 # fmt: off
-_MODELS: dict[str, type[Birth | Status | Relay | Command | Result | Block | Refusal]] = {
-    "birth": Birth, "status": Status, "relay": Relay,
+_MODELS: dict[str, type[Birth | Status | Relay | Access | Command | Result | Block | Refusal]] = {
+    "birth": Birth, "status": Status, "relay": Relay, "access": Access,
     "command": Command, "result": Result, "block": Block, "refused": Refusal,
 }
 # fmt: on
@@ -214,7 +215,7 @@ class Sorter:
             self._history(work, route, message, latest=latest)
         else:
             notice = _notice(route, message, latest=latest)
-            if isinstance(notice.message, Birth | Status | Relay):
+            if isinstance(notice.message, Birth | Status | Relay | Access):
                 work.events.append(notice)
             elif cause := self._allowances.excess(notice.message, notice.meter_id, now=work.now):
                 work.limit(message.topic, cause)

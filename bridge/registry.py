@@ -20,6 +20,7 @@ from sqlmodel import Session, col, select
 from bridge.audit import Event, Kind
 from bridge.batch import Dead, Notice, Withdrawal
 from bridge.tables import Meter, at_ms
+from broker.admission import Access
 from broker.messages import MAX_SEQ, Birth, Message, Relay, Status
 
 _CHUNK = 500
@@ -122,7 +123,8 @@ def apply(session: Session, events: Iterable[Notice], rows: dict[str, Meter], *,
         if isinstance(event.message, Birth) and meter.serial not in ("", event.message.hardware.serial):
             dead.append(Dead(event.source.topic, event.source.payload, FOREIGN_SERIAL))
             continue
-        meter.last_seen = max(meter.last_seen, now)
+        if not isinstance(event.message, Access):  # the registrar's words, not the meter's
+            meter.last_seen = max(meter.last_seen, now)
         fold(event.message, meter, now)
     return dead
 
@@ -184,6 +186,13 @@ def _relay(relay: Relay, meter: Meter, _now: int) -> None:
     meter.relay_operations = relay.operations
     meter.relay_local = relay.local
     meter.relay_at = at_ms(relay.ts)
+
+
+@fold.register
+def _access(access: Access, meter: Meter, _now: int) -> None:
+    """Blocked or let in again; it keeps its place."""
+    meter.blocked = "" if access.allowed else access.reason or "blocked"
+    meter.online = meter.online and access.allowed
 
 
 @fold.register

@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bridge.limits import Limits, Rate
 from broker.settings import MqttSettings, Port
-from broker.topics import METER_KINDS, SPECS
+from broker.topics import SPECS, TOLD_KINDS
 from scl_builder.project import MAX_REPORT_INSTANCES, ControlModel
 from scl_builder.tables import MAX_METERS
 
@@ -165,8 +165,8 @@ class BridgeSettings(BaseSettings):
         topics = self.mqtt.topics
         if self.group is None:
             return (topics.everything,)
-        own = tuple(kind for kind in METER_KINDS if SPECS[kind].retained and kind != "reading")
-        shared = [kind for kind in METER_KINDS if kind not in (*own, "stored")]
+        own = tuple(kind for kind in TOLD_KINDS if SPECS[kind].retained and kind != "reading")
+        shared = [kind for kind in TOLD_KINDS if kind not in (*own, "stored")]
         wanted = (*(topics.meter("+", kind) for kind in shared), topics.refused("+"))
         group = self.mqtt.own(self.group)  # whoever subscribes with it takes its share, and gets nothing
         return (

@@ -100,6 +100,8 @@ class Meter(SQLModel, table=True):
     relay_operations: int = 0
     relay_local: bool = False
     relay_at: int | None = _ms(nullable=True)
+    blocked: str = Field(default="", max_length=255)
+    """Why the registrar keeps it out; empty: it does not."""
 
 
 class Reading(SQLModel, table=True):

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel
 
-from broker import messages
 from broker.topics import SPECS
 
 _HEAD = """\
 # Topics and payloads
 
 The contract between meters, bridge, MMS bridge and whoever else speaks MQTT. Generated from
-`broker/topics.py` and `broker/messages.py` by `make docs`: change it there.
+`broker/topics.py`, `broker/messages.py` and `broker/admission.py` by `make docs`: change it there.
 
 Topics are below a prefix, `sm/v1` unless configured. Payloads are JSON objects (the SCD and the CIDs
 are XML); unknown fields are ignored. Times are UTC with milliseconds, `2026-11-23T12:00:00.000Z`. A
@@ -76,7 +76,7 @@ def _with_parts(model: type[Any], seen: set[type[Any]]) -> Iterator[type[Any]]:
     yield model
     if issubclass(model, BaseModel):
         for name in _referenced(model.model_json_schema()["properties"]):
-            yield from _with_parts(getattr(messages, name), seen)
+            yield from _with_parts(getattr(sys.modules[model.__module__], name), seen)
 
 
 def _referenced(schema: Any) -> Iterator[str]:

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from broker import messages
+from broker import admission, messages
 from broker.errors import ConfigurationError, ContractError
 
-Scope = Literal["meter", "scl", "service"]
+Scope = Literal["meter", "scl", "service", "enrol"]
 
 
 @dataclass(frozen=True)
@@ -53,21 +53,32 @@ SPECS: dict[str, Spec] = {
         Spec("result", "meter", "<meter_id>/result", "meter", "all", 1, False, messages.Result),
         Spec("block", "meter", "<meter_id>/block", "command issuer; MMS bridge and meter repeat it", "all",
              1, True, messages.Block),
+        Spec("access", "meter", "<meter_id>/access", "registrar", "all", 1, True, admission.Access),
+        Spec("renew", "meter", "<meter_id>/renew", "meter", "registrar", 1, False, admission.Renewal),
+        Spec("credential", "meter", "<meter_id>/credential", "registrar", "meter", 1, True,
+             admission.Credential),
         Spec("scd", "scl", "scl/scd", "bridge", "all", 1, True, None),
         Spec("revision", "scl", "scl/revision", "bridge", "all", 1, True, messages.Revision),
         Spec("cid", "scl", "scl/cid/<ied>", "bridge", "MMS bridge", 1, True, None),
         Spec("service_status", "service", "service/<name>/status", "service, and its last will", "all",
              1, True, messages.ServiceStatus),
         Spec("refused", "service", "service/<name>/refused", "service", "bridge", 1, False, messages.Refusal),
+        Spec("ask", "enrol", "enrol/<slot>/ask", "new meter", "registrar", 1, False, admission.Ask),
+        Spec("answer", "enrol", "enrol/<slot>/answer", "registrar", "new meter", 1, True, admission.Answer),
     )
 }
 # fmt: on
 
 METER_KINDS = tuple(kind for kind, spec in SPECS.items() if spec.scope == "meter")
+PRIVATE_KINDS = ("renew", "credential")
+"""Between a meter and the registrar alone."""
+TOLD_KINDS = tuple(kind for kind in METER_KINDS if kind not in PRIVATE_KINDS)
+ENROL_KINDS = tuple(kind for kind, spec in SPECS.items() if spec.scope == "enrol")
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NIL = str(UUID(int=0))
 _NAME = re.compile(r"[A-Za-z][0-9A-Za-z_]{0,63}")
+_SLOT = re.compile(r"[2-9A-HJ-NP-Z]{4}-[1-9]\d{0,3}")
 _PREFIX = re.compile(r"[0-9A-Za-z_.-]+(/[0-9A-Za-z_.-]+)*")
 
 
@@ -94,7 +105,7 @@ def meter_id_of(ld_name: str) -> str:
 
 @dataclass(frozen=True)
 class Topic:
-    """A parsed topic; ``name`` is the meter_id, the IED or the service (empty for scd and revision)."""
+    """A parsed topic; ``name`` is the meter_id, IED, service or slot (empty for scd and revision)."""
 
     kind: str
     name: str = ""
@@ -140,6 +151,12 @@ class Topics:
         """Topic on which service ``name`` tells of commands that it refused; ``+`` for all."""
         return f"{self.prefix}/service/{name}/refused"
 
+    def enrol(self, slot: str, kind: str) -> str:
+        """Topic on which an enrolment slot (`broker.codes`) asks or is answered; ``+`` for all."""
+        if kind not in ENROL_KINDS:
+            raise ContractError(f"{kind!r} is no topic of enrolment: {', '.join(ENROL_KINDS)}")
+        return f"{self.prefix}/enrol/{slot}/{kind}"
+
     @property
     def everything(self) -> str:
         """The subscription to all that is below the prefix."""
@@ -151,16 +168,16 @@ class Topics:
         if not topic.startswith(head):
             raise ContractError(f"topic {topic[:128]!r} is not below {self.prefix!r}")
         match topic[len(head) :].split("/"):
-            case ["scl", "scd"]:
-                return Topic("scd")
-            case ["scl", "revision"]:
-                return Topic("revision")
+            case ["scl", "scd" | "revision" as kind]:
+                return Topic(kind)
             case ["scl", "cid", ied] if _NAME.fullmatch(ied):
                 return Topic("cid", ied)
             case ["service", name, "status"] if _NAME.fullmatch(name):
                 return Topic("service_status", name)
             case ["service", name, "refused"] if _NAME.fullmatch(name):
                 return Topic("refused", name)
+            case ["enrol", slot, kind] if kind in ENROL_KINDS and _SLOT.fullmatch(slot):
+                return Topic(kind, slot)
             case [meter_id, kind] if kind in METER_KINDS:
                 return Topic(kind, checked_meter_id(meter_id))
         raise ContractError(f"topic {topic[:128]!r} is not of the contract (docs/topics.md)")

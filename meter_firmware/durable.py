@@ -12,16 +12,26 @@ import os
 from pathlib import Path
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text``, on the disk when it returns; OSError if that fails."""
+def write_text(path: Path, text: str, *, secret: bool = False) -> None:
+    """Replace ``path`` by ``text``, on the disk when it returns; OSError if that fails.
+
+    A ``secret`` has mode 0600 from its first byte on.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".new")
-    with draft.open("w", encoding="utf-8") as file:
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o666)
+    with open(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Have the names in the folder ``path`` on the disk; OSError if that fails."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

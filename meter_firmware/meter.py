@@ -14,6 +14,7 @@ from pathlib import Path
 
 from broker.settings import MqttSettings
 from meter_firmware import clock
+from meter_firmware.credentials import Credentials
 from meter_firmware.faults import Faults
 from meter_firmware.link import Link
 from meter_firmware.outbox import Outbox
@@ -61,6 +62,7 @@ class Meter:
         lock = asyncio.Lock()
         log = SwitchLog(self._storage)
         self._switch = Switch(log, pin, lock=lock, local=plan.local, spared=plan.spared)
+        self._credentials = Credentials(plan.mqtt.identity, plan.profile.meter_id)
         self._faults = Faults(f"meter {plan.profile.meter_id}", logger=_log)
         rhythm = Rhythm(plan.profile.interval, plan.offset)
         self._sampler = Sampler(sensor, self._outbox, rhythm=rhythm, lock=lock, faults=self._faults)
@@ -94,6 +96,7 @@ class Meter:
                 outbox=self._outbox,
                 sampler=self._sampler,
                 switch=self._switch,
+                credentials=self._credentials,
                 faults=self._faults,
                 resend_after=plan.outbox.resend_after,
             ),

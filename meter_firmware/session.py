@@ -7,6 +7,7 @@ ClockError when the time is not known; the link then begins another session.
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
@@ -16,12 +17,15 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from pydantic import ValidationError
 
+from broker.admission import Credential
+from broker.errors import ContractError
 from broker.messages import Block, Outcome, Result, Status, Stored
 from broker.settings import MqttSettings
 from broker.topics import SPECS
 from broker.validation import first_complaint
 from meter_firmware import clock
 from meter_firmware.commands import UnreadableCommandError
+from meter_firmware.credentials import Credentials
 from meter_firmware.faults import Faults
 from meter_firmware.outbox import Outbox
 from meter_firmware.profile import Profile
@@ -34,6 +38,8 @@ HOUSEKEEPING_SECONDS = 60.0
 CANCEL_AGAIN_SECONDS = 0.05
 SUBSCRIPTIONS = ("block", "command", "stored")
 """What is blocked is heard before the first command."""
+RENEWAL_SECONDS = 3600.0
+"""Between two requests for a new certificate."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class Parts:
     outbox: Outbox
     sampler: Sampler
     switch: Switch
+    credentials: Credentials
     faults: Faults
     resend_after: float
     """Seconds."""
@@ -61,11 +68,15 @@ class Session:
         self._told_backlog = (0, 0)
         self._told_synchronized: bool | None = None
         self._heard_block: Block | None = None
+        self._asked_renewal = -math.inf
+        self._renewed = asyncio.Event()
 
     async def announce(self) -> None:
         """Subscribe first, so that who sees us online can command us; then tell all that is retained."""
         for kind in SUBSCRIPTIONS:
             await self._subscribe(kind)
+        if self._parts.credentials.renewable:
+            await self._subscribe("credential")
         await self._tell_birth()
         await self.tell_status(online=True)
         relay, owed = await self._parts.switch.report()
@@ -74,13 +85,15 @@ class Session:
             await self._tell_result(result)
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Do everything else until ``stop``."""
+        """Do everything else until ``stop``, or until there is a new certificate to connect with."""
         jobs: dict[str, Coroutine[None, None, object]] = {
             "stop": stop.wait(),
+            "renewed": self._renewed.wait(),
             "incoming": self._receive(),
             "live": self._publish_live(),
             "history": self._replay_unconfirmed(),
             "housekeeping": self._keep_house(),
+            "credentials": self._keep_credentials(),
         }
         tasks = {asyncio.create_task(job, name=f"{self._session} {name}") for name, job in jobs.items()}
         try:
@@ -169,6 +182,8 @@ class Session:
             elif message.topic.value == self._topic("block"):
                 await self._block(message)
                 await self._repeat_block()
+            elif message.topic.value == self._topic("credential"):
+                await self._credential(message)
             else:
                 await self._stored(message)
         except StorageError as error:
@@ -202,6 +217,33 @@ class Session:
         if result.outcome is Outcome.DONE:
             await self._publish("relay", self._parts.switch.relay.payload())
         await self._tell_result(result)
+
+    async def _keep_credentials(self) -> None:
+        """Say that a new certificate is in use; ask for one when it is time."""
+        credentials = self._parts.credentials
+        if (told := credentials.untold) is not None:
+            await self._publish("renew", told.payload())
+            credentials.was_told()
+        while True:
+            await self._renew_if_due()
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+    async def _renew_if_due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._asked_renewal + RENEWAL_SECONDS and self._parts.credentials.due(clock.now()):
+            self._asked_renewal = now
+            await self._publish("renew", self._parts.credentials.ask().payload())
+
+    async def _credential(self, message: Message) -> None:
+        if not _bytes(message):
+            return
+        try:
+            told = Credential.model_validate_json(_bytes(message))
+            if self._parts.credentials.take(told):
+                self._renewed.set()
+            await self._renew_if_due()
+        except (ValidationError, ContractError, OSError) as error:
+            self._parts.faults.tell("credential is of no use", error)
 
     async def _stored(self, message: Message) -> None:
         try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,8 +21,11 @@ from broker.errors import ConfigurationError
 from broker.messages import Hardware, Text
 from broker.settings import MqttSettings
 from broker.validation import first_complaint
+from meter_firmware.credentials import settle
 
 Interval = Annotated[float, Field(ge=0.05, le=86_400)]
+IDENTITY = "identity"
+"""Name of the identity folder in a meter's data folder."""
 GENERAL_ADDRESS = 0xF8
 """The PZEM-004T's address for a line with one sensor."""
 
@@ -102,9 +105,12 @@ class MeterSettings(BaseSettings):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The settings in a TOML file; ConfigurationError names the file and the key."""
+        """The settings in a TOML file; ConfigurationError names the file and the key.
+
+        A meter that is enrolled (`meter61850 meter enrol`) connects as itself.
+        """
         try:
-            return cls(**tomllib.loads(path.read_text(encoding="utf-8")))
+            return cls(**_as_itself(tomllib.loads(path.read_text(encoding="utf-8"))))
         except OSError as error:
             raise ConfigurationError(
                 f"{path}: {error.strerror}: begin with a copy of meter_firmware/meter.example.toml"
@@ -130,6 +136,18 @@ class SimulateSettings(BaseSettings):
     identities: Path | None = None
     """Folder with an identity folder for each meter, called by its meter_id; ``mqtt`` for all otherwise."""
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
+
+
+def _as_itself(told: dict[str, Any]) -> dict[str, Any]:
+    """``told``, with the identity that enrolment has left in the data folder, unless it names another."""
+    mqtt = told.get("mqtt", {})
+    default = MeterSettings.model_fields["data_dir"].default
+    folder = Path(told.get("data_dir", default)) / IDENTITY
+    if not isinstance(mqtt, dict) or ("identity" not in mqtt and not folder.exists()):
+        return told
+    folder = Path(mqtt.get("identity", folder))
+    settle(folder)
+    return told | {"mqtt": mqtt | {"identity": folder}}
 
 
 def _first(error: ValidationError) -> str:

@@ -17,6 +17,7 @@ from uuid import UUID
 from broker.errors import ConfigurationError
 from broker.messages import Hardware
 from broker.settings import MqttSettings
+from meter_firmware.credentials import settle
 from meter_firmware.household import Household
 from meter_firmware.meter import Meter, Plan
 from meter_firmware.process import run_meters, stop_on_signals
@@ -77,6 +78,7 @@ def _connection(settings: SimulateSettings, meter_id: str) -> MqttSettings:
     """As itself, if there are identities."""
     if settings.identities is None:
         return settings.mqtt
+    settle(settings.identities / meter_id)
     return MqttSettings(identity=settings.identities / meter_id, version=settings.mqtt.version)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
 
+from broker.admission import Access
 from broker.messages import Birth, Block, Position, Reading, Relay, ServiceStatus, Status
 from broker.topics import meter_id_of, scl_name
 
@@ -50,11 +51,20 @@ class Meter:
     stale: bool = True
     withdrawn: datetime | None = None
     """When its birth was taken back: it is out of service until it is born again."""
+    kept_out: datetime | None = None
+    """Since when the registrar lets it in no more."""
+
+    @property
+    def out_since(self) -> datetime | None:
+        """Since when it is out of service, withdrawn or kept out; None when it is in."""
+        if self.withdrawn is None or self.kept_out is None:
+            return self.kept_out or self.withdrawn
+        return min(self.withdrawn, self.kept_out)
 
     @property
     def online(self) -> bool:
         """Told online, or told offline by the will of an older session than the birth's."""
-        if self.status is None or self.withdrawn is not None:
+        if self.status is None or self.out_since is not None:
             return False
         if self.status.online:
             return True
@@ -63,7 +73,7 @@ class Meter:
     @property
     def behaviour(self) -> Behaviour:
         """Beh of its logical device."""
-        return Behaviour.ON if self.withdrawn is None else Behaviour.OFF
+        return Behaviour.ON if self.out_since is None else Behaviour.OFF
 
     @property
     def interval(self) -> float:
@@ -110,7 +120,7 @@ class Fleet:
         return self._by_domain.get(domain) or self.meter(meter_id_of(domain))
 
     def take_state(self, meter: Meter, kind: str, payload: bytes, *, now: datetime) -> None:
-        """Note a birth, status or relay; an empty one takes back what was told."""
+        """Note a birth, status, relay or access; an empty one takes back what was told."""
         match kind:
             case "birth":
                 meter.birth = Birth.model_validate_json(payload) if payload else None
@@ -119,6 +129,9 @@ class Fleet:
                 meter.status = Status.model_validate_json(payload) if payload else None
             case "relay":
                 meter.relay = Relay.model_validate_json(payload) if payload else None
+            case "access":
+                access = Access.model_validate_json(payload) if payload else None
+                meter.kept_out = None if access is None or access.allowed else access.ts
 
     def take_bridge(self, name: str, payload: bytes) -> bool:
         """Note the status of service ``name``, a bridge; whether that changes ``bridge_up``."""

@@ -112,7 +112,7 @@ class Gateway:
         match topic.kind:
             case "reading":
                 self._take_reading(topic.name, payload, retained=retained)
-            case "birth" | "status" | "relay" | "block":
+            case "birth" | "status" | "relay" | "access" | "block":
                 self._take_state(topic, payload)
             case "result":
                 self.control.take_result(topic.name, Result.model_validate_json(payload))

@@ -32,7 +32,7 @@ from mms_bridge.telling import last_words, publish_outbox, publish_status, statu
 
 log = logging.getLogger(__name__)
 
-METER_KINDS = ("status", "birth", "relay", "reading")
+METER_KINDS = ("access", "status", "birth", "relay", "reading")
 """What the meters tell on a connection of its own."""
 CANCEL_AGAIN = 0.05
 STOP_AGAIN = 2.0

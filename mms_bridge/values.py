@@ -1,8 +1,8 @@
 """A meter's state as values of data objects: value, quality and time (IEC 61850-7-3).
 
-The model tables of ``scl_builder`` say which source feeds which data object; here stands what each
-source gives. Quality follows the value: good; invalid while there is no value (and failure when the
-sensor should have given it), and once the meter is withdrawn; questionable + oldData when the meter is
+The model tables of ``scl_builder`` say which source feeds which data object; here stands what each source
+gives. Quality follows the value: good; invalid while there is no value (and failure when the sensor should
+have given it), and once the meter is withdrawn or kept out; questionable + oldData when the meter is
 offline or silent or the broker is away. Time is the meter's, with clock-not-synchronized when its birth
 said so.
 """
@@ -57,9 +57,9 @@ def milliseconds(ts: datetime) -> int:
 def reading_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
     """What the latest reading says, as data objects; all invalid before the first one."""
     reading = meter.reading
-    if reading is None or meter.withdrawn is not None:
+    if reading is None or meter.out_since is not None:
         for key, _ in METER_BINDINGS["reading"]:
-            yield key, Value(None, Quality.INVALID, _withdrawn_ms(meter))
+            yield key, Value(None, Quality.INVALID, _out_ms(meter))
         return
     good = Quality.GOOD if broker_up and meter.online and not meter.stale else OLD
     t_ms, t_quality = milliseconds(reading.ts), _time_quality(meter)
@@ -79,10 +79,10 @@ def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]
 
     Nothing is blocked where nothing was ever blocked, from the relay's time on.
     """
-    if meter.withdrawn is not None:
+    if meter.out_since is not None:
         for key, name in METER_BINDINGS["relay"]:
             value = DBPOS_INTERMEDIATE if name == "position" else None
-            yield key, Value(value, Quality.INVALID, _withdrawn_ms(meter))
+            yield key, Value(value, Quality.INVALID, _out_ms(meter))
         return
     quality = Quality.GOOD if broker_up and meter.online else OLD
     relay, block = meter.relay, meter.block
@@ -162,9 +162,9 @@ def _expected(meter: Meter) -> tuple[str, ...]:
     return QUANTITIES if meter.birth is None else meter.birth.quantities
 
 
-def _withdrawn_ms(meter: Meter) -> int:
-    """When the meter was withdrawn; 0 if it was not."""
-    return 0 if meter.withdrawn is None else milliseconds(meter.withdrawn)
+def _out_ms(meter: Meter) -> int:
+    """Since when the meter is out of service; 0 if it is not."""
+    return 0 if meter.out_since is None else milliseconds(meter.out_since)
 
 
 def _time_quality(meter: Meter) -> int:

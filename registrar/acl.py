@@ -16,19 +16,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from broker.topics import METER_KINDS
-from registrar.register import Identity, Role
+from broker.topics import TOLD_KINDS
+from registrar.identities import Identity, Role
 
 HEAD = "# Written by meter61850 from the register of identities; a change here is lost at the next one.\n"
 
 # fmt: off
 METER_RIGHTS: dict[str, tuple[str, ...]] = {
-    "write": ("birth", "status", "reading", "history", "relay", "result", "block"),
-    "read": ("command", "stored", "block"),
+    "write": ("birth", "status", "reading", "history", "relay", "result", "block", "renew"),
+    "read": ("command", "stored", "block", "credential"),
 }
 """A meter's rights below its own meter_id; it repeats ``block`` as it keeps it."""
 
-_TOLD = tuple(f"+/{kind}" for kind in METER_KINDS)
+_TOLD = tuple(f"+/{kind}" for kind in TOLD_KINDS)
 RIGHTS: dict[Role, dict[str, tuple[str, ...]]] = {
     Role.BRIDGE: {
         "read": (*_TOLD, "scl/#", "service/#"),
@@ -39,8 +39,8 @@ RIGHTS: dict[Role, dict[str, tuple[str, ...]]] = {
         "write": ("+/command", "+/block", "service/+/status", "service/+/refused"),
     },
     Role.REGISTRAR: {
-        "read": ("enrol/+/ask", "+/birth", "+/access"),
-        "write": ("enrol/+/answer", "+/access", "service/+/status"),
+        "read": ("enrol/+/ask", "+/renew", "+/birth", "+/status"),
+        "write": ("enrol/+/answer", "+/credential", "+/access", "+/status", "service/+/status"),
     },
     Role.WEB: {
         "read": (*_TOLD, "scl/#", "service/#"),
@@ -57,7 +57,8 @@ RIGHTS: dict[Role, dict[str, tuple[str, ...]]] = {
         "write": ("+/command", "+/block", "service/cli/refused"),
     },
 }
-"""Topics below the prefix. The administrator clears a retired meter's topics and sends dead letters again."""
+"""Topics below the prefix. The administrator clears a retired meter's topics and sends dead letters
+again; the registrar says offline for a meter that it cut off, whose last will is not let through any more."""
 # fmt: on
 
 

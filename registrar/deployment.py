@@ -15,10 +15,11 @@ Folders have mode 0700, secrets 0600. Only ``ca/`` can make identities: keep a c
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -29,9 +30,12 @@ from broker.errors import ConfigurationError
 from broker.identity import CA, CERTIFICATE, CONNECTION, KEY, SECRET, TOKEN, check_secret, read_secret
 from broker.topics import Topics
 from registrar import acl, mms_rights, pki
+from registrar.change import Change
+from registrar.codes import open_slots
+from registrar.identities import Identity, Role
 from registrar.passwords import hashed, new_password
 from registrar.pki import Authority
-from registrar.register import Change, Identity, Register, Role
+from registrar.register import Register
 
 ENV = "meter61850.env"
 PUBLIC = 0o644
@@ -154,12 +158,18 @@ class Deployment:
         """The certificates of all trusted authorities, PEM."""
         return b"".join(pki.pem(authority.certificate) for authority in self.authorities())
 
-    def publish(self, slots: Iterable[tuple[str, str]] = ()) -> None:
-        """Write what the broker reads, from the register; ``slots``: enrolment logins and password hashes.
+    def publish(self) -> None:
+        """Write what the broker reads, from the register: identities, enrolment slots, what is revoked.
 
-        Each file is replaced in one step; the broker's guardian sees it within a second.
+        Each file is replaced in one step; the broker's guardian sees it within a second. One process does
+        it at a time, and the last one sees what all have changed.
         """
-        slots = list(slots)
+        with (self.folder / "publish.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._publish()
+
+    def _publish(self) -> None:
+        slots = open_slots(self.register)
         identities = self.register.identities()
         tokens = [(one.name, one.token) for one in identities if one.token and not one.blocked]
         codes = {one.name: one.address_code for one in identities if one.role is Role.METER}
@@ -173,7 +183,9 @@ class Deployment:
 
     def _revocation_lists(self) -> bytes:
         """One for each authority: a broker that has none for it would refuse all of its certificates."""
-        revoked = [(one.serial, one.revoked) for one in self.register.certificates() if one.revoked]
+        now = datetime.now(UTC)  # what has expired need not be on the list any more
+        certificates = [one for one in self.register.certificates() if one.not_after > now]
+        revoked = [(one.serial, one.revoked) for one in certificates if one.revoked]
         with self.register.change() as change:
             number = change.next_number("crl")
         return b"".join(pki.pem(one.revocation_list(revoked, number=number)) for one in self.authorities())

@@ -16,8 +16,8 @@ from broker.identity import SECRET
 from broker.ports import LOOPBACK
 from registrar import pki
 from registrar.deployment import ENV, PUBLIC, Deployment, replace
+from registrar.identities import SERVICES, Identity
 from registrar.pki import SERVER_DAYS, Authority
-from registrar.register import SERVICES, Identity
 
 _HOST = re.compile(
     r"(?=.{1,253}$)[0-9A-Za-z]([0-9A-Za-z-]*[0-9A-Za-z])?(\.[0-9A-Za-z]([0-9A-Za-z-]*[0-9A-Za-z])?)*"

@@ -13,13 +13,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
+from broker.codes import EnrolmentCode
 from broker.settings import MqttSettings
+from registrar.codes import keep
 from registrar.deployment import Deployment
 from registrar.founding import Plan, found
-from registrar.passwords import hashed, new_password
-from registrar.register import Identity, Role
+from registrar.identities import Identity, Role
 from tests.brokers import DEADLINE, free_port
 
 
@@ -56,19 +58,13 @@ class Site:
             self.deployment.give_token(identity, self.deployment.identity_folder(meter_id), change)
         return self.settings(meter_id)
 
-    def login(self, name: str, role: Role = Role.METER) -> tuple[tuple[str, str], MqttSettings]:
-        """An enrolment slot's entry for ``publish``, and the connection that uses it."""
-        password = new_password()
-        told = self.deployment.connection(role, token=True)
-        settings = MqttSettings.model_validate(
-            {
-                **told,
-                "username": name,
-                "password": password,
-                "ca": self.deployment.identity_folder("admin") / "ca.crt",
-            }
-        )
-        return (name, hashed(password)), settings
+    def login(self, slot: str) -> MqttSettings:
+        """Make the enrolment code that ``slot`` is of; the connection that uses it."""
+        code = EnrolmentCode(slot.partition("-")[0], 2, "2" * 17)
+        keep(self.deployment.register, code, valid=timedelta(days=1), automatic=False, who="test")
+        told = self.deployment.connection(Role.METER, token=True)
+        ca = self.deployment.identity_folder("admin") / "ca.crt"
+        return MqttSettings.model_validate({**told, "username": slot, "password": code.secret, "ca": ca})
 
     def start(self) -> None:
         """Start the broker; returns when all its doors are open."""

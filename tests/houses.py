@@ -26,7 +26,7 @@ from broker.settings import MqttSettings
 from broker.topics import Topics
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
-from registrar.register import Role
+from registrar.identities import Role
 from tests.brokers import free_port
 from tests.chain import until
 from tests.deployments import Site, deployed

@@ -10,18 +10,17 @@ import typer
 
 from admin.exits import NotFoundError
 from admin.lazy import new_app
-from admin.options import DATA_DIR, Json
+from admin.options import DATA_DIR, DeploymentDir, Json
 from admin.output import note, show
 from broker.errors import ConfigurationError
 from registrar.deployment import Deployment
-from registrar.register import SERVICES, Identity, Role
+from registrar.identities import SERVICES, Identity, Role
 
 app = new_app(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Who may connect: operators, command issuers.\n\n\b\nmeter61850 identity add anna --role operator",
 )
-Dir = Annotated[Path, typer.Option("--dir", envvar="METER61850_DIR", metavar="DIR", help="The deployment.")]
 
 
 class Staff(StrEnum):
@@ -44,7 +43,7 @@ def add(
         typer.Option(help="Folder to write; DIR/identities/NAME unless told.", show_default=False),
     ] = None,
     host: Annotated[str, typer.Option(help="The broker as this person reaches it.", show_default=False)] = "",
-    folder: Dir = DATA_DIR,
+    folder: DeploymentDir = DATA_DIR,
 ) -> None:
     """Make an identity: a folder with a key and a certificate, to be handed over safely.
 
@@ -67,7 +66,7 @@ def add(
 
 
 @app.command()
-def remove(name: str, folder: Dir = DATA_DIR) -> None:
+def remove(name: str, folder: DeploymentDir = DATA_DIR) -> None:
     """Remove an identity: its certificates are revoked, and it is cut off.
 
     \b
@@ -85,7 +84,7 @@ def remove(name: str, folder: Dir = DATA_DIR) -> None:
 
 
 @app.command("list")
-def list_(as_json: Json = False, folder: Dir = DATA_DIR) -> None:
+def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
     """Show who may connect.
 
     \b

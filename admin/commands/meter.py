@@ -9,7 +9,11 @@ from typing import Annotated
 import typer
 
 from admin.lazy import new_app
-from admin.options import DATA_DIR, Mqtt, MqttVersion, Prefix, mqtt_settings
+from admin.options import DATA_DIR, Mqtt, MqttVersion, Prefix, duration, mqtt_settings
+from admin.output import note
+from broker.codes import EnrolmentCode
+from broker.errors import ConfigurationError
+from meter_firmware import enrol as enrolment
 from meter_firmware import run as firmware
 from meter_firmware import simulate as simulator
 from meter_firmware.settings import MeterSettings, SimulateSettings
@@ -30,6 +34,51 @@ def run(
     meter61850 meter run --config meter.toml
     """
     asyncio.run(firmware.run(MeterSettings.load(config)))
+
+
+@app.command()
+def enrol(
+    broker: Annotated[
+        str, typer.Option(metavar="HOST[:PORT]", help="The broker; 8884 is the usual port for enrolment.")
+    ],
+    ca: Annotated[Path, typer.Option(help="The broker's authority: ca.crt, as the administrator gave it.")],
+    code: Annotated[str, typer.Option(help="The enrolment code; capitals and hyphens do not matter.")],
+    config: Annotated[Path, typer.Option(help="The meter's settings.")] = Path("meter.toml"),
+    token: Annotated[
+        bool, typer.Option("--token", help="A password instead of a certificate, for a device that cannot.")
+    ] = False,
+    wait: Annotated[
+        str, typer.Option(metavar="TIME", help="Wait so long for an administrator: 10m, 8h.")
+    ] = "0s",
+    prefix: Prefix = None,
+) -> None:
+    """Have this meter let in: makes its key here, asks once, and keeps its identity in data_dir.
+
+    `meter61850 meter run` then connects as this meter. Called again, it goes on where it was. Exit 6: an
+    administrator has not decided yet; 5: refused.
+
+    \b
+    meter61850 meter enrol --broker broker.example --ca ca.crt --code K7QM-…
+    """
+    host, _, port = broker.partition(":") if broker.count(":") == 1 else (broker.strip("[]"), "", "")
+    plan = enrolment.Plan(
+        settings=MeterSettings.load(config),
+        host=host,
+        port=_port(port),
+        ca=ca,
+        code=EnrolmentCode.parse(code),
+        prefix=prefix or "sm/v1",
+        token=token,
+        wait=duration(wait, option="--wait").total_seconds(),
+    )
+    folder = asyncio.run(enrolment.enrol(plan))
+    note(f"enrolled: {folder}; now meter61850 meter run --config {config}")
+
+
+def _port(text: str) -> int:
+    if text and not (text.isdecimal() and 0 < int(text) < 65536):
+        raise ConfigurationError(f"--broker: {text!r} is no port")
+    return int(text) if text else enrolment.PORT
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from admin import directory, mqtt
+from admin.commands.meters_access import block, unblock
 from admin.exits import NotFoundError, RefusedError
 from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json, Meter, Mqtt, Prefix, mqtt_settings
@@ -73,6 +74,10 @@ def retire(
     note(f"{meter} is retired")
 
 
+app.command()(block)
+app.command()(unblock)
+
+
 async def _retire(meter: str, settings: MqttSettings, *, force: bool) -> None:
     """Withdraw what is retained of the meter; RefusedError while it is online."""
     settings = await mqtt.speaking(settings)
@@ -105,6 +110,7 @@ def _row(state: MeterState) -> dict[str, Any]:
         "energy": latest and latest.energy,
         "read_at": _moment(latest.ts if latest else None),
         "retired": meter.retired_at is not None,
+        "blocked": meter.blocked or None,
     }
 
 

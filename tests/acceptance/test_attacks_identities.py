@@ -29,7 +29,7 @@ from broker.messages import (
     utc_now,
 )
 from broker.topics import scl_name
-from registrar.register import Role
+from registrar.identities import Role
 from tests.attackers import Desk, client, listening, order, rows
 from tests.chain import until
 from tests.houses import TOPICS, Street, street

@@ -173,6 +173,31 @@ def test_a_withdrawn_meter_is_retired_once_and_born_again(rig: Rig) -> None:
     assert rig.meter(1).retired_at is None
 
 
+def test_a_meter_that_is_kept_out_shows_why_and_keeps_its_place(rig: Rig) -> None:
+    rig.take(birth(1), message(1, "status", {"online": True, "session": "s1", "ts": TS}))
+    before = rig.meter(1)
+    shut = {"allowed": False, "reason": "stolen", "ts": TS}
+    assert not rig.take(message(1, "access", shut), now=NOW + 9).scl_changed
+    meter = rig.meter(1)
+    assert (meter.blocked, meter.online, meter.ied) == ("stolen", False, before.ied)
+    assert meter.last_seen == before.last_seen  # the registrar spoke, not the meter
+    rig.take(message(1, "access", {"allowed": False, "ts": TS}))
+    assert rig.meter(1).blocked == "blocked"
+    rig.take(message(1, "access", {"allowed": True, "ts": TS}))
+    assert rig.meter(1).blocked == ""
+
+
+def test_what_is_for_the_registrar_is_no_dead_letter(rig: Rig) -> None:
+    rig.take(
+        message(1, "renew", {"ts": TS}),
+        message(1, "credential", {"authorities": "", "ts": TS}),
+        Publish(b"sm/v1/enrol/QK7M-1/ask", b"{}", b"", 0),
+        Publish(b"sm/v1/enrol/QK7M-1/answer", b"", b"", 0),
+    )
+    assert list(rig.store.dead_letters()) == []
+    assert rig.store.meters(retired=True) == []
+
+
 def test_an_unknown_meter_is_not_made_by_withdrawing_it(rig: Rig) -> None:
     rig.take(message(1, "birth", b""))
     assert rig.store.meters(retired=True) == []

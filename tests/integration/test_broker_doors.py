@@ -19,8 +19,8 @@ from broker.identity import CA, CERTIFICATE, KEY, client_context
 from broker.settings import MqttSettings
 from registrar import pki
 from registrar.deployment import Deployment
+from registrar.identities import Role
 from registrar.pki import Authority
-from registrar.register import Role
 from tests.deployments import Site, deployed
 
 METER, NEIGHBOUR = "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "3f2504e0-4f89-41d3-9a0c-0305e82c3302"

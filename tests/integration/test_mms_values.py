@@ -11,6 +11,7 @@ import pytest
 from open61850.mms import MmsClient, discover
 from open61850.quality import Quality, TimeQuality
 
+from broker.admission import Access
 from broker.messages import Position, ServiceStatus, utc_now
 from tests.brokers import Broker
 from tests.mms import DrivenMeter, Scene, eventually, scene
@@ -291,6 +292,26 @@ async def test_a_withdrawn_meter_is_off_and_invalid_until_it_is_born_again(broke
             await meter.join()
             await eventually(lambda: behaviour() == (ON, ON))
             assert qualities(client, meter) == {GOOD}
+
+
+async def test_a_meter_that_is_kept_out_is_off_and_invalid_until_it_is_let_in_again(broker: Broker) -> None:
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        with client:
+            await meter.read(**FULL)
+            await eventually(lambda: qualities(client, meter) == {GOOD})
+            told = Access(allowed=False, reason="stolen", ts=utc_now())
+            await meter.publish("access", told.payload())
+            await eventually(lambda: read(client, meter.domain, ("LLN0.Beh", "stVal", "ST")).value == OFF)
+            assert qualities(client, meter) == {INVALID}
+            assert position(client, meter, "XSWI1")[1] == INVALID
+            assert gateway(client, "GGIO1.IntIn2").value == 0
+            await meter.read(**FULL)  # an old message, or one that came while it was cut off
+            await meter.join()
+            assert qualities(client, meter) == {INVALID}
+            await meter.publish("access", Access(allowed=True, ts=utc_now()).payload())
+            await eventually(lambda: read(client, meter.domain, ("LLN0.Beh", "stVal", "ST")).value == ON)
+            await eventually(lambda: qualities(client, meter) == {GOOD})
 
 
 async def test_a_withdrawn_meter_is_gone_with_the_next_generation(broker: Broker) -> None:

@@ -54,11 +54,11 @@ def test_the_example_loads() -> None:
 def test_the_example_shows_every_key_and_its_commented_ones_are_the_defaults(tmp_path: Path) -> None:
     text = uncommented(EXAMPLE.read_text())
     assert keys_in(tomllib.loads(text)) == keys(MeterSettings)
-    shown = load(tmp_path, text)
+    files = ("identity", "ca", "cert", "key")  # there are none here
+    shown = load(tmp_path, "\n".join(line for line in text.splitlines() if not line.startswith(files)))
     plain = MeterSettings.load(EXAMPLE)
-    assert shown.model_dump(exclude={"mqtt": {"username", "password"}, "clock_synchronized": True}) == (
-        plain.model_dump(exclude={"mqtt": {"username", "password"}, "clock_synchronized": True})
-    )
+    own: Any = {"mqtt": {"username", "password"}, "clock_synchronized": True}
+    assert shown.model_dump(exclude=own) == plain.model_dump(exclude=own)
 
 
 @pytest.mark.parametrize(

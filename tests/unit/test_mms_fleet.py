@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from broker.admission import Access
 from broker.messages import Birth, Hardware, Reading, ServiceStatus, Status, utc_now
-from mms_bridge.fleet import Fleet, Meter
+from mms_bridge.fleet import Behaviour, Fleet, Meter
 
 NOW = utc_now()
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -112,6 +113,25 @@ def test_a_meter_is_withdrawn_once_and_until_it_is_born_again() -> None:
     assert (meter.withdrawn, meter.online, meter.birth) == (NOW, False, None)
     fleet.take_state(meter, "birth", birth("b").payload(), now=later)
     assert (meter.withdrawn, meter.online) == (None, True)
+
+
+def test_a_meter_is_kept_out_until_it_is_let_in_again() -> None:
+    fleet = Fleet()
+    meter = fleet.meter(METER)
+    fleet.take_state(meter, "status", status("a", online=True).payload(), now=NOW)
+    shut = Access(allowed=False, reason="stolen", ts=NOW + timedelta(seconds=1))
+    fleet.take_state(meter, "access", shut.payload(), now=NOW)
+    assert (meter.out_since, meter.online, meter.behaviour) == (shut.ts, False, Behaviour.OFF)
+    fleet.take_state(meter, "birth", b"", now=NOW)
+    assert meter.out_since == NOW  # the earlier of the two reasons
+    fleet.take_state(meter, "birth", birth("a").payload(), now=NOW)
+    assert meter.out_since == shut.ts  # being born again is not being let in
+    fleet.take_state(meter, "access", Access(allowed=True, ts=NOW).payload(), now=NOW)
+    assert meter.behaviour is Behaviour.ON
+    assert meter.online
+    fleet.take_state(meter, "access", shut.payload(), now=NOW)
+    fleet.take_state(meter, "access", b"", now=NOW)
+    assert meter.out_since is None
 
 
 def test_one_bridge_is_enough() -> None:

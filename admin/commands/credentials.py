@@ -1,0 +1,214 @@
+"""``meter61850 credentials``: who may connect with what, and how that is replaced."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from admin.exits import NotFoundError, RefusedError
+from admin.lazy import new_app
+from admin.options import DATA_DIR, DeploymentDir, Json, duration, user_name
+from admin.output import note, show
+from bridge.audit import Kind
+from broker.errors import ConfigurationError
+from registrar import renewal, rotation
+from registrar.deployment import Deployment
+from registrar.founding import certify_server
+from registrar.identities import SERVICES, Certificate, Identity, Role, fingerprint
+from registrar.post import deliver_now
+from registrar.trail import Trail
+
+app = new_app(
+    no_args_is_help=True, rich_markup_mode=None, help="Certificates and tokens: list, replace, revoke."
+)
+SERVER = "server"
+Overlap = Annotated[
+    str, typer.Option(metavar="TIME", help="The certificates before end after this time: 0h, 24h, 7d.")
+]
+
+
+@app.command("list")
+def list_(
+    everything: Annotated[bool, typer.Option("--all", help="Revoked and expired ones too.")] = False,
+    as_json: Json = False,
+    folder: DeploymentDir = DATA_DIR,
+) -> None:
+    """Show every certificate and token.
+
+    \b
+    meter61850 credentials list
+    meter61850 credentials list --json | jq '.[] | select(.expires < "2027-01").name'
+    """
+    deployment = Deployment.open(folder)
+    register = deployment.register
+    owners = {one.name: one for one in register.identities()}
+    names = _authorities(deployment)
+    rows = [_row(owners.get(one.name), one, names) for one in register.certificates()]
+    rows += [_token(one) for one in owners.values() if one.token]
+    now = datetime.now(UTC)
+    kept = [row for row in rows if everything or (row["revoked"] is None and (row["expires"] or now) >= now)]
+    show(sorted(kept, key=lambda row: (row["role"], row["name"])), as_json=as_json, empty="nobody has one")
+
+
+@app.command()
+def rotate(
+    name: Annotated[
+        str | None, typer.Argument(help="A service, a person, a meter_id, or `server`.", show_default=False)
+    ] = None,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="Server, services, all meters, and people whose folder is in DIR.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The person's identity folder, if not in DIR.", show_default=False)
+    ] = None,
+    overlap: Overlap = "24h",
+    folder: DeploymentDir = DATA_DIR,
+) -> None:
+    """Replace keys and certificates: a meter is told to ask, all others find them in their folder.
+
+    Programs take the new one at their next connection.
+
+    \b
+    meter61850 credentials rotate bridge
+    meter61850 credentials rotate --all
+    """
+    if (name is None) == (not everyone):
+        raise ConfigurationError("say whose credentials, or --all")
+    deployment = Deployment.open(folder)
+    chosen = _everyone(deployment) if name is None else [name]
+    if SERVER in chosen:
+        certify_server(deployment, deployment.authority())
+        deployment.publish()
+    span = duration(overlap, option="--overlap")
+    identities = [_known(deployment, one) for one in chosen if one != SERVER]
+    for identity in identities:
+        if identity.role is not Role.METER:
+            target = out or deployment.identity_folder(identity.name)
+            renewal.rotate(deployment, identity, target, overlap=span)
+    meters = [one.name for one in identities if one.role is Role.METER and not one.token]
+    renewal.want_renewed(deployment, meters)
+    _note(deployment, Kind.CREDENTIALS_ROTATED, chosen)
+    _deliver(deployment)
+    note(f"{len(chosen) - len(meters)} replaced, {len(meters)} meters are told to ask")
+
+
+@app.command()
+def revoke(name: str, folder: DeploymentDir = DATA_DIR) -> None:
+    """Take every credential of somebody away for good: a meter must enrol anew.
+
+    \b
+    meter61850 credentials revoke 3f2504e0-4f89-41d3-9a0c-0305e82c3301
+    """
+    if name in SERVICES:
+        raise ConfigurationError(
+            f"{name} is a service of ours: meter61850 credentials rotate {name} --overlap 0h"
+        )
+    deployment = Deployment.open(folder)
+    count = renewal.revoke(deployment, name)
+    deployment.publish()
+    _note(deployment, Kind.CREDENTIALS_REVOKED, [name])
+    note(f"{count} revoked; to end a meter's connection too: meter61850 meters block {name} --reason …")
+
+
+@app.command("rotate-ca")
+def rotate_ca(overlap: Overlap = "24h", folder: DeploymentDir = DATA_DIR) -> None:
+    """Make a new authority that signs from now on; the one before stays trusted until `retire-ca`.
+
+    Services get new certificates at once, meters ask for theirs as soon as they are told.
+
+    \b
+    meter61850 credentials rotate-ca
+    meter61850 credentials list --json | jq -r '.[] | select(.authority == "previous").name'
+    meter61850 credentials retire-ca
+    """
+    deployment = Deployment.open(folder)
+    rotation.rotate_authority(deployment, overlap=duration(overlap, option="--overlap"))
+    _note(deployment, Kind.CREDENTIALS_ROTATED, ["authority"])
+    _deliver(deployment)
+    note(f"{len(rotation.dependent(deployment))} have a certificate of the authority before only")
+
+
+@app.command("retire-ca")
+def retire_ca(
+    force: Annotated[bool, typer.Option("--force", help="Even if that locks somebody out.")] = False,
+    folder: DeploymentDir = DATA_DIR,
+) -> None:
+    """Trust the authority before no more; refused while somebody depends on it.
+
+    \b
+    meter61850 credentials retire-ca
+    """
+    deployment = Deployment.open(folder)
+    left = rotation.dependent(deployment)
+    if left and not force:
+        raise RefusedError(
+            f"{len(left)} would be locked out: {', '.join(left[:5])}{' …' if len(left) > 5 else ''}; "
+            "wait until they have connected, rotate them, or say --force"
+        )
+    rotation.retire_authority(deployment)
+    _note(deployment, Kind.CREDENTIALS_REVOKED, ["authority"])
+    _deliver(deployment)
+
+
+def _everyone(deployment: Deployment) -> list[str]:
+    names = [one.name for one in deployment.register.identities() if not one.blocked]
+    here = [
+        name
+        for name in names
+        if deployment.identity_folder(name).exists() or _known(deployment, name).role is Role.METER
+    ]
+    return [SERVER, *here]
+
+
+def _known(deployment: Deployment, name: str) -> Identity:
+    identity = deployment.register.identity(name)
+    if identity is None:
+        raise NotFoundError(f"nobody is called {name!r}: meter61850 credentials list shows all")
+    return identity
+
+
+def _note(deployment: Deployment, kind: Kind, names: list[str]) -> None:
+    for name in names:
+        Trail(deployment).note(kind, who=user_name(), identity=name)
+
+
+def _deliver(deployment: Deployment) -> None:
+    if not asyncio.run(deliver_now(deployment)):
+        note("the broker is not there: the registrar will tell the meters (meter61850 enrol run)")
+
+
+def _authorities(deployment: Deployment) -> dict[str, str]:
+    """Fingerprint → what we call it."""
+    words = ("current", "previous")
+    return {
+        fingerprint(one.certificate): word for one, word in zip(deployment.authorities(), words, strict=False)
+    }
+
+
+def _row(owner: Identity | None, one: Certificate, authorities: dict[str, str]) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "role": str(owner.role) if owner else "removed",
+        "kind": "certificate",
+        "serial": f"{one.serial:x}",
+        "authority": authorities.get(one.authority, "retired"),
+        "expires": one.not_after,
+        "ends": one.ends,
+        "revoked": one.revoked,
+        "blocked": (owner.blocked if owner else "") or None,
+    }
+
+
+def _token(owner: Identity) -> dict[str, Any]:
+    empty = dict.fromkeys(("serial", "authority", "expires", "ends", "revoked"))
+    return {
+        "name": owner.name,
+        "role": str(owner.role),
+        "kind": "token",
+        **empty,
+        "blocked": owner.blocked or None,
+    }

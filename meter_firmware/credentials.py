@@ -1,0 +1,112 @@
+"""The meter's certificate, renewed over its own connection: at two thirds of its life, or when it is told to.
+
+A new key is made and kept beside the old one; with the answer, first the certificate is replaced, then the
+key. A power cut between the two is mended at the next start: which key belongs to the certificate can be
+seen.
+
+>>> Credentials(Path("data/identity"), meter_id).due(clock.now())  # doctest: +SKIP
+False
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from broker.admission import Credential, Renewal
+from broker.errors import ContractError, CredentialError
+from broker.identity import CA, CERTIFICATE, KEY, read_secret
+from meter_firmware import clock, keys
+from meter_firmware.durable import write_text
+
+_NEXT = "client.key.next"
+_UNTOLD = "untold"
+"""Marks a new certificate of which the registrar does not know yet that we use it."""
+
+
+class Credentials:
+    """The identity folder of a meter; nothing to do for one with a token, or without a ``folder``."""
+
+    def __init__(self, folder: Path | None, meter_id: str) -> None:
+        self._folder = folder or Path()
+        self._meter_id = meter_id
+        self.renewable = folder is not None and (folder / CERTIFICATE).exists()
+        self._wanted = False
+
+    def due(self, now: datetime) -> bool:
+        """Whether to ask for a new certificate."""
+        if not self.renewable:
+            return False
+        own = self._certificate()
+        begin, end = own.not_valid_before_utc, own.not_valid_after_utc
+        return self._wanted or now >= begin + (end - begin) * 2 / 3
+
+    def ask(self) -> Renewal:
+        """What to ask; the key for it is on the disk before."""
+        following = self._folder / _NEXT
+        if not following.exists():
+            write_text(following, keys.new_key(), secret=True)
+        return Renewal(csr=keys.request(self._meter_id, read_secret(following).decode()), ts=clock.now())
+
+    def take(self, told: Credential) -> bool:
+        """Use what the registrar has for us; whether there is a new certificate, to connect with anew.
+
+        ContractError if it is of no use: then all stays as it is.
+        """
+        _check_authorities(told.authorities)
+        if told.certificate is not None:
+            self._take_certificate(told.certificate)
+        if (self._folder / CA).read_text() != told.authorities:
+            write_text(self._folder / CA, told.authorities)
+        self._wanted = told.renew
+        return told.certificate is not None
+
+    @property
+    def untold(self) -> Renewal | None:
+        """That we use a new certificate, until that was said."""
+        if not self.renewable or not (self._folder / _UNTOLD).exists():
+            return None
+        return Renewal(using=keys.fingerprint(self._certificate()), ts=clock.now())
+
+    def was_told(self) -> None:
+        """The broker has taken what :attr:`untold` says."""
+        (self._folder / _UNTOLD).unlink(missing_ok=True)
+
+    def _take_certificate(self, pem: str) -> None:
+        following = self._folder / _NEXT
+        if not following.exists():
+            raise ContractError("a certificate that we have not asked for")
+        keys.certificate(pem, meter_id=self._meter_id, key_pem=read_secret(following).decode())
+        write_text(self._folder / _UNTOLD, "")
+        write_text(self._folder / CERTIFICATE, pem)
+        following.replace(self._folder / KEY)
+
+    def _certificate(self) -> x509.Certificate:
+        return _certificate(self._folder)
+
+
+def settle(folder: Path) -> None:
+    """Finish a renewal that a power cut has interrupted; CredentialError if what there is is damaged."""
+    following = folder / _NEXT
+    if following.exists():
+        ours = keys.load(read_secret(following).decode()).public_key()
+        if _certificate(folder).public_key() == ours:
+            following.replace(folder / KEY)
+
+
+def _certificate(folder: Path) -> x509.Certificate:
+    path = folder / CERTIFICATE
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CredentialError(f"certificate {path}: {error}") from error
+
+
+def _check_authorities(pem: str) -> None:
+    """ContractError for authorities with which we could never connect again."""
+    try:
+        x509.load_pem_x509_certificates(pem.encode())
+    except ValueError as error:
+        raise ContractError(f"the authorities are not PEM certificates: {error}") from error

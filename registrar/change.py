@@ -1,0 +1,140 @@
+"""What one transaction may do to the register of identities.
+
+>>> with register.change() as change:  # doctest: +SKIP
+...     change.block("anna", "left the company")
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+
+from cryptography import x509
+
+from broker.errors import ContractError
+from registrar.identities import Identity, checked_name, fingerprint, identity_of
+
+
+class Change:
+    """What one transaction may do."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def add(self, identity: Identity) -> None:
+        """A new identity; ContractError if its name is taken."""
+        checked_name(identity.name, identity.role)
+        row = (
+            *(identity.name, identity.role, " ".join(identity.scope), identity.address_code),
+            *(identity.token, identity.blocked, _now()),
+        )
+        try:
+            self.connection.execute("INSERT INTO identity VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        except sqlite3.IntegrityError as error:
+            raise ContractError(f"identity {identity.name!r} exists already") from error
+
+    def remove(self, name: str) -> None:
+        """Forget an identity; its certificates are revoked, and stay."""
+        self.revoke(name)
+        self.connection.execute("DELETE FROM identity WHERE name = ?", (name,))
+
+    def block(self, name: str, reason: str) -> None:
+        """Shut an identity out; its certificates are revoked for as long (RFC 5280: certificateHold)."""
+        self.connection.execute("UPDATE identity SET blocked = ? WHERE name = ?", (reason, name))
+        self.connection.execute(
+            "UPDATE certificate SET revoked = ?, held = 1 WHERE name = ? AND revoked IS NULL", (_now(), name)
+        )
+
+    def unblock(self, name: str) -> None:
+        """Let an identity in again, with what was not revoked for good."""
+        self.connection.execute("UPDATE identity SET blocked = '' WHERE name = ?", (name,))
+        self.connection.execute(
+            "UPDATE certificate SET revoked = NULL, held = 0 WHERE name = ? AND held = 1", (name,)
+        )
+
+    def set_token(self, name: str, hashed: str) -> None:
+        """The hash of a new password; empty takes it away."""
+        self.connection.execute("UPDATE identity SET token = ? WHERE name = ?", (hashed, name))
+
+    def issued(self, name: str, certificate: x509.Certificate, authority: x509.Certificate) -> None:
+        """Remember a certificate before it leaves the house."""
+        row = (
+            *(f"{certificate.serial_number:x}", name, fingerprint(authority), fingerprint(certificate)),
+            *(int(certificate.not_valid_after_utc.timestamp()), None, 0, None),
+        )
+        self.connection.execute("INSERT INTO certificate VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def revoke(self, name: str, *, but: str = "") -> int:
+        """Revoke the certificates of ``name`` for good, save the one with fingerprint ``but``; how many."""
+        done = self.connection.execute(
+            "UPDATE certificate SET revoked = coalesce(revoked, ?), held = 0 "
+            "WHERE name = ? AND (revoked IS NULL OR held = 1) AND fingerprint != ?",
+            (_now(), name, but),
+        )
+        return done.rowcount
+
+    def revoke_issued_by(self, authority: str) -> int:
+        """Revoke for good what the authority with this fingerprint has issued; how many."""
+        done = self.connection.execute(
+            "UPDATE certificate SET revoked = coalesce(revoked, ?), held = 0 "
+            "WHERE authority = ? AND (revoked IS NULL OR held = 1)",
+            (_now(), authority),
+        )
+        return done.rowcount
+
+    def supersede(self, name: str, *, but: str, at: datetime) -> None:
+        """Revoke the certificates of ``name`` save ``but`` at a later time (:meth:`revoke_ended`)."""
+        self.connection.execute(
+            "UPDATE certificate SET ends = ? WHERE name = ? AND revoked IS NULL AND ends IS NULL "
+            "AND fingerprint != ?",
+            (int(at.timestamp()), name, but),
+        )
+
+    def revoke_ended(self) -> list[str]:
+        """Revoke what was superseded and whose time has come; whose certificates those were."""
+        done = self.connection.execute(
+            "UPDATE certificate SET revoked = ends WHERE revoked IS NULL AND ends <= ? RETURNING name",
+            (_now(),),
+        )
+        return [str(row[0]) for row in done]
+
+    def identity(self, name: str) -> Identity | None:
+        """As it is in this transaction."""
+        row = self.connection.execute("SELECT * FROM identity WHERE name = ?", (name,)).fetchone()
+        return identity_of(row) if row else None
+
+    def lives(self, name: str) -> bool:
+        """Whether ``name`` has a credential that was not revoked for good, blocked or not."""
+        query = (
+            "SELECT 1 FROM identity WHERE name = :name AND token != '' UNION ALL SELECT 1 FROM certificate "
+            "WHERE name = :name AND (revoked IS NULL OR held = 1) AND not_after > :now"
+        )
+        return self.connection.execute(query, {"name": name, "now": _now()}).fetchone() is not None
+
+    def living(self, name: str) -> int:
+        """How many certificates of ``name`` are good now."""
+        query = "SELECT count(*) FROM certificate WHERE name = ? AND revoked IS NULL AND not_after > ?"
+        return int(self.connection.execute(query, (name, _now())).fetchone()[0])
+
+    def newest(self, name: str) -> str:
+        """Fingerprint of the certificate that ``name`` was issued last; empty if there is none."""
+        query = "SELECT fingerprint FROM certificate WHERE name = ? ORDER BY rowid DESC LIMIT 1"
+        row = self.connection.execute(query, (name,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def send(self, topic: str, payload: bytes) -> None:
+        """Have ``payload`` published, retained, in place of what waits for ``topic`` (`registrar.post`)."""
+        self.connection.execute("INSERT OR REPLACE INTO letter VALUES (?, ?)", (topic, payload))
+
+    def next_number(self, name: str) -> int:
+        """1, 2, 3 … : counts for ever."""
+        row = self.connection.execute(
+            "INSERT INTO counter VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1 "
+            "RETURNING value",
+            (name,),
+        ).fetchone()
+        return int(row[0])
+
+
+def _now() -> int:
+    return int(datetime.now(UTC).timestamp())

@@ -1,0 +1,180 @@
+"""The registrar's counter: each message is looked at, decided or noted, and answered; no MQTT here.
+
+>>> counter.hear("sm/v1/enrol/K7QM-3/ask", payload)  # doctest: +SKIP
+('sm/v1/enrol/K7QM-3/answer', b'{"verdict":"refused",…}')
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections import Counter as Counts
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from bridge.audit import Kind
+from broker.admission import MAX_PEM, Answer, Ask, Renewal, Verdict
+from broker.errors import ContractError
+from broker.messages import Birth, utc_now
+from broker.topics import Topic, Topics
+from broker.validation import first_complaint
+from registrar import renewal, requests
+from registrar.codes import open_slots
+from registrar.deployment import Deployment
+from registrar.trail import Trail
+
+log = logging.getLogger(__name__)
+
+MAX_PAYLOAD = 2 * MAX_PEM
+MAX_NOTED = 10_000
+"""Events of enrolment that one run tells to the audit; more are counted only."""
+Reply = tuple[str, bytes]
+
+
+class Counter:
+    """Called from one thread at a time; ``busy`` is set when something is to be told or published."""
+
+    def __init__(self, deployment: Deployment, trail: Trail) -> None:
+        self.counters: Counts[str] = Counts()
+        self.busy = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._deployment = deployment
+        self._topics = Topics(deployment.prefix)
+        self._trail = trail
+        self._serials: dict[str, str] = {}
+        self._born: dict[str, datetime] = {}
+        self._slots: list[tuple[str, str]] | None = None
+        self._unpublished = True
+        self._told: set[str] = set()
+        self._noted: set[tuple[str, ...]] = set()
+
+    def hear(self, name: str, payload: bytes) -> Reply | None:
+        """Take one message; the reply to one that is refused. Never raises for what is in it."""
+        self.counters["received"] += 1
+        try:
+            topic = self._topics.parse(name)
+            if len(payload) > MAX_PAYLOAD:
+                raise ContractError(f"is larger than {MAX_PAYLOAD} bytes")
+            if topic.kind == "ask":
+                return self._ask(topic.name, payload)
+            self._from_meter(topic, payload)
+        except (ContractError, ValidationError) as error:
+            self._reject(name, error)
+        return None
+
+    def tidy(self) -> None:
+        """Close what is used or over, and have the broker's files say what the register says."""
+        for meter_id in requests.awaited(self._deployment) & self._born.keys():
+            requests.collected(self._deployment, meter_id, since=self._born[meter_id])
+        self._trail.move()
+        with self._deployment.register.change() as change:
+            ended = change.revoke_ended()
+        for name in ended:
+            self._trail.note(Kind.CREDENTIALS_REVOKED, who="registrar", identity=name, outcome="superseded")
+        slots = open_slots(self._deployment.register)
+        if self._unpublished or ended or slots != self._slots:
+            self._forget_answers({name for name, _ in self._slots or ()} - {name for name, _ in slots})
+            self._unpublished, self._slots = False, slots
+            self._deployment.publish()
+
+    def _forget_answers(self, closed: set[str]) -> None:
+        """What is retained for slots that nobody can open any more."""
+        with self._deployment.register.change() as change:
+            for slot in sorted(closed):
+                change.send(self._topics.enrol(slot, "answer"), b"")
+
+    def _ask(self, slot: str, payload: bytes) -> Reply | None:
+        try:
+            ask = Ask.model_validate_json(payload)
+            answer = requests.take(self._deployment, slot, ask, serials=self._serials)
+        except (ContractError, ValidationError) as error:
+            self._reject("ask", error)
+            return self._refusal(slot, payload, error)
+        self._note_ask(slot, ask, answer)
+        self._unpublished = self._unpublished or answer.verdict is Verdict.GRANTED
+        self._loop.call_soon_threadsafe(self.busy.set)
+        return None
+
+    def _is_news(self, *event: str) -> bool:
+        """Whether it was not told to the audit yet: whoever has a code must not fill the database."""
+        news = event not in self._noted and len(self._noted) < MAX_NOTED
+        if news:
+            self._noted.add(event)
+        return news
+
+    def _note_ask(self, slot: str, ask: Ask, answer: Answer) -> None:
+        if not self._is_news(slot, ask.question, answer.verdict):
+            return
+        self.counters["asked"] += 1
+        about = {
+            "meter_id": ask.meter_id,
+            "slot": slot,
+            "serial": ask.hardware.serial,
+            "key": ask.question[:16],
+        }
+        self._trail.note(Kind.ENROLMENT_ASKED, who=ask.meter_id, outcome=str(answer.verdict), **about)
+        if answer.verdict is Verdict.GRANTED:
+            self.counters["granted"] += 1
+            self._trail.note(Kind.CREDENTIALS_ISSUED, who=f"code {slot.partition('-')[0]}", **about)
+
+    def _from_meter(self, topic: Topic, payload: bytes) -> None:
+        """A birth or a renewal; the broker lets only the meter itself write there."""
+        if topic.kind == "birth" and payload:
+            birth = Birth.model_validate_json(payload)
+            self._serials[topic.name] = birth.hardware.serial
+            self._born[topic.name] = birth.ts
+        elif topic.kind == "renew":
+            told = Renewal.model_validate_json(payload)
+            if renewal.renew(self._deployment, topic.name, told):
+                self._unpublished = True
+            if told.csr is not None:
+                self.counters["renewed"] += 1
+                self._trail.note(Kind.CREDENTIALS_ROTATED, who=topic.name, meter_id=topic.name)
+            self._loop.call_soon_threadsafe(self.busy.set)
+
+    def _refusal(self, slot: str, payload: bytes, error: Exception) -> Reply | None:
+        """The answer to a request that is not even noted; None when it does not say whose it is."""
+        self.counters["refused"] += 1
+        told = _lenient(payload)
+        reason = _words(error)
+        if self._is_news(slot, reason):
+            meter_id = str(told.get("meter_id"))[:36]
+            self._trail.note(
+                Kind.ENROLMENT_REFUSED, who="registrar", meter_id=meter_id, slot=slot, reason=reason
+            )
+        asked = told.get("csr") or told.get("password") or ""
+        try:
+            answer = Answer(
+                meter_id=told.get("meter_id", ""),
+                question=hashlib.sha256(str(asked).encode()).hexdigest(),
+                verdict=Verdict.REFUSED,
+                reason=reason,
+                ts=utc_now(),
+            )
+        except ValidationError:
+            return None
+        return self._topics.enrol(slot, "answer"), answer.payload()
+
+    def _reject(self, name: str, error: Exception) -> None:
+        """Count a message that is of no use, and log each cause once."""
+        self.counters["rejected"] += 1
+        cause = _words(error)
+        if cause not in self._told and len(self._told) < 1000:
+            self._told.add(cause)
+            log.warning("refused %s: %s (told once)", name[:128], cause)
+
+
+def _words(error: Exception) -> str:
+    return (first_complaint(error) if isinstance(error, ValidationError) else str(error))[:255]
+
+
+def _lenient(payload: bytes) -> dict[str, Any]:
+    try:
+        told = json.loads(payload)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}

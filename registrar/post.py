@@ -1,0 +1,79 @@
+"""Retained messages from the register to the broker: kept until the broker has them.
+
+Commands and the registrar's service both deliver; what one could not is the next one's. A letter that was
+replaced meanwhile stays for another delivery.
+
+>>> await deliver(register, client)  # doctest: +SKIP
+2
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiomqtt
+
+from broker.settings import NO_DELAY, MqttSettings
+from registrar.deployment import Deployment
+from registrar.register import Register
+
+ANSWER_SECONDS = 5.0
+_SOME = 500
+
+
+def settings(deployment: Deployment) -> MqttSettings:
+    """The registrar's own connection."""
+    return MqttSettings(identity=deployment.identity_folder("registrar"))
+
+
+@asynccontextmanager
+async def connected(
+    mqtt: MqttSettings, *, identifier: str | None = None, will: aiomqtt.Will | None = None
+) -> AsyncIterator[aiomqtt.Client]:
+    """A client of the broker; MqttError when there is none, or when it goes away."""
+    async with aiomqtt.Client(
+        mqtt.host,
+        mqtt.port,
+        username=mqtt.username,
+        password=mqtt.password.get_secret_value() if mqtt.password else None,
+        protocol=aiomqtt.ProtocolVersion(mqtt.version),
+        identifier=identifier,
+        keepalive=mqtt.keepalive,
+        timeout=ANSWER_SECONDS,
+        will=will,
+        socket_options=NO_DELAY,
+        tls_context=mqtt.tls(),
+    ) as client:
+        yield client
+
+
+async def deliver(register: Register, client: aiomqtt.Client) -> int:
+    """Publish what waits; how many letters. MqttError when the broker goes away."""
+    done = 0
+    while letters := _some(register):
+        for topic, payload in letters:
+            await client.publish(topic, payload, qos=1, retain=True)
+            with register.change() as change:
+                change.connection.execute(
+                    "DELETE FROM letter WHERE topic = ? AND payload = ?", (topic, payload)
+                )
+        done += len(letters)
+    return done
+
+
+async def deliver_now(deployment: Deployment) -> bool:
+    """From a command: deliver what waits; False if the broker is not there, and the service will."""
+    mqtt = settings(deployment)
+    try:
+        async with connected(mqtt) as client:
+            await deliver(deployment.register, client)
+    except aiomqtt.MqttError:
+        return False
+    return True
+
+
+def _some(register: Register) -> list[tuple[str, bytes]]:
+    with register.connection() as connection:
+        rows = connection.execute("SELECT topic, payload FROM letter ORDER BY rowid LIMIT ?", (_SOME,))
+        return [(str(row["topic"]), bytes(row["payload"])) for row in rows]

@@ -1,0 +1,119 @@
+"""New credentials for who has one: certificates before they end, and all of them when the authority changes.
+
+A meter asks over its own connection, so the broker says who it is; its old certificate is revoked when it
+says, with the new one, that it uses that. Services and people get a new folder's content, and an overlap.
+
+>>> renew(deployment, "3f2504e0-4f89-41d3-9a0c-0305e82c3301", renewal)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+
+from broker.admission import Credential, Renewal
+from broker.errors import ConfigurationError, ContractError
+from broker.identity import Identity as Folder
+from broker.messages import utc_now
+from broker.topics import Topics
+from registrar import pki
+from registrar.change import Change
+from registrar.deployment import Deployment
+from registrar.identities import Identity, NotRegisteredError, Role, fingerprint
+
+MAX_LIVING = 5
+"""Certificates of one meter at a time: one in use, and some that it asked for and may not have got."""
+OVERLAP = timedelta(hours=24)
+
+
+def renew(deployment: Deployment, meter_id: str, renewal: Renewal) -> bool:
+    """Take a meter's word; whether something was revoked. ContractError says why it is refused."""
+    with deployment.register.change() as change:
+        identity = change.identity(meter_id)
+        if identity is None or identity.role is not Role.METER or identity.blocked:
+            raise ContractError("no meter of ours, or one that is blocked, asks for a certificate")
+        if renewal.csr is not None:
+            _issue(deployment, change, meter_id, renewal.csr)
+        if renewal.using is not None:
+            return _confirm(deployment, change, meter_id, renewal.using)
+    return False
+
+
+def want_renewed(deployment: Deployment, meter_ids: Iterable[str]) -> None:
+    """Have these meters told to ask for a new certificate, and whom they may trust."""
+    told = Credential(authorities=deployment.bundle().decode(), renew=True, ts=utc_now())
+    _send(deployment, meter_ids, told.payload())
+
+
+def tell_authorities(deployment: Deployment, meter_ids: Iterable[str]) -> None:
+    """Have these meters told whom they may trust, and nothing else."""
+    told = Credential(authorities=deployment.bundle().decode(), ts=utc_now())
+    _send(deployment, meter_ids, told.payload())
+
+
+def rotate(
+    deployment: Deployment, identity: Identity, folder: Path, *, overlap: timedelta = OVERLAP
+) -> x509.Certificate:
+    """A new key and certificate of a service or a person in ``folder``; the old ones end after ``overlap``.
+
+    ConfigurationError if there is no such folder.
+    """
+    if not folder.exists():
+        raise ConfigurationError(
+            f"{folder} is not there: say with --out where the folder of {identity.name} is"
+        )
+    with deployment.register.change() as change:
+        certificate = deployment.certify(
+            identity, folder, change, deployment.authority(), host=_known_host(folder)
+        )
+        change.supersede(identity.name, but=fingerprint(certificate), at=datetime.now(UTC) + overlap)
+    return certificate
+
+
+def revoke(deployment: Deployment, name: str) -> int:
+    """Take every credential of ``name`` away for good; how many. NotRegisteredError if there is none such."""
+    with deployment.register.change() as change:
+        identity = change.identity(name)
+        if identity is None:
+            raise NotRegisteredError(f"nobody is called {name!r}: meter61850 credentials list shows all")
+        count = change.revoke(name) + bool(identity.token)
+        change.set_token(name, "")
+    return count
+
+
+def _issue(deployment: Deployment, change: Change, meter_id: str, csr: str) -> None:
+    key = pki.checked_request(csr.encode())
+    if change.living(meter_id) >= MAX_LIVING:
+        raise ContractError(
+            f"{MAX_LIVING} certificates of this meter are valid: it uses none of the new ones"
+        )
+    authority = deployment.authority()
+    certificate = authority.issue(meter_id, key)
+    change.issued(meter_id, certificate, authority.certificate)
+    told = Credential(
+        authorities=deployment.bundle().decode(), certificate=pki.pem(certificate).decode(), ts=utc_now()
+    )
+    change.send(Topics(deployment.prefix).meter(meter_id, "credential"), told.payload())
+
+
+def _confirm(deployment: Deployment, change: Change, meter_id: str, using: str) -> bool:
+    """Revoke all others, once the meter has shown that it has the newest."""
+    if change.newest(meter_id) != using:
+        return False  # a newer one is on its way to it
+    change.send(Topics(deployment.prefix).meter(meter_id, "credential"), b"")
+    return change.revoke(meter_id, but=using) > 0
+
+
+def _send(deployment: Deployment, meter_ids: Iterable[str], payload: bytes) -> None:
+    topics = Topics(deployment.prefix)
+    with deployment.register.change() as change:
+        for meter_id in meter_ids:
+            change.send(topics.meter(meter_id, "credential"), payload)
+
+
+def _known_host(folder: Path) -> str:
+    """The broker as this identity reaches it."""
+    return Folder.load(folder).host

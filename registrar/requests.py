@@ -1,0 +1,262 @@
+"""Meters that ask to be let in: what is refused at once, what waits, and what a decision does.
+
+Whoever has an enrolment code can ask for anything, so a request never touches a meter that is known: a
+meter_id with a living credential, or with another serial number, is refused, and so is a serial number that
+another meter has. The first request of a slot and of a meter stands until it is decided.
+
+>>> take(deployment, "K7QM-3", ask, serials={})  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from broker.admission import Answer, Ask, Verdict
+from broker.errors import ContractError
+from broker.messages import utc_now
+from broker.topics import Topics, checked_meter_id
+from registrar import devices, pki
+from registrar.change import Change
+from registrar.deployment import Deployment
+from registrar.identities import Identity, NotRegisteredError, Role, at
+
+MAX_PENDING = 500
+"""Requests that may wait for an administrator."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One meter that asked."""
+
+    slot: str
+    meter_id: str
+    ask: Ask
+    asked: datetime
+    verdict: Verdict
+    reason: str
+    who: str
+    """Decided it."""
+    collected: datetime | None
+    """When the meter was first heard as itself."""
+
+    @property
+    def key(self) -> str:
+        """Begin of the SHA-256 of what it wants signed: the meter shows the same."""
+        return self.ask.question[:16]
+
+
+def take(deployment: Deployment, slot: str, ask: Ask, *, serials: Mapping[str, str]) -> Answer:
+    """Note a request, or answer it again; ContractError says why it is refused.
+
+    ``serials``: meter_id → serial number of every meter that was heard as itself.
+    """
+    with deployment.register.change() as change:
+        known = _find(change.connection, "slot", slot)
+        if known is not None:
+            if (known.meter_id, known.ask.question) != (ask.meter_id, ask.question):
+                raise ContractError("this slot is taken by another request: use the next one")
+            return _tell(deployment, change, known)
+        code = _usable_code(change.connection, slot)
+        _check(change, ask, serials)
+        if code["automatic"]:
+            return _grant(deployment, change, _insert(change, slot, ask), who=f"code {code['id']}")
+        return _tell(deployment, change, _insert(change, slot, ask))
+
+
+def approve(deployment: Deployment, meter_id: str, *, who: str) -> Request:
+    """Let in the meter that waits; NotRegisteredError if none does, ContractError if it may not be."""
+    with deployment.register.change() as change:
+        request = _waiting(change.connection, meter_id)
+        _check_identity(change, request.ask)
+        _grant(deployment, change, request, who=who)
+        return request
+
+
+def refuse(deployment: Deployment, meter_id: str, *, reason: str, who: str) -> Request:
+    """Keep out the meter that waits; NotRegisteredError if none does."""
+    with deployment.register.change() as change:
+        request = _waiting(change.connection, meter_id)
+        decided = _decide(change, request, Verdict.REFUSED, reason, who)
+        _tell(deployment, change, decided)
+        return decided
+
+
+def collected(deployment: Deployment, meter_id: str, *, since: datetime) -> bool:
+    """The meter was heard as itself at ``since``: its slot is closed; whether that is news."""
+    now = int(datetime.now(UTC).timestamp())
+    with deployment.register.change() as change:
+        done = change.connection.execute(
+            "UPDATE request SET collected = ? WHERE meter_id = ? AND verdict = 'granted' "
+            "AND collected IS NULL AND decided <= ? RETURNING slot",
+            (now, meter_id, int(since.timestamp()) + 1),
+        ).fetchall()
+        for row in done:
+            change.send(Topics(deployment.prefix).enrol(row["slot"], "answer"), b"")
+    return bool(done)
+
+
+def listed(deployment: Deployment) -> list[Request]:
+    """All requests, oldest first."""
+    with deployment.register.connection() as connection:
+        return [_request(row) for row in connection.execute("SELECT * FROM request ORDER BY asked, slot")]
+
+
+def awaited(deployment: Deployment) -> set[str]:
+    """Meters that were let in and not heard as themselves since."""
+    query = "SELECT meter_id FROM request WHERE verdict = 'granted' AND collected IS NULL"
+    with deployment.register.connection() as connection:
+        return {str(row["meter_id"]) for row in connection.execute(query)}
+
+
+def _usable_code(connection: sqlite3.Connection, slot: str) -> sqlite3.Row:
+    code_id, _, number = slot.partition("-")
+    row: sqlite3.Row | None = connection.execute("SELECT * FROM code WHERE id = ?", (code_id,)).fetchone()
+    if row is None or not 1 <= int(number) <= row["count"]:
+        raise ContractError("no such enrolment code")
+    if row["withdrawn"] is not None:
+        raise ContractError("the enrolment code was withdrawn")
+    if row["expires"] <= datetime.now(UTC).timestamp():
+        raise ContractError("the enrolment code has expired")
+    return row
+
+
+def _check(change: Change, ask: Ask, serials: Mapping[str, str]) -> None:
+    """ContractError if this request may not even wait."""
+    _check_identity(change, ask)
+    if serials.get(ask.meter_id, ask.hardware.serial) != ask.hardware.serial:
+        raise ContractError("meter_id belongs to another hardware serial")
+    devices.check(change.connection, ask.meter_id, ask.hardware.serial)
+    connection = change.connection
+    if _pending(connection, "WHERE meter_id = ? AND verdict = 'pending'", ask.meter_id):
+        raise ContractError("this meter has asked with another slot: `meter61850 enrol refuse` ends that")
+    if _pending(
+        connection,
+        "WHERE json_extract(ask, '$.hardware.serial') = ? AND verdict = 'pending'",
+        ask.hardware.serial,
+    ):
+        raise ContractError("a meter with this serial number has asked already")
+    if _pending(connection, "WHERE verdict = 'pending'") >= MAX_PENDING:
+        raise ContractError("too many requests wait to be approved: try again later")
+
+
+def _check_identity(change: Change, ask: Ask) -> None:
+    """ContractError if the meter is one of ours, or what it wants signed is of no use."""
+    checked_meter_id(ask.meter_id)
+    if not ask.hardware.serial:
+        raise ContractError("hardware.serial: a meter has a serial number")
+    if ask.csr is not None:
+        pki.checked_request(ask.csr.encode())
+    known = change.identity(ask.meter_id)
+    if known is not None and known.blocked:
+        raise ContractError("this meter is blocked")
+    if change.lives(ask.meter_id):
+        raise ContractError(
+            "this meter has a credential already; to replace it, an administrator revokes that first "
+            "(meter61850 credentials revoke)"
+        )
+
+
+def _pending(connection: sqlite3.Connection, where: str, *values: str) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM request {where}", values).fetchone()[0])
+
+
+def _insert(change: Change, slot: str, ask: Ask) -> Request:
+    row = (
+        slot,
+        slot.partition("-")[0],
+        ask.meter_id,
+        ask.payload().decode(),
+        int(datetime.now(UTC).timestamp()),
+    )
+    change.connection.execute(
+        "INSERT INTO request VALUES (?, ?, ?, ?, ?, 'pending', '', '', NULL, NULL)", row
+    )
+    found = _find(change.connection, "slot", slot)
+    assert found is not None
+    return found
+
+
+def _grant(deployment: Deployment, change: Change, request: Request, *, who: str) -> Answer:
+    """The meter becomes an identity with the credential that it asked for."""
+    ask = request.ask
+    devices.bind(change.connection, ask.meter_id, ask.hardware.serial)
+    if change.identity(ask.meter_id) is None:
+        change.add(Identity(ask.meter_id, Role.METER, address_code=ask.address_code))
+    certificate = None
+    if ask.csr is not None:
+        authority = deployment.authority()
+        certificate = authority.issue(ask.meter_id, pki.checked_request(ask.csr.encode()))
+        change.issued(ask.meter_id, certificate, authority.certificate)
+    else:
+        change.set_token(ask.meter_id, ask.password or "")
+    decided = _decide(change, request, Verdict.GRANTED, "", who)
+    return _tell(
+        deployment, change, decided, certificate=None if certificate is None else pki.pem(certificate)
+    )
+
+
+def _decide(change: Change, request: Request, verdict: Verdict, reason: str, who: str) -> Request:
+    change.connection.execute(
+        "UPDATE request SET verdict = ?, reason = ?, who = ?, decided = ? WHERE slot = ?",
+        (verdict, reason, who, int(datetime.now(UTC).timestamp()), request.slot),
+    )
+    found = _find(change.connection, "slot", request.slot)
+    assert found is not None
+    return found
+
+
+def _tell(
+    deployment: Deployment, change: Change, request: Request, *, certificate: bytes | None = None
+) -> Answer:
+    """The answer for the slot as the request stands, on its way to be retained.
+
+    A granted one that is asked for again is retained already, with its certificate.
+    """
+    role_port = deployment.connection(Role.METER, token=request.ask.csr is None)["port"]
+    answer = Answer(
+        meter_id=request.meter_id,
+        question=request.ask.question,
+        verdict=request.verdict,
+        reason=request.reason,
+        certificate=None if certificate is None else certificate.decode(),
+        authorities=deployment.bundle().decode(),
+        port=int(role_port),
+        ts=utc_now(),
+    )
+    if request.verdict is not Verdict.GRANTED or certificate is not None or request.ask.csr is None:
+        change.send(Topics(deployment.prefix).enrol(request.slot, "answer"), answer.payload())
+    return answer
+
+
+def _waiting(connection: sqlite3.Connection, meter_id: str) -> Request:
+    row = connection.execute(
+        "SELECT * FROM request WHERE meter_id = ? AND verdict = 'pending'", (meter_id,)
+    ).fetchone()
+    if row is None:
+        raise NotRegisteredError(
+            f"no request of meter {meter_id} waits: meter61850 enrol list shows those that do"
+        )
+    return _request(row)
+
+
+def _find(connection: sqlite3.Connection, column: str, value: str) -> Request | None:
+    row = connection.execute(f"SELECT * FROM request WHERE {column} = ?", (value,)).fetchone()
+    return _request(row) if row else None
+
+
+def _request(row: sqlite3.Row) -> Request:
+    asked = at(row["asked"])
+    assert asked is not None
+    return Request(
+        slot=row["slot"],
+        meter_id=row["meter_id"],
+        ask=Ask.model_validate_json(row["ask"]),
+        asked=asked,
+        verdict=Verdict(row["verdict"]),
+        reason=row["reason"],
+        who=row["who"],
+        collected=at(row["collected"]),
+    )

@@ -1,0 +1,138 @@
+"""The registrar as a process: takes enrolment requests and renewals, answers, and keeps the broker's files.
+
+All that it knows is in the register, which the administrator's commands change too; whoever comes later
+delivers what waits (`registrar.post`). It is not needed for meters that are enrolled, nor for blocking one.
+
+>>> asyncio.run(run(Deployment.open(Path("deployment"))))  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+from collections.abc import Coroutine
+from importlib.metadata import version
+from typing import Any
+
+import aiomqtt
+
+from broker.backoff import Backoff
+from broker.errors import CredentialError
+from broker.messages import ServiceStatus, utc_now
+from broker.settings import MqttSettings
+from registrar.counter import Counter
+from registrar.deployment import Deployment
+from registrar.post import connected, deliver, settings
+from registrar.trail import Trail
+
+log = logging.getLogger(__name__)
+
+NAME = "registrar"
+STATUS_SECONDS = 10.0
+ROUND_SECONDS = 1.0
+GOOD_CONNECTION = 30.0
+GOODBYE_SECONDS = 1.0
+
+
+async def run(deployment: Deployment, *, stop: asyncio.Event | None = None) -> None:
+    """Serve until SIGTERM or SIGINT (or ``stop``, if given)."""
+    if stop is None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+    service = Service(deployment, Counter(deployment, Trail(deployment)))
+    serving = asyncio.create_task(service.keep_connected(), name="registrar")
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
+    for task in (serving, stopped):
+        task.cancel()
+    outcomes = await asyncio.gather(serving, stopped, return_exceptions=True)
+    if isinstance(outcomes[0], Exception):
+        raise outcomes[0]
+
+
+class Service:
+    """One connection after the other; at the counter sits who decides."""
+
+    def __init__(self, deployment: Deployment, counter: Counter) -> None:
+        self._deployment = deployment
+        self._counter = counter
+        self._mqtt: MqttSettings = settings(deployment)
+        self._session = ""
+        self._turn = asyncio.Lock()
+
+    async def keep_connected(self) -> None:
+        """For ever, with exponential backoff between the connections."""
+        loop, backoff = asyncio.get_running_loop(), Backoff()
+        while True:
+            began = loop.time()
+            try:
+                await self._connection()
+            except* (aiomqtt.MqttError, CredentialError) as errors:
+                log.warning("broker %s:%d: %s", self._mqtt.host, self._mqtt.port, errors.exceptions[0])
+            if loop.time() - began > GOOD_CONNECTION:
+                backoff.reset()
+            await asyncio.sleep(backoff.next())
+
+    async def _connection(self) -> None:
+        self._session = secrets.token_hex(8)
+        topics = self._mqtt.topics
+        topic = topics.service_status(NAME)
+        will = aiomqtt.Will(topic, self._status(online=False), qos=1, retain=True)
+        async with connected(self._mqtt, will=will) as client:
+            for wanted in (topics.meter("+", "birth"), topics.meter("+", "renew"), topics.enrol("+", "ask")):
+                await client.subscribe(wanted, qos=1)
+            log.info("connected to %s:%d", self._mqtt.host, self._mqtt.port)
+            try:
+                await _together(self._hear(client), self._go_round(client), self._tell_status(client))
+            except asyncio.CancelledError:
+                with contextlib.suppress(aiomqtt.MqttError):
+                    client.timeout = GOODBYE_SECONDS
+                    await client.publish(topic, self._status(online=False), qos=1, retain=True)
+                raise
+
+    async def _hear(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            payload = message.payload if isinstance(message.payload, bytes) else b""
+            async with self._turn:
+                reply = await asyncio.to_thread(self._counter.hear, message.topic.value, payload)
+            if reply is not None:
+                await client.publish(*reply, qos=1)
+
+    async def _go_round(self, client: aiomqtt.Client) -> None:
+        """Tell what was decided, here or by a command; what is over is closed."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + ROUND_SECONDS
+            async with self._turn:
+                await asyncio.to_thread(self._counter.tidy)
+            await deliver(self._deployment.register, client)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._counter.busy.wait()
+            self._counter.busy.clear()
+
+    async def _tell_status(self, client: aiomqtt.Client) -> None:
+        while True:
+            topic = self._mqtt.topics.service_status(NAME)
+            await client.publish(topic, self._status(online=True), qos=1, retain=True)
+            await asyncio.sleep(STATUS_SECONDS)
+
+    def _status(self, *, online: bool) -> bytes:
+        return ServiceStatus(
+            online=online,
+            version=version("meter61850"),
+            session=self._session,
+            ts=utc_now(),
+            counters=dict(self._counter.counters),
+        ).payload()
+
+
+async def _together(*jobs: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for job in jobs:
+            group.create_task(job)

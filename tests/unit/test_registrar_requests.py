@@ -1,0 +1,252 @@
+"""What becomes of requests, without a broker: the counter is given topics and payloads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from cryptography import x509
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlmodel import col
+
+from bridge import database
+from bridge.audit import Kind
+from bridge.tables import Audit
+from broker.admission import Answer, Verdict
+from broker.codes import EnrolmentCode
+from broker.messages import Birth, Hardware, utc_now
+from meter_firmware import keys
+from registrar import codes, requests
+from registrar.counter import Counter
+from registrar.deployment import Deployment
+from registrar.founding import Plan, found
+from registrar.identities import NotRegisteredError
+from registrar.pki import common_name
+from registrar.trail import Trail
+
+METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+
+
+class Desk:
+    """A deployment, and its counter."""
+
+    def __init__(self, folder: Path) -> None:
+        self.deployment: Deployment = found(folder, Plan())
+        self.counter = Counter(self.deployment, Trail(self.deployment))
+
+    def code(self, *, count: int = 5, automatic: bool = False, valid: float = 3600) -> EnrolmentCode:
+        """A new one."""
+        span = timedelta(seconds=valid)
+        return codes.make(self.deployment.register, count=count, valid=span, automatic=automatic, who="test")
+
+    def ask(self, slot: str, **changes: Any) -> Answer | None:
+        """The refusal, or the answer that is to be retained; None if there is none at all."""
+        payload = json.dumps(asked(**changes)).encode()
+        reply = self.counter.hear(f"sm/v1/enrol/{slot}/ask", payload)
+        letter = self.letter(f"sm/v1/enrol/{slot}/answer")
+        told = reply[1] if reply else letter
+        return Answer.model_validate_json(told) if told else None
+
+    def letter(self, topic: str) -> bytes | None:
+        """What waits to be retained."""
+        with self.deployment.register.connection() as connection:
+            row = connection.execute("SELECT payload FROM letter WHERE topic = ?", (topic,)).fetchone()
+        return bytes(row[0]) if row else None
+
+
+KEY = keys.new_key()
+CSR = keys.request(METER, KEY)
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    """An Ask of METER, with changes; None takes a field away."""
+    told = {"meter_id": METER, "hardware": {"serial": "S-1"}, "csr": CSR, "ts": "2026-11-25T12:00:00.000Z"}
+    return {key: value for key, value in {**told, **changes}.items() if value is not None}
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> Desk:
+    """Inside of a loop, as the service has it."""
+    await asyncio.sleep(0)
+    return Desk(tmp_path / "d")
+
+
+async def test_the_certificate_is_for_the_meter_id_whatever_the_request_says(desk: Desk) -> None:
+    code = desk.code(automatic=True)
+    answer = desk.ask(f"{code.id}-1", csr=keys.request("admin", KEY))
+    assert answer is not None
+    assert answer.verdict is Verdict.GRANTED
+    certificate = x509.load_pem_x509_certificate((answer.certificate or "").encode())
+    assert common_name(certificate) == METER
+
+
+async def test_a_request_waits_for_an_administrator(desk: Desk) -> None:
+    code = desk.code()
+    answer = desk.ask(f"{code.id}-1")
+    assert answer is not None
+    assert (answer.verdict, answer.certificate) == (Verdict.PENDING, None)
+    assert desk.deployment.register.identity(METER) is None
+    requests.approve(desk.deployment, METER, who="anna")
+    told = Answer.model_validate_json(desk.letter(f"sm/v1/enrol/{code.id}-1/answer") or b"")
+    assert told.verdict is Verdict.GRANTED
+    with pytest.raises(NotRegisteredError):
+        requests.approve(desk.deployment, METER, who="anna")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"csr": "rubbish"}, "not PKCS #10"),
+        ({"csr": None}, "exactly one of csr and password"),
+        ({"password": "plain"}, "password"),
+        ({"hardware": {"serial": ""}}, "serial number"),
+        ({"hardware": {}}, "serial"),
+        ({"ts": "1999-01-01T00:00:00Z"}, "never set"),
+    ],
+)
+async def test_a_bad_request_is_answered_with_the_reason(
+    desk: Desk, changes: dict[str, Any], reason: str
+) -> None:
+    answer = desk.ask(f"{desk.code().id}-1", **changes)
+    assert answer is not None
+    assert answer.verdict is Verdict.REFUSED
+    assert reason in answer.reason
+    assert requests.listed(desk.deployment) == []
+    assert desk.counter.counters["refused"] == 1
+
+
+async def test_slots_of_no_code_and_of_an_expired_and_a_withdrawn_one(desk: Desk) -> None:
+    old, gone = desk.code(valid=0.001), desk.code()
+    codes.withdraw(desk.deployment.register, gone.id)
+    for slot, reason in (("ABCD-1", "no such"), (f"{old.id}-1", "expired"), (f"{gone.id}-1", "withdrawn")):
+        answer = desk.ask(slot)
+        assert answer is not None
+        assert reason in answer.reason
+    answer = desk.ask(f"{desk.code(count=5).id}-6")
+    assert answer is not None
+    assert "no such" in answer.reason
+
+
+async def test_the_first_request_of_a_slot_and_of_a_meter_stands(desk: Desk) -> None:
+    code = desk.code()
+    desk.ask(f"{code.id}-1")
+    other = {"csr": keys.request(METER, keys.new_key())}
+    again = desk.ask(f"{code.id}-1")
+    assert again is not None
+    assert again.verdict is Verdict.PENDING
+    for slot, changes, reason in (
+        (1, other, "taken by another"),  # another key into a request that waits
+        (1, {"meter_id": str(uuid4())}, "taken by another"),
+        (2, other, "asked with another slot"),
+        (2, {"meter_id": str(uuid4())}, "this serial number"),
+    ):
+        answer = desk.ask(f"{code.id}-{slot}", **changes)
+        assert answer is not None
+        assert reason in answer.reason
+    assert len(requests.listed(desk.deployment)) == 1
+
+
+async def test_a_meter_that_was_heard_belongs_to_its_serial(desk: Desk) -> None:
+    birth = Birth(
+        name="m", hardware=Hardware(serial="S-0"), firmware="1", interval=1, session="a", ts=utc_now()
+    )
+    desk.counter.hear(f"sm/v1/{METER}/birth", birth.payload())
+    answer = desk.ask(f"{desk.code().id}-1")
+    assert answer is not None
+    assert "another hardware serial" in answer.reason
+
+
+async def test_too_many_do_not_wait(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "MAX_PENDING", 2)
+    code = desk.code()
+    verdicts = []
+    for number in (1, 2, 3):
+        answer = desk.ask(f"{code.id}-{number}", meter_id=str(uuid4()), hardware={"serial": f"S-{number}"})
+        verdicts.append(answer and answer.verdict)
+    assert verdicts == [Verdict.PENDING, Verdict.PENDING, Verdict.REFUSED]
+
+
+async def test_a_used_slot_closes_when_the_meter_is_heard_as_itself(desk: Desk) -> None:
+    code = desk.code(count=1, automatic=True)
+    assert [slot for slot, _ in codes.open_slots(desk.deployment.register)] == [f"{code.id}-1"]
+    desk.ask(f"{code.id}-1")
+    assert codes.open_slots(desk.deployment.register)  # it may come back for the answer
+    birth = Birth(
+        name="m", hardware=Hardware(serial="S-1"), firmware="1", interval=1, session="a", ts=utc_now()
+    )
+    desk.counter.hear(f"sm/v1/{METER}/birth", birth.payload())
+    desk.counter.tidy()
+    assert codes.open_slots(desk.deployment.register) == []
+    assert f"{code.id}-1" not in (desk.deployment.broker / "passwords").read_text()
+    assert desk.letter(f"sm/v1/enrol/{code.id}-1/answer") == b""
+
+
+async def test_a_line_break_in_a_password_hash_is_no_second_login(desk: Desk) -> None:
+    good = keys.hashed("secret")
+    for bad in (good + "\nadmin:" + good, good + "\n", "$7$1$x$y"):
+        answer = desk.ask(f"{desk.code(automatic=True).id}-1", csr=None, password=bad)
+        assert answer is not None
+        assert answer.verdict is Verdict.REFUSED
+    answer = desk.ask(f"{desk.code(automatic=True).id}-1", csr=None, password=good)
+    assert answer is not None
+    assert answer.verdict is Verdict.GRANTED
+
+
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+)
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.dictionaries(
+            st.sampled_from(["meter_id", "hardware", "csr", "password", "ts", "name"]),
+            st.one_of(st.none(), st.text(), st.integers(), st.dictionaries(st.text(), st.text(), max_size=2)),
+        ).map(lambda told: json.dumps({**asked(), **told}).encode()),
+    )
+)
+async def test_no_payload_ends_the_counter(desk: Desk, payload: bytes) -> None:
+    for topic in ("sm/v1/enrol/ABCD-1/ask", f"sm/v1/{METER}/renew", f"sm/v1/{METER}/birth", "sm/v1/x/y"):
+        desk.counter.hear(topic, payload)
+
+
+async def test_two_meters_that_wait_with_a_withdrawn_code_are_refused(desk: Desk) -> None:
+    code = desk.code()
+    desk.ask(f"{code.id}-1")
+    assert codes.withdraw(desk.deployment.register, code.id.lower()) == 1
+    assert requests.listed(desk.deployment)[0].verdict is Verdict.REFUSED
+    with pytest.raises(NotRegisteredError):
+        codes.withdraw(desk.deployment.register, "ZZZZ")
+
+
+async def test_a_blocked_meter_is_not_enrolled_again(desk: Desk) -> None:
+    desk.ask(f"{desk.code(automatic=True).id}-1")
+    with desk.deployment.register.change() as change:
+        change.revoke(METER)
+        change.block(METER, "stolen")
+    answer = desk.ask(f"{desk.code(automatic=True).id}-1")
+    assert answer is not None
+    assert "blocked" in answer.reason
+
+
+async def test_events_wait_for_the_audit_and_a_flood_of_requests_is_told_once(desk: Desk) -> None:
+    slot = f"{desk.code().id}-1"
+    for _ in range(20):
+        desk.ask(slot, csr="rubbish")
+    trail = Trail(desk.deployment)
+    assert trail.move() == 1  # there is no database yet
+    engine = database.connect(desk.deployment.environment["METER61850_DATABASE_URL"])
+    database.migrate(engine)
+    trail.note(Kind.METER_BLOCKED, who="anna", meter_id=METER, reason="stolen")
+    assert trail.move() == 0
+    with engine.connect() as connection:
+        rows = connection.execute(select(col(Audit.event), col(Audit.who)).order_by(col(Audit.no))).all()
+    engine.dispose()
+    assert [tuple(row) for row in rows] == [("enrolment-refused", "registrar"), ("meter-blocked", "anna")]
