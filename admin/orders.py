@@ -17,6 +17,7 @@ from admin import mqtt
 from admin.options import user_name
 from broker.messages import Command, Origin, OriginCategory, Position, Refusal, utc_now
 from broker.orders import VALIDITY, expiring, new_command
+from broker.publishing import publish
 from broker.settings import MqttSettings
 
 
@@ -37,7 +38,7 @@ async def publish_command(
     """Send it, once."""
     topic = settings.topics.meter(meter_id, "command")
     properties = expiring(settings, VALIDITY)
-    await client.publish(topic, command.payload(), qos=1, properties=properties)
+    await publish(client, topic, command.payload(), properties=properties)
 
 
 async def tell_refusal(
@@ -45,4 +46,4 @@ async def tell_refusal(
 ) -> None:
     """Tell the ledger of a command that was never sent."""
     refusal = Refusal(meter_id=meter_id, command=command, reason=reason, ts=utc_now())
-    await client.publish(settings.topics.refused(mqtt.NAME), refusal.payload(), qos=1)
+    await publish(client, settings.topics.refused(mqtt.NAME), refusal.payload())

@@ -19,6 +19,7 @@ from admin.orders import our_command, our_origin, publish_command, tell_refusal
 from broker.errors import UnavailableError
 from broker.messages import Block, Command, Outcome, Position, Relay, Result
 from broker.orders import ANSWER_SECONDS, Known, parsed
+from broker.publishing import publish
 from broker.settings import MqttSettings
 
 
@@ -99,7 +100,7 @@ async def block(meter: str, change: Change, settings: MqttSettings) -> dict[str,
                 origin=our_origin(),
             )
             topic = settings.topics.meter(known.meter_id, "block")
-            await client.publish(topic, known.block.payload(), qos=1, retain=True)
+            await publish(client, topic, known.block.payload(), retain=True)
     return {
         "meter": known.name,
         "meter_id": known.meter_id,

@@ -23,6 +23,10 @@ class ContractError(Meter61850Error, ValueError):
     """A topic or payload is not of the contract (docs/topics.md); never retried."""
 
 
+class NotAuthorizedError(Meter61850Error, PermissionError):
+    """The broker says that our identity may not do this; another one may (docs/security.md)."""
+
+
 class UnavailableError(Meter61850Error, ConnectionError):
     """A peer (broker, database, meter) does not answer now; may be retried."""
 

@@ -21,6 +21,7 @@ from broker.backoff import Backoff
 from broker.errors import UnavailableError
 from broker.messages import ServiceStatus, utc_now
 from broker.orders import expiring
+from broker.publishing import publish
 from broker.settings import NO_DELAY, MqttSettings
 
 log = logging.getLogger(__name__)
@@ -54,9 +55,7 @@ class Sender:
             raise UnavailableError("the broker is away: try again when it is back")
         properties = expiring(self._mqtt, expiry) if expiry is not None else None
         try:
-            await client.publish(
-                topic, payload, qos=1, retain=retain, properties=properties, timeout=ACK_SECONDS
-            )
+            await publish(client, topic, payload, retain=retain, properties=properties, timeout=ACK_SECONDS)
         except MqttError as error:
             raise UnavailableError(f"the broker went away while we told it: {error}") from error
 

@@ -18,6 +18,7 @@ from bridge import dead_letters as graves
 from bridge.dead_letters import MORE
 from bridge.tables import DeadLetter, at_ms, moment
 from broker.errors import ConfigurationError
+from broker.publishing import publish
 from broker.settings import MqttSettings
 
 SHOWN = 60
@@ -140,7 +141,7 @@ async def _publish(letters: list[DeadLetter], settings: MqttSettings) -> None:
     settings = await mqtt.speaking(settings)
     async with mqtt.connected(settings) as client:
         for letter in progress(letters, what="sending again", total=len(letters)):
-            await client.publish(letter.topic, letter.payload, qos=1)
+            await publish(client, letter.topic, letter.payload)
 
 
 def _purge(url: str, *, keys: list[int] | None = None, before: int | None = None) -> int:

@@ -10,11 +10,13 @@ import typer
 
 from admin.exits import NotFoundError
 from admin.lazy import new_app
-from admin.options import DATA_DIR, DeploymentDir, Json
+from admin.options import DATA_DIR, DeploymentDir, Json, user_name
 from admin.output import note, show
+from bridge.audit import Kind
 from broker.errors import ConfigurationError
 from registrar.deployment import Deployment
 from registrar.identities import SERVICES, Identity, Role
+from registrar.trail import Trail
 
 app = new_app(
     no_args_is_help=True,
@@ -62,6 +64,9 @@ def add(
         raise ConfigurationError("--address-code: one code without spaces, several times for several")
     deployment.enlist(Identity(name, Role(role), codes), target, host=host)
     deployment.publish()
+    Trail(deployment).note(
+        Kind.CREDENTIALS_ISSUED, who=user_name(), identity=name, role=str(role), address_codes=list(codes)
+    )
     note(f"{target}: METER61850_MQTT_IDENTITY={target} meter61850 …")
 
 
@@ -81,6 +86,7 @@ def remove(name: str, folder: DeploymentDir = DATA_DIR) -> None:
     with deployment.register.change() as change:
         change.remove(name)
     deployment.publish()
+    Trail(deployment).note(Kind.CREDENTIALS_REVOKED, who=user_name(), identity=name, outcome="removed")
 
 
 @app.command("list")

@@ -20,6 +20,7 @@ from bridge.store import MeterState
 from bridge.tables import Meter as Row
 from bridge.tables import moment
 from broker.orders import WITHDRAWN
+from broker.publishing import publish
 from broker.settings import MqttSettings
 from broker.topics import scl_name
 
@@ -88,7 +89,7 @@ async def _retire(meter: str, settings: MqttSettings, *, force: bool) -> None:
         if known.status and known.status.online and not force:
             raise RefusedError(f"{meter} is online: stop it first, or say --force")
         for kind in WITHDRAWN:
-            await client.publish(settings.topics.meter(known.meter_id, kind), b"", qos=1, retain=True)
+            await publish(client, settings.topics.meter(known.meter_id, kind), b"", retain=True)
 
 
 def _by_name(state: MeterState) -> list[tuple[int, str]]:
