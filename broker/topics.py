@@ -91,6 +91,11 @@ def checked_meter_id(text: str) -> str:
     return text
 
 
+def is_slot(text: str) -> bool:
+    """Whether ``text`` is the name of an enrolment slot (`broker.codes`)."""
+    return _SLOT.fullmatch(text) is not None
+
+
 def scl_name(meter_id: str) -> str:
     """The meter's logical device name: ``SM_`` and its 32 hex digits (IEC 61850-6 allows no hyphen)."""
     return "SM_" + checked_meter_id(meter_id).replace("-", "")
@@ -176,7 +181,7 @@ class Topics:
                 return Topic("service_status", name)
             case ["service", name, "refused"] if _NAME.fullmatch(name):
                 return Topic("refused", name)
-            case ["enrol", slot, kind] if kind in ENROL_KINDS and _SLOT.fullmatch(slot):
+            case ["enrol", slot, kind] if kind in ENROL_KINDS and is_slot(slot):
                 return Topic(kind, slot)
             case [meter_id, kind] if kind in METER_KINDS:
                 return Topic(kind, checked_meter_id(meter_id))

@@ -47,7 +47,6 @@ class Counter:
         self._trail = trail
         self._serials: dict[str, str] = {}
         self._born: dict[str, datetime] = {}
-        self._slots: list[tuple[str, str]] | None = None
         self._unpublished = True
         self._told: set[str] = set()
         self._noted: set[tuple[str, ...]] = set()
@@ -75,10 +74,11 @@ class Counter:
             ended = change.revoke_ended()
         for name in ended:
             self._trail.note(Kind.CREDENTIALS_REVOKED, who="registrar", identity=name, outcome="superseded")
-        slots = open_slots(self._deployment.register)
-        if self._unpublished or ended or slots != self._slots:
-            self._forget_answers({name for name, _ in self._slots or ()} - {name for name, _ in slots})
-            self._unpublished, self._slots = False, slots
+        slots = {name for name, _ in open_slots(self._deployment.register)}
+        published = self._deployment.published_slots()
+        if self._unpublished or ended or slots != published:
+            self._forget_answers(published - slots)
+            self._unpublished = False
             self._deployment.publish()
 
     def _forget_answers(self, closed: set[str]) -> None:

@@ -28,7 +28,7 @@ from dotenv import dotenv_values
 
 from broker.errors import ConfigurationError
 from broker.identity import CA, CERTIFICATE, CONNECTION, KEY, SECRET, TOKEN, check_secret, read_secret
-from broker.topics import Topics
+from broker.topics import Topics, is_slot
 from registrar import acl, mms_rights, pki
 from registrar.change import Change
 from registrar.codes import open_slots
@@ -167,6 +167,11 @@ class Deployment:
         with (self.folder / "publish.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._publish()
+
+    def published_slots(self) -> set[str]:
+        """The enrolment slots that the broker knows now, whoever has told it."""
+        names = (line.partition(":")[0] for line in (self.broker / "passwords").read_text().splitlines())
+        return {name for name in names if is_slot(name)}
 
     def _publish(self) -> None:
         slots = open_slots(self.register)
