@@ -12,7 +12,8 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web import login, pages, problem, thesis_api
-from web.api import commands, meters, operations, readings, scl, stream
+from web.acsi import Acsi
+from web.api import acsi, commands, meters, operations, readings, scl, stream
 from web.parts import Parts
 from web.problem import ProblemError
 from web.thesis import ThesisMeters
@@ -57,11 +58,13 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
     )
     app.state.parts = parts
     app.state.views = Views()
+    app.state.acsi = Acsi(parts.live)
     app.state.snapshot = meters.Snapshot()
     app.state.snapshot_lock = asyncio.Lock()
     problem.install(app, page=pages.error_page)
     for module in (meters, readings, scl, commands, stream, operations):
         app.include_router(module.router, prefix=API)
+    app.include_router(acsi.router)
     if thesis is not None:
         app.state.thesis = thesis
         app.include_router(thesis_api.router)

@@ -166,6 +166,8 @@ class Live:
             self.services.pop(name, None)
             return
         status = ServiceStatus.model_validate_json(payload)
+        if name.startswith("bridge"):
+            self.fleet.take_bridge(name, payload)
         known = self.services.get(name)
         self.services[name] = status
         if known is None or known.online != status.online:

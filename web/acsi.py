@@ -1,0 +1,158 @@
+"""The data model of IEC 61850 over HTTP, after Pedersen et al. (2010), Table 2.8 of the thesis: read only.
+
+Structure comes from the published CIDs, values from ``mms_bridge.values``: what MMS serves, from the same
+topics by the same rules.
+
+>>> acsi.read("SM_3f25…", "MMXN1", "Vol")["mag"]                                      # doctest: +SKIP
+{'f': 229.5}
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from bridge.tables import moment
+from broker.errors import ContractError
+from broker.messages import format_ts, utc_now
+from broker.topics import meter_id_of
+from mms_bridge.cid import Attribute, Cid, DataObject, Device, Node, read_cid
+from mms_bridge.fleet import Meter
+from mms_bridge.native import FunctionalConstraint, Quality
+from mms_bridge.values import all_values, gateway_values
+from web.live import Live
+from web.problem import ProblemError
+
+T = TypeVar("T")
+_VALUE_PATHS = {"MV": ("mag", "f"), "BCR": ("actVal",)}
+"""CDC → path of the process value; stVal of all others (IEC 61850-7-3)."""
+_DBPOS = ("intermediate-state", "off", "on", "bad-state")
+_VALIDITY = {0: "good", Quality.INVALID: "invalid", Quality.QUESTIONABLE: "questionable"}
+_DETAILS = {"failure": Quality.FAILURE, "oldData": Quality.OLD_DATA, "test": Quality.TEST}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A logical device and its IED."""
+
+    cid: Cid
+    device: Device
+
+
+class Acsi:
+    """Directories and values; reading a CID takes some ms, so it blocks."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._lock = threading.Lock()
+        self._cids: dict[bytes, Cid] = {}
+        self._seen: dict[str, bytes] | None = None
+        self._places: dict[str, Place] = {}
+
+    def places(self) -> dict[str, Place]:
+        """Every logical device by its MMS name, as the CIDs that are published now say."""
+        with self._lock:
+            if self._seen is not self._live.cids:
+                seen = self._live.cids
+                self._cids = {xml: self._cids.get(xml) or read_cid(xml) for xml in seen.values()}
+                self._places = {
+                    device.domain: Place(cid, device) for cid in self._cids.values() for device in cid.devices
+                }
+                self._seen = seen
+            return self._places
+
+    def place(self, ld: str) -> Place:
+        """The logical device ``ld``; 404 without one."""
+        return _found(self.places().get(ld), f"no logical device {ld[:80]!r}: GET /iec61850/ lists all")
+
+    def node(self, ld: str, ln: str) -> Node:
+        """The logical node ``ln`` of ``ld``; 404 without one."""
+        nodes = {node.name: node for node in self.place(ld).device.nodes}
+        return _found(nodes.get(ln), f"no logical node {ln[:40]!r} in {ld}: there is {', '.join(nodes)}")
+
+    def data_object(self, ld: str, ln: str, do: str) -> DataObject:
+        """The data object ``do``; 404 without one."""
+        objects = {one.name: one for one in self.node(ld, ln).objects}
+        return _found(objects.get(do), f"no data object {do[:40]!r} in {ld}/{ln}: {', '.join(objects)}")
+
+    def read(self, ld: str, ln: str, do: str) -> dict[str, Any]:
+        """All attributes of a data object, by name."""
+        node, obj = self.node(ld, ln), self.data_object(ld, ln, do)
+        told = self._now(self.place(ld)).get((ln, do))
+        live: dict[tuple[str, ...], Any] = {}
+        if told is not None:
+            path = _VALUE_PATHS.get(obj.cdc, ("stVal",))
+            live = {path: told.value, ("q",): _quality(told.quality), ("t",): _time(told.t_ms)}
+        return {one.name: _value(one, node, (do,), live) for one in obj.attributes}
+
+    def attribute(self, ld: str, ln: str, do: str, path: list[str]) -> tuple[Any, str]:
+        """The value of one attribute, and its functional constraint; 404 without one."""
+        value: Any = self.read(ld, ln, do)
+        for name in path:
+            known = value if isinstance(value, dict) else {}
+            if name not in known:
+                place = ".".join((do, *path))
+                raise ProblemError(404, f"no attribute {place[:80]!r} in {ld}/{ln}: {', '.join(known)}")
+            value = known[name]
+        attributes = {one.name: one for one in self.data_object(ld, ln, do).attributes}
+        return value, FunctionalConstraint(attributes[path[0]].fc).name
+
+    def _now(self, place: Place) -> dict[tuple[str, str], Any]:
+        """(logical node, data object) → value, q and t of a logical device."""
+        fleet, now = self._live.fleet, utc_now()
+        meter = self._meter(place.device)
+        if meter is not None:
+            return dict(all_values(meter, broker_up=fleet.broker_up, now=now))
+        revision = self._live.revision.revision if self._live.revision else 0
+        meters = list(filter(None, map(self._meter, place.cid.devices)))
+        return dict(gateway_values(meters, fleet, revision=revision, now=now))
+
+    def _meter(self, device: Device) -> Meter | None:
+        """The meter of a logical device; None for the gateway's own."""
+        try:
+            meter_id = meter_id_of(device.domain)
+        except ContractError:
+            return None
+        return self._live.fleet.meters.get(meter_id) or Meter(meter_id, device.domain)
+
+
+def _found(value: T | None, complaint: str) -> T:
+    if value is None:
+        raise ProblemError(404, complaint)
+    return value
+
+
+def _value(attribute: Attribute, node: Node, path: tuple[str, ...], live: dict[tuple[str, ...], Any]) -> Any:
+    """What the topics tell, else what the CID says, in words where there are some."""
+    place = (*path, attribute.name)
+    if place[1:] in live:
+        return _in_words(attribute, live[place[1:]])
+    if attribute.children:
+        return {child.name: _value(child, node, place, live) for child in attribute.children}
+    return node.values.get(place, attribute.value)
+
+
+def _in_words(attribute: Attribute, value: Any) -> Any:
+    if value is None or isinstance(value, str | dict):
+        return value
+    if attribute.b_type == "Dbpos":
+        return _DBPOS[value]
+    if attribute.b_type == "Enum":
+        return {number: literal for literal, number in attribute.literals.items()}.get(value, value)
+    return value
+
+
+def _quality(quality: int) -> dict[str, Any]:
+    """Validity, and the details that are set."""
+    return {"validity": _VALIDITY[quality & 3], **dict.fromkeys(_details(quality), True)}
+
+
+def _details(quality: int) -> Iterator[str]:
+    return (name for name, bit in _DETAILS.items() if quality & bit)
+
+
+def _time(ms: int) -> str | None:
+    """As the contract writes times; None for one that was never told."""
+    return format_ts(moment(ms)) if ms else None
