@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 
 from lxml import etree
 
@@ -24,6 +25,8 @@ Path = tuple[str, ...]
 
 _DEEPEST = 12
 """Names in the longest path that is followed: types may hold themselves."""
+MOST_LEAVES = 20_000
+"""Of one LNodeType: ours have dozens. Types of types of types could be billions."""
 _ON_BY_DEFAULT = ("gi", "bufOvfl")
 _OPTIONS = {
     "TrgOps": ("dchg", "qchg", "dupd", "period", "gi"),
@@ -155,14 +158,15 @@ class Outline:
         return {name: object_type.cdc if object_type else "?" for name, object_type in found.items()}
 
     def leaves(self, ln_type: str) -> dict[Path, Leaf]:
-        """Path → attribute, of an LNodeType without sub data objects."""
+        """Path → attribute, of an LNodeType without sub data objects; ValueError if they are too many."""
         if ln_type not in self._leaves:
             node_type = self._doc.node_types.get(ln_type)
-            self._leaves[ln_type] = {
-                path: leaf
-                for name in (node_type.objects if node_type else ())
-                for path, leaf in self._leaves_of(ln_type, name)
-            }
+            every = chain.from_iterable(
+                self._leaves_of(ln_type, name) for name in (node_type.objects if node_type else ())
+            )
+            self._leaves[ln_type] = dict(islice(every, MOST_LEAVES))
+            if next(every, None):
+                raise ValueError(f"LNodeType {ln_type[:64]!r} has more than {MOST_LEAVES} attributes")
         return self._leaves[ln_type]
 
     def _leaves_of(self, ln_type: str, name: str) -> Iterator[tuple[Path, Leaf]]:
