@@ -85,7 +85,7 @@ def ingest(data: bytes) -> None:
 
 
 def hearing(data: bytes) -> None:
-    """The MMS bridge's: no message ends the process. The first byte says the kind; CIDs have their own target."""
+    """The MMS bridge's: no message ends the process. The first byte says the kind."""
     asyncio.run(_heard(data))
 
 

@@ -143,7 +143,8 @@ def main() -> None:
         "PyPI's advisories": partial(ask, "pypi"),
         "api.osv.dev": partial(ask, "osv"),
     }
-    databases = {str(chosen.osv): partial(look_up, chosen.osv)} if chosen.osv else online
+    offline: dict[str, Database] = {str(chosen.osv): partial(look_up, chosen.osv)}
+    databases = offline if chosen.osv else online
     raise SystemExit(audit(chosen.locks, databases, lambda line: sys.stdout.write(line + "\n")))
 
 
