@@ -21,6 +21,7 @@ from lxml import etree
 from broker.errors import ContractError
 from mms_bridge.cid_reports import NS, Report, flag, read_report
 from mms_bridge.native import FunctionalConstraint, TriggerOption
+from scl_builder.findings import one_line
 from scl_builder.prolog import fault
 
 DEFAULT_ASSOCIATIONS = 5
@@ -121,7 +122,7 @@ def read_cid(xml: bytes) -> Cid:
         root = etree.fromstring(xml, parser)
         return _Reader(root).cid()
     except (etree.XMLSyntaxError, KeyError, ValueError, IndexError, RecursionError) as error:
-        raise ContractError(f"CID cannot be served: {error}") from error
+        raise ContractError(f"CID cannot be served: {one_line(str(error))}") from error
 
 
 _MAX_ATTRIBUTES = 20_000

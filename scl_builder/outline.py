@@ -17,7 +17,7 @@ from itertools import chain, islice
 from lxml import etree
 
 from scl_builder.document import NS, Attr, Device, Document, children, first, flag, node_name, value_of
-from scl_builder.findings import tag
+from scl_builder.findings import one_line, tag
 from scl_builder.prolog import fault
 
 Facts = Mapping[str, str]
@@ -67,7 +67,7 @@ def parse(xml: bytes) -> Document:
     try:
         root = etree.fromstring(xml, parser)
     except etree.XMLSyntaxError as error:
-        raise ValueError(f"no well-formed XML: {error}") from error
+        raise ValueError(f"no well-formed XML: {one_line(str(error))}") from error
     if root.tag != NS + "SCL":
         raise ValueError(f"root element is {tag(root)!r}, and not SCL")
     return Document(root)

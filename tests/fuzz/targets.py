@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
 
 from pydantic import ValidationError
 
@@ -89,8 +90,13 @@ def hearing(data: bytes) -> None:
     asyncio.run(_heard(data))
 
 
+@cache
+def _settings() -> MmsSettings:
+    return MmsSettings()
+
+
 async def _heard(data: bytes) -> None:
-    gateway = Gateway(MmsSettings(), identity=("meter61850", "fuzz", "0"))
+    gateway = Gateway(_settings(), identity=("meter61850", "fuzz", "0"))
     ears = Hearing(gateway, TOPICS)
     kind = KINDS[data[0] % len(KINDS)] if data else "birth"
     try:
