@@ -26,6 +26,10 @@ def test_the_image_holds_every_package_and_nothing_that_is_not_there() -> None:
     sources = {word for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.M) for word in line.split()[:-1]}
     assert packages <= sources
     assert [source for source in sources if not (ROOT / source).exists()] == []
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert sent == sources
+    licences = {name.partition("/")[0] for name in project["project"]["license-files"]}
+    assert licences <= sources
 
 
 def test_the_image_is_installed_as_make_installs() -> None:
