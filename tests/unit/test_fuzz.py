@@ -134,5 +134,5 @@ def test_64_megabytes_cost_seconds_and_megabytes(target: str, kind: str) -> None
         [sys.executable, "-c", LIMITED, target, kind], capture_output=True, text=True, check=True
     )
     seconds, mebibytes = map(float, done.stdout.split())
-    assert seconds < 10
+    assert seconds < 30
     assert mebibytes < 1500
