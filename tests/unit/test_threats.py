@@ -11,8 +11,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "threats.md").read_text()
-HERE, _, PENDING = TEXT.partition("\n## Pending\n")
-"""Only tests in the section Pending may be missing; without that section none may."""
 REFERENCE = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 
 
@@ -25,14 +23,9 @@ def names_of_tests(path: str) -> frozenset[str]:
     return frozenset(one.name for one in functions if one.name.startswith("test_"))
 
 
-@pytest.mark.parametrize(("path", "name"), sorted(set(REFERENCE.findall(HERE))))
+@pytest.mark.parametrize(("path", "name"), sorted(set(REFERENCE.findall(TEXT))))
 def test_it_names_a_test_that_there_is(path: str, name: str) -> None:
     assert name in names_of_tests(path)
-
-
-def test_what_is_pending_is_named_in_full() -> None:
-    rows = [line for line in PENDING.splitlines() if line.startswith("| ") and "shown by" not in line]
-    assert [row for row in rows if not REFERENCE.search(row)] == []
 
 
 def test_every_denial_has_a_test() -> None:
@@ -40,7 +33,3 @@ def test_every_denial_has_a_test() -> None:
     denials = [line for line in TEXT.splitlines() if "| cannot |" in line]
     assert len(denials) > 25
     assert [line for line in denials if not REFERENCE.search(line)] == []
-
-
-def test_what_is_claimed_is_not_pending_too() -> None:
-    assert set(REFERENCE.findall(HERE)) & set(REFERENCE.findall(PENDING)) == set()
