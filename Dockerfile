@@ -1,11 +1,14 @@
 # One image for every service of meter61850; compose.yaml says which command each one runs.
-FROM python:3.11-slim
+# The exact tag, since a digest is known only where the registry can be asked. To pin the bytes too:
+# docker build --build-arg BASE=python@sha256:… .   (docs/release.md)
+ARG BASE=python:3.11.14-slim-bookworm
+FROM ${BASE}
 
 RUN apt-get update \
  && apt-get install -y --no-install-recommends mosquitto \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --uid 10001 --create-home meter61850 \
- && install -d -o meter61850 -g meter61850 /data
+ && useradd --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin meter61850 \
+ && install -d -o meter61850 -g meter61850 -m 0700 /data
 
 WORKDIR /app
 ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1

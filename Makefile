@@ -3,6 +3,9 @@
 # make soak   a minute of births under SCADA clients, then minutes of faults on the real chain and the ledger:
 #             BIRTHS=200 SECONDS=600 SEED=7 DATABASE=sqlite|postgresql
 # make hostile mutants of real MMS sessions against the MMS bridge: MESSAGES=100000 SEED=7
+# make fuzz   hostile bytes against every parser, with atheris: SECONDS=60 for each of them
+# make audit  known vulnerabilities of what the lock files name: OSV=all.zip where the network has no database
+# make sbom   the software bill of materials of a release, dist/meter61850-VERSION.cdx.json
 # make check  lint, types, import rules
 # make bench  the benchmarks
 # make lock   the lock files, after pyproject.toml changed
@@ -25,8 +28,9 @@ BIRTHS  ?= 200
 SOURCES := admin bench bridge broker meter_firmware mms_bridge registrar scl_builder tests web
 
 PY := $(VENV)/bin/python
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: up test soak hostile check bench lock docs vendor clean servers debian
+.PHONY: up test soak hostile fuzz audit sbom check bench lock docs vendor clean servers debian
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.installed
@@ -41,6 +45,32 @@ soak: $(VENV)/.installed-dev servers
 
 hostile: $(VENV)/.installed-dev servers
 	$(PY) -m tests.hostile --messages $(MESSAGES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# atheris is in a lock file of its own: it has no wheels for ARM, macOS or Python 3.14.
+fuzz: SECONDS = 60
+fuzz: $(VENV)/.installed-fuzz
+	$(PY) -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+$(VENV)/.installed-fuzz: requirements-fuzz.lock $(VENV)/.installed-dev
+	@$(PIP_INSTALL) --require-hashes --no-deps -r $<
+	@touch $@
+
+# In an environment of their own, so that the tools' own dependencies decide nothing of ours.
+AUDIT := $(VENV)-audit
+
+$(AUDIT)/.installed: requirements-audit.lock
+	@$(PYTHON) -m venv --clear $(AUDIT) >&2
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+audit: $(AUDIT)/.installed
+	@$(AUDIT)/bin/python -m tests.supply.audit $(if $(OSV),--osv $(OSV)) requirements.lock requirements-dev.lock
+
+sbom: $(AUDIT)/.installed
+	@mkdir -p dist
+	@$(AUDIT)/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+	  --output-file dist/meter61850-$(VERSION).cdx.json
+	@echo "dist/meter61850-$(VERSION).cdx.json"
 
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check $(SOURCES)
@@ -123,7 +153,11 @@ lock: | $(PY)
 	    --no-header --no-emit-index-url --no-emit-package rpi-gpio \
 	    --extra firmware --extra server --extra postgres $$* pyproject.toml - -o $$file || exit 1; \
 	done
+	for tools in fuzz audit; do \
+	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url requirements-$$tools.in -o requirements-$$tools.lock || exit 1; \
+	done
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(AUDIT) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,15 +16,30 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from ctypes import c_float
 from functools import cached_property
+from itertools import takewhile
 from typing import NamedTuple
 
 from lxml import etree
 
 from admin.comparison import UNKNOWN_TYPE, Block, Devices, Node, Path, Scalar
 from broker.errors import ConfigurationError
-from scl_builder.document import Attr, Document, IedEntry, children, first, flag, node_name, number, value_of
+from scl_builder.document import (
+    NS,
+    Attr,
+    Document,
+    IedEntry,
+    children,
+    first,
+    flag,
+    node_name,
+    number,
+    value_of,
+)
+from scl_builder.outline import MOST_LEAVES, parse
 
 DEFAULT_PORT = 102
+MOST_INSTANCES = 99
+"""Of a report control block: their number is two digits of the name."""
 
 # fmt: off
 MMS_TYPES: dict[str, str] = {
@@ -68,12 +83,10 @@ class _Typed(NamedTuple):
 
 def read_scl(xml: bytes) -> Scl:
     """The file; ConfigurationError if it is no SCL."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True)
     try:
-        root = etree.fromstring(xml, parser)
-    except etree.XMLSyntaxError as error:
+        found = Scl(parse(xml))
+    except ValueError as error:
         raise ConfigurationError(f"no SCL file: {error}") from error
-    found = Scl(Document(root))
     if not found.names:
         raise ConfigurationError("no SCL file with an IED: `meter61850 scl check` says what is wrong")
     return found
@@ -155,7 +168,9 @@ class Scl:
     def _typed(self, ln_type: str) -> _Typed:
         if ln_type not in self._node_types:
             found = self._node_types[ln_type] = _Typed({}, {}, {}, {})
-            for path, attr in self._leaves(ln_type):
+            for count, (path, attr) in enumerate(self._leaves(ln_type)):
+                if count == MOST_LEAVES:
+                    raise ConfigurationError(f"LNodeType {ln_type[:64]!r} has more than {count} attributes")
                 found.types[path] = MMS_TYPES.get(attr.btype, UNKNOWN_TYPE)
                 found.leaves[path[1:]] = path, attr
                 if path[0] == "CO":
@@ -184,15 +199,15 @@ class Scl:
 
     def _attribute_leaves(self, attr: Attr, path: Path) -> Iterator[tuple[Path, Attr]]:
         path = (*path, attr.name)
-        if attr.btype != "Struct":
+        members = self._document.struct_types.get(attr.type, {}) if attr.btype == "Struct" else {}
+        if not members or len(path) >= 12:  # a loop of types is the checker's finding
             yield path, attr
-        elif len(path) < 12:  # a loop of types is the checker's finding
-            for member in self._document.struct_types.get(attr.type, {}).values():
-                yield from self._attribute_leaves(member, path)
+        for member in members.values() if len(path) < 12 else ():
+            yield from self._attribute_leaves(member, path)
 
     def _literals(self, attr: Attr) -> dict[int, str]:
         values = self._document.enums.get(attr.type, {})
-        return {int(value.get("ord", "0")): literal for literal, value in values.items()}
+        return {number(value.get("ord")) or 0: literal for literal, value in values.items()}
 
     def _constant(self, attr: Attr, text: str) -> Scalar | None:
         """``text`` as a client reads it; itself where it is no value of its type; None: not comparable."""
@@ -223,14 +238,13 @@ def _put(values: dict[Path, Scalar], path: Path, value: Scalar | None) -> None:
         values[path] = value
 
 
-def _instance_values(element: etree._Element, path: Path = ()) -> Iterator[tuple[Path, str]]:
+def _instance_values(element: etree._Element) -> Iterator[tuple[Path, str]]:
     """Path from the data object down, and text, of every DAI with a Val."""
-    for child in children(element, "DOI", "SDI", "DAI"):
-        below = (*path, child.get("name", ""))
-        if etree.QName(child).localname != "DAI":
-            yield from _instance_values(child, below)
-        elif (text := value_of(child)) is not None:
-            yield below, text
+    for dai in element.iter(NS + "DAI"):
+        if (text := value_of(dai)) is not None:
+            above = takewhile(lambda one: one is not element, dai.iterancestors())
+            names = [one.get("name", "") for one in (dai, *above)]
+            yield tuple(reversed(names)), text
 
 
 def _member(fcda: etree._Element, domains: Mapping[str, str], inst: str) -> str:
@@ -243,7 +257,7 @@ def _blocks(control: etree._Element, node: str) -> Iterator[tuple[str, Block]]:
     """Each instance of a ReportControl, by name; indexed ones are numbered (IEC 61850-6, 9.3.8)."""
     fc = "BR" if flag(control, "buffered", default=False) else "RP"
     enabled = first(control, "RptEnabled")
-    count = 1 if enabled is None else number(enabled.get("max", "1")) or 1
+    count = 1 if enabled is None else min(number(enabled.get("max", "1")) or 1, MOST_INSTANCES)
     base = control.get("name", "")
     names = [f"{base}{index:02d}" for index in range(1, count + 1)]
     for name in names if flag(control, "indexed", default=True) else [base]:

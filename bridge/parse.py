@@ -20,6 +20,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from bridge.tables import at_ms
+from broker import messages
 from broker.errors import ContractError
 from broker.messages import MAX_SEQ, History, Message, Reading, Token
 
@@ -82,7 +83,7 @@ def _usual(payload: bytes, meter: int | str) -> Row | None:
                 and ts[10] == "T"
                 and ts[19] == "."
                 and ts[23] == "Z"
-                and ts >= "2020"
+                and "2020" <= ts < "2100"
             )
             and (values := _quantities(get)) is not None
         ):
@@ -142,7 +143,10 @@ def history_items(payload: bytes) -> list[bytes]:
     if not isinstance(items, list) or not 0 < len(items) <= 1000:
         message(History, payload, limit=MAX_HISTORY)
         raise RejectedError("readings: is no list")
-    return [orjson.dumps(item) for item in items]
+    try:
+        return [orjson.dumps(item) for item in items]
+    except TypeError:  # it reads deeper than it writes
+        raise RejectedError("readings: are nested too deeply") from None
 
 
 def identity(payload: bytes) -> tuple[int, int] | None:
@@ -180,7 +184,9 @@ def _cause(error: ValidationError) -> str:
     match first["type"]:
         case "json_invalid":
             return "is not JSON"
-        case "value_error":  # the contract's only validator: Timestamp
+        case messages.LATE:
+            what = "is after 2099: the sender's clock is wrong"
+        case "value_error":  # the contract's only other validator: Timestamp
             what = "is before 2020: the sender's clock was never set"
         case _:
             what = first["msg"]

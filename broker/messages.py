@@ -25,12 +25,16 @@ from pydantic import (
     PlainSerializer,
     StringConstraints,
 )
+from pydantic_core import PydanticCustomError
 
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 """No meter61850 existed before; an earlier timestamp is a clock that was never set."""
 
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-"""A block from a later time could never be released: whatever comes after it must be later still."""
+"""A later timestamp is a clock that is wrong: MMS could not show it, and no block could follow it."""
+
+LATE = "timestamp_late"
+"""Type of pydantic's error for it."""
 
 FUTURE_TOLERANCE = timedelta(minutes=5)
 """A timestamp further ahead of the reader's clock than this is refused by the reader."""
@@ -56,6 +60,10 @@ def format_ts(ts: datetime) -> str:
 def _checked_ts(ts: datetime) -> datetime:
     if ts < EARLIEST:
         raise ValueError(f"{ts.isoformat()} is before {EARLIEST.date()}: the sender's clock was never set")
+    if ts >= LATEST:  # also what UTC has no number for: 9999-12-31T23:59:59-01:00
+        raise PydanticCustomError(
+            LATE, "{ts} is after 2099: the sender's clock is wrong", {"ts": ts.isoformat()}
+        )
     return ts.astimezone(UTC)
 
 
@@ -227,8 +235,8 @@ def _to_the_millisecond(ts: datetime) -> datetime:
     return ts.replace(microsecond=ts.microsecond // 1000 * 1000)
 
 
-Moment = Annotated[Timestamp, Field(lt=LATEST), AfterValidator(_to_the_millisecond)]
-"""A time that is compared after it was on the wire: exact there, and with room for a later one."""
+Moment = Annotated[Timestamp, AfterValidator(_to_the_millisecond)]
+"""A time that is compared after it was on the wire: exact there."""
 
 
 class Block(Message):

@@ -10,6 +10,7 @@ what a SCADA imported is what it finds. Types are resolved once for each templat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -20,6 +21,8 @@ from lxml import etree
 from broker.errors import ContractError
 from mms_bridge.cid_reports import NS, Report, flag, read_report
 from mms_bridge.native import FunctionalConstraint, TriggerOption
+from scl_builder.findings import one_line
+from scl_builder.prolog import fault
 
 DEFAULT_ASSOCIATIONS = 5
 """When the file does not say."""
@@ -114,10 +117,18 @@ def read_cid(xml: bytes) -> Cid:
     """The IED that ``xml`` describes; ContractError if it is no CID that can be served."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True)
     try:
+        if prolog := fault(xml):
+            raise ValueError(prolog.message)
         root = etree.fromstring(xml, parser)
         return _Reader(root).cid()
-    except (etree.XMLSyntaxError, KeyError, ValueError, IndexError) as error:
-        raise ContractError(f"CID cannot be served: {error}") from error
+    except (etree.XMLSyntaxError, KeyError, ValueError, IndexError, RecursionError) as error:
+        raise ContractError(f"CID cannot be served: {one_line(str(error))}") from error
+
+
+_MAX_ATTRIBUTES = 20_000
+"""Attributes of all types of a file: ours have hundreds. Types of types of types could be billions."""
+
+_IED_NAME = re.compile(r"[A-Za-z][0-9A-Za-z_]{0,63}")
 
 
 _TYPES_REMEMBERED = 64
@@ -143,6 +154,7 @@ class _Reader:
             if isinstance(e.tag, str)
         }
         self._node_types = _types(b"".join(map(etree.tostring, sections)))
+        self._resolved = 0
 
     def cid(self) -> Cid:
         ieds = self._root.findall(f"{NS}IED")
@@ -150,6 +162,8 @@ class _Reader:
             raise ValueError(f"{len(ieds)} IED elements, one is right")
         ied = ieds[0]
         name = ied.attrib["name"]
+        if not _IED_NAME.fullmatch(name):
+            raise ValueError(f"IED name {name[:64]!r}: a letter, then letters, digits and _ (IEC 61850-6)")
         self._domains = {
             e.attrib["inst"]: e.get("ldName") or name + e.attrib["inst"] for e in ied.iter(f"{NS}LDevice")
         }
@@ -211,6 +225,9 @@ class _Reader:
         return DataObject(do.attrib["name"], template.attrib["cdc"], attributes)
 
     def _attribute(self, element: etree._Element, parent: Attribute | None = None) -> Attribute:
+        self._resolved += 1
+        if self._resolved > _MAX_ATTRIBUTES:
+            raise ValueError(f"the types have more than {_MAX_ATTRIBUTES} attributes")
         b_type = element.attrib["bType"]
         fc = FunctionalConstraint[element.attrib["fc"]] if parent is None else parent.fc
         triggers = _triggers(element) if parent is None else parent.triggers  # a DA's hold for its parts

@@ -16,6 +16,10 @@ from mms_bridge.native import ReportOption, TriggerOption
 NS = "{http://www.iec.ch/61850/2003/SCL}"
 
 
+MAX_INSTANCES = 99
+"""Their number is two digits of the name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """One report control block; ``instances`` of it are served."""
@@ -31,6 +35,13 @@ class Report:
     integrity_ms: int
     instances: int
     indexed: bool
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.instances <= MAX_INSTANCES:
+            raise ValueError(f"{self.name[:64]}: {self.instances} instances; 1 to {MAX_INSTANCES} are served")
+        for number in (self.conf_rev, self.buffer_ms, self.integrity_ms):
+            if not 0 <= number < 2**32:
+                raise ValueError(f"{self.name[:64]}: {number} is no INT32U")
 
     def instance_names(self) -> Iterator[str]:
         """Names as served: ``urcbMeas01`` … when indexed (IEC 61850-6, 9.3.8)."""

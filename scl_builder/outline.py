@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 
 from lxml import etree
 
 from scl_builder.document import NS, Attr, Device, Document, children, first, flag, node_name, value_of
-from scl_builder.findings import tag
+from scl_builder.findings import one_line, tag
 from scl_builder.prolog import fault
 
 Facts = Mapping[str, str]
@@ -24,6 +25,8 @@ Path = tuple[str, ...]
 
 _DEEPEST = 12
 """Names in the longest path that is followed: types may hold themselves."""
+MOST_LEAVES = 20_000
+"""Of one LNodeType: ours have dozens. Types of types of types could be billions."""
 _ON_BY_DEFAULT = ("gi", "bufOvfl")
 _OPTIONS = {
     "TrgOps": ("dchg", "qchg", "dupd", "period", "gi"),
@@ -64,7 +67,7 @@ def parse(xml: bytes) -> Document:
     try:
         root = etree.fromstring(xml, parser)
     except etree.XMLSyntaxError as error:
-        raise ValueError(f"no well-formed XML: {error}") from error
+        raise ValueError(f"no well-formed XML: {one_line(str(error))}") from error
     if root.tag != NS + "SCL":
         raise ValueError(f"root element is {tag(root)!r}, and not SCL")
     return Document(root)
@@ -155,14 +158,15 @@ class Outline:
         return {name: object_type.cdc if object_type else "?" for name, object_type in found.items()}
 
     def leaves(self, ln_type: str) -> dict[Path, Leaf]:
-        """Path → attribute, of an LNodeType without sub data objects."""
+        """Path → attribute, of an LNodeType without sub data objects; ValueError if they are too many."""
         if ln_type not in self._leaves:
             node_type = self._doc.node_types.get(ln_type)
-            self._leaves[ln_type] = {
-                path: leaf
-                for name in (node_type.objects if node_type else ())
-                for path, leaf in self._leaves_of(ln_type, name)
-            }
+            every = chain.from_iterable(
+                self._leaves_of(ln_type, name) for name in (node_type.objects if node_type else ())
+            )
+            self._leaves[ln_type] = dict(islice(every, MOST_LEAVES))
+            if next(every, None):
+                raise ValueError(f"LNodeType {ln_type[:64]!r} has more than {MOST_LEAVES} attributes")
         return self._leaves[ln_type]
 
     def _leaves_of(self, ln_type: str, name: str) -> Iterator[tuple[Path, Leaf]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from xml.parsers import expat
 
-from scl_builder.findings import Finding
+from scl_builder.findings import Finding, one_line
 
 _CHUNK = 65_536
 
@@ -27,7 +27,7 @@ class _DoctypeError(Exception):
 
 def no_xml(line: int, reason: str) -> Finding:
     """The finding for what is no XML."""
-    return Finding(line, "xml", f"no well-formed XML: {reason}", "save the file as XML 1.0, UTF-8")
+    return Finding(line, "xml", f"no well-formed XML: {one_line(reason)}", "save the file as XML 1.0, UTF-8")
 
 
 def fault(xml: bytes) -> Finding | None:

@@ -160,7 +160,11 @@ def diff_(
     \b
     meter61850 scl diff imported.scd -
     """
-    changes = diff(*(_read(name, mqtt_settings(mqtt, prefix)) for name in (before, after)))
+    documents = (_read(name, mqtt_settings(mqtt, prefix)) for name in (before, after))
+    try:
+        changes = diff(*documents)
+    except ValueError as error:
+        raise ConfigurationError(f"no SCL files that can be compared: {error}") from error
     if as_json:
         print_json([{"ied": c.ied, "device": c.device, "what": c.what} for c in changes])
     else:

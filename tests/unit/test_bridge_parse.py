@@ -62,7 +62,7 @@ def test_the_fast_way_only_accepts_what_the_model_accepts_with_the_same_values(
         assert [type(value) for value in fast[4:10]] == [type(value) for value in values]
 
 
-@given(st.datetimes(min_value=EARLIEST.replace(tzinfo=None), max_value=datetime(2200, 1, 1)))
+@given(st.datetimes(min_value=EARLIEST.replace(tzinfo=None), max_value=datetime(2099, 12, 31)))
 def test_the_fast_way_keeps_every_millisecond(ts: datetime) -> None:
     ts = ts.replace(microsecond=ts.microsecond // 1000 * 1000, tzinfo=UTC)
     row = parse._usual(json.dumps(GOOD | {"ts": format_ts(ts)}).encode(), 1)

@@ -26,6 +26,10 @@ def test_the_image_holds_every_package_and_nothing_that_is_not_there() -> None:
     sources = {word for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.M) for word in line.split()[:-1]}
     assert packages <= sources
     assert [source for source in sources if not (ROOT / source).exists()] == []
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert sent == sources
+    licences = {name.partition("/")[0] for name in project["project"]["license-files"]}
+    assert licences <= sources
 
 
 def test_the_image_is_installed_as_make_installs() -> None:
@@ -42,9 +46,40 @@ def test_nothing_of_ours_runs_as_root_or_writes_beside_its_volume() -> None:
     assert re.findall(r"^USER (\w+)$", DOCKERFILE, re.M) == ["meter61850"]
     assert OURS == ["broker", "bridge", "mms", "meters"]
     for name in OURS:
-        service = COMPOSE["services"][name]
-        assert service["read_only"] is True
-        assert service["cap_drop"] == ["ALL"]
+        assert COMPOSE["services"][name]["user"] == "10001:10001"
+    assert "useradd --uid 10001 " in DOCKERFILE
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_every_container_is_confined(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert all(mount.startswith("/tmp:size=") for mount in service["tmpfs"])
+    assert service["user"].partition(":")[0] not in ("", "0", "root")
+    assert service["pids_limit"] <= 256
+    assert service["mem_limit"] in ("512m", "1g", "2g", "4g")
+    assert "healthcheck" in service
+    assert not {"privileged", "devices", "cap_add", "env_file", "pid", "ipc"} & service.keys()
+
+
+def test_every_image_is_named_exactly() -> None:
+    """A digest cannot be known here; a tag that moves would be another program tomorrow."""
+    base = re.search(r"^ARG BASE=(\S+)$", DOCKERFILE, re.M)
+    assert base is not None
+    others = [one["image"] for name, one in COMPOSE["services"].items() if name not in OURS]
+    for image in (base[1], *others):
+        assert re.search(r":v?\d+\.\d+\.\d+(-[a-z-]+)?$|@sha256:[0-9a-f]{64}$", image), image
+
+
+def test_no_password_stands_in_the_files() -> None:
+    """Secrets are files; Grafana has none, since nobody logs in."""
+    for text in (DOCKERFILE, (ROOT / "compose.yaml").read_text()):
+        assert re.findall(r"(?i)\b\w*(?:password|secret|token)\w*\s*[:=]\s*\S+", text) == []
+    grafana = COMPOSE["services"]["grafana"]["environment"]
+    assert grafana["GF_AUTH_BASIC_ENABLED"] == "false"
+    assert grafana["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
 
 
 def test_only_the_host_itself_reaches_the_published_ports() -> None:

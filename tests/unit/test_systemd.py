@@ -1,0 +1,96 @@
+"""deploy/systemd: every unit is sandboxed, and starts a command that the CLI has."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
+UNITS = sorted(FOLDER.glob("*.service"))
+PROGRAM = "/opt/meter61850/bin/meter61850"
+EXPOSURE = {"meter61850-meter": 2.6}
+"""At most, of 10, as systemd-analyze counts; 2.0 for all others. A meter needs its devices."""
+
+REQUIRED = {
+    "Restart": "on-failure",
+    "StateDirectory": "meter61850",
+    "UMask": "0077",
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "PrivateTmp": "yes",
+    "NoNewPrivileges": "yes",
+    "RestrictSUIDSGID": "yes",
+    "RestrictNamespaces": "yes",
+    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6",
+    "LockPersonality": "yes",
+    "ProtectKernelModules": "yes",
+    "ProtectKernelTunables": "yes",
+    "ProtectControlGroups": "yes",
+    "SystemCallArchitectures": "native",
+    "LimitCORE": "0",
+}
+
+
+def lines(unit: Path) -> dict[str, list[str]]:
+    """Key → values, in order."""
+    found: dict[str, list[str]] = {}
+    for key, value in re.findall(r"^([A-Za-z]+)=(.*)$", unit.read_text(), re.M):
+        found.setdefault(key, []).append(value)
+    return found
+
+
+@pytest.fixture(params=UNITS, ids=lambda unit: unit.stem)
+def unit(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+def test_there_is_one_for_each_service() -> None:
+    names = {unit.stem.removeprefix("meter61850-") for unit in UNITS}
+    assert names == {"broker", "bridge", "mms", "registrar", "web", "meter"}
+
+
+def test_it_is_sandboxed(unit: Path) -> None:
+    told = lines(unit)
+    assert {key: told.get(key) for key in REQUIRED} == {key: [value] for key, value in REQUIRED.items()}
+    assert told["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
+    assert re.fullmatch(r"\d+[MG]", told["MemoryMax"][0])
+    assert told["User"] == ["meter61850"]
+
+
+def test_only_mms_has_a_capability(unit: Path) -> None:
+    """Port 102 is below 1024; nothing else of ours is."""
+    expected = "CAP_NET_BIND_SERVICE" if unit.stem == "meter61850-mms" else ""
+    assert lines(unit)["CapabilityBoundingSet"] == lines(unit)["AmbientCapabilities"] == [expected]
+
+
+def test_it_starts_a_command_that_there_is(unit: Path) -> None:
+    program, *words = lines(unit)["ExecStart"][0].split()
+    assert program == PROGRAM
+    done = subprocess.run(
+        [sys.executable, "-m", "admin", *words[:2], "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [word for word in words[2:] if word.startswith("--") and word not in done.stdout] == []
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_finds_no_fault_and_little_exposure(unit: Path) -> None:
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+    ).stderr
+    faults = [line for line in verified.splitlines() if unit.name in line and "not executable" not in line]
+    assert faults == []
+    limit = EXPOSURE.get(unit.stem, 2.0)
+    judged = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", f"--threshold={limit * 10:.0f}", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert judged.returncode == 0, judged.stdout[-300:]
