@@ -163,13 +163,18 @@ class Chain:
             *("--data-dir", str(self.data_dir / "meters")),
         )
         meters += mqtt if self.plain else ("--identities", str(self.deployment.folder / "identities"))
+        registrar: tuple[Part, ...] = ()
+        if not self.plain:
+            folder = ("--dir", str(self.deployment.folder))
+            registrar = (Part("registrar", ("enrol", "run", *folder), 0.2, self.environment("registrar")),)
         # fmt: off
         return (
             Part("broker", ("broker", "run", *broker), 0.9, self.environment()),
             Part("bridge", ("bridge", "run", *mqtt, *bridge), 1.3,
                  self.environment("bridge") | {"METER61850_DRAIN_SECONDS": "0.8"}),
             Part("mms", ("mms", "run", *mqtt), 0.9, self.environment("mms")),
-            Part("web", ("web", "run", *mqtt, *web), 0.6, self.environment("web")),
+            *registrar,
+            Part("web", ("web", "run", *mqtt, *web), 0.5, self.environment("web")),
             Part("meters", ("meter", "simulate", *meters), 1.1, self.environment()),
         )
         # fmt: on

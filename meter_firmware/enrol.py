@@ -3,7 +3,7 @@
 The key (or password) is made first and kept, so that a meter that lost power or patience comes back to the
 same slot with the same question, and finds the answer there. Nothing secret is sent.
 
->>> await enrol(Plan(settings, host="broker.example", ca=Path("ca.crt"), code=code))  # doctest: +SKIP
+>>> await enrol(Plan(meter_id, identity, hardware, data_dir, "broker.example", ca, code))  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pydantic import ValidationError
 from broker.admission import Answer, Ask, Verdict
 from broker.codes import EnrolmentCode
 from broker.errors import ConfigurationError, Meter61850Error, UnavailableError
+from broker.messages import Hardware
 from broker.settings import NO_DELAY, MqttSettings
 from meter_firmware import clock
 from meter_firmware.draft import Draft
-from meter_firmware.identity import kept_meter_id
 from meter_firmware.profile import firmware
-from meter_firmware.settings import MeterSettings
+from meter_firmware.settings import Identity
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,11 @@ class _SlotTakenError(Exception):
 class Plan:
     """What the installer said."""
 
-    settings: MeterSettings
+    meter_id: str
+    identity: Identity
+    hardware: Hardware
+    data_dir: Path
+    """The identity folder is made in here."""
     host: str
     ca: Path
     code: EnrolmentCode
@@ -76,10 +80,9 @@ async def enrol(plan: Plan) -> Path:
         UnavailableError: the broker, or the registrar, is not there.
         ConfigurationError: this meter is enrolled already, or ``ca`` is not the broker's authority.
     """
-    meter_id = kept_meter_id(plan.settings.data_dir)
-    draft = Draft(plan.settings.data_dir, meter_id)
+    draft = Draft(plan.data_dir, plan.meter_id)
     draft.begin(token=plan.token)
-    ask = _ask(plan, meter_id, draft)
+    ask = _ask(plan, draft)
     end = asyncio.get_running_loop().time() + plan.wait
     for slot in _slots(plan.code, draft):
         try:
@@ -93,15 +96,14 @@ async def enrol(plan: Plan) -> Path:
     )
 
 
-def _ask(plan: Plan, meter_id: str, draft: Draft) -> Ask:
-    settings = plan.settings
+def _ask(plan: Plan, draft: Draft) -> Ask:
     return Ask(
-        meter_id=meter_id,
-        hardware=settings.hardware.as_message(),
-        name=settings.identity.name,
-        owner=settings.identity.owner,
-        address=settings.identity.address,
-        address_code=settings.identity.address_code,
+        meter_id=plan.meter_id,
+        hardware=plan.hardware,
+        name=plan.identity.name,
+        owner=plan.identity.owner,
+        address=plan.identity.address,
+        address_code=plan.identity.address_code,
         firmware=firmware(),
         csr=draft.request,
         password=draft.password_hash,

@@ -12,17 +12,20 @@ from __future__ import annotations
 import asyncio
 import random
 import resource
+from pathlib import Path
 from uuid import UUID
 
+from broker.codes import EnrolmentCode
 from broker.errors import ConfigurationError
 from broker.messages import Hardware
 from broker.settings import MqttSettings
+from meter_firmware import enrol as enrolment
 from meter_firmware.credentials import settle
 from meter_firmware.household import Household
 from meter_firmware.meter import Meter, Plan
 from meter_firmware.process import run_meters, stop_on_signals
 from meter_firmware.profile import Profile
-from meter_firmware.settings import Identity, SimulateSettings
+from meter_firmware.settings import IDENTITY, Identity, SimulateSettings
 from meter_firmware.simulated import SimulatedHardware
 
 FILES_PER_METER = 4
@@ -45,6 +48,20 @@ async def run(settings: SimulateSettings, *, stop: asyncio.Event | None = None) 
     await run_meters(
         [simulated_meter(settings, number) for number in _numbers(settings)], stop or stop_on_signals()
     )
+
+
+async def enrol_all(
+    settings: SimulateSettings, code: EnrolmentCode, *, host: str, port: int, ca: Path
+) -> None:
+    """Have each meter let in that is not yet; the errors of `meter_firmware.enrol`."""
+    for number in _numbers(settings):
+        profile = simulated_profile(settings, number)
+        data_dir = settings.data_dir / profile.meter_id
+        if not (data_dir / IDENTITY).exists():
+            plan = enrolment.Plan(
+                *(profile.meter_id, profile.identity, profile.hardware, data_dir, host, ca, code), port=port
+            )
+            await enrolment.enrol(plan)
 
 
 def meter_ids(settings: SimulateSettings) -> list[str]:
@@ -76,8 +93,9 @@ def simulated_meter(settings: SimulateSettings, number: int) -> Meter:
 
 def _connection(settings: SimulateSettings, meter_id: str) -> MqttSettings:
     """As itself, if there are identities."""
+    own = settings.data_dir / meter_id / IDENTITY
     if settings.identities is None:
-        return settings.mqtt
+        return MqttSettings(identity=own, version=settings.mqtt.version) if own.exists() else settings.mqtt
     settle(settings.identities / meter_id)
     return MqttSettings(identity=settings.identities / meter_id, version=settings.mqtt.version)
 

@@ -16,6 +16,7 @@ from broker.errors import ConfigurationError
 from meter_firmware import enrol as enrolment
 from meter_firmware import run as firmware
 from meter_firmware import simulate as simulator
+from meter_firmware.identity import kept_meter_id
 from meter_firmware.settings import MeterSettings, SimulateSettings
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="A meter, or many simulated ones.")
@@ -60,11 +61,15 @@ def enrol(
     \b
     meter61850 meter enrol --broker broker.example --ca ca.crt --code K7QM-…
     """
-    host, _, port = broker.partition(":") if broker.count(":") == 1 else (broker.strip("[]"), "", "")
+    settings = MeterSettings.load(config)
+    host, port = _place(broker)
     plan = enrolment.Plan(
-        settings=MeterSettings.load(config),
+        meter_id=kept_meter_id(settings.data_dir),
+        identity=settings.identity,
+        hardware=settings.hardware.as_message(),
+        data_dir=settings.data_dir,
         host=host,
-        port=_port(port),
+        port=port,
         ca=ca,
         code=EnrolmentCode.parse(code),
         prefix=prefix or "sm/v1",
@@ -75,10 +80,12 @@ def enrol(
     note(f"enrolled: {folder}; now meter61850 meter run --config {config}")
 
 
-def _port(text: str) -> int:
-    if text and not (text.isdecimal() and 0 < int(text) < 65536):
-        raise ConfigurationError(f"--broker: {text!r} is no port")
-    return int(text) if text else enrolment.PORT
+def _place(broker: str) -> tuple[str, int]:
+    """Host and port of the door for enrolment."""
+    host, _, port = broker.partition(":") if broker.count(":") == 1 else (broker.strip("[]"), "", "")
+    if port and not (port.isdecimal() and 0 < int(port) < 65536):
+        raise ConfigurationError(f"--broker: {port!r} is no port")
+    return host, int(port) if port else enrolment.PORT
 
 
 @app.command()
@@ -95,6 +102,14 @@ def simulate(
         Path | None,
         typer.Option(show_default=False, help="Folder with an identity folder for each meter."),
     ] = None,
+    code: Annotated[
+        str | None,
+        typer.Option(show_default=False, help="Have them let in first, with this enrolment code."),
+    ] = None,
+    broker: Annotated[
+        str, typer.Option(metavar="HOST[:PORT]", help="With --code: the broker's door for enrolment.")
+    ] = "localhost",
+    ca: Annotated[Path, typer.Option(help="With --code: the broker's authority.")] = DATA_DIR / "ca/ca.crt",
     mqtt: Mqtt = None,
     prefix: Prefix = None,
     mqtt_version: MqttVersion = None,
@@ -103,6 +118,7 @@ def simulate(
 
     \b
     meter61850 meter simulate -n 100 --interval 5
+    meter61850 meter simulate -n 1 --seed 7 --data-dir trial --code K7QM-…
     """
     settings = SimulateSettings(
         n=number,
@@ -113,4 +129,8 @@ def simulate(
         identities=identities,
         mqtt=mqtt_settings(mqtt, prefix, mqtt_version),
     )
+    if code is not None:
+        host, port = _place(broker)
+        entry = EnrolmentCode.parse(code)
+        asyncio.run(simulator.enrol_all(settings, entry, host=host, port=port, ca=ca))
     asyncio.run(simulator.run(settings))
