@@ -166,7 +166,7 @@ class Chain:
         registrar: tuple[Part, ...] = ()
         if not self.plain:
             folder = ("--dir", str(self.deployment.folder))
-            registrar = (Part("registrar", ("enrol", "run", *folder), 0.2, self.environment("registrar")),)
+            registrar = (Part("registrar", ("enrol", "run", *folder), 0.2, self.environment("registrar") | {"METER61850_LOG_LEVEL": "info"}),)
         # fmt: off
         return (
             Part("broker", ("broker", "run", *broker), 0.9, self.environment()),

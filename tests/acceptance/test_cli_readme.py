@@ -71,8 +71,11 @@ def test_output_of_make_up(chain: Running) -> None:
 def test_operators_commands_run(chain: Running) -> None:
     """In the order of the README, beside the running chain."""
     for arguments in commands("meter61850"):
-        if arguments[:2] in (["meter", "run"], ["up"]):
-            continue  # these run for ever
+        if (
+            arguments[:2] in (["meter", "run"], ["meter", "simulate"], ["up"])
+            or "broker.example" in arguments
+        ):
+            continue  # these run for ever, or need a broker of that name
         words = [word.replace("127.0.0.1:10102", chain.mms) for word in arguments]
         done = subprocess.run(
             [sys.executable, "-P", "-m", "admin", *words],
