@@ -17,7 +17,10 @@ from datetime import timedelta
 from typing import Any
 
 import aiomqtt
+from open61850.mms import MmsClient
 
+from admin.tls_client import Identity, connect_tls
+from broker.identity import CA, CERTIFICATE, KEY
 from broker.messages import Command, Origin, OriginCategory, Outcome, Position, Result, Status, utc_now
 from broker.settings import MqttSettings
 from tests.houses import TOPICS, Street
@@ -124,6 +127,13 @@ def rows(houses: Street, query: str, *values: object) -> list[tuple[Any, ...]]:
     """Of the bridge's database."""
     with closing(sqlite3.connect(houses.url.removeprefix("sqlite:///"))) as connection:
         return connection.execute(query, values).fetchall()
+
+
+def associate(houses: Street, name: str) -> MmsClient:
+    """MMS over TLS with the certificate of ``name``; MmsError or OSError when it is refused."""
+    folder = houses.site.deployment.identity_folder(name)
+    identity = Identity(folder / CERTIFICATE, folder / KEY, folder / CA)
+    return connect_tls("127.0.0.1", houses.mms_tls_port, identity, timeout=5.0)
 
 
 @asynccontextmanager

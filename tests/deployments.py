@@ -95,8 +95,8 @@ class Site:
 @contextmanager
 def deployed(tmp: Path, *, started: bool = True) -> Iterator[Site]:
     """A new deployment below ``tmp``; its broker runs until the end."""
-    first = free_port(3)
-    plan = Plan(services_port=first, port=first + 1, password_port=first + 2)
+    first = free_port(4)
+    plan = Plan(services_port=first, port=first + 1, password_port=first + 2, mms_tls_port=first + 3)
     site = Site(found(tmp / "deployment", plan), tmp / "mosquitto.log")
     site.log.touch()
     if started:

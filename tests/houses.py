@@ -110,6 +110,11 @@ class Street:
         """``name``'s connection, at another door of the broker."""
         return self.site.settings(name).model_copy(update={"port": self.site.deployment.ports[door]})
 
+    @property
+    def mms_tls_port(self) -> int:
+        """For SCADA with a certificate."""
+        return int(self.site.deployment.environment["METER61850_MMS_TLS_PORT"])
+
     def state(self) -> State:
         """What an attack must leave as it is."""
         told = self._told("status", self.lasting)

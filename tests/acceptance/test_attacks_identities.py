@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import aiomqtt
 import psutil
 import pytest
+from open61850.mms import MmsClient
+from open61850.mms.errors import MmsError
 
 from bridge.settings import BridgeSettings
 from broker import packets
@@ -30,7 +32,7 @@ from broker.messages import (
 )
 from broker.topics import scl_name
 from registrar.identities import Role
-from tests.attackers import Desk, client, listening, order, rows
+from tests.attackers import Desk, associate, client, listening, order, rows
 from tests.chain import until
 from tests.houses import TOPICS, Street, street
 
@@ -135,17 +137,55 @@ def lets_in(port: int, tls: ssl.SSLContext | None, *, client_id: str = "x") -> b
 
 
 def test_there_is_no_plain_door(houses: Street) -> None:
-    """The deployment listens on its three TLS doors, and for MMS on loopback; nowhere else."""
+    """The deployment listens on its three TLS doors, and for MMS with TLS and on loopback; nowhere else."""
     ports = houses.site.deployment.ports
     with houses.unharmed() as before:
         listens = {name: listening_at(pid) for name, pid in before.pids.items()}
         assert listens.pop("mosquitto") == {("127.0.0.1", port) for port in ports.values()}
-        assert listens.pop("mms") == {("127.0.0.1", houses.mms_port)}
+        assert listens.pop("mms") == {("127.0.0.1", houses.mms_port), ("127.0.0.1", houses.mms_tls_port)}
         assert not any(listens.values())
+        with pytest.raises((MmsError, OSError)):
+            MmsClient.connect("127.0.0.1", houses.mms_tls_port, timeout=2.0)
         for port in ports.values():
             assert not lets_in(port, None)
         admin = houses.site.settings("admin")
         assert lets_in(admin.port, admin.tls())
+
+
+def test_a_revoked_operator_and_a_meter_are_out_of_mms(houses: Street) -> None:
+    """A meter's certificate is of the same authority, and gives no right over MMS."""
+    site, variable = houses.site, f"{scl_name(houses.late)}/XSWI1.Pos.stVal[ST]"
+    site.add("eve", Role.OPERATOR)
+    site.deployment.publish()
+    with houses.unharmed():
+        until(lambda: associates(houses, "eve"), why="eve's rights are known")
+        assert not associates(houses, houses.thief)
+        with associate(houses, "eve") as eve, associate(houses, "anna") as anna:
+            assert eve.read(variable) is not None
+            with site.deployment.register.change() as change:
+                assert change.revoke("eve") == 1
+            site.deployment.publish()
+            until(lambda: not reads(eve, variable), seconds=5, why="eve is cut off")
+            assert anna.read(variable) is not None
+        assert not associates(houses, "eve")
+        assert associates(houses, "anna")
+
+
+def associates(houses: Street, name: str) -> bool:
+    """Whether an association over TLS comes about."""
+    try:
+        associate(houses, name).close()
+    except (MmsError, OSError):
+        return False
+    return True
+
+
+def reads(client: MmsClient, variable: str) -> bool:
+    """Whether the association lives."""
+    try:
+        return client.read(variable) is not None
+    except (MmsError, OSError):
+        return False
 
 
 def listening_at(pid: int) -> set[tuple[str, int]]:
