@@ -224,6 +224,7 @@ def test_associations_beyond_the_limit(houses: Street, held: ExitStack) -> None:
                 except (MmsError, OSError):
                     refused += 1
                     assert scada.read(variable) is not None
+            assert refused > 0
             assert scada.read(variable) is not None
             held.close()
         with associated(houses) as after:
