@@ -179,9 +179,10 @@ class Street:
 
     def _stored(self) -> Stored:
         """What is there of the good meters; commands of attackers become dead letters by design."""
-        stored, good = read_stored(self.url), set(self.ids)
-        rows = [row for row in stored.rows if row[0].meter_id in good]
-        dead = [row for row in stored.dead if row[0].split("/")[-2] in good and row[0].split("/")[-1] in TOLD]
+        stored = read_stored(self.url)
+        told = {TOPICS.meter(meter, kind) for meter in self.ids for kind in TOLD}
+        rows = [row for row in stored.rows if row[0].meter_id in self.ids]
+        dead = [row for row in stored.dead if row[0] in told]
         return replace(stored, rows=rows, dead=dead)
 
     def _books(self) -> list[Path]:
