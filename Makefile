@@ -84,6 +84,7 @@ bench: $(VENV)/.installed-dev servers
 	$(PY) -m bench.mms $(ARGS)
 	$(PY) -m bench.control $(ARGS)
 	$(PY) -m bench.tls $(ARGS)
+	$(PY) -m bench.web $(ARGS)
 
 docs: $(VENV)/.installed-dev
 	$(PY) -m admin.reference

@@ -15,7 +15,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from broker import packets
 from broker.backoff import Backoff
@@ -118,10 +118,9 @@ class _Receiver(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
         mqtt = self._mqtt
-        transport.write(
+        self._transport.write(
             packets.connect(
                 self._client_id,
                 version=_VERSION,

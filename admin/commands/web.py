@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import uvloop
 
 from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json, Mqtt, MqttVersion, Prefix, mqtt_settings
@@ -82,7 +83,8 @@ def run(
     )
     if not Accounts(users).all():
         note(f"no account in {users} yet: meter61850 web user add NAME --role administrator")
-    asyncio.run(web.run(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(web.run(settings))
 
 
 @user.command()

@@ -1,0 +1,247 @@
+"""The web service: the latest of a town, a meter's day, live streams, the first page; beside a bare route.
+
+    python -m bench.web --runs 5
+
+Real parts: Mosquitto, the web service, SQLite (``--database postgresql://…`` for an empty PostgreSQL), and
+Chromium for the page. In each run, with the same client over one connection:
+
+- latest: every meter, JSON gzip, at rest, and while readings come at ``--rate``;
+- bare: a FastAPI route on the same server that returns the same bytes: what is left is our own path;
+- day: a meter's day of 8,640 readings, among ``--stored`` meters with as many, as rows and as columns;
+- streams: how old a reading is when a listener has it; CPU and memory of the service meanwhile;
+- page: from the request to live values, with an empty cache, and what was transferred.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import http.client
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import uvicorn
+from fastapi import FastAPI
+from starlette.responses import Response
+
+from bench.ingest import go, line, process
+from bridge.tables import at_ms
+from broker.messages import format_ts
+from tests.brokers import Broker, free_port, mosquitto
+from tests.browser import browser
+from tests.browser import log_in as log_in_browser
+from tests.chain import Chain, until
+from tests.stores import keeping, meter_id, series
+from tests.web import Web, make_accounts, start
+from web.accounts import Role
+
+DAY = 8640
+Figures = dict[str, float]
+
+
+def bare(file: str, port: int) -> None:
+    """The reference: one route, the bytes of ``file``."""
+    body, app = Path(file).read_bytes(), FastAPI()
+
+    @app.get("/")
+    async def route() -> Response:
+        return Response(body, media_type="application/json", headers={"Content-Encoding": "gzip"})
+
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
+
+
+class Client:
+    """One connection; milliseconds of each request."""
+
+    def __init__(self, port: int, token: str = "") -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._headers = {"Accept-Encoding": "gzip", "Authorization": f"Bearer {token}"}
+
+    def get(self, path: str) -> bytes:
+        """The body as it was sent."""
+        self._connection.request("GET", path, headers=self._headers)
+        answer = self._connection.getresponse()
+        body = answer.read()
+        assert answer.status == 200, body[:300]
+        return body
+
+    def times(self, path: str, count: int, *, pause: float = 0.0) -> list[float]:
+        """ms of each of ``count`` requests."""
+        found = []
+        for _ in range(count):
+            time.sleep(pause)
+            begin = time.perf_counter()
+            self.get(path)
+            found.append(1000 * (time.perf_counter() - begin))
+        return found
+
+
+def told(name: str, times: list[float]) -> Figures:
+    """p50 and p99 in ms, and requests a second."""
+    ordered = sorted(times)
+    return {
+        f"{name}_p50_ms": ordered[len(ordered) // 2],
+        f"{name}_p99_ms": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)],
+        f"{name}_per_s": 1000 / statistics.fmean(times),
+    }
+
+
+@contextmanager
+def serving(broker: Broker, folder: Path, url: str) -> Iterator[Web]:
+    """The web service on ``broker`` and the database ``url``."""
+
+    class Elsewhere(Chain):
+        """The chain's parts with a database of ours."""
+
+        @property
+        def url(self) -> str:
+            return url
+
+    running = Elsewhere(broker, folder, free_port())
+    users = folder / "users.json"
+    web = Web(running, free_port(), users, make_accounts(users))
+    try:
+        start(running, web)
+        yield web
+    finally:
+        for child in running.processes.values():
+            child.kill()
+
+
+def latest(web: Web, options: argparse.Namespace, name: str, *, pause: float) -> Figures:
+    """The latest of all, and the bare route with the same bytes."""
+    client = Client(web.port, web.tokens[Role.OBSERVER])
+    body = client.get("/api/v1/meters/latest")
+    file = web.chain.folder / "latest.gz"
+    file.write_bytes(body)
+    port = free_port()
+    figures = told(name, client.times("/api/v1/meters/latest", options.requests, pause=pause))
+    with process(sys.executable, "-m", "bench.web", "--bare", str(file), "--port", str(port)):
+        reference = Client(port)
+        until(lambda: _answers(reference), why="the bare route")
+        figures |= told(f"{name}_bare", reference.times("/", options.requests, pause=pause))
+    figures[f"{name}_of_bare"] = figures[f"{name}_bare_p50_ms"] / figures[f"{name}_p50_ms"]
+    figures[f"{name}_kb"] = len(body) / 1000
+    return figures
+
+
+def _answers(client: Client) -> bool:
+    try:
+        return bool(client.get("/"))
+    except OSError:
+        client._connection.close()
+        return False
+
+
+def day(web: Web, options: argparse.Namespace) -> Figures:
+    """A meter's day."""
+    client, figures = Client(web.port, web.tokens[Role.OBSERVER]), Figures()
+    end = datetime.now(UTC)
+    query = f"start={format_ts(end - timedelta(hours=25))}&end={format_ts(end)}&resolution=raw"
+    path = f"/api/v1/meters/{meter_id(1)}/readings?{query}"
+    assert len(json.loads(gzip.decompress(client.get(path)))["readings"]) == DAY
+    for name, layout in (("day", "rows"), ("day_columns", "columns")):
+        figures |= told(name, client.times(f"{path}&layout={layout}", options.requests // 4))
+    return figures
+
+
+def settled(web: Web, meters: int) -> bool:
+    """Whether everything that is retained was heard, and nothing more comes."""
+    with web.program() as client:
+        first = client.get("/meters/latest")
+        time.sleep(1.0)
+        again = client.get("/meters/latest", headers={"If-None-Match": first.headers["etag"]})
+    return again.status_code == 304 and len(first.json()["meters"]) == meters
+
+
+def streams(web: Web, options: argparse.Namespace) -> Figures:
+    """Listeners while readings come."""
+    service = psutil.Process(web.chain.processes["web"].pid)
+    arguments = ("--port", str(web.port), "--token", web.tokens[Role.OBSERVER])
+    sizes = ("--streams", str(options.streams), "--seconds", str(options.seconds))
+    before, begin = sum(service.cpu_times()[:2]), time.monotonic()
+    with process(sys.executable, "-m", "bench.web_listen", *arguments, *sizes) as listeners:
+        figures: Figures = json.loads(line(listeners))
+    used = (sum(service.cpu_times()[:2]) - before) / (time.monotonic() - begin)
+    return figures | {"stream_cpu_percent": 100 * used, "stream_rss_mb": service.memory_info().rss / 1e6}
+
+
+def page(web: Web) -> Figures:
+    """The fleet with an empty cache in Chromium: ms until ``Live``, and kB transferred."""
+    with browser() as driver:
+        log_in_browser(driver, web, "observer")
+        driver.execute_cdp_cmd("Network.enable", {})
+        driver.execute_cdp_cmd("Network.clearBrowserCache", {})
+        driver.get("about:blank")
+        driver.get_log("performance")  # type: ignore[no-untyped-call]
+        script = """
+            const link = document.getElementById("link"), done = arguments[0];
+            const look = () => link.textContent === "Live" ? done(performance.now()) : setTimeout(look, 5);
+            look();"""
+        driver.get(web.url + "/")
+        took = float(driver.execute_async_script(script))
+        events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]  # type: ignore[no-untyped-call]
+    octets = sum(_octets(event) for event in events)
+    return {"page_ms": took, "page_kb": octets / 1000}
+
+
+def _octets(event: dict[str, Any]) -> float:
+    finished = event["method"] == "Network.loadingFinished"
+    return float(event["params"]["encodedDataLength"]) if finished else 0.0
+
+
+def measure(options: argparse.Namespace) -> Figures:
+    """One run."""
+    with tempfile.TemporaryDirectory(prefix="bench-web-") as name, mosquitto(Path(name)) as broker:
+        folder = Path(name)
+        url = options.database or f"sqlite:///{folder / 'bench.sqlite'}"
+        with keeping(url) as kept:
+            now = at_ms(datetime.now(UTC))
+            for number in range(1, options.stored + 1):
+                kept.put(*series(number, DAY, start=now - DAY * 10_000), now=now)
+        sizes = ("--port", str(broker.port), "--meters", str(options.meters), "--rate", str(options.rate))
+        with process(sys.executable, "-m", "bench.web_load", *sizes) as load:
+            assert line(load) == "ready"
+            with serving(broker, folder, url) as web:
+                until(lambda: settled(web, options.meters), why="all that is retained is heard")
+                figures = latest(web, options, "latest", pause=0.0) | day(web, options)
+                go(load)
+                time.sleep(2.0)
+                figures |= latest(web, options, "busy", pause=0.02) | streams(web, options) | page(web)
+    return figures
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    sizes: dict[str, tuple[Callable[[str], Any], Any]] = {
+        "runs": (int, 5), "meters": (int, 10_000), "rate": (int, 1000), "stored": (int, 20),
+        "streams": (int, 200), "seconds": (float, 10.0), "requests": (int, 200),
+        "database": (str, ""), "bare": (str, ""), "port": (int, 0),
+    }  # fmt: skip
+    for name, (kind, default) in sizes.items():
+        parser.add_argument(f"--{name}", type=kind, default=default)
+    options = parser.parse_args()
+    if options.bare:
+        bare(options.bare, options.port)
+        return
+    runs = [measure(options) for _ in range(options.runs)]
+    for name in runs[0]:
+        values = sorted(run[name] for run in runs)
+        middle = statistics.median(values)
+        print(f"{name:24}{middle:10.1f}   {values[0]:.1f} to {values[-1]:.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Meters for the web's benchmark: their retained topics, then readings at a rate.
+
+    python -m bench.web_load --port 1883 --meters 10000 --rate 1000
+
+Prints ``ready`` when everything is retained, and begins with the readings at a line on stdin.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from itertools import count
+
+import aiomqtt
+
+from bench.ingest_load import meter_id
+from broker.messages import Birth, Hardware, Position, Reading, Relay, Status, utc_now
+from broker.settings import NO_DELAY
+from broker.topics import Topics
+
+TOPICS = Topics()
+TURN = 0.02
+"""Seconds between two handfuls of readings."""
+
+
+def reading(number: int, seq: int) -> bytes:
+    """As a house gives it, of now."""
+    watts = 200.0 + (number * 37 + seq * 13) % 1000 / 10
+    told = Reading(
+        epoch=1, seq=seq, ts=utc_now(), voltage=229.5, current=round(watts / 225, 3), power=watts,
+        power_factor=0.98, frequency=50.01, energy=1_000_000.0 + seq, alarm=False,
+    )  # fmt: skip
+    return told.payload()
+
+
+async def retain(client: aiomqtt.Client, meters: int) -> None:
+    """Birth, status, relay and a first reading of each meter."""
+    for number in range(meters):
+        one, session = meter_id(number), f"s{number}"
+        birth = Birth(
+            name=f"House {number}", address_code=str(7500 + number % 40), firmware="bench", interval=60.0,
+            hardware=Hardware(serial=f"bench-{number}"), session=session, ts=utc_now(),
+        )  # fmt: skip
+        told = {
+            "birth": birth.payload(),
+            "status": Status(online=True, session=session, ts=utc_now()).payload(),
+            "relay": Relay(position=Position.CLOSED, operations=0, ts=utc_now()).payload(),
+            "reading": reading(number, 1),
+        }
+        for kind, payload in told.items():
+            await client.publish(TOPICS.meter(one, kind), payload, qos=kind == "reading", retain=True)
+
+
+async def run(options: argparse.Namespace) -> None:
+    """See the module."""
+    async with aiomqtt.Client("127.0.0.1", options.port, socket_options=NO_DELAY) as client:
+        await retain(client, options.meters)
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        begin = time.monotonic()
+        for number in count():
+            if number and (ahead := begin + number / options.rate - time.monotonic()) > TURN:
+                await asyncio.sleep(ahead)
+            topic = TOPICS.meter(meter_id(number % options.meters), "reading")
+            await client.publish(topic, reading(number, 2 + number // options.meters), qos=0, retain=True)
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser()
+    for name, default in (("port", 1883), ("meters", 10_000), ("rate", 1000)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    asyncio.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
