@@ -166,7 +166,8 @@ class Chain:
         registrar: tuple[Part, ...] = ()
         if not self.plain:
             folder = ("--dir", str(self.deployment.folder))
-            registrar = (Part("registrar", ("enrol", "run", *folder), 0.2, self.environment("registrar") | {"METER61850_LOG_LEVEL": "info"}),)
+            told = self.environment("registrar") | {"METER61850_LOG_LEVEL": "info"}
+            registrar = (Part("registrar", ("enrol", "run", *folder), 0.2, told),)
         # fmt: off
         return (
             Part("broker", ("broker", "run", *broker), 0.9, self.environment()),

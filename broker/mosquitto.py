@@ -29,8 +29,8 @@ from broker.settings import Port
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin")
 """Where packages put mosquitto; Debian's /usr/sbin is not on a user's PATH."""
 
-MAX_PACKET = 64 * 1024 * 1024
-"""Bytes. The largest message is the retained SCD: about 2.4 kB per meter, 25 MB at 10,000 meters."""
+MAX_PACKET = 16 * 1024 * 1024
+"""Bytes. The largest message is the retained SCD: 890 bytes per meter, 9 MB at 10,000 meters."""
 
 
 class BrokerSettings(BaseSettings):
@@ -86,6 +86,8 @@ class Door:
     """At most: beyond it the broker closes a new connection at once."""
     certificate: bool
     """Who has no certificate of ours does not get in; its common name is user name."""
+    authority: str
+    """Whose certificates open it: file names begin so."""
     bound: bool
     """The client id is the user name, whatever the client says: nobody can take another's session over."""
 
@@ -95,18 +97,21 @@ DOORS: dict[str, Door] = {
         "Meters, operators and command issuers: who they are is the common name of their certificate.",
         connections=20_000,
         certificate=True,
+        authority="",
         bound=True,
     ),
     "password_port": Door(
         "Enrolment, and meters that cannot keep a certificate: user name and password.",
         connections=2_000,
         certificate=False,
+        authority="",
         bound=True,
     ),
     "services_port": Door(
         "Our services: certificates too, and several connections of one identity.",
         connections=200,
         certificate=True,
+        authority="services-",
         bound=False,
     ),
 }
@@ -134,9 +139,9 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
      "Messages kept for one client beyond those in flight, while it is slow or away: about 100 MB with\n"
      "their topics. More is dropped here, not lost: the meters send it again from their outboxes."),
     ("max_queued_bytes", "134217728",
-     "The same in bytes of payload (128 MiB): an SCD of 25 MB still fits in."),
+     "The same in bytes of payload (128 MiB): an SCD still fits in."),
     ("max_packet_size", str(MAX_PACKET),
-     "Bytes of one whole message: lets the SCD of 10,000 meters through (25 MB). The sender of a larger one\n"
+     "Bytes of one whole message: lets the SCD of 10,000 meters through (9 MB). The sender of a larger one\n"
      "is disconnected before the broker has taken it into memory."),
     ("persistent_client_expiration", "7d",
      "A client that stays away for longer is forgotten, with its queue."),
@@ -150,8 +155,9 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
 )
 # fmt: on
 
-TLS_FILES = {"cafile": "ca.crt", "certfile": "server.crt", "keyfile": "server.key"}
-WATCHED = (*TLS_FILES.values(), "crl.pem", "acl", "passwords")
+SERVER_FILES = {"certfile": "server.crt", "keyfile": "server.key"}
+LISTS = ("ca.crt", "services-ca.crt", "crl.pem", "services-crl.pem")
+WATCHED = (*SERVER_FILES.values(), *LISTS, "acl", "passwords")
 """What Mosquitto reads again at SIGHUP."""
 
 _HEAD = "# Mosquitto for meter61850: `meter61850 broker config` writes this file, see mosquitto.conf(5).\n"
@@ -185,12 +191,13 @@ def _doors(settings: BrokerSettings) -> str:
             f"# {door.why}",
             f"listener {getattr(settings, name)} {bind}",
             f"max_connections {door.connections}",
-            *(f"{option} {folder}/{file}" for option, file in TLS_FILES.items()),
+            f"cafile {folder}/{door.authority}ca.crt",
+            *(f"{option} {folder}/{file}" for option, file in SERVER_FILES.items()),
             f"tls_version tlsv1.2\nciphers {CIPHERS}",
         ]
         if door.certificate:
             lines += [
-                f"crlfile {folder}/crl.pem",
+                f"crlfile {folder}/{door.authority}crl.pem",
                 "require_certificate true",
                 "use_identity_as_username true",
             ]

@@ -93,9 +93,14 @@ class Deployment:
         return {name: int(self.environment[f"METER61850_BROKER_{door}"]) for name, door in doors.items()}
 
     def authority(self, name: str = "ca") -> Authority:
-        """The one that signs now (``ca``), or the one before (``previous``); reads its key."""
+        """``ca`` signs now, ``previous`` before; ``services`` for our services alone. Reads the key."""
         folder = self.folder / "ca"
         return Authority.load((folder / f"{name}.crt").read_bytes(), read_secret(folder / f"{name}.key"))
+
+    def authority_of(self, role: Role) -> Authority:
+        """Who signs for ``role``. Our services have an authority of their own: at their door the client id
+        is free, so that nobody else's certificate may open it."""
+        return self.authority("ca" if role in (Role.METER, Role.OPERATOR, Role.ISSUER) else "services")
 
     def authorities(self) -> list[Authority]:
         """All that are trusted: the one that signs, then the one before while it is being replaced."""
@@ -109,7 +114,7 @@ class Deployment:
 
         ``host``: the broker as this identity reaches it. Raises ContractError if the name is taken.
         """
-        authority = authority or self.authority()
+        authority = authority or self.authority_of(identity.role)
         with self.register.change() as change:
             change.add(identity)
             self.certify(identity, folder, change, authority, host=host)
@@ -182,18 +187,21 @@ class Deployment:
         rights = acl.render(identities, prefix=self.prefix, slots=[name for name, _ in slots], codes=codes)
         replace(self.broker / "acl", rights.encode(), SECRET)
         replace(self.broker / "passwords", "".join(f"{n}:{h}\n" for n, h in logins).encode(), SECRET)
-        replace(self.broker / "crl.pem", self._revocation_lists(), PUBLIC)
+        own = self.authority("services")
+        replace(self.broker / "crl.pem", self._revocation_lists(self.authorities()), PUBLIC)
+        replace(self.broker / "services-crl.pem", self._revocation_lists([own]), PUBLIC)
+        replace(self.broker / "services-ca.crt", pki.pem(own.certificate), PUBLIC)
         replace(self.broker / "ca.crt", self.bundle(), PUBLIC)
         replace(self.broker / "mms-clients.toml", mms_rights.render(identities).encode(), PUBLIC)
 
-    def _revocation_lists(self) -> bytes:
+    def _revocation_lists(self, authorities: list[Authority]) -> bytes:
         """One for each authority: a broker that has none for it would refuse all of its certificates."""
         now = datetime.now(UTC)  # what has expired need not be on the list any more
         certificates = [one for one in self.register.certificates() if one.not_after > now]
         revoked = [(one.serial, one.revoked) for one in certificates if one.revoked]
         with self.register.change() as change:
             number = change.next_number("crl")
-        return b"".join(pki.pem(one.revocation_list(revoked, number=number)) for one in self.authorities())
+        return b"".join(pki.pem(one.revocation_list(revoked, number=number)) for one in authorities)
 
 
 def replace(path: Path, content: bytes, mode: int) -> None:

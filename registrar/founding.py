@@ -17,7 +17,7 @@ from broker.ports import LOOPBACK
 from registrar import pki
 from registrar.deployment import ENV, PUBLIC, Deployment, replace
 from registrar.identities import SERVICES, Identity
-from registrar.pki import SERVER_DAYS, Authority
+from registrar.pki import SERVER_DAYS, Authority, common_name
 
 _HOST = re.compile(
     r"(?=.{1,253}$)[0-9A-Za-z]([0-9A-Za-z-]*[0-9A-Za-z])?(\.[0-9A-Za-z]([0-9A-Za-z-]*[0-9A-Za-z])?)*"
@@ -108,13 +108,20 @@ def found(folder: Path, plan: Plan) -> Deployment:
 def _make(deployment: Deployment, plan: Plan, authority: Authority) -> None:
     folder = deployment.folder
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    replace(folder / "ca" / "ca.key", pki.key_pem(authority.key), SECRET)
-    replace(folder / "ca" / "ca.crt", pki.pem(authority.certificate), PUBLIC)
+    keep_authority(deployment, "ca", authority)
     replace(folder / ENV, _settings(folder, plan).encode(), SECRET)
     certify_server(deployment, authority)
+    keep_authority(deployment, "services", Authority.new(f"{common_name(authority.certificate)} services"))
     for name, role in SERVICES.items():
-        deployment.enlist(Identity(name, role), deployment.identity_folder(name), authority=authority)
+        deployment.enlist(Identity(name, role), deployment.identity_folder(name))
     deployment.publish()
+
+
+def keep_authority(deployment: Deployment, name: str, authority: Authority) -> None:
+    """Put ``authority`` in the place of ``ca``, ``previous`` or ``services``."""
+    folder = deployment.folder / "ca"
+    replace(folder / f"{name}.key", pki.key_pem(authority.key), SECRET)
+    replace(folder / f"{name}.crt", pki.pem(authority.certificate), PUBLIC)
 
 
 def certify_server(deployment: Deployment, authority: Authority) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from registrar.identities import Identity, Role
 
 HEAD = "# Written by meter61850 from the register of identities; a change here is lost at the next one.\n"
-RIGHTS = {Role.OPERATOR: "observe", Role.ISSUER: "control", Role.ADMIN: "control"}
+RIGHTS = {Role.OPERATOR: "observe", Role.ISSUER: "control"}
 
 
 def render(identities: Iterable[Identity]) -> str:

@@ -67,7 +67,7 @@ def rotate(
         )
     with deployment.register.change() as change:
         certificate = deployment.certify(
-            identity, folder, change, deployment.authority(), host=_known_host(folder)
+            identity, folder, change, deployment.authority_of(identity.role), host=_known_host(folder)
         )
         change.supersede(identity.name, but=fingerprint(certificate), at=datetime.now(UTC) + overlap)
     return certificate

@@ -16,10 +16,10 @@ from datetime import timedelta
 from cryptography import x509
 
 from broker.errors import ConfigurationError
-from broker.identity import CA, SECRET
+from broker.identity import CA
 from registrar import pki, renewal
 from registrar.deployment import PUBLIC, Deployment, replace
-from registrar.founding import certify_server
+from registrar.founding import certify_server, keep_authority
 from registrar.identities import SERVICES, Role, fingerprint
 from registrar.pki import Authority
 
@@ -36,23 +36,24 @@ def rotate_authority(deployment: Deployment, *, overlap: timedelta = renewal.OVE
         number = change.next_number("authority") + 1
     hosts = deployment.environment["METER61850_BROKER_HOSTS"].split()
     new = Authority.new(f"meter61850 {hosts[0]} {number}")
-    _keep(deployment, "previous", old)
-    _keep(deployment, "ca", new)
-    deployment.publish()
+    keep_authority(deployment, "previous", old)
+    keep_authority(deployment, "ca", new)
+    keep_authority(deployment, "services", Authority.new(f"{pki.common_name(new.certificate)} services"))
     _spread(deployment)
     for name in SERVICES:
         identity = deployment.register.identity(name)
         if identity is not None:
             renewal.rotate(deployment, identity, deployment.identity_folder(name), overlap=overlap)
+    deployment.publish()
     renewal.want_renewed(deployment, _meters(deployment))
     return new.certificate
 
 
 def dependent(deployment: Deployment) -> list[str]:
     """Who has no good certificate of the authority that signs now, only of the one before."""
-    current = fingerprint(deployment.authority().certificate)
+    current = {fingerprint(deployment.authority(name).certificate) for name in ("ca", "services")}
     good = [one for one in deployment.register.certificates() if one.revoked is None or one.held]
-    new = {one.name for one in good if one.authority == current}
+    new = {one.name for one in good if one.authority in current}
     return sorted({one.name for one in good} - new)
 
 
@@ -77,12 +78,6 @@ def retire_authority(deployment: Deployment) -> int:
     _spread(deployment)
     renewal.tell_authorities(deployment, _meters(deployment))
     return count
-
-
-def _keep(deployment: Deployment, name: str, authority: Authority) -> None:
-    folder = deployment.folder / "ca"
-    replace(folder / f"{name}.key", pki.key_pem(authority.key), SECRET)
-    replace(folder / f"{name}.crt", pki.pem(authority.certificate), PUBLIC)
 
 
 def _spread(deployment: Deployment) -> None:

@@ -18,6 +18,7 @@ from open61850.mms import MmsClient
 from open61850.mms.errors import MmsError
 
 from broker.messages import Birth, Hardware, Reading, utc_now
+from broker.mosquitto import MAX_PACKET
 from broker.topics import METER_KINDS, scl_name
 from tests.attackers import client, listening, order, rows
 from tests.chain import until
@@ -197,16 +198,16 @@ async def test_garbage_on_all_of_its_topics(size: int, houses: Street) -> None:
 
 
 async def test_the_largest_packet_and_one_beyond(houses: Street) -> None:
-    """64 MiB is what the SCD of a large town needs; who sends more is disconnected."""
+    """16 MiB is what the SCD of a large town needs; who sends more is disconnected."""
     topic = TOPICS.meter(houses.thief, "reading")
     memory = mosquitto(houses).memory_info().rss
     with houses.unharmed():
         async with client(houses.site.settings(houses.thief)) as thief:
-            await thief.publish(topic, bytes(60 * 1024 * 1024), qos=1, retain=True, timeout=30)
+            await thief.publish(topic, bytes(MAX_PACKET - 1024), qos=1, retain=True, timeout=30)
             await thief.publish(topic, b"", qos=1, retain=True)
         with pytest.raises(aiomqtt.MqttError):
             async with client(houses.site.settings(houses.thief)) as thief:
-                await thief.publish(topic, bytes(65 * 1024 * 1024), qos=1, timeout=30)
+                await thief.publish(topic, bytes(MAX_PACKET + 1), qos=1, timeout=30)
         await comes_and_obeys(houses)
     assert mosquitto(houses).memory_info().rss - memory < 300e6
 
