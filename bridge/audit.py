@@ -66,6 +66,10 @@ class Kind(StrEnum):
     COMMAND_ENDED = "command-ended"
     RELAY_BLOCK = "relay-block"
     """What is blocked of a relay's operations was changed, or was to be."""
+    LOGIN = "login"
+    """Somebody logged in at the web or out again, or was not let in."""
+    WEB = "web"
+    """Another write at the web, or a refusal; the detail says which."""
     AUDIT_BROKEN = "audit-broken"
     """The bridge does not find the end of the audit that it remembers."""
 

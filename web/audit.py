@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,12 @@ class Event:
     detail: str = ""
 
 
+listeners: list[Callable[[Event], None]] = []
+"""Who keeps what is told: `web.recorder` while the service runs."""
+
+
 def audit(event: Event) -> None:
-    """Tell the audit log."""
+    """Tell the log, and who keeps it."""
+    for listener in listeners:
+        listener(event)
     log.info("audit", extra={f"audit_{name}": value for name, value in vars(event).items() if value})

@@ -27,6 +27,7 @@ from web.commands import Commands
 from web.hub import TICK, Hub
 from web.live import Live
 from web.parts import Parts
+from web.recorder import Recorder
 from web.sending import Sender
 from web.sessions import Limiter, Sessions
 from web.settings import WebSettings
@@ -98,7 +99,7 @@ async def serve(settings: WebSettings, stop: asyncio.Event) -> None:
     feed = Feed(settings.mqtt, live.take, topics=topics, connected=live.connected, name="web")
     thesis = thesis_meters(parts)
     server = Server(_config(parts, thesis))
-    with listening(settings) as sock:
+    with listening(settings) as sock, Recorder(settings.database_url):
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
             "feed": feed.run,
             "sender": parts.sender.run,

@@ -22,10 +22,11 @@ ALLOWED = {
     "admin": {"broker", "scl_builder", "meter_firmware", "bridge", "mms_bridge", "registrar", "web"},
 }
 WEB_READS = {
+    "bridge.audit", "bridge.database",
     "bridge.export", "bridge.packs", "bridge.rollup", "bridge.store", "bridge.tables",
     "mms_bridge.cid", "mms_bridge.fleet", "mms_bridge.native", "mms_bridge.values",
 }  # fmt: skip
-"""Of its neighbours the web has the store's read side, and how MMS judges what the topics tell."""
+"""Of its neighbours the web has the store's read side, the audit, and how MMS judges what the topics tell."""
 NOT_PURE = {
     "asyncio", "datetime", "logging", "os", "random", "select", "selectors", "socket", "sqlalchemy",
     "sqlite3", "subprocess", "threading", "time",
