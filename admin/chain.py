@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from admin.options import BrokerKind
+from admin.options import BrokerKind, user_name
 from admin.supervisor import Part
+from bridge.audit import Kind
 from broker.errors import ConfigurationError, UnavailableError
 from broker.ports import check_free
 from broker.settings import MqttSettings
@@ -25,6 +26,7 @@ from meter_firmware.simulate import meter_ids, simulated_profile
 from registrar.deployment import Deployment
 from registrar.founding import Plan, found
 from registrar.identities import Identity, Role
+from registrar.trail import Trail
 
 HOST = "127.0.0.1"
 METERS_PER_IED = 50
@@ -125,7 +127,7 @@ class Chain:
             return
         if not deployment.exists:
             first = self.mqtt_port
-            found(
+            make_deployment(
                 deployment.folder,
                 Plan(
                     services_port=first,
@@ -181,15 +183,30 @@ class Chain:
         # fmt: on
 
 
+def make_deployment(folder: Path, plan: Plan) -> Deployment:
+    """As `registrar.founding.found`, and the audit is told who did it: the first thing that it holds."""
+    deployment = found(folder, plan)
+    Trail(deployment).note(
+        Kind.RIGHTS_CHANGED, who=user_name(), outcome="founded", hosts=list(plan.hosts), bind=plan.bind
+    )
+    return deployment
+
+
 def enlist_simulated(deployment: Deployment, settings: SimulateSettings) -> None:
-    """An identity for each simulated meter that has none, below ``identities/``."""
+    """An identity for each simulated meter that has none, below ``identities/``.
+
+    They run on this machine, where the broker's name need not lead to it, as inside a container.
+    """
+    bind = deployment.environment["METER61850_BROKER_BIND"]
+    host = HOST if bind in ("0.0.0.0", HOST) else ""
     known = {identity.name for identity in deployment.register.identities(Role.METER)}
     authority = deployment.authority()
     for number in range(settings.first, settings.first + settings.n):
         profile = simulated_profile(settings, number)
         if profile.meter_id not in known:
             identity = Identity(profile.meter_id, Role.METER, address_code=profile.identity.address_code)
-            deployment.enlist(identity, deployment.identity_folder(profile.meter_id), authority=authority)
+            folder = deployment.identity_folder(profile.meter_id)
+            deployment.enlist(identity, folder, host=host, authority=authority)
     deployment.publish()
 
 

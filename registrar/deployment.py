@@ -46,6 +46,8 @@ class Deployment:
     """Opened with :meth:`open`, made by `registrar.founding`."""
 
     folder: Path
+    settings: str = ENV
+    """Name of its settings file; another one only while it is being made."""
 
     @classmethod
     def open(cls, folder: Path) -> Deployment:
@@ -79,7 +81,7 @@ class Deployment:
     @cached_property
     def environment(self) -> dict[str, str]:
         """The settings of ``meter61850.env``."""
-        return {key: value or "" for key, value in dotenv_values(self.folder / ENV).items()}
+        return {key: value or "" for key, value in dotenv_values(self.folder / self.settings).items()}
 
     @property
     def prefix(self) -> str:

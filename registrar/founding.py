@@ -60,7 +60,16 @@ METER61850_DATA_DIR={folder}
 
 # postgresql://USER@HOST/NAME when SQLite is outgrown (docs/operations-store.md).
 METER61850_DATABASE_URL=sqlite:///{folder}/meter61850.sqlite
+# Where the end of the audit is remembered outside of the database (docs/operations.md).
+METER61850_AUDIT_HEAD_FILE={folder}/audit.head
+
+# Accounts of the web page and the HTTP API: meter61850 web user add NAME
+METER61850_WEB_USERS={folder}/web-users.json
 """
+
+
+UNFINISHED = f".{ENV}.unfinished"
+"""The settings until all else is made."""
 
 
 @dataclass(frozen=True)
@@ -89,18 +98,19 @@ def found(folder: Path, plan: Plan) -> Deployment:
     deployment = Deployment(folder)
     if deployment.exists:
         raise ConfigurationError(f"{folder} is a deployment already: choose another folder, or use this one")
+    _check_unused(folder)
     for host in plan.hosts:
         _check_host(host)
     if not str(folder).isprintable() or set(str(folder)) & set(" \"'$`\\#"):
         raise ConfigurationError(f"folder {str(folder)!r}: choose a path without spaces, quotes, $ and #")
     authority = _authority(plan)
     try:
-        _make(deployment, plan, authority)
+        _make(Deployment(folder, UNFINISHED), plan, authority)
     except BaseException:
         for name in ("ca", "security", "identities"):
             shutil.rmtree(folder / name, ignore_errors=True)
         (folder / "register.sqlite").unlink(missing_ok=True)
-        (folder / ENV).unlink(missing_ok=True)
+        (folder / UNFINISHED).unlink(missing_ok=True)
         raise
     return deployment
 
@@ -109,12 +119,23 @@ def _make(deployment: Deployment, plan: Plan, authority: Authority) -> None:
     folder = deployment.folder
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     keep_authority(deployment, "ca", authority)
-    replace(folder / ENV, _settings(folder, plan).encode(), SECRET)
+    replace(folder / UNFINISHED, _settings(folder, plan).encode(), SECRET)
     certify_server(deployment, authority)
     keep_authority(deployment, "services", Authority.new(f"{common_name(authority.certificate)} services"))
     for name, role in SERVICES.items():
         deployment.enlist(Identity(name, role), deployment.identity_folder(name))
     deployment.publish()
+    (folder / UNFINISHED).rename(folder / ENV)
+
+
+def _check_unused(folder: Path) -> None:
+    """An authority must not be replaced because only the settings beside it were lost."""
+    for name in ("ca/ca.key", "register.sqlite"):
+        if (folder / name).exists():
+            raise ConfigurationError(
+                f"{folder} holds {name} but no {ENV}: bring that back from a copy; or, if an init was cut "
+                "short here, move ca/, security/, identities/ and register.sqlite away"
+            )
 
 
 def keep_authority(deployment: Deployment, name: str, authority: Authority) -> None:

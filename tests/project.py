@@ -27,12 +27,23 @@ def compose() -> dict[str, Any]:
     return document
 
 
-def commands() -> dict[str, list[str]]:
-    """Service → its command line after ``meter61850``."""
+@dataclass(frozen=True)
+class Command:
+    """How one of our services is started: what stands after ``meter61850``, and its environment."""
+
+    words: list[str]
+    environment: dict[str, str]
+
+
+def commands() -> dict[str, Command]:
+    """Service of ours → how it is started, in the order of the file."""
     services = {
         name: service for name, service in compose()["services"].items() if service["image"] == "meter61850"
     }
-    return {name: [str(word) for word in service["command"]] for name, service in services.items()}
+    return {
+        name: Command([str(word) for word in service["command"]], dict(service["environment"]))
+        for name, service in services.items()
+    }
 
 
 def dockerfile() -> list[Instruction]:

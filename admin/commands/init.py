@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from admin.chain import enlist_simulated, make_deployment
 from admin.lazy import new_app
 from admin.output import note
 from broker.errors import ConfigurationError
-from registrar.founding import Plan, found
+from meter_firmware.settings import SimulateSettings
+from registrar.deployment import Deployment
+from registrar.founding import Plan
 
 app = new_app(rich_markup_mode=None)
 Port = Annotated[int, typer.Option(min=1, max=65535)]
@@ -47,6 +50,19 @@ def init(
     ca_key: Annotated[
         Path | None, typer.Option(help="Its private key; both are copied.", show_default=False)
     ] = None,
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="Leave a deployment that is there as it is, and end with 0.")
+    ] = False,
+    simulated: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=1000,
+            show_default=False,
+            help="For trying out: identities for so many meters of `meter simulate`, on this machine.",
+        ),
+    ] = 0,
 ) -> None:
     """Make a deployment: authority, certificates, identities of the services, broker's rights, settings.
 
@@ -56,23 +72,39 @@ def init(
     \b
     meter61850 init /var/lib/meter61850 --host broker.example --host 192.0.2.7
     meter61850 --dir /var/lib/meter61850 broker run
+
+    \b
+    meter61850 init trial --if-missing --simulated 10
+    meter61850 meter simulate -n 10 --identities trial/identities --data-dir trial/meters
     """
     if (ca is None) is not (ca_key is None):
         raise ConfigurationError("--ca and --ca-key belong together")
-    deployment = found(
-        folder,
-        Plan(
-            hosts=tuple(host or ["localhost"]),
-            bind=bind or ("0.0.0.0" if host else "127.0.0.1"),
-            port=port,
-            password_port=password_port,
-            services_port=services_port,
-            mms_tls_port=mms_tls_port,
-            prefix=prefix,
-            authority=(ca, ca_key) if ca and ca_key else None,
-        ),
+    plan = Plan(
+        hosts=tuple(host or ["localhost"]),
+        bind=bind or ("0.0.0.0" if host else "127.0.0.1"),
+        port=port,
+        password_port=password_port,
+        services_port=services_port,
+        mms_tls_port=mms_tls_port,
+        prefix=prefix,
+        authority=(ca, ca_key) if ca and ca_key else None,
     )
+    deployment = _deployment(folder.absolute(), plan, if_missing=if_missing)
+    if simulated:
+        enlist_simulated(deployment, SimulateSettings(n=simulated))
+        note(f"{simulated} simulated meters have an identity in {deployment.folder / 'identities'}")
+
+
+def _deployment(folder: Path, plan: Plan, *, if_missing: bool) -> Deployment:
+    """The one in ``folder``, made unless it is there and may be."""
+    if if_missing and Deployment(folder).exists:
+        deployment = Deployment.open(folder)
+        hosts = deployment.environment["METER61850_BROKER_HOSTS"]
+        note(f"{folder} is a deployment already, for the broker at {hosts}: left as it is")
+        return deployment
+    deployment = make_deployment(folder, plan)
     note(
-        f"made {deployment.folder}: settings in meter61850.env; keep a copy of ca/ in a safe place. "
+        f"made {folder}: settings in meter61850.env; keep a copy of ca/ in a safe place. "
         f"Next: meter61850 --dir {folder} broker run"
     )
+    return deployment

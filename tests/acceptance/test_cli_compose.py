@@ -3,74 +3,135 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pytest
+
+from broker import packets
 from tests.brokers import free_port
 from tests.chain import until
 from tests.cli import STOP_SECONDS, environment
-from tests.project import commands
+from tests.project import Command, commands
+
+DOORS = ("8882", "8883", "8884")
 
 
-def test_containers_commands_make_a_whole_chain(tmp_path: Path) -> None:
-    mqtt_port, mms_port = free_port(), free_port()
-    places = {"/data": str(tmp_path), "1883": str(mqtt_port), "10102": str(mms_port)}
-    places |= {"9850": str(free_port()), "9851": str(free_port())}
-    with ExitStack() as stack:
-        processes = {
-            name: start(line, places, tmp_path / f"{name}.log", stack) for name, line in commands().items()
+@dataclass
+class Containers:
+    """The services of compose.yaml as processes: each port and folder of theirs has one of ours."""
+
+    folder: Path
+    ports: dict[str, int]
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def placed(self, text: str) -> str:
+        """``text`` with our places in it; all replaced at once, since a free port may look like another."""
+        places = {"/data": str(self.folder / "data"), "0.0.0.0": "127.0.0.1"}
+        places |= {theirs: str(ours) for theirs, ours in self.ports.items()}
+        return re.sub("|".join(map(re.escape, places)), lambda found: places[found[0]], text)
+
+    def prepared(self, command: Command) -> dict[str, Any]:
+        """What `subprocess` takes to start one."""
+        told = {name: self.placed(value) for name, value in command.environment.items()}
+        words = [self.placed(word) for word in command.words]
+        return {
+            "args": [sys.executable, "-P", "-m", "admin", *words],
+            "env": environment() | told,
+            "cwd": self.folder,
         }
-        mqtt = f"127.0.0.1:{mqtt_port}"
-        ieds = until(lambda: served(mqtt), seconds=30)
-        assert ieds == [{"ied": "SMGW001", "host": "127.0.0.1", "port": mms_port, "meters": 10}]
-        devices = until(lambda: browsed(f"127.0.0.1:{mms_port}"), seconds=20)
-        assert devices == 11
-        for name in reversed(processes):
-            processes[name].send_signal(signal.SIGTERM)  # as `docker stop` does
-            code = processes[name].wait(STOP_SECONDS)
-            assert code == 0, (name, (tmp_path / f"{name}.log").read_text())
 
+    def start(self, name: str, command: Command, stack: ExitStack) -> None:
+        """Run one; killed at the end if it still runs."""
+        with (self.folder / f"{name}.log").open("wb") as output:
+            process = subprocess.Popen(**self.prepared(command), stdout=output, stderr=output)
+        stack.callback(process.kill)
+        self.processes[name] = process
 
-def start(line: list[str], places: dict[str, str], log: Path, stack: ExitStack) -> subprocess.Popen[bytes]:
-    """Run one command with our places in it; killed at the end if it still runs."""
-    words = [_placed(word, places) for word in line]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "admin", *words], env=environment(), stdout=output, stderr=output
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command of the administrator's, as `docker compose exec` runs it."""
+        command = Command(list(arguments), commands()["broker"].environment)
+        return subprocess.run(
+            **self.prepared(command), capture_output=True, text=True, timeout=30, check=False
         )
-    stack.callback(process.kill)
-    return process
+
+    def attempted(self, *arguments: str) -> Any:
+        """What it prints as JSON; None when it fails."""
+        done = self.run(*arguments, "--json")
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def served(self) -> Any:
+        """The endpoints of ten meters; None while there are fewer, or no broker yet."""
+        shown = self.attempted("scl", "show")
+        return shown["endpoints"] if shown and shown["meters"] == 10 else None
+
+    def browsed(self, port: str, *options: str) -> int | None:
+        """How many logical devices the MMS server has."""
+        devices = self.attempted("mms", "browse", f"127.0.0.1:{port}", *options)
+        return len(devices) if devices and len(devices) > 1 else None
+
+    def trusted(self) -> ssl.SSLContext:
+        """Of the deployment's authority."""
+        return ssl.create_default_context(cafile=self.folder / "data" / "ca" / "ca.crt")
 
 
-def _placed(word: str, places: dict[str, str]) -> str:
-    for theirs, ours in places.items():
-        word = word.replace(theirs, ours)
-    return word
+@pytest.fixture
+def containers(tmp_path: Path) -> Iterator[Containers]:
+    """Started as compose starts them: `init` to its end, twice, then the others."""
+    first = free_port(len(DOORS))
+    ports = {theirs: first + number for number, theirs in enumerate(DOORS)}
+    ports |= {theirs: free_port() for theirs in ("3782", "10102", "9850", "9851", "8061")}
+    site = Containers(tmp_path, ports)
+    services = commands()
+    init = services.pop("init")
+    for said in ("made ", "is a deployment already"):
+        done = subprocess.run(**site.prepared(init), capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0, done.stderr
+        assert said in done.stderr
+    with ExitStack() as stack:
+        for name, command in services.items():
+            site.start(name, command, stack)
+        yield site
 
 
-def served(mqtt: str) -> Any:
-    """The endpoints of ten meters; None while there are fewer, or no broker yet."""
-    shown = attempted("scl", "show", "--mqtt", mqtt)
-    return shown["endpoints"] if shown and shown["meters"] == 10 else None
+def test_containers_commands_make_a_whole_secure_chain(containers: Containers) -> None:
+    site = containers
+    ieds = until(site.served, seconds=40)
+    assert ieds == [{"ied": "SMGW001", "host": "127.0.0.1", "port": site.ports["10102"], "meters": 10}]
+    assert until(lambda: site.browsed("10102"), seconds=20) == 11
+    assert site.run("identity", "add", "anna", "--role", "operator").returncode == 0
+    files = [("cert", "client.crt"), ("key", "client.key"), ("ca", "ca.crt")]
+    tls = [word for name, file in files for word in (f"--tls-{name}", f"/data/identities/anna/{file}")]
+    assert until(lambda: site.browsed("3782", *tls), seconds=20) == 11
+    page = httpx.get(f"https://localhost:{site.ports['8061']}/healthz", verify=site.trusted())
+    assert page.status_code == 200
+    assert answered(site.ports["8884"], site.trusted()) == b"\x20"  # there is a broker: it refuses over TLS
+    assert [answered(site.ports[door], None)[:1] == b"\x20" for door in DOORS] == [False] * len(DOORS)
+    founded = until(lambda: site.attempted("audit", "show", "--event", "rights-changed"), seconds=20)
+    assert founded[0]["outcome"] == "founded"
+    assert until(lambda: site.attempted("audit", "verify"), seconds=20)["compared_with"] == 1
+    for name, process in reversed(site.processes.items()):
+        process.send_signal(signal.SIGTERM)  # as `docker stop` does
+        assert process.wait(STOP_SECONDS) == 0, (name, (site.folder / f"{name}.log").read_text())
 
 
-def browsed(mms: str) -> int | None:
-    """How many logical devices the MMS server has."""
-    devices = attempted("mms", "browse", mms)
-    return len(devices) if devices and len(devices) > 1 else None
-
-
-def attempted(*arguments: str) -> Any:
-    """What a command prints as JSON; None when it fails."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "admin", *arguments, "--json"],
-        env=environment(),
-        capture_output=True,
-        timeout=30,
-        check=False,
-    )
-    return json.loads(done.stdout) if done.returncode == 0 else None
+def answered(port: int, tls: ssl.SSLContext | None) -> bytes:
+    """The first octet of what comes back for a CONNECT: 0x20 is a CONNACK; nothing when it is cut off."""
+    connect = packets.connect("x", version=4, keepalive=10, will=None, clean=True)
+    try:
+        with socket.create_connection(("127.0.0.1", port), 5) as plain:
+            door = tls.wrap_socket(plain, server_hostname="localhost") if tls else plain
+            door.sendall(connect)
+            return door.recv(1)
+    except OSError:
+        return b""

@@ -44,7 +44,7 @@ def test_the_image_is_installed_as_make_installs() -> None:
 
 def test_nothing_of_ours_runs_as_root_or_writes_beside_its_volume() -> None:
     assert re.findall(r"^USER (\w+)$", DOCKERFILE, re.M) == ["meter61850"]
-    assert OURS == ["broker", "bridge", "mms", "meters"]
+    assert OURS == ["init", "broker", "bridge", "mms", "registrar", "web", "meters"]
     for name in OURS:
         assert COMPOSE["services"][name]["user"] == "10001:10001"
     assert "useradd --uid 10001 " in DOCKERFILE
@@ -83,9 +83,23 @@ def test_no_password_stands_in_the_files() -> None:
 
 
 def test_only_the_host_itself_reaches_the_published_ports() -> None:
+    """Unless told otherwise; and only what is TLS can be told."""
     ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", ())]
-    assert ports
-    assert all(port.startswith(("127.0.0.1:", "${MMS_BIND:-127.0.0.1}:")) for port in ports)
+    opened = [port.rpartition("}:")[2] for port in ports if port.startswith("${")]
+    assert opened == ["8883-8884:8883-8884", "3782-3791:3782-3791"]
+    assert all(re.match(r"127\.0\.0\.1:|\$\{(BROKER|MMS)_BIND:-127\.0\.0\.1\}:", port) for port in ports)
+
+
+def test_all_wait_for_the_deployment_and_live_in_it() -> None:
+    """There is no way around `init`: nobody is told a plain broker."""
+    assert COMPOSE["services"]["init"]["restart"] == "no"
+    for name in OURS[1:]:
+        service = COMPOSE["services"][name]
+        assert service["depends_on"]["init"] == {"condition": "service_completed_successfully"}
+        assert service["environment"]["METER61850_DIR"] == "/data"
+        assert not any(word.startswith(("--mqtt", "1883")) for word in service["command"])
+    for name in OURS[2:]:
+        assert COMPOSE["services"][name]["depends_on"]["broker"]["condition"] == "service_healthy"
 
 
 def test_every_mounted_file_is_there() -> None:

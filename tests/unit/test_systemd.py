@@ -69,6 +69,12 @@ def test_only_mms_has_a_capability(unit: Path) -> None:
     assert lines(unit)["CapabilityBoundingSet"] == lines(unit)["AmbientCapabilities"] == [expected]
 
 
+def test_the_registrar_says_whom_it_let_in() -> None:
+    """The other commands of its group log from warning on."""
+    told = lines(FOLDER / "meter61850-registrar.service")
+    assert "METER61850_LOG_LEVEL=info" in told["Environment"]
+
+
 def test_it_starts_a_command_that_there_is(unit: Path) -> None:
     program, *words = lines(unit)["ExecStart"][0].split()
     assert program == PROGRAM
