@@ -9,6 +9,7 @@ import pytest
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
 from registrar.deployment import Deployment
+from registrar.founding import Plan, found
 from registrar.identities import Role
 from tests.cli import answer, error, run
 
@@ -43,12 +44,8 @@ def test_simulated_meters_have_an_identity_on_this_machine(tmp_path: Path) -> No
         connection = (deployment.identity_folder(name) / "connection.toml").read_text()
         assert 'host = "127.0.0.1"\nport = 8883' in connection
     assert first.items() <= content(tmp_path / "d" / "identities").items()
-    (row,) = [
-        one
-        for one in answer("--dir", "d", "credentials", "list", folder=tmp_path)
-        if one["name"] == meters[2]
-    ]
-    assert row["name"] == meters[2]
+    listed = answer("--dir", "d", "credentials", "list", folder=tmp_path)
+    assert set(meters) <= {one["name"] for one in listed}
 
 
 def test_simulated_meters_find_a_broker_that_listens_elsewhere_by_its_name(tmp_path: Path) -> None:
@@ -70,6 +67,14 @@ def test_an_authority_whose_settings_were_lost_is_not_replaced(lost: str, tmp_pa
         "init", "d", "--if-missing", folder=tmp_path, code=2
     )
     assert content(folder) == before
+
+
+def test_it_is_no_deployment_before_all_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was killed half-way must not pass for whole: the next `--if-missing` would go on with it."""
+    seen: list[bool] = []
+    monkeypatch.setattr(Deployment, "publish", lambda made: seen.append(Deployment(made.folder).exists))
+    assert found(tmp_path / "d", Plan()).exists
+    assert seen == [False]
 
 
 def test_the_settings_name_files_of_the_deployment(tmp_path: Path) -> None:
