@@ -10,6 +10,7 @@ True
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 
@@ -30,3 +31,14 @@ class Backoff:
     def reset(self) -> None:
         """Begin again at ``first``: the last attempt was a success."""
         self._ceiling = self._first
+
+
+def heed_cancellation() -> None:
+    """Raise CancelledError if our task is to end, though the end of a connection has hidden that.
+
+    A client's ``async with`` that is cancelled while the broker is away ends with MqttError instead: whoever
+    caught that asks here before the next attempt, or would go on for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

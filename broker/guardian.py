@@ -9,9 +9,11 @@ they need no right to signal the broker, which may be another user's, or in anot
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import FrameType
@@ -22,6 +24,8 @@ from broker.mosquitto import WATCHED, BrokerSettings, command
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -37,7 +41,7 @@ def run(settings: BrokerSettings) -> int:
     folder = settings.security
     seen = stamp(folder)
     raise_limit()
-    process = subprocess.Popen(command(settings))
+    process = subprocess.Popen(command(settings), preexec_fn=_end_with_guardian)  # noqa: PLW1509 - one thread
     stopping: list[int] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -55,6 +59,12 @@ def run(settings: BrokerSettings) -> int:
             process.send_signal(signal.SIGHUP)
         time.sleep(LOOK_SECONDS)
     return 0 if stopping else process.returncode
+
+
+def _end_with_guardian() -> None:
+    """In the child: have the kernel end it when we are killed, or it would hold the ports on (Linux)."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def stamp(folder: Path) -> Stamp:

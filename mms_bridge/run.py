@@ -18,7 +18,7 @@ from typing import Any
 import aiomqtt
 from aiomqtt import MqttError
 
-from broker.backoff import Backoff
+from broker.backoff import Backoff, heed_cancellation
 from broker.descriptors import raise_limit
 from broker.errors import CredentialError
 from broker.feed import GOOD_CONNECTION, Feed
@@ -146,6 +146,7 @@ async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings
             hearing.connected(Link.COMMANDS, up=False)
             gateway.counters["disconnects"] += 1
             cause = errors.exceptions[0]
+        heed_cancellation()
         if loop.time() - started > GOOD_CONNECTION:
             backoff.reset()
         pause = backoff.next()

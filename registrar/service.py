@@ -19,7 +19,7 @@ from typing import Any
 
 import aiomqtt
 
-from broker.backoff import Backoff
+from broker.backoff import Backoff, heed_cancellation
 from broker.errors import CredentialError
 from broker.messages import ServiceStatus, utc_now
 from broker.settings import MqttSettings
@@ -74,6 +74,7 @@ class Service:
                 await self._connection()
             except* (aiomqtt.MqttError, CredentialError) as errors:
                 log.warning("broker %s:%d: %s", self._mqtt.host, self._mqtt.port, errors.exceptions[0])
+            heed_cancellation()
             if loop.time() - began > GOOD_CONNECTION:
                 backoff.reset()
             await asyncio.sleep(backoff.next())

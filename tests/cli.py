@@ -99,7 +99,7 @@ class Running:
         for child in psutil.Process(self.process.pid).children():
             words = child.cmdline()
             role = "broker" if "mosquitto" in words[0] else words[words.index("admin") + 1]
-            found["meters" if role == "meter" else role] = child
+            found[{"meter": "meters", "enrol": "registrar"}.get(role, role)] = child
         return found
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:

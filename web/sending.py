@@ -17,7 +17,7 @@ from importlib.metadata import version
 import aiomqtt
 from aiomqtt import MqttError
 
-from broker.backoff import Backoff
+from broker.backoff import Backoff, heed_cancellation
 from broker.errors import UnavailableError
 from broker.messages import ServiceStatus, utc_now
 from broker.orders import expiring
@@ -74,6 +74,7 @@ class Sender:
                 log.warning("broker %s:%d: %s", self._mqtt.host, self._mqtt.port, error)
             finally:
                 self._client = None
+            heed_cancellation()
             await asyncio.sleep(backoff.next())
 
     async def _connection(self, backoff: Backoff) -> None:

@@ -104,7 +104,7 @@ def test_worst_quality_is_the_first_that_is_not_good() -> None:
 
 def test_chain_starts_the_broker_first_and_stops_within_five_seconds() -> None:
     parts = Chain(plain=True).parts(BrokerKind.MOSQUITTO)
-    assert [part.name for part in parts] == ["broker", "bridge", "mms", "meters"]
+    assert [part.name for part in parts] == ["broker", "bridge", "mms", "web", "meters"]
     assert sum(part.seconds for part in parts) < 5
 
 

@@ -1,0 +1,24 @@
+"""A task that is told to end does end, whatever a client makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from broker.backoff import heed_cancellation
+
+
+async def test_a_cancellation_that_a_client_hides_ends_the_loop() -> None:
+    async def connections() -> None:
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                pass  # as aiomqtt, which raises MqttError instead
+            heed_cancellation()
+
+    task = asyncio.create_task(connections())
+    await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait((task,), timeout=5)
+    assert task in done
+    assert task.cancelled()
