@@ -142,6 +142,16 @@ def test_the_ledger_takes_so_much_of_one_meter() -> None:
     assert [letter.cause for letter in work.limited] == [limits.COMMANDS]
 
 
+def test_a_flood_hides_no_command_that_was_obeyed() -> None:
+    """What an issuer could do who wants no record; the meter itself switches once a second at most."""
+    busy = sorter()
+    busy.sort([command(f"c{number}") for number in range(5)], now=NOW)
+    work = busy.sort([command("real"), result("real")], now=NOW)
+    assert [type(entry.message).__name__ for entry in work.entries] == ["Result"]
+    flood = busy.sort([result(f"r{number}") for number in range(5)], now=NOW)
+    assert len(flood.entries) == 1  # a hostile meter is held back all the same
+
+
 def test_bad_commands_count_too() -> None:
     work = sorter().sort([command(f"c{n}", position="half") for n in range(4)], now=NOW)
     assert len(work.entries) == 2
