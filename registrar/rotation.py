@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
@@ -52,7 +52,9 @@ def rotate_authority(deployment: Deployment, *, overlap: timedelta = renewal.OVE
 def dependent(deployment: Deployment) -> list[str]:
     """Who has no good certificate of the authority that signs now, only of the one before."""
     current = {fingerprint(deployment.authority(name).certificate) for name in ("ca", "services")}
-    good = [one for one in deployment.register.certificates() if one.revoked is None or one.held]
+    now = datetime.now(UTC)
+    issued = [one for one in deployment.register.certificates() if one.not_after > now]
+    good = [one for one in issued if one.revoked is None or one.held]
     new = {one.name for one in good if one.authority in current}
     return sorted({one.name for one in good} - new)
 
