@@ -24,14 +24,15 @@ from bridge.audit import Kind
 from bridge.tables import Audit
 from broker.admission import Answer, Renewal, Verdict
 from broker.codes import EnrolmentCode
+from broker.errors import ConfigurationError
 from broker.messages import Birth, Hardware, utc_now
 from meter_firmware import keys
-from registrar import codes, renewal, requests
+from registrar import codes, founding, renewal, requests, rotation
 from registrar.counter import Counter
 from registrar.deployment import Deployment
 from registrar.founding import Plan, found
 from registrar.identities import Identity, NotRegisteredError, Role
-from registrar.pki import common_name
+from registrar.pki import Authority, common_name
 from registrar.trail import Trail
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -290,6 +291,24 @@ async def test_who_has_only_what_was_revoked_has_no_rights(desk: Desk) -> None:
     renewal.revoke(desk.deployment, "otto")
     desk.deployment.publish()
     assert "user otto\ntopic deny #\n\n" in rights.read_text() + "\n"
+
+
+async def test_a_rotation_that_was_killed_at_its_beginning_locks_nobody_out(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(deployment: Deployment, name: str, authority: Authority) -> None:
+        founding.keep_authority(deployment, name, authority)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rotation, "keep_authority", killed)
+        with pytest.raises(KeyboardInterrupt):
+            rotation.rotate_authority(desk.deployment)
+    with pytest.raises(ConfigurationError, match="no authority before"):
+        rotation.retire_authority(desk.deployment)
+    assert all(one.revoked is None for one in desk.deployment.register.certificates())
+    rotation.rotate_authority(desk.deployment)
+    assert rotation.retire_authority(desk.deployment) == 0  # only the services had certificates
 
 
 async def test_two_meters_that_wait_with_a_withdrawn_code_are_refused(desk: Desk) -> None:
