@@ -158,3 +158,15 @@ def test_a_power_cut_at_the_end_of_an_enrolment_loses_nothing(
         "client.key",
         "connection.toml",
     ]
+
+
+def test_a_meter_with_a_token_hears_whom_to_trust(folder: Path) -> None:
+    (folder / "client.crt").unlink()
+    (folder / "client.key").unlink()
+    credentials = Credentials(folder, METER)
+    assert (credentials.kept, credentials.renewable) == (True, False)
+    both = (folder / "ca.crt").read_text() + pki.pem(Authority.new("next").certificate).decode()
+    assert not credentials.take(Credential(authorities=both, renew=True, ts=utc_now()))
+    assert (folder / "ca.crt").read_text() == both
+    assert not credentials.due(datetime.now(UTC))
+    assert not Credentials(None, METER).kept

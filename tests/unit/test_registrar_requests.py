@@ -22,7 +22,7 @@ from sqlmodel import col
 from bridge import database
 from bridge.audit import Kind
 from bridge.tables import Audit
-from broker.admission import Answer, Renewal, Verdict
+from broker.admission import Answer, Credential, Renewal, Verdict
 from broker.codes import EnrolmentCode
 from broker.errors import ConfigurationError
 from broker.messages import Birth, Hardware, utc_now
@@ -309,6 +309,14 @@ async def test_a_rotation_that_was_killed_at_its_beginning_locks_nobody_out(
     assert all(one.revoked is None for one in desk.deployment.register.certificates())
     rotation.rotate_authority(desk.deployment)
     assert rotation.retire_authority(desk.deployment) == 0  # only the services had certificates
+
+
+async def test_a_new_authority_is_told_to_meters_with_a_token_too(desk: Desk) -> None:
+    desk.ask(f"{desk.code(automatic=True).id}-1", csr=None, password=keys.hashed("secret"))
+    rotation.rotate_authority(desk.deployment)
+    told = Credential.model_validate_json(desk.letter(f"sm/v1/{METER}/credential") or b"")
+    assert told.authorities == desk.deployment.bundle().decode()
+    assert told.authorities.count("BEGIN CERTIFICATE") == 2
 
 
 async def test_two_meters_that_wait_with_a_withdrawn_code_are_refused(desk: Desk) -> None:
