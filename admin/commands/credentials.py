@@ -23,7 +23,9 @@ from registrar.post import deliver_now
 from registrar.trail import Trail
 
 app = new_app(
-    no_args_is_help=True, rich_markup_mode=None, help="Certificates and tokens: list, replace, revoke."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Certificates and tokens: list, replace, revoke.\n\n\b\nmeter61850 credentials list",
 )
 SERVER = "server"
 Overlap = Annotated[
