@@ -11,7 +11,7 @@ the ledger is an event of the audit as well: rows here can be changed, rows ther
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import singledispatch
 
 from sqlalchemy import Engine, update
@@ -54,6 +54,7 @@ def apply(session: Session, entries: Sequence[Notice], *, now: int) -> Entered:
             session.add(row)
         if row.meter_id != entry.meter_id:
             entered.dead.append(Dead(entry.source.topic, entry.source.payload, FOREIGN_METER))
+            entered.events += _foreign(entry, now=now)
         else:
             before = _told(row)
             enter(entry.message, row, entry)
@@ -76,6 +77,15 @@ def _events(row: Row, before: tuple[bool, int, tuple[str, str, str]], entry: Not
         yield _event(Kind.COMMAND_REPEATED, row, told_by)
     if _told(row)[2] != ended:
         yield _event(Kind.COMMAND_ENDED, row, told_by, outcome=row.late_outcome or row.outcome)
+
+
+def _foreign(entry: Notice, *, now: int) -> Iterator[Event]:
+    """What has no row here, since its command_id is another meter's: that meter obeys it all the same."""
+    row = Row(command_id=_command_id(entry.message), meter_id=entry.meter_id, received_at=now)
+    before = _told(row)
+    enter(entry.message, row, entry)
+    for event in _events(row, before, entry):
+        yield replace(event, detail={**event.detail, "ledger": FOREIGN_METER})
 
 
 def _via(message: Message) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from broker.messages import Block, Command, Message, Refusal
+from broker.messages import Block, Command, Message, Outcome, Refusal, Result
 
 _MAX_KNOWN = 100_000
 """Meters and issuers remembered; a bound for invented ones. Then all begin anew."""
@@ -86,6 +86,8 @@ class MeterAllowances:
     messages: Allowance
     readings: Allowance
     commands: Allowance
+    done: Allowance
+    """Results of commands that were obeyed: no flood of others may hide that a relay has moved."""
 
 
 class Allowances:
@@ -103,12 +105,14 @@ class Allowances:
             if len(self._meters) >= _MAX_KNOWN:
                 self._meters.clear()
             limits = self._limits
-            rates = (limits.messages, limits.readings, limits.commands)
+            rates = (limits.messages, limits.readings, limits.commands, limits.commands)
             found = self._meters[meter_id] = MeterAllowances(*(Allowance(rate, now=now) for rate in rates))
         return found
 
     def excess(self, message: Message, meter_id: str, *, now: int) -> str:
         """Why ``message`` does not go into the ledger; empty when it does."""
+        if isinstance(message, Result) and message.outcome is Outcome.DONE:
+            return "" if self.meter(meter_id, now=now).done.take(1, now=now) else COMMANDS
         issuer = _issuer(message)
         if issuer and not self._issuer(issuer, now=now).take(1, now=now):
             return ISSUER

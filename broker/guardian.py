@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.2
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+START_SECONDS = 5.0
+"""After which Mosquitto listens to signals, whatever it has to load; it is told again what changed before."""
 
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -41,7 +43,9 @@ def run(settings: BrokerSettings) -> int:
     folder = settings.security
     seen = stamp(folder)
     raise_limit()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited: until Mosquitto listens to it, it would end it
     process = subprocess.Popen(command(settings), preexec_fn=_end_with_guardian)  # noqa: PLW1509 - one thread
+    started, early = time.monotonic() + START_SECONDS, False
     stopping: list[int] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -53,8 +57,9 @@ def run(settings: BrokerSettings) -> int:
     signal.signal(signal.SIGHUP, lambda *_: process.send_signal(signal.SIGHUP))
     while process.poll() is None:
         now = stamp(folder)
-        if now != seen:
-            seen = now
+        starting = time.monotonic() < started
+        if now != seen or (early and not starting):
+            seen, early = now, starting
             log.info("identities or rights have changed: Mosquitto reads them again")
             process.send_signal(signal.SIGHUP)
         time.sleep(LOOK_SECONDS)

@@ -27,12 +27,14 @@ _UNTOLD = "untold"
 
 
 class Credentials:
-    """The identity folder of a meter; nothing to do for one with a token, or without a ``folder``."""
+    """The identity folder of a meter; nothing to renew with a token, nothing to do without a ``folder``."""
 
     def __init__(self, folder: Path | None, meter_id: str) -> None:
         self._folder = folder or Path()
         self._meter_id = meter_id
         self.renewable = folder is not None and (folder / CERTIFICATE).exists()
+        self.kept = folder is not None and (folder / CA).exists()
+        """There is a folder, so that whom we trust can be told; with a token that is all."""
         self._wanted = False
 
     def due(self, now: datetime) -> bool:

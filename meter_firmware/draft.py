@@ -100,10 +100,10 @@ class Draft:
             write_text(self._folder / CERTIFICATE, answer.certificate or "")
         text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in told.items())
         write_text(self._folder / CONNECTION, text)
-        for name in (_REQUEST, _HASH, _SLOT):
-            (self._folder / name).unlink(missing_ok=True)
-        self._folder.rename(self._final)
+        self._folder.rename(self._final)  # before anything is taken away: begin() makes a new key without it
         sync_folder(self._final.parent)
+        for name in (_REQUEST, _HASH, _SLOT):
+            (self._final / name).unlink(missing_ok=True)
         return self._final
 
     def _kept(self, name: str) -> str | None:

@@ -75,7 +75,7 @@ class Session:
         """Subscribe first, so that who sees us online can command us; then tell all that is retained."""
         for kind in SUBSCRIPTIONS:
             await self._subscribe(kind)
-        if self._parts.credentials.renewable:
+        if self._parts.credentials.kept:
             await self._subscribe("credential")
         await self._tell_birth()
         await self.tell_status(online=True)

@@ -22,7 +22,7 @@ from broker.settings import MqttSettings
 from broker.topics import Topics
 from registrar.deployment import Deployment
 from registrar.identities import Identity, NotRegisteredError, Role
-from registrar.post import connected
+from registrar.post import connected, deliver_now, settings
 
 QUIET_SECONDS = 1.5
 """The meter has not come back for so long: the broker has read its files (its guardian looks each 0.2 s)."""
@@ -57,6 +57,14 @@ def unblock(deployment: Deployment, meter_id: str) -> bool:
         lives = change.lives(meter_id)
     deployment.publish()
     return lives
+
+
+async def cut_off_now(deployment: Deployment, meter_id: str) -> bool:
+    """From a command: tell everybody, then :func:`cut_off`; False without a broker, where nobody is then."""
+    told = await deliver_now(deployment)
+    if told:
+        await cut_off(settings(deployment), meter_id)
+    return told
 
 
 async def cut_off(mqtt: MqttSettings, meter_id: str) -> None:

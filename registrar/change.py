@@ -83,11 +83,12 @@ class Change:
         return done.rowcount
 
     def supersede(self, name: str, *, but: str, at: datetime) -> None:
-        """Revoke the certificates of ``name`` save ``but`` at a later time (:meth:`revoke_ended`)."""
+        """Revoke the certificates of ``name`` save ``but`` at a later time (:meth:`revoke_ended`), or sooner
+        if that was settled before."""
         self.connection.execute(
-            "UPDATE certificate SET ends = ? WHERE name = ? AND revoked IS NULL AND ends IS NULL "
-            "AND fingerprint != ?",
-            (int(at.timestamp()), name, but),
+            "UPDATE certificate SET ends = min(coalesce(ends, :at), :at) WHERE name = :name "
+            "AND revoked IS NULL AND fingerprint != :but",
+            {"at": int(at.timestamp()), "name": name, "but": but},
         )
 
     def revoke_ended(self) -> list[str]:
@@ -114,6 +115,11 @@ class Change:
     def living(self, name: str) -> int:
         """How many certificates of ``name`` are good now."""
         query = "SELECT count(*) FROM certificate WHERE name = ? AND revoked IS NULL AND not_after > ?"
+        return int(self.connection.execute(query, (name, _now())).fetchone()[0])
+
+    def unexpired(self, name: str) -> int:
+        """How many certificates of ``name`` have not expired, revoked or not."""
+        query = "SELECT count(*) FROM certificate WHERE name = ? AND not_after > ?"
         return int(self.connection.execute(query, (name, _now())).fetchone()[0])
 
     def newest(self, name: str) -> str:

@@ -150,7 +150,7 @@ class Counter:
         try:
             answer = Answer(
                 meter_id=told.get("meter_id", ""),
-                question=hashlib.sha256(str(asked).encode()).hexdigest(),
+                question=hashlib.sha256(str(asked).encode(errors="replace")).hexdigest(),
                 verdict=Verdict.REFUSED,
                 reason=reason,
                 ts=utc_now(),

@@ -19,6 +19,7 @@ import fcntl
 import json
 import os
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -182,7 +183,7 @@ class Deployment:
 
     def _publish(self) -> None:
         slots = open_slots(self.register)
-        identities = self.register.identities()
+        identities = self._with_rights()
         tokens = [(one.name, one.token) for one in identities if one.token and not one.blocked]
         codes = {one.name: one.address_code for one in identities if one.role is Role.METER}
         logins = [*tokens, *slots]
@@ -195,6 +196,20 @@ class Deployment:
         replace(self.broker / "services-ca.crt", pki.pem(own.certificate), PUBLIC)
         replace(self.broker / "ca.crt", self.bundle(), PUBLIC)
         replace(self.broker / "mms-clients.toml", mms_rights.render(identities).encode(), PUBLIC)
+
+    def _with_rights(self) -> list[Identity]:
+        """All identities; a person or service with nothing but revoked certificates is as good as blocked.
+
+        The broker keeps a connection that was there before, so its rights must go. A meter's is ended instead
+        (`registrar.blocking`): it may be enrolled anew, and then has its rights at once.
+        """
+        left = {one.name for one in self.register.certificates() if one.revoked is None}
+        return [
+            one
+            if one.role is Role.METER or one.name in left
+            else changed(one, blocked=one.blocked or "revoked")
+            for one in self.register.identities()
+        ]
 
     def _revocation_lists(self, authorities: list[Authority]) -> bytes:
         """One for each authority: a broker that has none for it would refuse all of its certificates."""

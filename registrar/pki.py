@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -79,6 +79,8 @@ def checked_request(text: bytes) -> PublicKey:
         key = request.public_key()
     except (ValueError, InvalidSignature, TypeError) as error:
         raise ContractError(f"the signing request is not PKCS #10 in PEM: {error}") from error
+    except UnsupportedAlgorithm as error:
+        raise ContractError(f"the signing request has a key that nobody here knows: {error}") from error
     if not signed:
         raise ContractError("the signing request is not signed with its own key")
     return checked_key(key)

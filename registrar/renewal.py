@@ -26,6 +26,8 @@ from registrar.identities import Identity, NotRegisteredError, Role, fingerprint
 
 MAX_LIVING = 5
 """Certificates of one meter at a time: one in use, and some that it asked for and may not have got."""
+MAX_UNEXPIRED = 100
+"""Certificates of one meter that have not expired, revoked ones too: those are on the revocation list."""
 OVERLAP = timedelta(hours=24)
 
 
@@ -35,6 +37,8 @@ def renew(deployment: Deployment, meter_id: str, renewal: Renewal) -> bool:
         identity = change.identity(meter_id)
         if identity is None or identity.role is not Role.METER or identity.blocked:
             raise ContractError("no meter of ours, or one that is blocked, asks for a certificate")
+        if not change.lives(meter_id):  # still connected with what was revoked
+            raise ContractError("what this meter had was revoked: it must enrol anew")
         if renewal.csr is not None:
             _issue(deployment, change, meter_id, renewal.csr)
         if renewal.using is not None:
@@ -86,6 +90,8 @@ def revoke(deployment: Deployment, name: str) -> int:
 
 def _issue(deployment: Deployment, change: Change, meter_id: str, csr: str) -> None:
     key = pki.checked_request(csr.encode())
+    if change.unexpired(meter_id) >= MAX_UNEXPIRED:
+        raise ContractError(f"{MAX_UNEXPIRED} certificates were made for this meter already")
     if change.living(meter_id) >= MAX_LIVING:
         raise ContractError(
             f"{MAX_LIVING} certificates of this meter are valid: it uses none of the new ones"

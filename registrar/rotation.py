@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
@@ -26,8 +26,7 @@ from registrar.pki import Authority
 
 def rotate_authority(deployment: Deployment, *, overlap: timedelta = renewal.OVERLAP) -> x509.Certificate:
     """Let a new authority sign; its certificate. ConfigurationError while the one before is still trusted."""
-    folder = deployment.folder / "ca"
-    if (folder / "previous.crt").exists():
+    if _previous(deployment) is not None:
         raise ConfigurationError(
             "the authority before is still trusted: meter61850 credentials retire-ca first"
         )
@@ -52,7 +51,9 @@ def rotate_authority(deployment: Deployment, *, overlap: timedelta = renewal.OVE
 def dependent(deployment: Deployment) -> list[str]:
     """Who has no good certificate of the authority that signs now, only of the one before."""
     current = {fingerprint(deployment.authority(name).certificate) for name in ("ca", "services")}
-    good = [one for one in deployment.register.certificates() if one.revoked is None or one.held]
+    now = datetime.now(UTC)
+    issued = [one for one in deployment.register.certificates() if one.not_after > now]
+    good = [one for one in issued if one.revoked is None or one.held]
     new = {one.name for one in good if one.authority in current}
     return sorted({one.name for one in good} - new)
 
@@ -62,14 +63,13 @@ def retire_authority(deployment: Deployment) -> int:
 
     ConfigurationError if there is none. Who is :func:`dependent` on it is locked out.
     """
-    folder = deployment.folder / "ca"
-    if not (folder / "previous.crt").exists():
+    folder, previous = deployment.folder / "ca", _previous(deployment)
+    if previous is None:
         raise ConfigurationError(
             "there is no authority before this one: meter61850 credentials rotate-ca makes one"
         )
-    old = fingerprint(deployment.authority("previous").certificate)
     with deployment.register.change() as change:
-        count = change.revoke_issued_by(old)
+        count = change.revoke_issued_by(previous)
     certify_server(deployment, deployment.authority())
     deployment.publish()  # once with the old one's last revocation list
     for name in ("previous.key", "previous.crt"):
@@ -80,6 +80,17 @@ def retire_authority(deployment: Deployment) -> int:
     return count
 
 
+def _previous(deployment: Deployment) -> str | None:
+    """Fingerprint of the authority before; None if there is none, or it is the one that signs.
+
+    It is that after a rotation that was killed at its beginning: to retire it would lock everybody out.
+    """
+    if not (deployment.folder / "ca" / "previous.crt").exists():
+        return None
+    previous, current = (fingerprint(deployment.authority(name).certificate) for name in ("previous", "ca"))
+    return None if previous == current else previous
+
+
 def _spread(deployment: Deployment) -> None:
     """Have every identity folder on this machine trust whom we trust."""
     for folder in (deployment.folder / "identities").iterdir():
@@ -87,4 +98,5 @@ def _spread(deployment: Deployment) -> None:
 
 
 def _meters(deployment: Deployment) -> list[str]:
-    return [one.name for one in deployment.register.identities(Role.METER) if not one.token]
+    """All of them: one with a token has no certificate to renew, but must hear whom to trust."""
+    return [one.name for one in deployment.register.identities(Role.METER)]

@@ -4,7 +4,7 @@ Rights, checks, expiry and ledger are those of the CLI (``broker.orders``). An i
 command_id (RFC 9562 UUID of version 5 over account and key), so that a request that is repeated, after a
 restart of ours too, finds the same command in the ledger and is never sent again.
 
->>> commands.order(meter_id, Position.OPEN, account="anna", key="7f3c")     # doctest: +SKIP
+>>> commands.order(meter_id, Position.OPEN, account="anna", address="", key=None)  # doctest: +SKIP
 Entry(state='sent', ...)
 """
 
@@ -130,14 +130,21 @@ class Commands:
         """The command of that id, if it is remembered here."""
         return self._entries.get(command_id)
 
-    async def order(self, meter_id: str, position: Position, *, account: str, key: str | None) -> Entry:
-        """Judge and send a command; refused ones are in the ledger, too. ConflictError for a used key."""
+    async def order(
+        self, meter_id: str, position: Position, *, account: str, address: str, key: str | None
+    ) -> Entry:
+        """Judge and send a command; refused ones are in the ledger, too. ConflictError for a used key.
+
+        ``address``: the client's, for the audit.
+        """
         given = command_id(account, key) if key else ""
         if given and (known := await self._given_before(given)):
             if (known.meter_id, known.command.position) != (meter_id, position):
                 raise ConflictError("this Idempotency-Key was used for another command: choose a new one")
             return known
-        origin = Origin(category=OriginCategory.REMOTE_CONTROL, identifier=f"web {account}"[:64])
+        origin = Origin(
+            category=OriginCategory.REMOTE_CONTROL, identifier=f"web {account}"[:64], via=f"web {address}"
+        )
         entry = Entry(meter_id, new_command(position, origin, command_id=given))
         obstacle = self._obstacle(meter_id, position)
         self._remember(entry)

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from web.accounts import Account
 from web.audit import Event, audit
 from web.guard import COOKIE, address_of, caller_of, check_csrf, check_origin
 from web.parts import Parts, parts_of
@@ -37,23 +38,28 @@ async def login(request: Request) -> Response:
     name, onward = form.get("name", "")[:64], _local(form.get("next", "/"))
     parts, address = parts_of(request), address_of(request)
     guesses = ((parts.limiter, f"{address} {name}"), (parts.crowd_limiter, address))
-    wait = max(limiter.wait(key, now=monotonic()) for limiter, key in guesses)
+    async with _hashing:  # in here, so that guesses at the same time are counted too
+        wait = max(limiter.wait(key, now=monotonic()) for limiter, key in guesses)
+        account = None if wait else await _checked(parts, name, form)
+        if account is None and not wait:
+            for limiter, key in guesses:
+                limiter.fail(key, now=monotonic())
     if wait:
         audit(Event("login", name, address, outcome="denied", detail="too many attempts"))
         page = _again(request, 429, onward, f"Too many attempts: try again in {wait:.0f} s.")
         page.headers["Retry-After"] = str(int(wait) + 1)
         return page
-    async with _hashing:
-        account = await asyncio.to_thread(parts.accounts.check, name, form.get("password", ""))
     if account is None:
-        for limiter, key in guesses:
-            limiter.fail(key, now=monotonic())
         audit(Event("login", name, address, outcome="denied", detail="wrong name or password"))
         return _again(request, 401, onward, "Name or password is wrong.")
     audit(Event("login", name, address))
     answer = RedirectResponse(onward, status_code=303)
     _set_cookie(answer, parts, parts.sessions.open(account))
     return answer
+
+
+async def _checked(parts: Parts, name: str, form: dict[str, str]) -> Account | None:
+    return await asyncio.to_thread(parts.accounts.check, name, form.get("password", ""))
 
 
 def _again(request: Request, status: int, onward: str, complaint: str) -> Response:

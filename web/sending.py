@@ -18,7 +18,7 @@ import aiomqtt
 from aiomqtt import MqttError
 
 from broker.backoff import Backoff, heed_cancellation
-from broker.errors import UnavailableError
+from broker.errors import CredentialError, UnavailableError
 from broker.messages import ServiceStatus, utc_now
 from broker.orders import expiring
 from broker.publishing import publish
@@ -70,7 +70,7 @@ class Sender:
         while True:
             try:
                 await self._connection(backoff)
-            except MqttError as error:
+            except (MqttError, CredentialError) as error:
                 log.warning("broker %s:%d: %s", self._mqtt.host, self._mqtt.port, error)
             finally:
                 self._client = None
@@ -131,4 +131,5 @@ def _client(mqtt: MqttSettings, will: aiomqtt.Will) -> aiomqtt.Client:
         keepalive=mqtt.keepalive,
         will=will,
         socket_options=NO_DELAY,
+        tls_context=mqtt.tls(),
     )

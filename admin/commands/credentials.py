@@ -15,7 +15,7 @@ from admin.options import DATA_DIR, DeploymentDir, Json, duration, user_name
 from admin.output import note, show
 from bridge.audit import Kind
 from broker.errors import ConfigurationError
-from registrar import renewal, rotation
+from registrar import blocking, renewal, rotation
 from registrar.deployment import Deployment
 from registrar.founding import certify_server
 from registrar.identities import SERVICES, Certificate, Identity, Role, fingerprint
@@ -23,7 +23,9 @@ from registrar.post import deliver_now
 from registrar.trail import Trail
 
 app = new_app(
-    no_args_is_help=True, rich_markup_mode=None, help="Certificates and tokens: list, replace, revoke."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Certificates and tokens: list, replace, revoke.\n\n\b\nmeter61850 credentials list",
 )
 SERVER = "server"
 Overlap = Annotated[
@@ -89,16 +91,21 @@ def rotate(
         if identity.role is not Role.METER:
             target = out or deployment.identity_folder(identity.name)
             renewal.rotate(deployment, identity, target, overlap=span)
+    with deployment.register.change() as change:
+        ended = change.revoke_ended()
+    if ended:
+        deployment.publish()
     meters = [one.name for one in identities if one.role is Role.METER and not one.token]
     renewal.want_renewed(deployment, meters)
     _note(deployment, Kind.CREDENTIALS_ROTATED, chosen)
+    _note(deployment, Kind.CREDENTIALS_REVOKED, sorted(set(ended)))
     _deliver(deployment)
     note(f"{len(chosen) - len(meters)} replaced, {len(meters)} meters are told to ask")
 
 
 @app.command()
 def revoke(name: str, folder: DeploymentDir = DATA_DIR) -> None:
-    """Take every credential of somebody away for good: a meter must enrol anew.
+    """Take every credential of somebody away for good: a meter is cut off, and must enrol anew.
 
     \b
     meter61850 credentials revoke 3f2504e0-4f89-41d3-9a0c-0305e82c3301
@@ -111,7 +118,11 @@ def revoke(name: str, folder: DeploymentDir = DATA_DIR) -> None:
     count = renewal.revoke(deployment, name)
     deployment.publish()
     _note(deployment, Kind.CREDENTIALS_REVOKED, [name])
-    note(f"{count} revoked; to end a meter's connection too: meter61850 meters block {name} --reason …")
+    note(f"{count} revoked")
+    if _known(deployment, name).role is Role.METER and not asyncio.run(
+        blocking.cut_off_now(deployment, name)
+    ):
+        note("the broker is not there, so nobody is connected")
 
 
 @app.command("rotate-ca")

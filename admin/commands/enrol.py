@@ -18,7 +18,11 @@ from registrar.post import deliver_now
 from registrar.service import run as serve
 from registrar.trail import Trail
 
-app = new_app(no_args_is_help=True, rich_markup_mode=None, help="New meters: codes, requests, the registrar.")
+app = new_app(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="New meters: codes, requests, the registrar.\n\n\b\nmeter61850 enrol new --count 20 --for 2d",
+)
 MeterId = Annotated[str, typer.Argument(metavar="METER", help="meter_id of the meter that asks.")]
 
 

@@ -61,6 +61,7 @@ def enrol(
     \b
     meter61850 meter enrol --broker broker.example --ca ca.crt --code K7QM-…
     """
+    typed = EnrolmentCode.parse(code)  # a mistyped one leaves no meter_id behind
     settings = MeterSettings.load(config)
     host, port = _place(broker)
     plan = enrolment.Plan(
@@ -71,7 +72,7 @@ def enrol(
         host=host,
         port=port,
         ca=ca,
-        code=EnrolmentCode.parse(code),
+        code=typed,
         prefix=prefix or "sm/v1",
         token=token,
         wait=duration(wait, option="--wait").total_seconds(),

@@ -14,7 +14,7 @@ from admin.stores import open_store
 from bridge.audit import Kind
 from registrar import blocking
 from registrar.deployment import Deployment
-from registrar.post import deliver_now, settings
+from registrar.post import deliver_now
 from registrar.trail import Trail
 
 
@@ -38,7 +38,7 @@ def block(
     meter_id = _meter_id(meter, database)
     blocking.block(deployment, meter_id, reason=reason, for_good=for_good)
     try:
-        gone = asyncio.run(_cut_off(deployment, meter_id))
+        gone = asyncio.run(blocking.cut_off_now(deployment, meter_id))
     finally:  # last, since it may wait for the database
         Trail(deployment).note(
             Kind.METER_BLOCKED, who=user_name(), meter_id=meter_id, reason=reason, for_good=for_good
@@ -61,14 +61,6 @@ def unblock(meter: Meter, database: Database = DATABASE, folder: DeploymentDir =
         f"{meter_id} may come back"
         + ("" if lives else "; its credential was revoked: meter61850 meter enrol")
     )
-
-
-async def _cut_off(deployment: Deployment, meter_id: str) -> bool:
-    """End its connection and tell everybody; False without a broker, which cannot have it then."""
-    told = await deliver_now(deployment)
-    if told:
-        await blocking.cut_off(settings(deployment), meter_id)
-    return told
 
 
 def _meter_id(meter: str, database: str) -> str:

@@ -111,6 +111,18 @@ def test_a_refusal_tells_from_where(rig: Rig) -> None:
     assert [origin for _, _, origin, _ in told(rig)] == ["mms 192.0.2.7", TOPICS.refused("mms")]
 
 
+def test_a_command_id_of_another_meter_hides_no_command(rig: Rig) -> None:
+    """The second meter has never had that id and obeys; the ledger has one row for each id."""
+    rig.take(message(2, "command", order("c1")))
+    rig.take(command("c1"), result("c1", "done"))
+    rows = [row for row in rig.store.verified_audit(()) if row.meter_id == meter_id(1)]
+    assert [(row.event, row.origin, row.outcome) for row in rows] == [
+        ("command-issued", COMMAND, ""),
+        ("command-ended", RESULT, "done"),
+    ]
+    assert all("belongs to another meter" in row.detail for row in rows)
+
+
 def test_a_time_out_and_a_late_answer(rig: Rig) -> None:
     rig.take(command("c1"))
     Deadlines(rig.engine, grace=0).enforce()

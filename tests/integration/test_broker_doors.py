@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +24,7 @@ from registrar import pki
 from registrar.deployment import Deployment
 from registrar.identities import Role
 from registrar.pki import Authority
+from tests.brokers import DEADLINE
 from tests.deployments import Site, deployed
 
 METER, NEIGHBOUR = "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "3f2504e0-4f89-41d3-9a0c-0305e82c3302"
@@ -234,3 +238,27 @@ def test_the_broker_refuses_to_start_with_an_open_secret(tmp_path: Path) -> None
         key.chmod(0o644)
         with pytest.raises(AssertionError, match=r"server\.key is open to others"):
             replace(site).start()
+
+
+EAGER = "from broker import guardian; guardian.LOOK_SECONDS = 0.001; from admin.main import main; main()"
+
+
+def test_rights_that_change_while_the_broker_starts_do_not_end_it(tmp_path: Path) -> None:
+    with deployed(tmp_path, started=False) as site:
+        acl = site.deployment.broker / "acl"
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", EAGER, "broker", "run", "--broker", "mosquitto"],
+            env={**os.environ, **site.deployment.environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            with ThreadPoolExecutor(1) as threads:
+                log = threads.submit(lambda: next(line for line in process.stderr or () if "running" in line))
+                while process.poll() is None and not log.done():
+                    os.utime(acl)
+                    time.sleep(0.002)
+                assert "running" in log.result(DEADLINE)
+        finally:
+            process.terminate()
+            assert process.wait(DEADLINE) == 0

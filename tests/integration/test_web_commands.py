@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -67,6 +68,8 @@ def test_the_relay_moves_and_the_ledger_says_who(web: Web) -> None:
             assert ended(client, document["command_id"])["state"] == "done"
             assert position(web, meter_id) == wanted
             assert ledger(web, document["command_id"]) == [("done", "", "web operator-program")]
+            issued = "SELECT origin FROM audit WHERE event = 'command-issued' AND detail LIKE ?"
+            assert web.chain.rows(issued, f"%{document['command_id']}%") == [("web 127.0.0.1",)]
 
 
 def test_a_command_in_vain_is_refused_and_recorded(web: Web) -> None:
@@ -252,6 +255,13 @@ def test_logout_ends_the_session(web: Web) -> None:
         assert client.post("/logout", data={"csrf": csrf}).status_code == 303
         client.cookies.set("meter61850_session", cookie)
         assert client.get("/api/v1/meters").status_code == 401
+
+
+def test_who_guesses_many_at_a_time_has_to_wait_too(web: Web) -> None:
+    """All of them are here before the first one is found to be wrong."""
+    with web.nobody() as client, ThreadPoolExecutor(20) as threads:
+        tried = threads.map(lambda _: log_in(client, "observer", "wrong").status_code, range(20))
+        assert sorted(tried).count(401) <= 6
 
 
 def test_who_guesses_has_to_wait(web: Web) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -140,6 +141,16 @@ def test_the_ledger_takes_so_much_of_one_meter() -> None:
     work = sorter().sort([result("a"), result("b"), result("c"), command("d", meter=1)], now=NOW)
     assert [entry.meter_id for entry in work.entries] == [METERS[0], METERS[0], METERS[1]]
     assert [letter.cause for letter in work.limited] == [limits.COMMANDS]
+
+
+def test_a_flood_hides_no_command_that_was_obeyed() -> None:
+    """What an issuer could do who wants no record; the meter itself switches once a second at most."""
+    busy = sorter(replace(FEW, messages=Rate(100, 100)))
+    busy.sort([command(f"c{number}") for number in range(5)], now=NOW)
+    work = busy.sort([command("real"), result("real")], now=NOW)
+    assert [type(entry.message).__name__ for entry in work.entries] == ["Result"]
+    flood = busy.sort([result(f"r{number}") for number in range(5)], now=NOW)
+    assert len(flood.entries) == 1  # a hostile meter is held back all the same
 
 
 def test_bad_commands_count_too() -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from broker.admission import Credential
+from broker.admission import Answer, Credential, Verdict
 from broker.errors import ContractError
 from broker.messages import utc_now
 from meter_firmware import keys
 from meter_firmware.credentials import Credentials, settle
+from meter_firmware.draft import Draft
 from registrar import pki
 from registrar.pki import Authority
 
@@ -120,3 +121,52 @@ def test_a_meter_without_certificate_has_nothing_to_renew(tmp_path: Path) -> Non
         credentials = Credentials(where, METER)
         assert not credentials.due(datetime.now(UTC))
         assert credentials.untold is None
+
+
+def test_a_power_cut_at_the_end_of_an_enrolment_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The power goes when the folder is renamed, or just before: then the same key asks again."""
+    draft = Draft(tmp_path, METER)
+    draft.begin(token=False)
+    told = answered(draft.request)
+    answer = Answer(
+        meter_id=METER,
+        question="0" * 64,
+        verdict=Verdict.GRANTED,
+        certificate=told.certificate,
+        authorities=told.authorities,
+        port=8883,
+        ts=utc_now(),
+    )
+    before = draft.request
+
+    def cut(_path: Path, _target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", cut)
+        with pytest.raises(KeyboardInterrupt):
+            draft.finish(answer, host="broker.example", prefix="sm/v1")
+    again = Draft(tmp_path, METER)
+    again.begin(token=False)
+    assert again.request == before
+    assert belongs(again.finish(answer, host="broker.example", prefix="sm/v1"))
+    assert sorted(file.name for file in (tmp_path / "identity").iterdir()) == [
+        "ca.crt",
+        "client.crt",
+        "client.key",
+        "connection.toml",
+    ]
+
+
+def test_a_meter_with_a_token_hears_whom_to_trust(folder: Path) -> None:
+    (folder / "client.crt").unlink()
+    (folder / "client.key").unlink()
+    credentials = Credentials(folder, METER)
+    assert (credentials.kept, credentials.renewable) == (True, False)
+    both = (folder / "ca.crt").read_text() + pki.pem(Authority.new("next").certificate).decode()
+    assert not credentials.take(Credential(authorities=both, renew=True, ts=utc_now()))
+    assert (folder / "ca.crt").read_text() == both
+    assert not credentials.due(datetime.now(UTC))
+    assert not Credentials(None, METER).kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -20,16 +22,17 @@ from sqlmodel import col
 from bridge import database
 from bridge.audit import Kind
 from bridge.tables import Audit
-from broker.admission import Answer, Verdict
+from broker.admission import Answer, Credential, Renewal, Verdict
 from broker.codes import EnrolmentCode
+from broker.errors import ConfigurationError
 from broker.messages import Birth, Hardware, utc_now
 from meter_firmware import keys
-from registrar import codes, requests
+from registrar import codes, founding, renewal, requests, rotation
 from registrar.counter import Counter
 from registrar.deployment import Deployment
 from registrar.founding import Plan, found
-from registrar.identities import NotRegisteredError
-from registrar.pki import common_name
+from registrar.identities import Identity, NotRegisteredError, Role
+from registrar.pki import Authority, common_name
 from registrar.trail import Trail
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -215,6 +218,105 @@ async def test_a_line_break_in_a_password_hash_is_no_second_login(desk: Desk) ->
 async def test_no_payload_ends_the_counter(desk: Desk, payload: bytes) -> None:
     for topic in ("sm/v1/enrol/ABCD-1/ask", f"sm/v1/{METER}/renew", f"sm/v1/{METER}/birth", "sm/v1/x/y"):
         desk.counter.hear(topic, payload)
+
+
+STRANGE = {"a curve": "06082a8648ce3d030107", "a kind of key": "06072a8648ce3d0201"}
+
+
+@pytest.mark.parametrize("oid", STRANGE.values(), ids=STRANGE)
+async def test_a_key_that_nobody_knows_is_refused(desk: Desk, oid: str) -> None:
+    """An object identifier in the signing request that OpenSSL has no name for."""
+    known = bytes.fromhex(oid)
+    der = x509.load_pem_x509_csr(CSR.encode()).public_bytes(Encoding.DER)
+    text = base64.encodebytes(der.replace(known, known[:-1] + b"\x77")).decode()
+    csr = f"-----BEGIN CERTIFICATE REQUEST-----\n{text}-----END CERTIFICATE REQUEST-----\n"
+    answer = desk.ask(f"{desk.code().id}-1", csr=csr)
+    assert answer is not None
+    assert "nobody here knows" in answer.reason
+
+
+async def test_half_a_character_ends_nothing(desk: Desk) -> None:
+    for field in ("csr", "password", "meter_id"):
+        desk.counter.hear("sm/v1/enrol/ABCD-1/ask", json.dumps(asked(**{field: "\ud800"})).encode())
+    assert desk.counter.counters["refused"] == 3
+
+
+def renewed(desk: Desk, **told: str) -> None:
+    """The meter says so over its own connection."""
+    message = Renewal(ts=utc_now(), **told)
+    desk.counter.hear(f"sm/v1/{METER}/renew", message.payload())
+
+
+async def test_what_was_revoked_renews_nothing_over_the_connection_that_it_still_has(desk: Desk) -> None:
+    desk.ask(f"{desk.code(automatic=True).id}-1")
+    renewed(desk, csr=CSR)
+    assert len(desk.deployment.register.certificates(METER)) == 2
+    renewal.revoke(desk.deployment, METER)
+    renewed(desk, csr=CSR)
+    assert [one.revoked is None for one in desk.deployment.register.certificates(METER)] == [False, False]
+
+
+async def test_a_meter_cannot_fill_the_revocation_list(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewal, "MAX_UNEXPIRED", 4)
+    desk.ask(f"{desk.code(automatic=True).id}-1")
+    for _ in range(10):
+        renewed(desk, csr=CSR)
+        newest = desk.deployment.register.certificates(METER)
+        with desk.deployment.register.change() as change:
+            using = change.newest(METER)
+        renewed(desk, using=using)
+    assert len(newest) == 4
+    assert [one.revoked is None for one in newest].count(True) == 1
+
+
+async def test_a_shorter_overlap_holds_and_a_longer_one_does_not(desk: Desk) -> None:
+    register = desk.deployment.register
+    bridge, folder = register.identity("bridge"), desk.deployment.identity_folder("bridge")
+    assert bridge is not None
+    leaked = register.certificates("bridge")[0].serial
+    for hours in (24, 0, 48):
+        renewal.rotate(desk.deployment, bridge, folder, overlap=timedelta(hours=hours))
+        if hours == 0:
+            with register.change() as change:
+                assert change.revoke_ended() == ["bridge", "bridge"]
+    assert [one.revoked is None for one in register.certificates("bridge") if one.serial == leaked] == [False]
+
+
+async def test_who_has_only_what_was_revoked_has_no_rights(desk: Desk) -> None:
+    """Its connection stays, in Mosquitto; a meter's is ended by the command."""
+    desk.deployment.enlist(Identity("otto", Role.ISSUER), desk.deployment.identity_folder("otto"))
+    desk.deployment.publish()
+    rights = desk.deployment.broker / "acl"
+    assert "user otto\ntopic deny sm/v1/otto/#\n" in rights.read_text()
+    renewal.revoke(desk.deployment, "otto")
+    desk.deployment.publish()
+    assert "user otto\ntopic deny #\n\n" in rights.read_text() + "\n"
+
+
+async def test_a_rotation_that_was_killed_at_its_beginning_locks_nobody_out(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(deployment: Deployment, name: str, authority: Authority) -> None:
+        founding.keep_authority(deployment, name, authority)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rotation, "keep_authority", killed)
+        with pytest.raises(KeyboardInterrupt):
+            rotation.rotate_authority(desk.deployment)
+    with pytest.raises(ConfigurationError, match="no authority before"):
+        rotation.retire_authority(desk.deployment)
+    assert all(one.revoked is None for one in desk.deployment.register.certificates())
+    rotation.rotate_authority(desk.deployment)
+    assert rotation.retire_authority(desk.deployment) == 0  # only the services had certificates
+
+
+async def test_a_new_authority_is_told_to_meters_with_a_token_too(desk: Desk) -> None:
+    desk.ask(f"{desk.code(automatic=True).id}-1", csr=None, password=keys.hashed("secret"))
+    rotation.rotate_authority(desk.deployment)
+    told = Credential.model_validate_json(desk.letter(f"sm/v1/{METER}/credential") or b"")
+    assert told.authorities == desk.deployment.bundle().decode()
+    assert told.authorities.count("BEGIN CERTIFICATE") == 2
 
 
 async def test_two_meters_that_wait_with_a_withdrawn_code_are_refused(desk: Desk) -> None:

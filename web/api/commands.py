@@ -49,7 +49,9 @@ async def order_relay(
     the ledger.
     """
     parts = parts_of(request)
-    entry = await parts.commands.order(meter_id, order.position, account=caller.name, key=key)
+    entry = await parts.commands.order(
+        meter_id, order.position, account=caller.name, address=caller.address, key=key
+    )
     audit(
         Event("relay", caller.name, caller.address, meter_id, entry.state, f"{order.position} {entry.reason}")
     )
