@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from broker.backoff import heed_cancellation
 
@@ -10,10 +11,8 @@ from broker.backoff import heed_cancellation
 async def test_a_cancellation_that_a_client_hides_ends_the_loop() -> None:
     async def connections() -> None:
         while True:
-            try:
+            with suppress(asyncio.CancelledError):  # as aiomqtt, which raises MqttError instead
                 await asyncio.sleep(60)
-            except asyncio.CancelledError:
-                pass  # as aiomqtt, which raises MqttError instead
             heed_cancellation()
 
     task = asyncio.create_task(connections())
