@@ -25,6 +25,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from dotenv import dotenv_values
 
 from broker.errors import ConfigurationError
@@ -120,19 +121,17 @@ class Deployment:
         authority = authority or self.authority_of(identity.role)
         with self.register.change() as change:
             change.add(identity)
-            self.certify(identity, folder, change, authority, host=host)
+            made = certify(identity, change, authority)
+        self.write_identity(identity, folder, made, host=host)
 
-    def certify(
-        self, identity: Identity, folder: Path, change: Change, authority: Authority, *, host: str = ""
-    ) -> x509.Certificate:
-        """A new key and certificate for ``identity`` in ``folder``; what was there is replaced."""
-        key = pki.new_key()
-        certificate = authority.issue(identity.name, key.public_key())
-        change.issued(identity.name, certificate, authority.certificate)
+    def write_identity(self, identity: Identity, folder: Path, made: Certified, *, host: str = "") -> None:
+        """Put a new key and certificate into ``folder``, in the place of what was there.
+
+        Only once the register has them for good: what it does not know it could not revoke.
+        """
         self.write_connection(identity, folder, host=host)
-        replace(folder / KEY, pki.key_pem(key), SECRET)
-        replace(folder / CERTIFICATE, pki.pem(certificate), PUBLIC)
-        return certificate
+        replace(folder / KEY, pki.key_pem(made.key), SECRET)
+        replace(folder / CERTIFICATE, pki.pem(made.certificate), PUBLIC)
 
     def give_token(self, identity: Identity, folder: Path, change: Change, *, host: str = "") -> None:
         """A new password for a meter without a certificate, in ``folder``."""
@@ -219,6 +218,22 @@ class Deployment:
         with self.register.change() as change:
             number = change.next_number("crl")
         return b"".join(pki.pem(one.revocation_list(revoked, number=number)) for one in authorities)
+
+
+@dataclass(frozen=True)
+class Certified:
+    """A key that nobody has yet, and its certificate."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+
+def certify(identity: Identity, change: Change, authority: Authority) -> Certified:
+    """A new key and certificate for ``identity``, remembered by ``change``."""
+    key = pki.new_key()
+    certificate = authority.issue(identity.name, key.public_key())
+    change.issued(identity.name, certificate, authority.certificate)
+    return Certified(key, certificate)
 
 
 def replace(path: Path, content: bytes, mode: int) -> None:

@@ -21,7 +21,7 @@ from broker.messages import utc_now
 from broker.topics import Topics
 from registrar import pki
 from registrar.change import Change
-from registrar.deployment import Deployment
+from registrar.deployment import Deployment, certify
 from registrar.identities import Identity, NotRegisteredError, Role, fingerprint
 
 MAX_LIVING = 5
@@ -70,11 +70,10 @@ def rotate(
             f"{folder} is not there: say with --out where the folder of {identity.name} is"
         )
     with deployment.register.change() as change:
-        certificate = deployment.certify(
-            identity, folder, change, deployment.authority_of(identity.role), host=_known_host(folder)
-        )
-        change.supersede(identity.name, but=fingerprint(certificate), at=datetime.now(UTC) + overlap)
-    return certificate
+        made = certify(identity, change, deployment.authority_of(identity.role))
+        change.supersede(identity.name, but=fingerprint(made.certificate), at=datetime.now(UTC) + overlap)
+    deployment.write_identity(identity, folder, made, host=_known_host(folder))
+    return made.certificate
 
 
 def revoke(deployment: Deployment, name: str) -> int:

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import secrets
 import signal
+import sqlite3
 from collections.abc import Coroutine
 from importlib.metadata import version
 from typing import Any
@@ -23,7 +24,7 @@ from broker.backoff import Backoff, heed_cancellation
 from broker.errors import CredentialError
 from broker.messages import ServiceStatus, utc_now
 from broker.settings import MqttSettings
-from registrar.counter import Counter
+from registrar.counter import Counter, Reply
 from registrar.deployment import Deployment
 from registrar.post import connected, deliver, settings
 from registrar.trail import Trail
@@ -100,9 +101,18 @@ class Service:
         async for message in client.messages:
             payload = message.payload if isinstance(message.payload, bytes) else b""
             async with self._turn:
-                reply = await asyncio.to_thread(self._counter.hear, message.topic.value, payload)
+                reply = await asyncio.to_thread(self._heard, message.topic.value, payload)
             if reply is not None:
                 await client.publish(*reply, qos=1)
+
+    def _heard(self, topic: str, payload: bytes) -> Reply | None:
+        """What the counter answers; nothing while register or folder are held: whoever asked asks again."""
+        try:
+            return self._counter.hear(topic, payload)
+        except (sqlite3.OperationalError, OSError) as error:
+            self._counter.counters["failed"] += 1
+            log.error("%s is not answered: %s", topic, error)
+            return None
 
     async def _go_round(self, client: aiomqtt.Client) -> None:
         """Tell what was decided, here or by a command; what is over is closed."""
