@@ -1,5 +1,5 @@
 # make up     the whole chain with simulated meters, on this machine
-# make test   every test, on real parts
+# make test   every test, on real parts; JOBS=2 files of tests at a time
 # make soak   a minute of births under SCADA clients, then minutes of faults on the real chain and the ledger:
 #             BIRTHS=200 SECONDS=600 SEED=7 DATABASE=sqlite|postgresql
 # make hostile mutants of real MMS sessions against the MMS bridge: MESSAGES=100000 SEED=7
@@ -20,6 +20,7 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 VENV   ?= .venv
 ARGS   ?=
 TESTS  ?= tests
+JOBS   ?= 2
 SECONDS ?= 600
 SEED   ?=
 DATABASE ?= sqlite
@@ -37,7 +38,7 @@ up: $(VENV)/.installed
 	@exec $(VENV)/bin/meter61850 up $(ARGS)
 
 test: $(VENV)/.installed-dev servers
-	$(PY) -m pytest $(TESTS) $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile $(TESTS) $(ARGS)
 
 soak: $(VENV)/.installed-dev servers
 	$(PY) -m tests.births --births $(BIRTHS) --seconds 60

@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import getpass
+import os
+import random
 import socket
 import subprocess
 import time
@@ -19,16 +21,25 @@ from pathlib import Path
 
 from broker.mosquitto import BrokerSettings, command
 
+FIRST_PORT, PORTS = 12_000, 20_000
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 DEADLINE = 10.0
 """Seconds that Mosquitto may take to listen, or to end."""
 
 
 def free_port(room: int = 1) -> int:
-    """A TCP port on loopback that nothing listens on now, nor on the next ``room - 1``."""
+    """A TCP port on loopback that nothing listens on now, nor on the next ``room - 1``.
+
+    Below the ports that the kernel gives to outgoing connections, which would take one before its server does;
+    and from a range of each test process's own, when several run at once.
+    """
+    ports = PORTS // _WORKERS
+    begin = FIRST_PORT + _WORKER * ports
     while True:
+        first = begin + random.randrange(ports - room)
         with ExitStack() as probes:
-            first = _bound(probes, 0)
-            if all(_bound(probes, first + beyond) for beyond in range(1, room)):
+            if all(_bound(probes, first + beyond) for beyond in range(room)):
                 return first
 
 
