@@ -31,7 +31,7 @@ DEADLINE = 10.0
 def free_port(room: int = 1) -> int:
     """A TCP port on loopback that nothing listens on now, nor on the next ``room - 1``.
 
-    Below the ports that the kernel gives to outgoing connections, which would take one before its server does;
+    Below the ports that the kernel gives to outgoing connections, which would take one first;
     and from a range of each test process's own, when several run at once.
     """
     ports = PORTS // _WORKERS
