@@ -84,6 +84,8 @@ def _block(identity: Identity, prefix: str, codes: Mapping[str, str]) -> Iterato
     elif identity.role is not Role.METER:
         yield from _user(identity.name, prefix)
         yield from (f"topic {verb} {prefix}/{topic}" for verb, topic in _rights(identity, codes))
+        if identity.role is Role.ADMIN:
+            yield "topic read $SYS/broker/#"
 
 
 def _user(name: str, prefix: str) -> list[str]:

@@ -45,7 +45,7 @@ class Watch:
     def stop(self, number: signal.Signals) -> int:
         """Send a signal; the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(STOP_SECONDS)
+        return self.process.wait(4 * STOP_SECONDS)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from paho.mqtt import publish
 
+from broker.settings import MqttSettings
 from broker.topics import scl_name
 from mms_bridge.cid import read_cid
 from scl_builder.checker import check
@@ -62,7 +63,7 @@ def test_one_meter_by_id_scl_name_and_name(chain: Running) -> None:
 
 
 def test_relay_opens_and_everything_agrees(chain: Running) -> None:
-    done = answer("relay", "open", "House 1", "--wait", "--mqtt", chain.mqtt)
+    done = answer("relay", "open", "House 1", "--wait", folder=chain.folder)
     assert done["outcome"] == "done"
     assert done["seconds"] < 5
     domain = scl_name(done["meter_id"])
@@ -76,7 +77,7 @@ def test_relay_opens_and_everything_agrees(chain: Running) -> None:
 
 
 def test_command_in_vain_is_refused_and_in_the_ledger(chain: Running) -> None:
-    assert "closed already" in error("relay", "close", "House 2", "--mqtt", chain.mqtt, code=5)
+    assert "closed already" in error("relay", "close", "House 2", code=5, folder=chain.folder)
     row = until(lambda: ledger(chain, "House 2"))[0]
     assert (row["outcome"], row["position"]) == ("refused", "closed")
     assert "closed already" in row["reason"]
@@ -84,7 +85,7 @@ def test_command_in_vain_is_refused_and_in_the_ledger(chain: Running) -> None:
 
 @pytest.mark.parametrize("name", ["House 99", UNKNOWN, scl_name(UNKNOWN)])
 def test_unknown_meter_is_exit_3(name: str, chain: Running) -> None:
-    error("relay", "open", name, "--mqtt", chain.mqtt, code=3)
+    error("relay", "open", name, code=3, folder=chain.folder)
     error("meters", "show", name, code=3, folder=chain.folder)
     error("readings", name, code=3, folder=chain.folder)
 
@@ -129,23 +130,23 @@ def test_readings_as_table_json_and_csv(chain: Running) -> None:
 
 
 def test_scd_is_exported_and_clean(chain: Running, tmp_path: Path) -> None:
-    shown = answer("scl", "show", "--mqtt", chain.mqtt)
+    shown = answer("scl", "show", folder=chain.folder)
     assert [(ied["ied"], ied["port"]) for ied in shown["endpoints"]] == [("SMGW001", chain.mms_port)]
     scd, cid = tmp_path / "town.scd", tmp_path / "one.cid"
-    run("scl", "export", "-o", str(scd), "--mqtt", chain.mqtt)
-    run("scl", "export", "--ied", "SMGW001", "-o", str(cid), "--mqtt", chain.mqtt)
+    run("scl", "export", "-o", str(scd), folder=chain.folder)
+    run("scl", "export", "--ied", "SMGW001", "-o", str(cid), folder=chain.folder)
     for file in (scd, cid):
         assert check(file.read_bytes()) == []
         assert "0 errors" in run("scl", "check", str(file)).stderr
-    error("scl", "export", "--ied", "SMGW999", "--mqtt", chain.mqtt, code=3)
-    assert run("scl", "diff", str(scd), "-", "--mqtt", chain.mqtt).stdout == ""
+    error("scl", "export", "--ied", "SMGW999", code=3, folder=chain.folder)
+    assert run("scl", "diff", str(scd), "-", folder=chain.folder).stdout == ""
 
 
 def test_a_cid_without_ld_name_has_the_same_mms_names(chain: Running, tmp_path: Path) -> None:
     one, folder, cid = tmp_path / "one.cid", tmp_path / "town", tmp_path / "with.cid"
-    run("scl", "export", "--ied", "SMGW001", "-o", str(cid), "--mqtt", chain.mqtt)
-    run("scl", "export", "--no-ld-name", "--ied", "SMGW001", "-o", str(one), "--mqtt", chain.mqtt)
-    run("scl", "export", "--no-ld-name", "-o", str(folder), "--mqtt", chain.mqtt)
+    run("scl", "export", "--ied", "SMGW001", "-o", str(cid), folder=chain.folder)
+    run("scl", "export", "--no-ld-name", "--ied", "SMGW001", "-o", str(one), folder=chain.folder)
+    run("scl", "export", "--no-ld-name", "-o", str(folder), folder=chain.folder)
     assert (folder / "SMGW001.cid").read_bytes() == one.read_bytes()
     assert b"ldName" not in one.read_bytes()
     domains = [[device.domain for device in read_cid(file.read_bytes()).devices] for file in (cid, one)]
@@ -155,14 +156,22 @@ def test_a_cid_without_ld_name_has_the_same_mms_names(chain: Running, tmp_path: 
 
 def test_garbage_becomes_a_dead_letter_that_cannot_bend_the_terminal(chain: Running) -> None:
     topic = f"sm/v1/{meters(chain)['House 4']['meter_id']}/reading"
-    publish.single(topic, b"\x1b[2J{not json", qos=1, hostname="127.0.0.1", port=chain.mqtt_port)
+    meter = MqttSettings(identity=chain.folder / "data" / "identities" / topic.split("/")[2])
+    publish.single(
+        topic,
+        b"\x1b[2J{not json",
+        qos=1,
+        hostname=meter.host,
+        port=meter.port,
+        tls={"ca_certs": str(meter.ca), "certfile": str(meter.cert), "keyfile": str(meter.key)},
+    )
     letters = until(lambda: answer("dead-letters", folder=chain.folder))
     assert letters[0]["topic"] == topic
     assert "\x1b" not in run("dead-letters", folder=chain.folder).stdout
 
 
 def test_doctor_finds_everything_well(chain: Running) -> None:
-    found = {row["what"]: row for row in answer("doctor", "--mqtt", chain.mqtt, folder=chain.folder)}
+    found = {row["what"]: row for row in answer("doctor", folder=chain.folder)}
     assert {row["verdict"] for row in found.values()} <= {"ok", "note"}
     assert "MQTT 5, mosquitto version 2." in found["broker"]["detail"]
     for what in ("bridge", "mms", "scd", "MMS SMGW001", "database"):
@@ -170,10 +179,10 @@ def test_doctor_finds_everything_well(chain: Running) -> None:
 
 
 def test_meter_is_retired_only_by_force_while_online(chain: Running) -> None:
-    before = answer("scl", "show", "--mqtt", chain.mqtt)["meters"]
-    assert "--force" in error("meters", "retire", "House 4", "--mqtt", chain.mqtt, code=5)
-    run("meters", "retire", "House 4", "--force", "--mqtt", chain.mqtt)
-    until(lambda: answer("scl", "show", "--mqtt", chain.mqtt)["meters"] == before - 1)
+    before = answer("scl", "show", folder=chain.folder)["meters"]
+    assert "--force" in error("meters", "retire", "House 4", code=5, folder=chain.folder)
+    run("meters", "retire", "House 4", "--force", folder=chain.folder)
+    until(lambda: answer("scl", "show", folder=chain.folder)["meters"] == before - 1)
     assert "House 4" not in meters(chain)
     retired = answer("meters", "list", "--retired", folder=chain.folder)
     assert [meter["name"] for meter in retired if meter["retired"]] == ["House 4"]
