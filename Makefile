@@ -125,6 +125,7 @@ servers:
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v chromedriver >/dev/null || missing="$$missing chromium-driver"; \
 	command -v npm >/dev/null || missing="$$missing npm"; \
+	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	[ -z "$$missing" ] || $(MAKE) --no-print-directory debian PACKAGES="$$missing"
 	@[ tests/node/node_modules/.package-lock.json -nt tests/node/package-lock.json ] \
 	  || npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund --silent

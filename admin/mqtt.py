@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 
 import aiomqtt
 
+from broker.client import new_client
 from broker.errors import UnavailableError
-from broker.settings import NO_DELAY, MqttSettings
+from broker.settings import MqttSettings
 
 NAME = "cli"
 """Our name in ``service/<name>/refused``."""
@@ -22,19 +23,8 @@ TIMEOUT = 10.0
 @asynccontextmanager
 async def connected(settings: MqttSettings) -> AsyncIterator[aiomqtt.Client]:
     """A client of the broker; UnavailableError when there is none, or when it goes away."""
-    client = aiomqtt.Client(
-        settings.host,
-        settings.port,
-        username=settings.username,
-        password=settings.password.get_secret_value() if settings.password else None,
-        protocol=aiomqtt.ProtocolVersion(settings.version),
-        keepalive=settings.keepalive,
-        timeout=TIMEOUT,
-        socket_options=NO_DELAY,
-        tls_context=settings.tls(),
-    )
     try:
-        async with client:
+        async with new_client(settings, timeout=TIMEOUT) as client:
             yield client
     except aiomqtt.MqttError as error:
         raise UnavailableError(

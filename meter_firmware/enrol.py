@@ -20,10 +20,11 @@ import aiomqtt
 from pydantic import ValidationError
 
 from broker.admission import Answer, Ask, Verdict
+from broker.client import new_client
 from broker.codes import EnrolmentCode
 from broker.errors import ConfigurationError, Meter61850Error, UnavailableError
 from broker.messages import Hardware
-from broker.settings import NO_DELAY, MqttSettings
+from broker.settings import MqttSettings
 from meter_firmware import clock
 from meter_firmware.draft import Draft
 from meter_firmware.profile import firmware
@@ -220,14 +221,6 @@ def _client(plan: Plan, slot: str) -> aiomqtt.Client:
         username=slot,
         password=plan.code.secret,
         prefix=plan.prefix,
+        version=5,
     )
-    return aiomqtt.Client(
-        mqtt.host,
-        mqtt.port,
-        username=mqtt.username,
-        password=plan.code.secret,
-        protocol=aiomqtt.ProtocolVersion.V5,
-        timeout=ANSWER_SECONDS,
-        socket_options=NO_DELAY,
-        tls_context=mqtt.tls(),
-    )
+    return new_client(mqtt, timeout=ANSWER_SECONDS)

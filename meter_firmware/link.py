@@ -12,12 +12,13 @@ import asyncio
 import logging
 import secrets
 
-from aiomqtt import Client, MqttError, ProtocolVersion, Will
+from aiomqtt import Client, MqttError, Will
 
 from broker.backoff import Backoff
+from broker.client import new_client
 from broker.errors import CredentialError
 from broker.messages import Status
-from broker.settings import NO_DELAY, MqttSettings
+from broker.settings import MqttSettings
 from broker.topics import scl_name
 from meter_firmware import clock
 from meter_firmware.session import Parts, Session
@@ -68,20 +69,13 @@ class Link:
     def _client(self, session_id: str) -> Client:
         mqtt, meter_id = self._mqtt, self._parts.profile.meter_id
         will = Status(online=False, session=session_id, ts=clock.now())
-        client = Client(
-            mqtt.host,
-            mqtt.port,
-            username=mqtt.username,
-            password=mqtt.password.get_secret_value() if mqtt.password else None,
+        client = new_client(
+            mqtt,
             identifier=scl_name(meter_id),
-            protocol=ProtocolVersion.V5 if mqtt.version == 5 else ProtocolVersion.V311,
             will=Will(mqtt.topics.meter(meter_id, "status"), will.payload(), qos=1, retain=True),
             clean_session=True if mqtt.version == 4 else None,
             timeout=ANSWER_SECONDS,
-            keepalive=mqtt.keepalive,
             max_queued_incoming_messages=MAX_WAITING_MESSAGES,
-            socket_options=NO_DELAY,
-            tls_context=mqtt.tls(),
         )
         client._client.connect_timeout = CONNECT_SECONDS  # aiomqtt offers no parameter for it
         return client

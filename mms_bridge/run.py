@@ -19,10 +19,11 @@ import aiomqtt
 from aiomqtt import MqttError
 
 from broker.backoff import Backoff, heed_cancellation
+from broker.client import new_client
 from broker.descriptors import raise_limit
 from broker.errors import CredentialError
 from broker.feed import GOOD_CONNECTION, Feed
-from broker.settings import NO_DELAY, MqttSettings
+from broker.settings import MqttSettings
 from mms_bridge.gateway import Gateway
 from mms_bridge.hearing import Hearing, Link
 from mms_bridge.mailbox import Mailbox
@@ -163,7 +164,7 @@ async def _connection(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) ->
         retain=True,
     )
     gateway.blocks.begin()
-    async with _client(mqtt, will, Mailbox.made_for(hearing.take)) as client:
+    async with new_client(mqtt, will=will, queue_type=Mailbox.made_for(hearing.take)) as client:
         hearing.connected(Link.COMMANDS, up=True)
         for qos in (0, 1):  # 0 first: no window holds these back, so all that is retained comes now
             await _subscribe_to(client, mqtt.topics.meter("+", "block"), qos=qos)
@@ -196,23 +197,6 @@ async def _subscribe_to(client: aiomqtt.Client, topic: str, *, qos: int) -> None
     granted = await client.subscribe(topic, qos=qos)
     if any(getattr(code, "value", code) >= 0x80 for code in granted):
         raise MqttError(f"the broker refuses our subscription to {topic}")
-
-
-def _client(
-    mqtt: MqttSettings, will: aiomqtt.Will, queue_type: type[asyncio.Queue[aiomqtt.Message]]
-) -> aiomqtt.Client:
-    return aiomqtt.Client(
-        mqtt.host,
-        mqtt.port,
-        username=mqtt.username,
-        password=mqtt.password.get_secret_value() if mqtt.password else None,
-        protocol=aiomqtt.ProtocolVersion(mqtt.version),
-        keepalive=mqtt.keepalive,
-        will=will,
-        socket_options=NO_DELAY,
-        tls_context=mqtt.tls(),
-        queue_type=queue_type,
-    )
 
 
 async def _until_disconnected(client: aiomqtt.Client) -> None:

@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 
 import aiomqtt
 
-from broker.settings import NO_DELAY, MqttSettings
+from broker.client import new_client
+from broker.settings import MqttSettings
 from registrar.deployment import Deployment
 from registrar.register import Register
 
@@ -32,19 +33,7 @@ async def connected(
     mqtt: MqttSettings, *, identifier: str | None = None, will: aiomqtt.Will | None = None
 ) -> AsyncIterator[aiomqtt.Client]:
     """A client of the broker; MqttError when there is none, or when it goes away."""
-    async with aiomqtt.Client(
-        mqtt.host,
-        mqtt.port,
-        username=mqtt.username,
-        password=mqtt.password.get_secret_value() if mqtt.password else None,
-        protocol=aiomqtt.ProtocolVersion(mqtt.version),
-        identifier=identifier,
-        keepalive=mqtt.keepalive,
-        timeout=ANSWER_SECONDS,
-        will=will,
-        socket_options=NO_DELAY,
-        tls_context=mqtt.tls(),
-    ) as client:
+    async with new_client(mqtt, identifier=identifier, timeout=ANSWER_SECONDS, will=will) as client:
         yield client
 
 

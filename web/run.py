@@ -90,7 +90,7 @@ def counters(live: Live, hub: Hub) -> dict[str, int]:
 
 async def serve(settings: WebSettings, stop: asyncio.Event) -> None:
     """Serve until ``stop``; what ends by itself before is raised."""
-    gc.set_threshold(50_000, 50, 50)  # a town's state lives long: looking through it took 150 ms
+    gc.set_threshold(50_000, 50, 50)  # a town's state lives long: not to be looked through so often
     parts = make_parts(settings)
     changed = asyncio.Event()
     parts.live.on_revision = changed.set

@@ -18,11 +18,12 @@ import aiomqtt
 from aiomqtt import MqttError
 
 from broker.backoff import Backoff, heed_cancellation
+from broker.client import new_client
 from broker.errors import CredentialError, UnavailableError
 from broker.messages import ServiceStatus, utc_now
 from broker.orders import expiring
 from broker.publishing import publish
-from broker.settings import NO_DELAY, MqttSettings
+from broker.settings import MqttSettings
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Sender:
         session, mqtt = uuid.uuid4().hex, self._mqtt
         topic = mqtt.topics.service_status(NAME)
         will = aiomqtt.Will(topic, self._status(session, online=False), qos=1, retain=True)
-        async with _client(mqtt, will) as client:
+        async with new_client(mqtt, will=will) as client:
             backoff.reset()
             self._client = client
             self.on_connect()
@@ -119,17 +120,3 @@ class Sender:
             counters=dict(self._counters()),
         )
         return status.payload()
-
-
-def _client(mqtt: MqttSettings, will: aiomqtt.Will) -> aiomqtt.Client:
-    return aiomqtt.Client(
-        mqtt.host,
-        mqtt.port,
-        username=mqtt.username,
-        password=mqtt.password.get_secret_value() if mqtt.password else None,
-        protocol=aiomqtt.ProtocolVersion(mqtt.version),
-        keepalive=mqtt.keepalive,
-        will=will,
-        socket_options=NO_DELAY,
-        tls_context=mqtt.tls(),
-    )
