@@ -15,8 +15,8 @@ from typing import Any
 
 import httpx
 
-from tests.brokers import free_port
-from tests.chain import Chain, until
+from tests.brokers import free_port, mosquitto
+from tests.chain import Chain, chain, until
 from web.accounts import Accounts, Role
 
 PASSWORD = "correct horse 61850"
@@ -93,6 +93,18 @@ def served(chain: Chain, *options: str) -> Iterator[Web]:
     web = Web(chain, free_port(), users, make_accounts(users))
     start(chain, web, *options)
     yield web
+
+
+@contextmanager
+def beside_meters(folder: Path, *counts: int, options: tuple[str, ...] = ()) -> Iterator[Web]:
+    """The web with its ``options`` beside a chain; each of ``counts`` meters can be stopped by itself."""
+    with mosquitto(folder) as broker, chain(broker, folder) as running:
+        for group, count in enumerate(counts):
+            running.simulate(count, first=1 + sum(counts[:group]))
+        running.wait_for_meters(sum(counts))
+        with served(running, *options) as web:
+            web.wait_for_meters(sum(counts))
+            yield web
 
 
 def log_in(client: httpx.Client, name: str, password: str = PASSWORD) -> httpx.Response:

@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 from selenium.webdriver import Chrome
 
-from tests.brokers import mosquitto
 from tests.browser import DESKTOP, PHONE, browser, log_in, resize, shows
-from tests.chain import chain
 from tests.project import ROOT
-from tests.web import Web, served
+from tests.web import Web, beside_meters
 
 AXE = ROOT / "tests" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 SERIOUS = ("serious", "critical")
@@ -22,15 +20,11 @@ PAGES = ("/", "/meter", "/commands", "/scl", "/dead-letters", "/health", "/docs"
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """Two meters, of which one was refused a command, and the web beside them."""
-    folder = tmp_path_factory.mktemp("web")
-    with mosquitto(folder) as broker, chain(broker, folder) as running:
-        running.simulate(2)
-        running.wait_for_meters(2)
-        with served(running) as web:
-            meter_id = web.wait_for_meters(2)[0]
-            with web.program() as client:
-                client.post(f"/meters/{meter_id}/relay", json={"position": "closed"})
-            yield web
+    with beside_meters(tmp_path_factory.mktemp("web"), 2) as web:
+        meter_id = web.wait_for_meters(2)[0]
+        with web.program() as client:
+            client.post(f"/meters/{meter_id}/relay", json={"position": "closed"})
+        yield web
 
 
 @pytest.fixture(scope="module")

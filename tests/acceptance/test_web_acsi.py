@@ -15,9 +15,7 @@ from open61850.quality import Quality
 from broker.topics import scl_name
 from scl_builder.reference import Reference
 from scl_builder.tables import GATEWAY_LD, METER_LD, DataObject, LogicalNode
-from tests.brokers import mosquitto
-from tests.chain import chain
-from tests.web import Web, served
+from tests.web import Web, beside_meters
 
 VALUES = {"MV": (("mag", "f"), "MX"), "BCR": (("actVal",), "ST")}
 DBPOS = {"off": 0x40, "on": 0x80, "intermediate-state": 0x00}
@@ -29,16 +27,12 @@ FED = [
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """One meter that has read and was killed: its values do not change any more."""
-    folder = tmp_path_factory.mktemp("web")
-    with mosquitto(folder) as broker, chain(broker, folder) as running:
-        running.simulate(1)
-        running.wait_for_meters(1)
-        with served(running) as web:
-            (meter_id,) = web.wait_for_meters(1)
-            running.wait_for_domain(scl_name(meter_id))
-            web.chain.processes.pop("meters1").kill()
-            web.wait_for_meters(1, "offline")
-            yield web
+    with beside_meters(tmp_path_factory.mktemp("web"), 1) as web:
+        (meter_id,) = web.wait_for_meters(1)
+        web.chain.wait_for_domain(scl_name(meter_id))
+        web.chain.processes.pop("meters1").kill()
+        web.wait_for_meters(1, "offline")
+        yield web
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.brokers import mosquitto
 from tests.browser import (
     DESKTOP,
     PHONE,
@@ -23,8 +22,8 @@ from tests.browser import (
     shows,
     text_of,
 )
-from tests.chain import chain, until
-from tests.web import Web, served, start
+from tests.chain import until
+from tests.web import Web, beside_meters, start
 
 PAGES = ("/", "/commands", "/scl", "/dead-letters", "/health", "/docs")
 
@@ -32,14 +31,8 @@ PAGES = ("/", "/commands", "/scl", "/dead-letters", "/health", "/docs")
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """Four meters, of which two can be stopped by themselves, and the web beside them."""
-    folder = tmp_path_factory.mktemp("web")
-    with mosquitto(folder) as broker, chain(broker, folder) as running:
-        running.simulate(3)
-        running.simulate(1, first=4)
-        running.wait_for_meters(4)
-        with served(running) as web:
-            web.wait_for_meters(4)
-            yield web
+    with beside_meters(tmp_path_factory.mktemp("web"), 3, 1) as web:
+        yield web
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,8 @@ from lxml import etree
 from broker.messages import format_ts
 from scl_builder.checker import check
 from tests.bridges import Client
-from tests.brokers import mosquitto
-from tests.chain import chain, until
-from tests.web import Web, served
+from tests.chain import until
+from tests.web import Web, beside_meters
 from web.accounts import Role
 
 ABSENT = "00000000-0000-4000-8000-000000000001"
@@ -27,14 +26,9 @@ SCL = "{http://www.iec.ch/61850/2003/SCL}"
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """Three simulated meters that read twice a second, and the web beside them."""
-    folder = tmp_path_factory.mktemp("web")
-    with mosquitto(folder) as broker, chain(broker, folder) as running:
-        running.simulate(3)
-        running.wait_for_meters(3)
-        with served(running) as web:
-            web.wait_for_meters(3)
-            until(lambda: web.json("/meters")["meters"][0]["ied"], why="the registry is read")
-            yield web
+    with beside_meters(tmp_path_factory.mktemp("web"), 3) as web:
+        until(lambda: web.json("/meters")["meters"][0]["ied"], why="the registry is read")
+        yield web
 
 
 def test_meters_are_listed_by_name_a_page_at_a_time(web: Web) -> None:

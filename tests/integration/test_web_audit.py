@@ -12,9 +12,8 @@ from sqlmodel import col
 from bridge import database
 from bridge.audit_check import verified
 from bridge.tables import Audit
-from tests.brokers import mosquitto
-from tests.chain import chain, until
-from tests.web import Web, log_in, served
+from tests.chain import until
+from tests.web import Web, beside_meters, log_in
 from web.accounts import Role
 from web.audit import Event, audit
 from web.recorder import REFUSALS, Recorder
@@ -23,13 +22,8 @@ from web.recorder import REFUSALS, Recorder
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """The web beside a bridge with one meter."""
-    folder = tmp_path_factory.mktemp("web-audit")
-    with mosquitto(folder) as broker, chain(broker, folder) as running:
-        running.simulate(1)
-        running.wait_for_meters(1)
-        with served(running) as web:
-            web.wait_for_meters(1)
-            yield web
+    with beside_meters(tmp_path_factory.mktemp("web"), 1) as web:
+        yield web
 
 
 def rows(web: Web, event: str) -> list[tuple[str, str, str]]:

@@ -13,9 +13,8 @@ import pytest
 from broker.messages import Origin, OriginCategory, Position, Result
 from broker.orders import new_command
 from tests.bridges import TOPICS, Client
-from tests.brokers import mosquitto
-from tests.chain import chain, until
-from tests.web import PASSWORD, Web, csrf_of, log_in, served, start
+from tests.chain import until
+from tests.web import PASSWORD, Web, beside_meters, csrf_of, log_in, start
 from web.accounts import Accounts, Role
 
 ABSENT = "00000000-0000-4000-8000-000000000001"
@@ -24,13 +23,8 @@ ABSENT = "00000000-0000-4000-8000-000000000001"
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """Two simulated meters and the web beside them."""
-    folder = tmp_path_factory.mktemp("web")
-    with mosquitto(folder) as broker, chain(broker, folder) as running:
-        running.simulate(2)
-        running.wait_for_meters(2)
-        with served(running) as web:
-            web.wait_for_meters(2)
-            yield web
+    with beside_meters(tmp_path_factory.mktemp("web"), 2) as web:
+        yield web
 
 
 def order(client: httpx.Client, meter_id: str, position: str, key: str | None = None) -> httpx.Response:

@@ -19,9 +19,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.brokers import mosquitto
-from tests.chain import chain, until
-from tests.web import Web, served
+from tests.chain import until
+from tests.web import Web, beside_meters
 from web.accounts import Role
 
 CHECKS = [
@@ -38,14 +37,9 @@ EXAMPLES = 25
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """Three meters, and a web that takes HTTP meters, too."""
-    folder = tmp_path_factory.mktemp("web")
-    with mosquitto(folder) as broker, chain(broker, folder) as running:
-        running.simulate(3)
-        running.wait_for_meters(3)
-        with served(running, "--thesis") as web:
-            web.wait_for_meters(3)
-            until(lambda: web.json("/scl/revisions")["revisions"], why="a revision")
-            yield web
+    with beside_meters(tmp_path_factory.mktemp("web"), 3, options=("--thesis",)) as web:
+        until(lambda: web.json("/scl/revisions")["revisions"], why="a revision")
+        yield web
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from bridge.tables import Meter as Row
@@ -69,21 +69,31 @@ class Choice:
         return [one for one in live.ordered() if self.covers(live, live.fleet.meters[one])]
 
 
-@router.get("/meters", response_model=MeterPage, responses={**problems(406), **also(XML)})
-async def list_meters(
-    request: Request,
-    _caller: Observer,
+def _choice(
     state: State = None,
     online: Online = None,
     address_code: Code = None,
     ied: Ied = None,
     search: Search = None,
+) -> Choice:
+    return Choice(state, online, address_code, ied, search)
+
+
+Chosen = Annotated[Choice, Depends(_choice)]
+"""What a query says."""
+
+
+@router.get("/meters", response_model=MeterPage, responses={**problems(406), **also(XML)})
+async def list_meters(
+    request: Request,
+    _caller: Observer,
+    choice: Chosen,
     after: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = PAGE,
 ) -> Response:
     """The meters in service with their latest values, by name, some at a time."""
     live = parts_of(request).live
-    ids = Choice(state, online, address_code, ied, search).of(live)
+    ids = choice.of(live)
     start = place_after(live, ids, after) if after else 0
     some = ids[start : start + limit]
     following = cursor(some[-1]) if start + limit < len(ids) else None
@@ -131,15 +141,11 @@ def _all(live: Live, documents: list[bytes]) -> bytes:
 async def latest_of_all(
     request: Request,
     _caller: Observer,
-    state: State = None,
-    online: Online = None,
-    address_code: Code = None,
-    ied: Ied = None,
-    search: Search = None,
+    choice: Chosen,
 ) -> Response:
     """The latest values of every meter in service, a quarter of a second old at most."""
     parts = parts_of(request)
-    live, choice = parts.live, Choice(state, online, address_code, ied, search)
+    live = parts.live
     kind = chosen(request.headers.get("accept", ""), (JSON, XML))
     if kind != JSON or choice != Choice():
         data = orjson.loads(_all(live, live.documents(choice.of(live))))
