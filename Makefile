@@ -3,7 +3,7 @@
 # make soak   a minute of births under SCADA clients, then minutes of faults on the real chain and the ledger:
 #             BIRTHS=200 SECONDS=600 SEED=7 DATABASE=sqlite|postgresql
 # make hostile mutants of real MMS sessions against the MMS bridge: MESSAGES=100000 SEED=7
-# make fuzz   hostile bytes against every parser, with atheris: SECONDS=60 for each of them
+# make fuzz   hostile bytes against the parsers, with atheris: SECONDS=60 for each of them
 # make audit  known vulnerabilities of what the lock files name: OSV=all.zip where the network has no database
 # make sbom   the software bill of materials of a release, dist/meter61850-VERSION.cdx.json
 # make check  lint, types, import rules

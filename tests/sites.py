@@ -107,6 +107,19 @@ class Deployed:
         """What a service wrote."""
         return (self.folder / f"{name}.log").read_text()
 
+    def simulate(self, count: int, *, interval: float) -> None:
+        """Simulated meters, each with its identity (`admin.chain.enlist_simulated`)."""
+        self.start(
+            *("meter", "simulate", "-n", str(count), "--interval", str(interval)),
+            *(
+                "--data-dir",
+                str(self.folder / "meters"),
+                "--identities",
+                str(self.folder / "d" / "identities"),
+            ),
+            name="meters",
+        )
+
     def start_broker(self) -> None:
         """Until it listens."""
         self.start("broker", "run")

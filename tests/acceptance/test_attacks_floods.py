@@ -257,4 +257,7 @@ async def test_a_slow_reader_of_everything(houses: Street) -> None:
             sock = operator._client.socket()
             assert isinstance(sock, ssl.SSLSocket)
             asyncio.get_running_loop().remove_reader(sock.fileno())
+            async with client(houses.site.settings(houses.thief)) as loud:
+                for _ in range(400):  # 24 MB: more than the sockets' buffers hold
+                    await loud.publish(TOPICS.meter(houses.thief, "reading"), bytes(60_000), qos=1)
             await comes_and_obeys(houses)

@@ -204,8 +204,10 @@ def test_second_run_is_the_same_meters(tmp_path: Path) -> None:
 def test_interrupted_before_ready_is_exit_130(tmp_path: Path) -> None:
     with up(tmp_path, "--meters", "2") as running:
         first_child(running)
+        children = psutil.Process(running.process.pid).children(recursive=True)
         assert running.stop() == 130
-    assert not any(child.is_running() for child in psutil.Process().children(recursive=True))
+        _, left = psutil.wait_procs(children, timeout=STOP_SECONDS)
+    assert left == []
 
 
 def first_child(running: Running) -> None:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from broker import packets
+from broker.admission import Access, Answer, Ask, Credential, Renewal
 from broker.messages import (
     Birth,
     Block,
@@ -84,6 +85,18 @@ def good_messages() -> tuple[Message, ...]:
         Refusal(meter_id=METER, command=command, reason="no", ts=at),
         Revision(revision=1, sha256="0" * 64, meters=1, ieds=1, ts=at),
         ServiceStatus(online=True, version="1", session="a", ts=at, counters={"stored": 1}),
+        Access(allowed=False, reason="stolen", ts=at),
+        Renewal(using="0" * 64, ts=at),
+        Credential(authorities="-----BEGIN", ts=at),
+        Ask(
+            meter_id=METER,
+            hardware=Hardware(serial="77"),
+            name="Haus Ä",
+            firmware="1",
+            csr="-----BEGIN",
+            ts=at,
+        ),
+        Answer(meter_id=METER, question="0" * 64, verdict="pending", ts=at),
     )
 
 

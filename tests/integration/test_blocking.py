@@ -30,20 +30,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """Two simulated meters with identities of their own."""
     with deployed(tmp_path_factory.mktemp("site"), "registrar") as running:
         enlist_simulated(running.deployment, SimulateSettings(n=2, seed=1))
-        running.start(
-            *(
-                "meter",
-                "simulate",
-                "-n",
-                "2",
-                "--interval",
-                "0.1",
-                "--data-dir",
-                str(running.folder / "meters"),
-            ),
-            *("--identities", str(running.folder / "d" / "identities")),
-            name="meters",
-        )
+        running.simulate(2, interval=0.1)
         yield running
 
 
@@ -149,7 +136,7 @@ async def test_for_good_means_that_unblocking_is_not_enough(site: Deployed) -> N
     folder = site.deployment.identity_folder(METERS[0])
     blocking.block(site.deployment, METERS[0], reason="a test", for_good=True)
     assert not blocking.unblock(site.deployment, METERS[0])
-    await asyncio.sleep(1.0)  # the broker reads it meanwhile
+    await blocking.cut_off(settings(site.deployment), METERS[0])  # until it does not come back
     with pytest.raises(aiomqtt.MqttError):
         async with connected(MqttSettings(identity=folder)):
             pass
@@ -160,11 +147,7 @@ async def main(folder: Path) -> None:
     """Measure: ``python -m tests.integration.test_blocking``."""
     with deployed(folder) as site:
         enlist_simulated(site.deployment, SimulateSettings(n=10, seed=1))
-        site.start(
-            *("meter", "simulate", "-n", "10", "--interval", "0.1", "--data-dir", str(folder / "meters")),
-            *("--identities", str(folder / "d" / "identities")),
-            name="meters",
-        )
+        site.simulate(10, interval=0.1)
         figures = []
         async with Listener.of(site) as listener:
             for meter_id in meter_ids(SimulateSettings(n=10, seed=1)):

@@ -30,7 +30,7 @@ async def test_a_revoked_client_is_cut_off_and_others_stay(broker: Broker, tmp_p
 
 
 async def _selects(desk: Desk) -> None:
-    for _ in range(100):
+    for _ in range(500):
         if await desk.select(False) is None:
             return
         await asyncio.sleep(0.02)

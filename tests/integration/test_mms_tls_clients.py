@@ -84,14 +84,16 @@ async def test_a_flood_of_handshakes_leaves_a_reader_its_turn(broker: Broker, tm
     async with site(broker, tmp_path, associations_per_address=10_000) as there:
         port = there.running.tls_port
         assert port is not None
-        stop = asyncio.Event()
+        stop, shaken = asyncio.Event(), 0
 
         def handshake() -> None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
+            nonlocal shaken
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), 2.0) as raw:
                 context.wrap_socket(raw).close()
+                shaken += 1
 
         async def flood() -> None:
             while not stop.is_set():
@@ -107,4 +109,5 @@ async def test_a_flood_of_handshakes_leaves_a_reader_its_turn(broker: Broker, tm
                 longest = max(longest, loop.time() - begin)
             stop.set()
             await asyncio.gather(*floods)
-        assert longest < 0.5
+        assert shaken > 20
+        assert longest < 3.0

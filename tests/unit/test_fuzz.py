@@ -18,14 +18,14 @@ from broker.errors import ContractError
 from broker.messages import Status
 from meter_firmware.commands import UnreadableCommandError, read
 from mms_bridge.cid import read_cid
-from tests.fuzz.seeds import BEYOND_UTC, DEEP_HISTORY, good_cid, seeds
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.seeds import BEYOND_UTC, DEEP_HISTORY, good_cid, good_messages, seeds
+from tests.fuzz.targets import MODELS, TARGETS
 
 QUICK = settings(
     max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 GIANT = 64 * 2**20
-"""Bytes: the largest packet that Mosquitto takes with our configuration."""
+"""Bytes: four times the largest packet that Mosquitto takes with our configuration."""
 
 
 @st.composite
@@ -41,6 +41,10 @@ def mutants(draw: st.DrawFn, target: str) -> bytes:
         filler = draw(st.one_of(st.binary(max_size=8), st.just(other[at : at + 40]), st.just(b"9" * 400)))
         data = data[:start] + filler + data[end:]
     return data
+
+
+def test_there_is_a_seed_of_every_model() -> None:
+    assert {type(one) for one in good_messages()} == set(MODELS)
 
 
 @pytest.mark.parametrize("target", TARGETS)
