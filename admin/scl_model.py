@@ -119,7 +119,9 @@ class Scl:
     def endpoint(self, name: str, *, tls: bool = False) -> tuple[str, int] | None:
         """Of an IED's first access point, or over TLS: of the one beside it, if there is one."""
         found = self.endpoints.get(name, [])
-        return next(iter(found[1:2] if tls and found[1:] else found), None)
+        if not found:
+            return None
+        return found[1] if tls and len(found) > 1 else found[0]
 
     def associations(self, name: str) -> int | None:
         """Services/DynAssociation of an IED."""
@@ -202,7 +204,8 @@ class Scl:
         members = self._document.struct_types.get(attr.type, {}) if attr.btype == "Struct" else {}
         if not members or len(path) >= 12:  # a loop of types is the checker's finding
             yield path, attr
-        for member in members.values() if len(path) < 12 else ():
+            return
+        for member in members.values():
             yield from self._attribute_leaves(member, path)
 
     def _literals(self, attr: Attr) -> dict[int, str]:

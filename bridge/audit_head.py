@@ -41,9 +41,7 @@ def remembered(file: Path) -> Head:
         return Head.parse(file.read_text())
     except FileNotFoundError:
         return NOTHING
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"audit_head_file {file}: {error}") from error
-    except ConfigurationError as error:
+    except (OSError, ValueError) as error:  # ConfigurationError is one
         raise ConfigurationError(f"audit_head_file {file}: {error}") from error
 
 

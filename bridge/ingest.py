@@ -120,6 +120,7 @@ class Ingest:
             while not (inbox.finished or self._giving_up.is_set()):
                 batch = inbox.take(timeout=_TAKE_SECONDS)
                 if batch.messages:
+                    list(self._store(self._writer.waiting(now=now_ms())))  # before: what is newer wins
                     self._link.acknowledge(batch, list(self._store(batch.messages)))
         except _GivenUpError:
             log.warning("stopped while the database was away: the broker keeps what was not stored")
@@ -130,6 +131,8 @@ class Ingest:
 
     def _store(self, messages: Sequence[Publish], *, last: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Commit ``messages``, however long it takes; the answers to their meters."""
+        if not messages:
+            return
         try:
             work = self._sorter.sort(messages, now=now_ms())
             committed = self._commit(work)

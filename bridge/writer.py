@@ -22,6 +22,7 @@ from bridge.limits import Limits, Rate
 from bridge.newcomers import Newcomers
 from bridge.parse import Row
 from bridge.tables import HOUR_MS, Meter
+from broker.packets import Publish
 
 _SEEN_EVERY = 60_000
 """ms between two updates of a meter's last_seen by its readings."""
@@ -85,11 +86,14 @@ class Writer:
         self._due |= due
         return Committed(new, tuple(dead), scl_changed)
 
+    def waiting(self, *, now: int) -> list[Publish]:
+        """Births that waited and may be tried now, as they came: to be stored like any message."""
+        return [birth.source for birth in self._newcomers.due(now=now)]
+
     def _notices(
         self, connection: Connection, work: Work
     ) -> tuple[dict[str, int], list[Dead], list[Event], bool]:
         """Registry and ledger: keys of all meters met, what was refused, the audit, if the SCD changes."""
-        work.events[:0] = self._newcomers.due(now=work.now)  # of before, so that what is newer wins
         strangers = {row[0] for row in work.rows if isinstance(row[0], str)}
         known = registry.keys_of(connection, strangers) if strangers else {}
         strangers -= known.keys()

@@ -25,6 +25,7 @@ from broker.codes import EnrolmentCode
 from broker.errors import ConfigurationError, Meter61850Error, UnavailableError
 from broker.messages import Hardware
 from broker.settings import MqttSettings
+from broker.topics import Topics
 from meter_firmware import clock
 from meter_firmware.draft import Draft
 from meter_firmware.profile import firmware
@@ -146,11 +147,12 @@ async def _granted(
     client: aiomqtt.Client, plan: Plan, slot: str, ask: Ask, draft: Draft, end: float
 ) -> Answer:
     """Ask, unless somebody has asked here, and wait."""
-    topic = MqttSettings(prefix=plan.prefix).topics.enrol(slot, "answer")
+    topics = Topics(plan.prefix)
+    topic = topics.enrol(slot, "answer")
     await client.subscribe(topic, qos=1)
     await client.subscribe(topic, qos=1)  # answered: what is retained has come
     if not len(client.messages):
-        await client.publish(topic.removesuffix("answer") + "ask", ask.payload(), qos=1)
+        await client.publish(topics.enrol(slot, "ask"), ask.payload(), qos=1)
     loop = asyncio.get_running_loop()
     pending = False
     try:
@@ -222,5 +224,8 @@ def _client(plan: Plan, slot: str) -> aiomqtt.Client:
         password=plan.code.secret,
         prefix=plan.prefix,
         version=5,
+        identity=None,
+        cert=None,
+        key=None,
     )
     return new_client(mqtt, timeout=ANSWER_SECONDS)

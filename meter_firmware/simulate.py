@@ -93,11 +93,13 @@ def simulated_meter(settings: SimulateSettings, number: int) -> Meter:
 
 def _connection(settings: SimulateSettings, meter_id: str) -> MqttSettings:
     """As itself, if there are identities."""
-    own = settings.data_dir / meter_id / IDENTITY
-    if settings.identities is None:
-        return MqttSettings(identity=own, version=settings.mqtt.version) if own.exists() else settings.mqtt
-    settle(settings.identities / meter_id)
-    return MqttSettings(identity=settings.identities / meter_id, version=settings.mqtt.version)
+    folder = settings.data_dir / meter_id / IDENTITY
+    if settings.identities is not None:
+        folder = settings.identities / meter_id
+    elif not folder.exists():
+        return settings.mqtt
+    settle(folder)
+    return MqttSettings(identity=folder, version=settings.mqtt.version)
 
 
 def simulated_profile(settings: SimulateSettings, number: int) -> Profile:

@@ -65,9 +65,16 @@ class Gate:
             return
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._access.came(peer[0])
         task = self._loop.create_task(self._serve(connection, peer), name=f"MMS over TLS {peer[0]}")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda ended: self._ended(ended, connection, peer[0]))
+
+    def _ended(self, task: asyncio.Task[None], connection: socket.socket, ip: str) -> None:
+        """Also of a task that was cancelled before it began."""
+        self._tasks.discard(task)
+        connection.close()
+        self._access.left(ip)
 
     def close(self) -> None:
         """End every connection."""
@@ -76,17 +83,15 @@ class Gate:
 
     async def _serve(self, connection: socket.socket, peer: Peer) -> None:
         address = f"{peer[0]}:{peer[1]}"
-        self._access.came(peer[0])
         try:
             outer = await self._handshake(connection, peer[0])
-            if (session := self._session(outer, peer[0], address)) is not None:
-                await self._associate(outer, session)
-            outer.cut()
+            try:
+                if (session := self._session(outer, peer[0], address)) is not None:
+                    await self._associate(outer, session)
+            finally:
+                outer.cut()
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; ValueError: its certificate
             self._access.count("handshake failed", f"{address}: {_words(error)}")
-            connection.close()
-        finally:
-            self._access.left(peer[0])
 
     async def _handshake(self, connection: socket.socket, ip: str) -> Half:
         credentials = self._security.credentials

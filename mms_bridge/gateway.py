@@ -179,12 +179,13 @@ class Gateway:
             self.unserved[name] = payload
             raise
         self._cids[name] = payload
-        self.files.put(f"{name}.cid", payload)
         self.counters["generations"] += 1
         # those that left stay: older generations have them, and what ends them may come later than the CID
         self._ied_of.update((device.domain, ied) for device in cid.devices)
         self._recount(ied)
-        log.info("%s serves %d logical devices on %s:%d", name, len(cid.devices), *cid.endpoint)
+        where = ", ".join(f"{host}:{port}" for host, port in self.doors.places(cid).values())
+        log.info("%s serves %d logical devices on %s", name, len(cid.devices), where or "no port")
+        self.files.put(f"{name}.cid", payload)  # last: a full disk costs the file, not the values
 
     def _new_ied(self, name: str) -> Ied:
         ied = self.ieds[name] = Ied(

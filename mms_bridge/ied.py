@@ -40,7 +40,6 @@ class Counters:
     """Accepted, then ended because of where they come from."""
     given_up: int = 0
     """Connections that did not associate in time."""
-    generations: int = 0
     drained: int = 0
     """Associations that were closed because their configuration had been replaced for too long."""
 
@@ -104,7 +103,12 @@ class Ied:
         self.endpoint = cid.endpoint
         older = list(self._generations)
         if older:  # else its server is made when the first client comes
-            self._add_generation(cid)
+            try:
+                self._add_generation(cid)
+            except Exception:
+                assert self._cid is not None, "what has servers has a CID"
+                self._entrance.open(self._cid)
+                raise
         self._cid = cid
         for server in older:
             self._replaced_at.setdefault(server, self._loop.time())
@@ -123,7 +127,6 @@ class Ied:
             server.stop()
             raise
         self._generations.append(server)
-        self.counters.generations += 1
         return server
 
     def _drain(self) -> None:

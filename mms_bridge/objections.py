@@ -3,7 +3,7 @@
 Pure: a meter's state and the client's wish in, the first objection out. The same table answers select
 and operate, so that what changed between them is seen; the meter looks once more for itself.
 
->>> against_switching(meter, None, Circumstances(broker_up=False))        # doctest: +SKIP
+>>> against_switching(meter, None, Circumstances(authorized=True, broker_up=False))        # doctest: +SKIP
 Objection(cause=<AddCause.BLOCKED_BY_HEALTH: 13>, reason='the broker is away')
 """
 
@@ -29,7 +29,7 @@ class Objection(NamedTuple):
 class Circumstances:
     """What an objection depends on, besides the meter and the position."""
 
-    authorized: bool = True
+    authorized: bool
     """The client may operate."""
     broker_up: bool = True
     test: bool = False
@@ -67,8 +67,8 @@ def _everywhere(meter: Meter, given: Circumstances) -> Iterator[Rule]:
 
 
 def _switching(meter: Meter, position: Position | None, given: Circumstances) -> Iterator[Rule]:
-    authority, mode, beh, broker, running = _everywhere(meter, given)
-    yield from (authority, mode, beh, broker)
+    *first, running = _everywhere(meter, given)
+    yield from first
     yield not meter.online, AddCause.BLOCKED_BY_HEALTH, "the meter is offline"
     yield meter.relay is None, AddCause.INVALID_POSITION, "the relay's position is not known"
     local = meter.relay is not None and meter.relay.local

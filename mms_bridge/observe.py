@@ -48,7 +48,7 @@ def samples(gateway: Gateway) -> tuple[Sample, ...]:
         Sample("mms_updates", "Updates of a meter's data objects", "counter", lambda: counted["updates"]),
         Sample("mms_reconnects", "Connections to the broker that were lost", "counter",
                lambda: counted["disconnects"]),
-        Sample("mms_generations", "Server generations that were started", "counter",
+        Sample("mms_generations", "CIDs that were taken into service", "counter",
                lambda: counted["generations"]),
         Sample("mms_connections", "MMS connections by what became of them", "counter",
                lambda: _connections(gateway), label="fate"),

@@ -89,7 +89,9 @@ class Form:
     """Data objects and their attributes."""
 
 
-_forms: dict[tuple[tuple[bytes, tuple[Creation, ...]], ...], Form] = {}
+_forms: weakref.WeakValueDictionary[tuple[tuple[bytes, tuple[Creation, ...]], ...], Form] = (
+    weakref.WeakValueDictionary()
+)
 _form_of: weakref.WeakKeyDictionary[NodeType, Form] = weakref.WeakKeyDictionary()
 _plans: weakref.WeakKeyDictionary[NodeType, tuple[Plan, ...]] = weakref.WeakKeyDictionary()
 

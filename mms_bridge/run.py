@@ -51,7 +51,7 @@ async def run(settings: MmsSettings) -> None:
 
 async def serve(settings: MmsSettings, stop: asyncio.Event) -> None:
     """Serve until ``stop`` is set."""
-    raise_limit()  # an IED takes three descriptors, and each association one
+    raise_limit()  # an IED takes three descriptors, an association one; over TLS four and three
     identity = ("meter61850", "MQTT meter gateway", version("meter61850"))
     calm_collector()
     gateway = Gateway(settings, identity=identity)

@@ -250,3 +250,8 @@ def replace(path: Path, content: bytes, mode: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # the name, too
+    finally:
+        os.close(folder)

@@ -53,22 +53,17 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def pem(thing: x509.Certificate | x509.CertificateRevocationList | x509.CertificateSigningRequest) -> bytes:
+def pem(thing: x509.Certificate | x509.CertificateRevocationList) -> bytes:
     """PEM text."""
     return thing.public_bytes(Encoding.PEM)
 
 
-def common_name(certificate: x509.Certificate | x509.CertificateSigningRequest) -> str:
+def common_name(certificate: x509.Certificate) -> str:
     """The subject's common name; ContractError if it has none, or several."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if len(names) != 1:
         raise ContractError(f"the subject {certificate.subject.rfc4514_string()!r} has not one common name")
     return str(names[0].value)
-
-
-def new_request(name: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateSigningRequest:
-    """A signing request (PKCS #10, RFC 2986) for ``name``."""
-    return x509.CertificateSigningRequestBuilder().subject_name(_subject(name)).sign(key, hashes.SHA256())
 
 
 def checked_request(text: bytes) -> PublicKey:

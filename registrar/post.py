@@ -9,9 +9,6 @@ replaced meanwhile stays for another delivery.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import aiomqtt
 
 from broker.client import new_client
@@ -28,13 +25,11 @@ def settings(deployment: Deployment) -> MqttSettings:
     return MqttSettings(identity=deployment.identity_folder("registrar"))
 
 
-@asynccontextmanager
-async def connected(
+def connected(
     mqtt: MqttSettings, *, identifier: str | None = None, will: aiomqtt.Will | None = None
-) -> AsyncIterator[aiomqtt.Client]:
+) -> aiomqtt.Client:
     """A client of the broker; MqttError when there is none, or when it goes away."""
-    async with new_client(mqtt, identifier=identifier, timeout=ANSWER_SECONDS, will=will) as client:
-        yield client
+    return new_client(mqtt, identifier=identifier, timeout=ANSWER_SECONDS, will=will)
 
 
 async def deliver(register: Register, client: aiomqtt.Client) -> int:

@@ -54,7 +54,7 @@ def take(deployment: Deployment, slot: str, ask: Ask, *, serials: Mapping[str, s
     ``serials``: meter_id → serial number of every meter that was heard as itself.
     """
     with deployment.register.change() as change:
-        known = _find(change.connection, "slot", slot)
+        known = _find(change.connection, slot)
         if known is not None:
             if (known.meter_id, known.ask.question) != (ask.meter_id, ask.question):
                 raise ContractError("this slot is taken by another request: use the next one")
@@ -174,7 +174,7 @@ def _insert(change: Change, slot: str, ask: Ask) -> Request:
     change.connection.execute(
         "INSERT INTO request VALUES (?, ?, ?, ?, ?, 'pending', '', '', NULL, NULL)", row
     )
-    found = _find(change.connection, "slot", slot)
+    found = _find(change.connection, slot)
     assert found is not None
     return found
 
@@ -203,7 +203,7 @@ def _decide(change: Change, request: Request, verdict: Verdict, reason: str, who
         "UPDATE request SET verdict = ?, reason = ?, who = ?, decided = ? WHERE slot = ?",
         (verdict, reason, who, int(datetime.now(UTC).timestamp()), request.slot),
     )
-    found = _find(change.connection, "slot", request.slot)
+    found = _find(change.connection, request.slot)
     assert found is not None
     return found
 
@@ -242,8 +242,8 @@ def _waiting(connection: sqlite3.Connection, meter_id: str) -> Request:
     return _request(row)
 
 
-def _find(connection: sqlite3.Connection, column: str, value: str) -> Request | None:
-    row = connection.execute(f"SELECT * FROM request WHERE {column} = ?", (value,)).fetchone()
+def _find(connection: sqlite3.Connection, slot: str) -> Request | None:
+    row = connection.execute("SELECT * FROM request WHERE slot = ?", (slot,)).fetchone()
     return _request(row) if row else None
 
 

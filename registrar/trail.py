@@ -14,6 +14,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -40,7 +41,12 @@ class Trail:
         self._lock = deployment.folder / "trail.lock"
         self._away = False
 
-    def note(
+    def note(self, kind: Kind, **told: Any) -> None:
+        """Keep one event (:meth:`keep`), and move what is kept to the audit if that is there."""
+        self.keep(kind, **told)
+        self.move()
+
+    def keep(
         self,
         kind: Kind,
         *,
@@ -50,7 +56,7 @@ class Trail:
         outcome: str = "",
         **detail: object,
     ) -> None:
-        """Keep one event, and move what is kept to the audit if that is there."""
+        """Keep one event until it is moved."""
         told = {
             "kind": kind,
             "who": who,
@@ -65,12 +71,12 @@ class Trail:
         )
         with self._register.change() as change:
             change.connection.execute("INSERT INTO note (event) VALUES (?)", (json.dumps(told, default=str),))
-        self.move()
 
     def move(self) -> int:
         """Move what is kept to the audit; how many are left, because the database is not there."""
-        if not self._kept() or not self._is_there():
-            return len(self._kept())
+        kept = self._kept()
+        if not kept or not self._is_there():
+            return len(kept)
         with self._lock.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # two would tell the same twice
             try:

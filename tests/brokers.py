@@ -22,6 +22,8 @@ from pathlib import Path
 from broker.mosquitto import BrokerSettings, command
 
 FIRST_PORT, PORTS = 12_000, 20_000
+TLS_BEYOND = 3680
+"""As `admin.chain` has it; this module is for benchmarks without the CLI, too."""
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 DEADLINE = 10.0
@@ -31,13 +33,13 @@ DEADLINE = 10.0
 def free_port(room: int = 1) -> int:
     """A TCP port on loopback that nothing listens on now, nor on the next ``room - 1``.
 
-    Below the ports that the kernel gives to outgoing connections, which would take one first;
-    and from a range of each test process's own, when several run at once.
+    Below the ports that the kernel gives to outgoing connections, which would take one first; from a range
+    of each test process's own, when several run at once; and not where `up` puts MMS over TLS for another.
     """
-    ports = PORTS // _WORKERS
-    begin = FIRST_PORT + _WORKER * ports
+    share = PORTS // _WORKERS
+    begin = FIRST_PORT + _WORKER * share
     while True:
-        first = begin + random.randrange(ports - room)
+        first = begin + random.randrange(min(TLS_BEYOND - 80, share // 2))
         with ExitStack() as probes:
             if all(_bound(probes, first + beyond) for beyond in range(room)):
                 return first

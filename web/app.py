@@ -24,8 +24,10 @@ CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-LARGEST_BODY = 64 * 1024 * 1024
-"""Octets; only an SCL file to compare is larger than a few hundred."""
+LARGEST_SCL = 64 * 1024 * 1024
+"""Octets of a file to compare: above the largest that the broker takes."""
+LARGEST_BODY = 64 * 1024
+"""Octets of anything else; some hundred are usual."""
 # fmt: off
 _HEADERS = (
     (b"content-security-policy", CSP.encode()),
@@ -91,23 +93,24 @@ class Front:
                 message["headers"] = [*message["headers"], *self._headers]
             await send(message)
 
-        if refusal := self._refusal(dict(scope["headers"])):
+        limit = LARGEST_SCL if scope["path"] == f"{API}/scl/diff" else LARGEST_BODY
+        if refusal := self._refusal(dict(scope["headers"]), limit):
             await refusal.response()(scope, receive, answered)
         else:
-            await self._app(scope, _limited(receive), answered)
+            await self._app(scope, _limited(receive, limit), answered)
 
-    def _refusal(self, headers: dict[bytes, bytes]) -> ProblemError | None:
+    def _refusal(self, headers: dict[bytes, bytes], limit: int) -> ProblemError | None:
         host = headers.get(b"host", b"").decode("latin-1").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
         if self._names is not None and name not in self._names:
             return ProblemError(400, f"we are not called {name[:80]!r}: METER61850_WEB_NAMES lists our names")
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > LARGEST_BODY:
-            return ProblemError(413, f"{int(length)} octets: at most {LARGEST_BODY}")
+        if length.isdigit() and int(length) > limit:
+            return ProblemError(413, f"{int(length)} octets: at most {limit}")
         return None
 
 
-def _limited(receive: Receive) -> Receive:
+def _limited(receive: Receive, limit: int) -> Receive:
     """``receive`` that ends a body without a length at the limit."""
     taken = 0
 
@@ -115,8 +118,8 @@ def _limited(receive: Receive) -> Receive:
         nonlocal taken
         message = await receive()
         taken += len(message.get("body", b""))
-        if taken > LARGEST_BODY:
-            raise ProblemError(413, f"more than {LARGEST_BODY} octets")
+        if taken > limit:
+            raise ProblemError(413, f"more than {limit} octets")
         return message
 
     return limited

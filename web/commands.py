@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bridge.tables import Command as Row
 from bridge.tables import moment
-from broker.errors import ContractError, UnavailableError
+from broker.errors import ContractError, NotAuthorizedError, UnavailableError
 from broker.messages import (
     Command,
     Message,
@@ -124,6 +124,8 @@ class Commands:
         self._hub = hub
         self._ledger = ledger
         self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._open: dict[str, Entry] = {}
+        """Those of them that are not final."""
         live.on_result, live.on_relay = self.take_result, self.take_relay
 
     def get(self, command_id: str) -> Entry | None:
@@ -175,11 +177,11 @@ class Commands:
 
     def _of(self, meter_id: str) -> Iterator[Entry]:
         """The commands of a meter that are under way."""
-        return (entry for entry in self._entries.values() if entry.meter_id == meter_id and not entry.final)
+        return (entry for entry in self._open.values() if entry.meter_id == meter_id)
 
     def _remember(self, entry: Entry) -> None:
         entry.ends = time.monotonic() + ANSWER_SECONDS
-        self._entries[entry.command.command_id] = entry
+        self._entries[entry.command.command_id] = self._open[entry.command.command_id] = entry
         if len(self._entries) > REMEMBERED:
             self._entries.popitem(last=False)
 
@@ -188,6 +190,8 @@ class Commands:
         topic = self._topics.meter(entry.meter_id, "command")
         try:
             await self._sender.publish(topic, entry.command.payload(), expiry=VALIDITY)
+        except NotAuthorizedError as error:
+            self._refuse(entry, str(error))
         except (UnavailableError, asyncio.CancelledError):
             if entry.result is None:
                 self._refuse(entry, LOST)
@@ -213,6 +217,7 @@ class Commands:
             self._end(entry, Outcome.DONE)
         else:
             entry.state = ANSWERED
+            self._open[message.command_id] = entry  # it may have been LOST before
             self._tell(entry)
 
     def take_relay(self, meter_id: str, message: Message) -> None:
@@ -225,7 +230,7 @@ class Commands:
     def sweep(self) -> None:
         """End what nobody has answered in time."""
         now = time.monotonic()
-        for entry in [entry for entry in self._entries.values() if not entry.final and now > entry.ends]:
+        for entry in [entry for entry in self._open.values() if now > entry.ends]:
             moved = "it answered done, but its relay did not move" if entry.result else "it did not answer"
             self._end(entry, NO_ANSWER, f"{moved} within {ANSWER_SECONDS:g} s")
 
@@ -235,6 +240,7 @@ class Commands:
 
     def _end(self, entry: Entry, state: str, reason: str = "") -> None:
         entry.state, entry.reason = str(state), reason
+        self._open.pop(entry.command.command_id, None)
         self._tell(entry)
 
     def _tell(self, entry: Entry) -> None:

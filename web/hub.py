@@ -67,7 +67,6 @@ class Listener:
 
     interest: Interest
     queue: asyncio.Queue[bytes | None] = field(default_factory=lambda: asyncio.Queue(WAITING + 1))
-    overruns: int = 0
 
 
 class Hub:
@@ -135,7 +134,7 @@ class Hub:
     def _missed(self, since: str) -> list[Event] | None:
         """Events after that id; None when we do not know any more."""
         boot, _, number = since.partition("-")
-        if boot != self.boot or not number.isdigit() or int(number) > self._number:
+        if boot != self.boot or not number.isdecimal() or int(number) > self._number:
             return None
         seen = int(number)
         forgotten = self._kept[0].number - 1 if len(self._kept) == KEPT else 0
@@ -147,7 +146,6 @@ class Hub:
         if listener.queue.qsize() >= WAITING:
             while not listener.queue.empty():
                 listener.queue.get_nowait()
-            listener.overruns += 1
             self.overruns += 1
             batch = self._reset()
         listener.queue.put_nowait(batch)

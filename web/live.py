@@ -22,7 +22,6 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from broker.errors import ContractError
 from broker.messages import (
     QUANTITIES,
     Block,
@@ -31,11 +30,12 @@ from broker.messages import (
     Result,
     Revision,
     ServiceStatus,
+    Stored,
     format_ts,
     utc_now,
 )
 from broker.orders import Known
-from broker.topics import SPECS, Topic, Topics
+from broker.topics import Topic, Topics
 from broker.validation import first_complaint
 from mms_bridge.fleet import Fleet, Meter
 from web.hub import Hub
@@ -43,7 +43,7 @@ from web.summary import Sum
 
 log = logging.getLogger(__name__)
 
-METER_KINDS = ("birth", "status", "reading", "relay", "block", "result")
+METER_KINDS = ("birth", "status", "access", "reading", "relay", "block", "result")
 MAX_ROUTES = 200_000
 Heard = Callable[[str, Message], None]
 """meter_id and message."""
@@ -88,6 +88,7 @@ class Live:
         if up == self.fleet.broker_up:
             return
         self.fleet.broker_up = up
+        self.version += 1
         if not up:
             self.fleet.forget_statuses()
             self.services.clear()
@@ -100,7 +101,7 @@ class Live:
         try:
             topic = self._routes.get(name) or self._route(name)
             self._dispatch(topic, payload, retained=retained)
-        except (ContractError, ValidationError, ValueError) as error:
+        except ValueError as error:
             self.counters["rejected"] += 1
             kind = type(error).__name__
             if kind not in self._told:
@@ -119,12 +120,12 @@ class Live:
         match topic.kind:
             case "reading":
                 self._take_reading(topic.name, payload, retained=retained)
-            case "birth" | "status" | "relay" | "block":
+            case "birth" | "status" | "access" | "relay" | "block":
                 self._take_state(topic, payload)
             case "result":
                 self.on_result(topic.name, Result.model_validate_json(payload))
             case "stored":
-                self.on_stored(topic.name, _message(topic.kind, payload))
+                self.on_stored(topic.name, Stored.model_validate_json(payload))
             case "service_status":
                 self._take_service(topic.name, payload)
             case "revision" if payload:
@@ -162,12 +163,12 @@ class Live:
         self._refresh(meter)
 
     def _take_service(self, name: str, payload: bytes) -> None:
+        if name.startswith("bridge"):
+            self.fleet.take_bridge(name, payload)
         if not payload:
             self.services.pop(name, None)
             return
         status = ServiceStatus.model_validate_json(payload)
-        if name.startswith("bridge"):
-            self.fleet.take_bridge(name, payload)
         known = self.services.get(name)
         self.services[name] = status
         if known is None or known.online != status.online:
@@ -183,7 +184,7 @@ class Live:
                 self._refresh(self.fleet.meters[meter_id])
 
     def sweep(self) -> None:
-        """Tell of meters that have become stale, and sum up."""
+        """Tell of meters that have become stale."""
         for meter in self.fleet.newly_stale(time.monotonic()):
             self._refresh(meter)
 
@@ -266,14 +267,15 @@ class Live:
 
     def _refresh(self, meter: Meter) -> None:
         """What is told of ``meter`` may have changed: encode it, and tell the listeners."""
-        self.version += 1
         birth = meter.birth
         if birth is None:
             if self._encoded.pop(meter.meter_id, None) is not None:
+                self.version += 1
                 self._hub.tell("gone", orjson.dumps({"meter_id": meter.meter_id}), meter_id=meter.meter_id)
             return
         encoded = orjson.dumps(self.document(meter))
         if self._encoded.get(meter.meter_id) != encoded:
+            self.version += 1
             self._encoded[meter.meter_id] = encoded
             self._hub.tell("meter", encoded, meter_id=meter.meter_id, address_code=birth.address_code)
 
@@ -282,12 +284,6 @@ def _by_name(meter: Meter) -> tuple[list[tuple[int, str]], str]:
     assert meter.birth is not None
     parts = re.findall(r"(\D*)(\d{0,18})", meter.birth.name)
     return [(int(number or 0), text) for text, number in parts], meter.meter_id
-
-
-def _message(kind: str, payload: bytes) -> Message:
-    model = SPECS[kind].model
-    assert model is not None
-    return model.model_validate_json(payload)
 
 
 def _ignore(_meter_id: str, _message: Message) -> None:

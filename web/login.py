@@ -20,7 +20,7 @@ router = APIRouter(include_in_schema=False)
 
 LARGEST_FORM = 4096
 _hashing = asyncio.Semaphore(2)
-"""scrypt takes 32 MiB and 60 ms of a core."""
+"""scrypt takes 32 MiB and some 0.1 s of a core."""
 
 
 @router.get("/login")

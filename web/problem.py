@@ -19,7 +19,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bridge.store import UnknownMeterError
-from broker.errors import ConfigurationError, ContractError, Meter61850Error, UnavailableError
+from broker.errors import (
+    ConfigurationError,
+    ContractError,
+    Meter61850Error,
+    NotAuthorizedError,
+    UnavailableError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +62,7 @@ _REDIRECTS = frozenset({303})
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (UnknownMeterError, 404),
     (UnavailableError, 503),
+    (NotAuthorizedError, 503),
     (ContractError, 422),
     (ConfigurationError, 503),
 )

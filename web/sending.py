@@ -45,7 +45,6 @@ class Sender:
         self._client: aiomqtt.Client | None = None
         self._later: deque[tuple[str, bytes]] = deque(maxlen=MAX_LATER)
         self._wake = asyncio.Event()
-        self.on_connect: Callable[[], None] = lambda: None
 
     async def publish(
         self, topic: str, payload: bytes, *, retain: bool = False, expiry: int | None = None
@@ -85,7 +84,6 @@ class Sender:
         async with new_client(mqtt, will=will) as client:
             backoff.reset()
             self._client = client
-            self.on_connect()
             try:
                 await self._talk(client, topic, session)
             except asyncio.CancelledError:

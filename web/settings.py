@@ -24,7 +24,7 @@ class WebSettings(BaseSettings):
 
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
     database_url: str = "sqlite:///data/meter61850.sqlite"
-    """``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/NAME``; only read."""
+    """``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/NAME``; read, but for the audit."""
     host: str = "127.0.0.1"
     """IP address to listen on. Any other than loopback needs a certificate, or ``behind_proxy``."""
     port: Port = 8061

@@ -16,7 +16,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-from broker.errors import UnavailableError
+from broker.errors import NotAuthorizedError, UnavailableError
 from broker.messages import Birth, Hardware, Message, Reading, Status, Stored, utc_now
 from broker.orders import WITHDRAWN
 from broker.topics import Topics
@@ -63,14 +63,16 @@ class ThesisMeters:
         return [one for one in self._live.ordered() if self.is_ours(one)]
 
     def is_ours(self, meter_id: str) -> bool:
-        """Whether that meter came by HTTP."""
-        meter = self._live.meter(meter_id)
-        hardware = meter.birth.hardware if meter is not None and meter.birth is not None else None
+        """Whether that meter came by HTTP, and is in service or about to be."""
+        meter = self._live.fleet.meters.get(meter_id)
+        if meter is None or (meter.birth is None and meter.withdrawn is None):
+            return meter_id in self._gates
+        hardware = meter.birth.hardware if meter.birth is not None else None
         return hardware is not None and (hardware.vendor, hardware.model) == (VENDOR, MODEL)
 
     async def register(self, *, name: str, location: str, address_code: str, address: str) -> str:
         """A new meter; its meter_id. 503 when there are as many as may be, or no broker."""
-        if len(set(self.ours()) | self._gates.keys()) >= self._most:
+        if len(set(self.ours()) | set(filter(self.is_ours, self._gates))) >= self._most:
             raise ProblemError(
                 503, f"there are {self._most} HTTP meters already: METER61850_WEB_THESIS_METERS"
             )
@@ -98,7 +100,7 @@ class ThesisMeters:
 
     async def submit(self, meter_id: str, quantities: dict[str, float | None]) -> Reading:
         """Publish a reading of now; ends when it is stored. 404 for no meter of ours, 503 if it was not."""
-        if not (self.is_ours(meter_id) or meter_id in self._gates):
+        if not self.is_ours(meter_id):
             raise ProblemError(404, f"no HTTP meter {meter_id}: POST /SmartMeter makes one")
         gate = self._gates.get(meter_id) or self._return(meter_id)
         gate.seq += 1
@@ -120,7 +122,7 @@ class ThesisMeters:
 
     async def withdraw(self, meter_id: str) -> None:
         """Take a meter out of service; its readings stay. 404 for no meter of ours."""
-        if not (self.is_ours(meter_id) or meter_id in self._gates):
+        if not self.is_ours(meter_id):
             raise ProblemError(404, f"no HTTP meter {meter_id}: GET /SmartMeter lists all")
         for kind in WITHDRAWN:
             await self._sender.publish(self._topics.meter(meter_id, kind), b"", retain=True)
@@ -145,6 +147,8 @@ class ThesisMeters:
             if not self._live.fleet.broker_up:
                 continue
             for meter_id in self.ours():
+                if self._live.meter(meter_id) is None:  # it went while we told of another
+                    continue
                 gate = self._gates.get(meter_id) or self._return(meter_id)
                 silent = time.monotonic() - gate.heard_at > SILENT_INTERVALS * self._interval(meter_id)
                 if gate.online and silent:
@@ -153,7 +157,7 @@ class ThesisMeters:
     async def _quietly_offline(self, meter_id: str, gate: Gate) -> None:
         try:
             await self._tell_status(meter_id, gate, online=False)
-        except UnavailableError:
+        except (UnavailableError, NotAuthorizedError):
             return  # told at the next look
 
     def _return(self, meter_id: str) -> Gate:

@@ -81,26 +81,31 @@ def rotate(
     if (name is None) == (not everyone):
         raise ConfigurationError("say whose credentials, or --all")
     deployment = Deployment.open(folder)
-    chosen = _everyone(deployment) if name is None else [name]
-    if SERVER in chosen:
+    span = duration(overlap, option="--overlap")
+    named = [] if name in (None, SERVER) else [_known(deployment, str(name))]
+    if named and named[0].token:
+        raise ConfigurationError(f"{name} has a token: `credentials revoke {name}`, then it enrols anew")
+    identities = _everyone(deployment) if name is None else named
+    done: list[str] = []
+    if name in (None, SERVER):
         certify_server(deployment, deployment.authority())
         deployment.publish()
-    span = duration(overlap, option="--overlap")
-    identities = [_known(deployment, one) for one in chosen if one != SERVER]
+        done.append(SERVER)
     for identity in identities:
         if identity.role is not Role.METER:
             target = out or deployment.identity_folder(identity.name)
             renewal.rotate(deployment, identity, target, overlap=span)
+            done.append(identity.name)
     with deployment.register.change() as change:
         ended = change.revoke_ended()
     if ended:
         deployment.publish()
     meters = [one.name for one in identities if one.role is Role.METER and not one.token]
     renewal.want_renewed(deployment, meters)
-    _note(deployment, Kind.CREDENTIALS_ROTATED, chosen)
+    _note(deployment, Kind.CREDENTIALS_ROTATED, done)  # a meter's when it has done so
     _note(deployment, Kind.CREDENTIALS_REVOKED, sorted(set(ended)))
     _deliver(deployment)
-    note(f"{len(chosen) - len(meters)} replaced, {len(meters)} meters are told to ask")
+    note(f"{len(done)} replaced, {len(meters)} meters are told to ask")
 
 
 @app.command()
@@ -165,14 +170,12 @@ def retire_ca(
     _deliver(deployment)
 
 
-def _everyone(deployment: Deployment) -> list[str]:
-    names = [one.name for one in deployment.register.identities() if not one.blocked]
-    here = [
-        name
-        for name in names
-        if deployment.identity_folder(name).exists() or _known(deployment, name).role is Role.METER
+def _everyone(deployment: Deployment) -> list[Identity]:
+    return [
+        one
+        for one in deployment.register.identities()
+        if not one.blocked and (one.role is Role.METER or deployment.identity_folder(one.name).exists())
     ]
-    return [SERVER, *here]
 
 
 def _known(deployment: Deployment, name: str) -> Identity:
@@ -183,8 +186,10 @@ def _known(deployment: Deployment, name: str) -> Identity:
 
 
 def _note(deployment: Deployment, kind: Kind, names: list[str]) -> None:
+    trail = Trail(deployment)
     for name in names:
-        Trail(deployment).note(kind, who=user_name(), identity=name)
+        trail.keep(kind, who=user_name(), identity=name)
+    trail.move()
 
 
 def _deliver(deployment: Deployment) -> None:
@@ -195,7 +200,8 @@ def _deliver(deployment: Deployment) -> None:
 def _authorities(deployment: Deployment) -> dict[str, str]:
     """Fingerprint → what we call it."""
     words = ("current", "previous")
-    return {
+    services = fingerprint(deployment.authority("services").certificate)
+    return {services: "current"} | {
         fingerprint(one.certificate): word for one, word in zip(deployment.authorities(), words, strict=False)
     }
 

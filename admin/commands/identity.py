@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from admin.options import DATA_DIR, DeploymentDir, Json, user_name
 from admin.output import note, show
 from bridge.audit import Kind
 from broker.errors import ConfigurationError
+from registrar.blocking import cut_off_now
 from registrar.deployment import Deployment
 from registrar.identities import SERVICES, Identity, Role
 from registrar.trail import Trail
@@ -83,6 +85,12 @@ def remove(name: str, folder: DeploymentDir = DATA_DIR) -> None:
         raise NotFoundError(f"identity {name!r} is not there: meter61850 identity list shows who is")
     if name in SERVICES:
         raise ConfigurationError(f"{name} is a service of ours: meter61850 credentials rotate {name}")
+    with deployment.register.change() as change:
+        change.revoke(name)
+        change.block(name, "removed")
+    deployment.publish()
+    if not asyncio.run(cut_off_now(deployment, name)):
+        note("the broker is not there, so nobody is connected")
     with deployment.register.change() as change:
         change.remove(name)
     deployment.publish()

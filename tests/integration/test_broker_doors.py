@@ -25,6 +25,7 @@ from registrar.deployment import Deployment
 from registrar.identities import Role
 from registrar.pki import Authority
 from tests.brokers import DEADLINE
+from tests.cli import run
 from tests.deployments import Site, deployed
 
 METER, NEIGHBOUR = "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "3f2504e0-4f89-41d3-9a0c-0305e82c3302"
@@ -262,3 +263,13 @@ def test_rights_that_change_while_the_broker_starts_do_not_end_it(tmp_path: Path
         finally:
             process.terminate()
             assert process.wait(DEADLINE) == 0
+
+
+async def test_a_removed_identity_is_cut_off(site: Site) -> None:
+    anna = site.add("anna", Role.OPERATOR)
+    async with client(anna) as operator:
+        await asyncio.to_thread(run, "--dir", str(site.folder), "identity", "remove", "anna")
+        with pytest.raises(aiomqtt.MqttError):
+            await asyncio.wait_for(anext(operator.messages), 10)  # nothing comes but the end
+    assert site.deployment.register.identity("anna") is None
+    assert not is_let_in(anna, anna.tls())

@@ -13,7 +13,7 @@ from web.answers import XML, answer
 from web.api.common import MeterPath, also, at, problems
 from web.api.models import CommandDocument, Ledger, RelayOrder
 from web.audit import Event, audit
-from web.commands import Entry, entry_of
+from web.commands import LOST, Entry, entry_of
 from web.guard import Observer, Operator
 from web.parts import Parts, parts_of
 from web.problem import ProblemError
@@ -45,8 +45,8 @@ async def order_relay(
     """Open or close a meter's relay: sent once, obeyed within 5 s or never.
 
     202 and the command, whose state is told at its Location and on the stream. 409 when it is refused and
-    nothing was sent: the meter is offline, blocked, switched locally, in that position already. Each is in
-    the ledger.
+    nothing was sent: the meter is offline, blocked, switched locally, in that position already. 503 when the
+    broker went away: it may have arrived or not. Each is in the ledger.
     """
     parts = parts_of(request)
     entry = await parts.commands.order(
@@ -58,7 +58,8 @@ async def order_relay(
     headers = {"Location": f"/api/v1/commands/{entry.command.command_id}", "Cache-Control": "no-store"}
     if entry.state == "refused" and entry.result is None:
         known = parts.live.meter(meter_id) is not None
-        raise ProblemError(409 if known else 404, entry.reason, headers=headers, command=entry.document())
+        status = 503 if entry.reason == LOST else 409 if known else 404
+        raise ProblemError(status, entry.reason, headers=headers, command=entry.document())
     return answer(request, entry.document(), root="command", status=202, headers=headers)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
 from typing import Annotated, Any
 
 import orjson
@@ -86,8 +85,3 @@ def registered(archive: Archive, meter_id: str) -> Row:
 def at(ms: int | None) -> str | None:
     """ms since 1970 as the contract writes times."""
     return None if ms is None else format_ts(moment(ms))
-
-
-def told(when: datetime) -> str:
-    """A time as the contract writes it."""
-    return format_ts(when)

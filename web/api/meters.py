@@ -196,6 +196,8 @@ async def retire(
     meter = parts.live.meter(meter_id)
     if meter is None:
         raise ProblemError(404, f"no meter {meter_id} is in service: GET /api/v1/meters lists all")
+    if not parts.live.fleet.broker_up:
+        raise ProblemError(503, "the broker is away: try again when it is back")
     if parts.live.state(meter) != "offline" and not force:
         raise ProblemError(409, f"{meter_id} is online: stop it first, or say force=true")
     for kind in WITHDRAWN:

@@ -18,8 +18,6 @@ from web.problem import ProblemError
 
 router = APIRouter(prefix="/scl", tags=["scl"])
 
-LARGEST_SCL = 64 * 1024 * 1024
-"""Octets of a file to compare: above the largest that the broker takes."""
 MISSING = "no SCD is published: is the bridge running, and has a meter been born?"
 
 
@@ -83,8 +81,6 @@ def difference(
     live = parts_of(request).live
     if live.scd is None:
         raise ProblemError(404, MISSING)
-    if len(file) > LARGEST_SCL:
-        raise ProblemError(413, f"{len(file)} octets: an SCL file has at most {LARGEST_SCL}")
     try:
         changes = diff(parse(file), parse(live.scd))
     except ValueError as error:

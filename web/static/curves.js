@@ -12,7 +12,7 @@ async function columns(id, start, resolution) {
 }
 
 /** At most MOST_POINTS of [times], [values]: of each slot its lowest and its highest. */
-export function thinned(times, values) {
+function thinned(times, values) {
   if (times.length <= MOST_POINTS) return [times, values];
   const kept = [[], []], step = Math.ceil((2 * times.length) / MOST_POINTS);
   for (let from = 0; from < times.length; from += step) {
@@ -47,7 +47,8 @@ function inWords(values, unit, decimals) {
   const known = values.filter((value) => value !== null);
   if (!known.length) return "Nothing is stored yet.";
   const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
-  const [low, high] = [Math.min(...known), Math.max(...known)];
+  const low = known.reduce((least, value) => Math.min(least, value));
+  const high = known.reduce((most, value) => Math.max(most, value));
   return `Between ${shown(low, decimals)} and ${shown(high, decimals)} ${unit}, ${shown(mean, decimals)} ${unit} in the mean.`;
 }
 
@@ -81,11 +82,10 @@ export class Curves {
 
   async loadDay() {
     const told = await columns(this.id, Date.now() - DAY, "raw");
-    this.energies = told.energy.filter((value) => value !== null);
     const gaps = told.ts.slice(1).map((at, place) => at - told.ts[place]).sort((one, other) => one - other);
     const interval = gaps[Math.floor(gaps.length / 2)] ?? 1000;
     this.day = withGaps(...thinned(told.ts, told.power), interval * Math.max(1, told.ts.length / MOST_POINTS));
-    this.show("day", this.day, "W", 1);
+    this.show("day", this.day, "W", 1, false, told.power);
   }
 
   async loadMonth() {
@@ -108,8 +108,8 @@ export class Curves {
     document.getElementById("days").replaceChildren(...rows.reverse());
   }
 
-  show(name, data, unit, decimals, bars = false) {
-    document.getElementById(`${name}-words`).textContent = inWords(data[1], unit, decimals);
+  show(name, data, unit, decimals, bars = false, values = data[1]) {
+    document.getElementById(`${name}-words`).textContent = inWords(values, unit, decimals);
     this.plots[name]?.destroy();
     this.plots[name] = data[0].length ? draw(document.getElementById(name), data, unit, bars) : undefined;
   }
