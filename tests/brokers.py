@@ -24,6 +24,8 @@ from broker.mosquitto import BrokerSettings, command
 FIRST_PORT, PORTS = 12_000, 20_000
 TLS_BEYOND = 3680
 """As `admin.chain` has it; this module is for benchmarks without the CLI, too."""
+ENOUGH_GIVEN = 1500
+_given: set[int] = set()
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 DEADLINE = 10.0
@@ -40,9 +42,18 @@ def free_port(room: int = 1) -> int:
     begin = FIRST_PORT + _WORKER * share
     while True:
         first = begin + random.randrange(min(TLS_BEYOND - 80, share // 2))
+        ports = range(first, first + room)
         with ExitStack() as probes:
-            if all(_bound(probes, first + beyond) for beyond in range(room)):
+            if _given.isdisjoint(ports) and all(_bound(probes, port) for port in ports):
+                _remember(ports)
                 return first
+
+
+def _remember(ports: range) -> None:
+    """What was asked for before is not listened on at once: it is not given again for a long time."""
+    if len(_given) > ENOUGH_GIVEN:
+        _given.clear()
+    _given.update(ports)
 
 
 def _bound(probes: ExitStack, port: int) -> int:
