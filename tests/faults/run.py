@@ -36,6 +36,8 @@ START_SECONDS = 30.0
 SETTLE_SECONDS = 150.0
 """A meter that has failed often waits up to 60 s before it connects again, and so a second time."""
 POLL_SECONDS = 0.1
+DATABASE_AWAY = "the database is away"
+"""The bridge's words when it can't commit."""
 
 
 class NotSettledError(AssertionError):
@@ -93,6 +95,7 @@ def run(
         try:
             attack.until("starting", lambda: _behind(chain, 0), seconds=START_SECONDS)
             attack.rage()
+            attack.reach_database()
             settled = time.monotonic()
             _settle(chain, attack)
         except NotSettledError as error:
@@ -128,6 +131,25 @@ class _Attack:
                 self._stop.set()
         for future in pending:
             future.result()
+
+    def reach_database(self) -> None:
+        """Whatever fell together so far: keep the database away for as long as the bridge takes to notice.
+
+        The bridge may have been dead or cut off through every fault of the disk; here nothing else hurts.
+        """
+        log = self._chain.programs["bridge"].log
+        fault = Fault(0.0, *(("disk full", "disk") if self._chain.disk else ("restart", "database")), 0.0)
+        if DATABASE_AWAY in log.read_text():
+            return
+        strike(self._chain, fault)
+        try:
+            self.until(
+                "the database is taken away",
+                lambda: "" if DATABASE_AWAY in log.read_text() else "unnoticed by the bridge",
+                seconds=SETTLE_SECONDS,
+            )
+        finally:
+            heal(self._chain, fault)
 
     def until(self, phase: str, missing: Callable[[], str], *, seconds: float) -> None:
         """Wait until nothing is ``missing`` (it says what is); NotSettledError after ``seconds``."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.plan import KINDS, Fault, plan, targets
-from tests.faults.run import run
+from tests.faults.run import DATABASE_AWAY, run
 from tests.faults.site import DatabaseKind, Layout
 
 SEED = 453
@@ -35,6 +35,6 @@ def test_every_reading_is_stored_once_after_all_faults(database: DatabaseKind, t
     layout = Layout(database, seconds=SECONDS)
     verdict = run(tmp_path, layout, seed=SEED, gap=GAP)
     assert verdict.passed, "\n".join([f"seed {SEED}", *verdict.problems, str(verdict.ledger)])
-    assert "the database is away" in (tmp_path / "bridge.log").read_text(), "no fault reached the database"
+    assert DATABASE_AWAY in (tmp_path / "bridge.log").read_text(), "no fault reached the database"
     undisturbed = layout.processes * layout.meters * SECONDS / layout.interval
     assert verdict.ledger.taken > undisturbed / 3
