@@ -1,13 +1,18 @@
 """The web service: the latest of a town, a meter's day, live streams, the first page; beside a bare route.
 
     python -m bench.web --runs 5
+    python -m bench.web_store sqlite:////var/tmp/town.sqlite
+    python -m bench.web --runs 5 --database sqlite:////var/tmp/town.sqlite
 
-Real parts: Mosquitto, the web service, SQLite (``--database postgresql://…`` for an empty PostgreSQL), and
-Chromium for the page. In each run, with the same client over one connection:
+Real parts: Mosquitto, the web service, the bridge, SQLite or PostgreSQL (``--database``, filled by
+`bench.web_store`; else an SQLite file of ``--stored`` meters and a day), and Chromium for the page. In each
+run, with the same client over one connection:
 
 - latest: every meter, JSON gzip, at rest, and while readings come at ``--rate``;
 - bare: a FastAPI route on the same server that returns the same bytes: what is left is our own path;
-- day: a meter's day of 8,640 readings, among ``--stored`` meters with as many, as rows and as columns;
+- day: the last 24 h of a meter, as rows and as columns, and a day of the month, of another meter in each
+  request; as root before each kind everything is out of the system's page cache;
+- ingest: readings a second that the bridge stores, without streams, and while they are;
 - streams: how old a reading is when a listener has it; CPU and memory of the service meanwhile;
 - page: from the request to live values, with an empty cache, and what was transferred.
 """
@@ -18,12 +23,14 @@ import argparse
 import gzip
 import http.client
 import json
+import os
+import random
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,20 +38,26 @@ from typing import Any
 import psutil
 import uvicorn
 from fastapi import FastAPI
+from paho.mqtt import subscribe
+from sqlalchemy import func, select
+from sqlmodel import col
 from starlette.responses import Response
 
-from bench.ingest import go, line, process
-from bridge.tables import at_ms
-from broker.messages import format_ts
+from bench.ingest import BRIDGE, STATUS_SECONDS, go, line, process
+from bench.web_load import TOPICS
+from bench.web_store import fill
+from bridge import database
+from bridge.tables import DAY_MS, Meter, Reading, at_ms, moment
+from broker.messages import ServiceStatus, format_ts
 from tests.brokers import Broker, free_port, mosquitto
 from tests.browser import browser
 from tests.browser import log_in as log_in_browser
 from tests.chain import Chain, until
-from tests.stores import keeping, meter_id, series
 from tests.web import Web, make_accounts, start
 from web.accounts import Role
 
 DAY = 8640
+OF_STORE = col(Reading.epoch) == 1
 Figures = dict[str, float]
 
 
@@ -143,15 +156,44 @@ def _answers(client: Client) -> bool:
 
 
 def day(web: Web, options: argparse.Namespace) -> Figures:
-    """A meter's day."""
+    """A meter's day, of a meter that was not asked for before."""
     client, figures = Client(web.port, web.tokens[Role.OBSERVER]), Figures()
-    end = datetime.now(UTC)
-    query = f"start={format_ts(end - timedelta(hours=25))}&end={format_ts(end)}&resolution=raw"
-    path = f"/api/v1/meters/{meter_id(1)}/readings?{query}"
-    assert len(json.loads(gzip.decompress(client.get(path)))["readings"]) == DAY
-    for name, layout in (("day", "rows"), ("day_columns", "columns")):
-        figures |= told(name, client.times(f"{path}&layout={layout}", options.requests // 4))
+    first, end, meters = filled(web.chain.url)
+    draw = random.Random(options.stored)
+    kinds = {
+        "day": ("rows", lambda: end - DAY_MS),
+        "day_columns": ("columns", lambda: end - DAY_MS),
+        "month_day": ("rows", lambda: draw.randrange(first, end - DAY_MS + 1)),
+    }
+    for name, (layout, begin) in kinds.items():
+        forget_pages()
+        times = []
+        for meter in draw.choices(meters, k=options.requests):
+            start = moment(begin())
+            query = f"start={format_ts(start)}&end={format_ts(start + timedelta(days=1))}"
+            path = f"/api/v1/meters/{meter}/readings?{query}&resolution=raw&layout={layout}"
+            times += client.times(path, 1)
+        assert gzip.decompress(client.get(path)).count(b"Z") >= layout.count("rows") * DAY
+        figures |= told(name, times)
     return figures
+
+
+def filled(url: str) -> tuple[int, int, list[str]]:
+    """What `bench.web_store` has put into the database: from, until (ms), of which meters."""
+    engine = database.connect(url, reader=True)
+    with engine.connect() as connection:
+        last = connection.scalar(select(func.max(Reading.ts)).where(col(Reading.meter) == 1, OF_STORE))
+        meters = connection.execute(select(col(Meter.meter_id), col(Meter.first_seen))).all()
+    engine.dispose()
+    first = min(meter.first_seen for meter in meters)
+    return first, (last or 0) + 1, [meter.meter_id for meter in meters if meter.first_seen == first]
+
+
+def forget_pages() -> None:
+    """Nothing of the database is in the system's page cache, where we may say so."""
+    os.sync()
+    with suppress(OSError):
+        Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 def settled(web: Web, meters: int) -> bool:
@@ -199,24 +241,63 @@ def _octets(event: dict[str, Any]) -> float:
     return float(event["params"]["encodedDataLength"]) if finished else 0.0
 
 
+@contextmanager
+def bridging(broker: Broker, url: str) -> Iterator[None]:
+    """The bridge."""
+    with process(sys.executable, "-c", BRIDGE, str(broker.port), url, str(STATUS_SECONDS)):
+        until(lambda: stored(broker)[1] >= 0, why="the bridge is online")
+        yield
+
+
+def stored(broker: Broker) -> tuple[float, int]:
+    """When the bridge last told (s), and how many readings it has stored then."""
+    topic = TOPICS.service_status("bridge")
+    told = subscribe.simple(topic, hostname="127.0.0.1", port=broker.port)  # type: ignore[no-untyped-call]
+    status = ServiceStatus.model_validate_json(told.payload)
+    return status.ts.timestamp(), status.counters["stored"] if status.online else -1
+
+
+@contextmanager
+def ingest(broker: Broker, figures: Figures, name: str) -> Iterator[None]:
+    """Readings a second that are stored meanwhile."""
+    begin, before = stored(broker)
+    yield
+    end, after = stored(broker)
+    figures[f"ingest_{name}_per_s"] = (after - before) / (end - begin)
+
+
+@contextmanager
+def database_of(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """The one that was filled before, or a small one."""
+    url = options.database or f"sqlite:///{folder / 'bench.sqlite'}"
+    if not options.database:
+        engine = database.connect(url)
+        database.migrate(engine)
+        fill(engine, meters=options.stored, days=1, now=at_ms(datetime.now(UTC)))
+        engine.dispose()
+    yield url
+
+
 def measure(options: argparse.Namespace) -> Figures:
     """One run."""
-    with tempfile.TemporaryDirectory(prefix="bench-web-") as name, mosquitto(Path(name)) as broker:
-        folder = Path(name)
-        url = options.database or f"sqlite:///{folder / 'bench.sqlite'}"
-        with keeping(url) as kept:
-            now = at_ms(datetime.now(UTC))
-            for number in range(1, options.stored + 1):
-                kept.put(*series(number, DAY, start=now - DAY * 10_000), now=now)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-web-") as name,
+        mosquitto(Path(name)) as broker,
+        database_of(options, Path(name)) as url,
+    ):
         sizes = ("--port", str(broker.port), "--meters", str(options.meters), "--rate", str(options.rate))
         with process(sys.executable, "-m", "bench.web_load", *sizes) as load:
             assert line(load) == "ready"
-            with serving(broker, folder, url) as web:
-                until(lambda: settled(web, options.meters), why="all that is retained is heard")
+            with serving(broker, Path(name), url) as web, bridging(broker, url):
+                until(lambda: settled(web, options.meters), seconds=60, why="all that is retained is heard")
                 figures = latest(web, options, "latest", pause=0.0) | day(web, options)
                 go(load)
                 time.sleep(2.0)
-                figures |= latest(web, options, "busy", pause=0.02) | streams(web, options) | page(web)
+                with ingest(broker, figures, "alone"):
+                    time.sleep(options.seconds)
+                with ingest(broker, figures, "streams"):
+                    figures |= streams(web, options)
+                figures |= latest(web, options, "busy", pause=0.02) | page(web)
     return figures
 
 

@@ -21,6 +21,8 @@ from broker.settings import NO_DELAY
 from broker.topics import Topics
 
 TOPICS = Topics()
+EPOCH = 2
+"""Another than that of a store that was filled before (`bench.web_store`)."""
 TURN = 0.02
 """Seconds between two handfuls of readings."""
 
@@ -29,7 +31,7 @@ def reading(number: int, seq: int) -> bytes:
     """As a house gives it, of now."""
     watts = 200.0 + (number * 37 + seq * 13) % 1000 / 10
     told = Reading(
-        epoch=1, seq=seq, ts=utc_now(), voltage=229.5, current=round(watts / 225, 3), power=watts,
+        epoch=EPOCH, seq=seq, ts=utc_now(), voltage=229.5, current=round(watts / 225, 3), power=watts,
         power_factor=0.98, frequency=50.01, energy=1_000_000.0 + seq, alarm=False,
     )  # fmt: skip
     return told.payload()
@@ -56,15 +58,22 @@ async def retain(client: aiomqtt.Client, meters: int) -> None:
 async def run(options: argparse.Namespace) -> None:
     """See the module."""
     async with aiomqtt.Client("127.0.0.1", options.port, socket_options=NO_DELAY) as client:
+        client.pending_calls_threshold = options.rate  # fewer are no reason for a warning
         await retain(client, options.meters)
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         begin = time.monotonic()
-        for number in count():
-            if number and (ahead := begin + number / options.rate - time.monotonic()) > TURN:
-                await asyncio.sleep(ahead)
-            topic = TOPICS.meter(meter_id(number % options.meters), "reading")
-            await client.publish(topic, reading(number, 2 + number // options.meters), qos=0, retain=True)
+        for done in count(step=(turn := max(1, round(options.rate * TURN)))):
+            await asyncio.sleep(begin + done / options.rate - time.monotonic())
+            await asyncio.gather(*(
+                client.publish(
+                    TOPICS.meter(meter_id(number % options.meters), "reading"),
+                    reading(number, 2 + number // options.meters),
+                    qos=1,
+                    retain=True,
+                )
+                for number in range(done, done + turn)
+            ))  # fmt: skip
 
 
 def main() -> None:

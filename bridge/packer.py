@@ -1,8 +1,11 @@
-"""Packs the readings of days gone by: rows into `bridge.packs`, 1,000 at a time.
+"""Packs the readings of hours and days gone by: rows into `bridge.packs`, up to 1,000 in each.
 
-A day of a meter is packed when it is over for ``pack_after`` and summed up. Readings that cannot be
-packed with neighbours stay as rows, and so does the newest of a meter, which `Store.meters` shows.
-A late reading makes its day due again: it gets a pack of its own, or stays as a row.
+The hours that make a pack of about 700 readings (`bridge.rollup.fitting`: two at a reading every ten
+seconds, the whole day for one every minute) are packed when they are over for ``pack_after`` and summed
+up. So a town's rows are those of the last hours, and a meter's day, whose rows would lie all over the
+table, is read from a few places. Readings that cannot be packed with neighbours stay as rows, and so
+does the newest of a meter, which `Store.meters` shows. A late reading makes its hours due again: it
+gets a pack of its own, or stays as a row.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ from sqlalchemy import Connection, and_, delete, insert, select, tuple_
 from sqlmodel import col
 
 from bridge.packs import MAX_READINGS, StoredReading, encode
-from bridge.rollup import done, next_due
-from bridge.tables import DAY_MS, Due, Pack, Reading
+from bridge.rollup import PACKED_HOURS, done, next_due
+from bridge.tables import HOUR_MS, Due, Pack, Reading
 
 MIN_READINGS = 16
 """Fewer are not worth a pack."""
@@ -26,40 +29,42 @@ _TIME = (col(Reading.ts), col(Reading.epoch), col(Reading.seq))
 
 
 class Packer:
-    """Packs what is due, up to 1,000 readings in each step."""
+    """Packs what is due of one kind of work, and over ``until`` (ms), up to 1,000 readings in each step."""
 
-    def __init__(self, *, until: int) -> None:
-        self._until = until - DAY_MS
-        self._day: tuple[int, int] | None = None
+    def __init__(self, work: str, *, until: int) -> None:
+        self._work = work
+        self._span = PACKED_HOURS[work] * HOUR_MS
+        self._until = until - self._span
+        self._chosen: tuple[int, int] | None = None
         self._position = (0, 0, 0)
         self._passed = -1
         self.packed = 0
 
     def step(self, connection: Connection) -> bool:
-        """Pack some of a meter's day; False when nothing is due."""
-        if self._day is None and not self._begin(connection):
+        """Pack some of a meter's hours; False when nothing is due."""
+        if self._chosen is None and not self._begin(connection):
             return False
-        assert self._day is not None
-        meter, start = self._day
+        assert self._chosen is not None
+        meter, start = self._chosen
         rows = self._rows(connection, meter, start)
         for run in _runs(rows):
             if len(run) >= MIN_READINGS:
                 _move(connection, meter, run)
                 self.packed += len(run)
         if len(rows) < MAX_READINGS:
-            done(connection, "pack", meter, start)
-            self._day = None
+            done(connection, self._work, meter, start)
+            self._chosen = None
         else:
             newest = rows[-1]
             self._position = (newest.ts, newest.epoch, newest.seq)
         return True
 
     def _begin(self, connection: Connection) -> bool:
-        """Choose the next day; one of whose hours is due waits for it."""
-        while (day := next_due(connection, "pack", until=self._until, after=self._passed)) is not None:
-            meter, start = day
-            if not hours_due(connection, meter, start, start + DAY_MS):
-                self._day, self._position = day, (start, 0, 0)
+        """Choose the next one; what has an hour that is due to be summed up waits for it."""
+        while (due := next_due(connection, self._work, until=self._until, after=self._passed)) is not None:
+            meter, start = due
+            if not hours_due(connection, meter, start, start + self._span):
+                self._chosen, self._position = due, (start, 0, 0)
                 return True
             self._passed = start
         return False
@@ -73,7 +78,7 @@ class Packer:
             .where(
                 col(Reading.meter) == meter,
                 col(Reading.ts) >= self._position[0],  # said alone, for the index on meter and ts
-                col(Reading.ts) < start + DAY_MS,
+                col(Reading.ts) < start + self._span,
                 tuple_(*_TIME) > self._position,
                 tuple_(*_TIME) < tuple(last or self._position),
             )

@@ -23,7 +23,7 @@ import heapq
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, pairwise, repeat
+from itertools import accumulate, chain, pairwise, repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -136,16 +136,22 @@ def _unpacked(
     connection: Connection, meter: int, *, start: int | None, end: int | None
 ) -> Iterator[StoredReading]:
     """The readings of all packs that reach into the time, by time; they overlap where a clock was set."""
-    packs = select(col(Pack.first_ts), *_PACK_COLUMNS).where(
+    packs = select(col(Pack.first_ts), col(Pack.last_ts), *_PACK_COLUMNS).where(
         col(Pack.meter) == meter, _within(start, end, first=Pack.first_ts, last=Pack.last_ts)
     )
     packs = packs.order_by(col(Pack.first_ts))
+    found = connection.execute(packs, execution_options={"yield_per": _PACKS_AT_A_TIME})
     waiting: list[tuple[tuple[int, int, int], StoredReading]] = []
-    for pack in connection.execute(packs, execution_options={"yield_per": _PACKS_AT_A_TIME}):
+    for pack, following in pairwise(chain(found, (None,))):
+        assert pack is not None
         while waiting and waiting[0][0][0] < pack.first_ts:
             yield heapq.heappop(waiting)[1]
-        for reading in decode(*pack[-4:]):
-            heapq.heappush(waiting, (_by_time(reading), reading))
+        readings = decode(*pack[-4:])
+        if waiting or (following is not None and following.first_ts <= pack.last_ts):
+            for reading in readings:
+                heapq.heappush(waiting, (_by_time(reading), reading))
+        else:
+            yield from sorted(readings, key=_by_time)
     while waiting:
         yield heapq.heappop(waiting)[1]
 

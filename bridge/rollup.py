@@ -34,6 +34,10 @@ from broker.messages import QUANTITIES
 HOUR = HOUR_MS // 1000
 DAY = DAY_MS // 1000
 
+PACKED_HOURS = {"pack1": 1, "pack2": 2, "pack4": 4, "pack8": 8, "pack": 24}
+"""Work for `bridge.packer` → hours that it packs together, from a multiple of so many hours of the day."""
+GOOD_PACK = 700
+"""Readings that make a small pack: fewer are packed over more hours."""
 GRACE_MS = 300_000
 """ms after an hour before it is summed up: the clocks of several bridges may differ by this."""
 
@@ -103,8 +107,19 @@ def _sum(connection: Connection, meter: int, start: int) -> set[int]:
     )
     day = start - start % DAY_MS
     note_due(connection, "day", meter, day)
-    note_due(connection, "pack", meter, day)
+    work, hours = fitting(len(readings))
+    note_due(connection, work, meter, start - start % (hours * HOUR_MS))
     return following
+
+
+def fitting(per_hour: int) -> tuple[str, int]:
+    """The work that packs so many readings an hour well, and its hours; the day's for very few.
+
+    >>> fitting(360), fitting(60)
+    (('pack2', 2), ('pack', 24))
+    """
+    good = (entry for entry in PACKED_HOURS.items() if per_hour * entry[1] >= GOOD_PACK)
+    return next(good, ("pack", 24))
 
 
 def summary(readings: Sequence[StoredReading]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from bridge import database
 from bridge.packer import Packer
 from bridge.retention import Purge, cutoff
-from bridge.rollup import Summer
+from bridge.rollup import PACKED_HOURS, Summer
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ class Policy:
 
     keep: timedelta | None = None
     """Readings older than this are deleted; None keeps them for ever."""
-    pack_after: timedelta = timedelta(days=2)
-    """Days that are over for so long are packed."""
+    pack_after: timedelta = timedelta(hours=1)
+    """Hours that make a good pack together are packed when they are over for so long."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,16 @@ def upkeep(
     Between two transactions ``pause`` waits for as long as the first took, and tells whether to stop.
     """
     summer = Summer(now=now)
-    packer = Packer(until=now - policy.pack_after // timedelta(milliseconds=1))
+    until = now - policy.pack_after // timedelta(milliseconds=1)
+    packers = [Packer(work, until=until) for work in PACKED_HOURS]
     purge = Purge(before=cutoff(now, policy.keep) if policy.keep is not None else 0)
-    steps = [summer.step, packer.step, *([purge.step] if policy.keep is not None else [])]
+    steps = [summer.step, *(packer.step for packer in packers)]
+    steps += [purge.step] if policy.keep is not None else []
     with _only_one(engine) as ours:
         if not ours or not all(_finish(engine, step, pause) for step in steps):
             return None
-    return Done(summer.hours, summer.days, packer.packed, purge.rows, purge.packs)
+    packed = sum(packer.packed for packer in packers)
+    return Done(summer.hours, summer.days, packed, purge.rows, purge.packs)
 
 
 def _finish(engine: Engine, step: Callable[[Connection], bool], pause: Callable[[float], bool]) -> bool:

@@ -19,7 +19,7 @@ from tests.stores import DAY0, NOW, Kept, keeping, row, series
 
 pytest_plugins = ("tests.databases",)
 
-PER_DAY = 8640
+PER_HOUR, PER_DAY = 360, 8640
 
 
 @pytest.fixture
@@ -102,13 +102,45 @@ def test_a_clock_that_was_set_back_keeps_the_order_of_time(kept: Kept) -> None:
     assert everything == sorted(everything, key=lambda reading: (reading.ts, reading.epoch, reading.seq))
 
 
-def test_only_days_that_are_over_for_long_enough_are_packed(kept: Kept) -> None:
-    kept.put(*series(1, 2 * PER_DAY, start=DAY0 + 5_000))
-    day_after = DAY0 + 3 * DAY_MS
-    assert kept.upkeep(now=day_after - 1).packed == 0
-    assert kept.upkeep(now=day_after).packed == PER_DAY
-    assert kept.upkeep(now=day_after) == Done()
-    assert kept.upkeep(now=day_after + DAY_MS).packed == PER_DAY - 1
+def test_hours_are_packed_when_they_are_over_for_long_enough(kept: Kept) -> None:
+    kept.put(*series(1, 4 * PER_HOUR, start=DAY0 + 5_000))
+    assert kept.upkeep(now=DAY0 + 3 * HOUR_MS - 1).packed == 0
+    assert kept.upkeep(now=DAY0 + 3 * HOUR_MS).packed == 2 * PER_HOUR
+    assert kept.upkeep(now=DAY0 + 3 * HOUR_MS) == Done()
+    assert kept.upkeep(now=DAY0 + 5 * HOUR_MS).packed == 2 * PER_HOUR - 1
+    assert kept.count(Pack) == 2
+    assert [reading.seq for reading in kept.readings()] == list(range(1, 4 * PER_HOUR + 1))
+
+
+@pytest.mark.parametrize(("step", "hours"), [(1, 1), (10, 2), (20, 4), (30, 8), (60, 24), (900, 24)])
+def test_the_hours_of_a_pack_by_the_interval(sqlite_url: str, step: int, hours: int) -> None:
+    with keeping(sqlite_url) as kept:
+        kept.put(*series(1, 2 * 86400 // step, step=1000 * step))
+        over = DAY0 + hours * HOUR_MS + HOUR_MS
+        assert kept.upkeep(now=over - 1).packed == 0
+        assert kept.upkeep(now=over).packed == hours * 3600 // step
+
+
+def test_few_readings_wait_for_the_end_of_their_day(kept: Kept) -> None:
+    kept.put(*series(1, 2 * 1440, start=DAY0 + 5_000, step=60_000))
+    hour_after = DAY0 + DAY_MS + HOUR_MS
+    assert kept.upkeep(now=hour_after - 1).packed == 0
+    assert kept.upkeep(now=hour_after).packed == 1440
+    assert kept.upkeep(now=hour_after) == Done()
+    assert kept.upkeep(now=hour_after + DAY_MS).packed == 1439
+    assert kept.count(Pack) == 4, "a thousand in each"
+
+
+def test_hours_with_an_outage_are_packed_too(kept: Kept) -> None:
+    """Of the third hour 40 readings are there: they go with its half of the day, or with the fourth."""
+    kept.put(*(reading for reading in series(1, 8 * PER_HOUR) if not 760 < reading[2] <= 1080))
+    kept.upkeep(now=DAY0 + 6 * HOUR_MS)
+    assert kept.count(Reading) == 4 * PER_HOUR, "the last two hours, and those that are not over for an hour"
+    assert kept.count(Pack) == 3, "a pack has no hole"
+    kept.upkeep(now=DAY0 + 2 * DAY_MS)
+    assert (kept.count(Reading), len(kept.readings())) == (1, 8 * PER_HOUR - 320)
+    with kept.engine.connect() as connection:
+        assert connection.execute(select(Due)).all() == []
 
 
 def test_a_packed_hour_is_corrected_by_a_late_reading(kept: Kept) -> None:
@@ -123,14 +155,16 @@ def test_a_packed_hour_is_corrected_by_a_late_reading(kept: Kept) -> None:
 
 
 def test_retention_deletes_whole_hours_that_are_old_and_summed_up(kept: Kept) -> None:
-    kept.put(*series(1, 3 * PER_DAY, step=10_000), *series(2, 3, start=DAY0 + 2 * DAY_MS))
+    kept.put(*series(1, 3 * PER_DAY), *series(2, 3, start=DAY0 + 2 * DAY_MS))
+    kept.put(*series(3, 3 * 1440, step=60_000))
     kept.upkeep()
     sums = kept.rollups(HOUR), kept.rollups(DAY)
     keep = timedelta(days=8, hours=12, minutes=-30)  # NOW is ten days after DAY0: from 12:30 of the second
     done = kept.upkeep(keep=keep)
-    first = kept.readings()[0].ts
+    limit = DAY0 + DAY_MS + 12 * HOUR_MS
     assert done.packs > 0
-    assert DAY0 + DAY_MS + 12 * HOUR_MS - 1000 * 10_000 <= first <= DAY0 + DAY_MS + 12 * HOUR_MS
+    assert limit <= kept.readings()[0].ts < limit + 10_000
+    assert limit - 1000 * 60_000 <= kept.readings(3)[0].ts <= limit, "a pack goes when all of it is old"
     assert [r.seq for r in kept.readings()] == list(range(kept.readings()[0].seq, 3 * PER_DAY + 1))
     assert (kept.rollups(HOUR), kept.rollups(DAY)) == sums, "roll-ups stay"
     assert len(kept.readings(2)) == 3, "younger ones stay"

@@ -7,10 +7,11 @@ import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from time import gmtime
+from time import gmtime, strftime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -168,14 +169,10 @@ def _page(request: Request, wanted: Range, table: Table, limit: int) -> Response
     if len(rows) > limit:
         rows.pop()
         head["next"] = wanted.place(rows[-1])
-    times = [field in TIMES for field in table.fields]
-    documents = [
-        {
-            field: stamp(value) if is_time else value
-            for field, value, is_time in zip(table.fields, row, times, strict=True)
-        }
-        for row in rows
-    ]
+    documents = [dict(zip(table.fields, row, strict=True)) for row in rows]
+    for field in TIMES & set(table.fields):
+        for document in documents:
+            document[field] = stamp(document[field])
     return answer(request, {**head, "readings": documents}, root="readings")
 
 
@@ -185,9 +182,14 @@ def stamp(ms: int) -> str:
     >>> stamp(1_795_435_200_007)
     '2026-11-23T12:00:00.007Z'
     """
-    seconds, rest = divmod(ms, 1000)
-    year, month, day, hour, minute, second = gmtime(seconds)[:6]
-    return f"{year}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}.{rest:03d}Z"
+    minute, rest = divmod(ms, 60_000)
+    return f"{_minute(minute)}:{rest // 1000:02d}.{rest % 1000:03d}Z"
+
+
+@lru_cache(maxsize=10_000)
+def _minute(number: int) -> str:
+    """Minutes since 1970 as in a timestamp."""
+    return strftime("%Y-%m-%dT%H:%M", gmtime(60 * number))
 
 
 def _columns(table: Table) -> dict[str, list[Any]]:
