@@ -160,7 +160,7 @@ def day(web: Web, options: argparse.Namespace) -> Figures:
     client, figures = Client(web.port, web.tokens[Role.OBSERVER]), Figures()
     first, end, meters = filled(web.chain.url)
     draw = random.Random(options.stored)
-    kinds = {
+    kinds: dict[str, tuple[str, Callable[[], int]]] = {
         "day": ("rows", lambda: end - DAY_MS),
         "day_columns": ("columns", lambda: end - DAY_MS),
         "month_day": ("rows", lambda: draw.randrange(first, end - DAY_MS + 1)),
