@@ -10,7 +10,7 @@ After an outage the whole step falls into the hour in which the meter was heard 
 (the counter was reset) and a change of epoch (another outbox, maybe another sensor) count as zero:
 nothing is invented. So the hours add up to exactly what the counter counted.
 
->>> before, after = (packs.StoredReading(1, 1, 0, *[None] * 5, wh, None) for wh in (98_414.0, 98_415.5))
+>>> before, after = (StoredReading(1, 1, 0, *[None] * 5, wh, None) for wh in (98_414.0, 98_415.5))
 >>> step(before, after), step(after, before)
 (1.5, 0.0)
 """
@@ -26,7 +26,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
-from bridge import packs
+from bridge import stored
 from bridge.packs import StoredReading
 from bridge.tables import DAY_MS, HOUR_MS, ROLLUP, Due
 from broker.messages import QUANTITIES
@@ -96,7 +96,7 @@ def sum_hour(connection: Connection, meter: int, start: int) -> None:
 
 def _sum(connection: Connection, meter: int, start: int) -> set[int]:
     """Write the roll-up of an hour; the hours of the readings that come next after its own."""
-    hour = packs.between(connection, meter, start=start, end=start + HOUR_MS, rows_at_a_time=None)
+    hour = stored.between(connection, meter, start=start, end=start + HOUR_MS, rows_at_a_time=None)
     readings = list(hour)
     if not readings or len(readings) < (_count(connection, HOUR, meter, start) or 0):
         return set()  # retention has deleted them: the roll-up that was made from all of them stays
@@ -145,9 +145,9 @@ def _energy(
         own = list(group)
         first, last = own[0].seq, own[-1].seq
         if last - first >= len(own):  # in a hole may be readings of another hour, if a clock was set
-            own = packs.counted(connection, meter, epoch, first=first, last=last)
-        earlier = packs.neighbour(connection, meter, epoch, before=first)
-        later = packs.neighbour(connection, meter, epoch, after=last)
+            own = stored.counted(connection, meter, epoch, first=first, last=last)
+        earlier = stored.neighbour(connection, meter, epoch, before=first)
+        later = stored.neighbour(connection, meter, epoch, after=last)
         line = [reading for reading in (earlier, *own, later) if reading is not None]
         for one, next_one in pairwise(line):
             if next_one.ts - next_one.ts % HOUR_MS == start:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -21,10 +22,10 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from bridge import database, packs
+from bridge import database, stored
 from bridge.audit import Head, head
 from bridge.audit_check import verified
-from bridge.packs import StoredReading
+from bridge.packs import Columns, StoredReading, readings_of
 from bridge.tables import (
     ROLLUP,
     Audit,
@@ -117,9 +118,13 @@ class Store:
 
     def span(self, meter: Meter, *, start: int, end: int) -> Iterator[StoredReading]:
         """Readings of ``meter`` with start <= ts < end (ms since 1970), by ts, epoch and seq."""
+        return chain.from_iterable(map(readings_of, self.pieces(meter, start=start, end=end)))
+
+    def pieces(self, meter: Meter, *, start: int, end: int) -> Iterator[Columns]:
+        """The same in pieces, a list for each field of `StoredReading`: what is read as it was packed."""
         assert meter.key is not None
         with database.snapshot(self._engine) as connection:
-            yield from packs.between(connection, meter.key, start=start, end=end)
+            yield from stored.pieces(connection, meter.key, start=start, end=end)
 
     def readings(
         self, meter: Meter, *, since: datetime | None = None, last: int | None = None
@@ -129,9 +134,9 @@ class Store:
         assert key is not None
         with database.snapshot(self._engine) as connection:
             if last is None:
-                yield from packs.between(connection, key, start=start)
+                yield from stored.between(connection, key, start=start)
             else:
-                yield from packs.last(connection, key, start=start, count=last)
+                yield from stored.last(connection, key, start=start, count=last)
 
     def count(self, meter: Meter, *, since: datetime | None = None) -> int:
         """About how many readings there are from ``since`` on; a pack counts as a whole."""

@@ -96,6 +96,21 @@ class Range:
         since = moment(self.after[0] + 1000 * span) if self.after else self.start
         return Table(ROLLUP_FIELDS, store.rollups(self.meter, span, since=since, until=self.end))
 
+    def columns(self, store: Store, most: int) -> dict[str, list[Any]]:
+        """At most so many rows, oldest first, a list for each field."""
+        if self.resolution is not Resolution.RAW or self.after is not None:
+            table = self.table(store)
+            rows = list(islice(table.rows, most))
+            columns = zip(*rows, strict=True) if rows else (() for _ in table.fields)
+            return {field: list(values) for field, values in zip(table.fields, columns, strict=True)}
+        found: list[list[Any]] = [[] for _ in StoredReading._fields]
+        for piece in store.pieces(self.meter, start=at_ms(self.start), end=at_ms(self.end)):
+            for column, values in zip(found, piece, strict=True):
+                column.extend(values)
+            if len(found[0]) >= most:
+                break
+        return {name: found[place][:most] for name, place in zip(_NAMES, _ORDER, strict=True)}
+
     def place(self, row: tuple[Any, ...]) -> str:
         """The cursor of what follows ``row``."""
         return cursor(*row[:3]) if self.resolution is Resolution.RAW else cursor(row[0])
@@ -137,12 +152,11 @@ def readings(
     kinds = (int, int, int) if chosen_resolution is Resolution.RAW else (int,)
     place = _sane(position(after, *kinds)) if after else None
     wanted = Range(registered(archive, meter_id), begin, until, chosen_resolution, place)
-    table = wanted.table(archive.store)
     if kind in (CSV, PARQUET):
-        return _file(table, kind, f"{meter_id}-{chosen_resolution}")
+        return _file(wanted.table(archive.store), kind, f"{meter_id}-{chosen_resolution}")
     if layout is Layout.COLUMNS and kind == JSON:
-        return answer(request, {**_head(wanted), "columns": _columns(table)}, root="readings")
-    return _page(request, wanted, table, limit)
+        return answer(request, {**_head(wanted), "columns": _all(wanted, archive.store)}, root="readings")
+    return _page(request, wanted, archive.store, limit)
 
 
 def _sane(place: list[int]) -> tuple[int, ...]:
@@ -163,14 +177,15 @@ def _head(wanted: Range) -> dict[str, Any]:
     }
 
 
-def _page(request: Request, wanted: Range, table: Table, limit: int) -> Response:
-    rows = list(islice(table.rows, limit + 1))
+def _page(request: Request, wanted: Range, store: Store, limit: int) -> Response:
+    columns = wanted.columns(store, limit + 1)
+    rows = list(zip(*columns.values(), strict=True))
     head = _head(wanted)
     if len(rows) > limit:
         rows.pop()
         head["next"] = wanted.place(rows[-1])
-    documents = [dict(zip(table.fields, row, strict=True)) for row in rows]
-    for field in TIMES & set(table.fields):
+    documents = [dict(zip(columns, row, strict=True)) for row in rows]
+    for field in TIMES & columns.keys():
         for document in documents:
             document[field] = stamp(document[field])
     return answer(request, {**head, "readings": documents}, root="readings")
@@ -192,12 +207,11 @@ def _minute(number: int) -> str:
     return strftime("%Y-%m-%dT%H:%M", gmtime(60 * number))
 
 
-def _columns(table: Table) -> dict[str, list[Any]]:
-    rows = list(islice(table.rows, LONGEST_COLUMNS + 1))
-    if len(rows) > LONGEST_COLUMNS:
+def _all(wanted: Range, store: Store) -> dict[str, list[Any]]:
+    columns = wanted.columns(store, LONGEST_COLUMNS + 1)
+    if any(len(column) > LONGEST_COLUMNS for column in columns.values()):
         raise ProblemError(413, f"more than {LONGEST_COLUMNS} readings: a shorter range, or hours or days")
-    columns = zip(*rows, strict=True) if rows else (() for _ in table.fields)
-    return {field: list(values) for field, values in zip(table.fields, columns, strict=True)}
+    return columns
 
 
 def _file(table: Table, kind: str, name: str) -> Response:
