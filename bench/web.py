@@ -13,7 +13,8 @@ run, with the same client over one connection:
 - day: the last 24 h of a meter, as rows and as columns, and a day of the month, of another meter in each
   request; as root before each kind everything is out of the system's page cache;
 - ingest: readings a second that the bridge stores, without streams, and while they are;
-- streams: how old a reading is when a listener has it; CPU and memory of the service meanwhile;
+- streams: how old a reading is when a listener has it; CPU and memory of the service meanwhile. Listeners
+  of all, of a ``--interest meter`` each, or of a ``code``; for ``--stream-seconds``, else ``--seconds``;
 - page: from the request to live values, with an empty cache, and what was transferred.
 """
 
@@ -44,6 +45,7 @@ from sqlmodel import col
 from starlette.responses import Response
 
 from bench.ingest import BRIDGE, STATUS_SECONDS, go, line, process
+from bench.web_listen import WARM_UP
 from bench.web_load import TOPICS
 from bench.web_store import fill
 from bridge import database
@@ -208,13 +210,17 @@ def settled(web: Web, meters: int) -> bool:
 def streams(web: Web, options: argparse.Namespace) -> Figures:
     """Listeners while readings come."""
     service = psutil.Process(web.chain.processes["web"].pid)
-    arguments = ("--port", str(web.port), "--token", web.tokens[Role.OBSERVER])
-    sizes = ("--streams", str(options.streams), "--seconds", str(options.seconds))
-    before, begin = sum(service.cpu_times()[:2]), time.monotonic()
+    seconds = options.stream_seconds or options.seconds
+    arguments = ("--port", str(web.port), "--token", web.tokens[Role.OBSERVER], "--seconds", str(seconds))
+    sizes = ("--streams", str(options.streams), "--interest", options.interest)
     with process(sys.executable, "-m", "bench.web_listen", *arguments, *sizes) as listeners:
+        time.sleep(WARM_UP)
+        warm = service.memory_info().rss / 1e6
+        before, begin = sum(service.cpu_times()[:2]), time.monotonic()
         figures: Figures = json.loads(line(listeners))
-    used = (sum(service.cpu_times()[:2]) - before) / (time.monotonic() - begin)
-    return figures | {"stream_cpu_percent": 100 * used, "stream_rss_mb": service.memory_info().rss / 1e6}
+        used = (sum(service.cpu_times()[:2]) - before) / (time.monotonic() - begin)
+        end = service.memory_info().rss / 1e6
+    return figures | {"stream_cpu_percent": 100 * used, "stream_warm_rss_mb": warm, "stream_rss_mb": end}
 
 
 def page(web: Web) -> Figures:
@@ -308,7 +314,8 @@ def main() -> None:
     )
     sizes: dict[str, tuple[Callable[[str], Any], Any]] = {
         "runs": (int, 5), "meters": (int, 10_000), "rate": (int, 1000), "stored": (int, 20),
-        "streams": (int, 200), "seconds": (float, 10.0), "requests": (int, 200),
+        "streams": (int, 200), "seconds": (float, 10.0), "stream-seconds": (float, 0.0),
+        "interest": (str, "all"), "requests": (int, 200),
         "database": (str, ""), "bare": (str, ""), "port": (int, 0),
     }  # fmt: skip
     for name, (kind, default) in sizes.items():

@@ -1,8 +1,9 @@
 """Live streams for the web's benchmark: how old an event is when it is heard.
 
-    python -m bench.web_listen --port 8061 --token … --streams 200 --seconds 10
+    python -m bench.web_listen --port 8061 --token … --streams 200 --seconds 10 --interest meter
 
-Prints JSON: the median and the 99th percentile of the age of readings in ms, the worst, events and MB heard.
+Each listens to ``all``, to one ``meter`` of its own, or to one address ``code``. Prints JSON: the median and
+the 99th percentile of the age of readings in ms, the worst, events and MB heard.
 """
 
 from __future__ import annotations
@@ -11,40 +12,61 @@ import argparse
 import asyncio
 import json
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
+
+from bench.ingest_load import meter_id
+from bench.web_load import address_code
 
 WARM_UP = 2.0
 """Seconds that are not counted."""
 _TS = b'"ts":"'
 
 
-async def listen(options: argparse.Namespace, ages: list[float], heard: list[int]) -> None:
+INTERESTS: dict[str, Callable[[int], str]] = {
+    "all": lambda _number: "",
+    "meter": lambda number: f"&meter={meter_id(number)}",
+    "code": lambda number: f"&address_code={address_code(number)}",
+}
+"""What the listener of that number adds to its query."""
+
+
+async def listen(query: str, options: argparse.Namespace, ages: list[float], heard: list[int]) -> None:
     """One stream; the age of the first reading in each piece that comes, which waited longest."""
     reader, writer = await asyncio.open_connection("127.0.0.1", options.port, limit=2**22)
     request = (
-        f"GET /api/v1/stream?kind=meter HTTP/1.1\r\nHost: 127.0.0.1:{options.port}\r\n"
+        f"GET /api/v1/stream?kind=meter{query} HTTP/1.1\r\nHost: 127.0.0.1:{options.port}\r\n"
         f"Authorization: Bearer {options.token}\r\n\r\n"
     )
     writer.write(request.encode())
     begin = time.monotonic()
-    while (now := time.monotonic()) - begin < options.seconds + WARM_UP:
-        piece = await reader.read(2**20)
-        assert piece, "the stream has ended"
-        place = piece.find(_TS)
-        if now - begin < WARM_UP or not 0 <= place < len(piece) - 30:
-            continue
-        ts = datetime.fromisoformat(piece[place + len(_TS) : place + len(_TS) + 24].decode())
-        ages.append(1000 * (time.time() - ts.timestamp()))
-        heard[0] += piece.count(b"event: meter")
-        heard[1] += len(piece)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(options.seconds + WARM_UP):
+            while piece := await reader.read(2**20):
+                if time.monotonic() - begin >= WARM_UP:
+                    note(piece, ages, heard)
+            raise ConnectionError("the stream has ended")
     writer.close()
+
+
+def note(piece: bytes, ages: list[float], heard: list[int]) -> None:
+    """The age of its first reading, its events and octets."""
+    place = piece.find(_TS)
+    if not 0 <= place < len(piece) - 30:
+        return
+    ts = datetime.fromisoformat(piece[place + len(_TS) : place + len(_TS) + 24].decode())
+    ages.append(1000 * (time.time() - ts.timestamp()))
+    heard[0] += piece.count(b"event: meter")
+    heard[1] += len(piece)
 
 
 async def run(options: argparse.Namespace) -> None:
     """See the module."""
     ages: list[float] = []
     heard = [0, 0]
-    await asyncio.gather(*(listen(options, ages, heard) for _ in range(options.streams)))
+    queries = [INTERESTS[options.interest](number) for number in range(options.streams)]
+    await asyncio.gather(*(listen(query, options, ages, heard) for query in queries))
     ages.sort()
     told = {
         "lag_p50_ms": ages[len(ages) // 2],
@@ -63,6 +85,7 @@ def main() -> None:
     parser.add_argument("--token", required=True)
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--interest", choices=INTERESTS, default="all")
     asyncio.run(run(parser.parse_args()))
 
 

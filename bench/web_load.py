@@ -27,6 +27,11 @@ TURN = 0.02
 """Seconds between two handfuls of readings."""
 
 
+def address_code(number: int) -> str:
+    """One of forty."""
+    return str(7500 + number % 40)
+
+
 def reading(number: int, seq: int) -> bytes:
     """As a house gives it, of now."""
     watts = 200.0 + (number * 37 + seq * 13) % 1000 / 10
@@ -42,7 +47,7 @@ async def retain(client: aiomqtt.Client, meters: int) -> None:
     for number in range(meters):
         one, session = meter_id(number), f"s{number}"
         birth = Birth(
-            name=f"House {number}", address_code=str(7500 + number % 40), firmware="bench", interval=60.0,
+            name=f"House {number}", address_code=address_code(number), firmware="bench", interval=60.0,
             hardware=Hardware(serial=f"bench-{number}"), session=session, ts=utc_now(),
         )  # fmt: skip
         told = {

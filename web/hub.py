@@ -1,5 +1,4 @@
-"""Live events for any number of listeners: gathered for a fifth of a second, encoded once, bounded
-everywhere.
+"""Live events for any number of listeners: gathered for a fifth of a second, framed once, bounded everywhere.
 
 A meter's event is its newest state; of several within one gathering only the last is told. Commands and
 whatever else happens are told each. An event's id is ``<boot>-<number>``: who comes back with the last id
@@ -11,62 +10,38 @@ waited for it is dropped.
 >>> listener = hub.listen(Interest(), since=None)
 >>> hub.tell("meter", b'{"power":21.3}', meter_id="3f25")
 >>> hub.flush()
->>> listener.queue.get_nowait().decode().split()[1].partition("-")[2]
-'1'
+>>> [frame] = listener.queue.get_nowait()
+>>> frame.splitlines()[1:3]
+[b'event: meter', b'data: {"power":21.3}']
 """
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+
+from web.interests import WAITING, Event, Interest, Interests, Listener
 
 TICK = 0.2
 """Seconds that events are gathered."""
 KEPT = 20_000
 """Events that are remembered for those who come back: 20 s at 1,000 readings/s."""
-WAITING = 16
-"""Gatherings that may wait for one listener, 3 s of them."""
+PIECE = 256 * 1024
+"""Octets that are written at once; a gathering at 1,000 readings/s is a third of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One thing that happened; ``data`` is one line of JSON."""
-
-    number: int
-    kind: str
-    data: bytes
-    meter_id: str = ""
-    address_code: str = ""
-
-
-@dataclass(frozen=True)
-class Interest:
-    """What a listener wants: empty sets are everything. What is about no meter goes to all."""
-
-    kinds: frozenset[str] = frozenset()
-    meters: frozenset[str] = frozenset()
-    address_code: str | None = None
-
-    def covers(self, event: Event) -> bool:
-        """Whether ``event`` is of interest."""
-        if self.kinds and event.kind not in self.kinds:
-            return False
-        if not event.meter_id:
-            return True
-        if self.meters and event.meter_id not in self.meters:
-            return False
-        return self.address_code is None or event.address_code == self.address_code
-
-
-@dataclass(eq=False)
-class Listener:
-    """One stream; None in its queue is its end."""
-
-    interest: Interest
-    queue: asyncio.Queue[bytes | None] = field(default_factory=lambda: asyncio.Queue(WAITING + 1))
+def joined(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """The frames as few pieces for the socket; what is a piece already is not copied."""
+    waiting, size = list[bytes](), 0
+    for frame in frames:
+        if waiting and size + len(frame) > PIECE:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+        waiting.append(frame)
+        size += len(frame)
+    if waiting:
+        yield b"".join(waiting)
 
 
 class Hub:
@@ -78,6 +53,7 @@ class Hub:
         """How often a listener was too slow."""
         self.boot = secrets.token_hex(4)
         """Tells our ids from those of the process before us."""
+        self._interests = Interests()
         self._number = 0
         self._kept: deque[Event] = deque(maxlen=KEPT)
         self._gathered: dict[tuple[str, str | int], Event] = {}
@@ -90,23 +66,21 @@ class Hub:
     def tell(self, kind: str, data: bytes, *, meter_id: str = "", address_code: str = "") -> None:
         """Something happened."""
         self._number += 1
-        event = Event(self._number, kind, data, meter_id, address_code)
+        boot = self.boot.encode()
+        frame = b"id: %s-%d\nevent: %s\ndata: %s\n\n" % (boot, self._number, kind.encode(), data)
+        event = Event(self._number, kind, frame, meter_id, address_code)
         key: tuple[str, str | int] = (kind, meter_id) if kind == "meter" else (kind, self._number)
         self._gathered.pop(key, None)  # so that numbers go up
         self._gathered[key] = event
 
     def flush(self) -> None:
-        """Hand over what was gathered; one encoding for all with the same interest."""
+        """Hand over what was gathered; who shares an interest shares the pieces."""
         events = list(self._gathered.values())
         self._gathered.clear()
-        if not events:
-            return
         self._kept.extend(events)
-        encoded: dict[Interest, bytes] = {}
-        for listener in self.listeners:
-            if listener.interest not in encoded:
-                encoded[listener.interest] = self._encoded(events, listener.interest)
-            if batch := encoded[listener.interest]:
+        for audience, frames in self._interests.sorted(events).items():
+            batch = list(joined(frames)) if len(audience.listeners) > 1 else frames
+            for listener in audience.listeners:
                 self._hand_over(listener, batch)
 
     def listen(self, interest: Interest, *, since: str | None) -> Listener:
@@ -114,15 +88,17 @@ class Hub:
         listener = Listener(interest)
         missed = self._missed(since) if since else []
         if missed is None:
-            listener.queue.put_nowait(self._reset())
-        elif missed and (batch := self._encoded(missed, interest)):
-            listener.queue.put_nowait(batch)
+            listener.queue.put_nowait([self._reset()])
+        elif frames := [event.frame for event in missed if interest.covers(event)]:
+            listener.queue.put_nowait(frames)
         self.listeners.add(listener)
+        self._interests.add(listener)
         return listener
 
     def leave(self, listener: Listener) -> None:
         """It is gone."""
         self.listeners.discard(listener)
+        self._interests.discard(listener)
 
     def close(self) -> None:
         """End every stream."""
@@ -142,21 +118,13 @@ class Hub:
             return None
         return [event for event in self._kept if event.number > seen]
 
-    def _hand_over(self, listener: Listener, batch: bytes) -> None:
+    def _hand_over(self, listener: Listener, batch: Sequence[bytes]) -> None:
         if listener.queue.qsize() >= WAITING:
             while not listener.queue.empty():
                 listener.queue.get_nowait()
             self.overruns += 1
-            batch = self._reset()
+            batch = [self._reset()]
         listener.queue.put_nowait(batch)
 
     def _reset(self) -> bytes:
         return b"id: %s\nevent: reset\ndata: {}\n\n" % self.position.encode()
-
-    def _encoded(self, events: Iterable[Event], interest: Interest) -> bytes:
-        boot = self.boot.encode()
-        return b"".join(
-            b"id: %s-%d\nevent: %s\ndata: %s\n\n" % (boot, event.number, event.kind.encode(), event.data)
-            for event in events
-            if interest.covers(event)
-        )

@@ -40,6 +40,8 @@ REGISTRY_SECONDS = 30.0
 """The registry is looked at again so often, and when the SCD has changed."""
 GRACE_SECONDS = 1
 """That an answer may take at a stop."""
+TAKE_SECONDS = 120
+"""A client that takes nothing of what it is sent for so long is cut off: it may be gone without a word."""
 LOGIN_ATTEMPTS, LOGIN_SECONDS = 5, 60.0
 
 
@@ -155,6 +157,7 @@ def listening(settings: WebSettings) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * TAKE_SECONDS)  # connections, too
         try:
             sock.bind((settings.host, settings.port))
         except OSError as error:

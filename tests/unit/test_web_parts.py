@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from broker.errors import ConfigurationError
 from web.accounts import Accounts, Role, UnknownAccountError
 from web.answers import CSV, JSON, XML, chosen
-from web.hub import KEPT, WAITING, Hub, Interest, Listener
+from web.hub import KEPT, Hub
+from web.interests import WAITING, Interest, Listener
 from web.problem import ProblemError
 from web.sessions import Limiter, Sessions
 from web.settings import WebSettings
@@ -32,7 +33,7 @@ def heard(listener: Listener) -> list[tuple[str, str]]:
     """Kind and data of the events that wait."""
     found = []
     while not listener.queue.empty():
-        for block in (listener.queue.get_nowait() or b"").decode().split("\n\n"):
+        for block in b"".join(listener.queue.get_nowait() or ()).decode().split("\n\n"):
             fields = dict(line.split(": ", 1) for line in block.splitlines())
             if fields:
                 found.append((fields["event"], fields["data"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated
 
 import orjson
@@ -12,14 +12,16 @@ from starlette.responses import StreamingResponse
 
 from web.api.common import problems
 from web.guard import Observer, caller_of
-from web.hub import Hub, Interest, Listener
-from web.parts import parts_of
+from web.hub import Hub, joined
+from web.interests import Interest, Listener
+from web.parts import Parts, parts_of
 from web.problem import ProblemError
 
 router = APIRouter(tags=["stream"])
 
 PING_SECONDS = 10.0
 """An event without meaning after so long without one: so either side finds a broken connection."""
+PING = b"event: ping\ndata: {}\n\n"
 MOST_METERS = 200
 KINDS = ("meter", "gone", "command", "summary", "revision", "service", "broker")
 
@@ -57,34 +59,43 @@ async def stream(
         raise ProblemError(503, "too many live streams: come again later", headers={"Retry-After": "10"})
     interest = Interest(frozenset(kind or ()), frozenset(meter or ()), address_code)
     listener = parts.hub.listen(interest, since=last_event_id or since)
-    hello = orjson.dumps({"broker": parts.live.fleet.broker_up})
-    first = b"retry: 1000\nid: %s\nevent: hello\ndata: %s\n\n" % (parts.hub.position.encode(), hello)
+    hello = _hello(parts, position="" if listener.queue.qsize() else parts.hub.position)
     return EventStream(
-        _events(parts.hub, listener, first, lambda: caller_of(request) is not None),
+        _events(parts.hub, listener, hello, lambda: caller_of(request) is not None),
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
+def _hello(parts: Parts, *, position: str) -> bytes:
+    """Without a position when what was missed follows: that has ids of its own."""
+    told = orjson.dumps({"broker": parts.live.fleet.broker_up})
+    here = f"id: {position}\n" if position else ""
+    return b"retry: 1000\n%sevent: hello\ndata: %s\n\n" % (here.encode(), told)
+
+
 async def _events(
-    hub: Hub, listener: Listener, first: bytes, allowed: Callable[[], bool]
+    hub: Hub, listener: Listener, hello: bytes, allowed: Callable[[], bool]
 ) -> AsyncIterator[bytes]:
     """Until the client goes, or may not listen any more; that is asked at every ping's time."""
     loop = asyncio.get_running_loop()
     try:
-        if listener.queue.empty():  # else what was missed comes first, with ids of its own
-            yield first
+        yield hello
         checked = loop.time()
-        while True:
-            try:
-                batch = await asyncio.wait_for(listener.queue.get(), PING_SECONDS)
-            except TimeoutError:
-                batch = b"event: ping\ndata: {}\n\n"
+        while (batch := await _next(listener)) is not None:
             if loop.time() - checked > PING_SECONDS:
                 checked = loop.time()
                 if not allowed():
                     return
-            if batch is None:
-                return
-            yield batch
+            for piece in joined(batch):
+                yield piece
     finally:
         hub.leave(listener)
+
+
+async def _next(listener: Listener) -> Sequence[bytes] | None:
+    """What comes next, or a ping; None at the end."""
+    try:
+        async with asyncio.timeout(PING_SECONDS):
+            return await listener.queue.get()
+    except TimeoutError:
+        return [PING]
