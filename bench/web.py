@@ -212,8 +212,9 @@ def streams(web: Web, options: argparse.Namespace) -> Figures:
     service = psutil.Process(web.chain.processes["web"].pid)
     seconds = options.stream_seconds or options.seconds
     arguments = ("--port", str(web.port), "--token", web.tokens[Role.OBSERVER], "--seconds", str(seconds))
-    sizes = ("--streams", str(options.streams), "--interest", options.interest)
-    with process(sys.executable, "-m", "bench.web_listen", *arguments, *sizes) as listeners:
+    sizes = ("--streams", str(options.streams), "--meters", str(options.meters))
+    chosen = ("--interest", options.interest)
+    with process(sys.executable, "-m", "bench.web_listen", *arguments, *sizes, *chosen) as listeners:
         time.sleep(WARM_UP)
         warm = service.memory_info().rss / 1e6
         before, begin = sum(service.cpu_times()[:2]), time.monotonic()

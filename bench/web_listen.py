@@ -24,12 +24,12 @@ WARM_UP = 2.0
 _TS = b'"ts":"'
 
 
-INTERESTS: dict[str, Callable[[int], str]] = {
-    "all": lambda _number: "",
-    "meter": lambda number: f"&meter={meter_id(number)}",
-    "code": lambda number: f"&address_code={address_code(number)}",
+INTERESTS: dict[str, Callable[[int, int], str]] = {
+    "all": lambda _number, _apart: "",
+    "meter": lambda number, apart: f"&meter={meter_id(number * apart)}",
+    "code": lambda number, _apart: f"&address_code={address_code(number)}",
 }
-"""What the listener of that number adds to its query."""
+"""What the listener of that number adds to its query; their meters are so far apart."""
 
 
 async def listen(query: str, options: argparse.Namespace, ages: list[float], heard: list[int]) -> None:
@@ -65,7 +65,8 @@ async def run(options: argparse.Namespace) -> None:
     """See the module."""
     ages: list[float] = []
     heard = [0, 0]
-    queries = [INTERESTS[options.interest](number) for number in range(options.streams)]
+    apart = max(1, options.meters // options.streams)
+    queries = [INTERESTS[options.interest](number, apart) for number in range(options.streams)]
     await asyncio.gather(*(listen(query, options, ages, heard) for query in queries))
     ages.sort()
     told = {
@@ -84,6 +85,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--token", required=True)
     parser.add_argument("--streams", type=int, default=200)
+    parser.add_argument("--meters", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--interest", choices=INTERESTS, default="all")
     asyncio.run(run(parser.parse_args()))
