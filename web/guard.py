@@ -71,14 +71,14 @@ def _check(role: Role) -> Callable[[Request], Any]:
     async def check(request: Request) -> Caller:
         caller = caller_of(request)
         if caller is None:
-            _denied(request, "", "not logged in")
+            denied(request, "", "not logged in")
             raise ProblemError(
                 401,
                 "log in, or send Authorization: Bearer TOKEN (meter61850 web user add NAME --token)",
                 headers={"WWW-Authenticate": 'Bearer realm="meter61850"'},
             )
         if not caller.may(role):
-            _denied(request, caller.name, f"is {caller.account.role}, and not {role}")
+            denied(request, caller.name, f"is {caller.account.role}, and not {role}")
             raise ProblemError(403, f"{caller.name} is {caller.account.role}; this needs {role}")
         if request.method not in _READING:
             check_csrf(request, caller.session, request.headers.get(CSRF_HEADER, ""))
@@ -93,7 +93,7 @@ _CHECKS = {role: _check(role) for role in Role}
 def check_csrf(request: Request, session: Session | None, csrf: str) -> None:
     """403 for a writing request that another site has sent in the name of our user."""
     if session is not None and not session.allows(csrf):
-        _denied(request, session.account, "wrong CSRF token")
+        denied(request, session.account, "wrong CSRF token")
         raise ProblemError(403, f"{CSRF_HEADER} is missing or not this session's: load the page again")
     check_origin(request)
 
@@ -103,12 +103,12 @@ def check_origin(request: Request) -> None:
     origin = request.headers.get("origin")
     foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host", "")
     if foreign or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        _denied(request, "", "from another site")
+        denied(request, "", "from another site")
         raise ProblemError(403, "this came from another site: open our own page")
 
 
-def _denied(request: Request, actor: str, why: str) -> None:
-    """A refused write is recorded; a refused look is not worth it."""
+def denied(request: Request, actor: str, why: str) -> None:
+    """Record a refused write; a refused look is not worth it."""
     if request.method not in _READING:
         audit(Event(request.method, actor, address_of(request), request.url.path, "denied", why))
 

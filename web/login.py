@@ -43,7 +43,7 @@ async def login(request: Request) -> Response:
         account = None if wait else await _checked(parts, name, form)
         if account is None and not wait:
             for limiter, key in guesses:
-                limiter.fail(key, now=monotonic())
+                limiter.note(key, now=monotonic())
     if wait:
         audit(Event("login", name, address, outcome="denied", detail="too many attempts"))
         page = _again(request, 429, onward, f"Too many attempts: try again in {wait:.0f} s.")

@@ -27,6 +27,8 @@ class Parts:
     """Of one account from one address."""
     crowd_limiter: Limiter
     """Of one address."""
+    order_limiter: Limiter
+    """Of one account's relay commands."""
     hub: Hub
     live: Live
     sender: Sender

@@ -72,6 +72,7 @@ def make_parts(settings: WebSettings) -> Parts:
         sessions=Sessions(seconds=3600 * settings.session_hours),
         limiter=Limiter(attempts=LOGIN_ATTEMPTS, seconds=LOGIN_SECONDS),
         crowd_limiter=Limiter(attempts=4 * LOGIN_ATTEMPTS, seconds=LOGIN_SECONDS),
+        order_limiter=Limiter(attempts=settings.commands_per_minute, seconds=60.0),
         hub=hub,
         live=live,
         sender=sender,

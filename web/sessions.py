@@ -4,7 +4,7 @@ A session is 256 random bits in a cookie (HttpOnly, SameSite=Strict, Secure over
 secret that every writing request must carry and that no other site can read (CSRF).
 
 >>> limiter = Limiter(attempts=2, seconds=60.0)
->>> [limiter.wait("anna", now=0.0), limiter.fail("anna", now=0.0), limiter.fail("anna", now=1.0)]
+>>> [limiter.wait("anna", now=0.0), limiter.note("anna", now=0.0), limiter.note("anna", now=1.0)]
 [0.0, None, None]
 >>> limiter.wait("anna", now=2.0)
 58.0
@@ -76,23 +76,23 @@ def _digest(cookie: str) -> str:
 
 
 class Limiter:
-    """At most ``attempts`` failures of one key in ``seconds``; what is beyond has to wait."""
+    """At most ``attempts`` of one key in ``seconds``; what is beyond has to wait."""
 
     def __init__(self, *, attempts: int, seconds: float) -> None:
         self._attempts = attempts
         self._seconds = seconds
-        self._failed: OrderedDict[str, deque[float]] = OrderedDict()
+        self._noted: OrderedDict[str, deque[float]] = OrderedDict()
 
     def wait(self, key: str, *, now: float) -> float:
         """Seconds until ``key`` may try again; 0 if it may now. ``now`` is monotonic."""
-        times = self._failed.get(key)
+        times = self._noted.get(key)
         if times is None or len(times) < self._attempts:
             return 0.0
         return max(0.0, times[0] + self._seconds - now)
 
-    def fail(self, key: str, *, now: float) -> None:
-        """Note a failure."""
-        self._failed.setdefault(key, deque(maxlen=self._attempts)).append(now)
-        self._failed.move_to_end(key)
-        if len(self._failed) > MAX_NAMES:
-            self._failed.popitem(last=False)
+    def note(self, key: str, *, now: float) -> None:
+        """Note an attempt."""
+        self._noted.setdefault(key, deque(maxlen=self._attempts)).append(now)
+        self._noted.move_to_end(key)
+        if len(self._noted) > MAX_NAMES:
+            self._noted.popitem(last=False)

@@ -45,6 +45,8 @@ class WebSettings(BaseSettings):
     """Reading intervals without a reading after which a meter is stale, as in MMS."""
     stream_clients: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Live streams at a time; who comes later is told to come again."""
+    commands_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 120
+    """Relay commands of one account in any minute: the pace of `relay open --all`. More are told to wait."""
     thesis: bool = False
     """Take meters that speak plain HTTP (POST /SmartMeter, POST /Readings/{id})."""
     thesis_meters: Annotated[int, Field(ge=1, le=10_000)] = 100

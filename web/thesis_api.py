@@ -86,7 +86,7 @@ async def register(request: Request, registration: Registration) -> Response:
     address = address_of(request)
     if wait := REGISTRATIONS.wait(address, now=monotonic()):
         raise ProblemError(429, "too many registrations", headers={"Retry-After": str(int(wait) + 1)})
-    REGISTRATIONS.fail(address, now=monotonic())
+    REGISTRATIONS.note(address, now=monotonic())
     meter_id = await _meters(request).register(
         name=registration.name,
         location=registration.location,

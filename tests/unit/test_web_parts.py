@@ -169,7 +169,7 @@ def test_a_session_ends_with_its_time(tmp_path: Path) -> None:
 
 def test_a_limiter_forgets_in_time() -> None:
     limiter = Limiter(attempts=1, seconds=60.0)
-    limiter.fail("anna", now=0.0)
+    limiter.note("anna", now=0.0)
     assert limiter.wait("anna", now=1.0) == 59.0
     assert limiter.wait("anna", now=61.0) == 0.0
     assert limiter.wait("eve", now=1.0) == 0.0

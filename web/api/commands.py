@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from math import ceil
+from time import monotonic
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request
@@ -14,7 +16,7 @@ from web.api.common import MeterPath, also, at, problems
 from web.api.models import CommandDocument, Ledger, RelayOrder
 from web.audit import Event, audit
 from web.commands import LOST, Entry, entry_of
-from web.guard import Observer, Operator
+from web.guard import Caller, Observer, Operator, denied
 from web.parts import Parts, parts_of
 from web.problem import ProblemError
 
@@ -37,7 +39,7 @@ CommandPath = Annotated[str, Path(description="command_id", pattern=r"^[0-9A-Za-
     "/meters/{meter_id}/relay",
     status_code=202,
     response_model=CommandDocument,
-    responses=problems(404, 406, 409, 503),
+    responses=problems(404, 406, 409, 429, 503),
 )
 async def order_relay(
     request: Request, caller: Operator, meter_id: MeterPath, order: RelayOrder, key: Key = None
@@ -46,9 +48,11 @@ async def order_relay(
 
     202 and the command, whose state is told at its Location and on the stream. 409 when it is refused and
     nothing was sent: the meter is offline, blocked, switched locally, in that position already. 503 when the
-    broker went away: it may have arrived or not. Each is in the ledger.
+    broker went away: it may have arrived or not. Each is in the ledger. 429, and no command, when the account
+    has given too many in a minute.
     """
     parts = parts_of(request)
+    _not_too_many(request, caller)
     entry = await parts.commands.order(
         meter_id, order.position, account=caller.name, address=caller.address, key=key
     )
@@ -61,6 +65,20 @@ async def order_relay(
         status = 503 if entry.reason == LOST else 409 if known else 404
         raise ProblemError(status, entry.reason, headers=headers, command=entry.document())
     return answer(request, entry.document(), root="command", status=202, headers=headers)
+
+
+def _not_too_many(request: Request, caller: Caller) -> None:
+    """Count a command of the account; 429 when it has given as many in a minute as it may."""
+    parts, now = parts_of(request), monotonic()
+    if wait := parts.order_limiter.wait(caller.name, now=now):
+        most = parts.settings.commands_per_minute
+        denied(request, caller.name, f"more than {most} commands in a minute")
+        raise ProblemError(
+            429,
+            f"more than {most} commands of {caller.name} in a minute: wait {ceil(wait)} s",
+            headers={"Retry-After": str(ceil(wait))},
+        )
+    parts.order_limiter.note(caller.name, now=now)
 
 
 @router.get(

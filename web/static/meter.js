@@ -52,9 +52,14 @@ async function order(position) {
   };
   const request = { method: "POST", headers, body: JSON.stringify({ position }) };
   try {
-    const answer = await (await fetch(`/api/v1/meters/${id}/relay`, request)).json();
+    const response = await fetch(`/api/v1/meters/${id}/relay`, request);
+    const answer = await response.json();
     const command = answer.command ?? answer;
     own = command.command_id;
+    if (!own && response.status < 500) { // no command was made of it: too many, too few rights
+      tell({ position, state: "refused", reason: answer.detail, final: true });
+      return;
+    }
     if (!own) throw new Error(answer.detail);
     tell(command);
     if (!command.final) follow(own);
