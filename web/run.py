@@ -124,7 +124,13 @@ def thesis_meters(parts: Parts) -> ThesisMeters | None:
     settings = parts.settings
     if not settings.thesis:
         return None
-    return ThesisMeters(settings.mqtt.topics, parts.live, parts.sender, most=settings.thesis_meters)
+    return ThesisMeters(
+        settings.mqtt.topics,
+        parts.live,
+        parts.sender,
+        most=settings.thesis_meters,
+        interval=settings.thesis_interval,
+    )
 
 
 def _config(parts: Parts, thesis: ThesisMeters | None) -> uvicorn.Config:

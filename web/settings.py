@@ -51,6 +51,8 @@ class WebSettings(BaseSettings):
     """Take meters that speak plain HTTP (POST /SmartMeter, POST /Readings/{id})."""
     thesis_meters: Annotated[int, Field(ge=1, le=10_000)] = 100
     """At most so many of them."""
+    thesis_interval: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """Seconds between their readings, as the thesis's script has it; after three they are offline."""
 
     @model_validator(mode="after")
     def _strangers_need_tls(self) -> WebSettings:

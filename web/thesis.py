@@ -27,8 +27,6 @@ from web.sending import Sender
 VENDOR, MODEL = "HTTP", "thesis"
 """Of the births that we make: how we know our meters again."""
 QUANTITIES = ("voltage", "current", "power", "power_factor")
-INTERVAL = 60.0
-"""Seconds between readings: the client script's."""
 SILENT_INTERVALS = 3.0
 STORED_SECONDS = 5.0
 """In which the bridge must confirm a reading."""
@@ -50,11 +48,13 @@ class Gate:
 class ThesisMeters:
     """Gives HTTP meters their place in the contract; everything in the event loop's thread."""
 
-    def __init__(self, topics: Topics, live: Live, sender: Sender, *, most: int) -> None:
+    def __init__(self, topics: Topics, live: Live, sender: Sender, *, most: int, interval: float) -> None:
         self._topics = topics
         self._live = live
         self._sender = sender
         self._most = most
+        self._interval = interval
+        """s between readings of those that register now."""
         self._gates: dict[str, Gate] = {}
         live.on_stored = self.take_stored
 
@@ -86,7 +86,7 @@ class ThesisMeters:
             hardware=Hardware(vendor=VENDOR, model=MODEL, serial=meter_id),
             firmware="",
             quantities=QUANTITIES,
-            interval=INTERVAL,
+            interval=self._interval,
             session=gate.session,
             ts=utc_now(),
         )
@@ -147,10 +147,11 @@ class ThesisMeters:
             if not self._live.fleet.broker_up:
                 continue
             for meter_id in self.ours():
-                if self._live.meter(meter_id) is None:  # it went while we told of another
+                meter = self._live.meter(meter_id)
+                if meter is None:  # it went while we told of another
                     continue
                 gate = self._gates.get(meter_id) or self._return(meter_id)
-                silent = time.monotonic() - gate.heard_at > SILENT_INTERVALS * self._interval(meter_id)
+                silent = time.monotonic() - gate.heard_at > SILENT_INTERVALS * meter.interval
                 if gate.online and silent:
                     await self._quietly_offline(meter_id, gate)
 
@@ -172,10 +173,6 @@ class ThesisMeters:
         """What the broker retains: one that was killed may have forgotten."""
         meter = self._live.meter(meter_id)
         return meter is not None and meter.online
-
-    def _interval(self, meter_id: str) -> float:
-        meter = self._live.meter(meter_id)
-        return INTERVAL if meter is None else meter.interval
 
     async def _tell_status(self, meter_id: str, gate: Gate, *, online: bool) -> None:
         await self._tell(meter_id, "status", Status(online=online, session=gate.session, ts=utc_now()))
