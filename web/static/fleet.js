@@ -1,5 +1,6 @@
 // The fleet: rows of meters and sums, kept as they are now.
-import { listen, renew, showMeter, shown } from "./live.js";
+import { listen, showMeter, shown } from "./live.js";
+import { renew } from "./renew.js";
 
 const rows = () => [...document.querySelectorAll("#meters tr[data-meter]")];
 let byId;

@@ -121,6 +121,7 @@ export function listen(query, handlers) {
     on("hello", (event) => { broker = event.broker; state(); });
     on("broker", (event) => { broker = event.up; state(); handlers.broker?.(event); });
     on("reset", async () => {
+      clearTimeout(silent);
       source.close();
       since = await handlers.reset();
       open();
@@ -137,26 +138,6 @@ async function expelled() {
     const answer = await fetch("/api/v1/meters?limit=1");
     if (answer.status === 401) location.reload();
   } catch { /* no connection: the stream is tried again anyway */ }
-}
-
-/** Fetch this page again and put the new elements of these ids in place of the old; the new position. */
-export async function renew(...ids) {
-  for (;;) {
-    try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-      if (answer.redirected) location.reload();
-      if (answer.ok) {
-        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-        for (const id of ids) {
-          const fresh = page.getElementById(id);
-          if (fresh) document.getElementById(id)?.replaceWith(fresh);
-        }
-        localizeAll();
-        return page.querySelector('meta[name="since"]').content;
-      }
-    } catch { /* again, below */ }
-    await new Promise((done) => setTimeout(done, 2000));
-  }
 }
 
 localizeAll();

@@ -1,6 +1,7 @@
 // One meter: live values, its relay, its curves.
-import { csrf, listen, renew, showMeter } from "./live.js";
+import { csrf, listen, showMeter } from "./live.js";
 import { Curves } from "./curves.js";
+import { renew, renewer, seen } from "./renew.js";
 
 const id = document.getElementById("meter").dataset.meter;
 const outcome = document.getElementById("outcome");
@@ -8,6 +9,7 @@ const dialog = document.getElementById("confirm");
 const buttons = [...document.querySelectorAll("button[data-order]")];
 const ANSWER_MS = 10000;
 const curves = new Curves(id);
+const switched = renewer(1000, () => renew("switched")); // the ledger is written a little later
 let own; // command_id of our last order
 let wanted;
 
@@ -23,7 +25,7 @@ function tell(command) {
   const what = command.position === "open" ? "Switch off" : "Switch on";
   outcome.textContent = `${what}: ${words[command.state] ?? command.state}${command.reason ? `: ${command.reason}` : ""}`;
   for (const button of buttons) button.disabled = !command.final;
-  if (command.final) setTimeout(() => renew("switched"), 1000); // the ledger is written a little later
+  if (command.final) switched();
 }
 
 function ask(position) {
@@ -86,10 +88,11 @@ listen(() => [["meter", id]], {
   },
   command(command) {
     if (command.command_id === own) tell(command);
-    else if (command.final) setTimeout(() => renew("switched"), 1000);
+    else if (command.final) switched();
   },
   gone() { location.reload(); },
   async reset() {
+    await seen();
     const answer = await fetch(`/api/v1/meters/${id}/latest`);
     if (answer.ok) showMeter(document.getElementById("meter"), await answer.json());
     curves.load();

@@ -1,17 +1,35 @@
-// A page that is a table: fetched again when something happens that concerns it.
-import { listen, renew } from "./live.js";
+// A page that is a table: renewed when something happens that concerns it, and as often as it says.
+import { listen } from "./live.js";
+import { renew, renewer } from "./renew.js";
 
-const again = () => renew("rows");
-const kinds = (document.querySelector("table[data-live]")?.dataset.live ?? "broker").split(" ");
 const PAUSE_MS = 700; // the ledger is written a little after the event
-let waiting;
+const MOST_NEWS = 3;
+const table = document.querySelector("table[data-live]");
+const kinds = table.dataset.live.split(" ");
+const ids = [...document.querySelectorAll("[data-renew]")].map((element) => element.id);
 
-function soon() {
-  clearTimeout(waiting);
-  waiting = setTimeout(again, PAUSE_MS);
+const rows = () => new Map([...table.querySelectorAll("[data-told]")].map((row) => [row.dataset.key, row.dataset.told]));
+let told = rows();
+
+/** Say politely what is new, for those who do not see it. */
+function announce() {
+  const before = told;
+  told = rows();
+  const news = [...told].filter(([key, text]) => before.get(key) !== text).map(([, text]) => text);
+  if (!news.length) return;
+  const more = news.length > MOST_NEWS ? [`${news.length - MOST_NEWS} more`] : [];
+  document.getElementById("news").textContent = [...news.slice(0, MOST_NEWS), ...more].join(". ");
 }
 
+async function again() {
+  const since = await renew(...ids);
+  announce();
+  return since;
+}
+
+const soon = renewer(PAUSE_MS, again);
 listen(
-  () => [...kinds, "broker"].map((kind) => ["kind", kind]),
+  () => [...new Set([...kinds, "broker"])].map((kind) => ["kind", kind]),
   { reset: again, ...Object.fromEntries(kinds.map((kind) => [kind, soon])) },
 );
+if (table.dataset.every) setInterval(soon, 1000 * table.dataset.every);

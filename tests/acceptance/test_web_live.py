@@ -1,0 +1,221 @@
+"""The pages that are tables renew themselves: nothing is loaded anew, the focus stays, hidden tabs wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+
+from tests.bridges import TOPICS, Client
+from tests.browser import DESKTOP, browser, complaints, log_in, resize, shows, text_of
+from tests.chain import until
+from tests.web import Web, beside_meters
+from web.accounts import Role
+
+MOST = 10
+STRANGER = "00000000-0000-4000-8000-0000000000dd"
+"""No meter that we know."""
+HEIGHT = (DESKTOP[0], 160)
+"""So low that every page has to be scrolled."""
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """One meter, and a web that takes ten commands of an account in a minute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METER61850_WEB_COMMANDS_PER_MINUTE", str(MOST))
+        with beside_meters(tmp_path_factory.mktemp("web"), 1) as web:
+            yield web
+
+
+@pytest.fixture(scope="module")
+def chrome(web: Web) -> Iterator[Chrome]:
+    """A browser in which the operator is logged in."""
+    with browser() as driver:
+        log_in(driver, web)
+        yield driver
+
+
+@pytest.fixture
+def bystander(web: Web) -> Iterator[Client]:
+    """Somebody else on the broker."""
+    with Client(web.chain.broker) as client:
+        yield client
+
+
+def opened(chrome: Chrome, web: Web, path: str) -> Chrome:
+    """The page, live, and marked: who loads it anew loses the mark."""
+    resize(chrome, DESKTOP)
+    chrome.get(web.url + path)
+    shows(chrome, "#link", "Live".__eq__)
+    chrome.execute_script("window.mark = 1")
+    complaints(chrome)
+    return chrome
+
+
+def same(page: Chrome) -> bool:
+    """Whether the page was not loaded anew, and has complained of nothing."""
+    return page.execute_script("return window.mark") == 1 and complaints(page) == []
+
+
+def fetched(page: Chrome) -> int:
+    """How often the page has fetched itself again."""
+    script = (
+        "return performance.getEntriesByType('resource').filter((one) => one.name === location.href).length"
+    )
+    return int(page.execute_script(script))
+
+
+def order(web: Web, position: str) -> None:
+    """A command of another account, to its end."""
+    meter_id = web.json("/meters")["meters"][0]["meter_id"]
+    with web.program(Role.ADMINISTRATOR) as client:
+        answer = client.post(f"/meters/{meter_id}/relay", json={"position": position})
+        assert answer.status_code == 202, answer.text
+        client.get(answer.headers["location"].removeprefix("/api/v1"), params={"wait": 10})
+
+
+def test_health_follows_the_services_and_the_broker(chrome: Chrome, web: Web) -> None:
+    page = opened(chrome, web, "/health")
+    bridge = 'tr[data-key="service bridge"] .state'
+    counters = shows(page, 'tr[data-key="service bridge"] .counters', bool)
+    shows(page, 'tr[data-key="service bridge"] .counters', lambda text: text not in ("", counters))
+    process = web.chain.processes.pop("bridge")
+    process.kill()
+    process.wait()
+    shows(page, bridge, "offline".__eq__)
+    assert said(page) == "bridge: offline"
+    web.chain.start_bridge()
+    shows(page, bridge, "online".__eq__)
+    web.chain.broker.stop()
+    try:
+        shows(page, 'tr[data-key="broker"] .state', "offline".__eq__)
+    finally:
+        web.chain.broker.start()
+    shows(page, 'tr[data-key="broker"] .state', "online".__eq__)
+    shows(page, bridge, "online".__eq__)
+    assert same(page)
+
+
+def said(page: Chrome) -> str:
+    """What a screen reader is told, once something is."""
+    script = "return document.getElementById('news').textContent"
+    return until(lambda: str(page.execute_script(script)), why="news")
+
+
+def test_a_dead_letter_appears_and_nothing_moves(chrome: Chrome, web: Web, bystander: Client) -> None:
+    page = opened(chrome, web, "/dead-letters")
+    assert "none" in text_of(page, "#rows")
+    resize(page, HEIGHT)
+    page.execute_script("document.querySelector('.scroll').focus(); window.scrollTo(0, 60)")
+    bystander.publish(TOPICS.meter(STRANGER, "reading"), "rubbish")
+    shows(page, "#rows", lambda text: STRANGER in text)
+    assert STRANGER in said(page)
+    assert page.find_element(By.ID, "news").get_attribute("role") == "status"
+    assert page.switch_to.active_element == page.find_element(By.CSS_SELECTOR, ".scroll")
+    assert page.execute_script("return window.scrollY") == 60
+    row = page.find_element(By.CSS_SELECTOR, "#rows tr")
+    bystander.publish(TOPICS.meter(STRANGER, "relay"), "rubbish, too")
+    shows(page, "#rows", lambda text: text.count(STRANGER) == 2)
+    assert STRANGER in row.text  # the very element: it was not made anew
+    web.chain.cli("dead-letters", "purge", "--all", "--database", web.chain.url)
+    shows(page, "#rows", "none".__eq__)
+    assert same(page)
+
+
+def test_the_focus_stays_on_its_row_when_others_come(chrome: Chrome, web: Web) -> None:
+    order(web, "open")
+    page = opened(chrome, web, "/commands")
+    shows(page, "#rows", lambda text: "open" in text)
+    link = page.find_element(By.CSS_SELECTOR, "#rows a")
+    page.execute_script("arguments[0].focus()", link)
+    order(web, "closed")
+    shows(page, "#rows tr:first-child", lambda text: "closed" in text and "done" in text)
+    assert said(page).startswith("House 1, closed: ")
+    assert page.switch_to.active_element == link
+    assert "open" in link.find_element(By.XPATH, "ancestor::tr").text
+    assert same(page)
+
+
+def test_a_row_that_changes_keeps_the_focus(chrome: Chrome, web: Web) -> None:
+    """The element is another one, at the same place."""
+    order(web, "open")
+    order(web, "closed")
+    page = opened(chrome, web, "/commands")
+    shows(page, "#rows tr:first-child", lambda text: "closed" in text and "done" in text)
+    script = "window.old = document.querySelector('#rows tr'); old.cells[5].textContent = 'x'"
+    page.execute_script(f"{script}; old.querySelector('a').focus()")
+    order(web, "open")
+    until(lambda: page.execute_script("return !window.old.isConnected"), why="the row is made anew")
+    shows(page, "#rows tr:first-child", lambda text: "open" in text)
+    second = "return document.activeElement === document.querySelector('#rows tr:nth-child(2) a')"
+    assert page.execute_script(second)
+    order(web, "closed")
+    assert same(page)
+
+
+def test_a_hidden_tab_waits_until_it_is_looked_at(chrome: Chrome, web: Web, bystander: Client) -> None:
+    page = opened(chrome, web, "/dead-letters")
+    until(lambda: fetched(page) >= 2, why="it renews itself")
+    window(page, "minimized")
+    try:
+        assert page.execute_script("return document.hidden")
+        before = fetched(page)
+        bystander.publish(TOPICS.meter(STRANGER, "status"), "rubbish while nobody looks")
+        time.sleep(12)  # more than two intervals
+        assert fetched(page) <= before + 1  # one may have been under way
+        assert STRANGER not in hidden_text(page)
+    finally:
+        window(page, "normal")
+    shows(page, "#rows", lambda text: STRANGER in text)
+    assert same(page)
+
+
+def window(page: Chrome, state: str) -> None:
+    """Minimize it, or bring it back."""
+    number = page.execute_cdp_cmd("Browser.getWindowForTarget", {})["windowId"]
+    page.execute_cdp_cmd("Browser.setWindowBounds", {"windowId": number, "bounds": {"windowState": state}})
+    hidden = state == "minimized"
+    until(lambda: page.execute_script("return document.hidden") is hidden, why=f"the window is {state}")
+
+
+def hidden_text(page: Chrome) -> str:
+    """Of the rows."""
+    return str(page.execute_script("return document.getElementById('rows').textContent"))
+
+
+def test_a_new_revision_changes_the_whole_scl_page(chrome: Chrome, web: Web) -> None:
+    page = opened(chrome, web, "/scl")
+    before = int(shows(page, "#published strong", bool))
+    page.execute_script("document.querySelector('details').open = true")
+    web.chain.simulate(1, first=2)
+    shows(page, "#published", lambda text: f"Revision {before + 1}: 2 meters in 1 IEDs" in text)
+    shows(page, f'tr[data-key="{before + 1}"]', lambda text: "1 meter added" in text)
+    assert said(page) == f"Revision {before + 1}: 1 meter added"
+    assert page.find_element(By.CSS_SELECTOR, "#cids a").is_displayed()
+    assert same(page)
+
+
+def test_too_many_commands_are_told_in_words(chrome: Chrome, web: Web) -> None:
+    meter_id = web.json("/meters")["meters"][0]["meter_id"]
+    page = opened(chrome, web, f"/meters/{meter_id}")
+    for _ in range(MOST):
+        switch_on(page)
+        shows(page, "#outcome", "Switch on: Refused: the relay is closed already".__eq__)
+    switch_on(page)
+    shows(
+        page,
+        "#outcome",
+        lambda text: text.startswith(f"Switch on: Refused: more than {MOST} commands of operator"),
+    )
+    assert page.find_element(By.CSS_SELECTOR, '[data-order="open"]').is_enabled()
+
+
+def switch_on(page: Chrome) -> None:
+    """Order, and say yes."""
+    page.execute_script("document.getElementById('outcome').textContent = ''")
+    page.find_element(By.CSS_SELECTOR, '[data-order="closed"]').click()
+    page.find_element(By.ID, "confirm-yes").click()
