@@ -22,7 +22,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from bridge import database, stored
+from bridge import database, stored, today
 from bridge.audit import Head, head
 from bridge.audit_check import verified
 from bridge.packs import Columns, StoredReading, readings_of
@@ -177,6 +177,12 @@ class Store:
         with self._engine.connect() as connection:
             found = connection.execute(wanted, execution_options={"yield_per": 1000})
             yield from (tuple(row) for row in found)
+
+    def energy_used(self, meter: Meter, *, day: int) -> float | None:
+        """Wh used until now in the UTC day that begins at ``day``; None when its counter told no step."""
+        assert meter.key is not None
+        with database.snapshot(self._engine) as connection:
+            return today.energy_used(connection, meter.key, start=day)
 
     def dead_letters(self, *, last: int = 100) -> list[DeadLetter]:
         """The dead letters that were seen last, the latest first."""

@@ -164,6 +164,11 @@ READING = TOPICS.meter(METER, "reading")
 BIRTH = TOPICS.meter(METER, "birth")
 
 
+def not_at_midnight() -> bool:
+    """Whether the UTC day has a minute left: what is told of today can be told."""
+    return (datetime.now(UTC) + timedelta(minutes=1)).date() == datetime.now(UTC).date()
+
+
 def stamp(**ahead: float) -> str:
     """Now, or as much later, as the contract writes it."""
     return format_ts(datetime.now(UTC) + timedelta(**ahead))

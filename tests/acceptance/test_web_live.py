@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from tests.bridges import TOPICS, Client
+from tests.bridges import METER, READING, TOPICS, Client, birth, not_at_midnight, reading
 from tests.browser import DESKTOP, browser, complaints, log_in, resize, shows, text_of
 from tests.chain import until
 from tests.web import Web, beside_meters
@@ -69,9 +70,14 @@ def fetched(page: Chrome) -> int:
     return int(page.execute_script(script))
 
 
+def house(web: Web) -> str:
+    """The meter_id of House 1."""
+    return str(web.json("/meters", search="House 1")["meters"][0]["meter_id"])
+
+
 def order(web: Web, position: str) -> None:
     """A command of another account, to its end."""
-    meter_id = web.json("/meters")["meters"][0]["meter_id"]
+    meter_id = house(web)
     with web.program(Role.ADMINISTRATOR) as client:
         answer = client.post(f"/meters/{meter_id}/relay", json={"position": position})
         assert answer.status_code == 202, answer.text
@@ -200,7 +206,7 @@ def test_a_new_revision_changes_the_whole_scl_page(chrome: Chrome, web: Web) -> 
 
 
 def test_too_many_commands_are_told_in_words(chrome: Chrome, web: Web) -> None:
-    meter_id = web.json("/meters")["meters"][0]["meter_id"]
+    meter_id = house(web)
     page = opened(chrome, web, f"/meters/{meter_id}")
     for _ in range(MOST):
         switch_on(page)
@@ -219,3 +225,21 @@ def switch_on(page: Chrome) -> None:
     page.execute_script("document.getElementById('outcome').textContent = ''")
     page.find_element(By.CSS_SELECTOR, '[data-order="closed"]').click()
     page.find_element(By.ID, "confirm-yes").click()
+
+
+def test_todays_energy_grows_by_itself(chrome: Chrome, web: Web, bystander: Client) -> None:
+    until(not_at_midnight, seconds=70, why="a day that does not end within the test")
+    bystander.publish(TOPICS.meter(METER, "birth"), birth(name="House E"), retain=True)
+    for seq, energy in enumerate((1000, 1005), start=1):
+        bystander.publish(READING, reading(seq, energy=energy, power=1), retain=True)
+    until(lambda: web.chain.rows("SELECT 1 FROM reading WHERE energy = 1005"), why="they are stored")
+    page = opened(chrome, web, f"/meters/{METER}")
+    shows(page, "#today", "5".__eq__)
+    shows(page, "#energy-words", "No day is over yet.".__eq__)
+    page.execute_script("document.querySelector('details').open = true")
+    today = datetime.now(UTC).date()
+    assert text_of(page, "#days") == f"{today}, until now 5 Wh"
+    bystander.publish(READING, reading(3, energy=1011, power=1), retain=True)
+    shows(page, "#today", "11".__eq__)
+    shows(page, "#days", f"{today}, until now 11 Wh".__eq__)
+    assert same(page)

@@ -111,6 +111,16 @@ class ReadingsPage(BaseModel):
     """With ``layout=columns``: times in ms since 1970."""
 
 
+class Today(BaseModel):
+    """What a meter used in the UTC day that runs."""
+
+    meter_id: MeterId
+    start: AwareDatetime
+    """Of the day."""
+    energy_used: float | None
+    """Wh until now; null when its counter told nothing."""
+
+
 class RelayOrder(BaseModel):
     """Where the relay shall go."""
 

@@ -23,11 +23,11 @@ from bridge.export import TIMES, Table, write_csv, write_parquet
 from bridge.packs import StoredReading
 from bridge.rollup import DAY, HOUR
 from bridge.store import ROLLUP_FIELDS, Store
-from bridge.tables import Meter, at_ms, moment
+from bridge.tables import DAY_MS, Meter, at_ms, moment
 from broker.messages import EARLIEST, LATEST, format_ts
 from web.answers import CSV, JSON, PARQUET, XML, answer, chosen
 from web.api.common import Cursor, MeterPath, also, cursor, position, problems, registered
-from web.api.models import ReadingsPage
+from web.api.models import ReadingsPage, Today
 from web.guard import Observer
 from web.parts import parts_of
 from web.problem import ProblemError
@@ -157,6 +157,19 @@ def readings(
     if layout is Layout.COLUMNS and kind == JSON:
         return answer(request, {**_head(wanted), "columns": _all(wanted, archive.store)}, root="readings")
     return _page(request, wanted, archive.store, limit)
+
+
+@router.get(
+    "/meters/{meter_id}/today", response_model=Today, responses={**problems(404, 406, 503), **also(XML)}
+)
+def today(request: Request, _caller: Observer, meter_id: MeterPath) -> Response:
+    """Energy that a meter used since 0:00 UTC, until its newest stored reading; as exact as the roll-ups."""
+    archive = parts_of(request).archive
+    row = registered(archive, meter_id)
+    now = at_ms(datetime.now(UTC))
+    day = now - now % DAY_MS
+    used = archive.store.energy_used(row, day=day)
+    return answer(request, {"meter_id": meter_id, "start": stamp(day), "energy_used": used}, root="today")
 
 
 def _sane(place: list[int]) -> tuple[int, ...]:

@@ -1,14 +1,20 @@
 // The curves of a meter, from its readings and roll-ups; each also in words, and the energy as a table.
 import { shown } from "./live.js";
+import { renewer } from "./renew.js";
 
 const HOUR = 3600000, DAY = 24 * HOUR;
+const ENERGY_MS = 10000;
 const MOST_POINTS = 4000; // more than a screen has pixels: thinned to the extremes of each slot
+
+async function ask(path) {
+  const answer = await fetch(`/api/v1/meters/${path}`, { headers: { Accept: "application/json" } });
+  if (!answer.ok) throw new Error((await answer.json()).detail);
+  return answer.json();
+}
 
 async function columns(id, start, resolution) {
   const query = new URLSearchParams({ start: new Date(start).toISOString(), resolution, layout: "columns" });
-  const answer = await fetch(`/api/v1/meters/${id}/readings?${query}`, { headers: { Accept: "application/json" } });
-  if (!answer.ok) throw new Error((await answer.json()).detail);
-  return (await answer.json()).columns;
+  return (await ask(`${id}/readings?${query}`)).columns;
 }
 
 /** At most MOST_POINTS of [times], [values]: of each slot its lowest and its highest. */
@@ -71,6 +77,8 @@ export class Curves {
     this.id = id;
     this.day = [[], []];
     this.plots = {};
+    this.counted = ""; // day and Wh that the meter last told
+    this.energySoon = renewer(ENERGY_MS, () => this.loadEnergy().catch(() => {})); // it is tried at the next step again
     addEventListener("resize", () => this.resize());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.load());
     document.readyState === "complete" ? this.load() : addEventListener("load", () => this.load());
@@ -85,38 +93,47 @@ export class Curves {
     const gaps = told.ts.slice(1).map((at, place) => at - told.ts[place]).sort((one, other) => one - other);
     const interval = gaps[Math.floor(gaps.length / 2)] ?? 1000;
     this.day = withGaps(...thinned(told.ts, told.power), interval * Math.max(1, told.ts.length / MOST_POINTS));
-    this.show("day", this.day, "W", 1, false, told.power);
+    this.show("day", this.day, "W", inWords(told.power, "W", 1));
   }
 
   async loadMonth() {
     const told = await columns(this.id, Date.now() - 31 * DAY, "hour");
-    this.show("month", withGaps(told.start, told.power_mean, HOUR), "W", 1);
+    this.show("month", withGaps(told.start, told.power_mean, HOUR), "W", inWords(told.power_mean, "W", 1));
   }
 
   async loadEnergy() {
-    const told = await columns(this.id, Date.now() - 31 * DAY, "day");
-    this.show("energy", [told.start, told.energy_used], "Wh", 0, true);
-    const rows = told.start.map((start, place) => {
+    const [told, today] = await Promise.all([columns(this.id, Date.now() - 31 * DAY, "day"), ask(`${this.id}/today`)]);
+    const midnight = Date.parse(today.start);
+    const days = told.start.map((start, place) => [start, told.energy_used[place]]).filter(([start]) => start < midnight);
+    const before = days.map(([, used]) => used);
+    const words = before.length ? inWords(before, "Wh", 0) : "No day is over yet.";
+    if (today.energy_used !== null) days.push([midnight, today.energy_used]);
+    this.show("energy", [days.map(([start]) => start), days.map(([, used]) => used)], "Wh", words, true);
+    document.getElementById("today").textContent = shown(today.energy_used, 0);
+    const rows = days.map(([start, used]) => {
       const row = document.createElement("tr"), day = document.createElement("th"), energy = document.createElement("td");
       day.scope = "row";
-      day.textContent = new Date(start).toISOString().slice(0, 10);
+      day.textContent = new Date(start).toISOString().slice(0, 10) + (start === midnight ? ", until now" : "");
       energy.className = "number";
-      energy.textContent = `${shown(told.energy_used[place], 0)} Wh`;
+      energy.textContent = `${shown(used, 0)} Wh`;
       row.append(day, energy);
       return row;
     });
     document.getElementById("days").replaceChildren(...rows.reverse());
   }
 
-  show(name, data, unit, decimals, bars = false, values = data[1]) {
-    document.getElementById(`${name}-words`).textContent = inWords(values, unit, decimals);
+  show(name, data, unit, words, bars = false) {
+    document.getElementById(`${name}-words`).textContent = words;
     this.plots[name]?.destroy();
     this.plots[name] = data[0].length ? draw(document.getElementById(name), data, unit, bars) : undefined;
   }
 
   /** A reading has come. */
   add(meter) {
-    const at = Date.parse(meter.ts);
+    if (!meter.ts) return;
+    const at = Date.parse(meter.ts), counted = `${meter.ts.slice(0, 10)} ${meter.energy}`;
+    if (counted !== this.counted) this.energySoon();
+    this.counted = counted;
     if (!this.plots.day || meter.power === undefined || at <= this.day[0].at(-1)) return;
     this.day[0].push(at);
     this.day[1].push(meter.power);

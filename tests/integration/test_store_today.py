@@ -1,0 +1,147 @@
+"""The energy of the running day: what its roll-up will say, whatever was summed up, packed, late or reset."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from bridge.parse import Row
+from bridge.rollup import GRACE_MS
+from bridge.tables import DAY_MS, HOUR_MS
+from tests.stores import DAY0, Kept, keeping, row
+
+pytest_plugins = ("tests.databases",)
+
+
+@pytest.fixture
+def kept(database_url: str) -> Iterator[Kept]:
+    with keeping(database_url) as kept:
+        yield kept
+
+
+def wh(seq: int, energy: float | None, *, minute: float, epoch: int = 1) -> Row:
+    """A reading of meter 1, so many minutes after DAY0."""
+    return row(1, seq, ts=DAY0 + round(minute * 60_000), epoch=epoch, energy=energy)
+
+
+def used(kept: Kept, day: int = DAY0) -> float | None:
+    """Wh of the day until now."""
+    return kept.store.energy_used(kept.meter(), day=day)
+
+
+def summed(kept: Kept, hours: float) -> None:
+    """What upkeep does so long after DAY0."""
+    kept.upkeep(now=DAY0 + round(hours * HOUR_MS) + GRACE_MS)
+
+
+def test_the_first_readings_count_at_once(kept: Kept) -> None:
+    kept.put(wh(1, 100, minute=1))
+    assert used(kept) is None
+    kept.put(wh(2, 101.5, minute=2), wh(3, 103, minute=3))
+    assert used(kept) == 3
+
+
+def test_summed_hours_and_the_running_one_together(kept: Kept) -> None:
+    kept.put(wh(1, 100, minute=10), wh(2, 110, minute=50), wh(3, 125, minute=70), wh(4, 131, minute=130))
+    summed(kept, 2)
+    assert kept.used() == {0: 10, 1: 15}
+    assert used(kept) == 31
+
+
+def test_the_step_over_midnight_is_of_the_day_in_which_it_ends(kept: Kept) -> None:
+    kept.put(wh(1, 100, minute=-5), wh(2, 107, minute=5))
+    assert (used(kept, DAY0 - DAY_MS), used(kept)) == (None, 7)
+    summed(kept, 0)  # the hour before midnight
+    assert used(kept) == 7
+
+
+def test_a_reset_and_a_new_epoch_count_as_zero(kept: Kept) -> None:
+    kept.put(wh(1, 5000, minute=1), wh(2, 5001, minute=2), wh(3, 0, minute=3), wh(4, 2, minute=4))
+    kept.put(wh(1, 777_777, minute=5, epoch=2), wh(2, 777_780, minute=6, epoch=2))
+    assert used(kept) == 1 + 2 + 3
+
+
+def test_late_readings_count_before_they_are_summed_up(kept: Kept) -> None:
+    """The hour after them holds the whole step until it is corrected."""
+    kept.put(wh(1, 100, minute=10), wh(9, 190, minute=130))
+    summed(kept, 3)
+    kept.put(*(wh(seq, 90 + seq * 10, minute=seq * 15) for seq in range(2, 9)))
+    assert used(kept) == 90
+
+
+def test_a_late_reading_of_yesterday_shortens_todays_first_step(kept: Kept) -> None:
+    kept.put(wh(1, 100, minute=-100), wh(3, 130, minute=5))
+    summed(kept, 1)
+    assert used(kept) == 30
+    kept.put(wh(2, 120, minute=-50))
+    assert used(kept) == 10
+
+
+def test_a_meter_without_a_counter_has_none(kept: Kept) -> None:
+    kept.put(wh(1, None, minute=1), wh(2, None, minute=2))
+    assert used(kept) is None
+    summed(kept, 1)
+    assert used(kept) is None
+
+
+def steps(rows: list[Row]) -> float:
+    """What the counters counted up in the day, computed apart."""
+    epochs: dict[int, list[tuple[int, int, float]]] = defaultdict(list)
+    for _, epoch, seq, ts, *_, energy, _alarm in rows:
+        epochs[epoch].append((seq, ts, energy))
+    return sum(
+        max(0.0, later[2] - one[2])
+        for readings in epochs.values()
+        for one, later in pairwise(sorted(readings))
+        if DAY0 <= later[1] < DAY0 + DAY_MS
+    )
+
+
+def anything(random: Random) -> list[Row]:
+    """A day and the evening before: outages, resets, new epochs, a clock that is set."""
+    rows, minute, epoch, seq, energy = list[Row](), -300.0, 1, 0, 1000.0
+    while minute < 24 * 60 + 30:
+        seq += 1
+        rows.append(wh(seq, energy, minute=minute, epoch=epoch))
+        minute += random.choice([1, 5, 20, 20, 130, -10])
+        energy = energy + random.randrange(9) / 4 if random.random() > 0.05 else 0.0
+        if random.random() < 0.05:
+            epoch, seq = epoch + 1, 0
+    return rows
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_happens_it_is_what_the_counters_counted(kept: Kept, seed: int) -> None:
+    random = Random(seed)
+    rows = anything(random)
+    waiting, told = list(rows), list[Row]()
+    while waiting:
+        some = [waiting.pop(random.randrange(min(8, len(waiting)))) for _ in range(min(12, len(waiting)))]
+        kept.put(*some)
+        told += some
+        if random.random() < 0.4:
+            summed(kept, random.uniform(0, 26))
+        assert (used(kept) or 0.0) == pytest.approx(steps(told), abs=1e-6)
+    kept.upkeep(pack_after=timedelta(0))
+    assert (used(kept) or 0.0) == pytest.approx(steps(told), abs=1e-6)
+
+
+def test_a_clock_that_was_set_over_midnight_counts_nothing_twice(kept: Kept) -> None:
+    minutes = [-20, -10, 10, 20, -5, 15]
+    kept.put(*(wh(seq, 100 + seq, minute=minute) for seq, minute in enumerate(minutes, start=1)))
+    assert (used(kept, DAY0 - DAY_MS), used(kept)) == (2, 3)
+    summed(kept, 24)
+    assert (used(kept, DAY0 - DAY_MS), used(kept)) == (2, 3)
+
+
+def test_hours_that_are_summed_up_count_without_their_readings(kept: Kept) -> None:
+    kept.put(*(wh(seq, 100 + seq, minute=seq * 10) for seq in range(1, 31)))
+    summed(kept, 5)
+    kept.upkeep(now=DAY0 + 5 * HOUR_MS, keep=timedelta(hours=2))
+    assert len(kept.readings()) < 20
+    assert used(kept) == 29
