@@ -39,7 +39,7 @@ PACKED_HOURS = {"pack1": 1, "pack2": 2, "pack4": 4, "pack8": 8, "pack": 24}
 GOOD_PACK = 700
 """Readings that make a small pack: fewer are packed over more hours."""
 GRACE_MS = 300_000
-"""ms after an hour before it is summed up: the clocks of several bridges may differ by this."""
+"""ms after an hour or day before it is summed up: the clocks of several bridges may differ by this."""
 
 
 class Summer:
@@ -55,7 +55,7 @@ class Summer:
         if (due := next_due(connection, "hour", until=self._now - HOUR_MS - GRACE_MS)) is not None:
             self.hours += 1
             sum_hour(connection, *due)
-        elif (due := next_due(connection, "day", until=self._now)) is not None:
+        elif (due := next_due(connection, "day", until=self._now - DAY_MS - GRACE_MS)) is not None:
             self.days += 1
             sum_day(connection, *due)
         return due is not None

@@ -40,7 +40,7 @@ def kept(database_url: str) -> Iterator[Kept]:
 def filled(kept: Kept) -> Kept:
     """Sixty hours of a meter, a reading a minute, summed up."""
     kept.put(*series(1, 60 * 60, start=HOUR0, step=60_000), now=HOUR0 + 60 * HOUR_MS)
-    kept.upkeep(now=HOUR0 + 62 * HOUR_MS)
+    kept.upkeep(now=HOUR0 + 86 * HOUR_MS)
     return kept
 
 

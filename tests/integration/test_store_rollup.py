@@ -125,7 +125,7 @@ def test_a_running_hour_is_noted_once_and_a_past_one_each_time(kept: Kept) -> No
     now = DAY0 + 5 * HOUR_MS
     kept.put(row(1, 1, ts=now), row(1, 2, ts=now - HOUR_MS), now=now)
     kept.upkeep(now=now + GRACE_MS)
-    assert kept.count(Due) == 2, "the running hour, and the day that may be packed one day"
+    assert kept.count(Due) == 3, "the running hour; the day, to be summed up and packed one day"
     kept.put(row(1, 3, ts=now + 1), row(1, 4, ts=now - HOUR_MS + 1), now=now)
     assert kept.upkeep(now=now + GRACE_MS).hours == 1
     assert [hour["readings"] for hour in kept.rollups(HOUR)] == [2]
@@ -172,6 +172,15 @@ def test_raw_readings_are_not_touched(kept: Kept) -> None:
     before = kept.readings()
     kept.upkeep(pack_after=timedelta(days=30))
     assert (kept.count(Reading), kept.readings()) == (500, before)
+
+
+def test_a_day_that_is_not_over_is_not_summed_up(kept: Kept) -> None:
+    kept.put(*series(1, 1440, step=60_000))
+    over = DAY0 + DAY_MS + 300_000
+    assert kept.upkeep(now=over - 1).days == 0
+    assert kept.rollups(DAY) == []
+    assert kept.upkeep(now=over).days == 1
+    assert [day["readings"] for day in kept.rollups(DAY)] == [1440]
 
 
 def test_a_day_is_a_utc_day(kept: Kept) -> None:
