@@ -21,8 +21,8 @@ from broker.settings import NO_DELAY
 from broker.topics import Topics
 
 TOPICS = Topics()
-EPOCH = 2
-"""Another than that of a store that was filled before (`bench.web_store`)."""
+EPOCH = int(time.time())
+"""Another than those of a store that was filled before (`bench.web_store`), and of an earlier run."""
 TURN = 0.02
 """Seconds between two handfuls of readings."""
 

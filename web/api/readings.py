@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -39,6 +39,8 @@ LONGEST_COLUMNS = 200_000
 """Readings that ``layout=columns`` gives at once."""
 _NAMES = ("ts", *(name for name in StoredReading._fields if name != "ts"))
 _ORDER = tuple(StoredReading._fields.index(name) for name in _NAMES)
+_SECONDS = [f":{second:02d}." for second in range(60)]
+_MILLISECONDS = [f"{ms:03d}Z" for ms in range(1000)]
 UNITS = {"voltage": "V", "current": "A", "power": "W", "power_factor": "", "frequency": "Hz", "energy": "Wh"}
 
 
@@ -169,7 +171,9 @@ def today(request: Request, _caller: Observer, meter_id: MeterPath) -> Response:
     now = at_ms(datetime.now(UTC))
     day = now - now % DAY_MS
     used = archive.store.energy_used(row, day=day)
-    return answer(request, {"meter_id": meter_id, "start": stamp(day), "energy_used": used}, root="today")
+    return answer(
+        request, {"meter_id": meter_id, "start": format_ts(moment(day)), "energy_used": used}, root="today"
+    )
 
 
 def _sane(place: list[int]) -> tuple[int, ...]:
@@ -192,32 +196,47 @@ def _head(wanted: Range) -> dict[str, Any]:
 
 def _page(request: Request, wanted: Range, store: Store, limit: int) -> Response:
     columns = wanted.columns(store, limit + 1)
-    rows = list(zip(*columns.values(), strict=True))
     head = _head(wanted)
-    if len(rows) > limit:
-        rows.pop()
-        head["next"] = wanted.place(rows[-1])
-    documents = [dict(zip(columns, row, strict=True)) for row in rows]
+    first, *_ = columns.values()
+    if len(first) > limit:
+        head["next"] = wanted.place(tuple(column[limit - 1] for column in columns.values()))
     for field in TIMES & columns.keys():
-        for document in documents:
-            document[field] = stamp(document[field])
-    return answer(request, {**head, "readings": documents}, root="readings")
+        columns[field] = stamps(columns[field])
+    raw = wanted.resolution is Resolution.RAW
+    documents = _raw_documents(columns) if raw else _documents(columns)
+    return answer(request, {**head, "readings": documents[:limit]}, root="readings")
 
 
-def stamp(ms: int) -> str:
-    """``format_ts(moment(ms))``, quicker: a day has 8,640 of them.
+def _documents(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
-    >>> stamp(1_795_435_200_007)
-    '2026-11-23T12:00:00.007Z'
+
+def _raw_documents(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """`_documents` of readings, in half the time."""
+    return [
+        {
+            "ts": ts, "epoch": epoch, "seq": seq, "voltage": voltage, "current": current, "power": power,
+            "power_factor": factor, "frequency": frequency, "energy": energy, "alarm": alarm,
+        }
+        for ts, epoch, seq, voltage, current, power, factor, frequency, energy, alarm
+        in zip(*(columns[name] for name in _NAMES), strict=True)
+    ]  # fmt: skip
+
+
+def stamps(times: Iterable[int]) -> list[str]:
+    """``format_ts(moment(ms))`` of each, quicker: a day has 8,640 of them.
+
+    >>> stamps([1_795_435_200_007, 1_795_435_210_010])
+    ['2026-11-23T12:00:00.007Z', '2026-11-23T12:00:10.010Z']
     """
-    minute, rest = divmod(ms, 60_000)
-    return f"{_minute(minute)}:{rest // 1000:02d}.{rest % 1000:03d}Z"
-
-
-@lru_cache(maxsize=10_000)
-def _minute(number: int) -> str:
-    """Minutes since 1970 as in a timestamp."""
-    return strftime("%Y-%m-%dT%H:%M", gmtime(60 * number))
+    found, last, prefix = list[str](), -1, ""
+    for ms in times:
+        minute, rest = divmod(ms, 60_000)
+        if minute != last:
+            last, prefix = minute, strftime("%Y-%m-%dT%H:%M", gmtime(60 * minute))
+        second, rest = divmod(rest, 1000)
+        found.append(prefix + _SECONDS[second] + _MILLISECONDS[rest])
+    return found
 
 
 def _all(wanted: Range, store: Store) -> dict[str, list[Any]]:
