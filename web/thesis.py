@@ -2,9 +2,10 @@
 
 ``POST /SmartMeter`` is a birth, ``POST /Readings/{id}`` a reading (frequency and energy absent), silence for
 three intervals an offline status. A reading is answered when the bridge says that it is stored, so 200 means
-what it means for every meter. The id is random and, as in the thesis, all that such a meter shows of itself.
-They have no relay. Each start of ours is a new epoch of each meter, so that (meter_id, epoch, seq) names a
-reading for ever.
+what it means for every meter. The id that a registration answers is random and, as in the thesis, all that
+such a meter shows of itself: a token. The meter_id is made of it and does not give it away. They have no
+relay. Each start of ours is a new epoch of each meter, so that (meter_id, epoch, seq) names a reading for
+ever.
 
 >>> await meters.submit(meter_id, {"voltage": 229.5, "current": 1.2})            # doctest: +SKIP
 """
@@ -30,6 +31,17 @@ QUANTITIES = ("voltage", "current", "power", "power_factor")
 SILENT_INTERVALS = 3.0
 STORED_SECONDS = 5.0
 """In which the bridge must confirm a reading."""
+_METERS = uuid.UUID("91d5b1d7-3d3c-4c1c-9b83-6b0a4a1d6f2e")
+"""Namespace of the meter_ids that we make of tokens (RFC 9562, 5.5)."""
+
+
+def meter_of(token: str) -> str:
+    """The meter_id of the HTTP meter with that token; it can't be reversed.
+
+    >>> meter_of("3f2504e0-4f89-41d3-9a0c-0305e82c3301")
+    'c8dd37bf-30d1-5cac-adad-e52954084b31'
+    """
+    return str(uuid.uuid5(_METERS, token))
 
 
 @dataclass
@@ -43,6 +55,11 @@ class Gate:
     online: bool = False
     waiting: dict[int, asyncio.Future[None]] = field(default_factory=dict)
     """seq → the reading's request, until it is stored."""
+
+
+def no_such_meter() -> ProblemError:
+    """404."""
+    return ProblemError(404, "no HTTP meter has this token: POST /SmartMeter makes one")
 
 
 class ThesisMeters:
@@ -71,12 +88,13 @@ class ThesisMeters:
         return hardware is not None and (hardware.vendor, hardware.model) == (VENDOR, MODEL)
 
     async def register(self, *, name: str, location: str, address_code: str, address: str) -> str:
-        """A new meter; its meter_id. 503 when there are as many as may be, or no broker."""
+        """A new meter; its token. 503 when there are as many as may be, or no broker."""
         if len(set(self.ours()) | set(filter(self.is_ours, self._gates))) >= self._most:
             raise ProblemError(
                 503, f"there are {self._most} HTTP meters already: METER61850_WEB_THESIS_METERS"
             )
-        meter_id = str(uuid.uuid4())
+        token = str(uuid.uuid4())
+        meter_id = meter_of(token)
         gate = self._gates[meter_id] = Gate()
         birth = Birth(
             name=name,
@@ -96,12 +114,12 @@ class ThesisMeters:
         except UnavailableError:
             del self._gates[meter_id]
             raise
-        return meter_id
+        return token
 
     async def submit(self, meter_id: str, quantities: dict[str, float | None]) -> Reading:
         """Publish a reading of now; ends when it is stored. 404 for no meter of ours, 503 if it was not."""
         if not self.is_ours(meter_id):
-            raise ProblemError(404, f"no HTTP meter {meter_id}: POST /SmartMeter makes one")
+            raise no_such_meter()
         gate = self._gates.get(meter_id) or self._return(meter_id)
         gate.seq += 1
         gate.heard_at = time.monotonic()
@@ -123,7 +141,7 @@ class ThesisMeters:
     async def withdraw(self, meter_id: str) -> None:
         """Take a meter out of service; its readings stay. 404 for no meter of ours."""
         if not self.is_ours(meter_id):
-            raise ProblemError(404, f"no HTTP meter {meter_id}: GET /SmartMeter lists all")
+            raise no_such_meter()
         for kind in WITHDRAWN:
             await self._sender.publish(self._topics.meter(meter_id, kind), b"", retain=True)
         self._gates.pop(meter_id, None)

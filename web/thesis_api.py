@@ -1,7 +1,8 @@
 """The routes of the thesis's Smart Meter API, as its client script and its test cases use them.
 
 The id that a registration answers is the meter's token, as in the thesis: who knows it may submit, read back
-and delete. What tells ids of others (the list) or all of the town (the SCD) needs a login.
+and delete. It is told this once; whoever looks at the town sees the meter_id, which is made of it and opens
+nothing. The list and the SCD need a login, with which the list's meter_ids may be looked at, too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import uuid
 from time import monotonic
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import RedirectResponse, Response
 
@@ -22,11 +23,11 @@ from mms_bridge.fleet import Meter
 from web.answers import XML, answer, encoded
 from web.api.common import MeterPath, also, problems, registered
 from web.audit import Event, audit
-from web.guard import Observer, address_of
+from web.guard import Observer, address_of, caller_of
 from web.parts import Parts, parts_of
 from web.problem import ProblemError
 from web.sessions import Limiter
-from web.thesis import ThesisMeters
+from web.thesis import ThesisMeters, meter_of, no_such_meter
 
 router = APIRouter(tags=["thesis"])
 
@@ -75,31 +76,42 @@ class SubmittedReading(Submitted):
     readingTime: str  # noqa: N815 - the thesis's name
 
 
+Token = Annotated[MeterPath, Path(description="The token; with a login, to look, also a meter_id.")]
+
+
 def _meters(request: Request) -> ThesisMeters:
     meters: ThesisMeters = request.app.state.thesis
     return meters
 
 
+def _seen(request: Request, given: str) -> str:
+    """The meter_id that may be looked at; 404 without one."""
+    for meter_id in (meter_of(given), *([given] if caller_of(request) else [])):
+        if _meters(request).is_ours(meter_id):
+            return meter_id
+    raise no_such_meter()
+
+
 @router.post("/SmartMeter", response_model=Registered, responses={**problems(406, 429, 503), **also(XML)})
 async def register(request: Request, registration: Registration) -> Response:
-    """Register a meter; its id is its token."""
+    """Register a meter; its id is its token, and told this once."""
     address = address_of(request)
     if wait := REGISTRATIONS.wait(address, now=monotonic()):
         raise ProblemError(429, "too many registrations", headers={"Retry-After": str(int(wait) + 1)})
     REGISTRATIONS.note(address, now=monotonic())
-    meter_id = await _meters(request).register(
+    token = await _meters(request).register(
         name=registration.name,
         location=registration.location,
         address_code=registration.zipCode,
         address=address,
     )
-    audit(Event("thesis-register", "", address, meter_id, detail=registration.name))
-    return answer(request, {"id": meter_id, **registration.model_dump()}, root="SmartMeter")
+    audit(Event("thesis-register", "", address, meter_of(token), detail=registration.name))
+    return answer(request, {"id": token, **registration.model_dump()}, root="SmartMeter")
 
 
 @router.get("/SmartMeter", response_model=list[Registered], responses={**problems(406), **also(XML)})
 async def list_meters(request: Request, _caller: Observer) -> Response:
-    """Every HTTP meter with its latest reading."""
+    """Every HTTP meter with its latest reading; the ids are meter_ids, and no tokens."""
     live = parts_of(request).live
     meters = [live.fleet.meters[one] for one in _meters(request).ours()]
     return answer(request, [_described(meter) for meter in meters], root="SmartMeters")
@@ -117,68 +129,65 @@ def _described(meter: Meter) -> dict[str, Any]:
     }
 
 
-@router.get("/SmartMeter/{meter_id}", status_code=204, responses=problems(404))
-async def show_meter(request: Request, meter_id: MeterPath) -> Response:
+@router.get("/SmartMeter/{token}", status_code=204, responses=problems(404))
+async def show_meter(request: Request, token: Token) -> Response:
     """204: there is such a meter; 404: there is none."""
-    if not _meters(request).is_ours(meter_id):
-        raise ProblemError(404, f"no HTTP meter {meter_id}: POST /SmartMeter makes one")
+    _seen(request, token)
     return Response(status_code=204)
 
 
-@router.delete("/SmartMeter/{meter_id}", status_code=204, responses=problems(404, 503))
-async def delete_meter(request: Request, meter_id: MeterPath) -> Response:
+@router.delete("/SmartMeter/{token}", status_code=204, responses=problems(404, 503))
+async def delete_meter(request: Request, token: Token) -> Response:
     """Take the meter out of service; its readings stay in the database."""
-    await _meters(request).withdraw(meter_id)
-    audit(Event("thesis-delete", "", address_of(request), meter_id))
+    await _meters(request).withdraw(meter_of(token))
+    audit(Event("thesis-delete", "", address_of(request), meter_of(token)))
     return Response(status_code=204)
 
 
 @router.delete("/SmartMeter", status_code=204, responses=problems(404, 503))
 async def delete_named_meter(
-    request: Request, meter_id: Annotated[str, Query(alias="id", max_length=36)]
+    request: Request, token: Annotated[str, Query(alias="id", max_length=36)]
 ) -> Response:
-    """The same, with the id as a query."""
-    return await delete_meter(request, meter_id)
+    """The same, with the token as a query."""
+    return await delete_meter(request, token)
 
 
 @router.post(
-    "/Readings/{meter_id}",
+    "/Readings/{token}",
     response_model=SubmittedReading,
     responses={**problems(404, 406, 503), **also(XML)},
 )
-async def submit(request: Request, meter_id: MeterPath, submitted: Submitted) -> Response:
+async def submit(request: Request, token: Token, submitted: Submitted) -> Response:
     """Submit a reading of now; 200 when it is stored."""
     values = submitted.model_dump()
     values["power_factor"] = values.pop("powerFactor")
-    reading = await _meters(request).submit(meter_id, values)
-    return answer(request, _told(meter_id, reading), root="Reading")
+    reading = await _meters(request).submit(meter_of(token), values)
+    return answer(request, _told(token, reading), root="Reading")
 
 
 @router.get(
-    "/Readings/{meter_id}",
+    "/Readings/{token}",
     response_model=list[SubmittedReading],
     responses={**problems(404, 406, 503), **also(XML)},
 )
-async def readings(request: Request, meter_id: MeterPath) -> Response:
+async def readings(request: Request, token: Token) -> Response:
     """The meter's readings, oldest first, the last 10,000 of them."""
-    if not _meters(request).is_ours(meter_id):
-        raise ProblemError(404, f"no HTTP meter {meter_id}: POST /SmartMeter makes one")
-    rows = await asyncio.to_thread(_stored, parts_of(request), meter_id)
+    rows = await asyncio.to_thread(_stored, parts_of(request), _seen(request, token), token)
     return answer(request, rows, root="Readings")
 
 
-def _stored(parts: Parts, meter_id: str) -> list[dict[str, Any]]:
+def _stored(parts: Parts, meter_id: str, called: str) -> list[dict[str, Any]]:
     row = registered(parts.archive, meter_id)
     stored = parts.archive.store.readings(row, last=MOST_READINGS)
-    return [_told(meter_id, reading) for reading in stored]
+    return [_told(called, reading) for reading in stored]
 
 
-def _told(meter_id: str, reading: Reading | StoredReading) -> dict[str, Any]:
-    """The seven attributes of a reading; its id is made of what names it in our contract."""
+def _told(called: str, reading: Reading | StoredReading) -> dict[str, Any]:
+    """The seven attributes of a reading of the meter that the client has ``called`` so."""
     ts = moment(reading.ts) if isinstance(reading, StoredReading) else reading.ts
     return {
-        "id": str(uuid.uuid5(uuid.UUID(meter_id), f"{reading.epoch} {reading.seq}")),
-        "smartMeterId": meter_id,
+        "id": str(uuid.uuid5(uuid.UUID(called), f"{reading.epoch} {reading.seq}")),
+        "smartMeterId": called,
         "readingTime": format_ts(ts),
         "voltage": reading.voltage,
         "current": reading.current,

@@ -12,6 +12,7 @@ from tests.bridges import TOPICS, Client
 from tests.brokers import mosquitto
 from tests.chain import chain, until
 from tests.web import Web, served, start
+from web.thesis import meter_of
 
 INTERVAL = 1.0
 SILENT = 3 * INTERVAL
@@ -40,26 +41,26 @@ def scada(web: Web) -> Iterator[Client]:
 
 
 def register(web: Web) -> str:
-    """A new HTTP meter."""
+    """A new HTTP meter; its token."""
     with web.nobody() as client:
         return str(client.post("/SmartMeter", json={"name": "House H"}).json()["id"])
 
 
-def submit(web: Web, meter_id: str) -> None:
+def submit(web: Web, token: str) -> None:
     """It tells a reading, which is stored."""
     with web.nobody() as client:
-        assert client.post(f"/Readings/{meter_id}", json=READING).status_code == 200
+        assert client.post(f"/Readings/{token}", json=READING).status_code == 200
 
 
-def told(scada: Client, meter_id: str) -> list[bool]:
+def told(scada: Client, token: str) -> list[bool]:
     """What its status said, one after the other."""
-    topic = TOPICS.meter(meter_id, "status")
+    topic = TOPICS.meter(meter_of(token), "status")
     return [Status.model_validate_json(message).online for name, message in scada.all if name == topic]
 
 
-def too_early(scada: Client, meter_id: str) -> list[Status]:
+def too_early(scada: Client, token: str) -> list[Status]:
     """Each time that it was told offline, although its last reading was not old enough."""
-    found, heard = [], None
+    found, heard, meter_id = [], None, meter_of(token)
     for topic, message in scada.all:
         if topic == TOPICS.meter(meter_id, "reading"):
             heard = Reading.model_validate_json(message).ts
@@ -71,36 +72,36 @@ def too_early(scada: Client, meter_id: str) -> list[Status]:
 
 
 def test_silence_makes_it_offline_and_the_next_reading_online(web: Web, scada: Client) -> None:
-    meter_id = register(web)
-    submit(web, meter_id)
-    until(lambda: told(scada, meter_id) == [False, True, False], why="offline")
-    until(lambda: web.json(f"/meters/{meter_id}/latest")["state"] == "offline")
-    submit(web, meter_id)
-    until(lambda: told(scada, meter_id) == [False, True, False, True, False], why="online, and offline again")
-    assert too_early(scada, meter_id) == []
+    token = register(web)
+    submit(web, token)
+    until(lambda: told(scada, token) == [False, True, False], why="offline")
+    until(lambda: web.json(f"/meters/{meter_of(token)}/latest")["state"] == "offline")
+    submit(web, token)
+    until(lambda: told(scada, token) == [False, True, False, True, False], why="online, and offline again")
+    assert too_early(scada, token) == []
 
 
 def test_one_that_goes_on_speaking_stays_online(web: Web, scada: Client) -> None:
-    meter_id, other = register(web), register(web)
+    token, other = register(web), register(web)
     submit(web, other)
 
     def other_is_offline() -> bool:
-        submit(web, meter_id)
+        submit(web, token)
         return told(scada, other) == [False, True, False]
 
     until(other_is_offline, why="the other is offline")
-    assert told(scada, meter_id)[:2] == [False, True]
-    assert too_early(scada, meter_id) == []
+    assert told(scada, token)[:2] == [False, True]
+    assert too_early(scada, token) == []
 
 
 def test_one_that_fell_silent_while_the_web_was_away_is_offline_too(web: Web, scada: Client) -> None:
     """It has no will of its own."""
-    meter_id = register(web)
-    submit(web, meter_id)
+    token = register(web)
+    submit(web, token)
     process = web.chain.processes.pop("web")
     process.kill()
     process.wait()
     start(web.chain, web, "--thesis")
-    until(lambda: told(scada, meter_id) == [False, True, False], why="offline")
-    submit(web, meter_id)
-    until(lambda: told(scada, meter_id)[3:4] == [True], why="online again")
+    until(lambda: told(scada, token) == [False, True, False], why="offline")
+    submit(web, token)
+    until(lambda: told(scada, token)[3:4] == [True], why="online again")

@@ -18,6 +18,7 @@ from tests.brokers import mosquitto
 from tests.chain import chain, until
 from tests.web import Web, served, start
 from web.accounts import Role
+from web.thesis import meter_of
 
 SCL = "{http://www.iec.ch/61850/2003/SCL}"
 READING = {"voltage": 229.5, "current": 1.25, "power": 280.1, "powerFactor": 0.97}
@@ -69,24 +70,44 @@ def test_the_clients_flow(web: Web, tmp_path: Path) -> None:
     client = Client(web.url, tmp_path / "token.txt")
     status, told = client.submit()
     assert status == 200
-    meter_id = client.token()
+    token = client.token()
     assert UUID(told["id"])
-    assert told["smartMeterId"] == meter_id
+    assert told["smartMeterId"] == token
     assert {name: told[name] for name in READING} == READING
     assert len(told) == 7
     second = client.submit()[1]
     with web.nobody() as anybody:
-        assert anybody.get(f"/Readings/{meter_id}").json() == [told, second]
-        assert anybody.get(f"/SmartMeter/{meter_id}").status_code == 204
-        assert anybody.delete(f"/SmartMeter/{meter_id}").status_code == 204
-        until(lambda: anybody.get(f"/SmartMeter/{meter_id}").status_code == 404, why="it is gone")
+        assert anybody.get(f"/Readings/{token}").json() == [told, second]
+        assert anybody.get(f"/SmartMeter/{token}").status_code == 204
+        assert anybody.delete(f"/SmartMeter/{token}").status_code == 204
+        until(lambda: anybody.get(f"/SmartMeter/{token}").status_code == 404, why="it is gone")
+
+
+def test_who_sees_the_meter_does_not_have_its_token(web: Web, tmp_path: Path) -> None:
+    """The meter_id is in every topic, the SCD and the API: it must open nothing."""
+    client = Client(web.url, tmp_path / "token.txt")
+    client.submit()
+    meter_id = meter_of(client.token())
+    with web.nobody() as anybody:
+        assert anybody.post(f"/Readings/{meter_id}", json=READING).status_code == 404
+        assert anybody.get(f"/Readings/{meter_id}").status_code == 404
+        assert anybody.get(f"/SmartMeter/{meter_id}").status_code == 404
+        assert anybody.delete(f"/SmartMeter/{meter_id}").status_code == 404
+        assert anybody.delete("/SmartMeter", params={"id": meter_id}).status_code == 404
+    with web.program(Role.OBSERVER) as program:
+        assert program.get(f"{web.url}/SmartMeter/{meter_id}").status_code == 204
+        (reading,) = program.get(f"{web.url}/Readings/{meter_id}").json()
+        assert (reading["smartMeterId"], reading["power"]) == (meter_id, 280.1)
+        assert client.token() not in program.get(f"{web.url}/SmartMeter").text
+    with web.program(Role.ADMINISTRATOR) as program:
+        assert program.delete(f"{web.url}/SmartMeter/{meter_id}").status_code == 404, "it has no token either"
 
 
 def test_it_is_a_meter_like_any_other(web: Web, tmp_path: Path) -> None:
     """In the registry, in the SCD, over MMS; frequency and energy are absent."""
     client = Client(web.url, tmp_path / "token.txt")
     client.submit()
-    meter_id = client.token()
+    meter_id = meter_of(client.token())
     latest = web.json(f"/meters/{meter_id}/latest")
     assert (latest["name"], latest["state"], latest["voltage"]) == ("k-Residence", "online", 229.5)
     assert "frequency" not in latest
@@ -123,13 +144,13 @@ def test_the_form_of_the_test_cases(web: Web) -> None:
     post(f"{web.url}/Readings/{told['id']}", READING)
     with web.program(Role.OBSERVER) as program:
         listed = program.get(f"{web.url}/SmartMeter").json()
-        (mine,) = [meter for meter in listed if meter["id"] == told["id"]]
+        (mine,) = [meter for meter in listed if meter["id"] == meter_of(told["id"])]
         assert mine["readings"][0]["power"] == 280.1
         xml = program.get(f"{web.url}/SmartMeter", headers={"Accept": "application/xml"})
         assert "TEST1" in [name.text for name in etree.fromstring(xml.content).iter("name")]
         assert program.get(f"{web.url}/SCL").content.startswith(b"<?xml")
     with web.nobody() as anybody:
-        assert anybody.get("/SmartMeter").status_code == 401  # the ids of all are tokens
+        assert anybody.get("/SmartMeter").status_code == 401
         assert anybody.get("/swagger").headers["location"] == "/docs"
         gone = anybody.delete("/SmartMeter", params={"id": told["id"]})
         assert gone.status_code == 204
