@@ -69,7 +69,7 @@ class Choice:
         return [one for one in live.ordered() if self.covers(live, live.fleet.meters[one])]
 
 
-def _choice(
+async def _choice(  # a plain function would go through a thread
     state: State = None,
     online: Online = None,
     address_code: Code = None,
