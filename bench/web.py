@@ -84,10 +84,10 @@ def serving(broker: Broker, folder: Path, url: str) -> Iterator[Web]:
 
 @contextmanager
 def bridging(broker: Broker, url: str) -> Iterator[None]:
-    """The bridge, once it has taken in what is retained, and rests."""
+    """The bridge, once it has taken in what is retained, and summed up what is due: that takes minutes."""
     command = (sys.executable, "-c", BRIDGE, str(broker.port), url, str(STATUS_SECONDS))
     with process(*command) as running:
-        until(lambda: rests(psutil.Process(running.pid)), seconds=180, why="the bridge rests")
+        until(lambda: rests(psutil.Process(running.pid)), seconds=900, why="the bridge rests")
         yield
 
 

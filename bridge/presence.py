@@ -27,11 +27,11 @@ class Presence:
         self._publish = publish
         self._counters = counters
         self._audit_head = audit_head
-        self._session = ""
+        self._session = _new_session()
 
     def will(self) -> Will:
         """The last will of a new session, which begins with this connection."""
-        self._session = secrets.token_hex(8)
+        self._session = _new_session()
         return Will(self._topic.encode(), self._status(online=False))
 
     def tell(self, *, online: bool) -> None:
@@ -48,3 +48,7 @@ class Presence:
             audit_head=self._audit_head(),
         )
         return status.payload()
+
+
+def _new_session() -> str:
+    return secrets.token_hex(8)

@@ -142,6 +142,19 @@ def test_a_bridge_that_starts_before_its_database(
         eventually(client.online)
 
 
+def test_a_bridge_that_starts_before_its_broker(broker: Broker, sqlite_url: str) -> None:
+    """It tells its status all the time, to nobody at first; and it can be stopped before anybody hears it."""
+    broker.stop()
+    with bridge(broker, sqlite_url) as running:
+        eventually(lambda: running.log.read_text().count("MQTT broker") >= 3)
+        assert running.stop() == 0
+        running.start()
+        eventually(lambda: running.log.read_text().count("MQTT broker") >= 6)
+        broker.start()
+        with Client(broker) as client:
+            eventually(client.online)
+
+
 def test_a_stop_while_the_database_is_away_is_clean_and_in_time(broker: Broker, sqlite_url: str) -> None:
     with bridge(broker, sqlite_url) as running, Client(broker) as client:
         eventually(client.online)
