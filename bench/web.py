@@ -115,25 +115,20 @@ def ingest(broker: Broker, figures: Figures, name: str) -> Iterator[None]:
     figures[f"ingest_{name}_per_s"] = (after - before) / (end - begin)
 
 
-@contextmanager
-def database_of(options: argparse.Namespace, folder: Path) -> Iterator[str]:
-    """The one that was filled before, or a small one."""
-    url = options.database or f"sqlite:///{folder / 'bench.sqlite'}"
-    if not options.database:
-        engine = database.connect(url)
-        database.migrate(engine)
-        fill(engine, meters=options.stored, days=1, now=at_ms(datetime.now(UTC)))
-        engine.dispose()
-    yield url
+def small_database(folder: Path, *, meters: int) -> str:
+    """The URL of one with a day of so many meters."""
+    url = f"sqlite:///{folder / 'bench.sqlite'}"
+    engine = database.connect(url)
+    database.migrate(engine)
+    fill(engine, meters=meters, days=1, now=at_ms(datetime.now(UTC)))
+    engine.dispose()
+    return url
 
 
 def measure(options: argparse.Namespace) -> Figures:
     """One run."""
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-web-") as name,
-        mosquitto(Path(name)) as broker,
-        database_of(options, Path(name)) as url,
-    ):
+    with tempfile.TemporaryDirectory(prefix="bench-web-") as name, mosquitto(Path(name)) as broker:
+        url = options.database or small_database(Path(name), meters=options.stored)
         sizes = ("--port", str(broker.port), "--meters", str(options.meters), "--rate", str(options.rate))
         with process(sys.executable, "-m", "bench.web_load", *sizes) as load:
             assert line(load) == "ready"

@@ -17,7 +17,7 @@ nothing is invented. So the hours add up to exactly what the counter counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Any
@@ -138,23 +138,29 @@ def _energy(
     connection: Connection, meter: int, start: int, readings: Sequence[StoredReading]
 ) -> tuple[float | None, set[int]]:
     """Wh used in the hour of ``readings``, by epoch and seq; and the hours that their last steps lead to."""
-    counted = [reading for reading in readings if reading.energy is not None]
     used: float | None = None
     following: set[int] = set()
+    for one, next_one in steps(connection, meter, readings):
+        if next_one.ts - next_one.ts % HOUR_MS == start:
+            used = (used or 0.0) + step(one, next_one)
+        else:
+            following.add(next_one.ts - next_one.ts % HOUR_MS)
+    return None if used is None else round(used, 6), following  # 0.1 + 0.2 Wh is 0.3 Wh
+
+
+def steps(
+    connection: Connection, meter: int, readings: Iterable[StoredReading]
+) -> Iterator[tuple[StoredReading, StoredReading]]:
+    """The steps of the counter that ``readings``, by epoch and seq, begin or end, and those between them."""
+    counted = (reading for reading in readings if reading.energy is not None)
     for epoch, group in groupby(counted, key=attrgetter("epoch")):
         own = list(group)
         first, last = own[0].seq, own[-1].seq
-        if last - first >= len(own):  # in a hole may be readings of another hour, if a clock was set
+        if last - first >= len(own):  # in a hole may be readings of another time, if a clock was set
             own = stored.counted(connection, meter, epoch, first=first, last=last)
         earlier = stored.neighbour(connection, meter, epoch, before=first)
         later = stored.neighbour(connection, meter, epoch, after=last)
-        line = [reading for reading in (earlier, *own, later) if reading is not None]
-        for one, next_one in pairwise(line):
-            if next_one.ts - next_one.ts % HOUR_MS == start:
-                used = (used or 0.0) + step(one, next_one)
-            else:
-                following.add(next_one.ts - next_one.ts % HOUR_MS)
-    return None if used is None else round(used, 6), following  # 0.1 + 0.2 Wh is 0.3 Wh
+        yield from pairwise(reading for reading in (earlier, *own, later) if reading is not None)
 
 
 def step(earlier: StoredReading, later: StoredReading) -> float:

@@ -6,7 +6,7 @@ import heapq
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import chain, pairwise, repeat, takewhile
+from itertools import chain, pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -93,10 +93,12 @@ class _Queue:
             heapq.heappush(self._waiting, (_by_time(reading), reading))
 
     def until(self, ts: int) -> Iterator[Columns]:
-        """Take what is before ``ts``."""
+        """Take what is before ``ts``, some at a time."""
         while self.next_ts < ts:
-            before = takewhile(lambda _: self.next_ts < ts, repeat(None, _ROWS_AT_A_TIME))
-            yield [list(column) for column in zip(*(self._take() for _ in before), strict=True)]
+            some = [self._take()]
+            while len(some) < _ROWS_AT_A_TIME and self.next_ts < ts:
+                some.append(self._take())
+            yield [list(column) for column in zip(*some, strict=True)]
 
     def _take(self) -> StoredReading:
         """The earliest."""

@@ -10,15 +10,14 @@ day's roll-up will say when the meter tells nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import groupby, pairwise
+from itertools import starmap
 from operator import attrgetter
 
 from sqlalchemy import Connection, and_, func, select
 from sqlmodel import col
 
 from bridge import stored
-from bridge.rollup import HOUR, step
+from bridge.rollup import HOUR, step, steps
 from bridge.tables import DAY_MS, ROLLUP, Due
 
 
@@ -32,7 +31,10 @@ def energy_used(connection: Connection, meter: int, *, start: int) -> float | No
         ROLLUP.c.span == HOUR, ROLLUP.c.meter == meter, ROLLUP.c.start >= start, ROLLUP.c.start < since
     )
     summed = connection.scalar(select(func.sum(ROLLUP.c.energy_used)).where(hours))
-    known = [*([] if summed is None else [summed]), *_steps(connection, meter, since, start + DAY_MS)]
+    end = start + DAY_MS
+    readings = sorted(stored.between(connection, meter, start=since, end=end), key=attrgetter("epoch", "seq"))
+    ends = (pair for pair in steps(connection, meter, readings) if since <= pair[1].ts < end)
+    known = [*([] if summed is None else [summed]), *starmap(step, ends)]
     return round(sum(known), 6) if known else None
 
 
@@ -42,20 +44,3 @@ def _summed_until(connection: Connection, meter: int, start: int) -> int:
     due = and_(col(Due.work) == "hour", col(Due.meter) == meter, col(Due.start) < end)
     first = connection.scalar(select(func.min(col(Due.start))).where(due))
     return end if first is None else max(start, int(first))
-
-
-def _steps(connection: Connection, meter: int, start: int, end: int) -> Iterator[float]:
-    """Wh of each step of the counter that ends with start <= ts < end."""
-    found = stored.between(connection, meter, start=start, end=end)
-    counted = sorted(
-        (reading for reading in found if reading.energy is not None), key=attrgetter("epoch", "seq")
-    )
-    for epoch, group in groupby(counted, key=attrgetter("epoch")):
-        own = list(group)
-        first, last = own[0].seq, own[-1].seq
-        if last - first >= len(own):  # in a hole may be readings of another time, if a clock was set
-            own = stored.counted(connection, meter, epoch, first=first, last=last)
-        earlier = stored.neighbour(connection, meter, epoch, before=first)
-        for one, next_one in pairwise(own if earlier is None else [earlier, *own]):
-            if start <= next_one.ts < end:
-                yield step(one, next_one)

@@ -78,6 +78,14 @@ def log_in(driver: Chrome, web: Web, name: str = "operator") -> None:
     until(lambda: text_of(driver, "h1") == "Meters", why="the fleet after the login")
 
 
+@contextmanager
+def logged_in(web: Web) -> Iterator[Chrome]:
+    """A browser in which the operator is logged in."""
+    with browser() as driver:
+        log_in(driver, web)
+        yield driver
+
+
 def text_of(driver: Chrome, selector: str) -> str:
     """Text of the first element; empty when there is none, or it is just replaced."""
     try:

@@ -80,7 +80,7 @@ class Kept:
         return [(s.meter.meter_id, s.meter.key) for s in self.store.meters(retired=True) if s.meter.key]
 
     def upkeep(
-        self, *, now: int = NOW, keep: timedelta | None = None, pack_after: timedelta = timedelta(hours=1)
+        self, *, now: int = NOW, keep: timedelta | None = None, pack_after: timedelta = Policy.pack_after
     ) -> Done:
         """One round."""
         done = upkeep(self.engine, Policy(keep, pack_after), now=now, pause=lambda _seconds: False)

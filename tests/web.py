@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.brokers import free_port, mosquitto
 from tests.chain import Chain, chain, until
@@ -104,6 +105,15 @@ def beside_meters(folder: Path, *counts: int, options: tuple[str, ...] = ()) -> 
         running.wait_for_meters(sum(counts))
         with served(running, *options) as web:
             web.wait_for_meters(sum(counts))
+            yield web
+
+
+@contextmanager
+def limited(folder: Path, most: int) -> Iterator[Web]:
+    """One meter, and a web that takes ``most`` commands of an account in a minute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METER61850_WEB_COMMANDS_PER_MINUTE", str(most))
+        with beside_meters(folder, 1) as web:
             yield web
 
 

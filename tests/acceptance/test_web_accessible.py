@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from selenium.webdriver import Chrome
 
-from tests.browser import DESKTOP, PHONE, browser, log_in, resize, shows
+from tests.browser import DESKTOP, PHONE, logged_in, resize, shows
 from tests.project import ROOT
 from tests.web import Web, beside_meters
 
@@ -29,9 +29,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 
 @pytest.fixture(scope="module")
 def chrome(web: Web) -> Iterator[Chrome]:
-    """A browser in which the operator is logged in."""
-    with browser() as driver:
-        log_in(driver, web)
+    with logged_in(web) as driver:
         yield driver
 
 

@@ -11,9 +11,9 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from tests.bridges import METER, READING, TOPICS, Client, birth, not_at_midnight, reading
-from tests.browser import DESKTOP, browser, complaints, log_in, resize, shows, text_of
+from tests.browser import DESKTOP, complaints, logged_in, resize, shows, text_of
 from tests.chain import until
-from tests.web import Web, beside_meters
+from tests.web import Web, limited
 from web.accounts import Role
 
 MOST = 10
@@ -25,18 +25,13 @@ HEIGHT = (DESKTOP[0], 160)
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """One meter, and a web that takes ten commands of an account in a minute."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METER61850_WEB_COMMANDS_PER_MINUTE", str(MOST))
-        with beside_meters(tmp_path_factory.mktemp("web"), 1) as web:
-            yield web
+    with limited(tmp_path_factory.mktemp("web"), MOST) as web:
+        yield web
 
 
 @pytest.fixture(scope="module")
 def chrome(web: Web) -> Iterator[Chrome]:
-    """A browser in which the operator is logged in."""
-    with browser() as driver:
-        log_in(driver, web)
+    with logged_in(web) as driver:
         yield driver
 
 
@@ -143,6 +138,24 @@ def test_the_focus_stays_on_its_row_when_others_come(chrome: Chrome, web: Web) -
     assert said(page).startswith("House 1, closed: ")
     assert page.switch_to.active_element == link
     assert "open" in link.find_element(By.XPATH, "ancestor::tr").text
+    assert same(page)
+
+
+def test_a_command_that_comes_late_into_the_ledger_is_shown(chrome: Chrome, web: Web) -> None:
+    """The page was opened after the command's last event, and nothing else happens."""
+    bridge = web.chain.processes.pop("bridge")
+    bridge.terminate()
+    bridge.wait()
+    try:
+        order(web, "open")
+        page = opened(chrome, web, "/commands")
+        before = page.execute_script("return document.querySelectorAll('#rows tr').length")
+        first = text_of(page, "#rows tr:first-child")
+    finally:
+        web.chain.start_bridge()
+    shows(page, "#rows tr:first-child", lambda text: text != first and "open" in text and "done" in text)
+    assert page.execute_script("return document.querySelectorAll('#rows tr').length") == before + 1
+    order(web, "closed")
     assert same(page)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.bridges import TOPICS, Client
 from tests.chain import until
-from tests.web import Web, beside_meters
+from tests.web import Web, limited
 from web.accounts import Role
 
 MOST = 3
@@ -17,11 +17,8 @@ MOST = 3
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """One meter, and a web that takes three commands of an account in a minute."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METER61850_WEB_COMMANDS_PER_MINUTE", str(MOST))
-        with beside_meters(tmp_path_factory.mktemp("web"), 1) as web:
-            yield web
+    with limited(tmp_path_factory.mktemp("web"), MOST) as web:
+        yield web
 
 
 def order(web: Web, role: Role, meter_id: str, position: str) -> httpx.Response:
