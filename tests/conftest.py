@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.brokers import Broker, mosquitto
+from tests.project import ROOT
 
 # CI must not depend on luck: there hypothesis draws the same examples every time. A developer's runs
 # draw new ones, and what they find becomes an @example.
@@ -24,6 +25,15 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("METER61850_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_deployment_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """`make up` leaves a deployment in ./data, where commands look for one: tests run where there is none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))  # of programs that are part of the tests
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        yield
 
 
 @pytest.fixture
