@@ -63,12 +63,14 @@ class Hub:
         """Id of the newest event: who listens since here misses nothing."""
         return f"{self.boot}-{self._number}"
 
-    def tell(self, kind: str, data: bytes, *, meter_id: str = "", address_code: str = "") -> None:
-        """Something happened."""
+    def tell(
+        self, kind: str, data: bytes, *, meter_id: str = "", address_code: str = "", left: bool = False
+    ) -> None:
+        """Something happened; see :class:`~web.interests.Event`."""
         self._number += 1
         boot = self.boot.encode()
         frame = b"id: %s-%d\nevent: %s\ndata: %s\n\n" % (boot, self._number, kind.encode(), data)
-        event = Event(self._number, kind, frame, meter_id, address_code)
+        event = Event(self._number, kind, frame, meter_id, address_code, left)
         key: tuple[str, str | int] = (kind, meter_id) if kind == "meter" else (kind, self._number)
         self._gathered.pop(key, None)  # so that numbers go up
         self._gathered[key] = event

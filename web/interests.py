@@ -30,6 +30,8 @@ class Event:
     frame: bytes
     meter_id: str = ""
     address_code: str = ""
+    left: bool = False
+    """The meter has left this address code and is in service: who does not listen to the code is not told."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class Interest:
             return True
         if self.meters and event.meter_id not in self.meters:
             return False
-        return self.address_code is None or event.address_code == self.address_code
+        if self.address_code is None:
+            return not event.left
+        return event.address_code == self.address_code
 
     def places(self) -> list[Key]:
         """Where it is looked for: at its meters, else at its address code, else at every meter."""

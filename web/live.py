@@ -153,11 +153,13 @@ class Live:
         if topic.kind == "block":
             meter.block = Block.model_validate_json(payload).merged(meter.block) if payload else meter.block
         else:
-            named = meter.birth and meter.birth.name
+            before = meter.birth
             self.fleet.take_state(meter, topic.kind, payload, now=utc_now())
             self.fleet.reconsider(meter, now=time.monotonic())
-            if named != (meter.birth and meter.birth.name):
+            if (before and before.name) != (meter.birth and meter.birth.name):
                 self._order = None
+            if before and meter.birth and before.address_code != meter.birth.address_code:
+                self._gone(meter.meter_id, before.address_code, left=True)
         if topic.kind == "relay" and meter.relay is not None:
             self.on_relay(topic.name, meter.relay)
         self._refresh(meter)
@@ -271,15 +273,17 @@ class Live:
         if birth is None:
             if (last := self._encoded.pop(meter.meter_id, None)) is not None:
                 self.version += 1
-                code = orjson.loads(last)["address_code"]
-                told = orjson.dumps({"meter_id": meter.meter_id})
-                self._hub.tell("gone", told, meter_id=meter.meter_id, address_code=code)
+                self._gone(meter.meter_id, orjson.loads(last)["address_code"])
             return
         encoded = b"%b" % orjson.dumps(self.document(meter))  # a copy: orjson's own take 4 kB each
         if self._encoded.get(meter.meter_id) != encoded:
             self.version += 1
             self._encoded[meter.meter_id] = encoded
             self._hub.tell("meter", encoded, meter_id=meter.meter_id, address_code=birth.address_code)
+
+    def _gone(self, meter_id: str, address_code: str, *, left: bool = False) -> None:
+        told = orjson.dumps({"meter_id": meter_id})
+        self._hub.tell("gone", told, meter_id=meter_id, address_code=address_code, left=left)
 
 
 def _by_name(meter: Meter) -> tuple[list[tuple[int, str]], str]:

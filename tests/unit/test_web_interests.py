@@ -17,8 +17,10 @@ METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 METERS = ("", "a", "b", "c")
 CODES = ("", "7500", "7501")
 EVENTS = [
-    Event(number, kind, b"%d" % number, meter_id, code)
-    for number, (kind, meter_id, code) in enumerate(product(("meter", "command"), METERS, CODES))
+    Event(number, kind, b"%d" % number, meter_id, code, left)
+    for number, (kind, meter_id, code, left) in enumerate(
+        product(("meter", "command", "gone"), METERS, CODES, (False, True))
+    )
 ]
 INTERESTS = [
     Interest(frozenset(kinds), frozenset(meters), code)
@@ -104,17 +106,42 @@ def test_pieces_are_large_and_bounded(size: int) -> None:
     assert all(len(one) + len(other) > PIECE for one, other in pairwise(pieces))
 
 
+def birth(address_code: str) -> bytes:
+    """House 7's."""
+    return Birth(
+        name="House 7", address_code=address_code, firmware="1", interval=10.0,
+        hardware=Hardware(serial="1"), session="s", ts=utc_now(),
+    ).payload()  # fmt: skip
+
+
 def test_who_listens_to_an_address_code_hears_that_a_meter_of_it_is_gone() -> None:
     hub, topics = Hub(), Topics()
     live = Live(topics, hub)
-    birth = Birth(
-        name="House 7", address_code="7500", firmware="1", interval=10.0,
-        hardware=Hardware(serial="1"), session="s", ts=utc_now(),
-    )  # fmt: skip
-    live.take(topics.meter(METER, "birth"), birth.payload(), retained=True)
+    live.take(topics.meter(METER, "birth"), birth("7500"), retained=True)
     hub.flush()
     listener = hub.listen(Interest(frozenset({"gone"}), address_code="7500"), since=None)
     live.take(topics.meter(METER, "birth"), b"", retained=False)
     hub.flush()
     [frame] = listener.queue.get_nowait() or ()
     assert b"event: gone" in frame
+
+
+def test_a_meter_that_changes_its_address_code_is_gone_for_the_old_one_alone() -> None:
+    hub, topics = Hub(), Topics()
+    live = Live(topics, hub)
+    live.take(topics.meter(METER, "birth"), birth("7500"), retained=True)
+    hub.flush()
+    interests = (
+        Interest(address_code="7500"),
+        Interest(meters=frozenset({METER}), address_code="7500"),
+        Interest(address_code="7501"),
+        Interest(meters=frozenset({METER})),
+        Interest(),
+    )
+    listeners = [hub.listen(interest, since=None) for interest in interests]
+    live.take(topics.meter(METER, "birth"), birth("7501"), retained=False)
+    live.take(topics.meter(METER, "birth"), birth("7501"), retained=False)
+    hub.flush()
+    heard = [b"".join(listener.queue.get_nowait() or ()) for listener in listeners]
+    assert [frames.count(b"event: gone") for frames in heard] == [1, 1, 0, 0, 0]
+    assert [frames.count(b"event: meter") for frames in heard] == [0, 0, 1, 1, 1]
