@@ -1,11 +1,11 @@
 """Packs the readings of hours and days gone by: rows into `bridge.packs`, up to 1,000 in each.
 
-The hours that make a pack of about 700 readings (`bridge.rollup.fitting`: two at a reading every ten
-seconds, the whole day for one every minute) are packed when they are over for ``pack_after`` and summed
-up. So a town's rows are those of the last hours, and a meter's day, whose rows would lie all over the
-table, is read from a few places. Readings that cannot be packed with neighbours stay as rows, and so
-does the newest of a meter, which `Store.meters` shows. A late reading makes its hours due again: it
-gets a pack of its own, or stays as a row.
+The hours that make a pack of 300 readings or more (`bridge.rollup.fitting`: one at a reading every ten
+seconds, eight for one every minute) are packed when they are over for ``pack_after`` and summed up. So a
+town's rows are those of the last hour, and a meter's day, whose rows would lie all over the table, is read
+from a few places. Readings that cannot be packed with neighbours stay as rows, and so does the newest of
+a meter, which `Store.meters` shows. A late reading makes its hours due again: it gets a pack of its own,
+or stays as a row.
 """
 
 from __future__ import annotations

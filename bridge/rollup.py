@@ -36,8 +36,9 @@ DAY = DAY_MS // 1000
 
 PACKED_HOURS = {"pack1": 1, "pack2": 2, "pack4": 4, "pack8": 8, "pack": 24}
 """Work for `bridge.packer` → hours that it packs together, from a multiple of so many hours of the day."""
-GOOD_PACK = 700
-"""Readings that make a small pack: fewer are packed over more hours."""
+GOOD_PACK = 300
+"""Readings that make a small pack: fewer are packed over more hours. Less than the 360 of an hour at 10 s: some
+may be missing."""
 GRACE_MS = 300_000
 """ms after an hour or day before it is summed up: the clocks of several bridges may differ by this."""
 
@@ -115,8 +116,8 @@ def _sum(connection: Connection, meter: int, start: int) -> set[int]:
 def fitting(per_hour: int) -> tuple[str, int]:
     """The work that packs so many readings an hour well, and its hours; the day's for very few.
 
-    >>> fitting(360), fitting(60)
-    (('pack2', 2), ('pack', 24))
+    >>> fitting(360), fitting(60), fitting(4)
+    (('pack1', 1), ('pack8', 8), ('pack', 24))
     """
     good = (entry for entry in PACKED_HOURS.items() if per_hour * entry[1] >= GOOD_PACK)
     return next(good, ("pack", 24))

@@ -71,9 +71,9 @@ class BridgeSettings(BaseSettings):
 
     keep: Annotated[Duration, Field(ge=timedelta(days=1))] | None = None
     """Readings older than this are deleted, roll-ups stay: 400d, 36h; for ever unless told."""
-    pack_after: Annotated[Duration, Field(ge=timedelta(hours=1))] = timedelta(hours=1)
-    """Readings are packed, to a tenth of their size, when their hours are over for so long: two hours
-    together at a reading every ten seconds, a UTC day at one every minute."""
+    pack_after: Annotated[Duration, Field(ge=timedelta(minutes=5))] = timedelta(minutes=10)
+    """Readings are packed, to a tenth of their size, when their hours are over for so long: each hour at
+    a reading every ten seconds, eight hours together at one every minute."""
     upkeep_seconds: Annotated[float, Field(ge=0.1, le=86_400)] = 300.0
     """Seconds between two rounds of upkeep: roll-ups, packing, retention."""
 

@@ -153,7 +153,7 @@ class Due(SQLModel, table=True):
     """What upkeep has to do: written with the readings, deleted with what was made of them."""
 
     work: str = Field(primary_key=True, max_length=8)
-    """``hour``, ``day``: to be summed up; ``pack``: the day is to be packed, ``pack2``: two hours of it."""
+    """``hour``, ``day``: to be summed up; ``pack``: the day is to be packed, ``pack1``: an hour of it."""
     start: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
     """Of the hour or day, ms since 1970 UTC."""
     meter: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})

@@ -42,7 +42,7 @@ class Policy:
 
     keep: timedelta | None = None
     """Readings older than this are deleted; None keeps them for ever."""
-    pack_after: timedelta = timedelta(hours=1)
+    pack_after: timedelta = timedelta(minutes=10)
     """Hours that make a good pack together are packed when they are over for so long."""
 
 

@@ -62,6 +62,8 @@ def run(settings: BrokerSettings) -> int:
             seen, early = now, starting
             log.info("identities or rights have changed: Mosquitto reads them again")
             process.send_signal(signal.SIGHUP)
+        if stopping:
+            process.terminate()  # again: Mosquitto 2.0 forgets one that comes just after it says "running"
         time.sleep(LOOK_SECONDS)
     return 0 if stopping else process.returncode
 

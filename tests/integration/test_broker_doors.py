@@ -265,6 +265,24 @@ def test_rights_that_change_while_the_broker_starts_do_not_end_it(tmp_path: Path
             assert process.wait(DEADLINE) == 0
 
 
+def test_a_broker_that_is_stopped_as_soon_as_it_runs_ends(tmp_path: Path) -> None:
+    """Mosquitto 2.0 forgets every other SIGTERM that comes just after it has said that it runs."""
+    with deployed(tmp_path, started=False) as site:
+        for _ in range(4):
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "admin", "broker", "run", "--broker", "mosquitto"],
+                env={**os.environ, **site.deployment.environment},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            try:
+                assert any("running" in line for line in process.stderr or ())
+                process.terminate()
+                assert process.wait(DEADLINE) == 0
+            finally:
+                process.kill()
+
+
 async def test_a_removed_identity_is_cut_off(site: Site) -> None:
     anna = site.add("anna", Role.OPERATOR)
     async with client(anna) as operator:

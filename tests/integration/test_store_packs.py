@@ -20,6 +20,7 @@ from tests.stores import DAY0, NOW, Kept, keeping, row, series
 pytest_plugins = ("tests.databases",)
 
 PER_HOUR, PER_DAY = 360, 8640
+PACK_AFTER_MS = Policy.pack_after // timedelta(milliseconds=1)
 
 
 @pytest.fixture
@@ -104,39 +105,47 @@ def test_a_clock_that_was_set_back_keeps_the_order_of_time(kept: Kept) -> None:
 
 def test_hours_are_packed_when_they_are_over_for_long_enough(kept: Kept) -> None:
     kept.put(*series(1, 4 * PER_HOUR, start=DAY0 + 5_000))
-    assert kept.upkeep(now=DAY0 + 3 * HOUR_MS - 1).packed == 0
-    assert kept.upkeep(now=DAY0 + 3 * HOUR_MS).packed == 2 * PER_HOUR
-    assert kept.upkeep(now=DAY0 + 3 * HOUR_MS) == Done()
-    assert kept.upkeep(now=DAY0 + 5 * HOUR_MS).packed == 2 * PER_HOUR - 1
-    assert kept.count(Pack) == 2
+    assert kept.upkeep(now=DAY0 + HOUR_MS + PACK_AFTER_MS - 1).packed == 0
+    assert kept.upkeep(now=DAY0 + HOUR_MS + PACK_AFTER_MS).packed == PER_HOUR
+    assert kept.upkeep(now=DAY0 + HOUR_MS + PACK_AFTER_MS) == Done()
+    assert kept.upkeep(now=DAY0 + 5 * HOUR_MS).packed == 3 * PER_HOUR - 1
+    assert kept.count(Pack) == 4
     assert [reading.seq for reading in kept.readings()] == list(range(1, 4 * PER_HOUR + 1))
 
 
-@pytest.mark.parametrize(("step", "hours"), [(1, 1), (10, 2), (20, 4), (30, 8), (60, 24), (900, 24)])
+@pytest.mark.parametrize(
+    ("step", "hours"), [(1, 1), (10, 1), (12, 1), (20, 2), (30, 4), (60, 8), (120, 24), (900, 24)]
+)
 def test_the_hours_of_a_pack_by_the_interval(sqlite_url: str, step: int, hours: int) -> None:
     with keeping(sqlite_url) as kept:
         kept.put(*series(1, 2 * 86400 // step, step=1000 * step))
-        over = DAY0 + hours * HOUR_MS + HOUR_MS
+        over = DAY0 + hours * HOUR_MS + PACK_AFTER_MS
         assert kept.upkeep(now=over - 1).packed == 0
         assert kept.upkeep(now=over).packed == hours * 3600 // step
 
 
 def test_few_readings_wait_for_the_end_of_their_day(kept: Kept) -> None:
-    kept.put(*series(1, 2 * 1440, start=DAY0 + 5_000, step=60_000))
-    hour_after = DAY0 + DAY_MS + HOUR_MS
-    assert kept.upkeep(now=hour_after - 1).packed == 0
-    assert kept.upkeep(now=hour_after).packed == 1440
-    assert kept.upkeep(now=hour_after) == Done()
-    assert kept.upkeep(now=hour_after + DAY_MS).packed == 1439
-    assert kept.count(Pack) == 4, "a thousand in each"
+    kept.put(*series(1, 2 * 720, start=DAY0 + 5_000, step=120_000))
+    day_over = DAY0 + DAY_MS + PACK_AFTER_MS
+    assert kept.upkeep(now=day_over - 1).packed == 0
+    assert kept.upkeep(now=day_over).packed == 720
+    assert kept.upkeep(now=day_over) == Done()
+    assert kept.upkeep(now=day_over + DAY_MS).packed == 719
+    assert kept.count(Pack) == 2
+
+
+def test_a_pack_is_of_a_thousand_at_most(kept: Kept) -> None:
+    kept.put(*series(1, 3600, start=DAY0 + 500, step=1000), row(1, 3601, ts=NOW))
+    kept.upkeep()
+    assert kept.count(Pack) == 4
 
 
 def test_hours_with_an_outage_are_packed_too(kept: Kept) -> None:
-    """Of the third hour 40 readings are there: they go with its half of the day, or with the fourth."""
+    """Of the third hour 40 readings are there: they go with its day, in packs of what has no hole."""
     kept.put(*(reading for reading in series(1, 8 * PER_HOUR) if not 760 < reading[2] <= 1080))
     kept.upkeep(now=DAY0 + 6 * HOUR_MS)
-    assert kept.count(Reading) == 4 * PER_HOUR, "the last two hours, and those that are not over for an hour"
-    assert kept.count(Pack) == 3, "a pack has no hole"
+    assert kept.count(Reading) == 40 + 3 * PER_HOUR, "the third hour, and those that are not over"
+    assert kept.count(Pack) == 4
     kept.upkeep(now=DAY0 + 2 * DAY_MS)
     assert (kept.count(Reading), len(kept.readings())) == (1, 8 * PER_HOUR - 320)
     with kept.engine.connect() as connection:
