@@ -37,8 +37,8 @@ DAY = DAY_MS // 1000
 PACKED_HOURS = {"pack1": 1, "pack2": 2, "pack4": 4, "pack8": 8, "pack": 24}
 """Work for `bridge.packer` → hours that it packs together, from a multiple of so many hours of the day."""
 GOOD_PACK = 300
-"""Readings that make a small pack: fewer are packed over more hours. Less than the 360 of an hour at 10 s: some
-may be missing."""
+"""Readings that make a small pack: fewer are packed over more hours. Less than the 360 of an hour at 10 s,
+of which some may be missing."""
 GRACE_MS = 300_000
 """ms after an hour or day before it is summed up: the clocks of several bridges may differ by this."""
 

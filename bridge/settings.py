@@ -22,13 +22,13 @@ from broker.topics import SPECS, TOLD_KINDS
 from scl_builder.project import MAX_REPORT_INSTANCES, ControlModel
 from scl_builder.tables import MAX_METERS
 
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+
 
 def _duration(value: object) -> object:
-    """``400d`` and ``36h`` as a timedelta; anything else as it is, for pydantic."""
-    match = re.fullmatch(r"(\d{1,6})([dh])", value) if isinstance(value, str) else None
-    if match is None:
-        return value
-    return timedelta(days=int(match[1])) if match[2] == "d" else timedelta(hours=int(match[1]))
+    """``400d``, ``36h`` and ``10m`` as a timedelta; anything else as it is, for pydantic."""
+    match = re.fullmatch(r"(\d{1,6})([dhm])", value) if isinstance(value, str) else None
+    return value if match is None else timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from pydantic import ValidationError
 
@@ -47,3 +49,19 @@ def test_the_environment_sets_bridge_and_broker(monkeypatch: pytest.MonkeyPatch)
 def test_a_database_url_of_no_use_says_so(url: str, reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
         database.connect(url)
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [("10m", timedelta(minutes=10)), ("36h", timedelta(hours=36)), ("2d", timedelta(days=2))],
+)
+def test_lengths_of_time(monkeypatch: pytest.MonkeyPatch, text: str, length: timedelta) -> None:
+    monkeypatch.setenv("METER61850_PACK_AFTER", text)
+    assert BridgeSettings().pack_after == length
+
+
+@pytest.mark.parametrize("text", ["4m", "10", "10w", "-10m", "m"])
+def test_impossible_lengths_of_time_are_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("METER61850_PACK_AFTER", text)
+    with pytest.raises(ValidationError, match="pack_after"):
+        BridgeSettings()
