@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, select
 from sqlmodel import col
 
 from bridge.packs import Columns, StoredReading, decode, readings_of, unpacked
-from bridge.tables import Pack, Reading
+from bridge.tables import DAY_MS, Pack, Reading
 
 _ROWS_AT_A_TIME = 1000
 _PACKS_AT_A_TIME = 10
@@ -59,6 +59,8 @@ def pieces(
     packs = select(col(Pack.first_ts), col(Pack.last_ts), *_PACK_COLUMNS).where(
         col(Pack.meter) == meter, _within(start, end, first=Pack.first_ts, last=Pack.last_ts)
     )
+    if end is not None:  # a pack is of a day at most: said for the index, which has last_ts
+        packs = packs.where(col(Pack.last_ts) < end + DAY_MS)
     packs = packs.order_by(col(Pack.first_ts))
     found = connection.execute(packs, execution_options={"yield_per": _PACKS_AT_A_TIME})
     for pack, following in pairwise(chain(found, (None,))):
