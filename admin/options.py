@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from broker.durations import UNITS, duration_of
 from broker.errors import ConfigurationError
 from broker.settings import MqttSettings
 
@@ -97,11 +98,10 @@ def mqtt_settings(mqtt: str | None, prefix: str | None, version: int | None = No
 
 def since(text: str) -> datetime:
     """``90s``, ``15m``, ``24h``, ``7d`` ago, or an ISO 8601 time (UTC unless it says otherwise)."""
-    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
     number, unit = text[:-1], text[-1:]
     try:
-        if unit in units and number:
-            return datetime.now(UTC) - timedelta(**{units[unit]: float(number)})
+        if unit in UNITS and number:
+            return datetime.now(UTC) - timedelta(**{UNITS[unit]: float(number)})
         moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError) as error:
         raise ConfigurationError(
@@ -112,11 +112,10 @@ def since(text: str) -> datetime:
 
 def duration(text: str, *, option: str) -> timedelta:
     """``90s``, ``15m``, ``24h`` or ``7d``; ConfigurationError names ``option``."""
-    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-    number, unit = text[:-1], text[-1:]
-    if unit not in units or not number.isdecimal() or len(number) > 6:
+    length = duration_of(text)
+    if length is None:
         raise ConfigurationError(f"{option} {text!r}: say 30m, 24h or 7d")
-    return timedelta(**{units[unit]: int(number)})
+    return length
 
 
 def user_name() -> str:

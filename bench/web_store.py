@@ -2,7 +2,7 @@
 
     python -m bench.web_store sqlite:////var/tmp/town.sqlite --meters 10000 --days 30
 
-Every meter has a reading every ten seconds: a pack of each hour and, of the last hours, rows in the
+Every meter has a reading every ten seconds: a pack of each hour and, of the last one or two, rows in the
 order in which readings arrive; roll-ups of hours and days. Made inside the database, one meter's values
 for all: at its highest rate the bridge itself would take 20 hours.
 """

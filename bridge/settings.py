@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import re
 from datetime import timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -17,18 +16,17 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bridge.limits import Limits, Rate
+from broker.durations import duration_of
 from broker.settings import MqttSettings, Port
 from broker.topics import SPECS, TOLD_KINDS
 from scl_builder.project import MAX_REPORT_INSTANCES, ControlModel
 from scl_builder.tables import MAX_METERS
 
-_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
-
 
 def _duration(value: object) -> object:
     """``400d``, ``36h`` and ``10m`` as a timedelta; anything else as it is, for pydantic."""
-    match = re.fullmatch(r"(\d{1,6})([dhm])", value) if isinstance(value, str) else None
-    return value if match is None else timedelta(**{_UNITS[match[2]]: int(match[1])})
+    length = duration_of(value) if isinstance(value, str) else None
+    return value if length is None else length
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]

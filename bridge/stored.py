@@ -59,8 +59,6 @@ def pieces(
     packs = select(col(Pack.first_ts), col(Pack.last_ts), *_PACK_COLUMNS).where(
         col(Pack.meter) == meter, _within(start, end, first=Pack.first_ts, last=Pack.last_ts)
     )
-    if end is not None:  # a pack is of a day at most: said for the index, which has last_ts
-        packs = packs.where(col(Pack.last_ts) < end + DAY_MS)
     packs = packs.order_by(col(Pack.first_ts))
     found = connection.execute(packs, execution_options={"yield_per": _PACKS_AT_A_TIME})
     for pack, following in pairwise(chain(found, (None,))):
@@ -133,6 +131,8 @@ def _within(start: int | None, end: int | None, *, first: Any, last: Any = None)
         conditions.append(col(first if last is None else last) >= start)
     if end is not None:
         conditions.append(col(first) < end)
+        if last is not None:  # a pack is of a day at most: said for the index, which has last_ts
+            conditions.append(col(last) < end + DAY_MS)
     return and_(True, *conditions)
 
 

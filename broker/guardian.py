@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
 from broker.descriptors import raise_limit
 from broker.mosquitto import WATCHED, BrokerSettings, command
@@ -48,12 +47,8 @@ def run(settings: BrokerSettings) -> int:
     started, early = time.monotonic() + START_SECONDS, False
     stopping: list[int] = []
 
-    def stop(number: int, _frame: FrameType | None) -> None:
-        stopping.append(number)
-        process.terminate()
-
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+        signal.signal(number, lambda number, _: stopping.append(number))
     signal.signal(signal.SIGHUP, lambda *_: process.send_signal(signal.SIGHUP))
     while process.poll() is None:
         now = stamp(folder)
@@ -63,7 +58,7 @@ def run(settings: BrokerSettings) -> int:
             log.info("identities or rights have changed: Mosquitto reads them again")
             process.send_signal(signal.SIGHUP)
         if stopping:
-            process.terminate()  # again: Mosquitto 2.0 forgets one that comes just after it says "running"
+            process.terminate()  # again and again: Mosquitto 2.0 forgets one just after it says "running"
         time.sleep(LOOK_SECONDS)
     return 0 if stopping else process.returncode
 

@@ -158,8 +158,10 @@ class Live:
             self.fleet.reconsider(meter, now=time.monotonic())
             if (before and before.name) != (meter.birth and meter.birth.name):
                 self._order = None
-            if before and meter.birth and before.address_code != meter.birth.address_code:
-                self._gone(meter.meter_id, before.address_code, left=True)
+            if before and before.address_code != (meter.birth and meter.birth.address_code):
+                told = orjson.dumps({"meter_id": meter.meter_id})
+                code, left = before.address_code, meter.birth is not None
+                self._hub.tell("gone", told, meter_id=meter.meter_id, address_code=code, left=left)
         if topic.kind == "relay" and meter.relay is not None:
             self.on_relay(topic.name, meter.relay)
         self._refresh(meter)
@@ -271,19 +273,14 @@ class Live:
         """What is told of ``meter`` may have changed: encode it, and tell the listeners."""
         birth = meter.birth
         if birth is None:
-            if (last := self._encoded.pop(meter.meter_id, None)) is not None:
+            if self._encoded.pop(meter.meter_id, None) is not None:
                 self.version += 1
-                self._gone(meter.meter_id, orjson.loads(last)["address_code"])
             return
         encoded = b"%b" % orjson.dumps(self.document(meter))  # a copy: orjson's own take 4 kB each
         if self._encoded.get(meter.meter_id) != encoded:
             self.version += 1
             self._encoded[meter.meter_id] = encoded
             self._hub.tell("meter", encoded, meter_id=meter.meter_id, address_code=birth.address_code)
-
-    def _gone(self, meter_id: str, address_code: str, *, left: bool = False) -> None:
-        told = orjson.dumps({"meter_id": meter_id})
-        self._hub.tell("gone", told, meter_id=meter_id, address_code=address_code, left=left)
 
 
 def _by_name(meter: Meter) -> tuple[list[tuple[int, str]], str]:

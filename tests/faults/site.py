@@ -178,7 +178,6 @@ def _environment() -> dict[str, str]:
         "METER61850_MQTT_KEEPALIVE": str(KEEPALIVE),
         "METER61850_SIMULATE_OUTBOX": '{"resend_after": 2}',
         "METER61850_UPKEEP_SECONDS": "1",
-        "METER61850_PACK_AFTER": "1h",  # what a clock that is days behind wrote is packed at once
     }
 
 

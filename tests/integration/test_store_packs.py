@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 from sqlalchemy import select
+from sqlmodel import col
 
 from bridge.rollup import DAY, HOUR
 from bridge.tables import DAY_MS, HOUR_MS, Due, Pack, Reading, moment
@@ -137,7 +138,19 @@ def test_few_readings_wait_for_the_end_of_their_day(kept: Kept) -> None:
 def test_a_pack_is_of_a_thousand_at_most(kept: Kept) -> None:
     kept.put(*series(1, 3600, start=DAY0 + 500, step=1000), row(1, 3601, ts=NOW))
     kept.upkeep()
-    assert kept.count(Pack) == 4
+    with kept.engine.connect() as connection:
+        sizes = connection.scalars(select(col(Pack.seq) - col(Pack.first_seq) + 1).order_by(col(Pack.seq)))
+        assert list(sizes) == [1000, 1000, 1000, 600]
+
+
+def test_a_time_that_ends_within_a_pack_of_a_day(kept: Kept) -> None:
+    kept.put(*series(1, 3 * 96, start=DAY0, step=900_000))
+    everything = kept.readings()
+    kept.upkeep()
+    assert kept.count(Pack) == 3
+    for end in (DAY0 + 1, DAY0 + 900_000, DAY0 + DAY_MS, DAY0 + DAY_MS + 1, DAY0 + 2 * DAY_MS - 1):
+        found = list(kept.store.span(kept.meter(), start=DAY0, end=end))
+        assert found == [reading for reading in everything if reading.ts < end]
 
 
 def test_hours_with_an_outage_are_packed_too(kept: Kept) -> None:
