@@ -176,6 +176,7 @@ class _Receiver(asyncio.Protocol):
         if self._waiting:
             self._loop.call_soon(self._work)
         if len(self._waiting) <= ENOUGH and not self._transport.is_reading():
+            self._heard = self._loop.time()  # while we did not listen, silence said nothing
             self._transport.resume_reading()
 
     def _keep_alive(self) -> None:

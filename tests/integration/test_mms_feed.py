@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -38,9 +39,10 @@ class Seen:
         return [payload for _, payload, _ in self.messages]
 
 
-def settings(broker: Broker) -> MqttSettings:
+def settings(broker: Broker, *, keepalive: int = 60) -> MqttSettings:
     """The broker, with a topic prefix of the test's own."""
-    return MqttSettings(host=broker.host, port=broker.port, prefix=f"f{uuid.uuid4().hex[:8]}", keepalive=2)
+    prefix = f"f{uuid.uuid4().hex[:8]}"
+    return MqttSettings(host=broker.host, port=broker.port, prefix=prefix, keepalive=keepalive)
 
 
 @asynccontextmanager
@@ -118,7 +120,7 @@ async def test_it_comes_back_after_the_broker(broker: Broker) -> None:
 
 async def test_a_broker_that_is_silent_is_left(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
     """A stopped broker holds the connection: keepalive finds it out."""
-    mqtt = settings(broker)
+    mqtt = settings(broker, keepalive=2)
     async with fed(mqtt) as seen:
         async with aiomqtt.Client(broker.host, broker.port) as client:
             await heard(seen, client, mqtt)
@@ -130,6 +132,33 @@ async def test_a_broker_that_is_silent_is_left(broker: Broker, caplog: pytest.Lo
         seen.messages.clear()
         async with aiomqtt.Client(broker.host, broker.port) as client:
             await heard(seen, client, mqtt)
+
+
+async def test_a_broker_that_was_not_listened_to_is_not_silent(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The socket was left unread for long, and the next ping is due just when it is read again."""
+    monkeypatch.setattr(feed, "ENOUGH", 0)
+    receive, late = feed._Receiver.data_received, []
+
+    def receive_and_be_late(receiver: feed._Receiver, data: bytes) -> None:
+        receive(receiver, data)
+        if b"work" in data:
+            late.append(receiver)
+            receiver._heard -= 3600
+            time.sleep(1.1)  # the event loop's: the ping of each second is due
+
+    monkeypatch.setattr(feed._Receiver, "data_received", receive_and_be_late)
+    mqtt = settings(broker, keepalive=2)
+    async with aiomqtt.Client(broker.host, broker.port) as client, fed(mqtt) as seen:
+        await heard(seen, client, mqtt)
+        await published(client, mqtt, 1, b"work")
+        await eventually(lambda: b"work" in seen.payloads)
+        await published(client, mqtt, 1, b"after")
+        await eventually(lambda: b"after" in seen.payloads)
+    assert len(late) == 1
+    assert "silent" not in caplog.text
+    assert seen.links == [True, False]
 
 
 async def test_a_refusal_is_told(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
