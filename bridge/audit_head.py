@@ -13,8 +13,6 @@ and the audit itself says so. Who has restored an older backup on purpose moves 
 from __future__ import annotations
 
 import logging
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, make_url, select
@@ -23,6 +21,7 @@ from sqlmodel import col
 from bridge import audit
 from bridge.audit import NOTHING, Event, Head, Kind
 from bridge.tables import Audit
+from broker import durable
 from broker.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -47,15 +46,7 @@ def remembered(file: Path) -> Head:
 
 def remember(file: Path, head: Head) -> None:
     """Put ``head`` in place of what the file held, for its owner alone; OSError when the disk refuses."""
-    unfinished = file.with_name(f"{file.name}.part")
-    with suppress(FileNotFoundError):
-        unfinished.unlink()
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as opened:
-        opened.write(f"{head}\n")
-        opened.flush()
-        os.fsync(descriptor)
-    unfinished.rename(file)
+    durable.replace(file, f"{head}\n".encode(), mode=durable.SECRET)
 
 
 class Watch:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from typing import Any
 
 from amqtt.broker import Broker
@@ -21,6 +20,7 @@ from amqtt.session import Session
 from broker.errors import ConfigurationError, UnavailableError
 from broker.mosquitto import BrokerSettings
 from broker.ports import check_free
+from broker.signals import stop_on_signals
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +85,4 @@ async def serve(settings: BrokerSettings, *, stop: asyncio.Event, option: str) -
 
 async def run(settings: BrokerSettings, *, option: str = "--port") -> None:
     """Serve until SIGTERM or SIGINT; PortTakenError names ``option``."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await serve(settings, stop=stop, option=option)
+    await serve(settings, stop=stop_on_signals(), option=option)

@@ -22,7 +22,6 @@ from pathlib import Path
 
 from broker.errors import CredentialError
 
-SECRET = 0o600
 CONNECTION = "connection.toml"
 CA = "ca.crt"
 CERTIFICATE = "client.crt"

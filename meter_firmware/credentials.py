@@ -15,11 +15,11 @@ from pathlib import Path
 
 from cryptography import x509
 
+from broker import durable
 from broker.admission import Credential, Renewal
 from broker.errors import ContractError, CredentialError
 from broker.identity import CA, CERTIFICATE, KEY, read_secret
 from meter_firmware import clock, keys
-from meter_firmware.durable import write_text
 
 _NEXT = "client.key.next"
 _UNTOLD = "untold"
@@ -49,7 +49,7 @@ class Credentials:
         """What to ask; the key for it is on the disk before."""
         following = self._folder / _NEXT
         if not following.exists():
-            write_text(following, keys.new_key(), secret=True)
+            durable.replace(following, keys.new_key().encode(), mode=durable.SECRET)
         return Renewal(csr=keys.request(self._meter_id, read_secret(following).decode()), ts=clock.now())
 
     def take(self, told: Credential) -> bool:
@@ -61,7 +61,7 @@ class Credentials:
         if told.certificate is not None:
             self._take_certificate(told.certificate)
         if (self._folder / CA).read_text() != told.authorities:
-            write_text(self._folder / CA, told.authorities)
+            durable.replace(self._folder / CA, told.authorities.encode(), mode=durable.PUBLIC)
         self._wanted = told.renew
         return told.certificate is not None
 
@@ -81,8 +81,8 @@ class Credentials:
         if not following.exists():
             raise ContractError("a certificate that we have not asked for")
         keys.certificate(pem, meter_id=self._meter_id, key_pem=read_secret(following).decode())
-        write_text(self._folder / _UNTOLD, "")
-        write_text(self._folder / CERTIFICATE, pem)
+        durable.replace(self._folder / _UNTOLD, b"", mode=durable.PUBLIC)
+        durable.replace(self._folder / CERTIFICATE, pem.encode(), mode=durable.PUBLIC)
         following.replace(self._folder / KEY)
 
     def _certificate(self) -> x509.Certificate:

@@ -11,11 +11,12 @@ import json
 import shutil
 from pathlib import Path
 
+from broker import durable
 from broker.admission import Answer
 from broker.errors import ConfigurationError, ContractError
 from broker.identity import CA, CERTIFICATE, CONNECTION, KEY, TOKEN, client_context, read_secret
+from broker.passwords import hashed, new_password
 from meter_firmware import keys
-from meter_firmware.durable import sync_folder, write_text
 from meter_firmware.settings import IDENTITY
 
 _REQUEST = "request.csr"
@@ -48,13 +49,15 @@ class Draft:
         shutil.rmtree(self._folder)
         self._folder.mkdir(mode=0o700)
         if token:
-            password = keys.new_password()
-            write_text(self._folder / TOKEN, password, secret=True)
-            write_text(self._folder / _HASH, keys.hashed(password), secret=True)
+            password = new_password()
+            durable.replace(self._folder / TOKEN, password.encode(), mode=durable.SECRET)
+            durable.replace(self._folder / _HASH, hashed(password).encode(), mode=durable.SECRET)
             return
         key = keys.new_key()
-        write_text(self._folder / KEY, key, secret=True)
-        write_text(self._folder / _REQUEST, keys.request(self.meter_id, key))
+        durable.replace(self._folder / KEY, key.encode(), mode=durable.SECRET)
+        durable.replace(
+            self._folder / _REQUEST, keys.request(self.meter_id, key).encode(), mode=durable.PUBLIC
+        )
 
     @property
     def request(self) -> str | None:
@@ -79,7 +82,7 @@ class Draft:
     def remember_slot(self, slot: str) -> None:
         """The answer will be there."""
         if self.slot != slot:
-            write_text(self._folder / _SLOT, slot)
+            durable.replace(self._folder / _SLOT, slot.encode(), mode=durable.PUBLIC)
 
     def forget_slot(self) -> None:
         """It is another meter's, or closed."""
@@ -90,18 +93,20 @@ class Draft:
         told: dict[str, object] = {"host": host, "port": answer.port, "prefix": prefix}
         if answer.port is None:
             raise ContractError("the answer does not say which port")
-        write_text(self._folder / CA, answer.authorities)
+        durable.replace(self._folder / CA, answer.authorities.encode(), mode=durable.PUBLIC)
         client_context(self._folder / CA, None, None)
         if self.request is None:
             told["username"] = self.meter_id
         else:
             key = read_secret(self._folder / KEY).decode()
             keys.certificate(answer.certificate or "", meter_id=self.meter_id, key_pem=key)
-            write_text(self._folder / CERTIFICATE, answer.certificate or "")
+            durable.replace(
+                self._folder / CERTIFICATE, (answer.certificate or "").encode(), mode=durable.PUBLIC
+            )
         text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in told.items())
-        write_text(self._folder / CONNECTION, text)
+        durable.replace(self._folder / CONNECTION, text.encode(), mode=durable.PUBLIC)
         self._folder.rename(self._final)  # before anything is taken away: begin() makes a new key without it
-        sync_folder(self._final.parent)
+        durable.sync_folder(self._final.parent)
         for name in (_REQUEST, _HASH, _SLOT):
             (self._final / name).unlink(missing_ok=True)
         return self._final

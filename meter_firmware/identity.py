@@ -13,9 +13,9 @@ from __future__ import annotations
 from pathlib import Path
 from uuid import uuid4
 
+from broker import durable
 from broker.errors import ConfigurationError, ContractError
 from broker.topics import checked_meter_id
-from meter_firmware.durable import write_text
 
 FILE_NAME = "meter_id"
 
@@ -25,7 +25,7 @@ def kept_meter_id(data_dir: Path) -> str:
     path = data_dir / FILE_NAME
     try:
         if not path.exists():
-            write_text(path, f"{uuid4()}\n")
+            durable.replace(path, f"{uuid4()}\n".encode(), mode=durable.PUBLIC)
         return checked_meter_id(path.read_text(encoding="ascii").strip())
     except (ContractError, UnicodeDecodeError) as error:
         raise ConfigurationError(

@@ -7,10 +7,6 @@ True
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-from base64 import b64encode
-
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,9 +19,6 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from broker.errors import ContractError, CredentialError
-
-_ITERATIONS = 101
-"""The broker's default; the password is 160 random bits, which needs no more."""
 
 
 def new_key() -> str:
@@ -69,15 +62,3 @@ def certificate(pem: str, *, meter_id: str, key_pem: str) -> x509.Certificate:
 def fingerprint(found: x509.Certificate) -> str:
     """SHA-256 in hex."""
     return found.fingerprint(hashes.SHA256()).hex()
-
-
-def new_password() -> str:
-    """160 random bits, for a meter without a certificate."""
-    return secrets.token_urlsafe(20)
-
-
-def hashed(password: str) -> str:
-    """What the broker keeps of it (PBKDF2 with SHA-512, as mosquitto_passwd(1) writes it)."""
-    salt = secrets.token_bytes(12)
-    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ITERATIONS)
-    return f"$7${_ITERATIONS}${b64encode(salt).decode()}${b64encode(digest).decode()}"

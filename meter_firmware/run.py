@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 
+from broker.signals import stop_on_signals
 from meter_firmware.identity import kept_meter_id
 from meter_firmware.meter import Meter, Plan
-from meter_firmware.process import run_meters, stop_on_signals
+from meter_firmware.process import run_meters
 from meter_firmware.profile import Profile
 from meter_firmware.pzem004t import Pzem004t
 from meter_firmware.relay import GpioPin, Pin, simulated_pin

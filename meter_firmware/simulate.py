@@ -19,11 +19,12 @@ from broker.codes import EnrolmentCode
 from broker.errors import ConfigurationError
 from broker.messages import Hardware
 from broker.settings import MqttSettings
+from broker.signals import stop_on_signals
 from meter_firmware import enrol as enrolment
 from meter_firmware.credentials import settle
 from meter_firmware.household import Household
 from meter_firmware.meter import Meter, Plan
-from meter_firmware.process import run_meters, stop_on_signals
+from meter_firmware.process import run_meters
 from meter_firmware.profile import Profile
 from meter_firmware.settings import IDENTITY, Identity, SimulateSettings
 from meter_firmware.simulated import SimulatedHardware

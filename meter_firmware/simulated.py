@@ -16,8 +16,8 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from broker import durable
 from broker.messages import QUANTITIES, Position, utc_now
-from meter_firmware.durable import write_text
 from meter_firmware.household import Household
 from meter_firmware.relay import RelayError
 from meter_firmware.sensor import Measurement
@@ -65,7 +65,7 @@ class SimulatedHardware:
             if (position is Position.OPEN) == (cut.since is None):
                 unused = self._unused(cut, t)
                 cut = Cut(unused, t if position is Position.OPEN else None)
-                write_text(self._path, json.dumps(asdict(cut)))
+                durable.replace(self._path, json.dumps(asdict(cut)).encode(), mode=durable.PUBLIC)
         except (OSError, ValueError, TypeError) as error:
             raise RelayError(f"{self._path}: {error}") from error
         self._cut = cut

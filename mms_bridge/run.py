@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import signal
 import uuid
 from collections.abc import Collection, Coroutine, Mapping
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from broker.descriptors import raise_limit
 from broker.errors import CredentialError
 from broker.feed import GOOD_CONNECTION, Feed
 from broker.settings import MqttSettings
+from broker.signals import stop_on_signals
 from mms_bridge.gateway import Gateway
 from mms_bridge.hearing import Hearing, Link
 from mms_bridge.mailbox import Mailbox
@@ -42,11 +42,7 @@ STOP_AGAIN = 2.0
 
 async def run(settings: MmsSettings) -> None:
     """Serve until SIGTERM or SIGINT; then close the associations and say offline."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
-    await serve(settings, stop)
+    await serve(settings, stop_on_signals())
 
 
 async def serve(settings: MmsSettings, stop: asyncio.Event) -> None:

@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 
 from broker.codes import EnrolmentCode
 from broker.errors import ConfigurationError, ContractError
+from broker.passwords import hashed
 from registrar.identities import NotRegisteredError, at
-from registrar.passwords import hashed
 from registrar.register import Register
 
 LONGEST = timedelta(days=90)

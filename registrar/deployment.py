@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import UTC, datetime
@@ -28,19 +27,19 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from dotenv import dotenv_values
 
+from broker.durable import PUBLIC, SECRET, replace
 from broker.errors import ConfigurationError
-from broker.identity import CA, CERTIFICATE, CONNECTION, KEY, SECRET, TOKEN, check_secret, read_secret
+from broker.identity import CA, CERTIFICATE, CONNECTION, KEY, TOKEN, check_secret, read_secret
+from broker.passwords import hashed, new_password
 from broker.topics import Topics, is_slot
 from registrar import acl, mms_rights, pki
 from registrar.change import Change
 from registrar.codes import open_slots
 from registrar.identities import Identity, Role
-from registrar.passwords import hashed, new_password
 from registrar.pki import Authority
 from registrar.register import Register
 
 ENV = "meter61850.env"
-PUBLIC = 0o644
 
 
 @dataclass(frozen=True)
@@ -130,26 +129,26 @@ class Deployment:
         Only once the register has them for good: what it does not know it could not revoke.
         """
         self.write_connection(identity, folder, host=host)
-        replace(folder / KEY, pki.key_pem(made.key), SECRET)
-        replace(folder / CERTIFICATE, pki.pem(made.certificate), PUBLIC)
+        replace(folder / KEY, pki.key_pem(made.key), mode=SECRET)
+        replace(folder / CERTIFICATE, pki.pem(made.certificate), mode=PUBLIC)
 
     def give_token(self, identity: Identity, folder: Path, change: Change, *, host: str = "") -> None:
         """A new password for a meter without a certificate, in ``folder``."""
         token = new_password()
         change.set_token(identity.name, hashed(token))
         self.write_connection(identity, folder, host=host, token=True)
-        replace(folder / TOKEN, token.encode(), SECRET)
+        replace(folder / TOKEN, token.encode(), mode=SECRET)
 
     def write_connection(
         self, identity: Identity, folder: Path, *, host: str = "", token: bool = False
     ) -> None:
         """The part of an identity folder that is no secret."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        replace(folder / CA, self.bundle(), PUBLIC)
+        replace(folder / CA, self.bundle(), mode=PUBLIC)
         told = self.connection(identity.role, host=host, token=token)
         told |= {"username": identity.name} if token else {}
         lines = [f"{key} = {json.dumps(value)}" for key, value in told.items()]
-        replace(folder / CONNECTION, ("\n".join(lines) + "\n").encode(), PUBLIC)
+        replace(folder / CONNECTION, ("\n".join(lines) + "\n").encode(), mode=PUBLIC)
 
     def connection(self, role: Role, *, host: str = "", token: bool = False) -> dict[str, str | int]:
         """Where ``role`` finds the broker: host, port and topic prefix."""
@@ -187,14 +186,14 @@ class Deployment:
         codes = {one.name: one.address_code for one in identities if one.role is Role.METER}
         logins = [*tokens, *slots]
         rights = acl.render(identities, prefix=self.prefix, slots=[name for name, _ in slots], codes=codes)
-        replace(self.broker / "acl", rights.encode(), SECRET)
-        replace(self.broker / "passwords", "".join(f"{n}:{h}\n" for n, h in logins).encode(), SECRET)
+        replace(self.broker / "acl", rights.encode(), mode=SECRET)
+        replace(self.broker / "passwords", "".join(f"{n}:{h}\n" for n, h in logins).encode(), mode=SECRET)
         own = self.authority("services")
-        replace(self.broker / "crl.pem", self._revocation_lists(self.authorities()), PUBLIC)
-        replace(self.broker / "services-crl.pem", self._revocation_lists([own]), PUBLIC)
-        replace(self.broker / "services-ca.crt", pki.pem(own.certificate), PUBLIC)
-        replace(self.broker / "ca.crt", self.bundle(), PUBLIC)
-        replace(self.broker / "mms-clients.toml", mms_rights.render(identities).encode(), PUBLIC)
+        replace(self.broker / "crl.pem", self._revocation_lists(self.authorities()), mode=PUBLIC)
+        replace(self.broker / "services-crl.pem", self._revocation_lists([own]), mode=PUBLIC)
+        replace(self.broker / "services-ca.crt", pki.pem(own.certificate), mode=PUBLIC)
+        replace(self.broker / "ca.crt", self.bundle(), mode=PUBLIC)
+        replace(self.broker / "mms-clients.toml", mms_rights.render(identities).encode(), mode=PUBLIC)
 
     def _with_rights(self) -> list[Identity]:
         """All identities; a person or service with nothing but revoked certificates is as good as blocked.
@@ -234,24 +233,3 @@ def certify(identity: Identity, change: Change, authority: Authority) -> Certifi
     certificate = authority.issue(identity.name, key.public_key())
     change.issued(identity.name, certificate, authority.certificate)
     return Certified(key, certificate)
-
-
-def replace(path: Path, content: bytes, mode: int) -> None:
-    """Write ``path`` in one step, with ``mode`` from its first byte on; nothing if it is so already."""
-    if path.exists() and path.read_bytes() == content and path.stat().st_mode & 0o777 == mode:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        os.fchmod(file.fileno(), mode)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)  # the name, too
-    finally:
-        os.close(folder)

@@ -11,11 +11,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker.durable import PUBLIC, SECRET, replace
 from broker.errors import ConfigurationError
-from broker.identity import SECRET
 from broker.ports import LOOPBACK
 from registrar import pki
-from registrar.deployment import ENV, PUBLIC, Deployment, replace
+from registrar.deployment import ENV, Deployment
 from registrar.identities import SERVICES, Identity
 from registrar.pki import SERVER_DAYS, Authority, common_name
 
@@ -117,9 +117,10 @@ def found(folder: Path, plan: Plan) -> Deployment:
 
 def _make(deployment: Deployment, plan: Plan, authority: Authority) -> None:
     folder = deployment.folder
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path in (folder, folder / "ca", deployment.broker):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
     keep_authority(deployment, "ca", authority)
-    replace(folder / UNFINISHED, _settings(folder, plan).encode(), SECRET)
+    replace(folder / UNFINISHED, _settings(folder, plan).encode(), mode=SECRET)
     certify_server(deployment, authority)
     keep_authority(deployment, "services", Authority.new(f"{common_name(authority.certificate)} services"))
     for name, role in SERVICES.items():
@@ -141,8 +142,8 @@ def _check_unused(folder: Path) -> None:
 def keep_authority(deployment: Deployment, name: str, authority: Authority) -> None:
     """Put ``authority`` in the place of ``ca``, ``previous`` or ``services``."""
     folder = deployment.folder / "ca"
-    replace(folder / f"{name}.key", pki.key_pem(authority.key), SECRET)
-    replace(folder / f"{name}.crt", pki.pem(authority.certificate), PUBLIC)
+    replace(folder / f"{name}.key", pki.key_pem(authority.key), mode=SECRET)
+    replace(folder / f"{name}.crt", pki.pem(authority.certificate), mode=PUBLIC)
 
 
 def certify_server(deployment: Deployment, authority: Authority) -> None:
@@ -151,8 +152,8 @@ def certify_server(deployment: Deployment, authority: Authority) -> None:
     for name in ("server", "mms"):
         key = pki.new_key()
         certificate = authority.issue(hosts[0], key.public_key(), days=SERVER_DAYS, hosts=hosts)
-        replace(deployment.broker / f"{name}.key", pki.key_pem(key), SECRET)
-        replace(deployment.broker / f"{name}.crt", pki.pem(certificate), PUBLIC)
+        replace(deployment.broker / f"{name}.key", pki.key_pem(key), mode=SECRET)
+        replace(deployment.broker / f"{name}.crt", pki.pem(certificate), mode=PUBLIC)
 
 
 def _authority(plan: Plan) -> Authority:

@@ -15,10 +15,11 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
+from broker.durable import PUBLIC, replace
 from broker.errors import ConfigurationError
 from broker.identity import CA
 from registrar import pki, renewal
-from registrar.deployment import PUBLIC, Deployment, replace
+from registrar.deployment import Deployment
 from registrar.founding import certify_server, keep_authority
 from registrar.identities import SERVICES, Role, fingerprint
 from registrar.pki import Authority
@@ -94,7 +95,7 @@ def _previous(deployment: Deployment) -> str | None:
 def _spread(deployment: Deployment) -> None:
     """Have every identity folder on this machine trust whom we trust."""
     for folder in (deployment.folder / "identities").iterdir():
-        replace(folder / CA, deployment.bundle(), PUBLIC)
+        replace(folder / CA, deployment.bundle(), mode=PUBLIC)
 
 
 def _meters(deployment: Deployment) -> list[str]:

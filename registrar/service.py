@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import signal
 import sqlite3
 from collections.abc import Coroutine
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from broker.backoff import Backoff, heed_cancellation
 from broker.errors import CredentialError
 from broker.messages import ServiceStatus, utc_now
 from broker.settings import MqttSettings
+from broker.signals import stop_on_signals
 from registrar.counter import Counter, Reply
 from registrar.deployment import Deployment
 from registrar.post import connected, deliver, settings
@@ -40,11 +40,7 @@ GOODBYE_SECONDS = 1.0
 
 async def run(deployment: Deployment, *, stop: asyncio.Event | None = None) -> None:
     """Serve until SIGTERM or SIGINT (or ``stop``, if given)."""
-    if stop is None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+    stop = stop or stop_on_signals()
     service = Service(deployment, Counter(deployment, Trail(deployment)))
     serving = asyncio.create_task(service.keep_connected(), name="registrar")
     stopped = asyncio.create_task(stop.wait(), name="stop")

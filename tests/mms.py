@@ -261,7 +261,7 @@ async def scene(
     The bridge runs in a thread unless ``bridge`` runs it otherwise.
     """
     prefix = prefix or f"t{uuid.uuid4().hex[:8]}"
-    mqtt = MqttSettings(host=broker.host, port=broker.port, prefix=prefix, keepalive=2)
+    mqtt = MqttSettings(host=broker.host, port=broker.port, prefix=prefix)
     with (bridge or _bridge)(MmsSettings.model_validate({"mqtt": mqtt, **settings})):
         async with aiomqtt.Client(broker.host, broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
             running = Scene(broker, client, mqtt.topics, free_port(), control_model)

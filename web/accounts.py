@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
 import threading
@@ -24,6 +23,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from broker import durable
 from broker.errors import ConfigurationError, Meter61850Error
 from broker.messages import format_ts, utc_now
 
@@ -138,15 +138,8 @@ class Accounts:
     def _write(self, known: dict[str, Account]) -> None:
         """In place of the old file, at once and never open to others."""
         rows = [asdict(account) for account in known.values()]
-        new = self.file.with_name(f".{self.file.name}.{secrets.token_hex(4)}")
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as out:
-                json.dump({"accounts": rows}, out, indent=1)
-                out.flush()
-                os.fsync(out.fileno())
-            new.replace(self.file)
+            durable.replace(self.file, json.dumps({"accounts": rows}, indent=1).encode(), mode=durable.SECRET)
         except OSError as error:
             raise ConfigurationError(f"cannot write {self.file}: {error.strerror}") from error
 

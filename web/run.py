@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -20,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from bridge.tables import Command
 from broker.errors import Meter61850Error, PortTakenError
 from broker.feed import Feed
+from broker.signals import stop_on_signals
 from web.accounts import Accounts
 from web.app import make_app
 from web.archive import Archive
@@ -47,11 +47,7 @@ LOGIN_ATTEMPTS, LOGIN_SECONDS = 5, 60.0
 
 async def run(settings: WebSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await serve(settings, stop)
+    await serve(settings, stop_on_signals())
 
 
 def make_parts(settings: WebSettings) -> Parts:

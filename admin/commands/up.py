@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +20,7 @@ from admin.output import note, print_json, stderr, stdout
 from admin.supervisor import Supervisor
 from admin.up import Up
 from admin.watch import Watch
+from broker.signals import stop_on_signals
 
 app = new_app(rich_markup_mode=None)
 
@@ -100,10 +100,7 @@ def up(
 
 async def _supervise(chain: Chain, kind: BrokerKind, *, seconds: float | None, as_json: bool) -> ExitCode:
     """Run the chain until it is over, a signal comes, or a child dies (ChildDiedError)."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_on_signals()
     watch = Watch(chain.mqtt(kind))
     async with Supervisor(chain.data_dir / "logs") as supervisor:
         running = Up(chain, kind, supervisor, watch)

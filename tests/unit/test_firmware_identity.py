@@ -29,11 +29,6 @@ def test_a_damaged_file_is_told_and_left_alone(tmp_path: Path, damage: bytes) ->
     assert (tmp_path / "meter_id").read_bytes() == damage
 
 
-def test_a_power_cut_before_the_first_id_was_whole_leaves_no_damage(tmp_path: Path) -> None:
-    (tmp_path / "meter_id.new").write_text("3f2504")
-    assert UUID(kept_meter_id(tmp_path)).version == 4
-
-
 def test_a_folder_that_is_no_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="data_dir"):

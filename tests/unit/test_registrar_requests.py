@@ -26,6 +26,7 @@ from broker.admission import Answer, Credential, Renewal, Verdict
 from broker.codes import EnrolmentCode
 from broker.errors import ConfigurationError
 from broker.messages import Birth, Hardware, utc_now
+from broker.passwords import hashed
 from meter_firmware import keys
 from registrar import codes, founding, renewal, requests, rotation
 from registrar.counter import Counter
@@ -193,7 +194,7 @@ async def test_a_used_slot_closes_when_the_meter_is_heard_as_itself(desk: Desk) 
 
 
 async def test_a_line_break_in_a_password_hash_is_no_second_login(desk: Desk) -> None:
-    good = keys.hashed("secret")
+    good = hashed("secret")
     for bad in (good + "\nadmin:" + good, good + "\n", "$7$1$x$y"):
         answer = desk.ask(f"{desk.code(automatic=True).id}-1", csr=None, password=bad)
         assert answer is not None
@@ -312,7 +313,7 @@ async def test_a_rotation_that_was_killed_at_its_beginning_locks_nobody_out(
 
 
 async def test_a_new_authority_is_told_to_meters_with_a_token_too(desk: Desk) -> None:
-    desk.ask(f"{desk.code(automatic=True).id}-1", csr=None, password=keys.hashed("secret"))
+    desk.ask(f"{desk.code(automatic=True).id}-1", csr=None, password=hashed("secret"))
     rotation.rotate_authority(desk.deployment)
     told = Credential.model_validate_json(desk.letter(f"sm/v1/{METER}/credential") or b"")
     assert told.authorities == desk.deployment.bundle().decode()

@@ -1,0 +1,71 @@
+"""Files that others rely on after a power cut: the old content or the new one, and never open to others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from broker import durable
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    path = tmp_path / "folder" / "kept"
+    durable.replace(path, b"old", mode=durable.SECRET)
+    return path
+
+
+def test_it_has_its_mode_whatever_the_mask(kept: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        durable.replace(kept.with_name("shown"), b"", mode=durable.PUBLIC)
+    finally:
+        os.umask(before)
+    assert (mode(kept), mode(kept.with_name("shown"))) == (0o600, 0o644)
+
+
+def test_what_is_so_already_is_left_alone(kept: Path) -> None:
+    before = kept.stat().st_ino
+    durable.replace(kept, b"old", mode=durable.SECRET)
+    assert kept.stat().st_ino == before
+
+
+def test_the_same_content_gets_another_mode(kept: Path) -> None:
+    kept.chmod(0o644)
+    durable.replace(kept, b"old", mode=durable.SECRET)
+    assert mode(kept) == 0o600
+
+
+@pytest.mark.parametrize("step", ["fsync", "fchmod", "replace"])
+def test_a_disk_that_refuses_leaves_the_old_content_and_nothing_else(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, step, refuse)
+    with pytest.raises(OSError, match="No space left"):
+        durable.replace(kept, b"new", mode=durable.SECRET)
+    assert kept.read_bytes() == b"old"
+    assert os.listdir(kept.parent) == ["kept"]
+
+
+def test_the_name_is_on_the_disk_too(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the renaming; before it, the name could still stand for the old file after a power cut."""
+    seen: list[tuple[str, bool]] = []
+    sync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        seen.append((os.readlink(f"/proc/self/fd/{descriptor}"), kept.read_bytes() == b"new"))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    durable.replace(kept, b"new", mode=durable.SECRET)
+    assert seen[0][1] is False
+    assert seen[-1] == (str(kept.parent), True)
