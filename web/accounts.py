@@ -12,12 +12,16 @@ Account(name='anna', role=<Role.OPERATOR: 'operator'>, kind='password', ...)
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
+import os
 import re
 import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -112,13 +116,30 @@ class Accounts:
 
     def remove(self, name: str) -> None:
         """Remove an account; UnknownAccountError without one."""
-        known = dict(self._read())
-        if known.pop(name, None) is None:
+        if self.get(name) is None:
             raise UnknownAccountError(f"no account {name[:64]!r}: `meter61850 web user list` shows all")
-        self._write(known)
+        with self._changing() as known:
+            known.pop(name, None)
 
     def _put(self, account: Account) -> None:
-        self._write({**self._read(), account.name: account})
+        with self._changing() as known:
+            known[account.name] = account
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Account]]:
+        """The accounts, to be changed and then written; one program at a time: none undoes another's."""
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            folder = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise ConfigurationError(f"cannot write {self.file}: {error.strerror}") from error
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            known = dict(self._read())
+            yield known
+            self._write(known)
+        finally:
+            os.close(folder)
 
     def _read(self) -> dict[str, Account]:
         """What the file says; read again only when it has changed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,20 @@ def test_accounts_are_kept_with_hashes_and_closed_to_others(tmp_path: Path) -> N
     assert accounts.get("anna") is None
     with pytest.raises(UnknownAccountError, match="anna"):
         accounts.remove("anna")
+
+
+def test_changes_at_once_are_all_kept(tmp_path: Path) -> None:
+    """Each as from a program of its own: an operator who was removed must not come back."""
+    file = tmp_path / "users.json"
+    Accounts(file).add_token("gone", Role.OPERATOR)
+    names = [f"program{number}" for number in range(24)]
+
+    def change(name: str) -> None:
+        Accounts(file).remove(name) if name == "gone" else Accounts(file).add_token(name, Role.OBSERVER)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(change, [*names[:12], "gone", *names[12:]]))
+    assert sorted(one.name for one in Accounts(file).all()) == sorted(names)
 
 
 def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
