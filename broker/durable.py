@@ -18,12 +18,11 @@ PUBLIC, SECRET = 0o644, 0o600
 def replace(path: Path, content: bytes, *, mode: int) -> None:
     """Have ``content`` in ``path``, on the disk when it returns; OSError if that fails, and all is as it was.
 
-    It has ``mode`` from its first octet on. Folders that are missing are made; a file that is so already is
-    left alone, so that who watches it sees no change.
+    It has ``mode`` from its first octet on. A file that is so already is left alone, so that who watches it
+    sees no change. The folder is there: one that is missing may be a disk that is not mounted.
     """
     if path.exists() and path.read_bytes() == content and path.stat().st_mode & 0o777 == mode:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600, nobody else's
     try:
         with open(descriptor, "wb") as file:

@@ -25,6 +25,7 @@ def kept_meter_id(data_dir: Path) -> str:
     path = data_dir / FILE_NAME
     try:
         if not path.exists():
+            data_dir.mkdir(parents=True, exist_ok=True)
             durable.replace(path, f"{uuid4()}\n".encode(), mode=durable.PUBLIC)
         return checked_meter_id(path.read_text(encoding="ascii").strip())
     except (ContractError, UnicodeDecodeError) as error:

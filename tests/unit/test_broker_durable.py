@@ -16,7 +16,7 @@ def mode(path: Path) -> int:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
-    path = tmp_path / "folder" / "kept"
+    path = tmp_path / "kept"
     durable.replace(path, b"old", mode=durable.SECRET)
     return path
 
@@ -28,6 +28,12 @@ def test_it_has_its_mode_whatever_the_mask(kept: Path) -> None:
     finally:
         os.umask(before)
     assert (mode(kept), mode(kept.with_name("shown"))) == (0o600, 0o644)
+
+
+def test_a_folder_that_is_missing_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        durable.replace(tmp_path / "away" / "kept", b"", mode=durable.SECRET)
+    assert not (tmp_path / "away").exists()
 
 
 def test_what_is_so_already_is_left_alone(kept: Path) -> None:
