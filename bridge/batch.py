@@ -91,6 +91,8 @@ class Work:
 
     now: int
     """ms since 1970."""
+    clock_kept: bool = True
+    """Whether ``now`` is for sure: what seems to come from the future is the sender's fault then."""
     rows: list[Row] = field(default_factory=list)
     events: list[Notice] = field(default_factory=list)
     """For the registry: births, statuses, relays, withdrawals, and who may connect."""
@@ -98,7 +100,7 @@ class Work:
     """For the ledger: commands, results, refusals, blocks."""
     dead: list[Dead] = field(default_factory=list)
     limited: Counter[Dead] = field(default_factory=Counter)
-    """What exceeded a limit: topic and cause, without payload. It is neither stored nor confirmed."""
+    """What exceeded a limit, or is doubtful: topic and cause. It is neither stored nor confirmed."""
     _ranges: dict[bytes, list[tuple[int, int, int]]] = field(default_factory=dict)
 
     def confirm(self, topic: bytes, epoch: int, seq: int) -> None:
@@ -160,9 +162,9 @@ class Sorter:
         self._allowances = Allowances(limits or Limits())
         self._routes: dict[bytes, _Route] = {}
 
-    def sort(self, messages: Sequence[Publish], *, now: int) -> Work:
-        """The work in ``messages``; ``now`` in ms since 1970 UTC."""
-        work, latest = Work(now), now + _TOLERANCE_MS
+    def sort(self, messages: Sequence[Publish], *, now: int, clock_kept: bool = True) -> Work:
+        """The work in ``messages``; ``now`` in ms since 1970 UTC, by a clock that NTP keeps or not."""
+        work, latest = Work(now, clock_kept), now + _TOLERANCE_MS
         routes, keys, rows = self._routes, self._keys, work.rows
         for message in messages:
             route = routes.get(message.topic) or self._route(message.topic, now=now)
@@ -239,6 +241,9 @@ class Sorter:
 
     def _reject(self, work: Work, route: _Route, message: Publish, *, payload: bytes, cause: str) -> None:
         """Keep ``payload`` aside; a reading that says which one it is need not be sent again."""
+        if cause == parse.FUTURE and not work.clock_kept and route.kind in ("reading", "history"):
+            work.limit(message.topic, parse.DOUBTFUL)
+            return
         work.dead.append(Dead(message.topic, payload, f"{route.kind}: {cause}" if route.stored else cause))
         if route.kind in ("reading", "history") and (identity := parse.identity(payload)):
             work.confirm(route.stored, *identity)

@@ -40,6 +40,11 @@ _PRAGMAS = (
 )
 # fmt: on
 
+_KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+"""Seconds, seconds, times (libpq's and, with tcp_ before it, PostgreSQL's): who died is found in 25 s."""
+_UNANSWERED_MS = 30_000
+"""What was sent and is not acknowledged for so long ends the connection."""
+
 WRITER_CACHE = 64
 """MiB of SQLite's page cache for the one that stores: the ends of 10,000 meters' index ranges stay."""
 
@@ -90,15 +95,25 @@ def _configure_sqlite(pragmas: Iterable[str], connection: Any, _record: object) 
 
 
 def _postgresql(url: URL) -> Engine:
+    arguments = {"connect_timeout": 3, "application_name": "meter61850", **_KEEPALIVES}
+    arguments["tcp_user_timeout"] = _UNANSWERED_MS
     try:
-        return create_engine(
-            url.set(drivername="postgresql+psycopg"),
-            connect_args={"connect_timeout": 3, "application_name": "meter61850"},
-        )
+        engine = create_engine(url.set(drivername="postgresql+psycopg"), connect_args=arguments)
     except ModuleNotFoundError:
         raise ConfigurationError(
             "database_url: PostgreSQL needs psycopg: pip install 'meter61850[postgres]'"
         ) from None
+    event.listen(engine, "connect", _watch_us)
+    return engine
+
+
+def _watch_us(connection: Any, _record: object) -> None:
+    """Have the server see as soon that we are gone: a host without power says no goodbye, and holds locks."""
+    server = {f"tcp_{name}": value for name, value in _KEEPALIVES.items()} | {
+        "tcp_user_timeout": _UNANSWERED_MS
+    }
+    connection.execute("; ".join(f"SET {name} = {value}" for name, value in server.items()))
+    connection.commit()
 
 
 def migrate(engine: Engine) -> None:

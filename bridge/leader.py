@@ -30,12 +30,20 @@ Chore = Callable[[], None]
 class Leader:
     """A thread that holds or waits for the lock, and does the ``chores`` while it leads."""
 
-    def __init__(self, engine: Engine, *, gained: Callable[[], None], chores: Sequence[Chore]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        gained: Callable[[], None],
+        lost: Callable[[], None] = lambda: None,
+        chores: Sequence[Chore],
+    ) -> None:
         self.leads = False
         self.errors = 0
         """Rounds that the database spoiled."""
         self._engine = engine
         self._gained = gained
+        self._lost = lost
         self._chores = tuple(chores)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leader", daemon=True)
@@ -68,6 +76,9 @@ class Leader:
                 return
         try:
             self._lead(lambda: connection.execute(text("SELECT 1")))
+        except DBAPIError:
+            self._lost()  # another one may lead already
+            raise
         finally:
             connection.invalidate()  # the pool must not keep a connection that holds the lock
 

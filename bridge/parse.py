@@ -35,6 +35,9 @@ MAX_PAYLOAD = 64 * 1024
 
 FUTURE = "ts: is in the future"
 
+DOUBTFUL = "ts: is in the future, or our clock is behind: NTP does not keep it"
+"""Who is right is not known: the reading is not confirmed, and the meter sends it again later."""
+
 Row = tuple[Any, ...]
 """meter (its key, or its meter_id before it has one), epoch, seq, ts in ms, six quantities, alarm."""
 

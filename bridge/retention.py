@@ -15,15 +15,27 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, func, select, tuple_
 from sqlmodel import col
 
-from bridge.tables import HOUR_MS, Due, Meter, Pack, Reading
+from bridge.tables import HOUR_MS, ROLLUP, Due, Meter, Pack, Reading
 
 _AT_ONCE = 1000
+
+SILENCE = timedelta(days=30)
+"""No reading for so long, by a clock that NTP does not keep: then it is the clock that is in doubt."""
 
 
 def cutoff(now: int, keep: timedelta) -> int:
     """Readings before this (ms since 1970) are older than ``keep``; the start of an hour."""
     limit = now - keep // timedelta(milliseconds=1)
     return limit - limit % HOUR_MS
+
+
+def newest(connection: Connection) -> int | None:
+    """The end of the latest hour that was summed up, of all meters (ms since 1970); None before the first."""
+    of_meter = select(func.max(ROLLUP.c.start)).where(
+        ROLLUP.c.span == HOUR_MS // 1000, ROLLUP.c.meter == Meter.key
+    )
+    latest = connection.scalar(select(func.max(of_meter.scalar_subquery())).select_from(Meter))
+    return None if latest is None else int(latest) + HOUR_MS
 
 
 class Purge:

@@ -89,7 +89,12 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
     publication = Publication(engine, settings, publish=link.publish)
     deadlines = Deadlines(engine, grace=settings.command_grace)
     watch = Watch(engine, settings.audit_head_file or audit_head.beside(settings.database_url))
-    leader = Leader(engine, gained=publication.take_over, chores=[deadlines.enforce, watch.look])
+    leader = Leader(
+        engine,
+        gained=publication.take_over,
+        lost=lambda: link.out.forget(settings.mqtt.topics.scl.encode()),
+        chores=[deadlines.enforce, watch.look],
+    )
     flow = Flow()
     writer = Writer(
         writing,
@@ -110,6 +115,7 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
         committed=flow.committed,
         ended=stop.set,
         shared=settings.group is not None,
+        clock_kept=settings.clock_kept,
     )
 
     def counters() -> dict[str, int]:
@@ -128,7 +134,8 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
         if leader.leads:
             publication.again()
 
-    upkeep = kept_up(engine, Policy(settings.keep, settings.pack_after), seconds=settings.upkeep_seconds)
+    policy = Policy(settings.keep, settings.pack_after, settings.clock_kept)
+    upkeep = kept_up(engine, policy, seconds=settings.upkeep_seconds)
     with observed(settings, engine, flow=flow, counters=counters), upkeep:
         ingest.start()
         publication.start()

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bridge.limits import Limits, Rate
 from broker.durations import duration_of
+from broker.kernel import clock_synchronized
 from broker.settings import MqttSettings, Port
 from broker.topics import SPECS, TOLD_KINDS
 from scl_builder.project import MAX_REPORT_INSTANCES, ControlModel
@@ -66,6 +67,10 @@ class BridgeSettings(BaseSettings):
     """Where /metrics and /healthz are served; nowhere unless told."""
     metrics_address: str = "127.0.0.1"
     """Local address for them; 0.0.0.0 in a container."""
+
+    clock_synchronized: bool | None = None
+    """Whether this machine's clock is right; the kernel is asked whether NTP keeps it unless told. While it
+    may be wrong, readings that seem to come from the future stay with their meters."""
 
     keep: Annotated[Duration, Field(ge=timedelta(days=1))] | None = None
     """Readings older than this are deleted, roll-ups stay: 400d, 36h; for ever unless told."""
@@ -141,6 +146,10 @@ class BridgeSettings(BaseSettings):
             issuer=Rate(self.issuer_command_rate, self.issuer_command_burst),
             new_meters=Rate(self.new_meters_per_minute / 60, self.new_meter_burst),
         )
+
+    def clock_kept(self) -> bool:
+        """Whether our clock is right."""
+        return clock_synchronized() if self.clock_synchronized is None else self.clock_synchronized
 
     @property
     def service(self) -> str:

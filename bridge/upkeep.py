@@ -15,7 +15,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic, sleep, time_ns
 
@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bridge import database
 from bridge.packer import Packer
-from bridge.retention import Purge, cutoff
+from bridge.retention import SILENCE, Purge, cutoff, newest
 from bridge.rollup import PACKED_HOURS, Summer
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ class Policy:
     """Readings older than this are deleted; None keeps them for ever."""
     pack_after: timedelta = timedelta(minutes=10)
     """Hours that make a good pack together are packed when they are over for so long."""
+    clock_kept: Callable[[], bool] = lambda: True
+    """Whether the clock is right: one that is years ahead would have everything deleted."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Done:
     """Readings deleted."""
     packs: int = 0
     """Packs deleted."""
+    held: bool = False
+    """Nothing was deleted: by a clock that NTP does not keep, the newest reading is a month old."""
 
 
 def let_others(seconds: float) -> bool:
@@ -78,12 +82,23 @@ def upkeep(
     packers = [Packer(work, until=until) for work in PACKED_HOURS]
     purge = Purge(before=cutoff(now, policy.keep) if policy.keep is not None else 0)
     steps = [summer.step, *(packer.step for packer in packers)]
-    steps += [purge.step] if policy.keep is not None else []
+    held = False
     with _only_one(engine) as ours:
         if not ours or not all(_finish(engine, step, pause) for step in steps):
             return None
+        if policy.keep is not None:
+            held = not policy.clock_kept() and _silent(engine, now)
+            if not held and not _finish(engine, purge.step, pause):
+                return None
     packed = sum(packer.packed for packer in packers)
-    return Done(summer.hours, summer.days, packed, purge.rows, purge.packs)
+    return Done(summer.hours, summer.days, packed, purge.rows, purge.packs, held)
+
+
+def _silent(engine: Engine, now: int) -> bool:
+    """Whether no meter has told anything for so long that ``now`` may be wrong."""
+    with engine.connect() as connection:
+        latest = newest(connection)
+    return latest is not None and latest < now - SILENCE // timedelta(milliseconds=1)
 
 
 def _finish(engine: Engine, step: Callable[[Connection], bool], pause: Callable[[float], bool]) -> bool:
@@ -133,6 +148,7 @@ class Caretaker:
         self._engine = engine
         self._policy = policy
         self._seconds = seconds
+        self._held = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -161,5 +177,8 @@ class Caretaker:
             self.errors += 1
             log.exception("upkeep failed, and is tried again in %s s", self._seconds)
         else:
-            if done is not None and done != Done():
+            if done is not None and done.held > self._held:
+                log.warning("nothing is deleted: no reading for %s, or this clock is wrong (NTP)", SILENCE)
+            self._held = done.held if done is not None else self._held
+            if done is not None and replace(done, held=False) != Done():
                 log.info("upkeep: %s", done)

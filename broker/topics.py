@@ -135,18 +135,23 @@ class Topics:
         return f"{self.prefix}/{meter_id}/{kind}"
 
     @property
+    def scl(self) -> str:
+        """What the topics of the SCL begin with."""
+        return f"{self.prefix}/scl/"
+
+    @property
     def scd(self) -> str:
         """Topic of the SCD."""
-        return f"{self.prefix}/scl/scd"
+        return f"{self.scl}scd"
 
     @property
     def revision(self) -> str:
         """Topic of the SCD's revision."""
-        return f"{self.prefix}/scl/revision"
+        return f"{self.scl}revision"
 
     def cid(self, ied: str) -> str:
         """Topic of one IED's CID; ``+`` makes a subscription to all."""
-        return f"{self.prefix}/scl/cid/{ied}"
+        return f"{self.scl}cid/{ied}"
 
     def service_status(self, name: str) -> str:
         """Topic of one service's status; ``+`` makes a subscription to all."""

@@ -1,8 +1,7 @@
-"""The meter's clock: whether it is set at all, and whether NTP keeps it.
+"""The meter's clock: whether it is set at all.
 
 A Raspberry Pi has no battery clock: until NTP answers, it may believe in 1970. Nothing leaves the
-meter with such a time. The kernel tells whether its clock is disciplined (adjtimex(2) returns
-TIME_ERROR while it is not).
+meter with such a time.
 
 >>> now().tzname()
 'UTC'
@@ -11,7 +10,6 @@ TIME_ERROR while it is not).
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 from datetime import datetime
 
@@ -19,10 +17,6 @@ from broker.errors import UnavailableError
 from broker.messages import EARLIEST, utc_now
 
 _log = logging.getLogger(__name__)
-_TIME_ERROR = 5
-"""``<sys/timex.h>``: the clock is not synchronized."""
-_TIMEX_BYTES = 512
-"""More than ``struct timex`` has on any platform (208 on 64 bit); all zero means: only ask."""
 
 
 class ClockError(UnavailableError):
@@ -61,13 +55,3 @@ async def pause(stop: asyncio.Event, *, seconds: float) -> None:
             await stop.wait()
     except TimeoutError:
         return
-
-
-def synchronized() -> bool:
-    """Whether the kernel's clock is kept by NTP; False where the kernel cannot tell."""
-    try:
-        adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
-    except (OSError, AttributeError):
-        return False
-    state: int = adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
-    return 0 <= state < _TIME_ERROR

@@ -94,9 +94,7 @@ class Outbox:
         )
         return [Kept(seq, payload) for seq, payload in rows]
 
-    def holds(self, first: int, last: int) -> bool:
-        """Whether any reading of ``first`` … ``last`` is still unconfirmed."""
-        ((held,),) = self._storage.all(
-            "SELECT EXISTS (SELECT 1 FROM outbox WHERE seq BETWEEN ? AND ?)", (first, last)
-        )
-        return bool(held)
+    def held(self, first: int, last: int) -> int:
+        """How many readings of ``first`` … ``last`` are still unconfirmed."""
+        ((held,),) = self._storage.all("SELECT count(*) FROM outbox WHERE seq BETWEEN ? AND ?", (first, last))
+        return int(held)

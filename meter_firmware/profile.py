@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 
+from broker.kernel import clock_synchronized
 from broker.messages import Birth, Hardware, QuantityName
 from meter_firmware import clock
 from meter_firmware.settings import Identity
@@ -26,7 +27,7 @@ class Profile:
     def synchronized(self) -> bool:
         """Whether NTP keeps the clock."""
         known = self.clock_synchronized
-        return clock.synchronized() if known is None else known
+        return clock_synchronized() if known is None else known
 
     def birth(self, *, ip: str, session: str) -> Birth:
         """The birth for one session; ClockError if we do not know the time."""

@@ -49,16 +49,21 @@ class Replay:
                 after, wait = 0, min(2 * wait, LONGEST_WAIT)
 
     async def _confirmed(self, batch: Sequence[Kept], wait: float) -> bool:
-        """Whether the batch was dealt with: all of it confirmed, or some and then nothing for ``wait`` s."""
-        some = False
-        while await asyncio.to_thread(self._outbox.holds, batch[0].seq, batch[-1].seq):
+        """Whether the batch was dealt with: all of it confirmed, or some and then no more for ``wait`` s.
+
+        Others are confirmed meanwhile, the live ones, which says nothing of this batch.
+        """
+        now = asyncio.get_running_loop().time
+        left, ends = len(batch), now() + wait
+        while held := await asyncio.to_thread(self._outbox.held, batch[0].seq, batch[-1].seq):
+            if held < left:
+                left, ends = held, now() + wait
             try:
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout_at(ends):
                     await self._progress.wait()
             except TimeoutError:
-                return some
+                return left < len(batch)
             self._progress.clear()
-            some = True
         return True
 
 

@@ -220,13 +220,19 @@ class Session:
 
     async def _keep_credentials(self) -> None:
         """Say that a new certificate is in use; ask for one when it is time."""
+        while True:
+            try:
+                await self._tell_renewed()
+                await self._renew_if_due()
+            except OSError as error:  # the certificate in use is good for months
+                self._parts.faults.tell("certificate cannot be renewed", error)
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+    async def _tell_renewed(self) -> None:
         credentials = self._parts.credentials
         if (told := credentials.untold) is not None:
             await self._publish("renew", told.payload())
             credentials.was_told()
-        while True:
-            await self._renew_if_due()
-            await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
     async def _renew_if_due(self) -> None:
         now = asyncio.get_running_loop().time()

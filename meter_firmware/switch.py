@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from time import monotonic
 
 from broker.messages import Block, Command, Outcome, Position, Relay, Result
@@ -24,8 +24,8 @@ from meter_firmware.storage import StorageError
 from meter_firmware.switch_log import SwitchLog
 
 _log = logging.getLogger(__name__)
-Answer = partial[Result]
-"""A result that lacks only its outcome and reason."""
+Answer = Callable[..., Result]
+"""Makes the result of outcome and reason (and cause), dated when it is made."""
 
 
 class Switch:
@@ -88,9 +88,9 @@ class Switch:
                 _log.info("blocked by %s: %s", block.origin.identifier, block.words)
 
     async def report(self) -> tuple[Relay, list[Result]]:
-        """The relay, and the results that the broker has not taken yet, oldest first."""
+        """The relay, and the results to tell at a new connection, oldest first; ClockError as above."""
         async with self._lock:
-            return self.relay, await asyncio.to_thread(self._log.unanswered)
+            return self.relay, await asyncio.to_thread(self._log.owed, now=clock.now())
 
     async def answered(self, result: Result) -> None:
         """The broker has taken ``result``; StorageError if the disk refuses."""
@@ -98,10 +98,12 @@ class Switch:
 
     async def _alone(self, command: Command, *, retained: bool) -> Result:
         async with self._lock:
-            return await asyncio.to_thread(self._handle, command, now=clock.now(), retained=retained)
+            return await asyncio.to_thread(self._handle, command, retained=retained)
 
-    def _handle(self, command: Command, *, now: datetime, retained: bool) -> Result:
-        answer = partial(Result, command_id=command.command_id, ts=now)
+    def _handle(self, command: Command, *, retained: bool) -> Result:
+        def answer(**said: object) -> Result:
+            return Result.model_validate({"command_id": command.command_id, "ts": clock.now(), **said})
+
         try:
             result = self._judged(command, answer, retained=retained) or self._act(command, answer)
         except StorageError as error:
@@ -111,12 +113,11 @@ class Switch:
 
     def _judged(self, command: Command, answer: Answer, *, retained: bool) -> Result | None:
         """The refusal, or None when the command is to be obeyed and its id is on the disk."""
-        now = answer.keywords["ts"]
         repeated = self._log.knows(command.command_id)
         # Refused ones too: who was told "refused" must not see the relay move at a second delivery.
-        recorded = not (retained or repeated) and self._log.record(command.command_id, now=now)
+        recorded = not (retained or repeated) and self._log.record(command.command_id, now=clock.now())
         given = Circumstances(
-            now=now,
+            now=clock.now(),  # the disk may have taken longer than the command is valid
             relay=self.relay,
             block=self.block,
             retained=retained,

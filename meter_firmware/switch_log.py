@@ -25,6 +25,10 @@ from meter_firmware.storage import Storage
 
 REMEMBERED = timedelta(days=1)
 """A command is valid for a minute at most; its id is kept far longer than that."""
+FORGOTTEN = timedelta(minutes=10)
+"""What a killed broker may have forgotten, at most: it writes its state every five minutes."""
+MAX_FORGOTTEN = 20
+"""So many results of that time are told again, the newest: a connection that comes and goes floods nobody."""
 MAX_REMEMBERED = 10_000
 """Commands in a day; more are refused, so that ids need not be forgotten early."""
 
@@ -109,10 +113,18 @@ class SwitchLog:
                 connection.execute("UPDATE relay SET payload = ?", (relay.payload(),))
         self.relay = relay or self.relay
 
-    def unanswered(self) -> list[Result]:
-        """Results that the broker has not taken yet, oldest first."""
+    def owed(self, *, now: datetime) -> list[Result]:
+        """Results to tell at a new connection, oldest first.
+
+        Those that the broker has not taken yet, and the last of those that it has: a broker that was killed
+        forgets what it took since it last wrote its state.
+        """
+        forgotten_ms = int((now - FORGOTTEN).timestamp() * 1000)
         rows = self._storage.all(
-            "SELECT result FROM command WHERE answered = 0 AND result IS NOT NULL ORDER BY seen_ms"
+            "SELECT result FROM command WHERE result IS NOT NULL AND (answered = 0 OR command_id IN"
+            " (SELECT command_id FROM command WHERE seen_ms > ? ORDER BY seen_ms DESC LIMIT ?))"
+            " ORDER BY seen_ms",
+            (forgotten_ms, MAX_FORGOTTEN),
         )
         return [Result.model_validate_json(payload) for (payload,) in rows]
 

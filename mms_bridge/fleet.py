@@ -140,13 +140,13 @@ class Fleet:
         return self.bridge_up != was_up
 
     def take_reading(self, meter: Meter, reading: Reading, *, now: float, age: float) -> bool:
-        """Note a reading that is ``age`` seconds old at monotonic ``now``; False if an older one is kept."""
-        if meter.reading is not None and (reading.epoch, reading.seq) < (
-            meter.reading.epoch,
-            meter.reading.seq,
-        ):
-            return False
+        """Note a reading that is ``age`` seconds old at monotonic ``now``; False if a newer one is known.
+
+        An epoch is the birth of an outbox by a clock that may have been wrong: it has no order.
+        """
         known = meter.reading
+        if known is not None and reading.epoch == known.epoch and reading.seq < known.seq:
+            return False
         if known is None or (reading.epoch, reading.seq) != (known.epoch, known.seq):
             meter.read_at = now - age  # heard again after a reconnect it is no newer and no older
         meter.reading = reading

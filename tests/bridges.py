@@ -148,6 +148,7 @@ def bridge(broker: Broker, database_url: str, **settings: object) -> Iterator[Br
     """A running bridge, ended at the end."""
     made = BridgeSettings.model_validate(
         {"mqtt": MqttSettings(port=broker.port), "database_url": database_url, "status_seconds": 0.1}
+        | {"clock_synchronized": True}
         | settings
     )
     running = BridgeProcess(made, broker.config.parent / "bridge.log")

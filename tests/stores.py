@@ -80,10 +80,16 @@ class Kept:
         return [(s.meter.meter_id, s.meter.key) for s in self.store.meters(retired=True) if s.meter.key]
 
     def upkeep(
-        self, *, now: int = NOW, keep: timedelta | None = None, pack_after: timedelta = Policy.pack_after
+        self,
+        *,
+        now: int = NOW,
+        keep: timedelta | None = None,
+        pack_after: timedelta = Policy.pack_after,
+        ntp: bool = True,
     ) -> Done:
         """One round."""
-        done = upkeep(self.engine, Policy(keep, pack_after), now=now, pause=lambda _seconds: False)
+        policy = Policy(keep, pack_after, lambda: ntp)
+        done = upkeep(self.engine, policy, now=now, pause=lambda _seconds: False)
         assert done is not None
         return done
 

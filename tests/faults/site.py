@@ -178,6 +178,7 @@ def _environment() -> dict[str, str]:
         "METER61850_MQTT_KEEPALIVE": str(KEEPALIVE),
         "METER61850_SIMULATE_OUTBOX": '{"resend_after": 2}',
         "METER61850_UPKEEP_SECONDS": "1",
+        "METER61850_CLOCK_SYNCHRONIZED": "true",  # else what comes from the future is not kept aside
     }
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from bridge import database
+from bridge.leader import Leader
 from bridge.settings import BridgeSettings
 from bridge.store import Store
 from broker.messages import ServiceStatus
@@ -122,6 +124,36 @@ def test_no_bridge_of_a_group_hears_what_the_others_say(
             assert told is not None
             others = told.counters["received"] - told.counters["stored"] - told.counters["duplicate"]
             assert others < told.counters["stored"] / 2, told.counters
+
+
+def test_who_loses_the_lock_is_told_before_it_leads_again(postgres_url: str) -> None:
+    """The database ended its connection, as after a cut: another bridge may lead, and publish, already."""
+    told: list[str] = []
+    engine = database.connect(postgres_url)
+    leader = Leader(engine, gained=lambda: told.append("gained"), lost=lambda: told.append("lost"), chores=[])
+    leader.start()
+    try:
+        eventually(lambda: told == ["gained"])
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 61851"
+            )
+        eventually(lambda: told == ["gained", "lost", "gained"])
+    finally:
+        leader.stop()
+        engine.dispose()
+    assert told == ["gained", "lost", "gained"]
+
+
+def test_the_server_looks_after_a_client_that_may_be_dead(postgres_url: str) -> None:
+    """A host without power says no goodbye: by default its locks would be held for two hours."""
+    engine = database.connect(postgres_url)
+    with engine.connect() as connection:
+        names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
+        rows = connection.exec_driver_sql("SELECT name, setting FROM pg_settings WHERE name LIKE 'tcp_%%'")
+        told = {name: int(setting) for name, setting in rows.tuples()}
+    engine.dispose()
+    assert [told[name] for name in names] == [10, 5, 3, 30_000]
 
 
 def test_a_group_needs_postgresql() -> None:

@@ -114,6 +114,17 @@ def test_bad_input_once_more_is_counted_and_logged_once(rig: Rig) -> None:
     assert rig.bridge.log.read_text().count("is not JSON") == 1
 
 
+def test_without_ntp_a_reading_from_the_future_stays_with_its_meter(broker: Broker, sqlite_url: str) -> None:
+    """It may be our clock that is wrong, and the meter would forget what is confirmed."""
+    with chain(broker, sqlite_url, clock_synchronized=False) as rig:
+        rig.client.publish(READING, reading(1, ts=stamp(days=1)))
+        rig.client.publish(READING, reading(2))
+        eventually(lambda: rig.confirmed() == {2}, what="the good one is stored")
+        eventually(lambda: rig.client.counter("limited") == 1)
+        assert rig.client.counter("dead") == 0
+        assert "NTP does not keep it" in rig.bridge.log.read_text()
+
+
 def test_what_is_kept_aside_is_confirmed_too(rig: Rig) -> None:
     rig.client.publish(READING, reading(1, ts=stamp(days=1)))
     rig.client.publish(

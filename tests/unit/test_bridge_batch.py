@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge import parse
 from bridge.batch import BadCommand, Dead, Sorter, Withdrawal, Work
 from broker.messages import Birth, Block, Command, Refusal, Relay, Result, Status, Stored
 from broker.packets import DUP, RETAIN, Publish
@@ -92,6 +93,19 @@ def test_a_clock_may_be_ahead_within_the_tolerance() -> None:
     work = sort(live(1, ts="2026-11-23T12:05:00.000Z"), live(2, ts="2026-11-23T12:05:00.001Z"))
     assert [row[2] for row in work.rows] == [1]
     assert work.dead[0].cause == "reading: ts: is in the future"
+
+
+def test_a_reading_from_the_future_stays_with_its_meter_while_our_clock_is_in_doubt() -> None:
+    """A bridge that starts before NTP answers must not have good readings forgotten."""
+    history = {"readings": [reading(2, ts="2026-11-24T12:00:00.000Z"), {"no": "reading"}, reading(3)]}
+    messages = [live(1, ts="2026-11-24T12:00:00.000Z"), message(TOPICS.meter(METER, "history"), history)]
+    work = Sorter(TOPICS, keys={}).sort(messages, now=NOW, clock_kept=False)
+    assert [row[2] for row in work.rows] == [3]
+    assert stored(work) == [(1, 3, 3)]
+    assert [letter.cause for letter in work.dead] == ["history: epoch: Field required"]
+    assert [(letter.cause, count) for letter, count in work.limited.items()] == [
+        (parse.DOUBTFUL, 1), (parse.DOUBTFUL, 1),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", GOOD)

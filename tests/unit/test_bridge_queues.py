@@ -116,6 +116,18 @@ def test_what_was_not_confirmed_is_sent_again_unless_it_is_newer_by_now() -> Non
     assert sent(out) == [(b"b", b"1"), (b"c", b"2")]
 
 
+def test_what_is_to_be_forgotten_is_not_sent_again() -> None:
+    out = Outbound(version=4)
+    out.open(window=2, maximum=1000)
+    for topic in (b"scl/a", b"b", b"scl/c", b"d"):
+        out.retain(topic, b"1")
+    assert len(sent(out)) == 2
+    out.forget(b"scl/")
+    out.close()
+    out.open(window=20, maximum=1000)
+    assert sent(out) == [(b"b", b"1"), (b"d", b"1")]
+
+
 def test_acknowledgements_of_a_lost_connection_are_dropped() -> None:
     out = Outbound(version=4)
     out.open(window=20, maximum=1000)

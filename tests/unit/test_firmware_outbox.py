@@ -56,8 +56,8 @@ def test_only_the_confirmed_range_of_this_epoch_leaves(tmp_path: Path) -> None:
         assert outbox.confirm(Stored(epoch=outbox.epoch, first=2, seq=3)) == 2
         assert outbox.confirm(Stored(epoch=outbox.epoch, first=2, seq=3)) == 0
         assert seqs(outbox) == [1, 4, 5]
-        assert outbox.holds(3, 4)
-        assert not outbox.holds(2, 3)
+        assert outbox.held(1, 5) == 3
+        assert outbox.held(2, 3) == 0
 
 
 def test_batches_are_oldest_first_and_bounded(tmp_path: Path) -> None:

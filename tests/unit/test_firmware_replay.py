@@ -98,6 +98,26 @@ async def test_a_reading_that_is_never_confirmed_does_not_hold_up_the_others(out
         assert await bridge.next() == (1, 1)
 
 
+async def test_live_readings_that_are_confirmed_do_not_hold_up_a_batch_that_was_lost(outbox: Outbox) -> None:
+    fill(outbox, 2)
+    batches: asyncio.Queue[None] = asyncio.Queue()
+    replay = Replay(outbox, resend_after=0.2)
+
+    async def send(_: bytes) -> None:
+        batches.put_nowait(None)
+
+    async def live() -> None:
+        while True:
+            seq = (await asyncio.to_thread(outbox.add, {"voltage": 230.0}, ts=utc_now())).seq
+            await asyncio.to_thread(outbox.confirm, Stored(epoch=outbox.epoch, first=seq, seq=seq))
+            replay.progressed()
+            await asyncio.sleep(0.02)
+
+    async with running(replay.run(send, upto=2)), running(live()):
+        for _ in range(3):
+            await asyncio.wait_for(batches.get(), DEADLINE)
+
+
 async def test_a_reading_is_live_first_and_history_only_when_it_stays_unconfirmed(outbox: Outbox) -> None:
     fill(outbox, 3)
     bridge = Bridge(outbox, lambda first, last: (first, last))

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from broker.messages import (
     Result,
     utc_now,
 )
-from meter_firmware import commands, switch_log
+from meter_firmware import clock, commands, switch_log
 from meter_firmware.commands import UnreadableCommandError
 from meter_firmware.relay import RelayError, SimulatedPin
 from meter_firmware.storage import Storage, StorageError
@@ -129,13 +129,45 @@ async def test_a_command_cut_short_by_a_restart_is_answered_and_not_repeated(tmp
 
 
 async def test_a_result_is_owed_until_the_broker_took_it(tmp_path: Path) -> None:
-    with opened(tmp_path, WatchedPin()) as (switch, _, _):
+    with opened(tmp_path, WatchedPin()) as (switch, log, _):
         done = await switch.obey(command(), retained=False)
         repeated = await switch.obey(command(), retained=False)
         await switch.answered(repeated)  # the answer to the repetition is not the answer
-        assert (await switch.report())[1] == [done]
+        assert log.owed(now=utc_now() + switch_log.FORGOTTEN) == [done]
         await switch.answered(done)
-        assert (await switch.report())[1] == []
+        assert log.owed(now=utc_now() + switch_log.FORGOTTEN) == []
+
+
+async def test_results_of_the_last_minutes_are_told_again(
+    tmp_path: Path,
+) -> None:
+    with opened(tmp_path, WatchedPin()) as (switch, log, _):
+        for number in range(switch_log.MAX_FORGOTTEN + 5):
+            await switch.answered(await switch.obey(command(f"c{number}"), retained=False))
+        told = [result.command_id for result in (await switch.report())[1]]
+        assert sorted(told) == sorted(f"c{number}" for number in range(5, switch_log.MAX_FORGOTTEN + 5))
+        assert log.owed(now=utc_now() + timedelta(minutes=11)) == []
+
+
+async def test_a_disk_that_was_slow_does_not_make_a_late_operation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id is written first, and that may take longer than the command is valid."""
+    pin, ahead = WatchedPin(), timedelta(0)
+    with opened(tmp_path, pin) as (switch, log, _):
+        record = log.record
+
+        def slowly(command_id: str, *, now: datetime) -> bool:
+            nonlocal ahead
+            ahead = timedelta(seconds=31)
+            return record(command_id, now=now)
+
+        monkeypatch.setattr(log, "record", slowly)
+        monkeypatch.setattr(clock, "now", lambda: utc_now() + ahead)
+        result = await switch.obey(command(), retained=False)
+        assert (result.outcome, log.knows("c1")) == (Outcome.EXPIRED, True)
+        assert result.ts > utc_now() + timedelta(seconds=30)
+    assert pin.driven == [Position.CLOSED]
 
 
 async def test_a_pin_that_fails_is_a_failed_command(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.backoff import Backoff
+from broker.kernel import clock_synchronized
 from meter_firmware import clock
 from meter_firmware.faults import Faults
 from meter_firmware.sampler import Rhythm
@@ -94,9 +95,9 @@ def test_the_kernel_tells_whether_ntp_keeps_the_clock(
 ) -> None:
     kernel = SimpleNamespace(adjtimex=lambda _timex: state)
     monkeypatch.setattr("ctypes.CDLL", lambda *_args, **_options: kernel)
-    assert clock.synchronized() is kept
+    assert clock_synchronized() is kept
 
 
 def test_a_system_without_adjtimex_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda *_args, **_options: SimpleNamespace())
-    assert clock.synchronized() is False
+    assert clock_synchronized() is False

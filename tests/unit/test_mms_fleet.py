@@ -90,15 +90,18 @@ def test_without_the_meters_topics_nobody_is_known_to_be_online() -> None:
     assert not meter.online
 
 
-@pytest.mark.parametrize(("epoch", "seq", "taken"), [(1, 4, False), (1, 5, True), (1, 6, True), (2, 1, True)])
+@pytest.mark.parametrize(
+    ("epoch", "seq", "taken"), [(2, 4, False), (2, 5, True), (2, 6, True), (3, 1, True), (1, 1, True)]
+)
 def test_an_older_reading_never_replaces_a_newer_one(epoch: int, seq: int, taken: bool) -> None:
+    """Another epoch is a new outbox, also with a smaller number: its Raspberry Pi had no time yet."""
     fleet = Fleet()
     meter = fleet.meter(METER)
-    fleet.take_reading(meter, Reading(epoch=1, seq=5, ts=NOW), now=0.0, age=0.0)
+    fleet.take_reading(meter, Reading(epoch=2, seq=5, ts=NOW), now=0.0, age=0.0)
     reading = Reading(epoch=epoch, seq=seq, ts=NOW)
     assert fleet.take_reading(meter, reading, now=0.0, age=0.0) is taken
     assert meter.reading is not None
-    assert (meter.reading.epoch, meter.reading.seq) == ((epoch, seq) if taken else (1, 5))
+    assert (meter.reading.epoch, meter.reading.seq) == ((epoch, seq) if taken else (2, 5))
 
 
 def test_a_meter_is_withdrawn_once_and_until_it_is_born_again() -> None:
