@@ -94,6 +94,7 @@ def collected(deployment: Deployment, meter_id: str, *, since: datetime) -> bool
             (now, meter_id, int(since.timestamp()) + 1),
         ).fetchall()
         for row in done:
+            change.connection.execute("DELETE FROM granted WHERE slot = ?", (row["slot"],))
             change.send(Topics(deployment.prefix).enrol(row["slot"], "answer"), b"")
     return bool(done)
 
@@ -185,17 +186,15 @@ def _grant(deployment: Deployment, change: Change, request: Request, *, who: str
     devices.bind(change.connection, ask.meter_id, ask.hardware.serial)
     if change.identity(ask.meter_id) is None:
         change.add(Identity(ask.meter_id, Role.METER, address_code=ask.address_code))
-    certificate = None
     if ask.csr is not None:
         authority = deployment.authority()
         certificate = authority.issue(ask.meter_id, pki.checked_request(ask.csr.encode()))
         change.issued(ask.meter_id, certificate, authority.certificate)
+        row = (request.slot, pki.pem(certificate).decode())
+        change.connection.execute("INSERT INTO granted VALUES (?, ?)", row)
     else:
         change.set_token(ask.meter_id, ask.password or "")
-    decided = _decide(change, request, Verdict.GRANTED, "", who)
-    return _tell(
-        deployment, change, decided, certificate=None if certificate is None else pki.pem(certificate)
-    )
+    return _tell(deployment, change, _decide(change, request, Verdict.GRANTED, "", who))
 
 
 def _decide(change: Change, request: Request, verdict: Verdict, reason: str, who: str) -> Request:
@@ -208,25 +207,26 @@ def _decide(change: Change, request: Request, verdict: Verdict, reason: str, who
     return found
 
 
-def _tell(
-    deployment: Deployment, change: Change, request: Request, *, certificate: bytes | None = None
-) -> Answer:
+def _tell(deployment: Deployment, change: Change, request: Request) -> Answer:
     """The answer for the slot as the request stands, on its way to be retained.
 
-    A granted one that is asked for again is retained already, with its certificate.
+    Also one that was retained before: a broker that was killed has forgotten it.
     """
+    row = change.connection.execute(
+        "SELECT certificate FROM granted WHERE slot = ?", (request.slot,)
+    ).fetchone()
     role_port = deployment.connection(Role.METER, token=request.ask.csr is None)["port"]
     answer = Answer(
         meter_id=request.meter_id,
         question=request.ask.question,
         verdict=request.verdict,
         reason=request.reason,
-        certificate=None if certificate is None else certificate.decode(),
+        certificate=str(row["certificate"]) if row else None,
         authorities=deployment.bundle().decode(),
         port=int(role_port),
         ts=utc_now(),
     )
-    if request.verdict is not Verdict.GRANTED or certificate is not None or request.ask.csr is None:
+    if row or request.verdict is not Verdict.GRANTED or request.ask.csr is None:
         change.send(Topics(deployment.prefix).enrol(request.slot, "answer"), answer.payload())
     return answer
 

@@ -4,6 +4,7 @@
 because another took its place. ``device``: which meter has which serial number, for ever. ``letter``:
 retained messages that wait to be published. ``note``: events that wait for the audit. ``code``: enrolment
 codes, of which only a hash is kept. ``request``: who asked with one of its slots, and what became of it.
+``granted``: the certificate for such a request, until the meter was heard as itself.
 """
 
 SCHEMA = """
@@ -28,6 +29,7 @@ CREATE TABLE IF NOT EXISTS request (
     reason TEXT NOT NULL, who TEXT NOT NULL, decided INTEGER, collected INTEGER
 ) STRICT;
 CREATE INDEX IF NOT EXISTS request_meter ON request (meter_id);
+CREATE TABLE IF NOT EXISTS granted (slot TEXT PRIMARY KEY, certificate TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS note (no INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 """

@@ -92,6 +92,19 @@ async def test_the_certificate_is_for_the_meter_id_whatever_the_request_says(des
     assert common_name(certificate) == METER
 
 
+async def test_who_asks_again_gets_the_same_certificate_once_more(desk: Desk) -> None:
+    """The broker had the answer, was killed, and has forgotten it."""
+    slot = f"{desk.code(automatic=True).id}-1"
+    first = desk.ask(slot)
+    with desk.deployment.register.change() as change:
+        change.connection.execute("DELETE FROM letter")
+    again = desk.ask(slot)
+    assert first is not None
+    assert again is not None
+    assert (again.verdict, again.certificate) == (Verdict.GRANTED, first.certificate)
+    assert len(desk.deployment.register.certificates(METER)) == 1
+
+
 async def test_a_request_waits_for_an_administrator(desk: Desk) -> None:
     code = desk.code()
     answer = desk.ask(f"{code.id}-1")
