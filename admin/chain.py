@@ -141,6 +141,7 @@ class Chain:
                 f"the deployment in {self.data_dir} uses port {deployment.ports['services']}: leave out "
                 "--mqtt-port, or choose another folder with --data-dir DIR"
             )
+        deployment.settle()
         enlist_simulated(deployment, self.simulation)
 
     def environment(self, identity: str = "") -> dict[str, str]:

@@ -15,13 +15,12 @@ from pathlib import Path
 
 from cryptography import x509
 
-from broker import durable
+from broker import durable, keypair
 from broker.admission import Credential, Renewal
 from broker.errors import ContractError, CredentialError
 from broker.identity import CA, CERTIFICATE, KEY, read_secret
 from meter_firmware import clock, keys
 
-_NEXT = "client.key.next"
 _UNTOLD = "untold"
 """Marks a new certificate of which the registrar does not know yet that we use it."""
 
@@ -47,7 +46,7 @@ class Credentials:
 
     def ask(self) -> Renewal:
         """What to ask; the key for it is on the disk before."""
-        following = self._folder / _NEXT
+        following = keypair.following(self._folder / KEY)
         if not following.exists():
             durable.replace(following, keys.new_key().encode(), mode=durable.SECRET)
         return Renewal(csr=keys.request(self._meter_id, read_secret(following).decode()), ts=clock.now())
@@ -77,33 +76,25 @@ class Credentials:
         (self._folder / _UNTOLD).unlink(missing_ok=True)
 
     def _take_certificate(self, pem: str) -> None:
-        following = self._folder / _NEXT
+        following = keypair.following(self._folder / KEY)
         if not following.exists():
             raise ContractError("a certificate that we have not asked for")
         keys.certificate(pem, meter_id=self._meter_id, key_pem=read_secret(following).decode())
         durable.replace(self._folder / _UNTOLD, b"", mode=durable.PUBLIC)
         durable.replace(self._folder / CERTIFICATE, pem.encode(), mode=durable.PUBLIC)
-        following.replace(self._folder / KEY)
+        settle(self._folder)
 
     def _certificate(self) -> x509.Certificate:
-        return _certificate(self._folder)
+        path = self._folder / CERTIFICATE
+        try:
+            return x509.load_pem_x509_certificate(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise CredentialError(f"certificate {path}: {error}") from error
 
 
 def settle(folder: Path) -> None:
     """Finish a renewal that a power cut has interrupted; CredentialError if what there is is damaged."""
-    following = folder / _NEXT
-    if following.exists():
-        ours = keys.load(read_secret(following).decode()).public_key()
-        if _certificate(folder).public_key() == ours:
-            following.replace(folder / KEY)
-
-
-def _certificate(folder: Path) -> x509.Certificate:
-    path = folder / CERTIFICATE
-    try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise CredentialError(f"certificate {path}: {error}") from error
+    keypair.settle(folder / KEY, folder / CERTIFICATE)
 
 
 def _check_authorities(pem: str) -> None:

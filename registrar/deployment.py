@@ -27,6 +27,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from dotenv import dotenv_values
 
+from broker import keypair
 from broker.durable import PUBLIC, SECRET, replace
 from broker.errors import ConfigurationError
 from broker.identity import CA, CERTIFICATE, CONNECTION, KEY, TOKEN, check_secret, read_secret
@@ -58,7 +59,17 @@ class Deployment:
             raise ConfigurationError(f"{folder} is no deployment: meter61850 init {folder} makes one")
         for name in (ENV, "register.sqlite"):
             check_secret(folder / name)
+        deployment.settle()
         return deployment
+
+    def settle(self) -> None:
+        """Finish what a power cut has interrupted between a key and its certificate."""
+        pairs = [self.folder / "ca" / name for name in ("ca", "previous", "services")]
+        pairs += [self.broker / name for name in ("server", "mms")]
+        for pair in pairs:
+            keypair.settle(pair.with_suffix(".key"), pair.with_suffix(".crt"))
+        for folder in (self.folder / "identities").iterdir():
+            keypair.settle(folder / KEY, folder / CERTIFICATE)
 
     @property
     def exists(self) -> bool:
@@ -129,8 +140,7 @@ class Deployment:
         Only once the register has them for good: what it does not know it could not revoke.
         """
         self.write_connection(identity, folder, host=host)
-        replace(folder / KEY, pki.key_pem(made.key), mode=SECRET)
-        replace(folder / CERTIFICATE, pki.pem(made.certificate), mode=PUBLIC)
+        keypair.replace(folder / KEY, folder / CERTIFICATE, pki.key_pem(made.key), pki.pem(made.certificate))
 
     def give_token(self, identity: Identity, folder: Path, change: Change, *, host: str = "") -> None:
         """A new password for a meter without a certificate, in ``folder``."""

@@ -11,7 +11,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.durable import PUBLIC, SECRET, replace
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from broker import keypair
+from broker.durable import SECRET, replace
 from broker.errors import ConfigurationError
 from broker.ports import LOOPBACK
 from registrar import pki
@@ -141,9 +145,7 @@ def _check_unused(folder: Path) -> None:
 
 def keep_authority(deployment: Deployment, name: str, authority: Authority) -> None:
     """Put ``authority`` in the place of ``ca``, ``previous`` or ``services``."""
-    folder = deployment.folder / "ca"
-    replace(folder / f"{name}.key", pki.key_pem(authority.key), mode=SECRET)
-    replace(folder / f"{name}.crt", pki.pem(authority.certificate), mode=PUBLIC)
+    _keep(deployment.folder / "ca" / name, authority.key, authority.certificate)
 
 
 def certify_server(deployment: Deployment, authority: Authority) -> None:
@@ -152,8 +154,13 @@ def certify_server(deployment: Deployment, authority: Authority) -> None:
     for name in ("server", "mms"):
         key = pki.new_key()
         certificate = authority.issue(hosts[0], key.public_key(), days=SERVER_DAYS, hosts=hosts)
-        replace(deployment.broker / f"{name}.key", pki.key_pem(key), mode=SECRET)
-        replace(deployment.broker / f"{name}.crt", pki.pem(certificate), mode=PUBLIC)
+        _keep(deployment.broker / name, key, certificate)
+
+
+def _keep(pair: Path, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+    keypair.replace(
+        pair.with_suffix(".key"), pair.with_suffix(".crt"), pki.key_pem(key), pki.pem(certificate)
+    )
 
 
 def _authority(plan: Plan) -> Authority:

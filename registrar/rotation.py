@@ -73,7 +73,7 @@ def retire_authority(deployment: Deployment) -> int:
         count = change.revoke_issued_by(previous)
     certify_server(deployment, deployment.authority())
     deployment.publish()  # once with the old one's last revocation list
-    for name in ("previous.key", "previous.crt"):
+    for name in ("previous.crt", "previous.key"):  # without its certificate it is trusted no more
         (folder / name).unlink()
     deployment.publish()
     _spread(deployment)
