@@ -10,7 +10,8 @@ the ledger is an event of the audit as well: rows here can be changed, rows ther
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
 
@@ -23,6 +24,7 @@ from bridge.batch import BadCommand, Dead, Notice
 from bridge.tables import BlockChange, at_ms
 from bridge.tables import Command as Row
 from broker.messages import Block, Command, Message, Outcome, Refusal, Result
+from broker.packets import Publish
 
 TIMED_OUT = "timed out"
 """The outcome of a command that its meter did not answer in time."""
@@ -30,6 +32,8 @@ RETAINED = "the command was published retained, which could switch at any later 
 FOREIGN_METER = "command_id belongs to another meter"
 _BLOCK_KEY = ("meter_id", "ts", "block_open", "block_close", "reason")
 _CHUNK = 500
+_REMEMBERED = 10_000
+"""Commands; one that comes again does so within its validity of a minute, or is refused by the meter."""
 
 
 @dataclass
@@ -41,8 +45,34 @@ class Entered:
     """For the audit, in the same transaction."""
 
 
-def apply(session: Session, entries: Sequence[Notice], *, now: int) -> Entered:
+class Hearing:
+    """Which delivery of a command a bridge has heard first.
+
+    In a group (``leads`` tells whether this is the bridge that leads) each bridge hears every command, so
+    that one that is in the ledger already need not be a repetition: the leader tells by what it has heard.
+    """
+
+    def __init__(self, leads: Callable[[], bool] | None = None) -> None:
+        self._leads = leads
+        self._first: OrderedDict[str, Publish] = OrderedDict()
+
+    def repeated(self, command: Notice) -> bool:
+        """Whether a command that is in the ledger was published again; asked twice, it says the same."""
+        if command.again or command.retained:
+            return False
+        if self._leads is None:
+            return True
+        first = self._first.setdefault(_command_id(command.message), command.source)
+        if len(self._first) > _REMEMBERED:
+            self._first.popitem(last=False)
+        return first is not command.source and self._leads()
+
+
+def apply(
+    session: Session, entries: Sequence[Notice], *, now: int, hearing: Hearing | None = None
+) -> Entered:
     """Write ``entries`` into the ledger (in ms ``now``); what is refused comes back as dead letters."""
+    hearing = hearing or Hearing()
     entered = Entered(events=note_blocks(session, entries, now=now))
     entries = [entry for entry in entries if _block(entry.message) is None]
     rows = _load(session, sorted({_command_id(entry.message) for entry in entries}))
@@ -57,6 +87,8 @@ def apply(session: Session, entries: Sequence[Notice], *, now: int) -> Entered:
             entered.events += _foreign(entry, now=now)
         else:
             before = _told(row)
+            if isinstance(entry.message, Command):
+                row.repeats += hearing.repeated(entry) and row.issued_at is not None
             enter(entry.message, row, entry)
             entered.events += _events(row, before, entry)
     return entered
@@ -174,8 +206,7 @@ def enter(message: Message, row: Row, _entry: Notice) -> None:
 
 @enter.register
 def _command(command: Command, row: Row, entry: Notice) -> None:
-    if row.issued_at is not None:  # seen before
-        row.repeats += not (entry.again or entry.retained)
+    if row.issued_at is not None:
         return
     _describe(row, command)
     row.retained = entry.retained

@@ -24,7 +24,7 @@ from bridge.dead_letters import DeadLetters
 from bridge.inbox import Inbox
 from bridge.ingest import Ingest
 from bridge.leader import Leader
-from bridge.ledger import Deadlines
+from bridge.ledger import Deadlines, Hearing
 from bridge.link import Link
 from bridge.observe import Flow, observed
 from bridge.presence import Presence
@@ -106,6 +106,7 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
             max_bytes=settings.dead_letter_bytes,
         ),
         new_meters=settings.limits.new_meters,
+        hearing=Hearing(lambda: leader.leads) if settings.group is not None else None,
     )
     ingest = Ingest(
         link,

@@ -19,7 +19,7 @@ from bridge.limits import Limits, Rate
 from broker.durations import duration_of
 from broker.kernel import clock_synchronized
 from broker.settings import MqttSettings, Port
-from broker.topics import SPECS, TOLD_KINDS
+from broker.topics import TOLD_KINDS
 from scl_builder.project import MAX_REPORT_INSTANCES, ControlModel
 from scl_builder.tables import MAX_METERS
 
@@ -31,6 +31,9 @@ def _duration(value: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+
+_SHARED = ("reading", "history")
+"""Kinds of which the bridges of a group take their shares."""
 
 
 class BridgeSettings(BaseSettings):
@@ -165,19 +168,19 @@ class BridgeSettings(BaseSettings):
     def subscriptions(self) -> tuple[str, ...]:
         """What we subscribe to.
 
-        In a group each message goes to one bridge, but no retained ones (MQTT 5.0, 4.8.2): what is
-        retained of the meters each bridge reads for itself, which changes nothing when read twice. The
-        group names the kinds that it wants: of everything, each bridge would get the others' ``stored``
-        too, as many messages as there are readings.
+        In a group each reading goes to one bridge, since its meter keeps it until one has stored it. All else
+        each bridge hears for itself, which changes nothing when it is written twice: what is retained is
+        not shared (MQTT 5.0, 4.8.2), and a command or a result on its way to a bridge that dies would be
+        lost. The group names the kinds that it wants: of everything, each bridge would get the others'
+        ``stored`` too, as many messages as there are readings.
         """
         topics = self.mqtt.topics
         if self.group is None:
             return (topics.everything,)
-        own = tuple(kind for kind in TOLD_KINDS if SPECS[kind].retained and kind != "reading")
-        shared = [kind for kind in TOLD_KINDS if kind not in (*own, "stored")]
-        wanted = (*(topics.meter("+", kind) for kind in shared), topics.refused("+"))
+        own = (kind for kind in TOLD_KINDS if kind not in (*_SHARED, "stored"))
         group = self.mqtt.own(self.group)  # whoever subscribes with it takes its share, and gets nothing
         return (
-            *(f"$share/{group}/{topic}" for topic in wanted),
+            *(f"$share/{group}/{topics.meter('+', kind)}" for kind in _SHARED),
             *(topics.meter("+", kind) for kind in own),
+            topics.refused("+"),
         )

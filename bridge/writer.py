@@ -18,6 +18,7 @@ from bridge.audit import Event
 from bridge.batch import Dead, Withdrawal, Work
 from bridge.bulk import insert_due_hours, insert_readings
 from bridge.dead_letters import MORE, DeadLetters
+from bridge.ledger import Hearing
 from bridge.limits import Limits, Rate
 from bridge.newcomers import Newcomers
 from bridge.parse import Row
@@ -56,12 +57,14 @@ class Writer:
         fill_by_address_code: bool = False,
         dead_letters: DeadLetters | None = None,
         new_meters: Rate | None = None,
+        hearing: Hearing | None = None,
     ) -> None:
         self._engine = engine
         self._max_meters_per_ied = max_meters_per_ied
         self._fill_by_address_code = fill_by_address_code
         self._dead_letters = dead_letters or DeadLetters(per_cause=1000)
         self._newcomers = Newcomers(new_meters or Limits().new_meters)
+        self._hearing = hearing
         self._seen: dict[int, int] = {}
         self._due_in = 0
         self._due: set[tuple[int, int]] = set()
@@ -112,7 +115,7 @@ class Writer:
                 limit=self._max_meters_per_ied,
                 by_address_code=self._fill_by_address_code,
             )
-            entered = ledger.apply(session, work.entries, now=work.now)
+            entered = ledger.apply(session, work.entries, now=work.now, hearing=self._hearing)
             session.flush()
             changed = any(registry.face(row) != before[meter_id] for meter_id, row in rows.items())
             keys = {meter_id: row.key for meter_id, row in rows.items() if row.key}

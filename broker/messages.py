@@ -336,7 +336,10 @@ class Cause(StrEnum):
 
 
 class Result(Message):
-    """The meter's answer to one command. Not retained."""
+    """The meter's answer to one command. Not retained.
+
+    The last ones, of ten minutes, are told again at each new connection: a broker that was killed forgets.
+    """
 
     command_id: Token
     outcome: Outcome

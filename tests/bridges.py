@@ -206,6 +206,11 @@ def command(command_id: str, **others: object) -> str:
     return json.dumps(values | {"origin": origin} | others)
 
 
+def result(command_id: str, outcome: str, reason: str = "") -> str:
+    """A meter's answer."""
+    return json.dumps({"command_id": command_id, "outcome": outcome, "reason": reason, "ts": stamp()})
+
+
 @dataclass
 class Rig:
     """Broker, bridge, database and a client."""

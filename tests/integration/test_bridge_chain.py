@@ -22,6 +22,7 @@ from tests.bridges import (
     command,
     eventually,
     reading,
+    result,
     stamp,
 )
 from tests.brokers import Broker
@@ -67,9 +68,6 @@ def test_an_old_will_does_not_mark_a_new_session_offline(rig: Rig) -> None:
 
 
 def test_every_command_leaves_a_record(rig: Rig) -> None:
-    def result(command_id: str, outcome: str, reason: str = "") -> str:
-        return json.dumps({"command_id": command_id, "outcome": outcome, "reason": reason, "ts": stamp()})
-
     to, back = TOPICS.meter(METER, "command"), TOPICS.meter(METER, "result")
     rig.client.publish(to, command("done"))
     rig.client.publish(back, result("done", "done"))

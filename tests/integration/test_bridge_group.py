@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,7 +20,7 @@ from broker.messages import ServiceStatus
 from broker.settings import MqttSettings
 from meter_firmware import simulate
 from meter_firmware.settings import OutboxSettings, SimulateSettings
-from tests.bridges import TOPICS, BridgeProcess, Client, bridge, eventually
+from tests.bridges import METER, TOPICS, BridgeProcess, Client, bridge, command, eventually, result
 from tests.brokers import Broker
 
 pytest_plugins = ("tests.databases",)
@@ -126,6 +127,37 @@ def test_no_bridge_of_a_group_hears_what_the_others_say(
             assert others < told.counters["stored"] / 2, told.counters
 
 
+def test_a_command_is_in_the_ledger_whichever_bridge_dies(broker: Broker, postgres_url: str) -> None:
+    """No outbox keeps a command or its result: on its way to one bridge alone it would be lost with it."""
+    topic, answer = TOPICS.meter(METER, "command"), TOPICS.meter(METER, "result")
+    with ExitStack() as stack:
+        started = {
+            instance: stack.enter_context(bridge(broker, postgres_url, group="town", instance=instance))
+            for instance in ("a", "b")
+        }
+        client = stack.enter_context(Client(broker))
+        eventually(lambda: all(status(client, i) for i in started), what="both are online")
+        eventually(lambda: sum(counter(client, i, "leads") for i in started) == 1)
+        store = stack.enter_context(Store.open(postgres_url))
+        client.publish(topic, command("once"))
+        client.publish(topic, command("twice"))
+        client.publish(topic, command("twice"))
+        eventually(lambda: min(counter(client, i, "commands") for i in started) == 3, what="both heard all")
+        assert {row.command_id: row.repeats for row in store.commands()} == {"once": 0, "twice": 1}
+        for process in started.values():
+            assert process.process is not None
+            process.process.send_signal(signal.SIGSTOP)
+        for number in range(6):
+            client.publish(topic, command(f"c{number}"))
+            client.publish(answer, result(f"c{number}", "done"))
+        started["a"].kill()
+        assert started["b"].process is not None
+        started["b"].process.send_signal(signal.SIGCONT)
+        eventually(
+            lambda: sum(row.outcome == "done" for row in store.commands()) == 6, what="all are in the ledger"
+        )
+
+
 def test_who_loses_the_lock_is_told_before_it_leads_again(postgres_url: str) -> None:
     """The database ended its connection, as after a cut: another bridge may lead, and publish, already."""
     told: list[str] = []
@@ -151,7 +183,7 @@ def test_the_server_looks_after_a_client_that_may_be_dead(postgres_url: str) -> 
     with engine.connect() as connection:
         names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
         rows = connection.exec_driver_sql("SELECT name, setting FROM pg_settings WHERE name LIKE 'tcp_%%'")
-        told = {name: int(setting) for name, setting in rows.tuples()}
+        told = {name: int(setting) for name, setting in rows}
     engine.dispose()
     assert [told[name] for name in names] == [10, 5, 3, 30_000]
 
