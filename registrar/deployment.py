@@ -68,7 +68,7 @@ class Deployment:
         pairs += [self.broker / name for name in ("server", "mms")]
         for pair in pairs:
             keypair.settle(pair.with_suffix(".key"), pair.with_suffix(".crt"))
-        for folder in (self.folder / "identities").iterdir():
+        for folder in (self.folder / "identities").glob("*"):
             keypair.settle(folder / KEY, folder / CERTIFICATE)
 
     @property
