@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from bridge.tables import Command as Row
 from bridge.tables import moment
@@ -46,8 +46,8 @@ from web.sending import NAME, Sender
 
 _NAMESPACE = uuid.UUID("6d657465-7236-5138-a530-776562636d64")
 Ledger = Callable[[str], Row | None]
-"""The ledger's row of a command_id; it blocks, and raises UnavailableError or DBAPIError without the
-store."""
+"""The ledger's row of a command_id; it blocks, and raises UnavailableError or SQLAlchemyError without
+the store."""
 REMEMBERED = 10_000
 """Commands that are followed here; older ones are in the ledger alone."""
 SENT, ANSWERED, NO_ANSWER = "sent", "answered", "timed out"
@@ -162,7 +162,7 @@ class Commands:
         Without the ledger it may be sent again: the meter refuses a command_id that it has had.
         """
         if command_id not in self._entries:
-            with suppress(UnavailableError, DBAPIError):
+            with suppress(UnavailableError, SQLAlchemyError):
                 row = await asyncio.to_thread(self._ledger, command_id)
                 if row is not None and command_id not in self._entries:
                     return entry_of(row)

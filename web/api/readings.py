@@ -11,6 +11,7 @@ from enum import StrEnum
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
+from threading import Semaphore
 from time import gmtime, strftime
 from typing import Annotated, Any
 
@@ -26,7 +27,7 @@ from bridge.store import ROLLUP_FIELDS, Store
 from bridge.tables import DAY_MS, Meter, at_ms, moment
 from broker.messages import EARLIEST, LATEST, format_ts
 from web.answers import CSV, JSON, PARQUET, XML, answer, chosen
-from web.api.common import Cursor, MeterPath, also, cursor, position, problems, registered
+from web.api.common import Cursor, MeterPath, also, cursor, one_of, position, problems, registered
 from web.api.models import ReadingsPage, Today
 from web.guard import Observer
 from web.parts import parts_of
@@ -37,6 +38,8 @@ router = APIRouter(tags=["readings"])
 PAGE, LARGEST_PAGE = 10_000, 100_000
 LONGEST_COLUMNS = 200_000
 """Readings that ``layout=columns`` gives at once."""
+EXPORTS = Semaphore(4)
+"""At the same time: each holds a connection to the database for as long as it reads, and others need some."""
 _NAMES = ("ts", *(name for name in StoredReading._fields if name != "ts"))
 _ORDER = tuple(StoredReading._fields.index(name) for name in _NAMES)
 _SECONDS = [f":{second:02d}." for second in range(60)]
@@ -155,7 +158,8 @@ def readings(
     place = _sane(position(after, *kinds)) if after else None
     wanted = Range(registered(archive, meter_id), begin, until, chosen_resolution, place)
     if kind in (CSV, PARQUET):
-        return _file(wanted.table(archive.store), kind, f"{meter_id}-{chosen_resolution}")
+        with one_of(EXPORTS, "exports"):
+            return _file(wanted.table(archive.store), kind, f"{meter_id}-{chosen_resolution}")
     if layout is Layout.COLUMNS and kind == JSON:
         return answer(request, {**_head(wanted), "columns": _all(wanted, archive.store)}, root="readings")
     return _page(request, wanted, archive.store, limit)
