@@ -6,26 +6,35 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from importlib.metadata import version
+from threading import Semaphore
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from broker.errors import Meter61850Error
 from web import login, pages, problem, thesis_api
 from web.acsi import Acsi
 from web.api import acsi, commands, meters, operations, readings, scl, stream
+from web.api.common import one_of
+from web.guard import caller_of
 from web.parts import Parts
-from web.problem import ProblemError
+from web.problem import ProblemError, as_problem
 from web.thesis import ThesisMeters
 from web.views import Views
 
 API = "/api/v1"
+DIFF = f"{API}/scl/diff"
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 LARGEST_SCL = 64 * 1024 * 1024
-"""Octets of a file to compare: above the largest that the broker takes."""
+"""Octets of a file to compare, of somebody whom we know: above the largest that the broker takes."""
+DIFFS = Semaphore(2)
+"""Such files that are taken and compared at the same time."""
 LARGEST_BODY = 64 * 1024
 """Octets of anything else; some hundred are usual."""
 # fmt: off
@@ -78,7 +87,7 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
 class Front:
     """In front of everything: who we are called, how large a body is, and the headers of every answer."""
 
-    def __init__(self, app: ASGIApp, parts: Parts) -> None:
+    def __init__(self, app: FastAPI, parts: Parts) -> None:
         self._app = app
         self._names = parts.settings.allowed_names
         self._headers = [*_HEADERS, *([_HSTS] if parts.settings.secure else [])]
@@ -93,21 +102,29 @@ class Front:
                 message["headers"] = [*message["headers"], *self._headers]
             await send(message)
 
-        limit = LARGEST_SCL if scope["path"] == f"{API}/scl/diff" else LARGEST_BODY
-        if refusal := self._refusal(dict(scope["headers"]), limit):
-            await refusal.response()(scope, receive, answered)
-        else:
-            await self._app(scope, _limited(receive, limit), answered)
+        try:
+            large = self._may_be_large(scope)
+            limit = LARGEST_SCL if large else LARGEST_BODY
+            self._check(dict(scope["headers"]), limit)
+            with one_of(DIFFS, "files to compare") if large else nullcontext():
+                await self._app(scope, _limited(receive, limit), answered)
+        except Meter61850Error as refusal:  # ours alone: the application answers its own
+            await as_problem(refusal).response()(scope, receive, answered)
 
-    def _refusal(self, headers: dict[bytes, bytes], limit: int) -> ProblemError | None:
+    def _may_be_large(self, scope: Scope) -> bool:
+        """Whether it brings a file to compare, of somebody whom we know: a body is read before the guard
+        looks who sends it."""
+        return scope["path"] == DIFF and caller_of(Request({**scope, "app": self._app})) is not None
+
+    def _check(self, headers: dict[bytes, bytes], limit: int) -> None:
+        """ProblemError for a request that the application need not see."""
         host = headers.get(b"host", b"").decode("latin-1").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
         if self._names is not None and name not in self._names:
-            return ProblemError(400, f"we are not called {name[:80]!r}: METER61850_WEB_NAMES lists our names")
+            raise ProblemError(400, f"we are not called {name[:80]!r}: METER61850_WEB_NAMES lists our names")
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > limit:
-            return ProblemError(413, f"{int(length)} octets: at most {limit}")
-        return None
+            raise ProblemError(413, f"{int(length)} octets: at most {limit}")
 
 
 def _limited(receive: Receive, limit: int) -> Receive:
@@ -119,7 +136,7 @@ def _limited(receive: Receive, limit: int) -> Receive:
         message = await receive()
         taken += len(message.get("body", b""))
         if taken > limit:
-            raise ProblemError(413, f"more than {limit} octets")
+            raise HTTPException(413, f"more than {limit} octets")  # FastAPI makes a 400 of any other
         return message
 
     return limited

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Semaphore
@@ -17,8 +17,10 @@ from tests.chain import until
 from tests.inside import Inside, inside
 from tests.stores import DAY0, meter_id, row
 from web.api.readings import EXPORTS
+from web.app import DIFFS, LARGEST_BODY, LARGEST_SCL
 from web.run import keep_registry
 
+DIFF = "/api/v1/scl/diff"
 READINGS = f"/api/v1/meters/{meter_id(1)}/readings"
 
 
@@ -78,3 +80,32 @@ async def test_at_most_a_few_exports_at_the_same_time(web: Inside) -> None:
         assert (await web.client.get(READINGS)).status_code == 200
     for _ in range(10):  # each gives its place back
         assert (await web.client.get(READINGS, headers={"Accept": "text/csv"})).status_code == 200
+
+
+async def pieces(octets: int, taken: list[int]) -> AsyncIterator[bytes]:
+    """A body without a length; ``taken`` tells what was read of it."""
+    for _ in range(octets // 10_000):
+        taken.append(10_000)
+        yield bytes(10_000)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer guessed"}])
+async def test_nobody_without_a_login_has_us_keep_much(web: Inside, headers: dict[str, str]) -> None:
+    taken: list[int] = []
+    del web.client.headers["Authorization"]
+    answers = [
+        await web.client.post(DIFF, content=bytes(LARGEST_BODY + 1), headers=headers),
+        await web.client.post(DIFF, content=pieces(LARGEST_SCL, taken), headers=headers),
+    ]
+    assert [answer.status_code for answer in answers] == [413, 413]
+    assert sum(taken) < 2 * LARGEST_BODY
+
+
+async def test_at_most_a_few_files_are_compared_at_the_same_time(web: Inside) -> None:
+    with all_taken(DIFFS):
+        answer = await web.client.post(DIFF, content=b"<SCL/>")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert (await web.client.get(READINGS)).status_code == 200
+    for _ in range(10):
+        assert (await web.client.post(DIFF, content=bytes(LARGEST_BODY + 1))).status_code == 404  # no SCD
