@@ -60,6 +60,11 @@ def takes_gzip(request: Request) -> bool:
     return any(name in ("gzip", "*") and weight > 0 for name, weight in ranges)
 
 
+def format_of(request: Request) -> str:
+    """JSON or XML, as the client wants it; 406 for neither: who changes something asks before it does."""
+    return chosen(request.headers.get("accept", ""), (JSON, XML))
+
+
 def answer(
     request: Request,
     data: Any,
@@ -69,7 +74,7 @@ def answer(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """``data`` (dicts, lists, plain values) as the client wants it; ``root`` names the XML document."""
-    kind = chosen(request.headers.get("accept", ""), (JSON, XML))
+    kind = format_of(request)
     body = orjson.dumps(data) if kind == JSON else xml_document(root, data)
     return encoded(request, body, kind, status=status, headers=headers)
 
@@ -89,6 +94,8 @@ def encoded(
 
 
 def has_already(request: Request, etag: str) -> bool:
-    """Whether If-None-Match names ``etag`` (weakly compared, RFC 9110, 13.1.2)."""
+    """Whether a look (GET, HEAD) names ``etag`` in If-None-Match (weakly compared, RFC 9110, 13.1.2)."""
+    if request.method not in ("GET", "HEAD"):
+        return False
     told = request.headers.get("if-none-match", "")
     return told.strip() == "*" or etag in (part.strip().removeprefix("W/") for part in told.split(","))

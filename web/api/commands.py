@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response
 
 from bridge.tables import BlockChange, Command
-from web.answers import XML, answer
+from web.answers import XML, answer, format_of
 from web.api.common import MeterPath, also, at, problems
 from web.api.models import CommandDocument, Ledger, RelayOrder
 from web.audit import Event, audit
@@ -52,6 +52,7 @@ async def order_relay(
     has given too many in a minute.
     """
     parts = parts_of(request)
+    format_of(request)  # 406 before anything is done
     _not_too_many(request, caller)
     entry = await parts.commands.order(
         meter_id, order.position, account=caller.name, address=caller.address, key=key
