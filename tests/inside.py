@@ -1,7 +1,7 @@
 """The web's application without its process: requests straight into it, over a store that tests fill.
 
 >>> with inside(tmp_path) as web:  # doctest: +SKIP
-...     await web.get("/api/v1/meters")
+...     await web.client.get("/api/v1/meters")
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ from web.settings import WebSettings
 
 @dataclass
 class Inside:
-    """The application, what it is made of, and an observer's client."""
+    """The application, what it is made of, and a client of the operator ``anna``."""
 
     kept: Kept
     parts: Parts
     client: httpx.AsyncClient
-    token: str
 
 
 @contextmanager
@@ -36,11 +35,11 @@ def inside(folder: Path) -> Iterator[Inside]:
     """An application with an empty store, and without a broker."""
     with keeping(f"sqlite:///{folder}/inside.sqlite") as kept:
         parts = make_parts(WebSettings(database_url=kept.url, users=folder / "web-users.json"))
-        token = parts.accounts.add_token("observer", Role.OBSERVER)
+        token = parts.accounts.add_token("anna", Role.OPERATOR)
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=make_app(parts)),
             base_url="http://127.0.0.1",
             headers={"Authorization": f"Bearer {token}"},
         )
-        yield Inside(kept, parts, client, token)
+        yield Inside(kept, parts, client)
         parts.archive.close()
