@@ -16,7 +16,7 @@ from bridge.store import Store
 from tests.chain import until
 from tests.inside import Inside, inside
 from tests.stores import DAY0, meter_id, row
-from web.api.readings import EXPORTS
+from web.api.exports import EXPORTS
 from web.app import DIFFS, LARGEST_BODY, LARGEST_SCL
 from web.run import keep_registry
 

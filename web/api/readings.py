@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 from operator import itemgetter
-from pathlib import Path
-from threading import Semaphore
 from time import gmtime, strftime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, AwareDatetime
-from starlette.background import BackgroundTask
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
-from bridge.export import TIMES, Table, write_csv, write_parquet
+from bridge.export import TIMES, Table
 from bridge.packs import StoredReading
 from bridge.rollup import DAY, HOUR
 from bridge.store import ROLLUP_FIELDS, Store
 from bridge.tables import DAY_MS, Meter, at_ms, moment
 from broker.messages import EARLIEST, LATEST, format_ts
 from web.answers import CSV, JSON, PARQUET, XML, answer, chosen
-from web.api.common import Cursor, MeterPath, also, cursor, one_of, position, problems, registered
+from web.api.common import Cursor, MeterPath, also, cursor, position, problems, registered
+from web.api.exports import export
 from web.api.models import ReadingsPage, Today
 from web.guard import Observer
 from web.parts import parts_of
@@ -38,8 +34,6 @@ router = APIRouter(tags=["readings"])
 PAGE, LARGEST_PAGE = 10_000, 100_000
 LONGEST_COLUMNS = 200_000
 """Readings that ``layout=columns`` gives at once."""
-EXPORTS = Semaphore(4)
-"""At the same time: each holds a connection to the database for as long as it reads, and others need some."""
 _NAMES = ("ts", *(name for name in StoredReading._fields if name != "ts"))
 _ORDER = tuple(StoredReading._fields.index(name) for name in _NAMES)
 _SECONDS = [f":{second:02d}." for second in range(60)]
@@ -158,8 +152,7 @@ def readings(
     place = _sane(position(after, *kinds)) if after else None
     wanted = Range(registered(archive, meter_id), begin, until, chosen_resolution, place)
     if kind in (CSV, PARQUET):
-        with one_of(EXPORTS, "exports"):
-            return _file(wanted.table(archive.store), kind, f"{meter_id}-{chosen_resolution}")
+        return export(request, wanted.table(archive.store), kind, name=f"{meter_id}-{chosen_resolution}")
     if layout is Layout.COLUMNS and kind == JSON:
         return answer(request, {**_head(wanted), "columns": _all(wanted, archive.store)}, root="readings")
     return _page(request, wanted, archive.store, limit)
@@ -248,27 +241,3 @@ def _all(wanted: Range, store: Store) -> dict[str, list[Any]]:
     if any(len(column) > LONGEST_COLUMNS for column in columns.values()):
         raise ProblemError(413, f"more than {LONGEST_COLUMNS} readings: a shorter range, or hours or days")
     return columns
-
-
-def _file(table: Table, kind: str, name: str) -> Response:
-    """The whole table in a file of its own, deleted when it was sent."""
-    ending = "csv" if kind == CSV else "parquet"
-    descriptor, path = tempfile.mkstemp(suffix=f".{ending}", prefix="meter61850-")
-    os.close(descriptor)
-    file = Path(path)
-    try:
-        if kind == CSV:
-            with file.open("w", encoding="utf-8", newline="") as out:
-                write_csv(table, out)
-        else:
-            write_parquet(table, file)
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise
-    return FileResponse(
-        file,
-        media_type=kind,
-        filename=f"{name}.{ending}",
-        headers={"Cache-Control": "private, no-cache", "Vary": "Accept"},
-        background=BackgroundTask(file.unlink, missing_ok=True),
-    )
