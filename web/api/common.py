@@ -27,7 +27,9 @@ MeterPath = Annotated[
         pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
     ),
 ]
-Cursor = Annotated[str | None, Query(description="`next` of the page before.", max_length=200)]
+LONGEST_CURSOR = 2500
+"""It has a name of 255 characters."""
+Cursor = Annotated[str | None, Query(description="`next` of the page before.", max_length=LONGEST_CURSOR)]
 
 _WORDS = {
     400: "Malformed request",
@@ -73,8 +75,13 @@ def position(cursor: str, *kinds: type) -> list[Any]:
         told = None
     fits = isinstance(told, list) and len(told) == len(kinds)
     if not fits or any(type(one) is not kind for one, kind in zip(told, kinds, strict=True)):
-        raise ProblemError(422, "cursor: not one of ours; take `next` of the page before")
+        raise not_ours()
     return list(told)
+
+
+def not_ours() -> ProblemError:
+    """422 for a cursor that we have not made."""
+    return ProblemError(422, "cursor: not one of ours; take `next` of the page before")
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from bridge.store import ROLLUP_FIELDS, Store
 from bridge.tables import DAY_MS, Meter, at_ms, moment
 from broker.messages import EARLIEST, LATEST, format_ts
 from web.answers import CSV, JSON, PARQUET, XML, answer, chosen
-from web.api.common import Cursor, MeterPath, also, cursor, position, problems, registered
+from web.api.common import Cursor, MeterPath, also, cursor, not_ours, position, problems, registered
 from web.api.exports import export
 from web.api.models import ReadingsPage, Today
 from web.guard import Observer
@@ -57,6 +57,7 @@ class Layout(StrEnum):
     COLUMNS = "columns"
 
 
+_CHOSEN = frozenset(Resolution) - {Resolution.AUTO}
 # fmt: off
 _FITTING = ((timedelta(hours=25), Resolution.RAW), (timedelta(days=32), Resolution.HOUR))
 """The resolution for a range of at most so long, as the CLI chooses; days beyond."""
@@ -74,7 +75,7 @@ Time = Annotated[AwareDatetime, AfterValidator(_possible)]
 
 @dataclass(frozen=True)
 class Range:
-    """What was asked for; ``after`` is the last (ts, epoch, seq) or (start,) of the page before."""
+    """What was asked for; ``after`` is the last (ts, epoch, seq) or (start, 0, 0) of the page before."""
 
     meter: Meter
     start: datetime
@@ -111,8 +112,9 @@ class Range:
         return {name: found[place][:most] for name, place in zip(_NAMES, _ORDER, strict=True)}
 
     def place(self, row: tuple[Any, ...]) -> str:
-        """The cursor of what follows ``row``."""
-        return cursor(*row[:3]) if self.resolution is Resolution.RAW else cursor(row[0])
+        """The cursor of what follows ``row``: later pages are of the same resolution."""
+        place = row[:3] if self.resolution is Resolution.RAW else (row[0], 0, 0)
+        return cursor(self.resolution.value, *place)
 
 
 @router.get(
@@ -146,10 +148,8 @@ def readings(
     if begin >= until:
         raise ProblemError(422, f"start {format_ts(begin)} is not before end {format_ts(until)}")
     archive = parts_of(request).archive
-    fit = next((fitting for longest, fitting in _FITTING if until - begin <= longest), Resolution.DAY)
-    chosen_resolution = fit if resolution is Resolution.AUTO else resolution
-    kinds = (int, int, int) if chosen_resolution is Resolution.RAW else (int,)
-    place = _sane(position(after, *kinds)) if after else None
+    begun, place = _place(after) if after else (None, None)
+    chosen_resolution = _resolution(resolution, until - begin, begun)
     wanted = Range(registered(archive, meter_id), begin, until, chosen_resolution, place)
     if kind in (CSV, PARQUET):
         return export(request, wanted.table(archive.store), kind, name=f"{meter_id}-{chosen_resolution}")
@@ -173,11 +173,21 @@ def today(request: Request, _caller: Observer, meter_id: MeterPath) -> Response:
     )
 
 
-def _sane(place: list[int]) -> tuple[int, ...]:
-    """422 for a cursor that no page of ours has named: times of no reading."""
-    if not at_ms(EARLIEST) <= place[0] <= at_ms(LATEST):
-        raise ProblemError(422, "cursor: not one of ours; take `next` of the page before")
-    return tuple(place)
+def _place(after: str) -> tuple[Resolution, tuple[int, ...]]:
+    """Resolution and last row of the page before; 422 for a cursor that no page of ours has named."""
+    resolution, *place = position(after, str, int, int, int)
+    if resolution not in _CHOSEN or not at_ms(EARLIEST) <= place[0] <= at_ms(LATEST):
+        raise not_ours()
+    return Resolution(resolution), tuple(place)
+
+
+def _resolution(asked: Resolution, length: timedelta, begun: Resolution | None) -> Resolution:
+    """That of the pages before, ``begun``, or what was asked for, or what fits; 422 when it changed."""
+    if begun is not None and asked not in (Resolution.AUTO, begun):
+        raise ProblemError(422, f"resolution {asked}: the pages before are of {begun}")
+    if asked is not Resolution.AUTO:
+        return asked
+    return begun or next((fitting for longest, fitting in _FITTING if length <= longest), Resolution.DAY)
 
 
 def _head(wanted: Range) -> dict[str, Any]:
