@@ -12,6 +12,7 @@ from threading import Semaphore
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.errors import Meter61850Error
@@ -26,7 +27,9 @@ from web.thesis import ThesisMeters
 from web.views import Views
 
 API = "/api/v1"
-DIFF = f"{API}/scl/diff"
+DIFF, STREAM = f"{API}/scl/diff", f"{API}/stream"
+METHODS = ("GET", "POST", "DELETE")
+"""That routes have; what can be fetched has HEAD, too, but the stream, whose answer has no end."""
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -85,7 +88,7 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
 
 
 class Front:
-    """In front of everything: who we are called, how large a body is, and the headers of every answer."""
+    """In front of everything: who we are called, how large a body is, HEAD, the headers of every answer."""
 
     def __init__(self, app: FastAPI, parts: Parts) -> None:
         self._app = app
@@ -97,9 +100,16 @@ class Front:
             await self._app(scope, receive, send)
             return
 
+        head = scope["method"] == "HEAD" and scope["path"] != STREAM
+        asked = {**scope, "method": "GET"} if head else scope
+
         async def answered(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self._headers]
+                kept = [one for one in message["headers"] if one[0] != b"allow"]
+                allowed = [(b"allow", self._allowed(scope))] if message["status"] == 405 else []
+                message["headers"] = [*kept, *allowed, *self._headers]
+            elif head:
+                message["body"] = b""
             await send(message)
 
         try:
@@ -107,9 +117,19 @@ class Front:
             limit = LARGEST_SCL if large else LARGEST_BODY
             self._check(dict(scope["headers"]), limit)
             with one_of(DIFFS, "files to compare") if large else nullcontext():
-                await self._app(scope, _limited(receive, limit), answered)
+                await self._app(asked, _limited(receive, limit), answered)
         except Meter61850Error as refusal:  # ours alone: the application answers its own
             await as_problem(refusal).response()(scope, receive, answered)
+
+    def _allowed(self, scope: Scope) -> bytes:
+        """The methods of all routes of a path: the application names those of the first one."""
+        found = [method for method in METHODS if self._has({**scope, "method": method})]
+        if "GET" in found and scope["path"] != STREAM:
+            found.insert(1, "HEAD")
+        return ", ".join(found).encode()
+
+    def _has(self, scope: Scope) -> bool:
+        return any(route.matches(scope)[0] is Match.FULL for route in self._app.routes)
 
     def _may_be_large(self, scope: Scope) -> bool:
         """Whether it brings a file to compare, of somebody whom we know: a body is read before the guard
