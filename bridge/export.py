@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from bridge.tables import moment
 from broker.errors import Meter61850Error, UnavailableError
@@ -64,25 +64,32 @@ def _csv(value: object) -> object:
 
 def write_parquet(table: Table, file: Path) -> int:
     """Write ``table`` to ``file``, in place of one that is there; the number of rows."""
-    arrow, parquet = _pyarrow()
-    schema = arrow.schema([(field, _type(arrow, field)) for field in table.fields])
+    _pyarrow()  # UnavailableError is an OSError, too
     unfinished = file.with_name(f"{file.name}.part")
-    count = 0
     try:
-        with parquet.ParquetWriter(unfinished, schema, compression="zstd") as writer:
-            while rows := list(islice(table.rows, _AT_ONCE)):
-                columns = zip(*rows, strict=True)
-                arrays = [
-                    arrow.array(values, type=field.type)
-                    for values, field in zip(columns, schema, strict=True)
-                ]
-                writer.write_batch(arrow.RecordBatch.from_arrays(arrays, schema=schema))
-                count += len(rows)
+        with unfinished.open("wb") as out:
+            count = stream_parquet(table, out)
         unfinished.rename(file)
     except OSError as error:
         raise ExportError(f"cannot write {file}: {error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
+    return count
+
+
+def stream_parquet(table: Table, out: BinaryIO) -> int:
+    """Write ``table`` to ``out``, which stays open; the number of rows."""
+    arrow, parquet = _pyarrow()
+    schema = arrow.schema([(field, _type(arrow, field)) for field in table.fields])
+    count = 0
+    with parquet.ParquetWriter(out, schema, compression="zstd") as writer:
+        while rows := list(islice(table.rows, _AT_ONCE)):
+            columns = zip(*rows, strict=True)
+            arrays = [
+                arrow.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)
+            ]
+            writer.write_batch(arrow.RecordBatch.from_arrays(arrays, schema=schema))
+            count += len(rows)
     return count
 
 

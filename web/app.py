@@ -6,26 +6,38 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from importlib.metadata import version
+from threading import Semaphore
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from broker.errors import Meter61850Error
 from web import login, pages, problem, thesis_api
 from web.acsi import Acsi
 from web.api import acsi, commands, meters, operations, readings, scl, stream
+from web.api.common import one_of
+from web.guard import caller_of
 from web.parts import Parts
-from web.problem import ProblemError
+from web.problem import ProblemError, as_problem
 from web.thesis import ThesisMeters
 from web.views import Views
 
 API = "/api/v1"
+DIFF, STREAM = f"{API}/scl/diff", f"{API}/stream"
+METHODS = ("GET", "POST", "DELETE")
+"""That routes have; what can be fetched has HEAD, too, but the stream, whose answer has no end."""
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 LARGEST_SCL = 64 * 1024 * 1024
-"""Octets of a file to compare: above the largest that the broker takes."""
+"""Octets of a file to compare, of somebody whom we know: above the largest that the broker takes."""
+DIFFS = Semaphore(2)
+"""Such files that are taken and compared at the same time."""
 LARGEST_BODY = 64 * 1024
 """Octets of anything else; some hundred are usual."""
 # fmt: off
@@ -76,9 +88,9 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
 
 
 class Front:
-    """In front of everything: who we are called, how large a body is, and the headers of every answer."""
+    """In front of everything: who we are called, how large a body is, HEAD, the headers of every answer."""
 
-    def __init__(self, app: ASGIApp, parts: Parts) -> None:
+    def __init__(self, app: FastAPI, parts: Parts) -> None:
         self._app = app
         self._names = parts.settings.allowed_names
         self._headers = [*_HEADERS, *([_HSTS] if parts.settings.secure else [])]
@@ -88,26 +100,51 @@ class Front:
             await self._app(scope, receive, send)
             return
 
+        head = scope["method"] == "HEAD" and scope["path"] != STREAM
+        asked = {**scope, "method": "GET"} if head else scope
+
         async def answered(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self._headers]
+                kept = [one for one in message["headers"] if one[0] != b"allow"]
+                allowed = [(b"allow", self._allowed(scope))] if message["status"] == 405 else []
+                message["headers"] = [*kept, *allowed, *self._headers]
+            elif head:
+                message["body"] = b""
             await send(message)
 
-        limit = LARGEST_SCL if scope["path"] == f"{API}/scl/diff" else LARGEST_BODY
-        if refusal := self._refusal(dict(scope["headers"]), limit):
-            await refusal.response()(scope, receive, answered)
-        else:
-            await self._app(scope, _limited(receive, limit), answered)
+        try:
+            large = self._may_be_large(scope)
+            limit = LARGEST_SCL if large else LARGEST_BODY
+            self._check(dict(scope["headers"]), limit)
+            with one_of(DIFFS, "files to compare") if large else nullcontext():
+                await self._app(asked, _limited(receive, limit), answered)
+        except Meter61850Error as refusal:  # ours alone: the application answers its own
+            await as_problem(refusal).response()(scope, receive, answered)
 
-    def _refusal(self, headers: dict[bytes, bytes], limit: int) -> ProblemError | None:
+    def _allowed(self, scope: Scope) -> bytes:
+        """The methods of all routes of a path: the application names those of the first one."""
+        found = [method for method in METHODS if self._has({**scope, "method": method})]
+        if "GET" in found and scope["path"] != STREAM:
+            found.insert(1, "HEAD")
+        return ", ".join(found).encode()
+
+    def _has(self, scope: Scope) -> bool:
+        return any(route.matches(scope)[0] is Match.FULL for route in self._app.routes)
+
+    def _may_be_large(self, scope: Scope) -> bool:
+        """Whether it brings a file to compare, of somebody whom we know: a body is read before the guard
+        looks who sends it."""
+        return scope["path"] == DIFF and caller_of(Request({**scope, "app": self._app})) is not None
+
+    def _check(self, headers: dict[bytes, bytes], limit: int) -> None:
+        """ProblemError for a request that the application need not see."""
         host = headers.get(b"host", b"").decode("latin-1").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
         if self._names is not None and name not in self._names:
-            return ProblemError(400, f"we are not called {name[:80]!r}: METER61850_WEB_NAMES lists our names")
+            raise ProblemError(400, f"we are not called {name[:80]!r}: METER61850_WEB_NAMES lists our names")
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > limit:
-            return ProblemError(413, f"{int(length)} octets: at most {limit}")
-        return None
+            raise ProblemError(413, f"{int(length)} octets: at most {limit}")
 
 
 def _limited(receive: Receive, limit: int) -> Receive:
@@ -119,7 +156,7 @@ def _limited(receive: Receive, limit: int) -> Receive:
         message = await receive()
         taken += len(message.get("body", b""))
         if taken > limit:
-            raise ProblemError(413, f"more than {limit} octets")
+            raise HTTPException(413, f"more than {limit} octets")  # FastAPI makes a 400 of any other
         return message
 
     return limited

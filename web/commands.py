@@ -17,10 +17,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from bridge.tables import Command as Row
 from bridge.tables import moment
@@ -46,8 +47,8 @@ from web.sending import NAME, Sender
 
 _NAMESPACE = uuid.UUID("6d657465-7236-5138-a530-776562636d64")
 Ledger = Callable[[str], Row | None]
-"""The ledger's row of a command_id; it blocks, and raises UnavailableError or DBAPIError without the
-store."""
+"""The ledger's row of a command_id; it blocks, and raises UnavailableError or SQLAlchemyError without
+the store."""
 REMEMBERED = 10_000
 """Commands that are followed here; older ones are in the ledger alone."""
 SENT, ANSWERED, NO_ANSWER = "sent", "answered", "timed out"
@@ -62,15 +63,20 @@ class ConflictError(ContractError):
 
 @dataclass
 class Entry:
-    """A command and what became of it."""
+    """A command and what became of it; None is what the ledger does not know."""
 
+    command_id: str
     meter_id: str
-    command: Command
+    position: Position | None
+    issued_at: datetime | None
+    expires_at: datetime | None
+    origin: str | None
     state: str = SENT
     reason: str = ""
     ends: float = 0.0
     """Monotonic seconds: without an answer then, there will be none."""
-    result: Result | None = None
+    answered: bool = False
+    """By its meter: so it was sent."""
 
     @property
     def final(self) -> bool:
@@ -79,17 +85,16 @@ class Entry:
 
     def document(self) -> dict[str, Any]:
         """For programs; times as in the contract."""
-        command = self.command
         return {
-            "command_id": command.command_id,
+            "command_id": self.command_id,
             "meter_id": self.meter_id,
-            "position": command.position,
+            "position": self.position,
             "state": self.state,
             "reason": self.reason,
             "final": self.final,
-            "issued_at": format_ts(command.issued_at),
-            "expires_at": format_ts(command.expires_at),
-            "origin": f"{command.origin.category} {command.origin.identifier}",
+            "issued_at": format_ts(self.issued_at) if self.issued_at else None,
+            "expires_at": format_ts(self.expires_at) if self.expires_at else None,
+            "origin": self.origin,
         }
 
 
@@ -100,18 +105,28 @@ def command_id(account: str, key: str) -> str:
 
 def entry_of(row: Row) -> Entry:
     """A command as the ledger tells it."""
-    origin = Origin(
-        category=OriginCategory(row.origin_category or OriginCategory.NOT_SUPPORTED),
-        identifier=row.origin_identifier or "unknown",
+    return Entry(
+        row.command_id,
+        row.meter_id,
+        position=Position(row.position) if row.position else None,
+        issued_at=moment(row.issued_at) if row.issued_at else None,
+        expires_at=moment(row.expires_at) if row.expires_at else None,
+        origin=f"{row.origin_category} {row.origin_identifier}".strip() or None,
+        state=row.outcome or SENT,
+        reason=row.reason,
+        answered=row.result_ts is not None,
     )
-    command = Command(
-        command_id=row.command_id,
-        position=Position(row.position or Position.CLOSED),
-        issued_at=moment(row.issued_at or row.received_at),
-        expires_at=moment(row.expires_at or row.received_at),
-        origin=origin,
+
+
+def _new(meter_id: str, command: Command) -> Entry:
+    return Entry(
+        command.command_id,
+        meter_id,
+        position=command.position,
+        issued_at=command.issued_at,
+        expires_at=command.expires_at,
+        origin=f"{command.origin.category} {command.origin.identifier}",
     )
-    return Entry(row.meter_id, command, row.outcome or SENT, row.reason)
 
 
 class Commands:
@@ -141,19 +156,20 @@ class Commands:
         """
         given = command_id(account, key) if key else ""
         if given and (known := await self._given_before(given)):
-            if (known.meter_id, known.command.position) != (meter_id, position):
+            if known.meter_id != meter_id or known.position not in (None, position):
                 raise ConflictError("this Idempotency-Key was used for another command: choose a new one")
             return known
         origin = Origin(
             category=OriginCategory.REMOTE_CONTROL, identifier=f"web {account}"[:64], via=f"web {address}"
         )
-        entry = Entry(meter_id, new_command(position, origin, command_id=given))
+        command = new_command(position, origin, command_id=given)
+        entry = _new(meter_id, command)
         obstacle = self._obstacle(meter_id, position)
         self._remember(entry)
         if obstacle:
-            self._refuse(entry, obstacle)
+            self._refuse(entry, command, obstacle)
         else:
-            await self._send(entry)
+            await self._send(entry, command)
         return entry
 
     async def _given_before(self, command_id: str) -> Entry | None:
@@ -162,7 +178,7 @@ class Commands:
         Without the ledger it may be sent again: the meter refuses a command_id that it has had.
         """
         if command_id not in self._entries:
-            with suppress(UnavailableError, DBAPIError):
+            with suppress(UnavailableError, SQLAlchemyError):
                 row = await asyncio.to_thread(self._ledger, command_id)
                 if row is not None and command_id not in self._entries:
                     return entry_of(row)
@@ -181,24 +197,24 @@ class Commands:
 
     def _remember(self, entry: Entry) -> None:
         entry.ends = time.monotonic() + ANSWER_SECONDS
-        self._entries[entry.command.command_id] = self._open[entry.command.command_id] = entry
+        self._entries[entry.command_id] = self._open[entry.command_id] = entry
         if len(self._entries) > REMEMBERED:
             self._entries.popitem(last=False)
 
-    async def _send(self, entry: Entry) -> None:
+    async def _send(self, entry: Entry, command: Command) -> None:
         self._tell(entry)
         topic = self._topics.meter(entry.meter_id, "command")
         try:
-            await self._sender.publish(topic, entry.command.payload(), expiry=VALIDITY)
+            await self._sender.publish(topic, command.payload(), expiry=VALIDITY)
         except NotAuthorizedError as error:
-            self._refuse(entry, str(error))
+            self._refuse(entry, command, str(error))
         except (UnavailableError, asyncio.CancelledError):
-            if entry.result is None:
-                self._refuse(entry, LOST)
+            if not entry.answered:
+                self._refuse(entry, command, LOST)
 
-    def _refuse(self, entry: Entry, reason: str) -> None:
+    def _refuse(self, entry: Entry, command: Command, reason: str) -> None:
         """Refused by us, with a record in the ledger; the meter's own answer counts more."""
-        refusal = Refusal(meter_id=entry.meter_id, command=entry.command, reason=reason, ts=utc_now())
+        refusal = Refusal(meter_id=entry.meter_id, command=command, reason=reason, ts=utc_now())
         self._sender.tell_later(self._topics.refused(NAME), refusal.payload())
         self._end(entry, Outcome.REFUSED, reason)
 
@@ -208,9 +224,9 @@ class Commands:
         """The first answer of the meter stands; a broker may deliver a command twice."""
         assert isinstance(message, Result)
         entry = self._entries.get(message.command_id)
-        if entry is None or entry.result is not None or entry.meter_id != meter_id:
+        if entry is None or entry.answered or entry.meter_id != meter_id:
             return
-        entry.result = message
+        entry.answered = True
         if message.outcome is not Outcome.DONE:
             self._end(entry, message.outcome, message.reason)
         elif self._in_position(entry):
@@ -224,23 +240,23 @@ class Commands:
         """The relay has moved."""
         assert isinstance(message, Relay)
         for entry in list(self._of(meter_id)):
-            if entry.state == ANSWERED and entry.command.position is message.position:
+            if entry.state == ANSWERED and entry.position is message.position:
                 self._end(entry, Outcome.DONE)
 
     def sweep(self) -> None:
         """End what nobody has answered in time."""
         now = time.monotonic()
         for entry in [entry for entry in self._open.values() if now > entry.ends]:
-            moved = "it answered done, but its relay did not move" if entry.result else "it did not answer"
+            moved = "it answered done, but its relay did not move" if entry.answered else "it did not answer"
             self._end(entry, NO_ANSWER, f"{moved} within {ANSWER_SECONDS:g} s")
 
     def _in_position(self, entry: Entry) -> bool:
         relay = self._live.known(entry.meter_id).relay
-        return relay is not None and relay.position is entry.command.position
+        return relay is not None and relay.position is entry.position
 
     def _end(self, entry: Entry, state: str, reason: str = "") -> None:
         entry.state, entry.reason = str(state), reason
-        self._open.pop(entry.command.command_id, None)
+        self._open.pop(entry.command_id, None)
         self._tell(entry)
 
     def _tell(self, entry: Entry) -> None:

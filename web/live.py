@@ -215,7 +215,7 @@ class Live:
         """meter_ids of all in service, by name: House 2 before House 10."""
         if self._order is None:
             meters = [meter for meter in self.fleet.meters.values() if meter.birth is not None]
-            self._order = [meter.meter_id for meter in sorted(meters, key=_by_name)]
+            self._order = [meter.meter_id for meter in sorted(meters, key=_place)]
         return self._order
 
     def documents(self, meter_ids: Iterable[str] | None = None) -> list[bytes]:
@@ -283,10 +283,19 @@ class Live:
             self._hub.tell("meter", encoded, meter_id=meter.meter_id, address_code=birth.address_code)
 
 
-def _by_name(meter: Meter) -> tuple[list[tuple[int, str]], str]:
+def _place(meter: Meter) -> tuple[list[tuple[int, str]], str]:
     assert meter.birth is not None
-    parts = re.findall(r"(\D*)(\d{0,18})", meter.birth.name)
-    return [(int(number or 0), text) for text, number in parts], meter.meter_id
+    return by_name(meter.birth.name, meter.meter_id)
+
+
+def by_name(name: str, meter_id: str) -> tuple[list[tuple[int, str]], str]:
+    """Where a meter of that name belongs in a list: House 2 before House 10.
+
+    >>> by_name("House 2", "a") < by_name("House 10", "a") < by_name("House 10", "b")
+    True
+    """
+    parts = re.findall(r"(\D*)(\d{0,18})", name)
+    return [(int(number or 0), text) for text, number in parts], meter_id
 
 
 def _ignore(_meter_id: str, _message: Message) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -80,7 +80,7 @@ def as_problem(error: Exception) -> ProblemError:
             return ProblemError(422, f"{where}: {first['msg']}"[:500])
         case HTTPException():
             return ProblemError(error.status_code, str(error.detail), headers=error.headers)
-        case DBAPIError():
+        case SQLAlchemyError():
             return ProblemError(503, "the database does not answer", headers={"Retry-After": "2"})
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     return ProblemError(status, str(error)[:500], headers={"Retry-After": "2"} if status == 503 else None)
@@ -105,6 +105,6 @@ def install(app: FastAPI, *, page: Callable[[Request, ProblemError], Response]) 
         log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
         return told(request, ProblemError(500, "a fault of ours: it is in the log of `meter61850 web run`"))
 
-    for kind in (Meter61850Error, RequestValidationError, HTTPException, DBAPIError):
+    for kind in (Meter61850Error, RequestValidationError, HTTPException, SQLAlchemyError):
         app.add_exception_handler(kind, expected)
     app.add_exception_handler(Exception, unexpected)

@@ -20,7 +20,7 @@ from bridge.packs import StoredReading
 from bridge.tables import moment
 from broker.messages import Magnitude, Quantity, Reading, Text, format_ts
 from mms_bridge.fleet import Meter
-from web.answers import XML, answer, encoded
+from web.answers import XML, answer, encoded, format_of
 from web.api.common import MeterPath, also, problems, registered
 from web.audit import Event, audit
 from web.guard import Observer, address_of, caller_of
@@ -96,6 +96,7 @@ def _seen(request: Request, given: str) -> str:
 async def register(request: Request, registration: Registration) -> Response:
     """Register a meter; its id is its token, and told this once."""
     address = address_of(request)
+    format_of(request)  # 406 before anything is done
     if wait := REGISTRATIONS.wait(address, now=monotonic()):
         raise ProblemError(429, "too many registrations", headers={"Retry-After": str(int(wait) + 1)})
     REGISTRATIONS.note(address, now=monotonic())
@@ -159,6 +160,7 @@ async def delete_named_meter(
 )
 async def submit(request: Request, token: Token, submitted: Submitted) -> Response:
     """Submit a reading of now; 200 when it is stored."""
+    format_of(request)  # 406 before anything is done
     values = submitted.model_dump()
     values["power_factor"] = values.pop("powerFactor")
     reading = await _meters(request).submit(meter_of(token), values)

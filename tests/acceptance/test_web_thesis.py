@@ -156,6 +156,23 @@ def test_the_form_of_the_test_cases(web: Web) -> None:
         assert gone.status_code == 204
 
 
+def test_what_cannot_be_answered_is_not_done(web: Web) -> None:
+    """The id is told once: a meter whose registration has no answer could never speak."""
+    with web.nobody() as anybody:
+        refused = anybody.post("/SmartMeter", json={"name": "lost"}, headers={"Accept": "text/plain"})
+        assert refused.status_code == 406
+        made = anybody.post("/SmartMeter", json={"name": "kept"}, headers={"If-None-Match": "*"})
+        assert made.status_code == 200
+        path = f"/Readings/{made.json()['id']}"
+        assert anybody.post(path, json=READING, headers={"Accept": "text/plain"}).status_code == 406
+        assert anybody.post(path, json=READING, headers={"If-None-Match": "*"}).json()["power"] == 280.1
+        assert len(anybody.get(path).json()) == 1
+        names = [meter["name"] for meter in web.json("/meters", limit=1000)["meters"]]
+        assert "kept" in names
+        assert "lost" not in names
+        anybody.delete(f"/SmartMeter/{made.json()['id']}")
+
+
 @pytest.mark.parametrize(
     ("reading", "said"),
     [

@@ -234,6 +234,15 @@ def test_no_such_format_is_406(web: Web) -> None:
         assert client.get("/meters").status_code == 406
 
 
+def test_head_over_a_connection_that_goes_on(web: Web) -> None:
+    with web.program() as client:
+        for path in ("/meters", "/scl/scd", "/meters/latest"):
+            head = client.head(path)
+            assert (head.status_code, head.content) == (200, b"")
+            assert int(head.headers["content-length"]) > 0
+            assert client.get(path).content
+
+
 def test_nobody_reads_without_a_token(web: Web) -> None:
     with web.nobody() as client:
         for headers in ({}, {"Authorization": "Bearer guessed"}, {"Authorization": "Basic YTpi"}):

@@ -156,6 +156,19 @@ def test_a_key_is_remembered_over_a_restart(web: Web) -> None:
     assert position(web, meter_id) == "closed"
 
 
+def test_what_cannot_be_answered_is_not_done(web: Web) -> None:
+    meter_id = web.wait_for_meters(2)[0]
+    operations = web.json(f"/meters/{meter_id}")["relay_operations"]
+    with web.program(Role.OPERATOR, Accept="text/csv") as client, Client(web.chain.broker) as bystander:
+        assert order(client, meter_id, "open").status_code == 406
+        client.headers["Accept"] = "application/json"
+        answer = order(client, meter_id, "closed")
+        assert answer.json()["detail"] == "the relay is closed already"
+        ledger(web, answer.json()["command"]["command_id"])  # told after what the first would have sent
+        assert TOPICS.meter(meter_id, "command") not in [topic for topic, _ in bystander.all]
+    assert web.json(f"/meters/{meter_id}")["relay_operations"] == operations
+
+
 def test_an_observer_may_not_switch(web: Web) -> None:
     meter_id = web.wait_for_meters(2)[0]
     with web.program(Role.OBSERVER) as client:

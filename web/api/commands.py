@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response
 
 from bridge.tables import BlockChange, Command
-from web.answers import XML, answer
+from web.answers import XML, answer, format_of
 from web.api.common import MeterPath, also, at, problems
 from web.api.models import CommandDocument, Ledger, RelayOrder
 from web.audit import Event, audit
@@ -23,6 +23,8 @@ from web.problem import ProblemError
 router = APIRouter(tags=["commands"])
 
 LONGEST_WAIT = 10.0
+OURS_SECONDS, LEDGER_SECONDS = 0.05, 0.25
+"""Who waits looks so often at a command of ours, and at one that the ledger alone knows."""
 
 Key = Annotated[
     str | None,
@@ -52,6 +54,7 @@ async def order_relay(
     has given too many in a minute.
     """
     parts = parts_of(request)
+    format_of(request)  # 406 before anything is done
     _not_too_many(request, caller)
     entry = await parts.commands.order(
         meter_id, order.position, account=caller.name, address=caller.address, key=key
@@ -59,8 +62,8 @@ async def order_relay(
     audit(
         Event("relay", caller.name, caller.address, meter_id, entry.state, f"{order.position} {entry.reason}")
     )
-    headers = {"Location": f"/api/v1/commands/{entry.command.command_id}", "Cache-Control": "no-store"}
-    if entry.state == "refused" and entry.result is None:
+    headers = {"Location": f"/api/v1/commands/{entry.command_id}", "Cache-Control": "no-store"}
+    if entry.state == "refused" and not entry.answered:
         known = parts.live.meter(meter_id) is not None
         status = 503 if entry.reason == LOST else 409 if known else 404
         raise ProblemError(status, entry.reason, headers=headers, command=entry.document())
@@ -103,15 +106,20 @@ async def _followed(parts: Parts, command_id: str, seconds: float) -> Entry:
     loop = asyncio.get_running_loop()
     ends = loop.time() + seconds
     while True:
-        entry = parts.commands.get(command_id)
+        pause, entry = OURS_SECONDS, parts.commands.get(command_id)
         if entry is None:
-            row = await asyncio.to_thread(lambda: parts.archive.store.command(command_id))
-            if row is None:
-                raise ProblemError(404, f"no command {command_id}: GET /api/v1/commands lists the newest")
-            return entry_of(row)
-        if entry.final or loop.time() >= ends:
+            pause, entry = LEDGER_SECONDS, await asyncio.to_thread(_of_ledger, parts, command_id)
+        left = ends - loop.time()
+        if entry.final or left <= 0:
             return entry
-        await asyncio.sleep(min(0.05, max(0.0, ends - loop.time())))
+        await asyncio.sleep(min(pause, left))
+
+
+def _of_ledger(parts: Parts, command_id: str) -> Entry:
+    row = parts.archive.store.command(command_id)
+    if row is None:
+        raise ProblemError(404, f"no command {command_id}: GET /api/v1/commands lists the newest")
+    return entry_of(row)
 
 
 @router.get("/commands", response_model=Ledger, responses={**problems(406, 503), **also(XML)})

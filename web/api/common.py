@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Semaphore
 from typing import Annotated, Any
 
 import orjson
@@ -24,7 +27,9 @@ MeterPath = Annotated[
         pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
     ),
 ]
-Cursor = Annotated[str | None, Query(description="`next` of the page before.", max_length=200)]
+LONGEST_CURSOR = 2500
+"""It has a name of 255 characters."""
+Cursor = Annotated[str | None, Query(description="`next` of the page before.", max_length=LONGEST_CURSOR)]
 
 _WORDS = {
     400: "Malformed request",
@@ -36,7 +41,7 @@ _WORDS = {
     413: "Too large",
     422: "An impossible value; it is named",
     429: "Too many; Retry-After tells when",
-    503: "Broker or database is away, or too many streams",
+    503: "Broker or database is away, or too many at the same time",
 }
 
 
@@ -70,8 +75,24 @@ def position(cursor: str, *kinds: type) -> list[Any]:
         told = None
     fits = isinstance(told, list) and len(told) == len(kinds)
     if not fits or any(type(one) is not kind for one, kind in zip(told, kinds, strict=True)):
-        raise ProblemError(422, "cursor: not one of ours; take `next` of the page before")
+        raise not_ours()
     return list(told)
+
+
+def not_ours() -> ProblemError:
+    """422 for a cursor that we have not made."""
+    return ProblemError(422, "cursor: not one of ours; take `next` of the page before")
+
+
+@contextmanager
+def one_of(places: Semaphore, what: str) -> Iterator[None]:
+    """Hold one of ``places``; 503 when all of them are taken."""
+    if not places.acquire(blocking=False):
+        raise ProblemError(503, f"too many {what} at the same time", headers={"Retry-After": "5"})
+    try:
+        yield
+    finally:
+        places.release()
 
 
 def registered(archive: Archive, meter_id: str) -> Row:

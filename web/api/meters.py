@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from bisect import bisect_right
 from dataclasses import dataclass
 from time import monotonic
 from typing import Annotated, Any, Literal
@@ -21,7 +22,7 @@ from web.api.common import Cursor, MeterPath, also, at, cursor, position, proble
 from web.api.models import Latest, LatestOfAll, MeterDocument, MeterPage
 from web.audit import Event, audit
 from web.guard import Administrator, Observer
-from web.live import Live
+from web.live import Live, by_name
 from web.parts import Parts, parts_of
 from web.problem import ProblemError
 
@@ -94,11 +95,22 @@ async def list_meters(
     """The meters in service with their latest values, by name, some at a time."""
     live = parts_of(request).live
     ids = choice.of(live)
-    start = place_after(live, ids, after) if after else 0
+    start = begin_after(live, ids, *position(after, str, str)) if after else 0
     some = ids[start : start + limit]
-    following = cursor(some[-1]) if start + limit < len(ids) else None
+    following = cursor(*_key(live, some[-1])) if start + limit < len(ids) else None
     meters = [orjson.loads(one) for one in live.documents(some)]
     return answer(request, {"meters": meters, "total": len(ids), "next": following}, root="page")
+
+
+def begin_after(live: Live, ids: list[str], name: str, meter_id: str) -> int:
+    """Where in ``ids`` those after a meter of that name begin, whether it is still in service or not."""
+    return bisect_right(ids, by_name(name, meter_id), key=lambda one: by_name(*_key(live, one)))
+
+
+def _key(live: Live, meter_id: str) -> tuple[str, str]:
+    birth = live.fleet.meters[meter_id].birth
+    assert birth is not None
+    return birth.name, meter_id
 
 
 def place_after(live: Live, ids: list[str], after: str) -> int:

@@ -130,7 +130,7 @@ class RelayOrder(BaseModel):
 
 
 class CommandDocument(BaseModel):
-    """A relay command and what became of it."""
+    """A relay command and what became of it; null is what the ledger does not know, as of a result alone."""
 
     command_id: str
     meter_id: str
@@ -141,7 +141,7 @@ class CommandDocument(BaseModel):
     """Nothing more is expected."""
     issued_at: AwareDatetime | None
     expires_at: AwareDatetime | None
-    origin: str
+    origin: str | None
 
 
 class LedgerRow(BaseModel):

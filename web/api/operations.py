@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 
 from broker.errors import Meter61850Error
@@ -76,6 +76,6 @@ def database_state(parts: Parts) -> str:
     """``ok``, or why the store does not answer. It blocks."""
     try:
         parts.archive.store.revisions(last=1)
-    except (Meter61850Error, DBAPIError) as error:
+    except (Meter61850Error, SQLAlchemyError) as error:
         return str(getattr(error, "orig", error)).strip()[:300]
     return "ok"

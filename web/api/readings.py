@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 from operator import itemgetter
-from pathlib import Path
 from time import gmtime, strftime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, AwareDatetime
-from starlette.background import BackgroundTask
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
-from bridge.export import TIMES, Table, write_csv, write_parquet
+from bridge.export import TIMES, Table
 from bridge.packs import StoredReading
 from bridge.rollup import DAY, HOUR
 from bridge.store import ROLLUP_FIELDS, Store
 from bridge.tables import DAY_MS, Meter, at_ms, moment
 from broker.messages import EARLIEST, LATEST, format_ts
 from web.answers import CSV, JSON, PARQUET, XML, answer, chosen
-from web.api.common import Cursor, MeterPath, also, cursor, position, problems, registered
+from web.api.common import Cursor, MeterPath, also, cursor, not_ours, position, problems, registered
+from web.api.exports import export
 from web.api.models import ReadingsPage, Today
 from web.guard import Observer
 from web.parts import parts_of
@@ -60,6 +57,7 @@ class Layout(StrEnum):
     COLUMNS = "columns"
 
 
+_CHOSEN = frozenset(Resolution) - {Resolution.AUTO}
 # fmt: off
 _FITTING = ((timedelta(hours=25), Resolution.RAW), (timedelta(days=32), Resolution.HOUR))
 """The resolution for a range of at most so long, as the CLI chooses; days beyond."""
@@ -77,7 +75,7 @@ Time = Annotated[AwareDatetime, AfterValidator(_possible)]
 
 @dataclass(frozen=True)
 class Range:
-    """What was asked for; ``after`` is the last (ts, epoch, seq) or (start,) of the page before."""
+    """What was asked for; ``after`` is the last (ts, epoch, seq) or (start, 0, 0) of the page before."""
 
     meter: Meter
     start: datetime
@@ -114,8 +112,9 @@ class Range:
         return {name: found[place][:most] for name, place in zip(_NAMES, _ORDER, strict=True)}
 
     def place(self, row: tuple[Any, ...]) -> str:
-        """The cursor of what follows ``row``."""
-        return cursor(*row[:3]) if self.resolution is Resolution.RAW else cursor(row[0])
+        """The cursor of what follows ``row``: later pages are of the same resolution."""
+        place = row[:3] if self.resolution is Resolution.RAW else (row[0], 0, 0)
+        return cursor(self.resolution.value, *place)
 
 
 @router.get(
@@ -149,13 +148,11 @@ def readings(
     if begin >= until:
         raise ProblemError(422, f"start {format_ts(begin)} is not before end {format_ts(until)}")
     archive = parts_of(request).archive
-    fit = next((fitting for longest, fitting in _FITTING if until - begin <= longest), Resolution.DAY)
-    chosen_resolution = fit if resolution is Resolution.AUTO else resolution
-    kinds = (int, int, int) if chosen_resolution is Resolution.RAW else (int,)
-    place = _sane(position(after, *kinds)) if after else None
+    begun, place = _place(after) if after else (None, None)
+    chosen_resolution = _resolution(resolution, until - begin, begun)
     wanted = Range(registered(archive, meter_id), begin, until, chosen_resolution, place)
     if kind in (CSV, PARQUET):
-        return _file(wanted.table(archive.store), kind, f"{meter_id}-{chosen_resolution}")
+        return export(request, wanted.table(archive.store), kind, name=f"{meter_id}-{chosen_resolution}")
     if layout is Layout.COLUMNS and kind == JSON:
         return answer(request, {**_head(wanted), "columns": _all(wanted, archive.store)}, root="readings")
     return _page(request, wanted, archive.store, limit)
@@ -176,11 +173,21 @@ def today(request: Request, _caller: Observer, meter_id: MeterPath) -> Response:
     )
 
 
-def _sane(place: list[int]) -> tuple[int, ...]:
-    """422 for a cursor that no page of ours has named: times of no reading."""
-    if not at_ms(EARLIEST) <= place[0] <= at_ms(LATEST):
-        raise ProblemError(422, "cursor: not one of ours; take `next` of the page before")
-    return tuple(place)
+def _place(after: str) -> tuple[Resolution, tuple[int, ...]]:
+    """Resolution and last row of the page before; 422 for a cursor that no page of ours has named."""
+    resolution, *place = position(after, str, int, int, int)
+    if resolution not in _CHOSEN or not at_ms(EARLIEST) <= place[0] <= at_ms(LATEST):
+        raise not_ours()
+    return Resolution(resolution), tuple(place)
+
+
+def _resolution(asked: Resolution, length: timedelta, begun: Resolution | None) -> Resolution:
+    """That of the pages before, ``begun``, or what was asked for, or what fits; 422 when it changed."""
+    if begun is not None and asked not in (Resolution.AUTO, begun):
+        raise ProblemError(422, f"resolution {asked}: the pages before are of {begun}")
+    if asked is not Resolution.AUTO:
+        return asked
+    return begun or next((fitting for longest, fitting in _FITTING if length <= longest), Resolution.DAY)
 
 
 def _head(wanted: Range) -> dict[str, Any]:
@@ -244,27 +251,3 @@ def _all(wanted: Range, store: Store) -> dict[str, list[Any]]:
     if any(len(column) > LONGEST_COLUMNS for column in columns.values()):
         raise ProblemError(413, f"more than {LONGEST_COLUMNS} readings: a shorter range, or hours or days")
     return columns
-
-
-def _file(table: Table, kind: str, name: str) -> Response:
-    """The whole table in a file of its own, deleted when it was sent."""
-    ending = "csv" if kind == CSV else "parquet"
-    descriptor, path = tempfile.mkstemp(suffix=f".{ending}", prefix="meter61850-")
-    os.close(descriptor)
-    file = Path(path)
-    try:
-        if kind == CSV:
-            with file.open("w", encoding="utf-8", newline="") as out:
-                write_csv(table, out)
-        else:
-            write_parquet(table, file)
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise
-    return FileResponse(
-        file,
-        media_type=kind,
-        filename=f"{name}.{ending}",
-        headers={"Cache-Control": "private, no-cache", "Vary": "Accept"},
-        background=BackgroundTask(file.unlink, missing_ok=True),
-    )

@@ -1,0 +1,83 @@
+"""A whole table to download, as CSV or Parquet: written to disk before the first octet is sent.
+
+The file has no name, so that nothing of it is left, however the request ends.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from threading import Semaphore
+
+from fastapi import Request
+from starlette.responses import Response, StreamingResponse
+
+from bridge.export import Table, stream_parquet, write_csv
+from web.answers import CSV, GZIP_LEVEL, PRIVATE, has_already, takes_gzip
+from web.api.common import one_of
+
+EXPORTS = Semaphore(4)
+"""At the same time: each holds a connection to the database for as long as it reads, and others need some."""
+PIECE = 256 * 1024
+"""Octets that are sent at once."""
+
+
+def export(request: Request, table: Table, kind: str, *, name: str) -> Response:
+    """``table`` as a file of that name without ending; 304 if the client has it, 503 when too many want one.
+
+    It blocks.
+    """
+    packed = kind == CSV and takes_gzip(request)  # Parquet is packed in itself
+    with one_of(EXPORTS, "exports"):
+        file = _written(table, kind, packed=packed)
+    headers = {"ETag": _etag(file), "Cache-Control": PRIVATE, "Vary": "Accept, Accept-Encoding"}
+    if has_already(request, headers["ETag"]):
+        file.close()
+        return Response(status_code=304, headers=headers)
+    ending = "csv" if kind == CSV else "parquet"
+    headers |= {
+        "Content-Disposition": f'attachment; filename="{name}.{ending}"',
+        "Content-Length": str(file.seek(0, io.SEEK_END)),
+    }
+    if packed:
+        headers["Content-Encoding"] = "gzip"
+    return StreamingResponse(_pieces(file), headers=headers, media_type=kind)
+
+
+def _written(table: Table, kind: str, *, packed: bool) -> io.BufferedRandom:
+    """A file without a name that has all of ``table``."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - who sends it closes it
+    try:
+        if kind != CSV:
+            stream_parquet(table, file)
+        elif packed:
+            with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=GZIP_LEVEL, mtime=0) as smaller:
+                _write_csv(table, smaller)
+        else:
+            _write_csv(table, file)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _write_csv(table: Table, out: io.BufferedRandom | gzip.GzipFile) -> None:
+    text = io.TextIOWrapper(out, encoding="utf-8", newline="")
+    write_csv(table, text)
+    text.detach()  # written through, and left open
+
+
+def _etag(file: io.BufferedRandom) -> str:
+    file.seek(0)
+    return f'"{hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=12)).hexdigest()}"'
+
+
+def _pieces(file: io.BufferedRandom) -> Iterator[bytes]:
+    with file:
+        file.seek(0)
+        while piece := file.read(PIECE):
+            yield piece
