@@ -283,19 +283,19 @@ class Live:
             self._hub.tell("meter", encoded, meter_id=meter.meter_id, address_code=birth.address_code)
 
 
-def _place(meter: Meter) -> tuple[list[tuple[int, str]], str]:
+def _place(meter: Meter) -> tuple[list[tuple[str, int]], str]:
     assert meter.birth is not None
     return by_name(meter.birth.name, meter.meter_id)
 
 
-def by_name(name: str, meter_id: str) -> tuple[list[tuple[int, str]], str]:
+def by_name(name: str, meter_id: str) -> tuple[list[tuple[str, int]], str]:
     """Where a meter of that name belongs in a list: House 2 before House 10.
 
     >>> by_name("House 2", "a") < by_name("House 10", "a") < by_name("House 10", "b")
     True
     """
     parts = re.findall(r"(\D*)(\d{0,18})", name)
-    return [(int(number or 0), text) for text, number in parts], meter_id
+    return [(text.casefold(), int(number or 0)) for text, number in parts], meter_id
 
 
 def _ignore(_meter_id: str, _message: Message) -> None:

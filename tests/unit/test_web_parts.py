@@ -16,6 +16,7 @@ from web.accounts import Accounts, Role, UnknownAccountError
 from web.answers import CSV, JSON, XML, chosen
 from web.hub import KEPT, Hub
 from web.interests import WAITING, Interest, Listener
+from web.live import by_name
 from web.problem import ProblemError
 from web.sessions import Limiter, Sessions
 from web.settings import WebSettings
@@ -180,6 +181,11 @@ def test_a_session_ends_with_its_time(tmp_path: Path) -> None:
     assert Sessions(seconds=60).find(Sessions(seconds=60).open(account)) is None
     ended = Sessions(seconds=-1)
     assert ended.find(ended.open(account)) is None
+
+
+def test_meters_are_in_the_order_of_words_and_then_of_numbers() -> None:
+    names = ["Barn 2", "barn 10", "House 1", "House 2a", "House 2b", "House 10"]
+    assert sorted(reversed(names), key=lambda name: by_name(name, "")) == names
 
 
 def test_a_limiter_forgets_in_time() -> None:
