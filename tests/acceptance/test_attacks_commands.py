@@ -70,7 +70,10 @@ async def test_an_old_command_after_a_restart_moves_nothing(houses: Street) -> N
         command_id = await moved(desk, houses.late)
         with houses.unharmed():
             late.kill()
+            before = len(desk.heard)
             await restarted(desk)
+            told = await desk.result(command_id, before=before)  # once more: a killed broker forgets
+            assert told.outcome is Outcome.DONE
             answer = await desk.obeyed(houses.late, order(Position.CLOSED, command_id=command_id))
             assert (answer.outcome, answer.reason[:9]) == (Outcome.REFUSED, "repeated:")
 

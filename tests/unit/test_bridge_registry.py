@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from bridge import ledger, registry
@@ -142,12 +144,27 @@ def test_a_command_and_its_result() -> None:
 
 def test_the_first_outcome_stands() -> None:
     row = enter(COMMAND, DONE, COMMAND, REPEATED)
-    assert (row.outcome, row.reason, row.repeats) == ("done", "", 1)
+    assert (row.outcome, row.reason) == ("done", "")
     assert enter(COMMAND, REPEATED, DONE).outcome == "refused"
 
 
+def delivery(*, flags: int = 0) -> Notice:
+    return Notice(METER, COMMAND, Publish(b"t", b"", b"", flags))
+
+
 def test_a_delivery_that_the_broker_repeats_is_no_repeated_command() -> None:
-    assert enter(COMMAND, COMMAND, flags=DUP).repeats == 0
+    hearing = ledger.Hearing()
+    assert hearing.repeated(delivery())
+    assert not hearing.repeated(delivery(flags=DUP))
+    assert not hearing.repeated(delivery(flags=RETAIN))
+
+
+def test_in_a_group_the_leader_counts_what_it_has_heard_twice() -> None:
+    """Another bridge may have written the command already, and a commit may be tried again."""
+    for leads in (True, False):
+        hearing, first = ledger.Hearing(partial(bool, leads)), delivery()
+        assert [hearing.repeated(first), hearing.repeated(first)] == [False, False]
+        assert hearing.repeated(delivery()) is leads
 
 
 def test_a_retained_command_is_refused() -> None:
