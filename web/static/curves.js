@@ -72,7 +72,7 @@ function wide(_, labels) {
 const DAYS = {
   tzDate: (ts) => uPlot.tzDate(new Date(ts), "Etc/UTC"),
   scales: {
-    x: { range: (_, from, to) => [from - DAY / 2, to + DAY / 2] },
+    x: { range: ({ data: [days] }) => [days[0] - DAY / 2, days.at(-1) + DAY / 2] },
     y: { range: (_, __, most) => [0, most || 1] },
   },
 };

@@ -1,7 +1,7 @@
 // One meter: live values, its relay, its curves.
 import { ask, csrf, listen, showMeter } from "./live.js";
 import { Curves } from "./curves.js";
-import { renew, renewer, seen } from "./renew.js";
+import { renew, renewer } from "./renew.js";
 
 const root = document.getElementById("meter");
 const id = root.dataset.meter;
@@ -75,6 +75,7 @@ async function order(position) {
     const answer = await response.json();
     const command = answer.command ?? answer;
     if (!command.command_id && response.status < 500) { // no command was made of it: too many, too few rights
+      asked = undefined;
       tell({ position, state: "refused", reason: answer.detail, final: true });
       return;
     }
@@ -134,7 +135,6 @@ listen(() => [["meter", id]], {
   },
   gone() { location.reload(); },
   async reset() {
-    await seen();
     const since = await renew("switched", "facts");
     const answer = await ask(`/api/v1/meters/${id}/latest`);
     if (answer.ok) take(await answer.json());
