@@ -106,7 +106,7 @@ def test_the_focus_stays_on_its_row_when_others_come(chrome: Chrome, web: Web) -
     page.execute_script("arguments[0].focus()", link)
     order(web, "closed")
     shows(page, "#rows tr:first-child", lambda text: "closed" in text and "done" in text)
-    assert said(page).startswith("House 1, closed: ")
+    until(lambda: said(page).startswith("House 1, closed: "), why="it is announced")
     assert page.switch_to.active_element == link
     assert "open" in link.find_element(By.XPATH, "ancestor::tr").text
     assert same(page)
