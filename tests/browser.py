@@ -116,6 +116,43 @@ def complaints(driver: Chrome) -> list[str]:
     return [entry["message"] for entry in found if entry["level"] == "SEVERE"]
 
 
+def opened(chrome: Chrome, web: Web, path: str) -> Chrome:
+    """The page, live, and marked: who loads it anew loses the mark."""
+    resize(chrome, DESKTOP)
+    chrome.get(web.url + path)
+    shows(chrome, "#link", "Live".__eq__)
+    chrome.execute_script("window.mark = 1")
+    complaints(chrome)
+    return chrome
+
+
+def same(page: Chrome) -> bool:
+    """Whether the page was not loaded anew, and has complained of nothing."""
+    return page.execute_script("return window.mark") == 1 and complaints(page) == []
+
+
+def fetched(page: Chrome) -> int:
+    """How often the page has fetched itself again."""
+    script = (
+        "return performance.getEntriesByType('resource').filter((one) => one.name === location.href).length"
+    )
+    return int(page.execute_script(script))
+
+
+def said(page: Chrome) -> str:
+    """What a screen reader is told, once something is."""
+    script = "return document.getElementById('news').textContent"
+    return until(lambda: str(page.execute_script(script)), why="news")
+
+
+def window(page: Chrome, state: str) -> None:
+    """Minimize it, or bring it back."""
+    number = page.execute_cdp_cmd("Browser.getWindowForTarget", {})["windowId"]
+    page.execute_cdp_cmd("Browser.setWindowBounds", {"windowId": number, "bounds": {"windowState": state}})
+    hidden = state == "minimized"
+    until(lambda: page.execute_script("return document.hidden") is hidden, why=f"the window is {state}")
+
+
 def screenshot(driver: Chrome, name: str) -> Path:
     """Keep what is seen as ``name``.png."""
     ARTEFACTS.mkdir(parents=True, exist_ok=True)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Literal
 from urllib.parse import quote, urlencode
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
-from bridge.tables import Command
+from broker.messages import OriginCategory, Relay, format_ts
 from web.api.commands import ledger_rows
-from web.api.common import MeterPath, at, cursor, registered
-from web.api.meters import Choice, everything, place_after
+from web.api.common import LONGEST_CURSOR, MeterPath, at, registered
+from web.api.meters import Choice, begin_after, cursor_of, everything
 from web.api.operations import database_state, dead_letter_rows, health_now
+from web.commands import LOST
 from web.guard import Caller, caller_of
 from web.parts import Parts, parts_of
 from web.problem import ProblemError
@@ -24,11 +25,17 @@ router = APIRouter(include_in_schema=False)
 
 ROWS = 50
 """Meters on one page of the fleet."""
+EVERY_CODE = "*"
+"""What the form says for all address codes."""
 LEDGER_ROWS, LETTER_ROWS, REVISION_ROWS = 100, 100, 50
 
 
 async def _visitor(request: Request) -> Caller:
-    """Who is looking; a browser that is not logged in is led to the login."""
+    """Who is looking; a browser that is not logged in is led to the login.
+
+    What changes while the page reads must reach it by the stream: its position is that of before.
+    """
+    request.state.position = parts_of(request).hub.position
     caller = caller_of(request)
     if caller is None:
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -56,19 +63,20 @@ async def healthz(request: Request) -> Response:
 async def fleet(
     request: Request,
     caller: Visitor,
-    state: Annotated[str, Query(max_length=10)] = "",
+    state: Literal["", "online", "stale", "offline"] = "",
     address_code: Annotated[str | None, Query(max_length=255)] = None,
     search: Annotated[str, Query(max_length=100)] = "",
-    after: Annotated[str, Query(max_length=200)] = "",
+    after: Annotated[str, Query(max_length=LONGEST_CURSOR)] = "",
 ) -> Response:
-    """All meters: summed up, and a page of them live."""
+    """All meters: summed up, and a page of them live; an empty address code is one, too."""
     live = parts_of(request).live
-    chosen = {"state": state, "address_code": address_code, "search": search}
-    ids = Choice(state=state or None, address_code=address_code or None, search=search or None).of(live)
-    start = place_after(live, ids, after) if after else 0
+    code = None if address_code == EVERY_CODE else address_code
+    chosen = {"state": state, "address_code": code, "search": search}
+    ids = Choice(state=state or None, address_code=code, search=search or None).of(live)
+    start = begin_after(live, ids, after) if after else 0
     some = ids[start : start + ROWS]
-    query = {name: value for name, value in chosen.items() if value}
-    onward = {**query, "after": cursor(some[-1])} if start + ROWS < len(ids) else None
+    query = {name: value for name, value in chosen.items() if value or (name, value) == ("address_code", "")}
+    onward = {**query, "after": cursor_of(live, some[-1])} if start + ROWS < len(ids) else None
     return views_of(request).page(
         request,
         "fleet.html",
@@ -88,21 +96,28 @@ async def meter(request: Request, caller: Visitor, meter_id: MeterPath) -> Respo
     """One meter: live values, curves, energy, relay."""
     parts = parts_of(request)
     told = await asyncio.to_thread(lambda: everything(parts, registered(parts.archive, meter_id)))
-    switched = await asyncio.to_thread(lambda: _last_switched(parts, meter_id))
-    in_service = parts.live.meter(meter_id) is not None
+    relay = parts.live.known(meter_id).relay
+    by = await asyncio.to_thread(lambda: _switched_by(parts, relay)) if relay else None
     return views_of(request).page(
-        request, "meter.html", caller, meter=told, switched=switched, in_service=in_service
+        request,
+        "meter.html",
+        caller,
+        meter=told,
+        switched=relay and by and {"position": relay.position, "by": by, "ts": format_ts(relay.ts)},
+        in_service=parts.live.meter(meter_id) is not None,
+        origin=f"{OriginCategory.REMOTE_CONTROL} web {caller.name}",
+        lost=LOST,
     )
 
 
-def _last_switched(parts: Parts, meter_id: str) -> dict[str, Any] | None:
-    """The newest command that moved the relay: by whom, when, whereto. It blocks."""
-    rows: list[Command] = parts.archive.store.commands(meter_id, last=50)
-    done = next((row for row in rows if row.outcome == "done"), None)
-    if done is None:
-        return None
-    origin = f"{done.origin_category} {done.origin_identifier}".strip()
-    return {"origin": origin, "position": done.position, "ts": at(done.result_ts or done.received_at)}
+def _switched_by(parts: Parts, relay: Relay) -> str | None:
+    """Who brought the relay into its position; None when nobody has, or it is not known. It blocks."""
+    if relay.command_id is None:
+        return "at the meter" if relay.operations else None
+    entry = parts.commands.get(relay.command_id)
+    row = None if entry else parts.archive.store.command(relay.command_id)
+    origin = entry.document()["origin"] if entry else row and f"{row.origin_category} {row.origin_identifier}"
+    return f"by {origin.strip()}" if origin else None
 
 
 @router.get("/commands")

@@ -81,7 +81,7 @@ class Views:
             may_switch=caller is not None and caller.may(Role.OPERATOR),
             may_retire=caller is not None and caller.may(Role.ADMINISTRATOR),
             broker_up=parts.live.fleet.broker_up,
-            position=parts.hub.position,
+            position=getattr(request.state, "position", parts.hub.position),
             now=format_ts(utc_now()),
             **values,
         )

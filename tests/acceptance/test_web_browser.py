@@ -199,6 +199,18 @@ def test_no_page_is_wider_than_a_phone(page: Chrome, web: Web, path: str) -> Non
     screenshot(page, f"{path.strip('/') or 'fleet'}-phone")
 
 
+def test_no_word_of_a_table_is_broken_on_a_phone(page: Chrome, web: Web) -> None:
+    resize(page, PHONE)
+    page.get(f"{web.url}/health")
+    shows(page, 'tr[data-key="broker"] th', "broker".__eq__)
+    script = """
+    const range = document.createRange();
+    range.selectNodeContents(document.querySelector('tr[data-key="broker"] th'));
+    return range.getClientRects().length;
+    """
+    assert page.execute_script(script) == 1
+
+
 def test_a_meter_on_a_phone_in_the_dark(page: Chrome, web: Web) -> None:
     resize(page, PHONE, dark=True)
     page.get(f"{web.url}/meters/{web.wait_for_meters(4)[0]}")

@@ -11,7 +11,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from tests.bridges import METER, READING, TOPICS, Client, birth, not_at_midnight, reading
-from tests.browser import DESKTOP, complaints, logged_in, resize, shows, text_of
+from tests.browser import DESKTOP, fetched, logged_in, opened, resize, said, same, shows, text_of, window
 from tests.chain import until
 from tests.web import Web, limited
 from web.accounts import Role
@@ -40,29 +40,6 @@ def bystander(web: Web) -> Iterator[Client]:
     """Somebody else on the broker."""
     with Client(web.chain.broker) as client:
         yield client
-
-
-def opened(chrome: Chrome, web: Web, path: str) -> Chrome:
-    """The page, live, and marked: who loads it anew loses the mark."""
-    resize(chrome, DESKTOP)
-    chrome.get(web.url + path)
-    shows(chrome, "#link", "Live".__eq__)
-    chrome.execute_script("window.mark = 1")
-    complaints(chrome)
-    return chrome
-
-
-def same(page: Chrome) -> bool:
-    """Whether the page was not loaded anew, and has complained of nothing."""
-    return page.execute_script("return window.mark") == 1 and complaints(page) == []
-
-
-def fetched(page: Chrome) -> int:
-    """How often the page has fetched itself again."""
-    script = (
-        "return performance.getEntriesByType('resource').filter((one) => one.name === location.href).length"
-    )
-    return int(page.execute_script(script))
 
 
 def house(web: Web) -> str:
@@ -101,12 +78,6 @@ def test_health_follows_the_services_and_the_broker(chrome: Chrome, web: Web) ->
     assert same(page)
 
 
-def said(page: Chrome) -> str:
-    """What a screen reader is told, once something is."""
-    script = "return document.getElementById('news').textContent"
-    return until(lambda: str(page.execute_script(script)), why="news")
-
-
 def test_a_dead_letter_appears_and_nothing_moves(chrome: Chrome, web: Web, bystander: Client) -> None:
     page = opened(chrome, web, "/dead-letters")
     assert "none" in text_of(page, "#rows")
@@ -135,7 +106,7 @@ def test_the_focus_stays_on_its_row_when_others_come(chrome: Chrome, web: Web) -
     page.execute_script("arguments[0].focus()", link)
     order(web, "closed")
     shows(page, "#rows tr:first-child", lambda text: "closed" in text and "done" in text)
-    assert said(page).startswith("House 1, closed: ")
+    until(lambda: said(page).startswith("House 1, closed: "), why="it is announced")
     assert page.switch_to.active_element == link
     assert "open" in link.find_element(By.XPATH, "ancestor::tr").text
     assert same(page)
@@ -191,14 +162,6 @@ def test_a_hidden_tab_waits_until_it_is_looked_at(chrome: Chrome, web: Web, byst
         window(page, "normal")
     shows(page, "#rows", lambda text: STRANGER in text)
     assert same(page)
-
-
-def window(page: Chrome, state: str) -> None:
-    """Minimize it, or bring it back."""
-    number = page.execute_cdp_cmd("Browser.getWindowForTarget", {})["windowId"]
-    page.execute_cdp_cmd("Browser.setWindowBounds", {"windowId": number, "bounds": {"windowState": state}})
-    hidden = state == "minimized"
-    until(lambda: page.execute_script("return document.hidden") is hidden, why=f"the window is {state}")
 
 
 def hidden_text(page: Chrome) -> str:

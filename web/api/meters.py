@@ -95,31 +95,28 @@ async def list_meters(
     """The meters in service with their latest values, by name, some at a time."""
     live = parts_of(request).live
     ids = choice.of(live)
-    start = begin_after(live, ids, *position(after, str, str)) if after else 0
+    start = begin_after(live, ids, after) if after else 0
     some = ids[start : start + limit]
-    following = cursor(*_key(live, some[-1])) if start + limit < len(ids) else None
+    following = cursor_of(live, some[-1]) if start + limit < len(ids) else None
     meters = [orjson.loads(one) for one in live.documents(some)]
     return answer(request, {"meters": meters, "total": len(ids), "next": following}, root="page")
 
 
-def begin_after(live: Live, ids: list[str], name: str, meter_id: str) -> int:
-    """Where in ``ids`` those after a meter of that name begin, whether it is still in service or not."""
+def begin_after(live: Live, ids: list[str], after: str) -> int:
+    """Where in ``ids`` those after the cursor's meter begin, whether that is still in service or not."""
+    name, meter_id = position(after, str, str)
     return bisect_right(ids, by_name(name, meter_id), key=lambda one: by_name(*_key(live, one)))
+
+
+def cursor_of(live: Live, meter_id: str) -> str:
+    """The cursor of what follows a meter."""
+    return cursor(*_key(live, meter_id))
 
 
 def _key(live: Live, meter_id: str) -> tuple[str, str]:
     birth = live.fleet.meters[meter_id].birth
     assert birth is not None
     return birth.name, meter_id
-
-
-def place_after(live: Live, ids: list[str], after: str) -> int:
-    """Where those after the cursor's meter begin, also when that one is not in the list any more."""
-    (last,) = position(after, str)
-    order = {meter_id: place for place, meter_id in enumerate(live.ordered())}
-    if last not in order:
-        raise ProblemError(422, "cursor: its meter is not in service any more; begin again")
-    return sum(order[one] <= order[last] for one in ids)
 
 
 @dataclass

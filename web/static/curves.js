@@ -1,20 +1,21 @@
 // The curves of a meter, from its readings and roll-ups; each also in words, and the energy as a table.
-import { shown } from "./live.js";
+import { ask, shown } from "./live.js";
 import { renewer } from "./renew.js";
 
 const HOUR = 3600000, DAY = 24 * HOUR;
-const ENERGY_MS = 10000;
+const ENERGY_MS = 10000, ALL_MS = 10 * 60000;
+const AXIS = 60, DIGIT = 7, TICK = 18; // pixels
 const MOST_POINTS = 4000; // more than a screen has pixels: thinned to the extremes of each slot
 
-async function ask(path) {
-  const answer = await fetch(`/api/v1/meters/${path}`, { headers: { Accept: "application/json" } });
+async function get(path) {
+  const answer = await ask(`/api/v1/meters/${path}`, { headers: { Accept: "application/json" } });
   if (!answer.ok) throw new Error((await answer.json()).detail);
   return answer.json();
 }
 
 async function columns(id, start, resolution) {
   const query = new URLSearchParams({ start: new Date(start).toISOString(), resolution, layout: "columns" });
-  return (await ask(`${id}/readings?${query}`)).columns;
+  return (await get(`${id}/readings?${query}`)).columns;
 }
 
 /** At most MOST_POINTS of [times], [values]: of each slot its lowest and its highest. */
@@ -35,18 +36,21 @@ function thinned(times, values) {
   return kept;
 }
 
-/** null between readings that are far apart, so that no line bridges an outage. */
+/** Add a point; null before it when the last one is far away, so that no line bridges an outage. */
+function push(curve, at, value, interval) {
+  const before = curve[0].at(-1);
+  if (at - before > 5 * interval) {
+    curve[0].push(before + interval);
+    curve[1].push(null);
+  }
+  curve[0].push(at);
+  curve[1].push(value);
+}
+
 function withGaps(times, values, interval) {
-  const told = [[], []];
-  times.forEach((at, place) => {
-    if (place && at - times[place - 1] > 5 * interval) {
-      told[0].push(times[place - 1] + interval);
-      told[1].push(null);
-    }
-    told[0].push(at);
-    told[1].push(values[place]);
-  });
-  return told;
+  const curve = [[], []];
+  times.forEach((at, place) => push(curve, at, values[place], interval));
+  return curve;
 }
 
 function inWords(values, unit, decimals) {
@@ -58,6 +62,21 @@ function inWords(values, unit, decimals) {
   return `Between ${shown(low, decimals)} and ${shown(high, decimals)} ${unit}, ${shown(mean, decimals)} ${unit} in the mean.`;
 }
 
+/** As wide as the longest label. */
+function wide(_, labels) {
+  const lengths = (labels ?? []).map((label) => label?.length ?? 0);
+  return Math.max(AXIS, TICK + DIGIT * Math.max(0, ...lengths));
+}
+
+/** Days are those of UTC, each bar above its own. */
+const DAYS = {
+  tzDate: (ts) => uPlot.tzDate(new Date(ts), "Etc/UTC"),
+  scales: {
+    x: { range: ({ data: [days] }) => [days[0] - DAY / 2, days.at(-1) + DAY / 2] },
+    y: { range: (_, __, most) => [0, most || 1] },
+  },
+};
+
 function draw(element, data, unit, bars) {
   const style = getComputedStyle(document.documentElement);
   const axis = { stroke: style.getPropertyValue("--faint"), grid: { stroke: style.getPropertyValue("--line"), width: 1 } };
@@ -67,8 +86,8 @@ function draw(element, data, unit, bars) {
   element.replaceChildren();
   return new uPlot({
     width: Math.max(260, element.clientWidth), height: 220, ms: 1, legend: { show: false },
-    scales: bars ? { y: { range: (_, __, most) => [0, most || 1] } } : {},
-    axes: [axis, { ...axis, size: 60 }], series: [{}, series],
+    axes: [bars ? { ...axis, incrs: [1, 2, 5, 10].map((days) => days * DAY) } : axis, { ...axis, size: wide }],
+    series: [{}, series], ...(bars ? DAYS : {}),
   }, data, element);
 }
 
@@ -78,7 +97,9 @@ export class Curves {
     this.day = [[], []];
     this.plots = {};
     this.counted = ""; // day and Wh that the meter last told
-    this.energySoon = renewer(ENERGY_MS, () => this.loadEnergy().catch(() => {})); // it is tried at the next step again
+    // what fails is tried at the next step again
+    this.energySoon = renewer(ENERGY_MS, () => (this.plots.day ? this.loadEnergy() : this.load()).catch(() => {}));
+    this.allSoon = renewer(ALL_MS, () => this.load());
     addEventListener("resize", () => this.resize());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.load());
     document.readyState === "complete" ? this.load() : addEventListener("load", () => this.load());
@@ -92,7 +113,8 @@ export class Curves {
     const told = await columns(this.id, Date.now() - DAY, "raw");
     const gaps = told.ts.slice(1).map((at, place) => at - told.ts[place]).sort((one, other) => one - other);
     const interval = gaps[Math.floor(gaps.length / 2)] ?? 1000;
-    this.day = withGaps(...thinned(told.ts, told.power), interval * Math.max(1, told.ts.length / MOST_POINTS));
+    this.interval = interval * Math.max(1, told.ts.length / MOST_POINTS);
+    this.day = withGaps(...thinned(told.ts, told.power), this.interval);
     this.show("day", this.day, "W", inWords(told.power, "W", 1));
   }
 
@@ -102,7 +124,7 @@ export class Curves {
   }
 
   async loadEnergy() {
-    const [told, today] = await Promise.all([columns(this.id, Date.now() - 31 * DAY, "day"), ask(`${this.id}/today`)]);
+    const [told, today] = await Promise.all([columns(this.id, Date.now() - 31 * DAY, "day"), get(`${this.id}/today`)]);
     const midnight = Date.parse(today.start);
     const days = told.start.map((start, place) => [start, told.energy_used[place]]).filter(([start]) => start < midnight);
     const before = days.map(([, used]) => used);
@@ -132,11 +154,11 @@ export class Curves {
   add(meter) {
     if (!meter.ts) return;
     const at = Date.parse(meter.ts), counted = `${meter.ts.slice(0, 10)} ${meter.energy}`;
+    this.allSoon();
     if (counted !== this.counted) this.energySoon();
     this.counted = counted;
     if (!this.plots.day || meter.power === undefined || at <= this.day[0].at(-1)) return;
-    this.day[0].push(at);
-    this.day[1].push(meter.power);
+    push(this.day, at, meter.power, Math.max(this.interval, 1000 * meter.interval));
     while (this.day[0][0] < at - DAY) this.day.forEach((column) => column.shift());
     this.plots.day.setData(this.day);
   }

@@ -4,6 +4,9 @@ const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
 const link = document.getElementById("link");
 const skew = Date.parse(meta("server-time")) - Date.now(); // ages are told by the server's clock
 const SILENT_MS = 25000; // the server says something every ten seconds
+const AGAIN_MS = 3000;
+const NEWS_MS = 300, MOST_NEWS = 3;
+const LIVE = "Live";
 const RELAY = { closed: "on", open: "switched off" };
 
 export const csrf = () => meta("csrf-token");
@@ -14,6 +17,22 @@ export function shown(value, decimals) {
   const [whole, part] = value.toFixed(decimals).split(".");
   const grouped = whole.replace(/\B(?=(\d{3})+$)/g, "\u202f");
   return part ? `${grouped}.${part}` : grouped;
+}
+
+/** fetch that ends: without the whole answer after so long it fails. */
+export const ask = (path, options = {}, ms = 20000) => fetch(path, { signal: AbortSignal.timeout(ms), ...options });
+
+let waiting = [];
+/** Say politely what is new, for those who do not see it. */
+export function announce(...news) {
+  if (!waiting.length && news.length) setTimeout(tellNews, NEWS_MS);
+  waiting.push(...news);
+}
+
+function tellNews() {
+  const more = waiting.length > MOST_NEWS ? [`${waiting.length - MOST_NEWS} more`] : [];
+  document.getElementById("news").textContent = [...waiting.slice(0, MOST_NEWS), ...more].join(". ");
+  waiting = [];
 }
 
 const utc = (ts) => `${ts.slice(0, 10)} ${ts.slice(11, 19)} UTC`;
@@ -51,66 +70,76 @@ function tickAges(root = document) {
   }
 }
 
-/** Write the state of a meter into the elements of `root` that name its fields. */
+/** Write the state of a meter into the elements of `root` that name its fields; say what has changed. */
 export function showMeter(root, meter) {
+  const news = [];
+  const put = (element, kind, value, text) => {
+    if (element.textContent !== text) news.push(text);
+    element.textContent = text;
+    element.className = `${kind} ${value}`;
+  };
   root.classList.remove("online", "stale", "offline");
   root.classList.add(meter.state);
   for (const element of root.querySelectorAll("[data-field]")) {
     const field = element.dataset.field;
-    if (field === "state") {
-      element.textContent = meter.state;
-      element.className = `state ${meter.state}`;
-    } else if (field === "relay") {
-      element.textContent = RELAY[meter.relay] ?? "unknown";
-      element.className = `relay ${meter.relay ?? "unknown"}`;
-    } else if (field === "relay_ts") {
-      element.replaceChildren(meter.relay_ts ? time(meter.relay_ts) : "–");
-    } else if (field === "blocked") {
-      element.textContent = meter.blocked ? `Blocked: ${meter.blocked}.` : "";
-    } else if (field === "quality") {
-      element.textContent = !meter.ts ? "invalid" : meter.state === "online" ? "good" : "old";
-    } else {
-      element.textContent = shown(meter[field], Number(element.dataset.decimals));
-    }
+    if (field === "state") put(element, "state", meter.state, meter.state);
+    else if (field === "relay") put(element, "relay", meter.relay ?? "unknown", RELAY[meter.relay] ?? "unknown");
+    else if (field === "relay_ts") element.replaceChildren(meter.relay_ts ? time(meter.relay_ts) : "–");
+    else if (field === "local") element.textContent = meter.relay_local ? element.dataset.words : "";
+    else if (field === "blocked") element.textContent = meter.blocked ? `Blocked: ${meter.blocked}.` : "";
+    else if (field === "quality") showQuality(element, qualityOf(meter));
+    else element.textContent = shown(meter[field], Number(element.dataset.decimals));
   }
   for (const element of root.querySelectorAll("[data-age]")) element.dataset.age = meter.ts ?? "";
   tickAges(root);
+  if (news.length) announce(`${meter.name || meter.meter_id}: ${news.join(", ")}`);
+}
+
+const qualityOf = (meter) => (!meter.ts ? "invalid" : meter.state === "online" ? "good" : "old");
+
+/** Nothing is good while we hear nothing. */
+function showQuality(element, quality) {
+  element.dataset.quality = quality;
+  element.textContent = quality === "good" && document.body.classList.contains("old") ? "old" : quality;
 }
 
 let told = "";
-function say(text, broken) {
+function say(text, broken = text !== LIVE) {
   if (text === told) return;
   told = text;
   link.textContent = text;
   link.classList.toggle("broken", broken);
+  document.body.classList.toggle("old", text !== LIVE);
+  for (const element of document.querySelectorAll('[data-field="quality"]')) {
+    showQuality(element, element.dataset.quality ?? element.textContent);
+  }
 }
 
 /**
- * Listen for ever. `handlers` has a function for each kind of event; `reset` is called when something may have
- * been missed: look again, then return where to go on from (the page's new position).
+ * Listen for ever, while somebody looks: a browser has six connections for all its tabs. `handlers` has a function
+ * for each kind of event; `reset` is called when something may have been missed: look again, then return where to go
+ * on from (the page's new position). What is returned does that, too, and then listens to what `query` says by then.
  */
 export function listen(query, handlers) {
-  let source, silent, since = meta("since"), broker = link.dataset.broker === "up";
-  const state = () => broker
-    ? say("Live", false)
-    : say("The broker is away: values are old until it is back", true);
-  const alive = () => {
-    clearTimeout(silent);
-    silent = setTimeout(() => { source.close(); lost(); open(); }, SILENT_MS);
-  };
-  const lost = () => say("Connection lost: values are old, trying again …", true);
+  let source, timer, since = meta("since"), broker = link.dataset.broker === "up", resetting = false;
+  const state = () => say(broker ? LIVE : "The broker is away: values are old until it is back");
+  const lost = () => say("Connection lost: values are old, trying again …");
+  const later = (ms, action) => { clearTimeout(timer); timer = setTimeout(action, ms); };
+  const alive = () => later(SILENT_MS, () => { lost(); open(); });
+  const close = () => { clearTimeout(timer); source?.close(); };
 
   function open() {
+    close();
+    if (document.hidden || resetting) return;
     const parameters = new URLSearchParams(query());
     parameters.set("since", since);
     source = new EventSource(`/api/v1/stream?${parameters}`);
+    alive();
     source.onopen = () => { alive(); state(); };
     source.onerror = () => {
       lost();
-      if (source.readyState === EventSource.CLOSED) { // refused: our session may have ended, or all is down
-        clearTimeout(silent);
-        setTimeout(async () => { await expelled(); open(); }, 3000);
-      }
+      const refused = source.readyState === EventSource.CLOSED; // our session may have ended, or all is down
+      if (refused) later(AGAIN_MS, () => expelled().then(open));
     };
     const on = (kind, action) => source.addEventListener(kind, (event) => {
       alive();
@@ -120,22 +149,36 @@ export function listen(query, handlers) {
     on("ping", () => {});
     on("hello", (event) => { broker = event.broker; state(); });
     on("broker", (event) => { broker = event.up; state(); handlers.broker?.(event); });
-    on("reset", async () => {
-      clearTimeout(silent);
-      source.close();
-      since = await handlers.reset();
-      open();
-    });
+    on("reset", reset);
     for (const [kind, action] of Object.entries(handlers)) if (!["reset", "broker"].includes(kind)) on(kind, action);
   }
+
+  async function reset() {
+    if (resetting) return;
+    close();
+    resetting = true;
+    later(AGAIN_MS, lost);
+    try {
+      since = await handlers.reset();
+    } catch {
+      return later(AGAIN_MS, open); // the stream says again that we have to look
+    } finally {
+      resetting = false;
+    }
+    open();
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) { close(); say("Looking again …", false); } else open();
+  });
   open();
-  return () => { source.close(); open(); };
+  return reset;
 }
 
 /** Back to the login when the server says that we are nobody. */
 async function expelled() {
   try {
-    const answer = await fetch("/api/v1/meters?limit=1");
+    const answer = await ask("/api/v1/meters?limit=1");
     if (answer.status === 401) location.reload();
   } catch { /* no connection: the stream is tried again anyway */ }
 }

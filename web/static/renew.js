@@ -1,5 +1,5 @@
 // Parts of a page fetched again: what is the same stays, the focus stays where it was, hidden tabs wait.
-import { localizeAll } from "./live.js";
+import { ask, localizeAll } from "./live.js";
 
 const AGAIN_MS = 2000;
 export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -14,8 +14,8 @@ export async function renew(...ids) {
   for (;;) {
     await seen();
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-      if (answer.redirected) location.reload();
+      const answer = await ask(location.href, { headers: { Accept: "text/html" } });
+      if (answer.redirected || (answer.status >= 400 && answer.status < 500)) return await away();
       if (answer.ok) {
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         for (const id of ids) {
@@ -27,6 +27,15 @@ export async function renew(...ids) {
     } catch { /* again, below */ }
     await pause(AGAIN_MS);
   }
+}
+
+/** To the login, or to the first page, when this page is not to be had any more; never an answer. */
+function away() {
+  const first = new URL(location.href);
+  first.searchParams.delete("after");
+  first.hash = ""; // with one nothing would be loaded
+  location.replace(first);
+  return new Promise(() => {});
 }
 
 /** A function that calls `again` soon, when somebody looks: once for all who ask until then. */

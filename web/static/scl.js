@@ -1,6 +1,6 @@
 // The SCL page: compare a file with what is published.
 import "./table.js";
-import { csrf } from "./live.js";
+import { ask, csrf } from "./live.js";
 
 const answer = document.getElementById("differences");
 
@@ -20,7 +20,7 @@ document.getElementById("diff").addEventListener("submit", async (event) => {
   const body = document.getElementById("file").files[0];
   const headers = { "Content-Type": "application/xml", "X-CSRF-Token": csrf(), Accept: "application/json" };
   try {
-    const told = await (await fetch("/api/v1/scl/diff", { method: "POST", headers, body })).json();
+    const told = await (await ask("/api/v1/scl/diff", { method: "POST", headers, body }, 120000)).json();
     if (!told.differences) answer.textContent = told.detail;
     else if (!told.differences.length) answer.textContent = "No difference.";
     else answer.replaceChildren(`${told.differences.length} differences`, list(told.differences));

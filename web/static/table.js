@@ -1,9 +1,8 @@
 // A page that is a table: renewed when something happens that concerns it, and as often as it says.
-import { listen } from "./live.js";
+import { announce, listen } from "./live.js";
 import { renew, renewer } from "./renew.js";
 
 const PAUSE_MS = 700; // the ledger is written a little after the event
-const MOST_NEWS = 3;
 const table = document.querySelector("table[data-live]");
 const kinds = table.dataset.live.split(" ");
 const ids = [...document.querySelectorAll("[data-renew]")].map((element) => element.id);
@@ -11,19 +10,10 @@ const ids = [...document.querySelectorAll("[data-renew]")].map((element) => elem
 const rows = () => new Map([...table.querySelectorAll("[data-told]")].map((row) => [row.dataset.key, row.dataset.told]));
 let told = rows();
 
-/** Say politely what is new, for those who do not see it. */
-function announce() {
-  const before = told;
-  told = rows();
-  const news = [...told].filter(([key, text]) => before.get(key) !== text).map(([, text]) => text);
-  if (!news.length) return;
-  const more = news.length > MOST_NEWS ? [`${news.length - MOST_NEWS} more`] : [];
-  document.getElementById("news").textContent = [...news.slice(0, MOST_NEWS), ...more].join(". ");
-}
-
 async function again() {
-  const since = await renew(...ids);
-  announce();
+  const since = await renew(...ids), before = told;
+  told = rows();
+  announce(...[...told].filter(([key, text]) => before.get(key) !== text).map(([, text]) => text));
   return since;
 }
 

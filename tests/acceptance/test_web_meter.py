@@ -1,0 +1,298 @@
+"""A meter's page beside a meter that we play: who switched it, outcomes that nobody knows, its curves."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+
+from broker.messages import format_ts
+from tests.bridges import METER, OTHER, Client, not_at_midnight, stamp
+from tests.browser import PHONE, logged_in, opened, resize, said, same, shows, text_of
+from tests.chain import until
+from tests.played import Played, played
+from tests.web import Web
+
+OPEN, CLOSED = '[data-order="open"]', '[data-order="closed"]'
+PLOTS = """
+window.plots = [];
+let wrapped;
+Object.defineProperty(window, "uPlot", {
+  get: () => wrapped,
+  set(real) {
+    const keep = (made) => { plots.push(made); return made; };
+    wrapped = new Proxy(real, { construct: (target, given) => keep(new target(...given)) });
+  },
+});
+"""
+"""Keeps what is drawn, to be asked."""
+HURRY = """
+const slow = window.setTimeout;
+window.setTimeout = (action, ms, ...more) => slow(action, ms >= 20000 ? 500 : ms, ...more);
+"""
+"""Half a second instead of minutes."""
+DUMB = """
+const Real = window.EventSource;
+let first = true;
+window.EventSource = function (url) {
+  if (!first) return new Real(url);
+  first = false;
+  return { readyState: 0, addEventListener() {}, close() {} };
+};
+"""
+"""The first stream says nothing, and is not broken."""
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    with played(tmp_path_factory.mktemp("web")) as web:
+        yield web
+
+
+@pytest.fixture(scope="module")
+def chrome(web: Web) -> Iterator[Chrome]:
+    with logged_in(web) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def meter(web: Web) -> Iterator[Played]:
+    """House 7, with a day of its own."""
+    until(not_at_midnight, seconds=70, why="a day that does not end within the test")
+    with Client(web.chain.broker) as client:
+        house = Played(client, METER, "House 7")
+        house.appear(web, interval=1)
+        house.read()
+        yield house
+
+
+@pytest.fixture
+def page(chrome: Chrome, web: Web, meter: Played) -> Chrome:
+    """Its page, live; its relay closed."""
+    meter.relay("closed")
+    return opened(chrome, web, f"/meters/{METER}")
+
+
+@contextmanager
+def before_every_page(chrome: Chrome, *scripts: str) -> Iterator[None]:
+    """Run ``scripts`` in every page that is loaded, before its own."""
+    run = "Page.addScriptToEvaluateOnNewDocument"
+    given = [chrome.execute_cdp_cmd(run, {"source": script}) for script in scripts]
+    try:
+        yield
+    finally:
+        for one in given:
+            chrome.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", one)
+
+
+def plot(page: Chrome, name: str, what: str) -> Any:
+    """``what`` of the newest plot of that name."""
+    return page.execute_script(
+        f"return plots.findLast((one) => one.root.parentNode?.id === '{name}')?.{what} ?? null"
+    )
+
+
+def order(page: Chrome, selector: str = OPEN) -> None:
+    """Click, and say yes."""
+    page.find_element(By.CSS_SELECTOR, selector).click()
+    page.find_element(By.ID, "confirm-yes").click()
+
+
+def test_who_switched_it_last_is_told_also_by_hand(page: Chrome, meter: Played) -> None:
+    order(page)
+    command_id = until(meter.commands, why="the command")[-1]
+    meter.answer(command_id)
+    shows(page, "#outcome", lambda text: "waiting for its relay" in text)
+    meter.relay("open", operations=4, command_id=command_id)
+    shows(page, "#outcome", "Switch off: Done.".__eq__)
+    shows(page, "#switched", lambda text: text.startswith("Switched off by remote-control web operator,"))
+    shows(page, "#facts", lambda text: "Relay operations\n4" in text)
+    assert said(page) == "House 7: switched off"
+    meter.relay("closed", operations=5)
+    shows(page, "#switched", lambda text: text.startswith("Switched on at the meter,"))
+    shows(page, "#facts", lambda text: "Relay operations\n5" in text)
+    assert same(page)
+
+
+def test_local_control_is_told_and_switches_nothing(page: Chrome, web: Web, meter: Played) -> None:
+    button = page.find_element(By.CSS_SELECTOR, OPEN)
+    for again in (False, True):
+        meter.relay("closed", local=True)
+        shows(page, "#local", "It can be switched only at the meter.".__eq__)
+        button.click()
+        assert not page.find_element(By.ID, "confirm").is_displayed()
+        if not again:
+            page = opened(page, web, f"/meters/{METER}")
+            button = page.find_element(By.CSS_SELECTOR, OPEN)
+    meter.relay("closed")
+    shows(page, "#local", "".__eq__)
+    button.click()
+    shows(page, "#confirm-title", "Switch off?".__eq__)
+
+
+def test_an_outcome_that_nobody_knows_is_not_refused(page: Chrome, web: Web, meter: Played) -> None:
+    """The broker says nothing for the time that the web waits; later the meter does."""
+    os.kill(web.chain.broker.pid, signal.SIGSTOP)
+    try:
+        order(page)
+        shows(page, "#outcome", lambda text: text.startswith("Switch off: Not known: the broker went away"))
+    finally:
+        os.kill(web.chain.broker.pid, signal.SIGCONT)
+    known: dict[str, str] = until(
+        lambda: next((one for one in web.json("/commands")["commands"] if one["reason"]), {}),
+        why="the ledger",
+    )
+    assert known["origin"] == "remote-control web operator"
+    shows(page, "#link", "Live".__eq__)
+    meter.relay("open", command_id=known["command_id"])
+    meter.answer(known["command_id"])
+    shows(page, "#outcome", "Switch off: Done.".__eq__)
+
+
+def test_an_order_that_waits_too_long_is_never_sent(page: Chrome, web: Web, meter: Played) -> None:
+    """Other streams hold the browser's six connections."""
+    before = len(meter.commands())
+    page.execute_script(
+        "window.held = [...Array(6)].map(() => new EventSource('/api/v1/stream?kind=broker'));"
+        "return held.length"
+    )
+    until(lambda: page.execute_script("return held.filter((one) => one.readyState === 1).length") == 5)
+    order(page)
+    shows(page, "#outcome", lambda text: text.startswith("Switch off: Not known: no answer within 5 s"))
+    page.execute_script("held.forEach((one) => one.close())")
+    script = "const done = arguments[0]; fetch('/api/v1/meters?limit=1').then((one) => done(one.status))"
+    assert page.execute_async_script(script) == 200  # whatever waited for a connection had one
+    meter.read()
+    shows(page, "#link", "Live".__eq__)
+    assert len(meter.commands()) == before
+    assert web.json(f"/meters/{METER}/latest")["relay"] == "closed"
+
+
+def test_the_focus_stays_where_the_order_was_given(page: Chrome, meter: Played) -> None:
+    known = len(meter.commands())
+    order(page)
+    button = page.find_element(By.CSS_SELECTOR, OPEN)
+    shows(page, "#outcome", lambda text: "waiting for the meter" in text)
+    assert page.switch_to.active_element == button
+    assert button.get_attribute("aria-disabled") == "true"
+    command_id = until(lambda: meter.commands()[known:], why="the command")[0]
+    meter.answer(command_id, "failed")
+    shows(page, "#outcome", lambda text: "Failed" in text)
+    assert page.switch_to.active_element == button
+    assert button.get_attribute("aria-disabled") == "false"
+
+
+def test_a_meter_that_goes_and_comes_is_announced(page: Chrome, meter: Played) -> None:
+    meter.online(False)
+    shows(page, "h1 .state", "offline".__eq__)
+    assert said(page) == "House 7: offline"
+    meter.online(True)
+    meter.read()
+    script = "return document.getElementById('news').textContent"
+    until(lambda: page.execute_script(script) == "House 7: online", why="it is announced")
+
+
+def test_a_retired_meter_that_is_born_again_is_in_service(chrome: Chrome, web: Web, meter: Played) -> None:
+    other = Played(meter.client, OTHER, "House 8")
+    other.appear(web)
+    page = opened(chrome, web, f"/meters/{OTHER}")
+    other.retire()
+    shows(page, ".complaint", lambda text: text.startswith("Out of service"))
+    shows(page, "#link", "Live".__eq__)
+    other.appear(web)
+    until(lambda: page.find_elements(By.CSS_SELECTOR, OPEN), why="it can be switched")
+    assert page.find_elements(By.CSS_SELECTOR, ".complaint") == []
+
+
+def test_a_stream_that_never_says_anything_is_opened_again(page: Chrome, web: Web) -> None:
+    with before_every_page(page, HURRY, DUMB):
+        opened(page, web, f"/meters/{METER}")
+
+
+def test_no_line_bridges_what_was_not_measured(page: Chrome, web: Web, meter: Played) -> None:
+    other = Played(meter.client, "3f2504e0-4f89-41d3-9a0c-0305e82c3304", "House 9", seq=1000)
+    other.appear(web, interval=1)
+    for second in range(300, 295, -1):
+        other.read(ts=stamp(seconds=-second), power=123456.7)
+    until(lambda: web.chain.rows("SELECT 1 FROM reading WHERE seq = ?", other.seq), why="they are stored")
+    with before_every_page(page, PLOTS, HURRY):
+        page = opened(page, web, f"/meters/{other.meter_id}")
+        until(lambda: plot(page, "day", "data"), why="the curve of the day")
+        before = plot(page, "day", "data[1].filter((one) => one === null).length")
+        other.read(power=7.0)
+        until(lambda: plot(page, "day", "data[1].at(-1)") == 7.0, why="the reading is drawn")
+        assert plot(page, "day", "data[1].filter((one) => one === null).length") > before
+        shows(page, "#day-words", lambda text: text.startswith("Between 7.0 and 123\u202f456.7 W"))
+        labels = plot(page, "day", "axes[1]._values")
+        assert max(map(len, labels)) >= len("120,000")
+        assert plot(page, "day", "axes[1]._size") > 60
+
+
+def test_the_first_day_is_a_day_wide_and_of_utc(page: Chrome, web: Web) -> None:
+    page.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Pacific/Auckland"})
+    try:
+        with before_every_page(page, PLOTS):
+            page = opened(page, web, f"/meters/{METER}")
+            until(lambda: plot(page, "energy", "data"), why="the energy of the day")
+            today = datetime.now(UTC).date()
+            assert [label.split()[0] for label in plot(page, "energy", "axes[0]._values")] == [
+                f"{today.month}/{today.day}"
+            ]
+            width = plot(page, "energy", "scales.x.max") - plot(page, "energy", "scales.x.min")
+            assert width == timedelta(days=1).total_seconds() * 1000
+    finally:
+        page.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
+
+
+def test_the_readings_of_the_last_day_are_readings(page: Chrome, web: Web, meter: Played) -> None:
+    link = (
+        page.find_element(By.PARTIAL_LINK_TEXT, "Readings of the last 24 hours").get_attribute("href") or ""
+    )
+    until(lambda: web.chain.rows("SELECT 1 FROM reading WHERE seq = ?", meter.seq), why="they are stored")
+    with web.program() as client:
+        told = client.get(link).json()
+    assert told["resolution"] == "raw"
+    assert told["start"] >= format_ts(datetime.now(UTC) - timedelta(hours=25))
+    assert told["readings"][0]["voltage"] == 231.2
+
+
+def test_a_name_neither_widens_the_page_nor_turns_the_question(
+    chrome: Chrome, web: Web, meter: Played
+) -> None:
+    """U+202E turns what follows it, unless the name is isolated."""
+    other = Played(meter.client, "3f2504e0-4f89-41d3-9a0c-0305e82c3303", "House \u202e" + 57 * "W")
+    other.appear(web, address_code=200 * "7")
+    resize(chrome, PHONE)
+    script = "return document.documentElement.scrollWidth"
+    for path in ("/", "/commands", f"/meters/{other.meter_id}"):
+        chrome.get(web.url + path)
+        shows(chrome, "#link", "Live".__eq__)
+        assert chrome.execute_script(script) <= PHONE[0], path
+    chrome.find_element(By.CSS_SELECTOR, OPEN).click()
+    text = text_of(chrome, "#confirm-text")
+    assert text.endswith("will be without power until it is switched on again.")
+    assert chrome.execute_script("return document.querySelector('#confirm-text').firstChild.tagName") == "BDI"
+    assert chrome.execute_script("return document.querySelector('#confirm').scrollWidth") <= PHONE[0]
+
+
+def test_what_is_not_heard_any_more_is_not_good(page: Chrome, web: Web, meter: Played) -> None:
+    """The last test: the web is away after it."""
+    meter.read()
+    shows(page, '[data-field="quality"]', "good".__eq__)
+    process = web.chain.processes.pop("web")
+    process.kill()
+    process.wait()
+    shows(page, "#link", lambda text: text.startswith("Connection lost"))
+    assert text_of(page, '[data-field="quality"]') == "old"
+    page.execute_script("window.scrollTo(0, document.body.scrollHeight)")
+    script = "return document.getElementById('link').getBoundingClientRect().top"
+    assert page.execute_script(script) == 0
+    script = "return getComputedStyle(document.querySelector('h1 .state')).fontStyle"
+    assert page.execute_script(script) == "italic"
