@@ -54,6 +54,7 @@ REMEMBERED = 10_000
 SENT, ANSWERED, NO_ANSWER = "sent", "answered", "timed out"
 """States beside the contract's outcomes; answered: the meter says done, and its relay has not moved yet."""
 UNDER_WAY = "another command is under way"
+TOO_LATE = "the order came after its expires_at, by our clock"
 LOST = "the broker went away: it may have arrived or not"
 
 
@@ -148,11 +149,18 @@ class Commands:
         return self._entries.get(command_id)
 
     async def order(
-        self, meter_id: str, position: Position, *, account: str, address: str, key: str | None
+        self,
+        meter_id: str,
+        position: Position,
+        *,
+        account: str,
+        address: str,
+        key: str | None,
+        expires_at: datetime | None = None,
     ) -> Entry:
         """Judge and send a command; refused ones are in the ledger, too. ConflictError for a used key.
 
-        ``address``: the client's, for the audit.
+        ``address``: the client's, for the audit. ``expires_at``: the client's limit, where it is the earlier.
         """
         given = command_id(account, key) if key else ""
         if given and (known := await self._given_before(given)):
@@ -163,8 +171,11 @@ class Commands:
             category=OriginCategory.REMOTE_CONTROL, identifier=f"web {account}"[:64], via=f"web {address}"
         )
         command = new_command(position, origin, command_id=given)
+        if expires_at is not None:
+            command = command.model_copy(update={"expires_at": min(command.expires_at, expires_at)})
         entry = _new(meter_id, command)
-        obstacle = self._obstacle(meter_id, position)
+        late = command.expires_at <= command.issued_at
+        obstacle = TOO_LATE if late else self._obstacle(meter_id, position)
         self._remember(entry)
         if obstacle:
             self._refuse(entry, command, obstacle)

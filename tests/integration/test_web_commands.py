@@ -13,10 +13,11 @@ import pytest
 
 from broker.messages import Origin, OriginCategory, Position, Result
 from broker.orders import new_command
-from tests.bridges import TOPICS, Client
+from tests.bridges import TOPICS, Client, stamp
 from tests.chain import until
 from tests.web import PASSWORD, Web, beside_meters, csrf_of, log_in, start
 from web.accounts import Accounts, Role
+from web.commands import TOO_LATE
 
 ABSENT = "00000000-0000-4000-8000-000000000001"
 
@@ -76,6 +77,24 @@ def test_a_command_in_vain_is_refused_and_recorded(web: Web) -> None:
     command = answer.json()["command"]
     assert (command["state"], command["final"]) == ("refused", True)
     assert ledger(web, command["command_id"])[0][:2] == ("refused", "the relay is closed already")
+
+
+def test_an_order_that_waited_on_its_way_is_refused(web: Web) -> None:
+    """In a browser without a free connection, or in front of a service that hung."""
+    meter_id = web.wait_for_meters(2)[0]
+    with web.program(Role.OPERATOR) as client:
+        late = {"position": "open", "expires_at": stamp(seconds=-0.001)}
+        answer = client.post(f"/meters/{meter_id}/relay", json=late)
+        assert (answer.status_code, answer.json()["detail"]) == (409, TOO_LATE)
+        assert ledger(web, answer.json()["command"]["command_id"])[0][:2] == ("refused", TOO_LATE)
+        for seconds in (3, 60):
+            limit = stamp(seconds=seconds)
+            wanted = "closed" if position(web, meter_id) == "open" else "open"
+            command = client.post(
+                f"/meters/{meter_id}/relay", json={"position": wanted, "expires_at": limit}
+            ).json()
+            assert (command["expires_at"] == limit) is (seconds == 3), "never longer than 5 s"
+            assert ended(client, command["command_id"])["state"] == "done"
 
 
 def test_an_unknown_meter_is_404_and_recorded(web: Web) -> None:

@@ -49,15 +49,20 @@ async def order_relay(
     """Open or close a meter's relay: sent once, obeyed within 5 s or never.
 
     202 and the command, whose state is told at its Location and on the stream. 409 when it is refused and
-    nothing was sent: the meter is offline, blocked, switched locally, in that position already. 503 when the
-    broker went away: it may have arrived or not. Each is in the ledger. 429, and no command, when the account
-    has given too many in a minute.
+    nothing was sent: the meter is offline, blocked, switched locally, in that position already, or the order
+    came after its expires_at. 503 when the broker went away: it may have arrived or not. Each is in the
+    ledger. 429, and no command, when the account has given too many in a minute.
     """
     parts = parts_of(request)
     format_of(request)  # 406 before anything is done
     _not_too_many(request, caller)
     entry = await parts.commands.order(
-        meter_id, order.position, account=caller.name, address=caller.address, key=key
+        meter_id,
+        order.position,
+        account=caller.name,
+        address=caller.address,
+        key=key,
+        expires_at=order.expires_at,
     )
     audit(
         Event("relay", caller.name, caller.address, meter_id, entry.state, f"{order.position} {entry.reason}")

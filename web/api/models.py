@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from broker.messages import Position
+from broker.messages import Moment, Position
 
 MeterId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 State = Literal["online", "stale", "offline"]
@@ -127,6 +127,8 @@ class RelayOrder(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     position: Position
+    expires_at: Moment | None = None
+    """When it comes later than this, by our clock (an answer's Date), it is refused; 5 s count at most."""
 
 
 class CommandDocument(BaseModel):

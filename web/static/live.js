@@ -9,6 +9,9 @@ const NEWS_MS = 300, MOST_NEWS = 3;
 const LIVE = "Live";
 const RELAY = { closed: "on", open: "switched off" };
 
+/** The server's time so many ms from now. */
+export const serverTime = (ms) => new Date(Date.now() + skew + ms).toISOString();
+
 export const csrf = () => meta("csrf-token");
 
 /** A number as the page shows it: thin spaces between thousands, a dash for none. */

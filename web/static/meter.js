@@ -1,5 +1,5 @@
 // One meter: live values, its relay, its curves.
-import { ask, csrf, listen, showMeter } from "./live.js";
+import { ask, csrf, listen, serverTime, showMeter } from "./live.js";
 import { Curves } from "./curves.js";
 import { renew, renewer } from "./renew.js";
 
@@ -69,7 +69,7 @@ async function order(position) {
   const headers = {
     "Content-Type": "application/json", "X-CSRF-Token": csrf(), "Idempotency-Key": key(), Accept: "application/json",
   };
-  const request = { method: "POST", headers, body: JSON.stringify({ position }) };
+  const request = { method: "POST", headers, body: JSON.stringify({ position, expires_at: serverTime(2 * SEND_MS) }) };
   try {
     const response = await ask(`/api/v1/meters/${id}/relay`, request, SEND_MS);
     const answer = await response.json();
