@@ -57,7 +57,10 @@ class _Published:
 
 
 class Publication:
-    """A thread that rebuilds and publishes; ``publish(topic, payload)`` sends retained."""
+    """A thread that rebuilds and publishes while this bridge ``leads``.
+
+    ``publish(topic, payload)`` sends retained.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class Publication:
         settings: BridgeSettings,
         *,
         publish: Callable[[str, bytes], None],
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self.revision = 0
         """The current one; 0 before the first meter."""
@@ -74,6 +78,7 @@ class Publication:
         self._topics: Topics = settings.mqtt.topics
         self._ieds = Ieds(settings.mms_host, settings.mms_port, settings.mms_tls_port)
         self._publish = publish
+        self._leads = leads
         self._current: _Published | None = None
         self._wanted = threading.Condition()
         self._first = self._last = 0.0
@@ -114,6 +119,10 @@ class Publication:
 
     def _run(self) -> None:
         while self._due():
+            if not self._leads():  # any more: who leads has told, or will
+                with self._wanted:
+                    self._first = 0.0
+                continue
             with self._wanted:
                 everything, self._all, self._first = self._all, False, 0.0
                 if self._forget:
@@ -203,6 +212,8 @@ class Publication:
     def _send(self, current: _Published, known: Mapping[str, Ied], *, gone: Iterable[str]) -> None:
         """Publish what differs from ``known``."""
         for ied in current.project.ieds:
+            if not self._leads():
+                return
             if known.get(ied.name) != ied:
                 self._publish(self._topics.cid(ied.name), build_cid(current.project, ied.name))
         for name in sorted(set(gone) - {ied.name for ied in current.project.ieds}):

@@ -12,15 +12,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, tuple_
 from sqlmodel import col
 
 from bridge.tables import HOUR_MS, ROLLUP, Due, Meter, Pack, Reading
 
 _AT_ONCE = 1000
 
-SILENCE = timedelta(days=30)
-"""No reading for so long, by a clock that NTP does not keep: then it is the clock that is in doubt."""
+PROOF = timedelta(days=15), timedelta(days=30)
+"""A clock that NTP does not keep is believed when there are readings of so long ago, by the same clock: one
+that has leapt ahead has only those of before, and of since."""
 
 
 def cutoff(now: int, keep: timedelta) -> int:
@@ -29,13 +30,15 @@ def cutoff(now: int, keep: timedelta) -> int:
     return limit - limit % HOUR_MS
 
 
-def newest(connection: Connection) -> int | None:
-    """The end of the latest hour that was summed up, of all meters (ms since 1970); None before the first."""
-    of_meter = select(func.max(ROLLUP.c.start)).where(
-        ROLLUP.c.span == HOUR_MS // 1000, ROLLUP.c.meter == Meter.key
+def leapt(connection: Connection, *, now: int, keep: timedelta) -> bool:
+    """Whether the clock that says ``now`` may have leapt: nothing was summed up in the time of PROOF."""
+    youngest, oldest = (now - ago // timedelta(milliseconds=1) for ago in (min(PROOF[0], keep), PROOF[1]))
+    hours = exists().where(
+        ROLLUP.c.span == HOUR_MS // 1000,
+        ROLLUP.c.meter == Meter.key,
+        ROLLUP.c.start.between(oldest, youngest),
     )
-    latest = connection.scalar(select(func.max(of_meter.scalar_subquery())).select_from(Meter))
-    return None if latest is None else int(latest) + HOUR_MS
+    return connection.scalar(select(col(Meter.key)).where(hours).limit(1)) is None
 
 
 class Purge:

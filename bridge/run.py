@@ -86,7 +86,7 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
     ``writing`` is the engine of the thread that stores readings alone: its large cache is there once.
     """
     link = Link(_options(settings), _inbox(settings))
-    publication = Publication(engine, settings, publish=link.publish)
+    publication = Publication(engine, settings, publish=link.publish, leads=lambda: leader.leads)
     deadlines = Deadlines(engine, grace=settings.command_grace)
     watch = Watch(engine, settings.audit_head_file or audit_head.beside(settings.database_url))
     leader = Leader(
@@ -146,8 +146,8 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
             presence.tell(online=True)
         link.inbox.close()
         ingest.stop(seconds=settings.drain_seconds)
-        leader.stop()
         publication.stop()
+        leader.stop()
         presence.tell(online=False)
         link.stop(seconds=_GOODBYE_SECONDS)
     if ingest.error is not None:

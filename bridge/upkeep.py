@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bridge import database
 from bridge.packer import Packer
-from bridge.retention import SILENCE, Purge, cutoff, newest
+from bridge.retention import Purge, cutoff, leapt
 from bridge.rollup import PACKED_HOURS, Summer
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Done:
     packs: int = 0
     """Packs deleted."""
     held: bool = False
-    """Nothing was deleted: by a clock that NTP does not keep, the newest reading is a month old."""
+    """Nothing was deleted: NTP does not keep the clock, and it may have leapt ahead."""
 
 
 def let_others(seconds: float) -> bool:
@@ -87,18 +87,16 @@ def upkeep(
         if not ours or not all(_finish(engine, step, pause) for step in steps):
             return None
         if policy.keep is not None:
-            held = not policy.clock_kept() and _silent(engine, now)
+            held = not policy.clock_kept() and _leapt(engine, now, policy.keep)
             if not held and not _finish(engine, purge.step, pause):
                 return None
     packed = sum(packer.packed for packer in packers)
     return Done(summer.hours, summer.days, packed, purge.rows, purge.packs, held)
 
 
-def _silent(engine: Engine, now: int) -> bool:
-    """Whether no meter has told anything for so long that ``now`` may be wrong."""
+def _leapt(engine: Engine, now: int, keep: timedelta) -> bool:
     with engine.connect() as connection:
-        latest = newest(connection)
-    return latest is not None and latest < now - SILENCE // timedelta(milliseconds=1)
+        return leapt(connection, now=now, keep=keep)
 
 
 def _finish(engine: Engine, step: Callable[[Connection], bool], pause: Callable[[float], bool]) -> bool:
@@ -178,7 +176,7 @@ class Caretaker:
             log.exception("upkeep failed, and is tried again in %s s", self._seconds)
         else:
             if done is not None and done.held > self._held:
-                log.warning("nothing is deleted: no reading for %s, or this clock is wrong (NTP)", SILENCE)
+                log.warning("nothing is deleted: NTP does not keep this clock, and it may have leapt ahead")
             self._held = done.held if done is not None else self._held
             if done is not None and replace(done, held=False) != Done():
                 log.info("upkeep: %s", done)

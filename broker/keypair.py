@@ -8,14 +8,12 @@ changed, and whoever comes next finishes what was interrupted.
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from broker import durable
 from broker.errors import CredentialError
-from broker.identity import read_secret
+from broker.identity import check_secret
 
 
 def following(key: Path) -> Path:
@@ -35,18 +33,24 @@ def settle(key: Path, certificate: Path) -> None:
 
     CredentialError if what there is is damaged.
     """
+    if not (following(key).exists() and certificate.exists()):
+        return
     try:
-        if certificate.exists() and _public(following(key)) == _certified(certificate):
+        if _belong_together(following(key), certificate):
             following(key).rename(key)
             durable.sync_folder(key.parent)
-    except (OSError, ValueError, TypeError, CredentialError) as error:
+    except (OSError, CredentialError) as error:
         if following(key).exists():
             raise CredentialError(f"{following(key)}, or {certificate}, is damaged: {error}") from error
 
 
-def _public(key: Path) -> object:
-    return load_pem_private_key(read_secret(key), None).public_key()
-
-
-def _certified(certificate: Path) -> object:
-    return x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
+def _belong_together(key: Path, certificate: Path) -> bool:
+    """As TLS itself judges; OSError when one of them is damaged."""
+    check_secret(key)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+            return False
+        raise
+    return True

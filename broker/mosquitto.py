@@ -22,6 +22,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from broker import keypair
 from broker.errors import ConfigurationError, UnavailableError
 from broker.identity import CIPHERS, check_secret
 from broker.settings import Port
@@ -67,6 +68,7 @@ class BrokerSettings(BaseSettings):
                 "set password_file (mosquitto_passwd(1)), or bind 127.0.0.1"
             )
         if self.security is not None:
+            keypair.settle(self.security / "server.key", self.security / "server.crt")
             check_secret(self.security / "server.key")
             check_secret(self.security / "passwords")
         return self

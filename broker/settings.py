@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from broker.identity import Identity, client_context, unguessable
+from broker import keypair
+from broker.identity import CERTIFICATE, KEY, Identity, client_context, unguessable
 from broker.topics import Topics
 
 
@@ -58,6 +59,7 @@ class MqttSettings(BaseSettings):
         folder = told.get("identity") if isinstance(told, dict) else None
         if not folder:
             return told
+        keypair.settle(Path(folder) / KEY, Path(folder) / CERTIFICATE)
         given = {key: value for key, value in told.items() if value is not None}
         return Identity.load(Path(folder)).settings() | given
 

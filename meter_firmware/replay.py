@@ -1,8 +1,9 @@
 """Sends unconfirmed readings again on ``history``, oldest first, a batch at a time.
 
 Stop and wait: the next batch goes out when ``stored`` has named the last one, so a backlog drains as
-fast as the database commits, and a bridge that is away finds one copy of it in the broker's queue,
-not one for every half minute. Live readings have their own task and never wait for this one.
+fast as the database commits; or when that was waited for in vain, ever longer, so that a bridge that is
+away finds some batches in the broker's queue, not one for every half minute. Live readings have their
+own task and never wait for this one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from meter_firmware.outbox import Kept, Outbox
 BATCH = 200
 """Readings in one message: about 40 kB."""
 LONGEST_WAIT = 600.0
-"""Seconds between two copies of the same batch while nobody confirms."""
+"""Seconds at most that a batch waits in vain."""
 
 
 class Replay:
@@ -25,6 +26,7 @@ class Replay:
         self._outbox = outbox
         self._resend_after = resend_after
         self._progress = asyncio.Event()
+        self._wait = resend_after
 
     def progressed(self) -> None:
         """Some reading was confirmed."""
@@ -39,14 +41,13 @@ class Replay:
             await asyncio.sleep(self._resend_after)
 
     async def _pass(self, send: Callable[[bytes], Awaitable[None]], due: int) -> None:
-        after, wait = 0, self._resend_after
+        after = 0
         while batch := await asyncio.to_thread(self._outbox.batch, after=after, upto=due, limit=BATCH):
             self._progress.clear()
             await send(history(batch))
-            if await self._confirmed(batch, wait):
-                after, wait = batch[-1].seq, self._resend_after
-            else:
-                after, wait = 0, min(2 * wait, LONGEST_WAIT)
+            confirmed = await self._confirmed(batch, self._wait)
+            self._wait = self._resend_after if confirmed else min(2 * self._wait, LONGEST_WAIT)
+            after = batch[-1].seq  # what was not confirmed comes in the next pass: it holds up no other
 
     async def _confirmed(self, batch: Sequence[Kept], wait: float) -> bool:
         """Whether the batch was dealt with: all of it confirmed, or some and then no more for ``wait`` s.

@@ -82,7 +82,10 @@ class Session:
         relay, owed = await self._parts.switch.report()
         await self._publish("relay", relay.payload())
         for result in owed:
-            await self._tell_result(result)
+            try:
+                await self._tell_result(result)
+            except StorageError as error:  # it is told; that it was, is noted at the next connection
+                self._parts.faults.tell("disk refuses", error)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Do everything else until ``stop``, or until there is a new certificate to connect with."""

@@ -9,6 +9,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from broker import keypair
 from broker.identity import CIPHERS
 from broker.settings import MqttSettings, Port
 from mms_bridge.clients import Right
@@ -84,6 +85,7 @@ class MmsSettings(BaseSettings):
         """The PEM files; None without TLS."""
         if self.tls_cert is None or self.tls_key is None or self.tls_ca is None:
             return None
+        keypair.settle(self.tls_key, self.tls_cert)
         return TlsFiles(self.tls_cert, self.tls_key, self.tls_ca, self.tls_crl)
 
     @property

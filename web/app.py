@@ -38,6 +38,8 @@ LARGEST_SCL = 64 * 1024 * 1024
 """Octets of a file to compare, of somebody whom we know: above the largest that the broker takes."""
 DIFFS = Semaphore(2)
 """Such files that are taken and compared at the same time."""
+UPLOAD_SECONDS = 120.0
+"""For such a file; a client that vanished keeps its place no longer."""
 LARGEST_BODY = 64 * 1024
 """Octets of anything else; some hundred are usual."""
 # fmt: off
@@ -117,7 +119,7 @@ class Front:
             limit = LARGEST_SCL if large else LARGEST_BODY
             self._check(dict(scope["headers"]), limit)
             with one_of(DIFFS, "files to compare") if large else nullcontext():
-                await self._app(asked, _limited(receive, limit), answered)
+                await self._app(asked, _limited(receive, limit, UPLOAD_SECONDS if large else None), answered)
         except Meter61850Error as refusal:  # ours alone: the application answers its own
             await as_problem(refusal).response()(scope, receive, answered)
 
@@ -147,13 +149,19 @@ class Front:
             raise ProblemError(413, f"{int(length)} octets: at most {limit}")
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
-    """``receive`` that ends a body without a length at the limit."""
-    taken = 0
+def _limited(receive: Receive, limit: int, seconds: float | None) -> Receive:
+    """``receive`` that ends a body without a length at the limit, and one not whole in ``seconds``."""
+    taken, whole = 0, False
+    ends = None if seconds is None else asyncio.get_running_loop().time() + seconds
 
     async def limited() -> Message:
-        nonlocal taken
-        message = await receive()
+        nonlocal taken, whole
+        try:
+            async with asyncio.timeout_at(None if whole else ends):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, f"the body did not come within {seconds:g} s") from None
+        whole = not message.get("more_body", False)
         taken += len(message.get("body", b""))
         if taken > limit:
             raise HTTPException(413, f"more than {limit} octets")  # FastAPI makes a 400 of any other

@@ -205,8 +205,9 @@ def test_retention_of_rows(kept: Kept) -> None:
 def test_a_clock_that_leapt_ahead_deletes_nothing(kept: Kept) -> None:
     kept.put(*series(1, 1000))
     leapt, keep = NOW + 700 * DAY_MS, timedelta(days=400)
+    kept.put(*series(2, 1000, start=leapt - 4 * HOUR_MS), now=leapt)  # a meter that shares it
     done = kept.upkeep(now=leapt, keep=keep, ntp=False)
-    assert (done.hours, done.held, done.packs) == (3, True, 0)
+    assert (done.hours, done.held, done.packs) == (6, True, 0)
     assert len(kept.readings()) == 1000
     assert kept.upkeep(now=leapt, keep=keep).packs > 0, "NTP keeps the clock: it is so late"
     assert kept.readings() == []

@@ -16,6 +16,7 @@ from bridge.store import Store
 from tests.chain import until
 from tests.inside import Inside, inside
 from tests.stores import DAY0, meter_id, row
+from web import app
 from web.api.exports import EXPORTS
 from web.app import DIFFS, LARGEST_BODY, LARGEST_SCL
 from web.run import keep_registry
@@ -99,6 +100,19 @@ async def test_nobody_without_a_login_has_us_keep_much(web: Inside, headers: dic
     ]
     assert [answer.status_code for answer in answers] == [413, 413]
     assert sum(taken) < 2 * LARGEST_BODY
+
+
+async def test_a_file_that_does_not_come_gives_its_place_back(
+    web: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def vanished() -> AsyncIterator[bytes]:
+        yield b"<SCL"
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(app, "UPLOAD_SECONDS", 0.05)
+    for _ in range(3):
+        answer = await asyncio.wait_for(web.client.post(DIFF, content=vanished()), 10)
+        assert answer.status_code == 408
 
 
 async def test_at_most_a_few_files_are_compared_at_the_same_time(web: Inside) -> None:

@@ -82,11 +82,23 @@ async def test_a_backlog_goes_out_in_batches_oldest_first(outbox: Outbox) -> Non
     assert outbox.count == 0
 
 
-async def test_nobody_confirms_so_the_same_batch_comes_again_and_no_other(outbox: Outbox) -> None:
+async def test_nobody_confirms_so_each_batch_waits_longer_for_its_turn(outbox: Outbox) -> None:
     fill(outbox, BATCH + 1)
     bridge = Bridge(outbox, lambda first, last: None)
+    loop, sent = asyncio.get_running_loop(), list[float]()
     async with running(bridge.replay.run(bridge.send, upto=outbox.last_seq)):
-        assert [await bridge.next() for _ in range(3)] == [(1, BATCH)] * 3
+        for batch in [(1, BATCH), (BATCH + 1, BATCH + 1)] * 2:
+            assert await bridge.next() == batch
+            sent.append(loop.time())
+    assert sent[3] - sent[0] >= (1 + 2 + 4) * 0.05
+
+
+async def test_a_batch_that_nobody_takes_holds_up_no_other(outbox: Outbox) -> None:
+    """Such as readings from the future, for a bridge that does not know whose clock is wrong."""
+    fill(outbox, BATCH + 2)
+    bridge = Bridge(outbox, lambda first, last: (first, last) if first > 1 else None)
+    async with running(bridge.replay.run(bridge.send, upto=outbox.last_seq)):
+        assert [await bridge.next() for _ in range(3)] == [(1, BATCH), (BATCH + 1, BATCH + 2), (1, BATCH)]
 
 
 async def test_a_reading_that_is_never_confirmed_does_not_hold_up_the_others(outbox: Outbox) -> None:

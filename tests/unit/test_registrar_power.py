@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from broker import durable, keypair
 from broker.errors import ConfigurationError
 from broker.identity import client_context
-from registrar import rotation
+from broker.mosquitto import BrokerSettings
+from broker.settings import MqttSettings
+from registrar import pki, rotation
 from registrar.deployment import Deployment
 from registrar.founding import Plan, found
 from registrar.identities import SERVICES
@@ -71,3 +74,19 @@ def test_it_may_come_between_any_two_files(
             pair = deployment.broker / name
             client_context(tmp_path / "d/ca/ca.crt", pair.with_suffix(".crt"), pair.with_suffix(".key"))
     assert step > 5
+
+
+def test_a_service_that_starts_before_anybody_else_finishes_it(tmp_path: Path) -> None:
+    deployment = found(tmp_path / "d", Plan())
+    authority, bridge = deployment.authority("services"), deployment.identity_folder("bridge")
+    for key, certificate in [
+        (bridge / "client.key", bridge / "client.crt"),
+        (deployment.broker / "server.key", deployment.broker / "server.crt"),
+    ]:
+        made = pki.new_key()
+        durable.replace(keypair.following(key), pki.key_pem(made), mode=durable.SECRET)
+        issued = authority.issue("bridge", made.public_key())
+        durable.replace(certificate, pki.pem(issued), mode=durable.PUBLIC)
+    MqttSettings(identity=bridge)
+    BrokerSettings(security=deployment.broker)
+    assert not list((tmp_path / "d").rglob("*.next"))

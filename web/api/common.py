@@ -38,6 +38,7 @@ _WORDS = {
     404: "No such thing",
     406: "No such format",
     409: "Refused; nothing was sent",
+    408: "The body did not come in time",
     413: "Too large",
     422: "An impossible value; it is named",
     429: "Too many; Retry-After tells when",

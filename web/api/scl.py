@@ -71,7 +71,7 @@ def revisions(
     return answer(request, {**told, "revisions": rows}, root="scl")
 
 
-@router.post("/diff", response_model=Difference, responses={**problems(404, 406, 413, 503), **also(XML)})
+@router.post("/diff", response_model=Difference, responses={**problems(404, 406, 408, 413, 503), **also(XML)})
 def difference(
     request: Request,
     _caller: Observer,

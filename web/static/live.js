@@ -2,12 +2,16 @@
 
 const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
 const link = document.getElementById("link");
-const skew = Date.parse(meta("server-time")) - Date.now(); // ages are told by the server's clock
+let skew; // ages are told by the server's clock
 const SILENT_MS = 25000; // the server says something every ten seconds
 const AGAIN_MS = 3000;
 const NEWS_MS = 300, MOST_NEWS = 3;
 const LIVE = "Live";
 const RELAY = { closed: "on", open: "switched off" };
+
+/** The server says what time it is now. */
+export const setClock = (ts) => { skew = Date.parse(ts) - Date.now(); };
+setClock(meta("server-time"));
 
 /** The server's time so many ms from now. */
 export const serverTime = (ms) => new Date(Date.now() + skew + ms).toISOString();
@@ -164,7 +168,8 @@ export function listen(query, handlers) {
     try {
       since = await handlers.reset();
     } catch {
-      return later(AGAIN_MS, open); // the stream says again that we have to look
+      since = "0-0"; // nobody's: the stream says again that we have to look
+      return later(AGAIN_MS, open);
     } finally {
       resetting = false;
     }

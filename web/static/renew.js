@@ -1,5 +1,5 @@
 // Parts of a page fetched again: what is the same stays, the focus stays where it was, hidden tabs wait.
-import { ask, localizeAll } from "./live.js";
+import { ask, localizeAll, setClock } from "./live.js";
 
 const AGAIN_MS = 2000;
 export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -22,6 +22,7 @@ export async function renew(...ids) {
           const old = document.getElementById(id), fresh = page.getElementById(id);
           if (old && fresh) put(old, fresh);
         }
+        setClock(page.querySelector('meta[name="server-time"]').content);
         return page.querySelector('meta[name="since"]').content;
       }
     } catch { /* again, below */ }
