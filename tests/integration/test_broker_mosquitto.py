@@ -67,7 +67,7 @@ async def test_retained_messages_survive_a_clean_stop(broker: Broker) -> None:
 async def test_a_thousand_messages_wait_for_one_acknowledgement(broker: Broker) -> None:
     """More than Mosquitto's default window of 20 is in flight to a client that has not acknowledged."""
     got: list[MQTTMessage] = []
-    complete = asyncio.Event()
+    subscribed, complete = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def keep(_client: Client, _userdata: object, message: MQTTMessage) -> None:
@@ -77,10 +77,12 @@ async def test_a_thousand_messages_wait_for_one_acknowledgement(broker: Broker) 
 
     reader = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True)
     reader.on_message = keep
+    reader.on_subscribe = lambda *_: loop.call_soon_threadsafe(subscribed.set)
     reader.connect(broker.host, broker.port)
     reader.loop_start()
     reader.subscribe("in/#", 1)
     async with asyncio.timeout(20), client(broker) as writer:
+        await subscribed.wait()
         for number in range(1000):
             await writer.publish(f"in/{number}", b"x", qos=1)
         await complete.wait()
