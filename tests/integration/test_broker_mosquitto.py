@@ -77,7 +77,11 @@ async def test_a_thousand_messages_wait_for_one_acknowledgement(broker: Broker) 
 
     reader = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True)
     reader.on_message = keep
-    reader.on_subscribe = lambda *_: loop.call_soon_threadsafe(subscribed.set)
+
+    def stands(*_: object) -> None:
+        loop.call_soon_threadsafe(subscribed.set)
+
+    reader.on_subscribe = stands
     reader.connect(broker.host, broker.port)
     reader.loop_start()
     reader.subscribe("in/#", 1)
