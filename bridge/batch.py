@@ -13,7 +13,7 @@ never hurts the others: it becomes a dead letter, and the next one is looked at.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bridge import limits, parse
@@ -91,8 +91,6 @@ class Work:
 
     now: int
     """ms since 1970."""
-    clock_kept: bool = True
-    """Whether ``now`` is for sure: what seems to come from the future is the sender's fault then."""
     rows: list[Row] = field(default_factory=list)
     events: list[Notice] = field(default_factory=list)
     """For the registry: births, statuses, relays, withdrawals, and who may connect."""
@@ -154,17 +152,29 @@ _MODELS: dict[str, type[Birth | Status | Relay | Access | Command | Result | Blo
 
 
 class Sorter:
-    """Sorts messages; ``keys`` maps a meter_id to the key of its row, and may grow meanwhile."""
+    """Sorts messages; ``keys`` maps a meter_id to the key of its row, and may grow meanwhile.
 
-    def __init__(self, topics: Topics, *, keys: Mapping[str, int], limits: Limits | None = None) -> None:
+    ``clock_kept`` tells whether the time that we are given is right: without NTP, readings that seem to come
+    from the future are left with their meters.
+    """
+
+    def __init__(
+        self,
+        topics: Topics,
+        *,
+        keys: Mapping[str, int],
+        limits: Limits | None = None,
+        clock_kept: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._topics = topics
         self._keys = keys
+        self._clock_kept = clock_kept
         self._allowances = Allowances(limits or Limits())
         self._routes: dict[bytes, _Route] = {}
 
-    def sort(self, messages: Sequence[Publish], *, now: int, clock_kept: bool = True) -> Work:
-        """The work in ``messages``; ``now`` in ms since 1970 UTC, by a clock that NTP keeps or not."""
-        work, latest = Work(now, clock_kept), now + _TOLERANCE_MS
+    def sort(self, messages: Sequence[Publish], *, now: int) -> Work:
+        """The work in ``messages``; ``now`` in ms since 1970 UTC."""
+        work, latest = Work(now), now + _TOLERANCE_MS
         routes, keys, rows = self._routes, self._keys, work.rows
         for message in messages:
             route = routes.get(message.topic) or self._route(message.topic, now=now)
@@ -241,7 +251,7 @@ class Sorter:
 
     def _reject(self, work: Work, route: _Route, message: Publish, *, payload: bytes, cause: str) -> None:
         """Keep ``payload`` aside; a reading that says which one it is need not be sent again."""
-        if cause == parse.FUTURE and not work.clock_kept and route.kind in ("reading", "history"):
+        if cause == parse.FUTURE and route.kind in ("reading", "history") and not self._clock_kept():
             work.limit(message.topic, parse.DOUBTFUL)
             return
         work.dead.append(Dead(message.topic, payload, f"{route.kind}: {cause}" if route.stored else cause))

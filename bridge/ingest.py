@@ -72,8 +72,7 @@ class Ingest:
 
     ``committed`` is told of each commit: how many messages, and each reading's age in ms. ``shared``:
     other bridges write too, so a birth that changes nothing may be one that another bridge has written.
-    ``ended`` is called when the thread ends, for whatever reason. ``clock_kept`` tells whether our clock is
-    right: without NTP, readings from the future are left with their meters.
+    ``ended`` is called when the thread ends, for whatever reason.
     """
 
     def __init__(
@@ -86,7 +85,6 @@ class Ingest:
         committed: Callable[[int, Sequence[int]], None] = lambda _messages, _lags: None,
         ended: Callable[[], None],
         shared: bool = False,
-        clock_kept: Callable[[], bool] = lambda: True,
     ) -> None:
         self.counters = Counters()
         self.error: Exception | None = None
@@ -98,7 +96,6 @@ class Ingest:
         self._committed = committed
         self._ended = ended
         self._shared = shared
-        self._clock_kept = clock_kept
         self._away = False
         self._giving_up = threading.Event()
         self._causes: set[str] = set()
@@ -137,7 +134,7 @@ class Ingest:
         if not messages:
             return
         try:
-            work = self._sorter.sort(messages, now=now_ms(), clock_kept=self._clock_kept())
+            work = self._sorter.sort(messages, now=now_ms())
             committed = self._commit(work)
         except _GivenUpError:
             raise

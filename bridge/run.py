@@ -110,13 +110,14 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
     )
     ingest = Ingest(
         link,
-        Sorter(settings.mqtt.topics, keys=writer.keys, limits=settings.limits),
+        Sorter(
+            settings.mqtt.topics, keys=writer.keys, limits=settings.limits, clock_kept=settings.clock_kept
+        ),
         writer,
         scl_changed=lambda: publication.changed() if leader.leads else None,
         committed=flow.committed,
         ended=stop.set,
         shared=settings.group is not None,
-        clock_kept=settings.clock_kept,
     )
 
     def counters() -> dict[str, int]:

@@ -1,28 +1,38 @@
-"""A meter that a test plays on the broker, and the web beside it.
+"""A meter that a test plays on the broker, the web beside it, and a browser (by `pytest_plugins`).
 
->>> with played(tmp_path) as web, Client(web.chain.broker) as client:  # doctest: +SKIP
-...     Played(client, METER, "House 7").appear(web)
+>>> Played(client, METER, "House 7").appear(web)  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from tests.bridges import TOPICS, Client, birth, reading, stamp
+import pytest
+from selenium.webdriver import Chrome
+
+from broker.orders import WITHDRAWN
+from tests.bridges import TOPICS, Client, birth, reading, result, stamp
 from tests.brokers import mosquitto
+from tests.browser import logged_in
 from tests.chain import chain, until
 from tests.web import Web, served
 
 
-@contextmanager
-def played(folder: Path) -> Iterator[Web]:
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """The web beside a chain without meters."""
+    folder = tmp_path_factory.mktemp("web")
     with mosquitto(folder) as broker, chain(broker, folder) as running, served(running) as web:
         yield web
+
+
+@pytest.fixture(scope="module")
+def chrome(web: Web) -> Iterator[Chrome]:
+    """A browser in which the operator is logged in."""
+    with logged_in(web) as driver:
+        yield driver
 
 
 @dataclass
@@ -61,12 +71,11 @@ class Played:
 
     def answer(self, command_id: str, outcome: str = "done") -> None:
         """What became of a command."""
-        told = {"command_id": command_id, "outcome": outcome, "reason": "", "ts": stamp()}
-        self.client.publish(TOPICS.meter(self.meter_id, "result"), json.dumps(told))
+        self.client.publish(TOPICS.meter(self.meter_id, "result"), result(command_id, outcome))
 
     def retire(self) -> None:
         """Out of service, as the API does it."""
-        for kind in ("status", "reading", "relay", "birth"):
+        for kind in WITHDRAWN:
             self._tell(kind, "")
 
     def commands(self) -> list[str]:

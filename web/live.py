@@ -214,8 +214,9 @@ class Live:
     def ordered(self) -> list[str]:
         """meter_ids of all in service, by name: House 2 before House 10."""
         if self._order is None:
-            meters = [meter for meter in self.fleet.meters.values() if meter.birth is not None]
-            self._order = [meter.meter_id for meter in sorted(meters, key=_place)]
+            meters = self.fleet.meters.values()
+            named = [(meter.birth.name, meter.meter_id) for meter in meters if meter.birth is not None]
+            self._order = [meter_id for _, meter_id in sorted(named, key=lambda one: by_name(*one))]
         return self._order
 
     def documents(self, meter_ids: Iterable[str] | None = None) -> list[bytes]:
@@ -281,11 +282,6 @@ class Live:
             self.version += 1
             self._encoded[meter.meter_id] = encoded
             self._hub.tell("meter", encoded, meter_id=meter.meter_id, address_code=birth.address_code)
-
-
-def _place(meter: Meter) -> tuple[list[tuple[str, int]], str]:
-    assert meter.birth is not None
-    return by_name(meter.birth.name, meter.meter_id)
 
 
 def by_name(name: str, meter_id: str) -> tuple[list[tuple[str, int]], str]:

@@ -11,27 +11,17 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from tests.bridges import TOPICS, Client, birth
-from tests.browser import fetched, logged_in, opened, said, same, shows, text_of
+from tests.browser import fetched, opened, said, same, shows, text_of
 from tests.chain import until
-from tests.played import Played, played
+from tests.played import Played
 from tests.web import Web
+
+pytest_plugins = ("tests.played",)
 
 TOWN = 1050
 TABS = 7
 """One more than a browser has connections to a host."""
 SHOWN = "return document.getElementById('found').textContent"
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    with played(tmp_path_factory.mktemp("web")) as web:
-        yield web
-
-
-@pytest.fixture(scope="module")
-def chrome(web: Web) -> Iterator[Chrome]:
-    with logged_in(web) as driver:
-        yield driver
 
 
 @pytest.fixture(scope="module")

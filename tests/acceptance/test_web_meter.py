@@ -15,10 +15,12 @@ from selenium.webdriver.common.by import By
 
 from broker.messages import format_ts
 from tests.bridges import METER, OTHER, Client, not_at_midnight, stamp
-from tests.browser import PHONE, logged_in, opened, resize, said, same, shows, text_of
+from tests.browser import PHONE, opened, resize, said, same, shows, text_of
 from tests.chain import until
-from tests.played import Played, played
+from tests.played import Played
 from tests.web import Web
+
+pytest_plugins = ("tests.played",)
 
 OPEN, CLOSED = '[data-order="open"]', '[data-order="closed"]'
 PLOTS = """
@@ -48,18 +50,6 @@ window.EventSource = function (url) {
 };
 """
 """The first stream says nothing, and is not broken."""
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    with played(tmp_path_factory.mktemp("web")) as web:
-        yield web
-
-
-@pytest.fixture(scope="module")
-def chrome(web: Web) -> Iterator[Chrome]:
-    with logged_in(web) as driver:
-        yield driver
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def test_a_reading_from_the_future_stays_with_its_meter_while_our_clock_is_in_do
     """A bridge that starts before NTP answers must not have good readings forgotten."""
     history = {"readings": [reading(2, ts="2026-11-24T12:00:00.000Z"), {"no": "reading"}, reading(3)]}
     messages = [live(1, ts="2026-11-24T12:00:00.000Z"), message(TOPICS.meter(METER, "history"), history)]
-    work = Sorter(TOPICS, keys={}).sort(messages, now=NOW, clock_kept=False)
+    work = Sorter(TOPICS, keys={}, clock_kept=lambda: False).sort(messages, now=NOW)
     assert [row[2] for row in work.rows] == [3]
     assert stored(work) == [(1, 3, 3)]
     assert [letter.cause for letter in work.dead] == ["history: epoch: Field required"]
