@@ -169,10 +169,10 @@ class BridgeSettings(BaseSettings):
         """What we subscribe to.
 
         In a group each reading goes to one bridge, since its meter keeps it until one has stored it. All else
-        each bridge hears for itself, which changes nothing when it is written twice: what is retained is
-        not shared (MQTT 5.0, 4.8.2), and a command or a result on its way to a bridge that dies would be
-        lost. The group names the kinds that it wants: of everything, each bridge would get the others'
-        ``stored`` too, as many messages as there are readings.
+        each bridge hears for itself, and a second writing changes nothing but the count of what is bad: what
+        is retained is not shared (MQTT 5.0, 4.8.2), and a command or a result on its way to a bridge that
+        dies would be lost. The group names the kinds that it wants: of everything, each bridge would get the
+        others' ``stored`` too, as many messages as there are readings.
         """
         topics = self.mqtt.topics
         if self.group is None:

@@ -15,7 +15,7 @@ from web.api.commands import ledger_rows
 from web.api.common import LONGEST_CURSOR, MeterPath, at, registered
 from web.api.meters import Choice, begin_after, cursor_of, everything
 from web.api.operations import database_state, dead_letter_rows, health_now
-from web.commands import LOST
+from web.commands import LOST, entry_of
 from web.guard import Caller, caller_of
 from web.parts import Parts, parts_of
 from web.problem import ProblemError
@@ -115,9 +115,9 @@ def _switched_by(parts: Parts, relay: Relay) -> str | None:
     if relay.command_id is None:
         return "at the meter" if relay.operations else None
     entry = parts.commands.get(relay.command_id)
-    row = None if entry else parts.archive.store.command(relay.command_id)
-    origin = entry.document()["origin"] if entry else row and f"{row.origin_category} {row.origin_identifier}"
-    return f"by {origin.strip()}" if origin else None
+    if entry is None and (row := parts.archive.store.command(relay.command_id)) is not None:
+        entry = entry_of(row)
+    return f"by {entry.origin}" if entry is not None and entry.origin else None
 
 
 @router.get("/commands")
