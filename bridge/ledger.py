@@ -257,7 +257,7 @@ def _finish(row: Row, outcome: Outcome, reason: str, ts: int | None) -> None:
 
 
 class Deadlines:
-    """Ends commands that nobody has answered ``grace`` seconds after their expiry."""
+    """Ends commands that nobody has answered ``grace`` seconds after expiry, and after we heard of them."""
 
     def __init__(self, engine: Engine, *, grace: float) -> None:
         self._engine = engine
@@ -266,7 +266,8 @@ class Deadlines:
     def enforce(self) -> None:
         """Give every such command the outcome ``timed out``; DBAPIError when the database is away."""
         now = audit.now_ms()
-        unanswered = (col(Row.outcome) == "") & (col(Row.expires_at) < now - self._grace_ms)
+        over = now - self._grace_ms  # what came when it had expired is answered, too: by "expired"
+        unanswered = (col(Row.outcome) == "") & (col(Row.expires_at) < over) & (col(Row.received_at) < over)
         reason = "the meter did not answer"
         ending = update(Row).where(unanswered).values(outcome=TIMED_OUT, reason=reason).returning(Row)
         with Session(self._engine) as session:

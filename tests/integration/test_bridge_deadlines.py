@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+from sqlmodel import Session
 
 from bridge import database, dead_letters
+from bridge.audit import now_ms
 from bridge.batch import Dead
 from bridge.dead_letters import MORE, DeadLetters
+from bridge.ledger import Deadlines
 from bridge.store import Store
-from bridge.tables import DeadLetter
+from bridge.tables import Command, DeadLetter
 from broker.messages import Outcome
 from tests.bridges import BIRTH, METER, READING, TOPICS, birth, chain, command, eventually, reading, stamp
 from tests.brokers import Broker, free_port
@@ -35,6 +38,27 @@ def test_a_command_without_answer_times_out_and_a_late_answer_is_noted(
         result = {"command_id": "c1", "outcome": Outcome.DONE, "ts": stamp()}
         rig.client.publish(TOPICS.meter(METER, "result"), json.dumps(result))
         eventually(lambda: outcome() == ("timed out", "done"))
+
+
+def test_a_command_that_came_late_has_its_time_to_be_answered(database_url: str) -> None:
+    """Its meter says that it has expired; timed out it is only when that does not come either."""
+    engine = database.connect(database_url)
+    database.migrate(engine)
+    now = now_ms()
+    with Session(engine) as session:
+        for name, received in (("new", now), ("old", now - 120_000)):
+            row = {
+                "command_id": name,
+                "meter_id": METER,
+                "received_at": received,
+                "expires_at": now - 180_000,
+            }
+            session.add(Command(**row))
+        session.commit()
+    Deadlines(engine, grace=60.0).enforce()
+    with Store.open(database_url) as store:
+        assert {row.command_id: row.outcome for row in store.commands()} == {"new": "", "old": "timed out"}
+    engine.dispose()
 
 
 def test_a_flood_of_bad_messages_is_bounded_and_costs_no_good_reading(
