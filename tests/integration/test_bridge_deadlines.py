@@ -47,13 +47,9 @@ def test_a_command_that_came_late_has_its_time_to_be_answered(database_url: str)
     now = now_ms()
     with Session(engine) as session:
         for name, received in (("new", now), ("old", now - 120_000)):
-            row = {
-                "command_id": name,
-                "meter_id": METER,
-                "received_at": received,
-                "expires_at": now - 180_000,
-            }
-            session.add(Command(**row))
+            session.add(
+                Command(command_id=name, meter_id=METER, received_at=received, expires_at=now - 180_000)
+            )
         session.commit()
     Deadlines(engine, grace=60.0).enforce()
     with Store.open(database_url) as store:
