@@ -150,7 +150,7 @@ class FanOut:
     def _in_position(self, order: Order) -> bool:
         return order.meter.relay is not None and order.meter.relay.position is self._position
 
-    def _end(self, order: Order, outcome: Outcome, reason: str = "") -> None:
+    def _end(self, order: Order, outcome: str, reason: str = "") -> None:
         order.outcome, order.reason = outcome, reason
         order.took = time.monotonic() - order.sent_at if order.sent_at is not None else None
 

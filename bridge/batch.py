@@ -39,7 +39,9 @@ _TOLERANCE_MS = round(FUTURE_TOLERANCE.total_seconds() * 1000)
 _MAX_ROUTES = 200_000
 """Topics remembered: the kinds of more than 20,000 meters, and a bound for invented ones."""
 
-_OURS = frozenset({"stored", "scd", "revision", "cid", "service_status", *PRIVATE_KINDS, *ENROL_KINDS})
+_OURS = frozenset(
+    {"stored", "notice", "scd", "revision", "cid", "service_status", *PRIVATE_KINDS, *ENROL_KINDS}
+)
 """Kinds that say nothing to the bridge: its own, other services', and what is for the registrar."""
 
 _CLEARED = frozenset(kind for kind, spec in SPECS.items() if spec.retained) | {"command"}

@@ -240,7 +240,7 @@ def _describe(row: Row, command: Command) -> None:
     row.origin_identifier = command.origin.identifier
 
 
-def _finish(row: Row, outcome: Outcome, reason: str, ts: int | None) -> None:
+def _finish(row: Row, outcome: str, reason: str, ts: int | None) -> None:
     """The first outcome stands, unless a service gave it and this is the meter's; after a time-out: late.
 
     ``ts`` is None for a service's: the meter may still answer.

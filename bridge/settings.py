@@ -172,12 +172,12 @@ class BridgeSettings(BaseSettings):
         each bridge hears for itself, and a second writing changes nothing but the count of what is bad: what
         is retained is not shared (MQTT 5.0, 4.8.2), and a command or a result on its way to a bridge that
         dies would be lost. The group names the kinds that it wants: of everything, each bridge would get the
-        others' ``stored`` too, as many messages as there are readings.
+        others' ``stored`` and ``notice`` too, as many messages as there are readings.
         """
         topics = self.mqtt.topics
         if self.group is None:
             return (topics.everything,)
-        own = (kind for kind in TOLD_KINDS if kind not in (*_SHARED, "stored"))
+        own = (kind for kind in TOLD_KINDS if kind not in (*_SHARED, "stored", "notice"))
         group = self.mqtt.own(self.group)  # whoever subscribes with it takes its share, and gets nothing
         return (
             *(f"$share/{group}/{topics.meter('+', kind)}" for kind in _SHARED),

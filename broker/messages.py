@@ -105,7 +105,10 @@ class Hardware(Message):
 
 QuantityName = Literal["voltage", "current", "power", "power_factor", "frequency", "energy"]
 QUANTITIES: tuple[QuantityName, ...] = get_args(QuantityName)
-"""Names of the measured quantities, as in :class:`Reading` and in :attr:`Birth.quantities`."""
+"""Names of the quantities that this version knows, as in :class:`Reading` and in :attr:`Birth.quantities`."""
+
+QuantityLabel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][0-9A-Za-z_]{0,63}$")]
+"""Name of a quantity, also one that only a newer meter knows."""
 
 
 class Birth(Message):
@@ -121,7 +124,10 @@ class Birth(Message):
     hardware: Hardware
     firmware: Text
     """Version of the firmware."""
-    quantities: tuple[QuantityName, ...] = QUANTITIES
+    quantities: tuple[QuantityLabel, ...] = QUANTITIES
+    """Names of what is measured; unknown ones are of a newer meter and are kept."""
+    relay: bool = True
+    """False without a relay: no ``relay`` topic, no CSWI and XSWI, and every command is refused."""
     interval: Annotated[float, Field(gt=0, le=86_400)]
     """Seconds between readings."""
     clock_synchronized: bool = True
@@ -166,6 +172,8 @@ class Reading(Message):
     """Wh, active, counted up since the sensor's last reset."""
     alarm: bool | None = None
     """True while the sensor's own over-power alarm is set."""
+    clock_synchronized: bool = True
+    """False when the meter did not know the time when it read: ``ts`` may be wrong."""
 
 
 class History(Message):
@@ -342,12 +350,41 @@ class Result(Message):
     """
 
     command_id: Token
-    outcome: Outcome
+    outcome: Annotated[Outcome | Token, Field(union_mode="left_to_right")]
+    """An :class:`Outcome`, or one that a newer meter knows."""
     reason: Text = ""
     """Empty when done; otherwise one line for a human."""
     cause: Token | None = None
     """The same for programs where they need it: ``blocked``, ``local``, ``position-reached``, or one that
     a newer meter knows."""
+    position: Position | None = None
+    """Of the command, as are the next three: enough for the record of a command that nobody else has seen."""
+    origin: Origin | None = None
+    issued_at: Timestamp | None = None
+    expires_at: Timestamp | None = None
+    ts: Timestamp
+
+
+class NoticeCode(StrEnum):
+    """What the bridge has to say to one meter."""
+
+    RECORDED = "recorded"
+    """The result of ``command_id`` is in the ledger: the meter may forget it."""
+    BIRTH_REFUSED = "birth-refused"
+    """The birth was not taken, for ``reason``; what was known of the meter stays in force."""
+    EPOCH_CONFLICT = "epoch-conflict"
+    """A reading of ``epoch`` has the number of another one that is stored: the meter begins a new epoch."""
+
+
+class MeterNotice(Message):
+    """The bridge to one meter, not retained. A meter ignores a code that it does not know."""
+
+    code: Token
+    """A :class:`NoticeCode`, or one that a newer bridge knows."""
+    reason: Text = ""
+    """One line for a human."""
+    command_id: Token | None = None
+    epoch: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
     ts: Timestamp
 
 

@@ -96,8 +96,11 @@ _BY_OUTCOME = {
 
 
 def add_cause(result: Result) -> AddCause:
-    """What a meter's negative answer is in MMS."""
+    """What a meter's negative answer is in MMS; blocked-by-process for an outcome that we do not know."""
     for cause, found in _BY_CAUSE.items():
         if result.cause == cause:
             return found
-    return _BY_OUTCOME[result.outcome]
+    for outcome, found in _BY_OUTCOME.items():
+        if result.outcome == outcome:
+            return found
+    return AddCause.BLOCKED_BY_PROCESS

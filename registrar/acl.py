@@ -24,7 +24,7 @@ HEAD = "# Written by meter61850 from the register of identities; a change here i
 # fmt: off
 METER_RIGHTS: dict[str, tuple[str, ...]] = {
     "write": ("birth", "status", "reading", "history", "relay", "result", "block", "renew"),
-    "read": ("command", "stored", "block", "credential"),
+    "read": ("command", "stored", "notice", "block", "credential"),
 }
 """A meter's rights below its own meter_id; it repeats ``block`` as it keeps it."""
 
@@ -32,7 +32,7 @@ _TOLD = tuple(f"+/{kind}" for kind in TOLD_KINDS)
 RIGHTS: dict[Role, dict[str, tuple[str, ...]]] = {
     Role.BRIDGE: {
         "read": (*_TOLD, "scl/#", "service/#"),
-        "write": ("+/stored", "scl/#", "service/+/status"),
+        "write": ("+/stored", "+/notice", "scl/#", "service/+/status"),
     },
     Role.MMS: {
         "read": (*_TOLD, "scl/#", "service/#"),

@@ -26,7 +26,7 @@ OTHER = "3f2504e0-4f89-41d3-9a0c-0305e82c3302"
 """The meter with a token, without an address code."""
 BLOCKED = "3f2504e0-4f89-41d3-9a0c-0305e82c3303"
 TOLD = ("birth", "status", "reading", "history", "relay", "result")
-KINDS = (*TOLD, "stored", "command", "block", "access")
+KINDS = (*TOLD, "stored", "notice", "command", "block", "access")
 PRIVATE = ("renew", "credential")
 """Between a meter and the registrar."""
 METERS = (OWN, OTHER, BLOCKED)
@@ -53,7 +53,7 @@ WRITES: dict[str, set[str]] = {
     OWN: of((*TOLD, "block", "renew"), OWN),
     OTHER: of((*TOLD, "block", "renew"), OTHER),
     BLOCKED: set(),
-    "bridge": of(("stored",), *METERS) | set(SCL) | set(STATUSES),
+    "bridge": of(("stored", "notice"), *METERS) | set(SCL) | set(STATUSES),
     "mms": of(("command", "block"), *METERS) | set(STATUSES) | set(REFUSED),
     "registrar": {f"enrol/{SLOT}/answer", f"enrol/{OTHER_SLOT}/answer", *STATUSES}
     | of(("credential", "access", "status"), *METERS),
@@ -66,8 +66,8 @@ WRITES: dict[str, set[str]] = {
     SLOT: {f"enrol/{SLOT}/ask"},
 }
 READS: dict[str, set[str]] = {
-    OWN: of(("command", "stored", "block", "credential"), OWN),
-    OTHER: of(("command", "stored", "block", "credential"), OTHER),
+    OWN: of(("command", "stored", "notice", "block", "credential"), OWN),
+    OTHER: of(("command", "stored", "notice", "block", "credential"), OTHER),
     BLOCKED: set(),
     "bridge": SERVICES_READ,
     "mms": SERVICES_READ,
@@ -88,8 +88,8 @@ TOPICS = (
 )
 
 
-CELLS = 1508
-"""13 identities × 58 topics × publish and receive."""
+CELLS = 1586
+"""13 identities × 61 topics × publish and receive."""
 
 
 def full(topic: str) -> str:

@@ -76,7 +76,7 @@ def block(*, open: bool = False, close: bool = False, age: float = 0) -> Block:
     return Block(open=open, close=close, ts=ts, open_ts=ts, close_ts=ts, origin=origin)
 
 
-async def obey(switch: Switch, payload: bytes, *, retained: bool = False) -> tuple[Outcome, str]:
+async def obey(switch: Switch, payload: bytes, *, retained: bool = False) -> tuple[str, str]:
     result = await switch.obey(payload, retained=retained)
     return result.outcome, result.reason.split(":")[0]
 
