@@ -20,9 +20,7 @@ from lxml import etree
 from admin.conformance_model import model_markdown
 from admin.conformance_pixit import pixit_markdown
 from bridge.settings import BridgeSettings
-from mms_bridge import files
 from mms_bridge.cid import read_cid
-from mms_bridge.files import Service as FileService
 from scl_builder.builder import build_cid
 from scl_builder.project import ControlModel, Ied, Meter, Project
 
@@ -82,10 +80,10 @@ OFFERS: tuple[Offer, ...] = (
     Offer("Control", "Operate", "Write of Oper", "co/Oper"),
     Offer("Control", "CommandTermination", "InformationReport", "co/SBOw"),
     Offer("Control", "TimeActivatedOperate", "Write of Oper with operTm", "co/operTm"),
-    Offer("File", "GetFile", "FileOpen, FileRead, FileClose", "file/OPEN"),
-    Offer("File", "GetFileAttributeValues, GetServerDirectory", "FileDirectory", "file/DIRECTORY"),
-    Offer("File", "SetFile", "ObtainFile", "file/OBTAIN"),
-    Offer("File", "DeleteFile", "FileDelete", "file/DELETE"),
+    Offer("File", "GetFile", "FileOpen, FileRead, FileClose", "no"),
+    Offer("File", "GetFileAttributeValues, GetServerDirectory", "FileDirectory", "no"),
+    Offer("File", "SetFile", "ObtainFile", "no"),
+    Offer("File", "DeleteFile", "FileDelete", "no"),
     Offer("Time", "TimeSynchronization", "SNTP", "no"),
 )
 """ACSI services (IEC 61850-7-2) and what carries them (IEC 61850-8-1)."""
@@ -176,6 +174,4 @@ def _offered(evidence: str, services: set[str], control: frozenset[str]) -> bool
             return name in services
         case "co":
             return name in control
-        case "file":
-            return files.allowed(FileService[name], f"/{files.FOLDER}/{EXAMPLE}.cid")
     return kind == "yes"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from lxml import etree
 
 from bridge.settings import BridgeSettings
-from mms_bridge import access, control, files, gateway, handshakes, pace, security, server, values
+from mms_bridge import access, control, gateway, handshakes, pace, security, server, values
 from mms_bridge.cid import Cid
 from mms_bridge.native import MAX_DATA_SET_MEMBERS, AddCause
 from mms_bridge.settings import MmsSettings
@@ -58,17 +58,17 @@ ANSWERS: Mapping[str, tuple[tuple[str, str], ...]] = {
          "observe or control, by the certificate's common name (`METER61850_MMS_CLIENTS`) and by address; on "
          "the plain port control from loopback, else observe (`METER61850_MMS_PLAIN_RIGHTS`)"),
         ("What an observer may not do",
-         "operate: 20, no-access-authority; make or delete a data set that outlives its association"),
-        ("Data sets of an association (@name), where a client can be an observer",
-         "cannot be deleted, as libiec61850 has it then; they end with the association"),
+         "operate: 20, no-access-authority"),
         ("A handshake", "has {handshake:g} s; {shakes} of one address, {all_shakes} in all at a time"),
     ),
     "Model and data sets": (
         ("Meters of one IED", "{meters} unless `METER61850_MAX_METERS_PER_IED` says otherwise"),
         ("Members of a data set", "at most {members}, configured or made by a client"),
         ("Dynamic data sets",
-         "{dynamic} for each association (`@name`), and {dynamic} in each logical device, which stay until "
-         "they are deleted or the configuration changes"),
+         "{dynamic} for each association (`@name`), which end with it. Where every client may control, "
+         "{lasting} more in each logical device, which stay until they are deleted or the configuration "
+         "changes; where a client can be an observer, none, for any client. 10 of the whole server, for any client "
+         "(libiec61850 has no setting for these)"),
         ("Can data be written?",
          "no: SetDataValues is answered object-access-denied, whatever the functional constraint"),
         ("Deadband", "none: every change of a value is an event"),
@@ -129,12 +129,6 @@ ANSWERS: Mapping[str, tuple[tuple[str, str], ...]] = {
          "overflow, outOfRange, badReference, oscillatory, inconsistent, inaccurate, substituted, "
          "operatorBlocked"),
     ),
-    "Files": (
-        ("What can be read",
-         "`/{folder}/{scd}` and `/{folder}/<IED>.cid` of the IEDs that this process serves, always the "
-         "current ones"),
-        ("What can be written", "nothing: every other name and service is answered file-access-denied"),
-    ),
     "When something fails": (
         ("A meter goes offline",
          "its data: questionable, oldData; PhyHealth Alarm; an operate is refused, blocked-by-health"),
@@ -154,7 +148,11 @@ _NOT_SUPPORTED = """
 
 GOOSE, sampled values, logs, setting groups, substitution, time-activated operate, authentication in the
 association and roles in certificates (IEC 62351-4, -8), time synchronization over SNTP, writing of data other
-than control blocks and controls, writing of files.
+than control blocks and controls.
+
+File services: libiec61850 answers FileRead with memory of the server after a FileOpen whose position is beyond the
+end of the file, so they are off. The SCD and the CIDs come from `meter61850 scl export`, from the web's API and from the
+broker.
 """
 
 
@@ -167,8 +165,6 @@ def facts(cid: Cid, services: etree._Element) -> dict[str, object]:
         "pdu": PDU_SIZE,
         "outstanding": OUTSTANDING,
         "nesting": NESTING,
-        "folder": files.FOLDER,
-        "scd": files.SCD,
     }
 
 
@@ -210,6 +206,7 @@ def _report_facts(services: etree._Element) -> dict[str, object]:
         "report_buffer": limits.report_buffer,
         "urcb_buffer": limits.urcb_buffer,
         "dynamic": limits.dynamic_data_sets,
+        "lasting": limits.lasting_data_sets,
         "shared": server.LIBRARY_ASSOCIATIONS,
         "tick": float(str(_setting("tick"))) * 1000,
         "retry": gateway.RETRY_INTERVAL,

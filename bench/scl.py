@@ -138,7 +138,7 @@ class Town:
 def serve(gateway: Gateway, xml: bytes) -> None:
     """A server of its own for the CID, with control and values; nobody can reach it."""
     cid, idle = read_cid(xml), os.eventfd(0)
-    server = Server(cid, Limits(), identity=("bench",) * 3, files=gateway.files, idle_fd=idle)
+    server = Server(cid, Limits(), identity=("bench",) * 3, idle_fd=idle)
     server.start()
     gateway.control.equip(server)
     for device in cid.devices[:-1]:

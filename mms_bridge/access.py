@@ -15,14 +15,11 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Network
 from typing import Protocol
 
 from mms_bridge.clients import Client, Right, within
 from mms_bridge.credentials import Certificate
-from mms_bridge.native import DataSetHandler, lib
-from mms_bridge.server import Server
 
 log = logging.getLogger(__name__)
 
@@ -60,15 +57,8 @@ class Session:
         return self.client.address.rpartition(":")[0]
 
 
-class DataSetService(IntEnum):
-    """IedServer_DataSetOperation of iec61850_server.h, those that change something."""
-
-    CREATE = 0
-    DELETE = 1
-
-
 class Access:
-    """The clients that are there; lives as long as any server, for C keeps the handler's address."""
+    """The clients that are there."""
 
     def __init__(
         self,
@@ -76,7 +66,6 @@ class Access:
         allowed: tuple[IPv4Network, ...],
         plain_right: Right | None,
         per_address: int,
-        observers: bool,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.ieds = 0
@@ -84,12 +73,10 @@ class Access:
         self._allowed = allowed
         self._plain_right = plain_right
         self._per_address = per_address
-        self._observers = observers
         self._sessions: dict[str, Session] = {}  # by the inner end's address and port
         self._plain: dict[int, str] = {}  # descriptor -> IP address
         self._at: Counter[str] = Counter()  # associations by IP address
         self._told: set[str] = set()
-        self._on_data_set = DataSetHandler(self._may_use)
 
     # --- at the door -----------------------------------------------------------------------------
 
@@ -176,26 +163,3 @@ class Access:
         if within(ip, (STANDING_FOR,)):
             return False
         return (self._plain_right or (Right.CONTROL if local else Right.OBSERVE)) is Right.CONTROL
-
-    def install(self, server: Server) -> None:
-        """Ask us before a data set is made or deleted on ``server``, if there can be clients that may not.
-
-        With this handler libiec61850 1.6.1 refuses to delete a data set of an association (@name).
-        """
-        if self._observers:
-            lib.IedServer_setDataSetAccessHandler(server.handle, self._on_data_set, None)
-
-    def _may_use(self, _parameter: int, connection: int, service: int, name: bytes) -> bool:
-        """Who may not control leaves nothing behind: its data sets end with its association (@name)."""
-        try:
-            changes = service in (DataSetService.CREATE, DataSetService.DELETE)
-            if not changes or (name or b"").startswith(b"@"):
-                return True
-            peer = (lib.ClientConnection_getPeerAddress(connection) or b"").decode()
-            if allowed := self.may_control(peer):
-                return allowed
-            self.count("data set denied", f"{self.who(peer)} may only observe")
-        except Exception:  # into C no exception may pass; refusing is the safe side
-            self.counters["errors"] += 1
-            log.exception("data set access failed, refused")
-        return False

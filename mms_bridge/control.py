@@ -97,8 +97,7 @@ class Control:
         return min((wait for wait in waits if wait > 0), default=math.inf)
 
     def equip(self, server: Server) -> None:
-        """Install the handlers on every controllable object of one generation, and the one for data sets."""
-        self._access.install(server)
+        """Install the handlers on every controllable object of one generation."""
         for (domain, node, name), control in server.controls.items():
             normal = control.model in NORMAL_SECURITY
             parameter = self._targets.number(target_of(domain, node, name, normal=normal))

@@ -40,7 +40,6 @@ class Doors:
             allowed=settings.allow,
             plain_right=settings.plain_rights,
             per_address=settings.associations_per_address,
-            observers=settings.observers,
         )
         self.security = Security(settings, self.access)
         self.handshakes = Handshakes()

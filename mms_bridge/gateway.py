@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -18,12 +19,11 @@ from broker.errors import ContractError, Meter61850Error, UnavailableError
 from broker.messages import Block, Command, Reading, Refusal, Result, Revision, utc_now
 from broker.topics import Topic
 from broker.validation import first_complaint
-from mms_bridge import files, values
+from mms_bridge import values
 from mms_bridge.blocks import Blocks
 from mms_bridge.cid import read_cid
 from mms_bridge.control import Control
 from mms_bridge.doors import Doors
-from mms_bridge.files import Files
 from mms_bridge.fleet import Fleet, Meter
 from mms_bridge.ied import Ied
 from mms_bridge.model import Key
@@ -55,7 +55,6 @@ class Gateway:
         self.ieds: dict[str, Ied] = {}
         self.outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
         self.fleet = Fleet(stale_intervals=settings.stale_intervals)
-        self.files = Files()
         self.doors = Doors(settings)
         self._settings = settings
         self._identity = identity
@@ -68,7 +67,9 @@ class Gateway:
         self._dirty: set[Ied] = set()
         self._uncounted: set[Ied] = set()  # whose gateway device is to be written before the next reports
         self._told: set[str] = set()  # causes that were logged
-        self._gather, self._limits = pace()
+        self._gather, limits = pace()
+        # The library's own check of who may make a data set breaks those of associations (@name).
+        self._limits = replace(limits, lasting_data_sets=0) if settings.observers else limits
         self.wake = asyncio.Event()  # set when the next tick must not wait
         self.blocks = Blocks(self.fleet, self._publish)
         self.control = Control(
@@ -123,8 +124,6 @@ class Gateway:
             case "service_status" if topic.name.startswith(BRIDGE):
                 if self.fleet.take_bridge(topic.name, payload):
                     self._recount_all()
-            case "scd":
-                self.files.put(files.SCD, payload)
 
     def _take_reading(self, meter_id: str, payload: bytes, *, retained: bool) -> None:
         meter = self.fleet.meter(meter_id)
@@ -167,7 +166,6 @@ class Gateway:
         self._cids.pop(name, None)  # until this one is served, the same again is news
         if not payload:
             self._close(name)
-            self.files.put(f"{name}.cid", b"")
             return
         cid = read_cid(payload)
         if cid.ied != name:
@@ -185,7 +183,6 @@ class Gateway:
         self._recount(ied)
         where = ", ".join(f"{host}:{port}" for host, port in self.doors.places(cid).values())
         log.info("%s serves %d logical devices on %s", name, len(cid.devices), where or "no port")
-        self.files.put(f"{name}.cid", payload)  # last: a full disk costs the file, not the values
 
     def _new_ied(self, name: str) -> Ied:
         ied = self.ieds[name] = Ied(
@@ -195,7 +192,6 @@ class Gateway:
             equip=self.control.equip,
             preset=lambda domain: self._preset(ied, domain),
             limits=self._limits,
-            files=self.files,
             drain_seconds=self._settings.drain_seconds,
         )
         self.doors.access.ieds = len(self.ieds)
@@ -299,4 +295,3 @@ class Gateway:
         """Stop every server."""
         for name in list(self.ieds):
             self._close(name)
-        self.files.close()

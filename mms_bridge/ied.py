@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from mms_bridge import guard
 from mms_bridge.cid import Cid
 from mms_bridge.doors import Doors
-from mms_bridge.files import Files
 from mms_bridge.model import Key, check
 from mms_bridge.server import Limits, Server
 from mms_bridge.writing import Value
@@ -56,7 +55,6 @@ class Ied:
         equip: Callable[[Server], None],
         preset: Preset,
         limits: Limits,
-        files: Files,
         drain_seconds: float | None,
     ) -> None:
         self.name = name
@@ -66,7 +64,6 @@ class Ied:
         self._equip = equip  # installs the control handlers
         self._preset = preset
         self._limits = limits
-        self._files = files
         self._drain_seconds = drain_seconds
         self._generations: list[Server] = []  # oldest first; those of the current CID at the end
         self._replaced_at: dict[Server, float] = {}  # loop time since when there is a newer CID
@@ -117,7 +114,7 @@ class Ied:
     def _add_generation(self, cid: Cid) -> Server:
         if self._idle_fd < 0:
             self._idle_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        server = Server(cid, self._limits, identity=self._identity, files=self._files, idle_fd=self._idle_fd)
+        server = Server(cid, self._limits, identity=self._identity, idle_fd=self._idle_fd)
         server.start()
         try:
             self._equip(server)

@@ -164,10 +164,6 @@ WaitHandler = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_bool, c_bool)
 ControlHandler = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_bool)
 # (ControlAction, parameter, isSelected, reason)
 SelectHandler = CFUNCTYPE(None, c_void_p, c_void_p, c_bool, c_int)
-# (parameter, MmsServerConnection, MmsFileServiceType, local name, other name)
-FileAccessHandler = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_char_p, c_char_p)
-# (parameter, ClientConnection, IedServer_DataSetOperation, reference)
-DataSetHandler = CFUNCTYPE(c_bool, c_void_p, c_void_p, c_int, c_char_p)
 # (parameter, ReportControlBlock, ClientConnection, event, parameter's name, MmsDataAccessError)
 BlockHandler = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_int, c_char_p, c_int)
 
@@ -226,7 +222,6 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "IedServerConfig_setReportBufferSizeForURCBs": (None, P, c_int),
     "IedServerConfig_setMaxMmsConnections": (None, P, c_int),
     "IedServerConfig_enableFileService": (None, P, c_bool),
-    "IedServerConfig_setFileServiceBasePath": (None, P, S),
     "IedServerConfig_enableDynamicDataSetService": (None, P, c_bool),
     "IedServerConfig_setMaxAssociationSpecificDataSets": (None, P, c_int),
     "IedServerConfig_setMaxDomainSpecificDataSets": (None, P, c_int),
@@ -237,9 +232,6 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     # server
     "IedServer_createWithConfig": (P, P, P, P),
     "IedServer_destroy": (None, P),
-    "IedServer_getMmsServer": (P, P),
-    "MmsServer_installFileAccessHandler": (None, P, FileAccessHandler, P),
-    "IedServer_setDataSetAccessHandler": (None, P, DataSetHandler, P),
     "IedServer_setLocalIpAddress": (None, P, S),
     "IedServer_setServerIdentity": (None, P, S, S, S),
     "IedServer_startThreadless": (None, P, c_int),

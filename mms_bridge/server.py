@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from broker.errors import Meter61850Error
 from mms_bridge import guard
 from mms_bridge.cid import Cid
-from mms_bridge.files import Files
 from mms_bridge.model import ControlObject, Key, NativeModel, Points, build
 from mms_bridge.native import MAX_DATA_SET_MEMBERS, BlockHandler, lib
 from mms_bridge.shared_types import give_back, share
@@ -58,22 +57,21 @@ class Limits:
     urcb_buffer: int = 8_192
     """Octets for each unbuffered one: room for a few reports that wait for the socket."""
     dynamic_data_sets: int = MAX_DYNAMIC_DATA_SETS
-    """That clients may make: for each association, and for each device as many that outlive theirs."""
+    """That clients may make for each association; they end with it."""
+    lasting_data_sets: int = MAX_DYNAMIC_DATA_SETS
+    """That clients may make in each logical device, and that outlive their association."""
 
 
 class Server:
     """Serves one CID until it is stopped; ``connections`` are its associations' descriptors."""
 
-    def __init__(
-        self, cid: Cid, limits: Limits, *, identity: tuple[str, str, str], files: Files, idle_fd: int
-    ) -> None:
+    def __init__(self, cid: Cid, limits: Limits, *, identity: tuple[str, str, str], idle_fd: int) -> None:
         self.cid = cid
         self.connections: dict[int, int] = {}  # descriptor -> inode, to see that it was closed
         self.accepted: list[int] = []  # descriptors that joined since the owner last looked
         self.closed: list[int] = []
         self._limits = limits
         self._identity = identity
-        self._files = files
         self._idle_fd = idle_fd
         self._model: NativeModel | None = None
         self._server = 0
@@ -130,11 +128,11 @@ class Server:
         lib.IedServerConfig_setReportBufferSize(config, self._limits.report_buffer)
         lib.IedServerConfig_setReportBufferSizeForURCBs(config, self._limits.urcb_buffer)
         # only what the SCD's Services element says
-        lib.IedServerConfig_enableFileService(config, True)
-        lib.IedServerConfig_setFileServiceBasePath(config, f"{self._files.root}/".encode())
+        # FileOpen with a position beyond the end, then FileRead: it answers with memory of this process
+        lib.IedServerConfig_enableFileService(config, False)
         lib.IedServerConfig_enableDynamicDataSetService(config, True)
         lib.IedServerConfig_setMaxAssociationSpecificDataSets(config, self._limits.dynamic_data_sets)
-        lib.IedServerConfig_setMaxDomainSpecificDataSets(config, self._limits.dynamic_data_sets)
+        lib.IedServerConfig_setMaxDomainSpecificDataSets(config, self._limits.lasting_data_sets)
         lib.IedServerConfig_setMaxDataSetEntries(config, MAX_DATA_SET_MEMBERS)
         lib.IedServerConfig_enableLogService(config, False)
         lib.IedServerConfig_enableResvTmsForBRCB(config, True)
@@ -143,7 +141,6 @@ class Server:
         lib.IedServerConfig_destroy(config)
         if server:
             lib.IedServer_setServerIdentity(server, *(text.encode() for text in self._identity))
-            self._files.install(server)
         return server
 
     def _listen(self) -> None:

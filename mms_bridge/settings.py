@@ -90,7 +90,7 @@ class MmsSettings(BaseSettings):
 
     @property
     def observers(self) -> bool:
-        """Whether there can be clients that may not control."""
+        """Whether there can be clients that may only observe: then no client makes data sets that outlive it."""
         opened = self.plain_rights is None and self.plain_bind is not None
         return self.tls_cert is not None or self.plain_rights is Right.OBSERVE or opened
 

@@ -123,5 +123,5 @@ def _services(report_instances: int) -> str:
         "<GetDataObjectDefinition/>\n<DataObjectDirectory/>\n<GetDataSetValue/>\n<DataSetDirectory/>\n"
         f"{conf_data_set if reports else ''}<DynDataSet {limits.format(tables.MAX_DYNAMIC_DATA_SETS)}/>\n"
         f"<ReadWrite/>\n{conf_report if reports else ''}<GetCBValues/>\n"
-        f"{settings if reports else ''}<FileHandling/>\n</Services>\n"
+        f"{settings if reports else ''}</Services>\n"
     )

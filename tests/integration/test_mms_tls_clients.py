@@ -32,7 +32,6 @@ async def test_libiec61850_reads_has_reports_and_operates(broker: Broker, tmp_pa
             assert client.read(f"{domain}/MMXN1.Vol.mag.f", "MX") == 230.0
             client.enable("SMGW001GW/LLN0.RP.urcbVol01", interrogate=True)
             client.operate(f"{domain}/CSWI1.Pos", close=False)
-            client.create(f"{domain}/LLN0.stays", [f"{domain}/MMXN1.Vol[MX]"])
             assert client.reports()
 
         with libiec61850(there.running.tls_port, files(there, there.ca.issue("desk"))) as client:

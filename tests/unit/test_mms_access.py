@@ -28,7 +28,7 @@ rights = "observe"
 def access(*, allowed: str = "", plain: Right | None = None, per_address: int = 20) -> Access:
     """A registry with nobody in it."""
     networks = tuple(map(IPv4Network, allowed.split()))
-    return Access(allowed=networks, plain_right=plain, per_address=per_address, observers=True)
+    return Access(allowed=networks, plain_right=plain, per_address=per_address)
 
 
 def test_rights_are_those_of_the_name_and_the_address() -> None:
