@@ -10,13 +10,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from mms_bridge import cid as scl
 from mms_bridge.cid_reports import Report
-from mms_bridge.native import MAX_DATA_SET_MEMBERS, ControlModel, FunctionalConstraint, lib
-from mms_bridge.plan import TEXTS, Kind, Plan, mms_value, plans
+from mms_bridge.native import MAX_DATA_SET_MEMBERS, ControlModel, FunctionalConstraint, Quality, lib
+from mms_bridge.plan import PROCESS, TEXTS, Kind, Plan, mms_value, plans
 from mms_bridge.short_texts import shorten
 from mms_bridge.stencil import Made, Offsets, devices, forget
 from scl_builder.reference import Reference
@@ -24,6 +24,7 @@ from scl_builder.reference import Reference
 Key = tuple[str, str]
 """Logical node and data object: ``("MMXN1", "Vol")``."""
 NONE: frozenset[Key] = frozenset()
+QUALITY_BITS = 13
 _FIXED = (FunctionalConstraint.DC, FunctionalConstraint.EX)
 
 
@@ -165,7 +166,7 @@ def _device(model: NativeModel, device: scl.Device, made: Made, wanted: frozense
     offsets = made.offsets
     for node, node_offset, objects in zip(device.nodes, offsets.nodes, offsets.objects, strict=True):
         for plan, places in zip(plans(node.type), objects, strict=True):
-            if plan.constants or node.values or plan.control_model is not None:
+            if plan.constants or plan.qualities or node.values or plan.control_model is not None:
                 _object(model, device, node, plan, [made.device + offset for offset in places])
         for name, members in node.data_sets:
             _data_set(made.device + node_offset, name, members)
@@ -181,6 +182,9 @@ def _object(
 ) -> None:
     for place, value in plan.constants:
         lib.DataAttribute_setValue(handles[place], value)
+    if plan.qualities and not _says(node, plan):
+        for place in plan.qualities:
+            lib.DataAttribute_setValue(handles[place], _invalid())
     if node.values:
         _instance_values(node, plan, handles)
     if plan.control_model is not None:
@@ -188,6 +192,20 @@ def _object(
         literals, default = plan.control_model
         ordinal = literals.get(node.values.get((name, "ctlModel"), default), ControlModel.STATUS_ONLY)
         model.controls[device.domain, node.name, name] = ControlObject(handles[0], ControlModel(ordinal))
+
+
+def _says(node: scl.Node, plan: Plan) -> bool:
+    """Whether the device's own values give the object one."""
+    own = (plan.sources[place] for path in node.values if (place := plan.places.get(path)) is not None)
+    return any(attribute is not None and attribute.fc in PROCESS for attribute in own)
+
+
+@cache
+def _invalid() -> int:
+    """An MmsValue of q; the library takes copies."""
+    value = int(lib.MmsValue_newBitString(QUALITY_BITS))
+    lib.MmsValue_setBitStringFromInteger(value, Quality.INVALID)
+    return value
 
 
 def _instance_values(node: scl.Node, plan: Plan, handles: Sequence[int]) -> None:

@@ -191,6 +191,7 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "MmsValue_newFloat": (P, c_float),
     "MmsValue_newVisibleString": (P, S),
     "MmsValue_newMmsString": (P, S),
+    "MmsValue_newBitString": (P, c_int),
     "MmsValue_delete": (None, P),
     "MmsValue_getBoolean": (c_bool, P),
     "MmsValue_newUtcTimeByMsTime": (P, c_uint64),

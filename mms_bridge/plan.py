@@ -38,6 +38,9 @@ TEXTS = ("VisString32", "VisString64", "VisString129", "VisString255", "Unicode2
 
 _KINDS = {kind.value: kind for kind in Kind} | {"Enum": Kind.INT32}
 
+PROCESS = (FunctionalConstraint.ST, FunctionalConstraint.MX)
+"""Functional constraints of what the process says, with its q and t."""
+
 # CDC of IEC 61850-7-3 -> path of the attribute that carries the process value
 _VALUE_PATHS: dict[str, Path] = {
     "MV": ("mag", "f"),
@@ -76,6 +79,8 @@ class Plan:
     places: Mapping[Path, int]
     constants: tuple[tuple[int, int], ...]
     """Place and MmsValue of each constant of the type; the library takes a copy."""
+    qualities: tuple[int, ...]
+    """Places of q; invalid, unless the file gives the object a value, until something feeds it."""
     fed: Fed | None
     control_model: tuple[Mapping[str, int], str] | None
     """Literals of ctlModel and its value in the type, if the object has Oper."""
@@ -136,6 +141,7 @@ def _plan(obj: DataObject) -> Plan:
         (None, *(attribute for _, attribute, _ in flat)),
         places,
         constants,
+        _qualities(flat),
         _fed(obj, {path: (place, flat[place - 1][1]) for path, place in places.items()}),
         _control_model(obj),
     )
@@ -154,12 +160,19 @@ def _flatten(
         _flatten(child, place, (*path, child.name), flat)
 
 
+def _qualities(flat: list[tuple[Creation, Attribute, Path]]) -> tuple[int, ...]:
+    """Where q is, if the type does not give the object a value."""
+    if any(attribute.value is not None and attribute.fc in PROCESS for _, attribute, _ in flat):
+        return ()
+    return tuple(place for place, (_, attribute, _) in enumerate(flat, 1) if attribute.b_type == "Quality")
+
+
 def _fed(obj: DataObject, places: Mapping[Path, tuple[int, Attribute]]) -> Fed | None:
     value_path = _VALUE_PATHS.get(obj.cdc)
     if value_path is None:
         return None
     found = [places.get((obj.name, *path)) for path in (value_path, ("q",), ("t",))]
-    own = [pair for pair in found if pair is not None and pair[1].fc in _PROCESS]
+    own = [pair for pair in found if pair is not None and pair[1].fc in PROCESS]
     if len(own) < len(found):
         return None
     value, q, t = (place for place, _ in own)
@@ -167,9 +180,6 @@ def _fed(obj: DataObject, places: Mapping[Path, tuple[int, Attribute]]) -> Fed |
     if kind is None:
         raise ValueError(f"{obj.name}: bType {own[0][1].b_type} is none that a {obj.cdc} is written with")
     return Fed(kind, (value, q, t))
-
-
-_PROCESS = (FunctionalConstraint.ST, FunctionalConstraint.MX)
 
 
 def _control_model(obj: DataObject) -> tuple[Mapping[str, int], str] | None:

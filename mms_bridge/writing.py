@@ -59,10 +59,9 @@ def preset(server: int, points: Points, values: Iterable[tuple[Key, Value]]) -> 
         if place is None:
             continue
         put_time(MEMORY, points.t[place] + TIME_AT, utc_time(t_ms, t_quality))
-        if quality != points.quality[place]:
-            held = lib.IedServer_getAttributeValue(server, points.q(place))
-            lib.MmsValue_setBitStringFromInteger(held, quality)
-            points.quality[place] = quality
+        held = lib.IedServer_getAttributeValue(server, points.q(place))
+        lib.MmsValue_setBitStringFromInteger(held, quality)
+        points.quality[place] = quality
         if value is not None:
             _set(points, place, value)
 

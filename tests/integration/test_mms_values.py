@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from open61850.mms import MmsClient, discover
+from open61850.mms import OBJECT_CLASS_NAMED_VARIABLE, MmsClient, ObjectName, discover
 from open61850.quality import Quality, TimeQuality
 
 from broker.admission import Access
 from broker.messages import Position, ServiceStatus, utc_now
+from broker.topics import scl_name
 from tests.brokers import Broker
-from tests.mms import DrivenMeter, Scene, eventually, scene
+from tests.mms import DrivenMeter, Scene, eventually, meter_id, scene
 
 GOOD, INVALID, FAILED, OLD = "good", "invalid", "invalid,failure", "questionable,old-data"
 FULL = {
@@ -374,3 +375,75 @@ async def test_bad_input_changes_no_value_and_stops_nothing(broker: Broker, payl
             await meter.read(**{**FULL, "voltage": 229.0})
             await eventually(lambda: state(client, meter)["voltage"].value == 229.0)
             assert qualities(client, meter) == {GOOD}
+
+
+MORE = {
+    b'<DO name="VolAmp" ': b'<DO name="VolAmpr" type="MV_VA"/>\n<DO name="VolAmp" ',
+    b'<DO name="Loc" ': b'<DO name="LocSta" type="SPS"/>\n<DO name="Loc" ',
+    b'<DO name="IntIn4" ': b'<DO name="IntIn9" type="INS_IntIn4"/>\n<DO name="IntIn4" ',
+    b'<DO name="TotWh" ': b'<DO name="DmdWh" type="BCR_Wh"/>\n<DO name="TotWh" ',
+}
+"""Data objects that somebody's CID has and nothing of ours feeds."""
+UNBOUND = (
+    ("MMXN1.VolAmpr", "mag.f", "MX"),
+    ("XSWI1.LocSta", "stVal", "ST"),
+    ("MMTN1.DmdWh", "actVal", "ST"),
+)
+
+
+def _more(cid: bytes) -> bytes:
+    for before, after in MORE.items():
+        assert cid.count(before) == 1, before
+        cid = cid.replace(before, after)
+    return cid
+
+
+async def test_what_nothing_feeds_is_and_stays_invalid(broker: Broker) -> None:
+    async with scene(broker) as running:
+        meter = await running.add_meter(1)
+        await meter.read(**FULL)
+        await running.publish_cid(change=_more)
+        with await running.associate() as client:
+
+            def found() -> set[str]:
+                fed = {told.quality for told in state(client, meter).values()}
+                told = {read(client, meter.domain, of).quality for of in UNBOUND}
+                gateway = read(client, "SMGW001GW", ("GGIO1.IntIn9", "stVal", "ST")).quality
+                # what the file itself says is as good as the file
+                proxy = read(client, meter.domain, ("LPHD1.Proxy", "stVal", "ST")).quality
+                assert (proxy, gateway, told) == (GOOD, INVALID, {INVALID})
+                return fed
+
+            assert found() == {GOOD}
+            await meter.status(online=False)
+            await eventually(lambda: found() == {OLD})
+            await meter.status(online=True)
+            await meter.read(**FULL)
+            await eventually(lambda: found() == {GOOD})
+
+
+async def test_whatever_q_is_in_a_file_is_bound_or_invalid(broker: Broker) -> None:
+    """Each q of the model before its meter is heard of: good only where the file or the gateway says the value."""
+    async with scene(broker) as running:
+        await running.add_meter(1)
+        await running.publish_cid(change=lambda cid: cid.replace(meter_domain(1), meter_domain(2)))
+        with await running.associate() as client:
+            domain = meter_domain(2).decode()
+            good = {
+                name
+                for name in client.get_name_list(OBJECT_CLASS_NAMED_VARIABLE, domain)
+                if name.endswith("$q") and _quality(client, domain, name) == GOOD
+            }
+            ours = {"LLN0$ST$Beh$q", "LLN0$ST$Health$q", "LLN0$ST$Mod$q", "LPHD1$ST$PhyHealth$q",
+                    "LPHD1$ST$Proxy$q", "MMXN1$ST$Beh$q", "MMTN1$ST$Beh$q", "CSWI1$ST$Beh$q",
+                    "XSWI1$ST$Beh$q", "XSWI1$ST$SwTyp$q"}  # fmt: skip
+            assert good == ours
+
+
+def meter_domain(number: int) -> bytes:
+    """MMS domain of a meter of the scene."""
+    return scl_name(meter_id(number)).encode()
+
+
+def _quality(client: MmsClient, domain: str, item: str) -> str:
+    return str(Quality.from_bitstring(client.read(ObjectName(item, domain))))
