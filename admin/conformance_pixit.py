@@ -67,8 +67,8 @@ ANSWERS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("Dynamic data sets",
          "{dynamic} for each association (`@name`), which end with it. Where every client may control, "
          "{lasting} more in each logical device, which stay until they are deleted or the configuration "
-         "changes; where a client can be an observer, none, for any client. 10 of the whole server, for any client "
-         "(libiec61850 has no setting for these)"),
+         "changes; where a client can be an observer, none, for any client. 10 of the whole server, for any "
+         "client (libiec61850 has no setting for these)"),
         ("Can data be written?",
          "no: SetDataValues is answered object-access-denied, whatever the functional constraint"),
         ("Deadband", "none: every change of a value is an event"),
@@ -104,8 +104,8 @@ ANSWERS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("What a positive termination means", "the meter said done and its relay shows the position"),
         ("With normal security", "the response to Oper waits for the same"),
         ("Time that a meter has",
-         "{limit:g} s (`METER61850_MMS_OPERATE_LIMIT`): the command expires after {expiry:g} s, the "
-         "operate ends negatively after {end:g} s"),
+         "{limit:g} s (`METER61850_MMS_OPERATE_LIMIT`, the CID's operTimeout): the command expires after "
+         "{expiry:g} s, the operate ends negatively after {end:g} s"),
         ("sboTimeout, operTimeout", "{select_timeout:,} ms, {operate_timeout:,} ms"),
         ("Repetition", "none: a command is sent to the meter once"),
         ("Test", "a test command never moves a relay: it is refused, blocked-by-mode"),
@@ -150,9 +150,9 @@ GOOSE, sampled values, logs, setting groups, substitution, time-activated operat
 association and roles in certificates (IEC 62351-4, -8), time synchronization over SNTP, writing of data other
 than control blocks and controls.
 
-File services: libiec61850 answers FileRead with memory of the server after a FileOpen whose position is beyond the
-end of the file, so they are off. The SCD and the CIDs come from `meter61850 scl export`, from the web's API and from the
-broker.
+File services: libiec61850 answers FileRead with memory of the server after a FileOpen whose position is
+beyond the end of the file, so they are off. The SCD and the CIDs come from `meter61850 scl export`, from the
+web's API and from the broker.
 """
 
 

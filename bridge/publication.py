@@ -200,6 +200,7 @@ class Publication:
             history=tuple(HistoryItem(r.revision, format_ts(moment(r.ts)), WHO, r.what) for r in rows),
             report_instances=settings.report_instances,
             control_model=settings.control_model,
+            operate_timeout=round(settings.mms_operate_limit * 1000),
             tool_version=version("meter61850"),
         )
         scd = build_scd(project)

@@ -21,7 +21,7 @@ from broker.kernel import clock_synchronized
 from broker.settings import MqttSettings, Port
 from broker.topics import TOLD_KINDS
 from scl_builder.project import MAX_REPORT_INSTANCES, ControlModel
-from scl_builder.tables import MAX_METERS
+from scl_builder.tables import MAX_METERS, OPERATE_TIMEOUT
 
 
 def _duration(value: object) -> object:
@@ -132,6 +132,8 @@ class BridgeSettings(BaseSettings):
     report_instances: Annotated[int, Field(ge=1, le=MAX_REPORT_INSTANCES)] = 2
     """SCADA clients that can each enable every report control block."""
     control_model: ControlModel = "sbo-with-enhanced-security"
+    mms_operate_limit: Annotated[float, Field(gt=0, le=60)] = OPERATE_TIMEOUT / 1000
+    """Seconds that a meter has to obey and answer; operTimeout in the SCD, which the MMS bridge follows."""
 
     @model_validator(mode="after")
     def _group_needs_postgresql(self) -> Self:

@@ -100,7 +100,9 @@ class Control:
         """Install the handlers on every controllable object of one generation."""
         for (domain, node, name), control in server.controls.items():
             normal = control.model in NORMAL_SECURITY
-            parameter = self._targets.number(target_of(domain, node, name, normal=normal))
+            parameter = self._targets.number(
+                target_of(domain, node, name, normal=normal, limit=control.limit)
+            )
             arguments = server.handle, control.handle
             operate = self._on_done_waiting if normal else self._on_operate
             lib.IedServer_setPerformCheckHandler(*arguments, self._on_check, parameter)
@@ -188,7 +190,8 @@ class Control:
         objection = against_switching(meter, position, given)
         command = None
         if position is not None:
-            command = new_command(position, self._origin(action), seconds=self._limit * EXPIRY_SHARE)
+            seconds = self._seconds(target) * EXPIRY_SHARE
+            command = new_command(position, self._origin(action), seconds=seconds)
         if not selecting:
             self._selections.operate(meter.meter_id, action)
         if objection is not None:
@@ -197,7 +200,8 @@ class Control:
             self._selections.offer(action, command)
         elif command is not None:
             self._begin(
-                Switching(action, self._end(), meter, self._fleet, command, self._publish), switching=True
+                Switching(action, self._end(target), meter, self._fleet, command, self._publish),
+                switching=True,
             )
         return objection
 
@@ -218,8 +222,12 @@ class Control:
         self._pending[operation.meter.meter_id, switching] = operation
         self._wake()
 
-    def _end(self) -> float:
-        return self._clock() + self._limit * END_SHARE
+    def _seconds(self, target: Target) -> float:
+        """That an operate may take: what the file says, so that it does not lie."""
+        return target.limit or self._limit
+
+    def _end(self, target: Target) -> float:
+        return self._clock() + self._seconds(target) * END_SHARE
 
     def _tell(
         self, action: int, meter: Meter, objection: Objection, command: Command | None, *, selecting: bool
@@ -247,7 +255,7 @@ class Control:
             self._publish(Refusal(meter_id=meter.meter_id, block=block, reason=reason, ts=utc_now()))
         else:
             self._begin(
-                Blocking(action, self._end(), meter, self._fleet, block, self._publish), switching=False
+                Blocking(action, self._end(target), meter, self._fleet, block, self._publish), switching=False
             )
         return objection
 

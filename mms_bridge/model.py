@@ -113,6 +113,8 @@ class ControlObject:
 
     handle: int
     model: ControlModel
+    limit: float | None
+    """Seconds; operTimeout of the file."""
 
 
 @dataclass
@@ -191,7 +193,16 @@ def _object(
         name = plan.obj.name
         literals, default = plan.control_model
         ordinal = literals.get(node.values.get((name, "ctlModel"), default), ControlModel.STATUS_ONLY)
-        model.controls[device.domain, node.name, name] = ControlObject(handles[0], ControlModel(ordinal))
+        model.controls[device.domain, node.name, name] = ControlObject(
+            handles[0], ControlModel(ordinal), _limit(node, plan)
+        )
+
+
+def _limit(node: scl.Node, plan: Plan) -> float | None:
+    path = (plan.obj.name, "operTimeout")
+    attribute = plan.sources[plan.places.get(path, 0)]
+    text = node.values.get(path) or (attribute.value if attribute is not None else None)
+    return int(text) / 1000 if text else None
 
 
 def _says(node: scl.Node, plan: Plan) -> bool:

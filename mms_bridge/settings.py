@@ -15,6 +15,7 @@ from broker.settings import MqttSettings, Port
 from mms_bridge.clients import Right
 from mms_bridge.credentials import TlsFiles
 from mms_bridge.selection import IedSelection, selection
+from scl_builder.tables import OPERATE_TIMEOUT
 
 
 def _by_comma(value: object) -> object:
@@ -64,8 +65,9 @@ class MmsSettings(BaseSettings):
     """Seconds between periodic tasks (integrity reports, select timeouts)."""
     control_tick: Annotated[float, Field(ge=0.005, le=1.0)] = 0.01
     """The same while a command is under way."""
-    operate_limit: Annotated[float, Field(gt=0, le=60)] = 5.0
-    """Seconds that a meter has to obey and answer; then the operate ends negatively."""
+    operate_limit: Annotated[float, Field(gt=0, le=60)] = OPERATE_TIMEOUT / 1000
+    """Seconds that a meter has to obey and answer, where the CID has no operTimeout (normal security); the
+    bridge writes the same setting into the SCD as operTimeout, and what stands there counts."""
     stale_intervals: Annotated[float, Field(ge=1, le=1000)] = 3.0
     """Reading intervals without a reading after which the values are questionable."""
 
@@ -90,7 +92,7 @@ class MmsSettings(BaseSettings):
 
     @property
     def observers(self) -> bool:
-        """Whether there can be clients that may only observe: then no client makes data sets that outlive it."""
+        """Whether there can be clients that may not control: then no data set outlives its association."""
         opened = self.plain_rights is None and self.plain_bind is not None
         return self.tls_cert is not None or self.plain_rights is Right.OBSERVE or opened
 

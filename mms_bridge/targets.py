@@ -23,14 +23,16 @@ class Target(NamedTuple):
     source: str = ""
     normal: bool = False
     """Normal security: the response to Oper waits, there is no termination."""
+    limit: float | None = None
+    """Seconds that an operate may take by the file (operTimeout); None where it does not say."""
 
 
-def target_of(domain: str, node: str, name: str, *, normal: bool) -> Target:
+def target_of(domain: str, node: str, name: str, *, normal: bool, limit: float | None = None) -> Target:
     """The target of a control object by its MMS domain, logical node and name."""
     try:
-        return Target(meter_id_of(domain), _SOURCES.get((node, name), ""), normal)
+        return Target(meter_id_of(domain), _SOURCES.get((node, name), ""), normal, limit)
     except ContractError:  # a device that is no meter
-        return Target(normal=normal)
+        return Target(normal=normal, limit=limit)
 
 
 class Targets:

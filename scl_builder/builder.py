@@ -64,7 +64,9 @@ def forget() -> None:
 
 def _templates(project: Project, ieds: list[Ied]) -> str:
     plates = frozenset[devices.Plate]().union(*map(devices.shared_plates, ieds))
-    return templates.render(project.control_model, project.tool_version, plates)
+    return templates.render(
+        project.control_model, project.tool_version, plates, operate_timeout=project.operate_timeout
+    )
 
 
 def _attribute(text: str) -> str:

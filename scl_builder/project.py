@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Literal, get_args
 
-from scl_builder.tables import MAX_METERS
+from scl_builder.tables import MAX_METERS, OPERATE_TIMEOUT
 
 ControlModel = Literal[
     "status-only",
@@ -122,6 +122,8 @@ class Project:
     report_instances: int = 2
     control_model: ControlModel = "sbo-with-enhanced-security"
     tool_version: str = ""
+    operate_timeout: int = OPERATE_TIMEOUT
+    """ms; operTimeout of every control object with enhanced security."""
 
     def __post_init__(self) -> None:
         if self.control_model not in get_args(ControlModel):
@@ -130,6 +132,8 @@ class Project:
             )
         if not 1 <= self.report_instances <= MAX_REPORT_INSTANCES:
             raise ValueError(f"report instances {self.report_instances}: 1 to {MAX_REPORT_INSTANCES}")
+        if not 0 < self.operate_timeout < 2**32:
+            raise ValueError(f"operate timeout {self.operate_timeout}: 1 to 4294967295 ms")
         _check_unique("IED name", [ied.name for ied in self.ieds])
         _check_unique("logical device", [meter.ld_name for ied in self.ieds for meter in ied.meters])
         _check_unique("logical device inst", [meter.inst for ied in self.ieds for meter in ied.meters])

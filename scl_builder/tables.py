@@ -50,7 +50,7 @@ MODEL_REVISION = "2"
 SELECT_TIMEOUT = 30_000
 """ms; a selection that is not operated falls away after this (sboTimeout)."""
 OPERATE_TIMEOUT = 5_000
-"""ms; an operate that no meter answered ends negatively after this (operTimeout)."""
+"""ms; an operate that no meter answered ends negatively after this (operTimeout), by default."""
 MAX_MEMBERS = 100
 """Members that one data set may have (the server's default limit)."""
 MAX_METERS = MAX_MEMBERS

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 from scl_builder import tables
 from scl_builder.devices import Plates, plate_node
@@ -84,13 +85,21 @@ def attributes(do: DataObject, control_model: ControlModel) -> list[Attribute]:
     return own + [SERVICE_ATTRIBUTES[name] for name in CONTROL_SERVICES[model]]
 
 
-def _values(do: DataObject, control_model: ControlModel, tool_version: str) -> dict[str, str]:
+class _Told(NamedTuple):
+    """What of the project stands in the types."""
+
+    tool_version: str
+    operate_timeout: int
+    """ms."""
+
+
+def _values(do: DataObject, control_model: ControlModel, told: _Told) -> dict[str, str]:
     """Attribute → the Val that its DOType carries."""
     values = {
         "ctlModel": control_model_of(do, control_model),
         "pulsQty": "1",
         "sboTimeout": str(tables.SELECT_TIMEOUT),
-        "operTimeout": str(tables.OPERATE_TIMEOUT),
+        "operTimeout": str(told.operate_timeout),
         "sboClass": "operate-once",
     }
     if do.value:
@@ -98,7 +107,7 @@ def _values(do: DataObject, control_model: ControlModel, tool_version: str) -> d
     if do.description:
         values["d"] = do.description
     if do.cdc == "LPL":
-        values |= {"vendor": tables.VENDOR, "swRev": visible(tool_version, 255)}
+        values |= {"vendor": tables.VENDOR, "swRev": visible(told.tool_version, 255)}
         values |= {"ldNs": tables.LD_NAMESPACE, "configRev": tables.MODEL_REVISION}
     return values | dict(do.values)
 
@@ -126,8 +135,8 @@ def _element(tag: str, attribute: Attribute, type_id: str, value: str | None) ->
     return f"{xml}><Val>{escape(value)}</Val></{tag}>"
 
 
-def _do_type(do: DataObject, control_model: ControlModel, tool_version: str) -> str:
-    values = _values(do, control_model, tool_version)
+def _do_type(do: DataObject, control_model: ControlModel, told: _Told) -> str:
+    values = _values(do, control_model, told)
     rows = (
         _element("DA", attribute, _type_id(attribute, do), values.get(attribute.name))
         for attribute in attributes(do, control_model)
@@ -185,8 +194,15 @@ def _in_order(types: Iterable[tuple[str, str]]) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def render(control_model: ControlModel, tool_version: str, plates: Plates = frozenset()) -> str:
+def render(
+    control_model: ControlModel,
+    tool_version: str,
+    plates: Plates = frozenset(),
+    *,
+    operate_timeout: int = tables.OPERATE_TIMEOUT,
+) -> str:
     """The DataTypeTemplates element, sections and ids in order, one element a line."""
+    told = _Told(tool_version, operate_timeout)
     nodes = [*LOGICAL_NODES, *map(plate_node, plates)]
     objects = [do for node in nodes for do in node.objects]
     kinds = sorted(set().union(*(_enum_kinds(do, control_model) for do in objects)))
@@ -195,7 +211,7 @@ def render(control_model: ControlModel, tool_version: str, plates: Plates = froz
     )
     parts = [
         *_in_order((node.type_id, _ln_type(node)) for node in nodes),
-        *_in_order((do_type_id(do), _do_type(do, control_model, tool_version)) for do in objects),
+        *_in_order((do_type_id(do), _do_type(do, control_model, told)) for do in objects),
         *_in_order(da_types),
         *map(_enum_type, kinds),
     ]

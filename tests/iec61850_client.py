@@ -120,12 +120,6 @@ class LibIec61850:
         del close  # the library repeats what was selected
         self._commanded("cancel", reference=reference)
 
-    def files(self, folder: str) -> dict[str, int]:
-        return dict(self.ask("files", folder=folder))
-
-    def file(self, name: str) -> bytes:
-        return bytes.fromhex(self.ask("file", name=name))
-
 
 @contextmanager
 def libiec61850(port: int, tls: dict[str, str] | None = None) -> Iterator[LibIec61850]:

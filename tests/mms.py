@@ -169,6 +169,8 @@ class Scene:
     port: int
     control_model: ControlModel
     tls_port: int | None = None
+    operate_limit: float = 5.0
+    """Seconds; the bridge's setting and the CID's operTimeout."""
     meters: dict[str, DrivenMeter] = field(default_factory=dict)
     revision: int = 0
     background: list[asyncio.Task[None]] = field(default_factory=list)
@@ -187,6 +189,7 @@ class Scene:
             self.revision,
             (Ied(name, "127.0.0.1", self.port, meters, changes=self.revision, tls_port=self.tls_port),),
             control_model=self.control_model,
+            operate_timeout=round(self.operate_limit * 1000),
         )
         cid = change(build_cid(project, name))
         await self.client.publish(self.topics.cid(name), cid, qos=1, retain=True)
@@ -265,6 +268,7 @@ async def scene(
     with (bridge or _bridge)(MmsSettings.model_validate({"mqtt": mqtt, **settings})):
         async with aiomqtt.Client(broker.host, broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
             running = Scene(broker, client, mqtt.topics, free_port(), control_model)
+            running.operate_limit = settings.get("operate_limit", running.operate_limit)
             running.tls_port = free_port() if tls else None
             running.background.append(asyncio.create_task(_answer(running)))
             try:

@@ -149,12 +149,6 @@ class Open61850:
         except MmsError as error:
             raise CommandRefusedError(str(error)) from error
 
-    def files(self, folder: str) -> dict[str, int]:
-        raise self._lacks("files")
-
-    def file(self, name: str) -> bytes:
-        raise self._lacks("file")
-
 
 @contextmanager
 def open61850(port: int) -> Iterator[Open61850]:

@@ -10,8 +10,6 @@ LACKS: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("open61850", "values"): (("named_variable_list_read", "read_data_set"), "reads variables, not lists"),
     ("open61850", "create"): (("define", "create_data_set"), "no DefineNamedVariableList"),
     ("open61850", "delete"): (("delete",), "no DeleteNamedVariableList"),
-    ("open61850", "files"): (("file",), "no file services"),
-    ("open61850", "file"): (("file",), "no file services"),
 }
 """(client, service) -> parts of names that no function of the client has, and why it is left out."""
 
@@ -72,9 +70,3 @@ class Client(Protocol):
 
     def cancel(self, reference: str, *, close: bool) -> None:
         """Give a selection up; CommandRefusedError."""
-
-    def files(self, folder: str) -> dict[str, int]:
-        """Name -> size."""
-
-    def file(self, name: str) -> bytes:
-        """Content."""

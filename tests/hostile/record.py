@@ -100,13 +100,15 @@ def own_reports(client: MmsClient, domain: str) -> None:
         client.request(encode([Node(b"\xad", parts=[Node(b"\x80", b"\0"), Node(b"\xa1", parts=[mine])])]))
 
 
+FILE = {"name": "/SCL/SMGW001.cid"}
+
+
 def files(client: Iec61850Client, _domain: str) -> None:
-    """Identify, file directory, a file, and one that is denied."""
+    """Identify, and the file services, which the server refuses."""
     client.ask("identify")
-    client.ask("files", folder="/SCL")
-    client.ask("file", name="/SCL/SMGW001.cid")
-    with suppress(RefusedError):
-        client.ask("delete_file", name="/SCL/SMGW001.cid")
+    for action, name in (("files", {"folder": "/SCL"}), ("file", FILE), ("delete_file", FILE)):
+        with suppress(RefusedError):
+            client.ask(action, **name)
 
 
 def dynamic(client: Iec61850Client, domain: str) -> None:

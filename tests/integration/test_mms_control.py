@@ -90,6 +90,27 @@ async def test_what_the_meter_does_not_do_terminates_negatively(
             assert position(client, meter, "XSWI1") == ("off", GOOD)
 
 
+@pytest.mark.parametrize("milliseconds", [3_000, 20_000])
+async def test_the_limit_of_an_operate_is_the_files_oper_timeout(broker: Broker, milliseconds: int) -> None:
+    """Whatever the bridge's own environment says: what a client reads is what holds."""
+
+    def change(cid: bytes) -> bytes:
+        assert cid.count(b"<Val>5000</Val>") == 1
+        return cid.replace(b"<Val>5000</Val>", b"<Val>%d</Val>" % milliseconds)
+
+    async with scene(broker) as running:
+        meter = await running.add_meter(1)
+        await running.publish_cid(change=change)
+        with await running.associate() as client:
+            await eventually(lambda: position(client, meter, "CSWI1") == ("on", GOOD))
+            told: Any = client.read(f"{meter.domain}/CSWI1.Pos.operTimeout[CF]")
+            assert told.value == milliseconds
+            await switch(client, meter, close=False)
+        [command] = meter.commands
+        valid = (command.expires_at - command.issued_at) / timedelta(milliseconds=milliseconds)
+        assert 0.5 < valid < 1
+
+
 async def test_refused_before_it_is_sent_and_told_to_the_ledger(broker: Broker) -> None:
     async with scene(broker) as running:
         client, meter = await served(running)

@@ -1,8 +1,8 @@
-"""Faults of libiec61850 that reach the network are kept from it: services that it does not serve safely are off.
+"""Faults of libiec61850 are kept from the network: services that it does not serve safely are off.
 
 - FileOpen with a position beyond the end of the file, then FileRead, was answered with memory of the process.
-- Where a data set access handler is installed, the library frees the name of an association's data set (@name)
-  at its first directory or read; then nobody can delete it. So there is none, in any deployment.
+- Where a data set access handler is installed, the library frees the name of an association's data set
+  (@name) at its first directory or read; then nobody can delete it. So there is none, in any deployment.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ import pytest
 
 from mms_bridge.settings import MmsSettings
 from tests.brokers import Broker
-from tests.iec61850_client import libiec61850
 from tests.hostile.capture import load
+from tests.iec61850_client import RefusedError, libiec61850
 from tests.integration.test_mms_hostile import _message, _pdu
 from tests.mms import scene
 from tests.mms_tls import site
-from tests.iec61850_client import RefusedError
 
 NAME = b"\xa0\x11\x19\x0f/SCL/SMGW001.cid"
 FRSM = b"\x02\x01\x01"

@@ -8,7 +8,6 @@
 | dynamic data set                      | yes                  | lacks DefineNamedVariableList      |
 | URCB, BRCB, resynchronisation         | yes                  | yes                                |
 | four control models, cancel           | yes                  | yes                                |
-| file directory, file                  | yes                  | lacks file services                |
 | Identify                              | yes                  | lacks it                           |
 
 The table is :data:`tests.scada.LACKS`; what is in it must be missing in the client, else the test fails.
@@ -225,23 +224,6 @@ async def test_cancel(broker: Broker, tmp_path: Path, name: str, model: ControlM
 
         await there.use(name, session)
         assert [command.position for command in there.meter.commands] == [Position.OPEN]
-
-
-@every_client
-async def test_files(broker: Broker, tmp_path: Path, name: str) -> None:
-    async with served(broker, tmp_path) as there:
-
-        def session(client: Client) -> None:
-            listed = lacking(name, "files", lambda: client.files("/SCL"))
-            content = lacking(name, "file", lambda: client.file("/SCL/SMGW001.cid"))
-            if listed is None:
-                return
-            assert [Path(file).name for file in listed] == ["SMGW001.cid"]
-            assert content == there.cid
-            with pytest.raises(RefusedError):
-                client.file("/SCL/../../../etc/passwd")
-
-        await there.use(name, session)
 
 
 @every_client

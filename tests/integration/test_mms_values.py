@@ -423,7 +423,7 @@ async def test_what_nothing_feeds_is_and_stays_invalid(broker: Broker) -> None:
 
 
 async def test_whatever_q_is_in_a_file_is_bound_or_invalid(broker: Broker) -> None:
-    """Each q of the model before its meter is heard of: good only where the file or the gateway says the value."""
+    """Each q before its meter is heard of: good only where the file or the gateway gives the value."""
     async with scene(broker) as running:
         await running.add_meter(1)
         await running.publish_cid(change=lambda cid: cid.replace(meter_domain(1), meter_domain(2)))
@@ -446,4 +446,5 @@ def meter_domain(number: int) -> bytes:
 
 
 def _quality(client: MmsClient, domain: str, item: str) -> str:
-    return str(Quality.from_bitstring(client.read(ObjectName(item, domain))))
+    q: Any = client.read(ObjectName(item, domain))
+    return str(Quality.from_bitstring(q))

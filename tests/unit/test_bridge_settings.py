@@ -10,6 +10,10 @@ from pydantic import ValidationError
 from bridge import database
 from bridge.settings import BridgeSettings
 from broker.errors import ConfigurationError
+from mms_bridge.settings import MmsSettings
+from scl_builder.builder import build_cid
+from scl_builder.project import Ied, Meter, Project
+from scl_builder.tables import OPERATE_TIMEOUT
 
 
 @pytest.mark.parametrize(
@@ -65,3 +69,11 @@ def test_impossible_lengths_of_time_are_refused(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("METER61850_PACK_AFTER", text)
     with pytest.raises(ValidationError, match="pack_after"):
         BridgeSettings()
+
+
+def test_one_operate_limit_for_file_and_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert BridgeSettings().mms_operate_limit == MmsSettings().operate_limit == OPERATE_TIMEOUT / 1000
+    monkeypatch.setenv("METER61850_MMS_OPERATE_LIMIT", "20")
+    assert BridgeSettings().mms_operate_limit == MmsSettings().operate_limit == 20
+    plan = Project("p", 1, (Ied("SMGW001", "127.0.0.1", 102, (Meter("SM_1"),)),), operate_timeout=20_000)
+    assert b"<Val>20000</Val>" in build_cid(plan, "SMGW001")

@@ -129,7 +129,7 @@ def test_rule_11_services(scd: bytes) -> None:
     offered = [etree.QName(child).localname for child in services]
     assert offered == ["DynAssociation", "GetDirectory", "GetDataObjectDefinition", "DataObjectDirectory",
                        "GetDataSetValue", "DataSetDirectory", "ConfDataSet", "DynDataSet", "ReadWrite",
-                       "ConfReportControl", "GetCBValues", "ReportSettings", "FileHandling"]  # fmt: skip
+                       "ConfReportControl", "GetCBValues", "ReportSettings"]  # fmt: skip
     assert attributes(scd, "//s:IED[1]//s:ConfReportControl/@max") == ["6"]
     assert attributes(scd, "//s:IED[1]//s:ConfDataSet/@max") == ["3"]
     assert attributes(scd, "//s:IED[1]//s:DynDataSet/@max") == ["10"]
