@@ -70,6 +70,8 @@ def _switching(meter: Meter, position: Position | None, given: Circumstances) ->
     *first, running = _everywhere(meter, given)
     yield from first
     yield not meter.online, AddCause.BLOCKED_BY_HEALTH, "the meter is offline"
+    without = meter.birth is not None and not meter.birth.relay  # served by a generation from before
+    yield without, AddCause.NOT_SUPPORTED, "the meter has no relay"
     yield meter.relay is None, AddCause.INVALID_POSITION, "the relay's position is not known"
     local = meter.relay is not None and meter.relay.local
     yield local, AddCause.BLOCKED_BY_SWITCHING_HIERARCHY, "the relay is switched locally"

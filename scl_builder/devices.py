@@ -61,7 +61,7 @@ def meter_device(meter: Meter, shared: Plates) -> str:
     """A meter's LDevice."""
     plate = _plate(meter)
     own = _own_plate(meter)
-    nodes = tables.METER_LD
+    nodes = tables.meter_nodes(relay=meter.relay)
     if plate in shared:
         nodes = tuple(plate_node(plate) if node.ln_class == "LPHD" else node for node in nodes)
     else:
@@ -87,10 +87,10 @@ def gateway_device(ied: Ied, *, report_instances: int, tool_version: str) -> str
     instances = {"PhyNam": {"vendor": tables.VENDOR, "swRev": visible(tool_version, VAL_LIMIT)}}
     controls = ""
     if ied.meters:
-        insts = [meter.inst for meter in in_order(ied.meters)]
         conf_rev = tables.GROUP_REVISION + ied.changes
-        controls = "\n" + "".join(_data_set(group, insts) for group in tables.GROUPS)
-        controls += "".join(_report(group, conf_rev, report_instances) for group in tables.GROUPS)
+        groups = [(group, insts) for group in tables.GROUPS if (insts := _members(group, ied))]
+        controls = "\n" + "".join(_data_set(group, insts) for group, insts in groups)
+        controls += "".join(_report(group, conf_rev, report_instances) for group, _ in groups)
     return _device(f'inst="{GATEWAY_INST}"', tables.GATEWAY_LD, instances, controls)
 
 
@@ -116,6 +116,12 @@ def _doi(do: DataObject, values: Mapping[str, str]) -> str:
         if value
     )
     return f'<DOI name="{do.name}">{rows}</DOI>' if rows else ""
+
+
+def _members(group: Group, ied: Ied) -> list[str]:
+    """The insts of the meters that have the group's member."""
+    switched = group.member.ln_class in tables.RELAY_CLASSES
+    return [meter.inst for meter in in_order(ied.meters) if meter.relay or not switched]
 
 
 def _data_set(group: Group, insts: Iterable[str]) -> str:

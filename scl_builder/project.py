@@ -58,6 +58,8 @@ class Meter:
     model: str = ""
     serial: str = ""
     firmware: str = ""
+    relay: bool = True
+    """Whether it has a relay; without one its logical device has no CSWI and no XSWI."""
 
     def __post_init__(self) -> None:
         _check_name("logical device name", self.ld_name, limit=64)

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from scl_builder.devices import in_order
 from scl_builder.memory import Remembered
-from scl_builder.project import Ied
+from scl_builder.project import Ied, Meter
 from scl_builder.text import digest, visible
 
 ACCESS_POINT = "AP1"
@@ -40,21 +40,23 @@ def bay_name(address_code: str) -> str:
 @Remembered
 def substation(ied: Ied) -> str:
     """The Substation of one IED."""
-    bays: dict[str, list[str]] = defaultdict(list)
+    bays: dict[str, list[Meter]] = defaultdict(list)
     if not ied.meters:
         bays[bay_name("")] = []  # a VoltageLevel has a bay
     for meter in in_order(ied.meters):
-        bays[bay_name(meter.address_code)].append(meter.inst)
+        bays[bay_name(meter.address_code)].append(meter)
     rows = "".join(
-        f'<Bay name="{name}">\n{"".join(_switch(ied.name, inst) for inst in insts)}</Bay>\n'
-        for name, insts in sorted(bays.items())
+        f'<Bay name="{name}">\n{"".join(_lnode(ied.name, meter) for meter in meters)}</Bay>\n'
+        for name, meters in sorted(bays.items())
     )
     level = f'<VoltageLevel name="LV">\n{rows}</VoltageLevel>\n'
     return f'<Substation name="{ied.name}_Site">\n{level}</Substation>\n'
 
 
-def _switch(ied_name: str, inst: str) -> str:
-    return f'<LNode iedName="{ied_name}" ldInst="{inst}" lnClass="XSWI" lnInst="1"/>\n'
+def _lnode(ied_name: str, meter: Meter) -> str:
+    """The meter's switch; of one without a relay its measurement."""
+    ln_class = "XSWI" if meter.relay else "MMXN"
+    return f'<LNode iedName="{ied_name}" ldInst="{meter.inst}" lnClass="{ln_class}" lnInst="1"/>\n'
 
 
 def communication(ieds: Iterable[Ied]) -> str:

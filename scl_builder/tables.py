@@ -178,6 +178,15 @@ METER_LD: tuple[LogicalNode, ...] = (
 """A meter's logical device; its ldName is the meter's SCL name. VolAmpr is left out: no sensor of ours tells
 the sign of reactive power."""
 
+RELAY_CLASSES = frozenset({"CSWI", "XSWI"})
+"""Logical node classes that a meter without a relay does not have."""
+
+
+def meter_nodes(*, relay: bool) -> tuple[LogicalNode, ...]:
+    """The logical nodes of a meter with or without a relay."""
+    return METER_LD if relay else tuple(node for node in METER_LD if node.ln_class not in RELAY_CLASSES)
+
+
 GATEWAY_LD: tuple[LogicalNode, ...] = (
     LogicalNode("LLN0", "", "GwLLN0", _LLN0),
     LogicalNode("LPHD", "1", "GwLPHD", (

@@ -78,6 +78,7 @@ class DrivenMeter:
     position: Position = Position.CLOSED
     operations: int = 0
     commands: list[Command] = field(default_factory=list)
+    has_relay: bool = True
     answer: Outcome | None = Outcome.DONE
     """None: the meter stays silent."""
     cause: str | None = None
@@ -106,11 +107,13 @@ class DrivenMeter:
             interval=interval,
             clock_synchronized=clock_synchronized,
             session=self.session,
+            relay=self.has_relay,
             ts=utc_now(),
         )
         await self.publish("birth", birth)
         await self.status(online=True)
-        await self.relay(None)
+        if self.has_relay:
+            await self.relay(None)
 
     async def status(self, *, online: bool, session: str | None = None) -> None:
         """Say online or offline, as the meter or as its last will would."""
@@ -181,7 +184,7 @@ class Scene:
         """Publish a CID with all meters that have been added, then its revision."""
         self.revision += 1
         meters = tuple(
-            Meter(m.domain, f"M{number}", name=m.meter_id[-4:])
+            Meter(m.domain, f"M{number}", name=m.meter_id[-4:], relay=m.has_relay)
             for number, m in enumerate(self.meters.values(), 1)
         )
         project = Project(
@@ -197,9 +200,9 @@ class Scene:
         await self.client.publish(self.topics.revision, revision.payload(), qos=1, retain=True)
         return cid
 
-    async def add_meter(self, number: int, *, interval: float = 10.0) -> DrivenMeter:
+    async def add_meter(self, number: int, *, interval: float = 10.0, has_relay: bool = True) -> DrivenMeter:
         """A meter joins; its CID is not published yet."""
-        meter = DrivenMeter(self.client, self.topics, meter_id(number))
+        meter = DrivenMeter(self.client, self.topics, meter_id(number), has_relay=has_relay)
         self.meters[meter.meter_id] = meter
         await meter.join(interval=interval)
         return meter

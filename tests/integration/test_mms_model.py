@@ -6,18 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from open61850 import scl
-from open61850.mms import OBJECT_CLASS_DOMAIN, MmsClient, discover
+from open61850.mms import OBJECT_CLASS_DOMAIN, MmsClient, discover, operate
+from open61850.mms.control import ControlError
 from open61850.mms.model import compare
 
 from admin.comparison import Devices, differences
 from admin.scl_model import read_scl
 from admin.served_model import read_device
+from mms_bridge.native import AddCause
 from scl_builder.project import ControlModel
 from tests.brokers import Broker
-from tests.mms import scene
+from tests.mms import eventually, scene
 
 
 def described(cid: bytes) -> Devices:
@@ -111,3 +114,41 @@ async def test_nothing_is_selected_by_a_comparison(broker: Broker) -> None:
         (domain,) = (name for name in shown if name.startswith("SM_"))
         selected = await asyncio.to_thread(client.read, f"{domain}/CSWI1$ST$Pos$stSeld")
         assert getattr(selected, "value", None) is False
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_meter_without_a_relay_is_served_without_a_switch(broker: Broker, others: int) -> None:
+    async with scene(broker) as running:
+        meter = await running.add_meter(1, has_relay=False)
+        for number in range(others):
+            await running.add_meter(10 + number)
+        await meter.read(voltage=230.0)
+        cid = await running.publish_cid()
+        with await running.associate() as client:
+            file = described(cid)
+            shown = await asyncio.to_thread(served, client, file)
+            assert [str(found) for found in differences(file, shown)] == []
+            assert sorted(shown[meter.domain]) == ["LLN0", "LPHD1", "MMTN1", "MMXN1"]
+            told: Any = client.read(f"{meter.domain}/MMXN1.Vol.mag.f[MX]")
+            assert told.value == 230.0
+
+
+async def test_a_generation_from_before_refuses_a_meter_that_has_no_relay_now(broker: Broker) -> None:
+    async with scene(broker) as running:
+        meter = await running.add_meter(1)
+        await running.publish_cid()
+        with await running.associate() as client:
+            meter.has_relay = False
+            await meter.join()
+            target = f"{meter.domain}/CSWI1.Pos"
+
+            def refused() -> bool:
+                try:
+                    operate(client, target, False)
+                except ControlError as error:
+                    told = error.last_appl_error
+                    return told is not None and told.add_cause == AddCause.NOT_SUPPORTED
+                return False
+
+            await eventually(refused)
+            assert meter.commands == []

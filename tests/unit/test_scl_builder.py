@@ -107,6 +107,23 @@ def test_clean_without_ieds_and_with_most_instances() -> None:
     assert_clean(build_scd(project(1, instances=99)))
 
 
+@pytest.mark.parametrize("without", [{1}, {0, 1, 2}], ids=["one of three", "all"])
+def test_a_meter_without_a_relay_has_no_switch(without: set[int]) -> None:
+    meters = tuple(replace(meter(n), relay=n not in without) for n in range(3))
+    plan = Project("p", 1, (Ied("SMGW001", "192.0.2.1", 102, meters),), report_instances=2)
+    for xml in (build_scd(plan), build_cid(plan, "SMGW001")):
+        assert_clean(xml)
+        for number in range(3):
+            classes = attributes(xml, f"//s:LDevice[@inst='M{number}']/*/@lnClass")
+            switches = [] if number in without else ["CSWI", "XSWI"]
+            assert classes == ["LLN0", "LPHD", "MMXN", "MMTN", *switches]
+    switched = [f"M{n}" for n in range(3) if n not in without]
+    assert attributes(build_scd(plan), "//s:DataSet[@name='dsPos']/s:FCDA/@ldInst") == switched
+    assert attributes(build_scd(plan), "//s:LNode[@lnClass='XSWI']/@ldInst") == switched
+    assert len(attributes(build_scd(plan), "//s:LNode/@ldInst")) == 3
+    assert bool(find(build_scd(plan), "//s:ReportControl[@name='brcbPos']")) is bool(switched)
+
+
 ANYTHING = st.text(st.characters(codec=None, categories=None), max_size=300)
 
 
