@@ -1,4 +1,4 @@
-"""What the kernel tells of this machine's clock: whether NTP (or PTP) keeps it, adjtimex(2).
+"""What the kernel knows of time: whether NTP (or PTP) keeps the clock, and how long this machine has run.
 
 >>> isinstance(clock_synchronized(), bool)
 True
@@ -7,6 +7,8 @@ True
 from __future__ import annotations
 
 import ctypes
+import time
+from pathlib import Path
 
 _TIME_ERROR = 5
 """``<sys/timex.h>``: the clock is not synchronized."""
@@ -22,3 +24,17 @@ def clock_synchronized() -> bool:
         return False
     state: int = adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     return 0 <= state < _TIME_ERROR
+
+
+def uptime_ms() -> int:
+    """Milliseconds since this machine was started, sleep included: a clock that nobody sets."""
+    clock: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # only Linux has the former
+    return time.clock_gettime_ns(clock) // 1_000_000
+
+
+def boot_id() -> str:
+    """Names this start of the machine: :func:`uptime_ms` of another one says nothing. Empty if not known."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

@@ -172,8 +172,8 @@ class Reading(Message):
     """Wh, active, counted up since the sensor's last reset."""
     alarm: bool | None = None
     """True while the sensor's own over-power alarm is set."""
-    clock_synchronized: bool = True
-    """False when the meter did not know the time when it read: ``ts`` may be wrong."""
+    clock_synchronized: bool | None = None
+    """False when nothing kept the meter's clock right when it read: ``ts`` may be wrong. Absent otherwise."""
 
 
 class History(Message):

@@ -1,7 +1,9 @@
-"""The meter's clock: whether it is set at all.
+"""The meter's clock: whether it is set at all, and whether it can be trusted.
 
-A Raspberry Pi has no battery clock: until NTP answers, it may believe in 1970. Nothing leaves the
-meter with such a time.
+A Raspberry Pi has no battery clock: until NTP answers, it believes in 1970, or in the time at which it was
+switched off. With a time of 1970 nothing leaves the meter. A time that nothing keeps right is awaited for a
+while after the start of the machine; readings taken meanwhile are held back, and get their right times by the
+clock that nobody sets (`Outbox.release`).
 
 >>> now().tzname()
 'UTC'
@@ -11,9 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import datetime
 
 from broker.errors import UnavailableError
+from broker.kernel import uptime_ms
 from broker.messages import EARLIEST, utc_now
 
 _log = logging.getLogger(__name__)
@@ -46,6 +50,18 @@ async def until_set(stop: asyncio.Event) -> None:
             await pause(stop, seconds=1.0)
         else:
             return
+
+
+async def until_known(stop: asyncio.Event, *, synchronized: Callable[[], bool], wait: float) -> None:
+    """Wait until NTP keeps the clock, until the machine has run for ``wait`` seconds, or until ``stop``."""
+    if _waits(synchronized, wait):
+        _log.info("waiting for NTP, at most until %g s after the start of this machine", wait)
+    while not stop.is_set() and _waits(synchronized, wait):
+        await pause(stop, seconds=0.2)
+
+
+def _waits(synchronized: Callable[[], bool], wait: float) -> bool:
+    return uptime_ms() < wait * 1000 and not synchronized()
 
 
 async def pause(stop: asyncio.Event, *, seconds: float) -> None:

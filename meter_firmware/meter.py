@@ -24,7 +24,7 @@ from meter_firmware.sampler import Rhythm, Sampler
 from meter_firmware.sensor import Sensor
 from meter_firmware.session import Parts
 from meter_firmware.settings import OutboxSettings
-from meter_firmware.storage import Storage
+from meter_firmware.storage import Storage, StorageError
 from meter_firmware.switch import Switch
 from meter_firmware.switch_log import SwitchLog
 
@@ -43,6 +43,8 @@ class Plan:
     mqtt: MqttSettings
     data_dir: Path
     outbox: OutboxSettings
+    clock_wait: float = 0.0
+    """Seconds after the start of the machine for which NTP is awaited before anything is published."""
     offset: float = 0.0
     """Seconds from the start to the first reading."""
     local: bool = False
@@ -65,7 +67,14 @@ class Meter:
         self._credentials = Credentials(plan.mqtt.identity, plan.profile.meter_id)
         self._faults = Faults(f"meter {plan.profile.meter_id}", logger=_log)
         rhythm = Rhythm(plan.profile.interval, plan.offset)
-        self._sampler = Sampler(sensor, self._outbox, rhythm=rhythm, lock=lock, faults=self._faults)
+        self._sampler = Sampler(
+            sensor,
+            self._outbox,
+            rhythm=rhythm,
+            lock=lock,
+            faults=self._faults,
+            synchronized=plan.profile.synchronized,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Measure and serve until ``stop``; ConfigurationError or RelayError if we cannot even start."""
@@ -103,8 +112,21 @@ class Meter:
         )
         async with asyncio.TaskGroup() as group:
             sampling = group.create_task(self._sampler.run(), name=f"{plan.profile.meter_id} sampler")
-            linking = group.create_task(link.run(stop), name=f"{plan.profile.meter_id} link")
+            linking = group.create_task(self._connected(link, stop), name=f"{plan.profile.meter_id} link")
             await stop.wait()
             sampling.cancel()
             await asyncio.wait([linking], timeout=STOP_SECONDS)
             linking.cancel()
+
+    async def _connected(self, link: Link, stop: asyncio.Event) -> None:
+        """Stay connected, once the time is known or was waited for long enough."""
+        plan = self._plan
+        await clock.until_known(stop, synchronized=plan.profile.synchronized, wait=plan.clock_wait)
+        while not stop.is_set():
+            try:
+                await self._sampler.release()
+                break
+            except StorageError as error:  # without it a reading could be published twice, with two times
+                self._faults.tell("disk refuses", error)
+                await clock.pause(stop, seconds=1.0)
+        await link.run(stop)

@@ -5,6 +5,10 @@ acknowledgement of the broker is not enough, for a broker that is killed forgets
 outbox's birth in ms since 1970 and ``seq`` counts up in it, so (meter_id, epoch, seq) names a
 reading for ever. A full outbox drops its oldest and counts them.
 
+While the time is not known, readings are *held*: beside each stands when it was taken by the clock that runs
+since the machine was started. :meth:`Outbox.release` puts their times right, before the first of them is
+published; what was published once is never changed.
+
 >>> with tempfile.TemporaryDirectory() as folder, Storage(Path(folder) / "meter.sqlite") as storage:
 ...     outbox = Outbox(storage, capacity=10)
 ...     outbox.open(now=utc_now())
@@ -17,9 +21,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from broker.messages import Reading, Stored
+from broker.kernel import boot_id, uptime_ms
+from broker.messages import Reading, Stored, utc_now
 from meter_firmware.storage import Storage
 
 
@@ -55,8 +60,11 @@ class Outbox:
         )
         ((self.count,),) = self._storage.all("SELECT count(*) FROM outbox")
 
-    def add(self, quantities: Mapping[str, float | bool], *, ts: datetime) -> Kept:
-        """Keep one more reading, for good; StorageError (and nothing counted) if the disk refuses."""
+    def add(self, quantities: Mapping[str, float | bool], *, ts: datetime, held: bool = False) -> Kept:
+        """Keep one more reading, for good; StorageError (and nothing counted) if the disk refuses.
+
+        One that is ``held`` is not to be published before it is released.
+        """
         with self._changing:
             seq = self.last_seq + 1
             reading = Reading.model_validate({**quantities, "epoch": self.epoch, "seq": seq, "ts": ts})
@@ -64,6 +72,11 @@ class Outbox:
             surplus = max(0, self.count + 1 - self._capacity)
             with self._storage.writing() as connection:
                 connection.execute("INSERT INTO outbox VALUES (?, ?)", (seq, kept.payload))
+                if held:
+                    connection.execute(
+                        "INSERT INTO held (seq, boot, uptime_ms) VALUES (?, ?, ?)",
+                        (seq, boot_id(), uptime_ms()),
+                    )
                 connection.execute("UPDATE outbox_state SET seq = ?, dropped = dropped + ?", (seq, surplus))
                 connection.execute(
                     "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT ?)",
@@ -73,6 +86,24 @@ class Outbox:
             self.dropped += surplus
             self.count += 1 - surplus
             return kept
+
+    def release(self, *, synchronized: bool) -> int:
+        """Let the held readings go, with their right times if the clock is ``synchronized`` now.
+
+        How many times were put right. Those of an earlier start of the machine keep theirs, and their mark.
+        """
+        with self._changing, self._storage.writing() as connection:
+            started = utc_now() - timedelta(milliseconds=uptime_ms())
+            rows = connection.execute(
+                "SELECT outbox.seq, payload, uptime_ms FROM held JOIN outbox USING (seq) WHERE boot = ?",
+                (boot_id() if synchronized else "",),
+            ).fetchall()
+            for seq, payload, taken_ms in rows if synchronized else ():
+                right = {"ts": started + timedelta(milliseconds=taken_ms), "clock_synchronized": None}
+                reading = Reading.model_validate_json(payload).model_copy(update=right)
+                connection.execute("UPDATE outbox SET payload = ? WHERE seq = ?", (reading.payload(), seq))
+            connection.execute("DELETE FROM held")
+        return len(rows) if synchronized else 0
 
     def confirm(self, stored: Stored) -> int:
         """Forget what is stored; how many that were (0 for another epoch or a repeated confirmation)."""

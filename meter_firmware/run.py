@@ -33,6 +33,7 @@ async def run(settings: MeterSettings, *, stop: asyncio.Event | None = None) -> 
         mqtt=settings.mqtt,
         data_dir=settings.data_dir,
         outbox=settings.outbox,
+        clock_wait=settings.clock_wait,
         local=settings.relay.local,
         spared=settings.relay.kind == "gpio",
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from meter_firmware import clock
@@ -38,7 +39,14 @@ class Sampler:
     """Owns the sensor; ``latest`` is the newest reading of this run."""
 
     def __init__(
-        self, sensor: Sensor, outbox: Outbox, *, rhythm: Rhythm, lock: asyncio.Lock, faults: Faults
+        self,
+        sensor: Sensor,
+        outbox: Outbox,
+        *,
+        rhythm: Rhythm,
+        lock: asyncio.Lock,
+        faults: Faults,
+        synchronized: Callable[[], bool],
     ) -> None:
         self._sensor = sensor
         self._outbox = outbox
@@ -46,7 +54,9 @@ class Sampler:
         self._lock = lock
         self._faults = faults
         self._taken = asyncio.Event()
+        self._synchronized = synchronized
         self._failed_in_a_row = 0
+        self._holding = True
         self.latest: Kept | None = None
 
     async def run(self) -> None:
@@ -59,6 +69,18 @@ class Sampler:
             await self._take()
             due = self._rhythm.following(loop.time() - start)
 
+    async def release(self) -> None:
+        """Let readings be published from now on; those taken before get their right times if possible."""
+        async with self._lock:
+            synchronized = self._synchronized()
+            corrected = await asyncio.to_thread(self._outbox.release, synchronized=synchronized)
+            self._holding = False
+            self.latest = None  # the history has it, with its right time
+        if corrected:
+            _log.info("the time is known now: it was put right in %d readings", corrected)
+        elif not synchronized:
+            _log.warning("NTP does not keep the clock: readings are marked (clock_synchronized false)")
+
     async def newer_than(self, seq: int) -> Kept:
         """The latest reading, as soon as it is newer than ``seq``."""
         while self.latest is None or self.latest.seq <= seq:
@@ -69,8 +91,11 @@ class Sampler:
         try:
             async with self._lock:
                 measurement = await self._measured()
-                ts = clock.now()
-                self.latest = await asyncio.to_thread(self._outbox.add, measurement.quantities(), ts=ts)
+                ts, told = clock.now(), measurement.quantities()
+                if not self._synchronized():
+                    told["clock_synchronized"] = False
+                kept = await asyncio.to_thread(self._outbox.add, told, ts=ts, held=self._holding)
+                self.latest = None if self._holding else kept
         except StorageError as error:
             self._faults.tell("reading could not be saved", error)
         except clock.ClockError as error:

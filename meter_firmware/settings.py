@@ -101,6 +101,8 @@ class MeterSettings(BaseSettings):
     data_dir: Path = Path("/var/lib/meter61850/meter")
     clock_synchronized: bool | None = None
     """Whether NTP keeps the clock; None: ask the kernel."""
+    clock_wait: Annotated[float, Field(ge=0, le=86_400)] = 180
+    """Seconds after the start of the machine for which NTP is awaited before anything is published."""
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
 
     @classmethod

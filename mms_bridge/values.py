@@ -4,7 +4,7 @@ The model tables of ``scl_builder`` say which source feeds which data object; he
 gives. Quality follows the value: good; invalid while there is no value (and failure when the sensor should
 have given it), and once the meter is withdrawn or kept out; questionable + oldData when the meter is
 offline or silent or the broker is away. Time is the meter's, with clock-not-synchronized when its birth
-said so.
+or the reading itself says so.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ def reading_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Valu
         return
     good = Quality.GOOD if broker_up and meter.online and not meter.stale else OLD
     t_ms, t_quality = milliseconds(reading.ts), _time_quality(meter)
+    if reading.clock_synchronized is False:
+        t_quality = T_NOT_SYNCHRONIZED
     told = _quantities(reading)
     expected = None if None not in told.values() else _expected(meter)
     for key, name in METER_BINDINGS["reading"]:

@@ -159,6 +159,7 @@ def meter_settings(broker: Broker, tmp_path: Path, **changes: Any) -> MeterSetti
         "relay": RelaySettings(kind="simulated"),
         "outbox": OutboxSettings(resend_after=0.5),
         "interval": 0.1,
+        "clock_wait": 0.0,
         "data_dir": tmp_path / "meter",
         "mqtt": MqttSettings(host=broker.host, port=broker.port, prefix=f"t{uuid4().hex[:8]}"),
     }

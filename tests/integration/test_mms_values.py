@@ -377,6 +377,17 @@ async def test_bad_input_changes_no_value_and_stops_nothing(broker: Broker, payl
             assert qualities(client, meter) == {GOOD}
 
 
+async def test_a_reading_that_is_marked_has_a_clock_that_is_not_synchronized(broker: Broker) -> None:
+    """Its own mark, whatever the birth says of the meter."""
+    async with scene(broker) as running:
+        client, meter = await served(running)
+        with client:
+            await meter.read(**FULL, clock_synchronized=False)
+            await eventually(lambda: {told.synchronized for told in state(client, meter).values()} == {False})
+            await meter.read(**FULL)
+            await eventually(lambda: {told.synchronized for told in state(client, meter).values()} == {True})
+
+
 MORE = {
     b'<DO name="VolAmp" ': b'<DO name="VolAmpr" type="MV_VA"/>\n<DO name="VolAmp" ',
     b'<DO name="Loc" ': b'<DO name="LocSta" type="SPS"/>\n<DO name="Loc" ',
