@@ -1,4 +1,4 @@
-"""A meter that starts with an old clock publishes nothing before the time is known, and then the right one."""
+"""A meter that starts with an old clock publishes nothing before it knows the time, then with the right one."""
 
 from __future__ import annotations
 
