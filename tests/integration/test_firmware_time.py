@@ -1,4 +1,4 @@
-"""A meter that starts with an old clock publishes nothing before it knows the time, then with the right one."""
+"""A meter that starts with an old clock publishes nothing before it knows the time."""
 
 from __future__ import annotations
 
