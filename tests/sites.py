@@ -141,7 +141,7 @@ class Deployed:
         folder.mkdir()
         config = folder / "meter.toml"
         config.write_text(
-            f'interval = 0.2\ndata_dir = "{folder}/data"\n'
+            f'interval = 0.2\nclock_wait = 0\ndata_dir = "{folder}/data"\n'
             f'[identity]\nname = "{name}"\naddress_code = "7530"\n'
             f'[hardware]\nserial = "{serial or f"S-{name}"}"\n[sensor]\nport = "{folder}/ttyPZEM"\n'
             '[relay]\nkind = "simulated"\n[outbox]\nresend_after = 0.5\n'

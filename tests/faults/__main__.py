@@ -120,7 +120,9 @@ def _progress(seconds: float) -> Iterator[Callable[[Moment], None]]:
 
 def _print_plan(layout: Layout, seed: int, gap: float) -> None:
     sqlite = layout.database == "sqlite"
-    can_be_hurt = targets(layout.processes, disk=sqlite or may_mount(), restart=not sqlite)
+    can_be_hurt = targets(
+        layout.processes, disk=sqlite or may_mount(), file=sqlite and may_mount(), restart=not sqlite
+    )
     for fault in plan(seed, seconds=layout.seconds, targets=can_be_hurt, gap=gap):
         console.print(str(fault))
 

@@ -35,6 +35,16 @@ class Disk(Protocol):
     def free(self) -> None:
         """There is room again."""
 
+    @property
+    def may_be_read_only(self) -> bool:
+        """Whether it can be made so."""
+
+    def protect(self) -> None:
+        """Make it read-only; PermissionError while a file on it is open for writing."""
+
+    def allow(self) -> None:
+        """Make it writable."""
+
 
 @dataclass(frozen=True)
 class Tmpfs:
@@ -58,6 +68,19 @@ class Tmpfs:
         """Delete what fills it."""
         self._ballast.unlink(missing_ok=True)
 
+    @property
+    def may_be_read_only(self) -> bool:
+        """It is ours."""
+        return True
+
+    def protect(self) -> None:
+        """Remount it."""
+        _run("mount", "-o", "remount,ro", str(self.folder))
+
+    def allow(self) -> None:
+        """Remount it."""
+        _run("mount", "-o", "remount,rw", str(self.folder))
+
 
 @dataclass(frozen=True)
 class Quota:
@@ -77,6 +100,18 @@ class Quota:
         with suppress(ProcessLookupError):
             _, most = resource.prlimit(self.pid(), resource.RLIMIT_FSIZE)
             resource.prlimit(self.pid(), resource.RLIMIT_FSIZE, (most, most))
+
+    @property
+    def may_be_read_only(self) -> bool:
+        """A limit of a process ends with it."""
+        return False
+
+    def protect(self) -> None:
+        """Not here."""
+        raise PermissionError("a quota is not read-only")
+
+    def allow(self) -> None:
+        """Not here."""
 
 
 @contextmanager

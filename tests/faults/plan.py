@@ -45,29 +45,39 @@ class Fault:
         return f"{self.at:7.2f} s  {self.kind:<10} {self.target:<14} {self.seconds:5.2f} s  {self.variant}"
 
 
-PROCESSES = ("bridge", "broker", "meters")
+PROCESSES = ("bridge", "broker", "meters", "registrar", "registrar's broker")
 LINKS = ("bridge link", "meters link")
 
 # fmt: off
 KINDS: tuple[Kind, ...] = (
     Kind("kill",       PROCESSES,    (0.1, 4.0)),
-    Kind("stop",       PROCESSES,    (1.6 * KEEPALIVE, 3.0 * KEEPALIVE)),
+    Kind("stop",       PROCESSES[:3], (1.6 * KEEPALIVE, 3.0 * KEEPALIVE)),
     Kind("cut",        LINKS,        (0.0, 4.0)),
     Kind("stall",      LINKS,        (1.0, 3.0 * KEEPALIVE), ("up", "down", "both")),
     Kind("half-close", LINKS,        (1.0, 4.0), ("up", "down")),
     Kind("delay",      LINKS,        (2.0, 6.0), ("0.05", "0.3", "1.0")),
     Kind("disk full",  ("disk",),    (2.0, 6.0)),
+    Kind("read-only",  ("file",),    (2.0, 6.0)),
+    Kind("empty",      ("broker",),  (0.1, 4.0)),
+    Kind("older",      ("broker",),  (1.0, 6.0)),
     Kind("clock",      ("clock",),   (1.0, 6.0),
          ("-864000", "-3600", "-2", "2", "60", "240", "400", "86400", "-1700000000")),
     Kind("restart",    ("database",), (0.1, 4.0)),
 )
 # fmt: on
 """Variants: the way that is stalled or closed (up: to the broker), the delay and the step in seconds;
-the last step is a clock that was never set, the two before it are readings of the future."""
+the last step is a clock that was never set, the two before it are readings of the future. A bridge that is
+struck by ``read-only`` starts anew while the disk of its file refuses to be written; a broker comes back
+``empty``, or with the ``older`` file of as many seconds ago."""
 
 
-def targets(processes: int, *, disk: bool = True, restart: bool = False) -> dict[str, tuple[str, ...]]:
-    """The targets of each role in a chain with so many meter processes; ``restart``: of a server."""
+def targets(
+    processes: int, *, disk: bool = True, file: bool = False, restart: bool = False, office: bool = True
+) -> dict[str, tuple[str, ...]]:
+    """The targets of each role in a chain with so many meter processes; ``restart``: of a server.
+
+    ``file``: the disk is the bridge's alone, and can be made read-only.
+    """
     names = tuple(f"meters{number}" for number in range(1, processes + 1))
     return {
         "bridge": ("bridge",),
@@ -77,6 +87,9 @@ def targets(processes: int, *, disk: bool = True, restart: bool = False) -> dict
         "meters link": tuple(f"{name} link" for name in names),
         "clock": tuple(f"{name} clock" for name in names),
         "disk": ("disk",) if disk else (),
+        "file": ("disk",) if file else (),
+        "registrar": ("registrar",) if office else (),
+        "registrar's broker": ("registrar's broker",) if office else (),
         "database": ("database",) if restart else (),
     }
 

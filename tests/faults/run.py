@@ -75,7 +75,12 @@ class Verdict:
 
 def planned(layout: Layout, chain: Site, *, seed: int, gap: float) -> tuple[Fault, ...]:
     """The faults that this chain can have."""
-    can_be_hurt = targets(layout.processes, disk=chain.disk is not None, restart=chain.server is not None)
+    can_be_hurt = targets(
+        layout.processes,
+        disk=chain.disk is not None,
+        file=chain.server is None and chain.disk is not None and chain.disk.may_be_read_only,
+        restart=chain.server is not None,
+    )
     return plan(seed, seconds=layout.seconds, targets=can_be_hurt, gap=gap)
 
 
@@ -98,6 +103,8 @@ def run(
             attack.reach_database()
             settled = time.monotonic()
             _settle(chain, attack)
+            if trouble := chain.office.trouble():
+                problems.append(trouble)
         except NotSettledError as error:
             problems.append(str(error))
         settled = time.monotonic() - settled

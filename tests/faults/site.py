@@ -25,6 +25,7 @@ from meter_firmware.simulate import meter_ids
 from tests.brokers import Broker, mosquitto
 from tests.databases import LocalPostgres, Postgres, new_database, running_postgres
 from tests.faults.disk import Disk, Quota, may_mount, small_disk
+from tests.faults.office import Office, office
 from tests.faults.plan import KEEPALIVE
 from tests.faults.relay import Network, Relay
 
@@ -75,7 +76,9 @@ class Program:
         return self._process.pid
 
     def start(self) -> None:
-        """Start it on the data that it left."""
+        """Start it on the data that it left; nothing if it runs, for two faults may have hurt it."""
+        if self._process is not None and self._process.poll() is None:
+            return
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command, stdout=log, stderr=log, cwd=self.folder, env=dict(self.environment)
@@ -119,6 +122,7 @@ class Site:
     url: str
     disk: Disk | None
     server: Postgres | None
+    office: Office
 
     def witnessed(self, program: str) -> Path:
         """Where the witness of a meter process writes, and reads clock and quiet."""
@@ -149,7 +153,8 @@ def site(folder: Path, layout: Layout) -> Iterator[Site]:
         url, disk, server = stack.enter_context(_database(layout, bridge))
         bridge.command += _bridge_command(layout, links["bridge link"], url)
         meters = {name: _meters(folder, layout, name, links[f"{name} link"]) for name in _firsts(layout)}
-        made = Site(folder, layout, broker, {"bridge": bridge} | meters, links, url, disk, server)
+        there = stack.enter_context(office(folder / "office"))
+        made = Site(folder, layout, broker, {"bridge": bridge} | meters, links, url, disk, server, there)
         for name in meters:
             made.witnessed(name).mkdir(parents=True)
         for program in made.programs.values():

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 from tests.brokers import Broker
+from tests.faults.office import Service
 from tests.faults.plan import Fault
 from tests.faults.relay import WAYS, Relay, Way
 from tests.faults.site import Program, Site
 
 Act = Callable[[Site, Fault], None]
+ATTEMPTS = 50
+SAVE_SECONDS = 30.0
 
 
 def strike(site: Site, fault: Fault) -> None:
@@ -26,8 +32,15 @@ def heal(site: Site, fault: Fault) -> None:
     ACTS[fault.kind][1](site, fault)
 
 
-def _process(site: Site, fault: Fault) -> Program | Broker:
-    return site.broker if fault.target == "broker" else site.programs[fault.target]
+def _process(site: Site, fault: Fault) -> Program | Broker | Service:
+    match fault.target:
+        case "broker":
+            return site.broker
+        case "registrar":
+            return site.office.registrar
+        case "registrar's broker":
+            return site.office.broker
+    return site.programs[fault.target]
 
 
 def _link(site: Site, fault: Fault) -> Relay:
@@ -50,6 +63,53 @@ def _fill(site: Site) -> None:
 def _free(site: Site) -> None:
     assert site.disk is not None
     site.disk.free()
+
+
+def _protect(site: Site) -> None:
+    """The bridge is killed, and starts on a disk that is read-only."""
+    assert site.disk is not None
+    bridge = site.programs["bridge"]
+    for _ in range(ATTEMPTS):  # another fault may start the bridge in between
+        bridge.kill()
+        with suppress(PermissionError):
+            site.disk.protect()
+            bridge.start()
+            return
+    raise AssertionError("the disk is always open for writing")
+
+
+def _allow(site: Site) -> None:
+    assert site.disk is not None
+    site.disk.allow()
+
+
+def _empty(site: Site) -> None:
+    """The broker dies, and its file is gone: a standby without it takes over."""
+    site.broker.kill()
+    _saved(site).unlink(missing_ok=True)
+
+
+def _keep_file(site: Site) -> None:
+    """The broker saves its state, which is kept; it goes on."""
+    file, before = _saved(site), time.time_ns()
+    os.kill(site.broker.pid, signal.SIGUSR1)
+    deadline = time.monotonic() + SAVE_SECONDS
+    while not file.exists() or file.stat().st_mtime_ns < before:
+        assert time.monotonic() < deadline, "mosquitto does not save its state"
+        time.sleep(0.02)
+    shutil.copy(file, file.with_suffix(".older"))
+
+
+def _older_file(site: Site) -> None:
+    """The broker dies and comes back with what it kept then."""
+    site.broker.kill()
+    file = _saved(site)
+    file.with_suffix(".older").replace(file)
+    site.broker.start()
+
+
+def _saved(site: Site) -> Path:
+    return site.broker.config.parent / "mosquitto.db"
 
 
 def _set_clock(site: Site, fault: Fault, offset: str) -> None:
@@ -81,6 +141,9 @@ ACTS: dict[str, tuple[Act, Act]] = {
                    lambda s, f: _link(s, f).reset()),
     "delay":      (lambda s, f: _delay(s, f, float(f.variant)), lambda s, f: _delay(s, f, 0.0)),
     "disk full":  (lambda s, _: _fill(s), lambda s, _: _free(s)),
+    "read-only":  (lambda s, _: _protect(s), lambda s, _: _allow(s)),
+    "empty":      (lambda s, _: _empty(s), lambda s, _: s.broker.start()),
+    "older":      (lambda s, _: _keep_file(s), lambda s, _: _older_file(s)),
     "clock":      (lambda s, f: _set_clock(s, f, f.variant), lambda s, f: _set_clock(s, f, "0")),
     "restart":    (lambda s, _: _stop_server(s), lambda s, _: _start_server(s)),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.disk import may_mount
 from tests.faults.plan import KINDS, Fault, plan, targets
 from tests.faults.run import DATABASE_AWAY, run
 from tests.faults.site import DatabaseKind, Layout
@@ -23,7 +24,7 @@ def kind_and_role(fault: Fault) -> tuple[str, str]:
 
 
 def test_both_short_plans_together_hurt_every_role_in_every_way() -> None:
-    on_sqlite = plan(SEED, seconds=SECONDS, targets=targets(3), gap=GAP)
+    on_sqlite = plan(SEED, seconds=SECONDS, targets=targets(3, file=may_mount()), gap=GAP)
     on_postgresql = plan(SEED, seconds=SECONDS, targets=targets(3, restart=True), gap=GAP)
     struck = {kind_and_role(fault) for fault in on_sqlite + on_postgresql}
     assert struck == {(kind.name, role) for kind in KINDS for role in kind.roles}
