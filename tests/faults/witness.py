@@ -63,10 +63,12 @@ class Witness:
     def _watch_outbox(self, outbox_class: Any) -> None:
         add, confirm = outbox_class.add, outbox_class.confirm
 
-        def watched_add(outbox: Any, quantities: Mapping[str, float | bool], *, ts: datetime) -> Any:
+        def watched_add(
+            outbox: Any, quantities: Mapping[str, float | bool], *, ts: datetime, held: bool
+        ) -> Any:
             event = {"seq": outbox.last_seq + 1, "ts": round(ts.timestamp() * 1000), "ahead": self._offset()}
             self._write(outbox, "want", event | {"values": dict(quantities)})
-            kept = add(outbox, quantities, ts=ts)
+            kept = add(outbox, quantities, ts=ts, held=held)
             self._write(outbox, "took", {"seq": kept.seq})
             return kept
 
