@@ -13,6 +13,7 @@ import re
 import sys
 from datetime import UTC, datetime
 
+from admin.plain import escaped
 from broker.messages import format_ts
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -34,7 +35,7 @@ def redacted(text: str) -> str:
 
 
 class KeyValueFormatter(logging.Formatter):
-    """ts, level, logger, msg, then ``extra``; secrets hidden, line breaks escaped."""
+    """ts, level, logger, msg, then ``extra``; secrets hidden, what is not printable escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever the message holds."""
@@ -54,8 +55,10 @@ class KeyValueFormatter(logging.Formatter):
 
 
 def _quoted(value: str) -> str:
-    """``value`` as it is when it is one plain word, else as a JSON string."""
-    return value if re.fullmatch(r"[^\s\"=]+", value) else json.dumps(value, ensure_ascii=False)
+    """``value`` as it is when it is one printable word, else as a JSON string."""
+    if value.isprintable() and re.fullmatch(r"[^\s\"=]+", value):
+        return value
+    return escaped(json.dumps(value, ensure_ascii=False))
 
 
 def set_up(level: str) -> None:

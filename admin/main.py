@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         typer.main.get_command(app)(args=arguments, prog_name=NAME, obj=invocation)
     except (Meter61850Error, ValidationError, BaseExceptionGroup) as error:
         if invocation.debug:
-            traceback.print_exc()
+            note(logs.redacted(traceback.format_exc().rstrip()))
         cause = root_cause(error)
         if isinstance(cause, ValidationError):
             cause = ConfigurationError(first_complaint(cause))
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """The hook for what nobody expected: one line, unless --debug."""
     if "--debug" in sys.argv:
-        traceback.print_exception(kind, error, trace)
+        note(logs.redacted("".join(traceback.format_exception(kind, error, trace)).rstrip()))
         return
     text = logs.redacted(" ".join(f"{kind.__name__}: {error}".split()))
     note(

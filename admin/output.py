@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from admin.plain import escaped, plain
 from broker.messages import format_ts
 
 T = TypeVar("T")
@@ -26,8 +27,14 @@ stderr = Console(stderr=True, highlight=False)
 
 
 def note(message: str) -> None:
-    """One line on stderr, as it is."""
-    stderr.print(message, markup=False, soft_wrap=True)
+    """A message on stderr, without what is not printable."""
+    stderr.print(plain(message, keep="\n\t"), markup=False, soft_wrap=True)
+
+
+def line(message: str) -> None:
+    """One line on stdout, without what is not printable."""
+    sys.stdout.write(plain(message) + "\n")
+    sys.stdout.flush()
 
 
 def stdout() -> Console:
@@ -71,7 +78,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def text(value: object) -> Text:
     """A cell; what a stranger wrote into a name is neither markup nor a terminal's control code."""
-    return Text("".join(sign if sign.isprintable() else "�" for sign in cell(value)))
+    return Text(plain(cell(value)))
 
 
 def cell(value: object) -> str:
@@ -94,8 +101,8 @@ def print_json(value: object) -> None:
 
 
 def json_text(value: object) -> str:
-    """``value`` as JSON on one line; times as in the contract."""
-    return json.dumps(value, ensure_ascii=False, default=_jsonable)
+    """``value`` as JSON on one line, what is not printable escaped; times as in the contract."""
+    return escaped(json.dumps(value, ensure_ascii=False, default=_jsonable))
 
 
 def _jsonable(value: object) -> str:

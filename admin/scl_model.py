@@ -109,8 +109,9 @@ class Scl:
         """IED → address and port of each ConnectedAP that has one."""
         found: dict[str, list[tuple[str, int]]] = {}
         for section in children(self._document.root, "Communication"):
-            for point in section.iter("{*}ConnectedAP"):
-                address = {p.get("type"): (p.text or "").strip() for p in point.iterfind("{*}Address/{*}P")}
+            for point in section.iter(NS + "ConnectedAP"):
+                rows = point.iterfind(f"{NS}Address/{NS}P")
+                address = {p.get("type"): (p.text or "").strip() for p in rows}
                 if "IP" in address:
                     port = number(address.get("MMS-Port")) or DEFAULT_PORT
                     found.setdefault(point.get("iedName", ""), []).append((address["IP"], port))

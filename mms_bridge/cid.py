@@ -22,7 +22,7 @@ from broker.errors import ContractError
 from mms_bridge.cid_reports import NS, Report, flag, read_report
 from mms_bridge.native import FunctionalConstraint, TriggerOption
 from scl_builder.findings import one_line
-from scl_builder.prolog import fault
+from scl_builder.reading import read
 
 DEFAULT_ASSOCIATIONS = 5
 """When the file does not say."""
@@ -115,13 +115,9 @@ class Cid:
 
 def read_cid(xml: bytes) -> Cid:
     """The IED that ``xml`` describes; ContractError if it is no CID that can be served."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True)
     try:
-        if prolog := fault(xml):
-            raise ValueError(prolog.message)
-        root = etree.fromstring(xml, parser)
-        return _Reader(root).cid()
-    except (etree.XMLSyntaxError, KeyError, ValueError, IndexError, RecursionError) as error:
+        return _Reader(read(xml).root).cid()
+    except (KeyError, ValueError, IndexError, RecursionError) as error:
         raise ContractError(f"CID cannot be served: {one_line(str(error))}") from error
 
 

@@ -18,7 +18,9 @@ from graphlib import CycleError, TopologicalSorter
 
 from lxml import etree
 
-NS = "{http://www.iec.ch/61850/2003/SCL}"
+from scl_builder import reading
+
+NS = reading.NS
 INSTANCE_NS = "{http://www.w3.org/2001/XMLSchema-instance}"
 
 

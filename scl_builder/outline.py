@@ -17,8 +17,8 @@ from itertools import chain, islice
 from lxml import etree
 
 from scl_builder.document import NS, Attr, Device, Document, children, first, flag, node_name, value_of
-from scl_builder.findings import one_line, tag
-from scl_builder.prolog import fault
+from scl_builder.findings import tag
+from scl_builder.reading import read
 
 Facts = Mapping[str, str]
 Path = tuple[str, ...]
@@ -61,13 +61,7 @@ class NodeOutline:
 
 def parse(xml: bytes) -> Document:
     """The SCL file ``xml``; ValueError if it is none."""
-    if prolog := fault(xml):
-        raise ValueError(str(prolog))
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True)
-    try:
-        root = etree.fromstring(xml, parser)
-    except etree.XMLSyntaxError as error:
-        raise ValueError(f"no well-formed XML: {one_line(str(error))}") from error
+    root = read(xml).root
     if root.tag != NS + "SCL":
         raise ValueError(f"root element is {tag(root)!r}, and not SCL")
     return Document(root)

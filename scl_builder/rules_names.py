@@ -20,7 +20,7 @@ from scl_builder.document import (
     ends_first,
     number,
 )
-from scl_builder.findings import Findings
+from scl_builder.findings import Findings, Severity
 from scl_builder.reference import MMS_NAME_LIMIT
 
 NAME = re.compile(r"[A-Za-z][0-9A-Za-z_]*")
@@ -65,7 +65,8 @@ def _check_name_length(ied: IedEntry, found: Findings) -> None:
     if allowed < len(longest) <= MMS_NAME_LIMIT:
         place = ied.element if services is None else services
         message = f"nameLength is {allowed}, {longest!r} has {len(longest)} characters"
-        found.add(place, "services", message, cure='write <Services nameLength="64">')
+        cure = 'write <Services nameLength="64">'
+        found.add(place, "services", message, cure=cure, severity=Severity.WARNING)
 
 
 def _check_duplicates(doc: Document, found: Findings) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from lxml import etree
 
 from scl_builder.document import Device, Document, IedEntry, children, first, flag, node_name, number
-from scl_builder.findings import Findings, tag
+from scl_builder.findings import Findings, Severity, tag
 from scl_builder.tables import MAX_MEMBERS
 
 _CONTROL_BLOCKS = ("ReportControl", "LogControl", "GSEControl", "SampledValueControl")
@@ -78,7 +78,8 @@ class _Members:
     def _fault(self, ln_type: str, do_name: str, da_name: str, fc: str) -> str:
         if ln_type not in self._doc.node_types or not do_name:
             return "" if do_name else "doName is missing"
-        path = (*do_name.split("."), *(part.partition("(")[0] for part in da_name.split(".") if part))
+        parts = (*do_name.split("."), *filter(None, da_name.split(".")))
+        path = tuple(part.partition("(")[0] for part in parts)
         object_type = self._doc.find_object(ln_type, path)
         if object_type is None:
             if self._doc.is_dangling(ln_type, path[0]):
@@ -101,7 +102,10 @@ def _check_block(block: etree._Element, data_sets: set[str], found: Findings) ->
         found.add(block, "dat-set", message, cure="name a DataSet of the same logical node")
     if block.get("confRev") is None and tag(block) != "LogControl":
         message = f"{tag(block)} {name!r} has no confRev"
-        found.add(block, "conf-rev", message, cure="write confRev, and raise it when the members change")
+        cure = "write confRev, and raise it when the members change"
+        # the schema requires it of reports only
+        severity = Severity.ERROR if tag(block) == "ReportControl" else Severity.HINT
+        found.add(block, "conf-rev", message, cure=cure, severity=severity)
 
 
 def _check_instances(report: etree._Element, found: Findings) -> None:
@@ -109,7 +113,8 @@ def _check_instances(report: etree._Element, found: Findings) -> None:
     enabled = first(report, "RptEnabled")
     if enabled is None:
         message = f"report block {name!r} has no RptEnabled"
-        found.add(report, "rpt-enabled", message, cure='add <RptEnabled max="1"/>')
+        cure = 'add <RptEnabled max="1"/>: tools differ in what they take without it'
+        found.add(report, "rpt-enabled", message, cure=cure, severity=Severity.WARNING)
         return
     count = number(enabled.get("max", "1"))
     if count == 0:

@@ -1,6 +1,6 @@
 """Rules on the file's frame: version, header, order of sections, LN0 (rules 1, 3, 13).
 
-IEC 61850-6 clause 9; the release is 2007B4.
+IEC 61850-6 clause 9.
 """
 
 from __future__ import annotations
@@ -8,9 +8,15 @@ from __future__ import annotations
 from lxml import etree
 
 from scl_builder.document import INSTANCE_NS, NS, Document, children
-from scl_builder.findings import Findings, tag
+from scl_builder.edition import Edition, Kind
+from scl_builder.findings import Findings, Severity, tag
+from scl_builder.schema import VERSION
 
-VERSION = {"version": "2007", "revision": "B", "release": "4"}
+_JUDGED = {
+    Kind.FIRST: " is judged by the schema of 2007B4, with warnings, and not by the tables of 7-3 and 7-4",
+    Kind.OLDER: " is judged by the schema and tables of 2007B4, with warnings",
+    Kind.NEWER: " is newer than the schema and tables of 2007B4, which give warnings",
+}
 
 # fmt: off
 ORDER = {
@@ -26,8 +32,7 @@ ORDER = {
 
 
 def check_structure(doc: Document, found: Findings) -> None:
-    """Version, header, order of sections and LN0 of the whole file."""
-    _check_version(doc.root, found)
+    """Header, order of sections and LN0 of the whole file."""
     _check_header(doc.root, found)
     for name in ORDER:
         for element in doc.root.iter(NS + name):
@@ -36,18 +41,24 @@ def check_structure(doc: Document, found: Findings) -> None:
         _check_ln0(device, found)
 
 
-def _check_version(root: etree._Element, found: Findings) -> None:
-    is_version = {name: root.get(name, "") for name in VERSION}
-    if is_version != VERSION:
-        wanted = " ".join(f'{name}="{value}"' for name, value in VERSION.items())
-        written = " ".join(f'{name}="{value}"' for name, value in is_version.items())
-        found.add(root, "version", f"SCL is {written}", cure=f"write {wanted}")
+def check_version(root: etree._Element, edition: Edition | None, found: Findings) -> None:
+    """The edition that SCL names, and the place of its schema."""
+    names = " ".join(f'{name}="{root.get(name)}"' for name in VERSION if name in root.attrib)
+    wanted = " ".join(f'{name}="{value}"' for name, value in VERSION.items())
+    if edition is None:
+        found.add(
+            root, "version", f"SCL is {names}, which is no edition of IEC 61850-6", cure=f"write {wanted}"
+        )
+    elif edition.kind is not Kind.OURS or edition.name != "".join(VERSION.values()):
+        message = f"SCL is {names or 'without version'}: {edition.name}{_JUDGED.get(edition.kind, '')}"
+        cure = f"write {wanted} where the reader needs it, and check again"
+        found.add(root, "version", message, cure=cure, severity=Severity.HINT)
     if "schemaLocation" in root.attrib:
         message = f"schemaLocation {root.get('schemaLocation', '')!r} has no namespace"
         found.add(root, "version", message, cure="write xsi:schemaLocation")
     elif INSTANCE_NS + "schemaLocation" not in root.attrib:
-        message = "xsi:schemaLocation is missing"
-        found.add(root, "version", message, cure='write xsi:schemaLocation="… SCL.xsd"')
+        cure = 'write xsi:schemaLocation="… SCL.xsd" for tools that look for it'
+        found.add(root, "version", "xsi:schemaLocation is missing", cure=cure, severity=Severity.HINT)
 
 
 def _check_header(root: etree._Element, found: Findings) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from scl_builder.document import Attr, Document, NodeType, ObjectType, ends_first
-from scl_builder.findings import Findings
+from scl_builder.findings import Findings, Severity
 from scl_builder.nsd_cdcs import CDCS, CTL_VALUES, SERVICE_ATTRIBUTES, STRUCTS, TRIGGERS, Attribute
 from scl_builder.nsd_nodes import COMPLETE_CLASSES, LN_CLASSES, rule
 from scl_builder.rules_presence import check_presence
@@ -100,7 +100,7 @@ def _check_node_type(doc: Document, node_type: NodeType, found: Findings) -> Non
         if not _is_extension(doc, node_type):
             message = f"lnClass {ln_class!r} of LNodeType {node_type.id!r} is not in IEC 61850-7-4"
             cure = "use a class of 7-4, or name its name space in NamPlt.lnNs"
-            found.add(node_type.element, "ln-class", message, cure=cure)
+            found.add(node_type.element, "ln-class", message, cure=cure, severity=Severity.WARNING)
         return
     _check_name_plate(doc, node_type, found)
     for name in node_type.objects:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from lxml import etree
 
-from scl_builder.document import Attr, Document, ObjectType, children, number, value_of
-from scl_builder.findings import Findings
+from scl_builder.document import NS, Attr, Document, ObjectType, children, number, value_of
+from scl_builder.findings import Findings, Severity
 from scl_builder.nsd_cdcs import CDCS, SERVICE_ATTRIBUTES, STRUCTS, Attribute
 from scl_builder.nsd_enums import ENUMERATIONS
 from scl_builder.nsd_nodes import rule
@@ -35,6 +35,8 @@ _WORDS = {
     "Tcmd": ("stop", "lower", "higher", "reserved", "00", "01", "10", "11"),
 }
 _INTEGER = re.compile(r"[+-]?\d{1,20}")
+_NO_ORDINAL = 2**31
+"""Of an EnumVal without one: it is neither the standard's nor private."""
 _VISIBLE = re.compile(r"[ -~]*")
 
 
@@ -102,11 +104,14 @@ class _Enumerations:
                     self._check_attribute(members[member.name], member)
 
     def _compare(self, user: Attr, where: str, kind: str) -> None:
-        """The EnumType of ``user`` says what the standard's ``kind`` says."""
-        literals, standard = self._doc.enums.get(user.type), ENUMERATIONS.get(kind)
-        if literals is None or standard is None or (user.element, kind) in self._done:
+        """The EnumType of ``user`` says what the standard's ``kind`` says; negative ordinals are private."""
+        every, standard = self._doc.enums.get(user.type), ENUMERATIONS.get(kind)
+        if every is None or standard is None or (user.element, kind) in self._done:
             return
         self._done.add((user.element, kind))
+        literals = {
+            text: val for text, val in every.items() if _ordinal(val) >= 0 or _ordinal(val) in standard
+        }
         wrong = {text: val for text, val in literals.items() if standard.get(_ordinal(val)) != text}
         listed = ", ".join(f"{number} {text!r}" for number, text in list(standard.items())[:6])
         if wrong and (2 * len(wrong) > len(literals) or _is_other_kind(literals, kind)):
@@ -122,7 +127,7 @@ class _Enumerations:
 
 def _ordinal(val: etree._Element) -> int:
     text = val.get("ord", "")
-    return int(text) if _INTEGER.fullmatch(text) else -(2**31)
+    return int(text) if _INTEGER.fullmatch(text) else _NO_ORDINAL
 
 
 def _is_other_kind(literals: dict[str, etree._Element], kind: str) -> bool:
@@ -151,7 +156,7 @@ def _instances(
     element: etree._Element, path: tuple[str, ...]
 ) -> Iterator[tuple[etree._Element, tuple[str, ...]]]:
     """Every DAI below ``element`` with its path of names."""
-    for child in element.iterdescendants("{*}DAI"):
+    for child in element.iterdescendants(NS + "DAI"):
         names = [child.get("name", "")]
         parent = child.getparent()
         while parent is not None and parent is not element:
@@ -238,4 +243,5 @@ def _check_namespace(doc: Document, node: etree._Element, found: Findings) -> No
     elif value != LD_NAMESPACE:
         message = f"ldNs is {value!r}" if value else "ldNs has no value"
         place = node if values or attr.value is None else attr.element
-        found.add(place, "ld-ns", message, cure=f"write {LD_NAMESPACE}")
+        severity = Severity.WARNING if value else Severity.ERROR  # that of another release or standard
+        found.add(place, "ld-ns", message, cure=f"write {LD_NAMESPACE}", severity=severity)

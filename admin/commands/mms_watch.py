@@ -19,6 +19,7 @@ from open61850.mms import InformationReport, MmsClient, ObjectName, decode_repor
 from open61850.mms.errors import MmsConnectionError
 from open61850.mms.report import Report, ReportDecodeError
 
+from admin import output
 from admin.association import Server, TlsCa, TlsCert, TlsKey, association, identity
 from admin.exits import NoAnswerError, NotFoundError, RefusedError
 from admin.output import note, print_json
@@ -100,7 +101,7 @@ def _show_json(line: Line) -> None:
 
 
 def _show_text(line: Line) -> None:
-    typer.echo(str(line))
+    output.line(str(line))
 
 
 @dataclass

@@ -14,12 +14,13 @@ from admin import mqtt
 from admin.exits import ExitCode, NotFoundError
 from admin.lazy import new_app
 from admin.options import Json, Mqtt, Prefix, mqtt_settings
-from admin.output import note, print_json, show
+from admin.output import line, note, print_json, show
 from broker.errors import ConfigurationError
 from broker.messages import Revision
 from broker.orders import parsed
 from broker.settings import MqttSettings
 from mms_bridge.cid import Cid, read_cid
+from scl_builder.checker import Finding, Severity
 from scl_builder.checker import check as findings_in
 from scl_builder.diff import condensed, diff
 from scl_builder.document import Document
@@ -115,10 +116,13 @@ def check(
     file: Annotated[Path, typer.Argument(help="An SCL file: SCD, CID, ICD, IID …")],
     as_json: Json = False,
 ) -> None:
-    """Check an SCL file: the 2007B4 schema, and what no schema sees; exit 1 if there is a fault.
+    """Check an SCL file: the 2007B4 schema, and what no schema sees; exit 1 if there is an error.
 
     References, mandatory objects and attributes, enumerations, control models, data sets, report
-    blocks, Communication. Each fault comes with its line and its cure.
+    blocks, Communication. Each finding comes with its line and its cure. An error breaks the standard of the
+    file's edition; a warning is allowed, or cannot be judged for certain, and some tools stumble over it; a
+    hint is allowed and could be better. Of Edition 1 and of releases after 2007B4, what only the 2007B4
+    schema and tables say is no error.
 
     \b
     meter61850 scl check town.scd
@@ -127,20 +131,36 @@ def check(
         found = findings_in(file.read_bytes())
     except OSError as error:
         raise NotFoundError(f"{file}: {error.strerror}") from error
-    rows = [
-        {"line": fault.line, "rule": fault.rule, "message": fault.message, "cure": fault.cure}
-        for fault in found
-    ]
     if as_json:
-        print_json(rows)
+        print_json(
+            [
+                {
+                    "severity": fault.severity,
+                    "line": fault.line,
+                    "rule": fault.rule,
+                    "message": fault.message,
+                    "cure": fault.cure,
+                }
+                for fault in found
+            ]
+        )
     else:
         for fault in found:
-            typer.echo(f"{file}: {fault}")
-        rules = ", ".join(
-            f"{count} {rule}" for rule, count in Counter(row["rule"] for row in rows).most_common()
-        )
-        note(f"{file}: {len(rows)} errors{f' ({rules})' if rules else ''}")
-    raise typer.Exit(ExitCode.FAILURE if rows else ExitCode.OK)
+            line(f"{file}: {fault}")
+        note(f"{file}: {_summary(found)}")
+    is_wrong = any(fault.severity is Severity.ERROR for fault in found)
+    raise typer.Exit(ExitCode.FAILURE if is_wrong else ExitCode.OK)
+
+
+def _summary(found: list[Finding]) -> str:
+    """How many findings of each severity, and of which rules: ``1 errors (1 enum), 2 hints (2 address)``."""
+    words = []
+    for severity in Severity:
+        rules = Counter(fault.rule for fault in found if fault.severity is severity)
+        if rules or severity is Severity.ERROR:
+            listed = ", ".join(f"{count} {rule}" for rule, count in rules.most_common())
+            words.append(f"{rules.total()} {severity}s{f' ({listed})' if listed else ''}")
+    return ", ".join(words)
 
 
 @app.command("diff")
@@ -169,7 +189,7 @@ def diff_(
         print_json([{"ied": c.ied, "device": c.device, "what": c.what} for c in changes])
     else:
         for change in condensed(changes):
-            typer.echo(str(change))
+            line(str(change))
         note(f"{len(changes)} differences" if changes else "no difference")
     raise typer.Exit(ExitCode.FAILURE if changes else ExitCode.OK)
 

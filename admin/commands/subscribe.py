@@ -13,6 +13,7 @@ import typer
 from admin import mqtt as broker
 from admin.lazy import new_app
 from admin.options import Json, Mqtt, Prefix, mqtt_settings
+from admin.output import json_text, line
 from broker.messages import format_ts
 from broker.settings import MqttSettings
 
@@ -52,7 +53,7 @@ async def _show(topics: list[str], settings: MqttSettings, *, count: int | None,
     async with broker.connected(await broker.speaking(settings)) as client:
         await client.subscribe([(f"{settings.prefix}/{topic}", 1) for topic in topics])
         async for message in client.messages:
-            typer.echo(_line(message, as_json=as_json))
+            line(_line(message, as_json=as_json))
             shown += 1
             if shown == count:
                 return
@@ -66,7 +67,7 @@ def _line(message: aiomqtt.Message, *, as_json: bool) -> str:
         kept = " (retained)" if message.retain else ""
         return f"{received} {message.topic.value}{kept} {text[:MAX_SHOWN]}"
     told = {"received": received, "topic": message.topic.value, "retained": bool(message.retain)}
-    return json.dumps(told | {"payload": _value(text)})
+    return json_text(told | {"payload": _value(text)})
 
 
 def _value(text: str) -> Any:

@@ -17,6 +17,7 @@ from admin.exits import ExitCode
 from admin.lazy import new_app
 from admin.options import DATA_DIR, BrokerKind
 from admin.output import note, print_json, stderr, stdout
+from admin.plain import plain
 from admin.supervisor import Supervisor
 from admin.up import Up
 from admin.watch import Watch
@@ -126,7 +127,7 @@ async def _run(running: Up, *, seconds: float | None, as_json: bool) -> ExitCode
     try:
         await running.wait_ready()
         for line in filter(None, (running.ready_line(), running.login_line())):
-            (stderr if as_json else stdout()).print(line, markup=False, soft_wrap=True)
+            (stderr if as_json else stdout()).print(plain(line), markup=False, soft_wrap=True)
         await _meanwhile(running, seconds, table=not as_json and stdout().is_terminal)
         if not as_json:
             return ExitCode.OK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from admin.exits import ExitCode, NoAnswerError, NotFoundError, RefusedError, exit_code, root_cause
 from admin.logs import KeyValueFormatter, redacted
-from admin.output import Row, cell, print_json, table
+from admin.output import Row, cell, line, note, print_json, show, table
 from bridge.store import UnknownMeterError
 from broker.errors import ConfigurationError, ContractError, Meter61850Error, PortTakenError, UnavailableError
 
@@ -97,6 +98,38 @@ def test_log_line_stays_one_line() -> None:
     assert "\n" not in line
     assert "hunter2" not in line
     assert 'msg="a\\nb"' in line
+
+
+HOSTILE = "\x1b[2J\x9b31m\x7f\x85\u202eabc\u2066\u200b\u2028\ufeff\ud800\U000e0041"
+"""Escape sequences of C0 and C1, marks of direction and without width, separators, half a pair."""
+
+
+@pytest.mark.parametrize("message", [HOSTILE, HOSTILE[3:], "a\x9bb", "a\u202eb", "House\u200b7", "\ufeff"])
+def test_what_is_not_printable_is_escaped_in_logs(message: str) -> None:
+    try:
+        raise ValueError(message)
+    except ValueError as error:
+        told = logged(message, name_of=message, exc_info=(type(error), error, error.__traceback__))
+    assert told.isprintable()
+    (msg,) = re.findall(r' msg=("(?:[^"\\]|\\.)*")', told)
+    assert json.loads(msg) == message
+
+
+def test_what_is_not_printable_is_escaped_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({HOSTILE: [HOSTILE]})
+    out = capsys.readouterr().out
+    assert out.removesuffix("\n").isprintable()
+    assert json.loads(out) == {HOSTILE: [HOSTILE]}
+
+
+def test_what_is_not_printable_is_neither_noted_nor_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    note(f"error: {HOSTILE}\nsecond line")
+    line(HOSTILE + "\nforged")
+    show([{"name": HOSTILE}], as_json=False)
+    out, err = capsys.readouterr()
+    assert (out + err).replace("\n", "").isprintable()
+    assert "\nsecond line" in err
+    assert "\nforged" not in out
 
 
 def rendered(rows: list[Row]) -> str:
