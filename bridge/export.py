@@ -28,7 +28,7 @@ _AT_ONCE = 10_000
 """Rows in a row group of Parquet: what is in memory at a time."""
 
 TIMES = frozenset({"ts", "start"})
-_WHOLE = frozenset({"epoch", "seq", "readings"})
+_WHOLE = frozenset({"epoch", "seq", "readings", "energy_doubtful"})
 
 
 @dataclass(frozen=True)

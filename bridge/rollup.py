@@ -4,21 +4,18 @@ The writer notes the hours that it touches (`bridge.tables.Due`) in the transact
 readings; an hour that is over is summed up from its readings, and its day from its hours. A late
 reading makes its hour due again, so it is corrected; summing up twice gives the same.
 
-**Energy used** is the sum of the steps of the meter's counter that end in the hour: from each
-reading's predecessor, the one with the next lower seq of the same epoch, which may lie hours back.
-After an outage the whole step falls into the hour in which the meter was heard again. A step down
-(the counter was reset) and a change of epoch (another outbox, maybe another sensor) count as zero:
-nothing is invented. So the hours add up to exactly what the counter counted.
-
->>> before, after = (StoredReading(1, 1, 0, *[None] * 5, wh, None) for wh in (98_414.0, 98_415.5))
->>> step(before, after), step(after, before)
-(1.5, 0.0)
+**Energy used** is the sum of the steps of the meter's counter that end in the hour, as `bridge.energy` judges
+them: from each reading's predecessor, the one with the next lower seq of the same epoch, which may lie hours
+back. After an outage the whole step falls into the hour in which the meter was heard again. A change of epoch
+(another outbox, maybe another sensor) counts as zero. ``energy_doubtful`` counts the steps that are left out.
+What a reading says of the steps beside it may concern other hours, which are then summed up again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, pairwise
+from dataclasses import dataclass
+from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
@@ -27,8 +24,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
 from bridge import stored
+from bridge.energy import Step, is_counted, is_settled, judged, rating_of
 from bridge.packs import StoredReading
-from bridge.tables import DAY_MS, HOUR_MS, ROLLUP, Due
+from bridge.tables import DAY_MS, HOUR_MS, ROLLUP, Due, Meter
 from broker.messages import QUANTITIES
 
 HOUR = HOUR_MS // 1000
@@ -39,6 +37,8 @@ PACKED_HOURS = {"pack1": 1, "pack2": 2, "pack4": 4, "pack8": 8, "pack": 24}
 GOOD_PACK = 300
 """Readings that make a small pack: fewer are packed over more hours. Less than the 360 of an hour at 10 s,
 of which some may be missing."""
+_MOST_BESIDE = 1000
+"""Readings that are looked at on each side of an hour, if no two neighbours agree: of a broken meter."""
 GRACE_MS = 300_000
 """ms after an hour or day before it is summed up: the clocks of several bridges may differ by this."""
 
@@ -87,30 +87,33 @@ def done(connection: Connection, work: str, meter: int, start: int) -> None:
 
 
 def sum_hour(connection: Connection, meter: int, start: int) -> None:
-    """Sum up one hour of a meter, and correct the hours whose first step began in it."""
+    """Sum up one hour of a meter, and correct the hours whose energy its readings have a say in."""
     done(connection, "hour", meter, start)
-    following = _sum(connection, meter, start)
-    for hour in following - {start}:
+    for hour in _sum(connection, meter, start) - {start}:
         if _count(connection, HOUR, meter, hour) is not None:  # else it is due itself
             _sum(connection, meter, hour)
 
 
 def _sum(connection: Connection, meter: int, start: int) -> set[int]:
-    """Write the roll-up of an hour; the hours of the readings that come next after its own."""
+    """Write the roll-up of an hour; the other hours whose energy its readings have a say in."""
     hour = stored.between(connection, meter, start=start, end=start + HOUR_MS, rows_at_a_time=None)
     readings = list(hour)
     if not readings or len(readings) < (_count(connection, HOUR, meter, start) or 0):
         return set()  # retention has deleted them: the roll-up that was made from all of them stays
     readings.sort(key=attrgetter("epoch", "seq"))
-    used, following = _energy(connection, meter, start, readings)
-    _write(
-        connection, {"span": HOUR, "meter": meter, "start": start, "energy_used": used, **summary(readings)}
-    )
+    found = list(stretches(connection, meter, readings))
+    ends = [step for stretch in found for step in stretch.steps if _hour_of(step.reading) == start]
+    energy = {"energy_used": total(ends), "energy_doubtful": sum(step.wh is None for step in ends)}
+    _write(connection, {"span": HOUR, "meter": meter, "start": start, **energy, **summary(readings)})
     day = start - start % DAY_MS
     note_due(connection, "day", meter, day)
     work, hours = fitting(len(readings))
     note_due(connection, work, meter, start - start % (hours * HOUR_MS))
-    return following
+    return {_hour_of(reading) for stretch in found for reading in stretch.concerned}
+
+
+def _hour_of(reading: StoredReading) -> int:
+    return reading.ts - reading.ts % HOUR_MS
 
 
 def fitting(per_hour: int) -> tuple[str, int]:
@@ -135,38 +138,48 @@ def summary(readings: Sequence[StoredReading]) -> dict[str, Any]:
     return result
 
 
-def _energy(
-    connection: Connection, meter: int, start: int, readings: Sequence[StoredReading]
-) -> tuple[float | None, set[int]]:
-    """Wh used in the hour of ``readings``, by epoch and seq; and the hours that their last steps lead to."""
-    used: float | None = None
-    following: set[int] = set()
-    for one, next_one in steps(connection, meter, readings):
-        if next_one.ts - next_one.ts % HOUR_MS == start:
-            used = (used or 0.0) + step(one, next_one)
-        else:
-            following.add(next_one.ts - next_one.ts % HOUR_MS)
-    return None if used is None else round(used, 6), following  # 0.1 + 0.2 Wh is 0.3 Wh
+def total(steps: Iterable[Step]) -> float | None:
+    """Wh of the steps that count; None without one."""
+    known = [step.wh for step in steps if step.wh is not None]
+    return round(sum(known), 6) if known else None  # 0.1 + 0.2 Wh is 0.3 Wh
 
 
-def steps(
-    connection: Connection, meter: int, readings: Iterable[StoredReading]
-) -> Iterator[tuple[StoredReading, StoredReading]]:
-    """The steps of the counter that ``readings``, by epoch and seq, begin or end, and those between them."""
-    counted = (reading for reading in readings if reading.energy is not None)
-    for epoch, group in groupby(counted, key=attrgetter("epoch")):
+@dataclass(frozen=True)
+class Stretch:
+    """Readings of one epoch that follow each other, and what the rule says of them."""
+
+    steps: list[Step]
+    """From somewhat before the readings that it was made for, until somewhat after them."""
+    concerned: list[StoredReading]
+    """Readings whose steps may be others because of these."""
+    is_open: StoredReading | None
+    """The reading before them, if it was doubtful until they came."""
+
+
+def stretches(connection: Connection, meter: int, readings: Iterable[StoredReading]) -> Iterator[Stretch]:
+    """The steps that ``readings``, by epoch and seq, begin, end or decide, and those between them."""
+    rating = rating_of(connection.scalar(select(col(Meter.model)).where(col(Meter.key) == meter)) or "")
+    for epoch, group in groupby(filter(is_counted, readings), key=attrgetter("epoch")):
         own = list(group)
         first, last = own[0].seq, own[-1].seq
         if last - first >= len(own):  # in a hole may be readings of another time, if a clock was set
             own = stored.counted(connection, meter, epoch, first=first, last=last)
-        earlier = stored.neighbour(connection, meter, epoch, before=first)
-        later = stored.neighbour(connection, meter, epoch, after=last)
-        yield from pairwise(reading for reading in (earlier, *own, later) if reading is not None)
+        before = _until_settled(stored.backwards(connection, meter, epoch, before=first), rating)[::-1]
+        after = _until_settled(stored.forwards(connection, meter, epoch, after=last), rating)
+        told = judged(before, rating)
+        is_open = told[-1].reading if told and told[-1].wh is None else None
+        concerned = [*own, *after, *([is_open] if is_open is not None else [])]
+        yield Stretch(judged((*before, *own, *after), rating), concerned, is_open)
 
 
-def step(earlier: StoredReading, later: StoredReading) -> float:
-    """Wh that the counter went up from one reading to the next; 0 when it was reset between them."""
-    return max(0.0, (later.energy or 0.0) - (earlier.energy or 0.0))
+def _until_settled(readings: Iterator[StoredReading], rating: float) -> list[StoredReading]:
+    """The first of ``readings`` until two of them agree, whichever of the two is the earlier one."""
+    found: list[StoredReading] = []
+    for reading in filter(is_counted, readings):
+        found.append(reading)
+        if is_settled(sorted(found[-2:], key=attrgetter("seq")), rating) or len(found) == _MOST_BESIDE:
+            break
+    return found
 
 
 def sum_day(connection: Connection, meter: int, start: int) -> None:
@@ -186,7 +199,7 @@ def sum_day(connection: Connection, meter: int, start: int) -> None:
 
 def _day_columns() -> Iterator[ColumnElement[Any]]:
     columns = ROLLUP.c
-    for name in ("readings", "energy_used"):
+    for name in ("readings", "energy_used", "energy_doubtful"):
         yield func.sum(columns[name]).label(name)
     for name in QUANTITIES:
         count, mean = columns[f"{name}_count"], columns[f"{name}_mean"]

@@ -195,6 +195,22 @@ def counted(connection: Connection, meter: int, epoch: int, *, first: int, last:
     return sorted((reading for reading in found if reading.energy is not None), key=attrgetter("seq"))
 
 
+def backwards(connection: Connection, meter: int, epoch: int, *, before: int) -> Iterator[StoredReading]:
+    """The readings with energy before seq ``before`` of an epoch, the nearest first; each is looked up."""
+    found = neighbour(connection, meter, epoch, before=before)
+    while found is not None:
+        yield found
+        found = neighbour(connection, meter, epoch, before=found.seq)
+
+
+def forwards(connection: Connection, meter: int, epoch: int, *, after: int) -> Iterator[StoredReading]:
+    """The readings with energy after seq ``after`` of an epoch, the nearest first; each is looked up."""
+    found = neighbour(connection, meter, epoch, after=after)
+    while found is not None:
+        yield found
+        found = neighbour(connection, meter, epoch, after=found.seq)
+
+
 def neighbour(
     connection: Connection, meter: int, epoch: int, *, before: int | None = None, after: int | None = None
 ) -> StoredReading | None:

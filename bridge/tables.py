@@ -166,6 +166,7 @@ def rollup_columns() -> Iterator[Column[Any]]:
     yield Column("start", BigInteger, primary_key=True, autoincrement=False)
     yield Column("readings", Integer, nullable=False)
     yield Column("energy_used", Float)
+    yield Column("energy_doubtful", Integer)
     for name in QUANTITIES:
         yield Column(f"{name}_count", Integer, nullable=False)
         for what in ("min", "max", "mean"):
@@ -173,7 +174,8 @@ def rollup_columns() -> Iterator[Column[Any]]:
 
 
 ROLLUP = Table("rollup", metadata, *rollup_columns())
-"""An hour (``span`` 3600) or UTC day (86400) of a meter: Wh used, and count, min, max, mean by quantity."""
+"""An hour (``span`` 3600) or UTC day (86400) of a meter: Wh used, how many of the counter's steps are left
+out of it (NULL: summed up before there was the rule), and count, min, max, mean by quantity."""
 
 
 class Command(SQLModel, table=True):

@@ -10,32 +10,43 @@ day's roll-up will say when the meter tells nothing more.
 
 from __future__ import annotations
 
-from itertools import starmap
 from operator import attrgetter
 
 from sqlalchemy import Connection, and_, func, select
 from sqlmodel import col
 
 from bridge import stored
-from bridge.rollup import HOUR, step, steps
-from bridge.tables import DAY_MS, ROLLUP, Due
+from bridge.energy import Step
+from bridge.rollup import HOUR, stretches, total
+from bridge.tables import DAY_MS, HOUR_MS, ROLLUP, Due
 
 
 def energy_used(connection: Connection, meter: int, *, start: int) -> float | None:
-    """Wh used in the day that began at ``start`` (ms since 1970); None when its counter told no step.
+    """Wh used in the day that began at ``start`` (ms since 1970); None when no step of its counter counts.
 
     The connection must see one state of the database throughout (see `bridge.database.snapshot`).
     """
-    since = _summed_until(connection, meter, start)
+    since, ends = _since(connection, meter, start)
     hours = and_(
         ROLLUP.c.span == HOUR, ROLLUP.c.meter == meter, ROLLUP.c.start >= start, ROLLUP.c.start < since
     )
     summed = connection.scalar(select(func.sum(ROLLUP.c.energy_used)).where(hours))
-    end = start + DAY_MS
-    readings = sorted(stored.between(connection, meter, start=since, end=end), key=attrgetter("epoch", "seq"))
-    ends = (pair for pair in steps(connection, meter, readings) if since <= pair[1].ts < end)
-    known = [*([] if summed is None else [summed]), *starmap(step, ends)]
+    known = [wh for wh in (summed, total(ends)) if wh is not None]
     return round(sum(known), 6) if known else None
+
+
+def _since(connection: Connection, meter: int, start: int) -> tuple[int, list[Step]]:
+    """From when on the day's readings count and not its roll-ups, and the steps that end there."""
+    since, end = _summed_until(connection, meter, start), start + DAY_MS
+    while True:
+        readings = stored.between(connection, meter, start=since, end=end)
+        found = list(stretches(connection, meter, sorted(readings, key=attrgetter("epoch", "seq"))))
+        opened = (stretch.is_open.ts for stretch in found if stretch.is_open is not None)
+        earlier = min((ts - ts % HOUR_MS for ts in opened if start <= ts < since), default=since)
+        if earlier == since:
+            steps = (step for stretch in found for step in stretch.steps)
+            return since, [step for step in steps if since <= step.reading.ts < end]
+        since = earlier  # a reading that was doubtful when its hour was summed up, and may be no longer
 
 
 def _summed_until(connection: Connection, meter: int, start: int) -> int:

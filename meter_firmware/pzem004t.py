@@ -42,7 +42,7 @@ class Register:
     divisor: int
     unit: str
     largest: float
-    """Well above the measuring range: a larger value is damage, not a measurement."""
+    """Well above the measuring range, or the end of the counter: a larger value is damage."""
 
 
 # fmt: off
@@ -51,7 +51,7 @@ TABLE: tuple[Register, ...] = (
     Register("voltage",      0x0000, 1,      10,   "V",      300.0),
     Register("current",      0x0001, 2,    1000,   "A",      120.0),
     Register("power",        0x0003, 2,      10,   "W",   36_000.0),
-    Register("energy",       0x0005, 2,       1,   "Wh", 2**32 - 1),
+    Register("energy",       0x0005, 2,       1,   "Wh", 9_999_990.0),
     Register("frequency",    0x0007, 1,      10,   "Hz",     100.0),
     Register("power_factor", 0x0008, 1,     100,   "1",        1.0),
 )
@@ -70,8 +70,13 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
 
 
 def decode(words: Sequence[int]) -> Measurement:
-    """The ten input registers as V, A, W, Wh, Hz and 1; a value that cannot be is absent."""
+    """The ten input registers as V, A, W, Wh, Hz and 1; a value that cannot be is absent.
+
+    A frame with 0 V and 0 Hz is no measurement, and gives nothing: the sensor starts, or has no mains.
+    """
     values = {row.quantity: _value(row, words) for row in TABLE}
+    if values["voltage"] == 0 and values["frequency"] == 0:
+        return Measurement()
     return Measurement(**values, alarm=ALARM.get(words[ALARM_REGISTER]))
 
 
@@ -102,7 +107,11 @@ class Pzem004t:
 
     async def read(self) -> Measurement:
         """One request for all registers, at most half a second; SensorError if the answer is not good."""
-        return decode(await asyncio.to_thread(self._read_registers))
+        words = await asyncio.to_thread(self._read_registers)
+        measured = decode(words)
+        if not measured.quantities():
+            raise SensorError("sensor measures nothing", f"{self._port}: registers {words}")
+        return measured
 
     def _read_registers(self) -> list[int]:
         try:

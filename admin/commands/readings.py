@@ -54,7 +54,7 @@ ParquetFile = Annotated[
 _LONGEST = ((timedelta(hours=25), Resolution.RAW), (timedelta(days=32), Resolution.HOUR))
 """The resolution for a range of at most so long: some 9,000 readings or 768 hours; days beyond."""
 
-_SHOWN = ("start", "readings", "energy_used", "voltage_min", "voltage_mean", "voltage_max",
+_SHOWN = ("start", "readings", "energy_used", "energy_doubtful", "voltage_min", "voltage_mean", "voltage_max",
           "current_max", "power_min", "power_mean", "power_max")
 """What of a roll-up fits on a screen; JSON, CSV and Parquet have everything."""
 # fmt: on

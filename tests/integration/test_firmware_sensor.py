@@ -60,6 +60,15 @@ async def test_a_failure_has_a_cause_and_the_next_good_answer_is_taken(
     sensor.close()
 
 
+async def test_a_frame_without_voltage_and_frequency_is_a_failed_read(tmp_path: Path) -> None:
+    with Pzem(tmp_path, address=1, registers=(0, 0, 0, 0, 0, *THESIS[5:7], 0, 0, 0)) as pzem:
+        sensor = Pzem004t(pzem.port, address=1)
+        with pytest.raises(SensorError) as caught:
+            await sensor.read()
+        assert caught.value.cause == "sensor measures nothing"
+        sensor.close()
+
+
 def test_every_misbehaviour_is_tested() -> None:
     assert set(FAILURES) == set(Mode) - {Mode.GOOD}
 

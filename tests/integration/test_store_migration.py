@@ -18,9 +18,11 @@ from sqlalchemy.engine import make_url
 
 from bridge import database
 from bridge.backup import back_up
-from bridge.rollup import DAY
+from bridge.rollup import DAY, HOUR
 from bridge.store import Store
+from bridge.tables import HOUR_MS
 from broker.errors import ConfigurationError, UnavailableError
+from broker.messages import QUANTITIES
 from tests.databases import Postgres, new_database
 from tests.stores import DAY0, Kept, keeping, meter_id, row, series
 
@@ -94,6 +96,30 @@ def test_an_upgrade_that_is_cut_off_leaves_the_old_store(old: Engine) -> None:
         connection.execute(text("DROP TABLE due"))
     database.migrate(old)
     assert "rollup" in inspect(old).get_table_names()
+
+
+def test_an_hour_that_an_odd_value_falsified_is_summed_up_again(old: Engine, database_url: str) -> None:
+    """0, and the counter again: 98,427 Wh for ever, where the readings are still there to know better."""
+    config = database._config()
+    names = ", ".join(f"{name}_count" for name in QUANTITIES)
+    zeros = ", ".join("0" for _ in QUANTITIES)
+    hours = [(DAY0, 98_427), (DAY0 + 3 * HOUR_MS, 360)]
+    with old.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0007")
+        connection.execute(text("DELETE FROM due"))
+        for start, used in hours:
+            values = f"3600, 1, {start}, 360, {used}, {zeros}"
+            into = f"rollup (span, meter, start, readings, energy_used, {names})"
+            connection.execute(text(f"INSERT INTO {into} VALUES ({values})"))
+    with keeping(database_url) as kept:
+        before = kept.rollups(HOUR)
+        assert [hour["energy_doubtful"] for hour in before] == [None, None]
+        assert kept.upkeep().hours == 1
+        assert [(hour["energy_used"], hour["energy_doubtful"]) for hour in kept.rollups(HOUR)] == [
+            (359, 0),
+            (360, None),
+        ]
 
 
 def check_restored(url: str, *, hours: int = 9) -> None:

@@ -8,9 +8,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from bridge.rollup import DAY, GRACE_MS, HOUR
-from bridge.tables import DAY_MS, HOUR_MS, Due, Reading
+from bridge.tables import DAY_MS, HOUR_MS, Due, Meter, Reading
 from bridge.upkeep import Done, Policy, upkeep
 from tests.stores import DAY0, NOW, Kept, keeping, row, series
 
@@ -74,6 +75,139 @@ def test_a_reset_and_a_new_epoch_invent_nothing(kept: Kept) -> None:
     )
     kept.upkeep()
     assert kept.used() == {0: 1 + 2 + 3}
+
+
+PZEM = "PZEM-004T v3"
+REGISTER = 2.0**32 - 1
+
+
+def of_model(kept: Kept, model: str) -> None:
+    """Say what meter 1 is."""
+    with kept.engine.begin() as connection:
+        connection.execute(update(Meter).values(model=model))
+
+
+Case = tuple[list[float], float | None, int]
+CASES: list[Case] = [
+    ([98_414, 98_420, 0, 98_421], 7, 1),
+    ([98_414, 98_420, REGISTER, 98_421], 7, 1),
+    ([98_414, 98_420, 98_419, 98_421], 7, 1),
+    ([98_414, 98_420, 3, 9, 15], 6 + 6 + 6, 0),
+    ([98_414, 98_420, 0, 0, 2], 6 + 2, 0),
+    ([98_414, 98_420, 500_000, 500_001, 500_004], 6 + 4, 1),
+    ([98_414, 98_420, 0, REGISTER, 98_421], 7, 2),
+    ([98_414, 98_420, REGISTER, 0, 98_421], 7, 2),
+    ([98_414, 98_420, 0, 5, 98_421, 98_422], 6 + 5 + 1, 1),
+    ([REGISTER, 98_414, 98_415], 1, 0),
+    ([98_414, 98_420, 0], 6, 1),
+    ([98_414, 98_420, REGISTER], 6, 1),
+    ([9_999_984, 9_999_988, 1, 4], 4 + 3 + 3, 0),
+    ([9_999_984, 9_999_988, 0, 9_999_989], 5, 1),
+    ([98_414], None, 0),
+    ([98_414, 0], None, 1),
+]
+"""What a counter tells, Wh used, and how many steps are left out."""
+IN_TIME: list[Case] = [([98_414, 98_420, 103_420, 98_421], 7, 1), ([0, 98_414, 98_415], 1, 1)]
+"""Rises that are too large for half a minute."""
+
+
+@pytest.mark.parametrize(
+    ("minutes", "model", "case"),
+    [*((0.5, PZEM, case) for case in (*CASES, *IN_TIME)), *((25, "", case) for case in CASES)],
+)
+def test_odd_values_falsify_nothing(kept: Kept, minutes: float, model: str, case: Case) -> None:
+    """In one hour, and over the borders of hours; summed up at once, and one by one as they come."""
+    counter, used, doubtful = case
+    first, *others = [wh(seq, value, minute=1 + seq * minutes) for seq, value in enumerate(counter)]
+    kept.put(first)
+    of_model(kept, model)
+    for reading in others:
+        kept.put(reading)
+        kept.upkeep()
+    kept.upkeep()
+    hours, (day,) = kept.rollups(HOUR), kept.rollups(DAY)
+    assert (day["energy_used"], day["energy_doubtful"]) == (used, doubtful)
+    assert sum(hour["energy_doubtful"] for hour in hours) == doubtful
+    assert kept.store.energy_used(kept.meter(), day=DAY0) == used
+    assert [reading.energy for reading in kept.readings()] == counter, "what was read stays"
+    with kept.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM rollup")
+    kept.put(first, *others)
+    assert kept.store.energy_used(kept.meter(), day=DAY0) == used
+    kept.upkeep()
+    assert kept.rollups(HOUR) == hours
+
+
+def test_the_rating_bounds_a_rise(kept: Kept) -> None:
+    """23 kW and a quarter for a PZEM-004T, three times as much for others, and what a meter reports."""
+    kept.put(wh(1, 0, minute=0), wh(2, 40_000, minute=62), wh(3, 40_001, minute=63))
+    of_model(kept, PZEM)
+    kept.upkeep()
+    assert sum(used or 0 for used in kept.used().values()) == 1
+    of_model(kept, "some other")
+    kept.put(wh(2, 40_000, minute=62))  # nothing new, but its hour is due
+    kept.upkeep()
+    assert sum(used or 0 for used in kept.used().values()) == 40_001
+    kept.put(*(wh(seq, seq * 5_000, minute=600 + seq, power=250_000.0, epoch=2) for seq in range(4)))
+    kept.upkeep()
+    assert kept.used()[10] == 15_000
+
+
+def test_a_frame_of_a_meter_without_mains_is_passed_over(kept: Kept) -> None:
+    dead = [wh(seq, 0, minute=seq, voltage=0.0, frequency=0.0) for seq in (2, 3)]
+    kept.put(wh(1, 100, minute=1), *dead, wh(4, 103, minute=4))
+    kept.upkeep()
+    assert kept.used() == {0: 3}
+
+
+def test_days_without_a_reading(kept: Kept) -> None:
+    """An outage of four days, and an odd value as it ends; then a reset in an outage."""
+    day = 24 * 60
+    kept.put(wh(1, 98_414, minute=1), wh(2, 98_420, minute=2), wh(3, 0, minute=4 * day))
+    kept.upkeep()
+    assert kept.used() == {0: 6, 96: None}
+    kept.put(wh(4, 138_421, minute=4 * day + 70), wh(5, 138_422, minute=4 * day + 71))
+    kept.upkeep()
+    assert kept.used() == {0: 6, 96: None, 97: 40_002}
+    kept.put(wh(6, 3, minute=8 * day), wh(7, 9, minute=8 * day + 1))
+    kept.upkeep()
+    assert kept.used() == {0: 6, 96: None, 97: 40_002, 192: 6}
+
+
+def test_a_late_reading_decides_what_was_doubtful(kept: Kept) -> None:
+    """The hours before and after it are summed up again."""
+    kept.put(wh(1, 9_999_980, minute=50), wh(2, 1, minute=55), wh(6, 9_999_990, minute=130))
+    kept.upkeep()
+    assert kept.used() == {0: None, 2: 10}
+    kept.put(wh(3, 2, minute=65))
+    kept.upkeep()
+    assert kept.used() == {0: 11, 1: 1, 2: None}
+    kept.put(wh(5, 5, minute=125), wh(4, 4, minute=120))
+    kept.upkeep()
+    assert kept.used() == {0: 11, 1: 1, 2: 3}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_odd_values_in_whatever_order(kept: Kept, seed: int) -> None:
+    """Roll-ups made as the readings come in random order are those of a single pass over everything."""
+    random = Random(seed)
+    counter, readings = random.choice([9_999_900.0, 98_414.0]), []
+    for seq in range(1, 241):
+        counter = 0.0 if random.random() < 0.03 else counter + random.choice([0, 1, 20])
+        counter -= 9_999_990 if counter >= 9_999_990 else 0
+        odd = random.choice([0.0, REGISTER, random.uniform(0, 1e7)])
+        told = odd if random.random() < 0.15 else counter
+        readings.append(wh(seq, told, minute=7 * seq + random.random() * 20))
+    random.shuffle(readings)
+    for start in range(0, 240, 40):
+        kept.put(*readings[start : start + 40])
+        kept.upkeep(pack_after=timedelta(hours=random.choice([0, 1000])))
+    by_hour = kept.rollups(HOUR)
+    with kept.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM rollup")
+    kept.put(*readings)
+    kept.upkeep()
+    assert kept.rollups(HOUR) == by_hour
 
 
 def test_an_hour_without_a_step_has_no_energy_and_not_zero(kept: Kept) -> None:

@@ -48,10 +48,28 @@ def test_an_impossible_value_is_absent_and_the_others_stay(register: int, raw: i
     assert decode(words).quantities() == expected
 
 
-@given(energy=st.integers(0, 2**32 - 1))
+def with_energy(energy: int) -> tuple[int, ...]:
+    """The thesis's registers with another counter."""
+    return (*THESIS[:5], energy & 0xFFFF, energy >> 16, *THESIS[7:])
+
+
+@given(energy=st.integers(0, 9_999_990))
 def test_32_bit_values_come_low_word_first(energy: int) -> None:
-    words = (*THESIS[:5], energy & 0xFFFF, energy >> 16, *THESIS[7:])
-    assert decode(words).energy == energy
+    assert decode(with_energy(energy)).energy == energy
+
+
+@pytest.mark.parametrize("energy", [9_999_991, 2**31, 0xFFFFFFFF])
+def test_the_counter_ends_at_9999990(energy: int) -> None:
+    """Beyond it is damage: the data sheet's range is 0 to 9999.99 kWh."""
+    assert decode(with_energy(energy)).energy is None
+    assert decode(with_energy(energy)).voltage == 231.0
+
+
+def test_a_frame_without_voltage_and_frequency_is_no_measurement() -> None:
+    assert decode((0,) * REGISTERS) == Measurement()
+    frozen = (0, *THESIS[1:7], 0, *THESIS[8:])
+    assert decode(frozen) == Measurement()
+    assert decode((0, *THESIS[1:])).energy == 98_414, "only one of them may be measured"
 
 
 @given(st.lists(WORDS, min_size=REGISTERS, max_size=REGISTERS))

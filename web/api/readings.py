@@ -140,7 +140,8 @@ def readings(
     """Readings of a meter in a time, oldest first: V, A, W, power factor, Hz, Wh; absent is null.
 
     CSV and Parquet (by Accept) have all of the range. Hours and days are complete ones (UTC), with the
-    energy used, and count, min, max and mean of each quantity.
+    energy used, the number of the counter's steps that are left out of it as doubtful, and count, min, max
+    and mean of each quantity.
     """
     kind = chosen(request.headers.get("accept", ""), (JSON, XML, CSV, PARQUET))
     until = end or datetime.now(UTC)

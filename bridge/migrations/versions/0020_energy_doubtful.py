@@ -1,0 +1,23 @@
+"""Roll-ups count the doubtful steps that are left out; hours that cannot be are summed up again."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0020"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+_MOST_WH = 30_000
+"""Of an hour: more than a PZEM-004T can measure. After an outage it may be right, and stays."""
+
+
+def upgrade() -> None:
+    """One column more. Hours that an odd value may have falsified become due; they need their readings."""
+    op.add_column("rollup", sa.Column("energy_doubtful", sa.Integer(), nullable=True))
+    op.execute(
+        "INSERT INTO due (work, start, meter) SELECT 'hour', start, meter FROM rollup"
+        f" WHERE span = 3600 AND energy_used > {_MOST_WH} ON CONFLICT DO NOTHING"
+    )
