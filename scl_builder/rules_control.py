@@ -9,7 +9,7 @@ from __future__ import annotations
 from lxml import etree
 
 from scl_builder.document import Document, ObjectType, children, value_of
-from scl_builder.findings import Findings
+from scl_builder.findings import Findings, Severity
 from scl_builder.nsd_cdcs import CONTROL_SERVICES, CTL_VALUES, SERVICE_ATTRIBUTES
 from scl_builder.nsd_nodes import rule
 
@@ -55,7 +55,7 @@ def _check_instance(doc: Document, node: etree._Element, name: str, found: Findi
     elif known and rule(node.get("lnClass", ""), name):
         message = f"ctlModel of {node.get('lnClass', '')}{node.get('inst', '')}.{name} has no value"
         cure = "give it a Val in its DOType or a DAI: a client cannot know how to operate"
-        found.add(node, "control", message, cure=cure)
+        found.add(node, "control", message, cure=cure, severity=Severity.WARNING)
 
 
 def _check_services(object_type: ObjectType, place: etree._Element, model: str, found: Findings) -> None:

@@ -59,6 +59,11 @@ class _Members:
 
     def check(self, ied: IedEntry, device: Device, fcda: etree._Element, found: Findings) -> None:
         """Add a finding if ``fcda`` names nothing, or with the wrong functional constraint."""
+        if not (fcda.get("lnClass") and fcda.get("doName")):
+            message = f"FCDA names all that has fc {fcda.get('fc', '')!r}: lnClass or doName is missing"
+            cure = "name a data object: most tools take nothing else"
+            found.add(fcda, "fcda", message, cure=cure, severity=Severity.WARNING)
+            return
         target = ied.devices.get(fcda.get("ldInst", device.inst))
         node = target.nodes.get(node_name(fcda, "lnInst")) if target else None
         names = (fcda.get("ldInst", ""), node_name(fcda, "lnInst"), fcda.get("doName", ""))
@@ -76,8 +81,8 @@ class _Members:
             found.add(fcda, "fcda", f"FCDA {where!r} [{fc}]: {self._known[key]}", cure=cure)
 
     def _fault(self, ln_type: str, do_name: str, da_name: str, fc: str) -> str:
-        if ln_type not in self._doc.node_types or not do_name:
-            return "" if do_name else "doName is missing"
+        if ln_type not in self._doc.node_types:
+            return ""
         parts = (*do_name.split("."), *filter(None, da_name.split(".")))
         path = tuple(part.partition("(")[0] for part in parts)
         object_type = self._doc.find_object(ln_type, path)

@@ -214,7 +214,8 @@ def _check_triggers(cdc: str, attr: Attr, wanted: Attribute, found: Findings) ->
         found.add(attr.element, "trigger", message, cure="remove it: 7-3 gives it none")
     elif missing and wanted.fc in ("ST", "MX") and wanted.presence != "O":
         message = f"{attr.name} of {cdc} lacks {missing[0]}: a change would never be reported"
-        found.add(attr.element, "trigger", message, cure=f'write {missing[0]}="true"')
+        cure = f'write {missing[0]}="true"'
+        found.add(attr.element, "trigger", message, cure=cure, severity=Severity.WARNING)
 
 
 def _check_struct(doc: Document, attr: Attr, kind: str, cdc: str, found: Findings) -> None:

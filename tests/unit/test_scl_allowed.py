@@ -190,6 +190,37 @@ def test_what_is_allowed_is_a_hint(old: str, new: str, rule: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("file", "rule"),
+    [
+        ("connected_ap_missing.scd", "connected-ap"),
+        ("ctl_model_without_value.scd", "control"),
+        ("ip_missing.scd", "address"),
+        ("ld_ns_wrong.scd", "ld-ns"),
+        ("ln_class_unknown.scd", "ln-class"),
+        ("rpt_enabled_missing.scd", "rpt-enabled"),
+        ("services_name_length.scd", "services"),
+        ("services_without_reports.scd", "services"),
+        ("trigger_missing.scd", "trigger"),
+    ],
+)
+def test_what_the_schema_allows_and_tools_stumble_over_is_a_warning(file: str, rule: str) -> None:
+    found = check((FAULTS / file).read_bytes())
+    assert [(finding.rule, finding.severity) for finding in found] == [(rule, Severity.WARNING)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ('<Header id="faults"', '<Header id=""', "header"),
+        ('lnClass="MMXN" lnInst="1" doName="Vol" fc="MX"', 'lnClass="MMXN" lnInst="1" fc="MX"', "fcda"),
+    ],
+)
+def test_what_may_be_left_out_is_a_warning(old: str, new: str, rule: str) -> None:
+    found = check(changed(old, new))
+    assert [(finding.rule, finding.severity) for finding in found] == [(rule, Severity.WARNING)]
+
+
+@pytest.mark.parametrize(
     ("old", "new"),
     [
         ('<EnumType id="HealthKind">', '<EnumType id="HealthKind"><EnumVal ord="-1">Starting</EnumVal>'),
