@@ -1,12 +1,15 @@
-"""`scl check` and `scl diff` on files of others: severities, exit codes, and what reaches the terminal."""
+"""Files and messages of others: severities and exit codes of `scl check`, and what reaches the terminal."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
+import aiomqtt
 import pytest
 
+from tests.brokers import mosquitto
 from tests.cli import run
 from tests.unit.test_scl_allowed import CLEAN, FAULTS, changed
 
@@ -45,3 +48,19 @@ def test_hostile_files_reach_no_terminal_raw(tmp_path: Path, options: list[str])
         assert all(sign.isprintable() or sign == "\n" for sign in told.stdout + told.stderr)
         if options and command[0] == "diff":
             assert any(HOSTILE in row["what"] for row in json.loads(told.stdout))  # escaped, and whole
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_hostile_messages_reach_no_terminal_raw(tmp_path: Path, options: list[str]) -> None:
+    payload = f"\x1b]0;title\x07{HOSTILE}\nforged line"
+
+    async def publish(port: int) -> None:
+        async with aiomqtt.Client("127.0.0.1", port) as client:
+            await client.publish("sm/v1/hostile", payload, qos=1, retain=True)
+
+    with mosquitto(tmp_path) as broker:
+        asyncio.run(publish(broker.port))
+        told = run("subscribe", "hostile", "--count", "1", "--mqtt", f"127.0.0.1:{broker.port}", *options)
+    assert "reversed" in told.stdout
+    assert len(told.stdout.splitlines()) == 1
+    assert told.stdout.removesuffix("\n").isprintable()
