@@ -157,11 +157,15 @@ def head(connection: Connection) -> Head:
 def _rows(events: Sequence[Event], end: Head, now: int) -> Iterator[dict[str, Any]]:
     """The rows that follow ``end``."""
     for no, event in enumerate(events, end.no + 1):
-        texts = {name: clean(getattr(event, name), length) for name, length in _LENGTHS.items()}
-        row = {"no": no, "ts": now, "event": str(event.kind), "detail": canonical(event.detail), **texts}
-        row["previous"] = end.hash
+        row = {"no": no, "ts": now, "previous": end.hash, **content(event)}
         end = Head(no, digest(row))
         yield row | {"hash": end.hash}
+
+
+def content(event: Event) -> dict[str, str]:
+    """The columns of a row that are the event's own."""
+    texts = {name: clean(getattr(event, name), length) for name, length in _LENGTHS.items()}
+    return {"event": str(event.kind), "detail": canonical(event.detail), **texts}
 
 
 def clean(text: str, length: int) -> str:

@@ -57,6 +57,7 @@ class Watch:
         self._file = file
         self._head: Head | None = None
         self._broken = False
+        self._recorded = False
         self._file_fails = False
 
     @property
@@ -70,7 +71,7 @@ class Watch:
 
     def look(self) -> None:
         """Look whether what we remember is still there, and remember more; DBAPIError without a database."""
-        if self._broken:
+        if self._recorded:
             return
         if self._head is None:
             self._head = self._recalled()
@@ -80,9 +81,13 @@ class Watch:
             new = audit.head(connection)
             if new == self._head:
                 return
-            if not _has(connection, self._head):
+            if lost := not _has(connection, self._head):
                 self._tell(connection, new)
-                return
+        if lost:
+            self._recorded = (
+                True  # committed: while the database does not take it, the next look tells it again
+            )
+            return
         self._head = new
         self._keep(new)
 
@@ -91,17 +96,18 @@ class Watch:
         try:
             return remembered(self._file) if self._file else NOTHING
         except ConfigurationError as error:
-            self._broken = True
+            self._broken = self._recorded = True
             log.critical("the end of the audit is not remembered any more: %s", error)
             return None
 
     def _tell(self, connection: Connection, new: Head) -> None:
+        if not self._broken:
+            log.critical(
+                "the audit does not hold row %s any more, which we remember; it ends at %s: see audit verify",
+                self._head,
+                new,
+            )
         self._broken = True
-        log.critical(
-            "the audit does not hold row %s any more, which we remember; it ends at %s: see audit verify",
-            self._head,
-            new,
-        )
         event = Event(Kind.AUDIT_BROKEN, who="bridge", detail={"remembered": str(self._head)})
         audit.append(connection, [event], now=audit.now_ms())
 

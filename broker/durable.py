@@ -8,8 +8,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PUBLIC, SECRET = 0o644, 0o600
@@ -44,3 +47,17 @@ def sync_folder(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def create(path: Path) -> None:
+    """Have a secret file at ``path``: what is there stays, else it is empty; OSError if that fails."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, SECRET))
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the file ``path``, made if it is missing: one process at a time does; waits for the other."""
+    create(path)
+    with path.open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -2,12 +2,14 @@
 
 ``certificate.held``: revoked only while its owner is blocked. ``certificate.ends``: when it is revoked
 because another took its place. ``device``: which meter has which serial number, for ever. ``letter``:
-retained messages that wait to be published. ``note``: events that wait for the audit. ``code``: enrolment
-codes, of which only a hash is kept. ``request``: who asked with one of its slots, and what became of it.
-``granted``: the certificate for such a request, until the meter was heard as itself.
+retained messages that wait to be published. ``code``: enrolment codes, of which only a hash is kept.
+``request``: who asked with one of its slots, and what became of it. ``granted``: the certificate for such a
+request, until the meter was heard as itself. Events wait for the audit in the tables of `bridge.spool`.
 """
 
-SCHEMA = """
+from bridge import spool
+
+SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS identity (
     name TEXT PRIMARY KEY, role TEXT NOT NULL, scope TEXT NOT NULL, address_code TEXT NOT NULL,
     token TEXT NOT NULL, blocked TEXT NOT NULL, created INTEGER NOT NULL
@@ -30,6 +32,6 @@ CREATE TABLE IF NOT EXISTS request (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS request_meter ON request (meter_id);
 CREATE TABLE IF NOT EXISTS granted (slot TEXT PRIMARY KEY, certificate TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS note (no INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+{spool.SCHEMA}
 """

@@ -1,27 +1,26 @@
-"""Takes what the web tells the audit, and writes it into the hash-chained log of the store, in a thread.
+"""Keeps what the web tells the audit: on our disk at once, and soon in the hash-chained log of the store.
 
+A thread moves it there (`bridge.spool`); while the database is locked or away it waits, also over a restart.
 Relay commands are in there already, by the ledger. Refusals are many when somebody tries: beyond some each
 minute they are counted and logged, not recorded, so that nobody fills the disk without an account.
 
->>> with Recorder("sqlite:///meter61850.sqlite"):  # doctest: +SKIP
+>>> with Recorder("sqlite:///meter61850.sqlite", spool=Path("web-audit.sqlite")):  # doctest: +SKIP
 ...     audit(Event("login", actor="anna", source="127.0.0.1"))
 """
 
 from __future__ import annotations
 
 import logging
-import queue
+import sqlite3
 import threading
+from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from bridge import audit as chain
-from bridge import database
 from bridge.audit import Kind
-from broker.errors import Meter61850Error
+from bridge.spool import Spool, opened
 from web import audit
 from web.audit import Event
 
@@ -30,17 +29,22 @@ log = logging.getLogger(__name__)
 KINDS = {"login": Kind.LOGIN, "logout": Kind.LOGIN, "retire": Kind.METER_RETIRED}
 ELSEWHERE = frozenset({"relay"})
 """Recorded by the ledger, with its outcome."""
-WAITING = 1000
+AGAIN_SECONDS = 1.0
+"""Until the next try, while the database is away."""
 STOP_SECONDS = 0.3
 REFUSALS, REFUSALS_SECONDS = 60, 60.0
 
 
 class Recorder:
-    """``with``: from then on everything told to `web.audit` is kept; at the end what waits is written."""
+    """``with``: from then on everything told to `web.audit` is kept, and moved to the audit.
 
-    def __init__(self, url: str) -> None:
-        self._engine = database.connect(url)
-        self._waiting: queue.Queue[chain.Event | None] = queue.Queue(WAITING)
+    ConfigurationError if the file ``spool`` can be neither read nor made.
+    """
+
+    def __init__(self, url: str, *, spool: Path) -> None:
+        self._spool = Spool(opened(spool), url=url, lock=spool.with_suffix(".lock"))
+        self._news = threading.Event()
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._refusals: list[float] = []
         self._left_out = 0
@@ -54,19 +58,21 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         audit.listeners.remove(self.tell)
-        self._waiting.put(None)
-        self._thread.join(STOP_SECONDS)
-        self._engine.dispose()
+        self._ended = True
+        self._news.set()
+        self._thread.join(STOP_SECONDS)  # what is left then is moved at the next start
 
     def tell(self, event: Event) -> None:
-        """One event; never waits."""
+        """One event, on the disk when this returns."""
         if event.action in ELSEWHERE or (event.outcome == "denied" and self._too_many()):
             return
         try:
-            self._waiting.put_nowait(_row(event, left_out=self._left_out))
+            self._spool.keep(_row(event, left_out=self._left_out))
             self._left_out = 0
-        except queue.Full:
+        except sqlite3.Error as error:
             self._left_out += 1
+            log.error("not in the audit, the spool cannot be written: %s: %s", event, error)
+        self._news.set()
 
     def _too_many(self) -> bool:
         now = monotonic()
@@ -78,11 +84,19 @@ class Recorder:
         return False
 
     def _run(self) -> None:
-        while (event := self._waiting.get()) is not None:
-            try:
-                chain.record(self._engine, event)
-            except (SQLAlchemyError, Meter61850Error) as error:
-                log.error("not in the audit, the database is away: %s: %s", event, error)
+        left = self._move()  # of a run before
+        while not self._ended:
+            self._news.wait(AGAIN_SECONDS if left else None)
+            self._news.clear()
+            left = self._move()
+
+    def _move(self) -> int:
+        """How many events are left."""
+        try:
+            return self._spool.move()
+        except (OSError, sqlite3.Error) as error:
+            log.error("the spool of the audit cannot be read: %s", error)
+            return 1
 
 
 def _row(event: Event, *, left_out: int) -> chain.Event:

@@ -98,7 +98,7 @@ async def serve(settings: WebSettings, stop: asyncio.Event) -> None:
     feed = Feed(settings.mqtt, live.take, topics=topics, connected=live.connected, name="web")
     thesis = thesis_meters(parts)
     server = Server(_config(parts, thesis))
-    with listening(settings) as sock, Recorder(settings.database_url):
+    with listening(settings) as sock, Recorder(settings.database_url, spool=settings.spool_file):
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
             "feed": feed.run,
             "sender": parts.sender.run,

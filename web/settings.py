@@ -30,6 +30,9 @@ class WebSettings(BaseSettings):
     port: Port = 8061
     users: Path = Path("data/web-users.json")
     """Accounts with their scrypt hashes; mode 0600."""
+    spool: Path | None = None
+    """What the audit is to hold waits in this file while the database is locked or away; by default
+    ``web-audit.sqlite`` beside the accounts."""
     certificate: Path | None = None
     """PEM file with the server's certificate chain: HTTPS."""
     key: Path | None = None
@@ -82,6 +85,11 @@ class WebSettings(BaseSettings):
         if told or self.loopback:
             return frozenset(told | {"127.0.0.1", "localhost", "[::1]", self.host})
         return None
+
+    @property
+    def spool_file(self) -> Path:
+        """Where events wait for the audit."""
+        return self.spool or self.users.with_name("web-audit.sqlite")
 
     @property
     def url(self) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, func, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlmodel import col
 
-from bridge import audit_head, database
+from bridge import audit, audit_head, database
 from bridge.audit import FIRST, Head, head, record
 from bridge.audit_head import Watch
 from bridge.backup import back_up
@@ -119,6 +119,31 @@ def test_the_watch_finds_a_cut_end_and_does_not_forget(
         last = select(col(Audit.event)).order_by(col(Audit.no).desc()).limit(1)
         assert connection.scalar(last) == "audit-broken"
         assert connection.scalar(select(func.count()).select_from(Audit)) == 10
+
+
+def test_a_cut_end_is_recorded_when_the_database_takes_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filled: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It refuses the row, as a disk that is full does."""
+    file = tmp_path / "head"
+    file.write_text(f"6:{'f' * 64}\n")
+    watch = Watch(filled, file)
+    with monkeypatch.context() as refused:
+        refused.setattr(audit, "append", _refused)
+        for _ in range(2):
+            with pytest.raises(OperationalError):
+                watch.look()
+    assert watch.counters()["audit_broken"] == 1
+    for _ in range(2):
+        watch.look()
+    with filled.connect() as connection:
+        found = list(connection.scalars(select(col(Audit.event)).order_by(col(Audit.no))))
+    assert found[ROWS:] == ["audit-broken"]
+    assert caplog.text.count("does not hold row 6:") == 1
+
+
+def _refused(*_: object, **__: object) -> None:
+    raise OperationalError("INSERT", {}, Exception("disk is full"))
 
 
 def test_a_damaged_file_of_the_head_is_told_and_ends_nothing(

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlmodel import col
 
+from bridge import audit as chain
 from bridge import database
 from bridge.audit_check import verified
 from bridge.tables import Audit
 from tests.chain import until
-from tests.web import Web, beside_meters, log_in
+from tests.web import Web, beside_meters, log_in, start
 from web.accounts import Role
 from web.audit import Event, audit
 from web.recorder import REFUSALS, Recorder
@@ -47,20 +56,137 @@ def test_what_one_may_not_is_recorded(web: Web) -> None:
     assert found[-1] == ("observer-program", "web 127.0.0.1", "denied")
 
 
-def test_a_flood_of_refusals_does_not_fill_the_audit(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/audit.sqlite"
-    database.migrate(database.connect(url))
-    with Recorder(url):
+def test_a_web_that_is_killed_while_the_database_is_locked_forgets_no_login(web: Web) -> None:
+    """The whole service: what it has answered stands in the audit, once."""
+    before = len(rows(web, "login"))
+    with held(web.chain.database), web.nobody() as client:
+        assert log_in(client, "operator").status_code == 303
+        process = web.chain.processes.pop("web")
+        process.kill()
+        process.wait()
+    start(web.chain, web)
+    found = until(lambda: told if len(told := rows(web, "login")) > before else [], why="in the audit")
+    assert found[before:] == [("operator", "web 127.0.0.1", "done")]
+    assert rows(web, "login") == found
+
+
+def test_a_flood_of_refusals_does_not_fill_the_audit(kept: Kept) -> None:
+    with kept.recorder():
         for number in range(10 * REFUSALS):
             audit(Event("login", f"guess {number}", "192.0.2.7", outcome="denied"))
         audit(Event("login", "anna", "192.0.2.8"))
-    engine = database.connect(url)
-    with engine.connect() as connection:
-        found = connection.execute(select(col(Audit.who), col(Audit.detail)).order_by(col(Audit.no))).all()
+        found = until(lambda: kept.rows(REFUSALS + 1), why="all in the audit")
     assert len(found) == REFUSALS + 1
     assert found[-1].who == "anna"
-    assert f'"left_out":{9 * REFUSALS}' in found[-1].detail.replace(" ", "")
+    assert json.loads(found[-1].detail)["left_out"] == 9 * REFUSALS
+
+
+@dataclass
+class Kept:
+    """A database with our tables, and a web's spool beside it."""
+
+    folder: Path
+    engine: Engine
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.engine.url.database}"
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "audit.sqlite"
+
+    def recorder(self) -> Recorder:
+        return Recorder(self.url, spool=self.folder / "spool.sqlite")
+
+    def rows(self, count: int = 0) -> Sequence[Any]:
+        """Who and detail of all rows, once there are ``count``."""
+        with self.engine.connect() as connection:
+            found = connection.execute(
+                select(col(Audit.who), col(Audit.detail)).order_by(col(Audit.no))
+            ).all()
+        return found if len(found) >= count else []
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    engine = database.connect(f"sqlite:///{tmp_path}/audit.sqlite")
+    database.migrate(engine)
+    yield Kept(tmp_path, engine)
     engine.dispose()
+
+
+@contextmanager
+def held(file: Path) -> Iterator[None]:
+    """The database's write lock, as a long transaction of another program holds it."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("PRAGMA busy_timeout=30000")
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def test_what_happens_while_the_database_is_locked_is_recorded_later_in_order(
+    kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also what happens after the audit has been given up once (10 s)."""
+    names = [f"user {number}" for number in range(40)]
+    with kept.recorder():
+        with held(kept.file):
+            for name in names:
+                audit(Event("login", name, "192.0.2.7"))
+            until(lambda: "the audit is not there" in caplog.text, seconds=60, why="a try that was given up")
+        found = until(lambda: kept.rows(len(names)), why="all in the audit")
+    assert [row.who for row in found] == names
+
+
+def test_what_waits_is_recorded_by_the_next_start(kept: Kept) -> None:
+    with held(kept.file), kept.recorder():
+        audit(Event("login", "anna", "192.0.2.7"))
+    assert kept.rows() == []
+    with kept.recorder():
+        assert [row.who for row in until(lambda: kept.rows(1), why="in the audit")] == ["anna"]
+
+
+@pytest.mark.parametrize("moment", ["before the audit", "after the audit"])
+def test_a_kill_while_events_are_moved_loses_and_repeats_nothing(kept: Kept, moment: str) -> None:
+    """Others write into the audit meanwhile, and more events come after the kill."""
+    code = KILLED[moment].format(url=kept.url, spool=str(kept.folder / "spool.sqlite"))
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    chain.record(kept.engine, chain.Event(chain.Kind.LOGIN, who="somebody else"))
+    with kept.recorder():
+        audit(Event("login", "last", "192.0.2.7"))
+        found = until(lambda: kept.rows(5), why="all in the audit")
+    assert len(found) == 5
+    ours = [row.who for row in found if row.who != "somebody else"]
+    assert ours == ["a", "b", "b", "last"]
+    with kept.engine.connect() as connection:
+        assert list(verified(connection))
+
+
+ROOT = Path(__file__).parents[2]
+_MOVED = """
+import os, signal
+from pathlib import Path
+from bridge import audit
+from bridge.spool import Spool, opened
+from bridge.audit import Event, Kind
+
+record = audit.record
+def killed(engine, *events):
+    {{then}}
+    os.kill(os.getpid(), signal.SIGKILL)
+audit.record = killed
+spool = Spool(opened(Path({spool!r})), url={url!r}, lock=Path({spool!r} + ".lock"))
+for who in "abb":
+    spool.keep(Event(Kind.LOGIN, who=who))
+spool.move()
+"""
+KILLED = {
+    "before the audit": _MOVED.replace("{{then}}", "pass"),
+    "after the audit": _MOVED.replace("{{then}}", "record(engine, *events)"),
+}
 
 
 def test_the_chain_stays_whole(web: Web) -> None:

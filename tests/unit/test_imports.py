@@ -23,7 +23,7 @@ ALLOWED = {
 }
 WEB_READS = {
     "bridge.audit", "bridge.database",
-    "bridge.export", "bridge.packs", "bridge.rollup", "bridge.store", "bridge.tables",
+    "bridge.export", "bridge.packs", "bridge.rollup", "bridge.spool", "bridge.store", "bridge.tables",
     "mms_bridge.cid", "mms_bridge.fleet", "mms_bridge.native", "mms_bridge.values",
 }  # fmt: skip
 """Of its neighbours the web has the store's read side, the audit, and how MMS judges what the topics tell."""
