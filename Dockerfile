@@ -7,8 +7,16 @@ FROM ${BASE}
 RUN apt-get update \
  && apt-get install -y --no-install-recommends mosquitto \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin meter61850 \
- && install -d -o meter61850 -g meter61850 -m 0700 /data
+ && groupadd --gid 10000 meter61850 \
+ && groupadd --gid 10001 meter61850-database \
+ && add() { useradd --uid "$1" --groups "$2" --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin "$3"; } \
+ && add 10002 meter61850 meter61850-broker \
+ && add 10003 meter61850,meter61850-database meter61850-bridge \
+ && add 10004 meter61850 meter61850-mms \
+ && add 10005 meter61850,meter61850-database meter61850-web \
+ && add 10006 meter61850 meter61850-meters \
+ && add 10007 meter61850,meter61850-database meter61850-registrar \
+ && install -d -o meter61850-registrar -g meter61850-registrar -m 0700 /data
 
 WORKDIR /app
 ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1
@@ -28,7 +36,7 @@ COPY scl_builder scl_builder
 COPY web web
 RUN python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation .
 
-USER meter61850
+USER meter61850-registrar
 WORKDIR /data
 VOLUME /data
 STOPSIGNAL SIGTERM

@@ -34,6 +34,8 @@ SEED = 1
 TLS_BEYOND = 3680
 """From an IED's plain MMS port to its port for TLS: 10102 and 13782."""
 LISTEN_SECONDS = 10.0
+DATABASE_FILE = "meter61850.sqlite"
+"""Where all parts are one user's, the database needs no folder of its own."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,19 @@ class Chain:
 
     @property
     def database(self) -> str:
-        """URL of the SQLite file."""
-        return f"sqlite:///{self.data_dir}/meter61850.sqlite"
+        """URL of the database: a SQLite file, unless the deployment's settings say another."""
+        told = self._told("METER61850_DATABASE_URL") or f"sqlite:///{self.data_dir}/{DATABASE_FILE}"
+        return told.replace(f"sqlite:///{self.deployment.folder}/", f"sqlite:///{self.data_dir}/")
 
     @property
     def users(self) -> Path:
         """The web's accounts."""
-        return self.data_dir / "web-users.json"
+        return Path(self._told("METER61850_WEB_USERS") or self.data_dir / "web-users.json")
+
+    def _told(self, setting: str) -> str:
+        """What the deployment's settings say, if there is one; else empty."""
+        deployment = self.deployment
+        return deployment.environment.get(setting, "") if deployment.exists and not self.plain else ""
 
     @property
     def mms_ports(self) -> range:
@@ -134,6 +142,7 @@ class Chain:
                     port=first + 1,
                     password_port=first + 2,
                     mms_tls_port=self.mms_tls_port,
+                    database=DATABASE_FILE,
                 ),
             )
         elif deployment.ports["services"] != self.mqtt_port:

@@ -97,6 +97,7 @@ def options(
             envvar="METER61850_DIR",
             metavar="DIR",
             show_default=False,
+            readable=False,  # a service may pass through the folder, and not list it
             help="Deployment made by `init`: settings and identity; ./data if there is one.",
         ),
     ] = None,

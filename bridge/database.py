@@ -26,6 +26,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError
 
+from broker import durable
 from broker.errors import ConfigurationError, UnavailableError
 
 BUSY_MS = 1000
@@ -81,11 +82,18 @@ def _sqlite(url: URL, *, reader: bool, cache: int) -> Engine:
         raise ConfigurationError(f"database_url: folder {folder} does not exist: make it, or name another")
     engine = create_engine(url)
     pragmas = (*_PRAGMAS, f"cache_size=-{cache * 1024}")
+    event.listen(engine, "do_connect", partial(_make_file, url.database))
     event.listen(engine, "connect", partial(_configure_sqlite, pragmas))
     # The driver's own transactions leave out schema changes; ours take the write lock at once.
     begin = "BEGIN" if reader else "BEGIN IMMEDIATE"
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
+
+
+def _make_file(name: str | None, *_: object) -> None:
+    """A new database gets the mode of a secret in its folder; SQLite's other files get the same."""
+    if name not in (None, "", ":memory:"):
+        durable.create(Path(name))
 
 
 def _configure_sqlite(pragmas: Iterable[str], connection: Any, _record: object) -> None:

@@ -50,7 +50,7 @@ Opened = Callable[[], AbstractContextManager[sqlite3.Connection]]
 def opened(file: Path) -> Opened:
     """A spool's own ``file``, made if it is missing; ConfigurationError if that is not possible."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        durable.make_folder(file.parent)
         durable.create(file)
         with _connection(file) as connection:
             connection.executescript(SCHEMA)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ssl
+import stat
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,12 +76,18 @@ class Identity:
 
 
 def check_secret(path: Path) -> None:
-    """CredentialError if ``path`` is missing or others than its owner may read or write it."""
+    """CredentialError if ``path`` is missing, or others than its owner may read or write it.
+
+    Its group may, where its folder is handed to that group (`broker.durable`; only mode 2710 to 2770).
+    """
     try:
-        mode = path.stat().st_mode & 0o777
+        told, folder = path.stat(), path.parent.stat()
     except OSError as error:
         raise CredentialError(f"secret {path}: {error.strerror}") from error
-    if mode & 0o077:
+    mode, around = told.st_mode & 0o777, folder.st_mode
+    handed = around & stat.S_ISGID and around & stat.S_IXGRP and not around & stat.S_IRWXO
+    allowed = 0o060 if handed and told.st_gid == folder.st_gid else 0
+    if mode & 0o077 & ~allowed:
         raise CredentialError(
             f"secret {path} is open to others (mode {mode:04o}): chmod 600 {path}, and replace the secret "
             "(meter61850 credentials rotate) if anyone else uses this machine"

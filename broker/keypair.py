@@ -31,17 +31,34 @@ def replace(key: Path, certificate: Path, key_pem: bytes, certificate_pem: bytes
 def settle(key: Path, certificate: Path) -> None:
     """Let the key that waits take its place, if the certificate is its own; whoever is quicker, does it.
 
-    CredentialError if what there is is damaged.
+    Who may only read the folder leaves that to its owner, and has :func:`usable` meanwhile. CredentialError
+    if what there is is damaged.
     """
     if not (following(key).exists() and certificate.exists()):
         return
     try:
         if _belong_together(following(key), certificate):
-            following(key).rename(key)
-            durable.sync_folder(key.parent)
+            _take_place(key)
     except (OSError, CredentialError) as error:
         if following(key).exists():
             raise CredentialError(f"{following(key)}, or {certificate}, is damaged: {error}") from error
+
+
+def usable(key: Path, certificate: Path) -> Path:
+    """The file that holds the certificate's key: ``key``, or the one that waits to take its place."""
+    waiting = following(key)
+    try:
+        return waiting if waiting.exists() and _belong_together(waiting, certificate) else key
+    except (OSError, CredentialError):
+        return key  # it has taken its place meanwhile, or is damaged: whoever loads it finds out
+
+
+def _take_place(key: Path) -> None:
+    try:
+        following(key).rename(key)
+    except PermissionError:
+        return
+    durable.sync_folder(key.parent)
 
 
 def _belong_together(key: Path, certificate: Path) -> bool:

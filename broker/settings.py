@@ -78,7 +78,13 @@ class MqttSettings(BaseSettings):
 
     def tls(self) -> ssl.SSLContext | None:
         """For a new connection; None without TLS. CredentialError names a file that is of no use."""
-        return None if self.ca is None else client_context(self.ca, self.cert, self.key)
+        return None if self.ca is None else client_context(self.ca, self.cert, self._usable_key)
+
+    @property
+    def _usable_key(self) -> Path | None:
+        if self.key is None or self.cert is None:
+            return self.key
+        return keypair.usable(self.key, self.cert)
 
     def own(self, name: str) -> str:
         """``name`` as only who has our key can say it; as it is without a key.
@@ -86,7 +92,8 @@ class MqttSettings(BaseSettings):
         Mosquitto ends a client's connection for whoever comes with the same client id, and keeps a part of a
         group's messages for whoever subscribes with its name, though it may not read them.
         """
-        return name if self.key is None else unguessable(name, self.key)
+        key = self._usable_key
+        return name if key is None else unguessable(name, key)
 
     @property
     def topics(self) -> Topics:

@@ -88,7 +88,8 @@ class MmsSettings(BaseSettings):
         if self.tls_cert is None or self.tls_key is None or self.tls_ca is None:
             return None
         keypair.settle(self.tls_key, self.tls_cert)
-        return TlsFiles(self.tls_cert, self.tls_key, self.tls_ca, self.tls_crl)
+        key = keypair.usable(self.tls_key, self.tls_cert)
+        return TlsFiles(self.tls_cert, key, self.tls_ca, self.tls_crl)
 
     @property
     def observers(self) -> bool:

@@ -3,11 +3,14 @@
     meter61850.env      settings of every service, explained
     register.sqlite     who there is (`registrar.register`)
     ca/                 ca.crt and ca.key of the authority; previous.crt and .key while it is replaced
-    security/           what Mosquitto and the MMS bridge read: certificates and keys, crl.pem, acl,
-                        passwords, mms-clients.toml
+    security/           what Mosquitto reads: certificate and key, crl.pem, acl, passwords
+    mms/                what the MMS bridge reads: certificate and key, crl.pem, mms-clients.toml
+    web/                what the web reads: certificate and key, accounts
     identities/<name>/  an identity folder for each service (`broker.identity`)
+    broker/, bridge/, database/, spool/   what broker, bridge and web write
 
-Folders have mode 0700, secrets 0600. Only ``ca/`` can make identities: keep a copy of it elsewhere.
+Folders have mode 0700, secrets 0600; where each service has a user of its own, `registrar.layout` says who
+may read what. Only ``ca/`` can make identities: keep a copy of it elsewhere.
 
 >>> deployment = Deployment.open(Path("/var/lib/meter61850"))  # doctest: +SKIP
 >>> deployment.enlist(Identity("anna", Role.OPERATOR), Path("anna"))  # doctest: +SKIP
@@ -15,7 +18,6 @@ Folders have mode 0700, secrets 0600. Only ``ca/`` can make identities: keep a c
 
 from __future__ import annotations
 
-import fcntl
 import json
 from dataclasses import dataclass
 from dataclasses import replace as changed
@@ -28,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from dotenv import dotenv_values
 
 from broker import keypair
-from broker.durable import PUBLIC, SECRET, replace
+from broker.durable import PUBLIC, SECRET, locked, make_folder, replace
 from broker.errors import ConfigurationError
 from broker.identity import CA, CERTIFICATE, CONNECTION, KEY, TOKEN, check_secret, read_secret
 from broker.passwords import hashed, new_password
@@ -65,8 +67,7 @@ class Deployment:
     def settle(self) -> None:
         """Finish what a power cut has interrupted between a key and its certificate."""
         pairs = [self.folder / "ca" / name for name in ("ca", "previous", "services")]
-        pairs += [self.broker / name for name in ("server", "mms")]
-        for pair in pairs:
+        for pair in [*pairs, *self.server_pairs()]:
             keypair.settle(pair.with_suffix(".key"), pair.with_suffix(".crt"))
         for folder in (self.folder / "identities").glob("*"):
             keypair.settle(folder / KEY, folder / CERTIFICATE)
@@ -80,6 +81,16 @@ class Deployment:
     def broker(self) -> Path:
         """What Mosquitto reads."""
         return self.folder / "security"
+
+    @property
+    def mms(self) -> Path:
+        """What the MMS bridge reads; deployments of before have it beside what Mosquitto reads."""
+        return folder if (folder := self.folder / "mms").is_dir() else self.broker
+
+    def server_pairs(self) -> list[Path]:
+        """The servers' certificates and keys, without their suffixes ``.crt`` and ``.key``."""
+        web = self.folder / "web"
+        return [self.broker / "server", self.mms / "mms", *([web / "web"] if web.is_dir() else [])]
 
     def identity_folder(self, name: str) -> Path:
         """Where the services' identities are, and by default everybody else's."""
@@ -153,7 +164,7 @@ class Deployment:
         self, identity: Identity, folder: Path, *, host: str = "", token: bool = False
     ) -> None:
         """The part of an identity folder that is no secret."""
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         replace(folder / CA, self.bundle(), mode=PUBLIC)
         told = self.connection(identity.role, host=host, token=token)
         told |= {"username": identity.name} if token else {}
@@ -180,8 +191,7 @@ class Deployment:
         Each file is replaced in one step; the broker's guardian sees it within a second. One process does
         it at a time, and the last one sees what all have changed.
         """
-        with (self.folder / "publish.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.folder / "publish.lock"):
             self._publish()
 
     def published_slots(self) -> set[str]:
@@ -199,11 +209,13 @@ class Deployment:
         replace(self.broker / "acl", rights.encode(), mode=SECRET)
         replace(self.broker / "passwords", "".join(f"{n}:{h}\n" for n, h in logins).encode(), mode=SECRET)
         own = self.authority("services")
-        replace(self.broker / "crl.pem", self._revocation_lists(self.authorities()), mode=PUBLIC)
+        revoked = self._revocation_lists(self.authorities())
+        for folder in (self.broker, self.mms):
+            replace(folder / "crl.pem", revoked, mode=PUBLIC)
+            replace(folder / "ca.crt", self.bundle(), mode=PUBLIC)
         replace(self.broker / "services-crl.pem", self._revocation_lists([own]), mode=PUBLIC)
         replace(self.broker / "services-ca.crt", pki.pem(own.certificate), mode=PUBLIC)
-        replace(self.broker / "ca.crt", self.bundle(), mode=PUBLIC)
-        replace(self.broker / "mms-clients.toml", mms_rights.render(identities).encode(), mode=PUBLIC)
+        replace(self.mms / "mms-clients.toml", mms_rights.render(identities).encode(), mode=PUBLIC)
 
     def _with_rights(self) -> list[Identity]:
         """All identities; a person or service with nothing but revoked certificates is as good as blocked.

@@ -15,12 +15,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from broker import keypair
-from broker.durable import SECRET, replace
+from broker.durable import SECRET, make_folder, replace
 from broker.errors import ConfigurationError
 from broker.ports import LOOPBACK
 from registrar import pki
 from registrar.deployment import ENV, Deployment
 from registrar.identities import SERVICES, Identity
+from registrar.layout import FOLDERS
 from registrar.pki import SERVER_DAYS, Authority, common_name
 
 _HOST = re.compile(
@@ -53,22 +54,24 @@ METER61850_MQTT_PREFIX={prefix}
 # The plain port stays on loopback (METER61850_MMS_PLAIN_BIND opens it, METER61850_MMS_PLAIN=false ends it).
 METER61850_MMS_HOST={mms_host}
 METER61850_MMS_TLS_PORT={mms_tls_port}
-METER61850_MMS_TLS_CERT={folder}/security/mms.crt
-METER61850_MMS_TLS_KEY={folder}/security/mms.key
-METER61850_MMS_TLS_CA={folder}/security/ca.crt
-METER61850_MMS_TLS_CRL={folder}/security/crl.pem
-METER61850_MMS_CLIENTS={folder}/security/mms-clients.toml
+METER61850_MMS_TLS_CERT={folder}/mms/mms.crt
+METER61850_MMS_TLS_KEY={folder}/mms/mms.key
+METER61850_MMS_TLS_CA={folder}/mms/ca.crt
+METER61850_MMS_TLS_CRL={folder}/mms/crl.pem
+METER61850_MMS_CLIENTS={folder}/mms/mms-clients.toml
 
 # Mosquitto's own data goes to the folder broker/ in here.
 METER61850_DATA_DIR={folder}
 
 # postgresql://USER@HOST/NAME when SQLite is outgrown (docs/operations-store.md).
-METER61850_DATABASE_URL=sqlite:///{folder}/meter61850.sqlite
+METER61850_DATABASE_URL=sqlite:///{folder}/{database}
 # Where the end of the audit is remembered outside of the database (docs/operations.md).
-METER61850_AUDIT_HEAD_FILE={folder}/audit.head
+METER61850_AUDIT_HEAD_FILE={folder}/bridge/audit.head
 
 # Accounts of the web page and the HTTP API: meter61850 web user add NAME
-METER61850_WEB_USERS={folder}/web-users.json
+METER61850_WEB_USERS={folder}/web/web-users.json
+# What the web told the audit waits there while the database is locked or away.
+METER61850_WEB_SPOOL={folder}/spool/web-audit.sqlite
 """
 
 
@@ -89,6 +92,8 @@ class Plan:
     mms_tls_port: int = 3782
     """Of the first IED (IEC 62351-3 and -4)."""
     prefix: str = "sm/v1"
+    database: str = "database/meter61850.sqlite"
+    """The SQLite file, below the folder."""
     authority: tuple[Path, Path] | None = None
     """Certificate and key of an authority of yours; a new one is made otherwise."""
 
@@ -108,10 +113,11 @@ def found(folder: Path, plan: Plan) -> Deployment:
     if not str(folder).isprintable() or set(str(folder)) & set(" \"'$`\\#"):
         raise ConfigurationError(f"folder {str(folder)!r}: choose a path without spaces, quotes, $ and #")
     authority = _authority(plan)
+    made = [name for name in FOLDERS if not (folder / name).exists()]
     try:
         _make(Deployment(folder, UNFINISHED), plan, authority)
     except BaseException:
-        for name in ("ca", "security", "identities"):
+        for name in made:
             shutil.rmtree(folder / name, ignore_errors=True)
         (folder / "register.sqlite").unlink(missing_ok=True)
         (folder / UNFINISHED).unlink(missing_ok=True)
@@ -121,8 +127,8 @@ def found(folder: Path, plan: Plan) -> Deployment:
 
 def _make(deployment: Deployment, plan: Plan, authority: Authority) -> None:
     folder = deployment.folder
-    for path in (folder, folder / "ca", deployment.broker):
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path in (folder, *(folder / name for name in FOLDERS)):
+        make_folder(path)
     keep_authority(deployment, "ca", authority)
     replace(folder / UNFINISHED, _settings(folder, plan).encode(), mode=SECRET)
     certify_server(deployment, authority)
@@ -139,7 +145,7 @@ def _check_unused(folder: Path) -> None:
         if (folder / name).exists():
             raise ConfigurationError(
                 f"{folder} holds {name} but no {ENV}: bring that back from a copy; or, if an init was cut "
-                "short here, move ca/, security/, identities/ and register.sqlite away"
+                "short here, move all that is in it away"
             )
 
 
@@ -149,12 +155,17 @@ def keep_authority(deployment: Deployment, name: str, authority: Authority) -> N
 
 
 def certify_server(deployment: Deployment, authority: Authority) -> None:
-    """New keys and certificates of broker and MMS bridge, for all their hosts and for loopback."""
-    hosts = list(dict.fromkeys([*deployment.environment["METER61850_BROKER_HOSTS"].split(), *LOOPBACK]))
-    for name in ("server", "mms"):
+    """New keys and certificates of broker, MMS bridge and web, for all their hosts and for loopback."""
+    hosts = server_hosts(deployment)
+    for pair in deployment.server_pairs():
         key = pki.new_key()
         certificate = authority.issue(hosts[0], key.public_key(), days=SERVER_DAYS, hosts=hosts)
-        _keep(deployment.broker / name, key, certificate)
+        _keep(pair, key, certificate)
+
+
+def server_hosts(deployment: Deployment) -> list[str]:
+    """The names and addresses in the servers' certificates; the usual one first."""
+    return list(dict.fromkeys([*deployment.environment["METER61850_BROKER_HOSTS"].split(), *LOOPBACK]))
 
 
 def _keep(pair: Path, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
@@ -176,6 +187,7 @@ def _authority(plan: Plan) -> Authority:
 def _settings(folder: Path, plan: Plan) -> str:
     return _SETTINGS.format(
         folder=folder,
+        database=plan.database,
         hosts=" ".join(plan.hosts),
         bind=plan.bind,
         port=plan.port,

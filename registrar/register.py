@@ -10,12 +10,12 @@ certificates' revocation list are rendered from it and from nothing else (`regis
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from broker import durable
 from registrar.change import Change
 from registrar.identities import Certificate, Identity, Role, certificate_of, identity_of
 from registrar.schema import SCHEMA
@@ -28,7 +28,7 @@ class Register:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        durable.create(path)
         with self.connection() as connection:
             connection.executescript(SCHEMA)
 

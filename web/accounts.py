@@ -29,6 +29,7 @@ from typing import Literal
 
 from broker import durable
 from broker.errors import ConfigurationError, Meter61850Error
+from broker.identity import check_secret
 from broker.messages import format_ts, utc_now
 
 _N, _R, _P, _SALT = 2**15, 8, 1, 16
@@ -129,7 +130,7 @@ class Accounts:
     def _changing(self) -> Iterator[dict[str, Account]]:
         """The accounts, to be changed and then written; one program at a time: none undoes another's."""
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+            durable.make_folder(self.file.parent)
             folder = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise ConfigurationError(f"cannot write {self.file}: {error.strerror}") from error
@@ -149,8 +150,7 @@ class Accounts:
             except FileNotFoundError:
                 self._known, self._stamp = {}, None
                 return self._known
-            if status.st_mode & 0o077:
-                raise ConfigurationError(f"{self.file} is open to others: chmod 600 {self.file}")
+            check_secret(self.file)
             stamp = (status.st_mtime_ns, status.st_ino)
             if stamp != self._stamp:
                 self._known, self._stamp = _parsed(self.file), stamp

@@ -57,7 +57,12 @@ def run(
     bind: Bind = "127.0.0.1",
     password_file: PasswordFile = None,
     data_dir: Annotated[
-        Path, typer.Option(envvar="METER61850_DATA_DIR", help="Mosquitto's data goes to its folder broker/.")
+        Path,
+        typer.Option(
+            envvar="METER61850_DATA_DIR",
+            readable=False,
+            help="Mosquitto's data goes to its folder broker/.",
+        ),
     ] = DATA_DIR,
 ) -> None:
     """Run the broker until Ctrl-C or SIGTERM.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from admin.lazy import new_app
 from admin.output import note
 from broker.errors import ConfigurationError
 from meter_firmware.settings import SimulateSettings
+from registrar import layout
 from registrar.deployment import Deployment
 from registrar.founding import Plan
 
@@ -53,6 +55,14 @@ def init(
     if_missing: Annotated[
         bool, typer.Option("--if-missing", help="Leave a deployment that is there as it is, and end with 0.")
     ] = False,
+    user_prefix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX",
+            show_default=False,
+            help="As root: the services' users are PREFIX-broker and so on; meter61850 if there are such.",
+        ),
+    ] = None,
     simulated: Annotated[
         int,
         typer.Option(
@@ -67,7 +77,8 @@ def init(
     """Make a deployment: authority, certificates, identities of the services, broker's rights, settings.
 
     Everything after it takes --dir DIR (or METER61850_DIR, or ./data). Nobody gets in without a
-    certificate of this authority, or an enrolment code.
+    certificate of this authority, or an enrolment code. As root it gives each service's files to that
+    service's user, where there are such users; with --if-missing also in a deployment that is there.
 
     \b
     meter61850 init /var/lib/meter61850 --host broker.example --host 192.0.2.7
@@ -93,6 +104,24 @@ def init(
     if simulated:
         enlist_simulated(deployment, SimulateSettings(n=simulated))
         note(f"{simulated} simulated meters have an identity in {deployment.folder / 'identities'}")
+    _give_to_services(deployment, user_prefix)
+
+
+def _give_to_services(deployment: Deployment, prefix: str | None) -> None:
+    """Each file to the user of its service, if we are root and there are such users."""
+    users = layout.users(prefix or layout.PREFIX) if os.geteuid() == 0 else None
+    if users is not None and layout.is_apart(deployment.folder):
+        layout.hand_over(deployment.folder, users)
+        return
+    if prefix is None:
+        return
+    if os.geteuid() != 0:
+        why = "only root can give files away"
+    elif users is None:
+        why = f"this machine has no user {prefix}-{layout.REGISTRAR}"
+    else:
+        why = f"an earlier version made {deployment.folder} for one user: make a new deployment"
+    raise ConfigurationError(f"--user-prefix {prefix}: {why}")
 
 
 def _deployment(folder: Path, plan: Plan, *, if_missing: bool) -> Deployment:

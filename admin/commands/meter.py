@@ -101,7 +101,9 @@ def simulate(
     / "meters",
     identities: Annotated[
         Path | None,
-        typer.Option(show_default=False, help="Folder with an identity folder for each meter."),
+        typer.Option(
+            show_default=False, readable=False, help="Folder with an identity folder for each meter."
+        ),
     ] = None,
     code: Annotated[
         str | None,

@@ -81,5 +81,5 @@ def test_the_settings_name_files_of_the_deployment(tmp_path: Path) -> None:
     """Not of the folder in which a command happens to be started."""
     run("init", "d", folder=tmp_path)
     settings = Deployment.open(tmp_path / "d").environment
-    assert settings["METER61850_AUDIT_HEAD_FILE"] == str(tmp_path / "d" / "audit.head")
-    assert settings["METER61850_WEB_USERS"] == str(tmp_path / "d" / "web-users.json")
+    assert settings["METER61850_AUDIT_HEAD_FILE"] == str(tmp_path / "d" / "bridge" / "audit.head")
+    assert settings["METER61850_WEB_USERS"] == str(tmp_path / "d" / "web" / "web-users.json")

@@ -24,7 +24,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 
 def readings(site: Deployed, meter_id: str) -> int:
     """Stored ones."""
-    database = site.folder / "d" / "meter61850.sqlite"
+    database = site.folder / "d" / "database" / "meter61850.sqlite"
     query = "SELECT count(*) FROM reading JOIN meter ON meter.key = reading.meter WHERE meter_id = ?"
     with (
         suppress(sqlite3.OperationalError),  # not there yet

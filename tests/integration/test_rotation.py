@@ -46,14 +46,14 @@ def rows(path: Path, query: str, *values: object) -> list[tuple[int, ...]]:
 def readings(site: Deployed) -> list[int]:
     """Stored ones of each meter; packed ones are not looked at."""
     query = "SELECT count(*) FROM reading JOIN meter ON meter.key = reading.meter WHERE meter_id = ?"
-    database = site.folder / "d" / "meter61850.sqlite"
+    database = site.folder / "d" / "database" / "meter61850.sqlite"
     return [sum(row[0] for row in rows(database, query, meter_id)) for meter_id in METERS]
 
 
 def lost(site: Deployed) -> dict[str, set[int]]:
     """Readings that were taken and are neither stored nor in the meter's outbox; the meters are stopped."""
     query = "SELECT seq FROM reading JOIN meter ON meter.key = reading.meter WHERE meter_id = ?"
-    database, found = site.folder / "d" / "meter61850.sqlite", {}
+    database, found = site.folder / "d" / "database" / "meter61850.sqlite", {}
     for meter_id in METERS:
         own = site.folder / "meters" / meter_id / "meter.sqlite"
         kept = {row[0] for row in (*rows(database, query, meter_id), *rows(own, "SELECT seq FROM outbox"))}

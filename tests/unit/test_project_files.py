@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from broker.mosquitto import BrokerSettings, render
+from registrar import layout
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -42,12 +43,26 @@ def test_the_image_is_installed_as_make_installs() -> None:
     assert "requirements.lock" in DOCKERFILE
 
 
-def test_nothing_of_ours_runs_as_root_or_writes_beside_its_volume() -> None:
-    assert re.findall(r"^USER (\w+)$", DOCKERFILE, re.M) == ["meter61850"]
+def test_each_service_runs_as_its_own_user_in_the_groups_that_it_needs() -> None:
+    """As registrar/layout.py says; no service runs as root."""
+    assert re.findall(r"^USER (\S+)$", DOCKERFILE, re.M) == ["meter61850-registrar"]
     assert OURS == ["init", "broker", "bridge", "mms", "registrar", "web", "meters"]
-    for name in OURS:
-        assert COMPOSE["services"][name]["user"] == "10001:10001"
-    assert "useradd --uid 10001 " in DOCKERFILE
+    made = {name: int(gid) for gid, name in re.findall(r"groupadd --gid (\d+) (\S+)", DOCKERFILE)}
+    users = {name: (uid, groups) for uid, groups, name in re.findall(r"add (\d+) (\S+) (\S+)", DOCKERFILE)}
+    assert users.keys() == {f"meter61850-{name}" for name in layout.NEEDS}
+    for name, needs in layout.NEEDS.items():
+        wanted = ["meter61850", *(["meter61850-database"] if layout.DATABASE in needs.writes else [])]
+        uid, groups = users[f"meter61850-{name}"]
+        assert groups.split(",") == wanted
+        assert COMPOSE["services"][name]["user"] == f"{uid}:{uid}"
+        assert COMPOSE["services"][name]["group_add"] == [str(made[group]) for group in wanted]
+
+
+def test_only_init_is_root_to_give_files_away_without_a_network() -> None:
+    assert COMPOSE["services"]["init"]["user"] == "0:0"
+    assert COMPOSE["services"]["init"]["cap_add"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"]
+    assert COMPOSE["services"]["init"]["network_mode"] == "none"
+    assert COMPOSE["services"]["init"]["restart"] == "no"
 
 
 @pytest.mark.parametrize("name", COMPOSE["services"])
@@ -57,7 +72,10 @@ def test_every_container_is_confined(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert all(mount.startswith("/tmp:size=") for mount in service["tmpfs"])
-    assert service["user"].partition(":")[0] not in ("", "0", "root")
+    if name == "init":  # gives the files away
+        service = {key: value for key, value in service.items() if key != "cap_add"}
+    else:
+        assert service["user"].partition(":")[0] not in ("", "0", "root")
     assert service["pids_limit"] <= 256
     assert service["mem_limit"] in ("512m", "1g", "2g", "4g")
     assert "healthcheck" in service

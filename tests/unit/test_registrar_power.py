@@ -70,8 +70,7 @@ def test_it_may_come_between_any_two_files(
         for name in SERVICES:
             folder = deployment.identity_folder(name)
             client_context(folder / "ca.crt", folder / "client.crt", folder / "client.key")
-        for name in ("server", "mms"):
-            pair = deployment.broker / name
+        for pair in deployment.server_pairs():
             client_context(tmp_path / "d/ca/ca.crt", pair.with_suffix(".crt"), pair.with_suffix(".key"))
     assert step > 5
 

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from registrar import layout
+
 FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
 UNITS = sorted(FOLDER.glob("*.service"))
+DEPLOYMENT = "/var/lib/meter61850"
 PROGRAM = "/opt/meter61850/bin/meter61850"
 ASKS_FOR_NTP = {"meter61850-meter", "meter61850-bridge"}
 """ProtectClock and @privileged forbid adjtimex(2) even to ask; to set the clock they lack the capability."""
@@ -20,7 +23,6 @@ EXPOSURE = {"meter61850-meter": 2.6}
 
 REQUIRED = {
     "Restart": "on-failure",
-    "StateDirectory": "meter61850",
     "UMask": "0077",
     "ProtectSystem": "strict",
     "ProtectHome": "yes",
@@ -64,7 +66,27 @@ def test_it_is_sandboxed(unit: Path) -> None:
     assert told["SystemCallFilter"] == ["@system-service", "~@privileged @resources", *asking]
     assert ("ProtectClock" in told) is not bool(asking)
     assert re.fullmatch(r"\d+[MG]", told["MemoryMax"][0])
-    assert told["User"] == ["meter61850"]
+
+
+def test_each_service_has_its_own_user_and_folders(unit: Path) -> None:
+    """As registrar/layout.py says; a meter is alone on its machine."""
+    told, service = lines(unit), unit.stem.removeprefix("meter61850-")
+    if service == "meter":
+        assert told["User"] == told["Group"] == told["StateDirectory"] == ["meter61850"]
+        assert "ReadWritePaths" not in told
+        return
+    assert told["User"] == told["Group"] == [unit.stem]
+    uses_database = layout.DATABASE in layout.NEEDS[service].writes
+    groups = ["meter61850", *(["meter61850-database"] if uses_database else [])]
+    assert told["SupplementaryGroups"] == [" ".join(groups)]
+    assert "StateDirectory" not in told, "systemd would give the whole folder to the last service that starts"
+    writes = [f"{DEPLOYMENT}/{name}" for name in layout.NEEDS[service].writes]
+    if service == layout.REGISTRAR:
+        assert told["ReadWritePaths"] == [DEPLOYMENT]
+        assert "InaccessiblePaths" not in told
+    else:
+        assert " ".join(told.get("ReadWritePaths", ())).split() == writes
+        assert told["InaccessiblePaths"] == [f"{DEPLOYMENT}/ca"]
 
 
 def test_only_mms_has_a_capability(unit: Path) -> None:
