@@ -112,6 +112,11 @@ class Change:
         )
         return self.connection.execute(query, {"name": name, "now": _now()}).fetchone() is not None
 
+    def is_good(self, fingerprint: str) -> bool:
+        """Whether we have issued the certificate with this fingerprint, and not revoked it."""
+        query = "SELECT 1 FROM certificate WHERE fingerprint = ? AND revoked IS NULL"
+        return self.connection.execute(query, (fingerprint,)).fetchone() is not None
+
     def living(self, name: str) -> int:
         """How many certificates of ``name`` are good now."""
         query = "SELECT count(*) FROM certificate WHERE name = ? AND revoked IS NULL AND not_after > ?"

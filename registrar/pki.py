@@ -153,27 +153,62 @@ class Authority:
 
         It never outlives the authority.
         """
-        hosts = list(hosts)
+        names = [_general_name(host) for host in hosts]
+        purpose = ExtendedKeyUsageOID.SERVER_AUTH if names else ExtendedKeyUsageOID.CLIENT_AUTH
+        extensions: list[x509.ExtensionType] = [x509.ExtendedKeyUsage([purpose])]
+        extensions += [x509.SubjectAlternativeName(names)] if names else []
         now = datetime.now(UTC)
-        purpose = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
-        end = min(now + timedelta(days=days), self.certificate.not_valid_after_utc)
+        return self._sign(
+            _subject(name), public_key, extensions, begin=now - BACKDATED, end=now + timedelta(days=days)
+        )
+
+    def renewed(self, old: x509.Certificate, *, days: int, now: datetime) -> x509.Certificate:
+        """``old`` once more: the same name, key, purpose and begin, and ``days`` to live from ``now`` on.
+
+        With the old begin a clock that is ahead makes no certificate that is good later only.
+        """
+        wanted = (x509.ExtendedKeyUsage, x509.SubjectAlternativeName)
+        extensions = [one.value for one in old.extensions if isinstance(one.value, wanted)]
+        return self._sign(
+            old.subject,
+            checked_key(old.public_key()),
+            extensions,
+            begin=old.not_valid_before_utc,
+            end=now + timedelta(days=days),
+        )
+
+    def has_issued(self, certificate: x509.Certificate) -> bool:
+        """Whether it is signed with our key."""
+        try:
+            certificate.verify_directly_issued_by(self.certificate)
+        except (ValueError, TypeError, InvalidSignature):
+            return False
+        return True
+
+    def _sign(
+        self,
+        subject: x509.Name,
+        key: PublicKey,
+        extensions: Iterable[x509.ExtensionType],
+        *,
+        begin: datetime,
+        end: datetime,
+    ) -> x509.Certificate:
         builder = (
             x509.CertificateBuilder()
-            .subject_name(_subject(name))
+            .subject_name(subject)
             .issuer_name(self.certificate.subject)
-            .public_key(public_key)
+            .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - BACKDATED)
-            .not_valid_after(end)
+            .not_valid_before(begin)
+            .not_valid_after(min(end, self.certificate.not_valid_after_utc))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
             )
         )
-        if hosts:
-            names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
-            builder = builder.add_extension(names, critical=False)
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
         return builder.sign(self.key, hashes.SHA256())
 
     def revocation_list(

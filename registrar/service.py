@@ -13,7 +13,7 @@ import contextlib
 import logging
 import secrets
 import sqlite3
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -26,6 +26,8 @@ from broker.settings import MqttSettings
 from broker.signals import stop_on_signals
 from registrar.counter import Counter, Reply
 from registrar.deployment import Deployment
+from registrar.expiry import LOOK_SECONDS, Watch
+from registrar.observe import observed
 from registrar.post import connected, deliver, settings
 from registrar.trail import Trail
 
@@ -38,10 +40,41 @@ GOOD_CONNECTION = 30.0
 GOODBYE_SECONDS = 1.0
 
 
-async def run(deployment: Deployment, *, stop: asyncio.Event | None = None) -> None:
+async def run(
+    deployment: Deployment,
+    *,
+    stop: asyncio.Event | None = None,
+    metrics_port: int | None = None,
+    metrics_address: str = "127.0.0.1",
+) -> None:
     """Serve until SIGTERM or SIGINT (or ``stop``, if given)."""
     stop = stop or stop_on_signals()
-    service = Service(deployment, Counter(deployment, Trail(deployment)))
+    trail = Trail(deployment)
+    watch = Watch(deployment, trail)
+    service = Service(deployment, Counter(deployment, trail), watch)
+    await asyncio.to_thread(watch.try_look, utc_now())
+    keeping = asyncio.create_task(_keep_certificates(watch), name="certificates")
+    with observed(
+        watch,
+        counters=lambda: dict(service.counters),
+        connected=lambda: service.connected,
+        port=metrics_port,
+        address=metrics_address,
+    ):
+        try:
+            await _serve(service, stop)
+        finally:
+            keeping.cancel()
+
+
+async def _keep_certificates(watch: Watch) -> None:
+    """For ever, connected or not: without a good certificate nobody could connect."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.to_thread(watch.try_look, utc_now())
+
+
+async def _serve(service: Service, stop: asyncio.Event) -> None:
     serving = asyncio.create_task(service.keep_connected(), name="registrar")
     stopped = asyncio.create_task(stop.wait(), name="stop")
     await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -55,9 +88,12 @@ async def run(deployment: Deployment, *, stop: asyncio.Event | None = None) -> N
 class Service:
     """One connection after the other; at the counter sits who decides."""
 
-    def __init__(self, deployment: Deployment, counter: Counter) -> None:
+    def __init__(self, deployment: Deployment, counter: Counter, watch: Watch) -> None:
         self._deployment = deployment
         self._counter = counter
+        self._watch = watch
+        self.connected = False
+        self.counters: Mapping[str, int] = counter.counters
         self._mqtt: MqttSettings = settings(deployment)
         self._session = ""
         self._turn = asyncio.Lock()
@@ -85,6 +121,7 @@ class Service:
             for wanted in (topics.meter("+", "birth"), topics.meter("+", "renew"), topics.enrol("+", "ask")):
                 await client.subscribe(wanted, qos=1)
             log.info("connected to %s:%d", self._mqtt.host, self._mqtt.port)
+            self.connected = True
             try:
                 await _together(self._hear(client), self._go_round(client), self._tell_status(client))
             except asyncio.CancelledError:
@@ -92,6 +129,8 @@ class Service:
                     client.timeout = GOODBYE_SECONDS
                     await client.publish(topic, self._status(online=False), qos=1, retain=True)
                 raise
+            finally:
+                self.connected = False
 
     async def _hear(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
@@ -136,6 +175,7 @@ class Service:
             session=self._session,
             ts=utc_now(),
             counters=dict(self._counter.counters),
+            warnings=tuple(self._watch.warnings),
         ).payload()
 
 

@@ -11,18 +11,21 @@ import gc
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import orjson
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
 from bridge.tables import Command
+from broker import keypair
 from broker.errors import Meter61850Error, PortTakenError
 from broker.feed import Feed
 from broker.signals import stop_on_signals
 from web.accounts import Accounts
 from web.app import make_app
 from web.archive import Archive
+from web.certificate import Certificate
 from web.commands import Commands
 from web.hub import TICK, Hub
 from web.live import Live
@@ -97,7 +100,9 @@ async def serve(settings: WebSettings, stop: asyncio.Event) -> None:
     topics = live.filters(stored=settings.thesis)
     feed = Feed(settings.mqtt, live.take, topics=topics, connected=live.connected, name="web")
     thesis = thesis_meters(parts)
-    server = Server(_config(parts, thesis))
+    config = _config(parts, thesis)
+    config.load()
+    server = Server(config)
     with listening(settings) as sock, Recorder(settings.database_url, spool=settings.spool_file):
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
             "feed": feed.run,
@@ -109,6 +114,9 @@ async def serve(settings: WebSettings, stop: asyncio.Event) -> None:
         }
         if thesis is not None:
             jobs["thesis"] = thesis.keep_watch
+        if config.ssl is not None and settings.certificate and settings.key:
+            follow = Certificate(config.ssl, settings.certificate, settings.key)
+            jobs["certificate"] = lambda: _every(SWEEP_SECONDS, follow.look)
         try:
             await _until(stop, jobs, before=lambda: _end(server, parts))
         finally:
@@ -139,10 +147,16 @@ def _config(parts: Parts, thesis: ThesisMeters | None) -> uvicorn.Config:
         lifespan="off",
         proxy_headers=settings.behind_proxy,
         ssl_certfile=settings.certificate,
-        ssl_keyfile=settings.key,
+        ssl_keyfile=_usable_key(settings),
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=30,
     )
+
+
+def _usable_key(settings: WebSettings) -> Path | None:
+    if settings.key is None or settings.certificate is None:
+        return None
+    return keypair.usable(settings.key, settings.certificate)
 
 
 class Server(uvicorn.Server):

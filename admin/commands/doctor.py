@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import shutil
 import socket
@@ -82,6 +83,7 @@ def doctor(
         *_machine(),
         *asyncio.run(_chain(mqtt_settings(mqtt, prefix))),
         *_database(database),
+        *_certificates(),
     ]
     show([asdict(finding) for finding in found], as_json=as_json)
     failed = any(finding.verdict is Verdict.FAIL for finding in found)
@@ -237,6 +239,29 @@ def _database(url: str) -> Iterator[Finding]:
         yield Finding(Verdict.NOTE, "database", "not looked at", str(error))
     except Meter61850Error as error:
         yield Finding(Verdict.FAIL, "database", str(error), "meter61850 bridge run, or --database URL")
+
+
+def _certificates() -> Iterator[Finding]:
+    """Those of the deployment that end soon, if there is one and its register may be read."""
+    folder = os.environ.get("METER61850_DIR")
+    if not folder:
+        return
+    try:
+        expiry, opened = load("registrar.expiry"), load("registrar.deployment").Deployment.open(Path(folder))
+        found = expiry.ending(opened, utc_now())
+    except MissingPartError as error:
+        yield Finding(Verdict.NOTE, "certificates", "not looked at", str(error))
+        return
+    except (Meter61850Error, OSError) as error:
+        why = f"not looked at, which takes root or the registrar's user: {error}"
+        yield Finding(Verdict.NOTE, "certificates", why)
+        return
+    for one in found:
+        ended = one.ends <= utc_now()
+        what = f"of {one.what}: {'ended' if ended else 'ends'} on {one.ends:%Y-%m-%d %H:%M} UTC"
+        yield Finding(Verdict.FAIL if ended else Verdict.NOTE, "certificate", what, one.cure)
+    if not found:
+        yield Finding(Verdict.OK, "certificates", f"none ends within {expiry.WARN.days} days")
 
 
 def _audit(store: Any) -> Finding:

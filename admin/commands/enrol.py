@@ -9,7 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from admin.lazy import new_app
-from admin.options import DATA_DIR, DeploymentDir, Json, duration, user_name
+from admin.options import (
+    DATA_DIR,
+    METRICS_ADDRESS,
+    DeploymentDir,
+    Json,
+    MetricsAddress,
+    MetricsPort,
+    duration,
+    user_name,
+)
 from admin.output import note, print_json, show
 from bridge.audit import Kind
 from registrar import codes, requests
@@ -27,13 +36,21 @@ MeterId = Annotated[str, typer.Argument(metavar="METER", help="meter_id of the m
 
 
 @app.command()
-def run(folder: DeploymentDir = DATA_DIR) -> None:
+def run(
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = METRICS_ADDRESS,
+    folder: DeploymentDir = DATA_DIR,
+) -> None:
     """Be the registrar until Ctrl-C or SIGTERM: take requests, answer them, renew certificates.
+
+    Certificates of servers and services are renewed at two thirds of their life. What ends within 30 days
+    and was not renewed is in the log, the metrics, the page and `doctor`.
 
     \b
     meter61850 --dir /var/lib/meter61850 enrol run
     """
-    asyncio.run(serve(Deployment.open(folder)))
+    deployment = Deployment.open(folder)
+    asyncio.run(serve(deployment, metrics_port=metrics_port, metrics_address=metrics_address))
 
 
 @app.command()

@@ -44,4 +44,4 @@ async def test_every_metric_of_the_dashboard_is_served(broker: Broker, sqlite_ur
 
 def test_prometheus_scrapes_what_the_services_serve() -> None:
     (job,) = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["scrape_configs"]
-    assert job["static_configs"] == [{"targets": ["127.0.0.1:9850", "127.0.0.1:9851"]}]
+    assert job["static_configs"] == [{"targets": ["127.0.0.1:9850", "127.0.0.1:9851", "127.0.0.1:9852"]}]

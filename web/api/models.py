@@ -230,6 +230,8 @@ class ServiceRow(BaseModel):
     version: str
     ts: AwareDatetime
     counters: dict[str, int]
+    warnings: list[str]
+    """What somebody should look at: certificates that end within 30 days and were not renewed."""
 
 
 class Health(BaseModel):

@@ -61,6 +61,7 @@ def health_now(parts: Parts) -> dict[str, Any]:
             "version": status.version,
             "ts": format_ts(status.ts),
             "counters": status.counters,
+            "warnings": list(status.warnings),
         }
         for name, status in sorted(parts.live.services.items())
     ]

@@ -1,0 +1,297 @@
+"""Certificates that end: renewed in time, taken without losing a connection, or warned of."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiomqtt
+import pytest
+from cryptography import x509
+
+from admin.commands.doctor import Verdict, _certificates
+from broker.durable import PUBLIC, replace
+from broker.identity import client_context
+from broker.messages import ServiceStatus
+from broker.settings import MqttSettings
+from registrar import expiry, pki
+from registrar.deployment import Deployment
+from registrar.expiry import Watch
+from registrar.founding import Plan, found
+from registrar.identities import SERVICES, Identity, Role, fingerprint
+from registrar.pki import SERVER_DAYS
+from registrar.trail import Trail
+from tests.brokers import free_port
+from tests.chain import until
+from tests.integration.test_mms_observe import metrics
+from tests.sites import Deployed, deployed
+
+NOW = datetime.now(UTC)
+METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+LOCAL = [*(f"server {name}" for name in ("server", "mms", "web")), *(f"service {name}" for name in SERVICES)]
+DUE = NOW + timedelta(days=SERVER_DAYS * 2 / 3 + 1)
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Deployment:
+    return found(tmp_path / "d", Plan(hosts=("broker.example", "192.0.2.7")))
+
+
+def read(file: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(file.read_bytes())
+
+
+def certificates(deployment: Deployment) -> dict[str, x509.Certificate]:
+    return {one.name: read(one.file) for one in expiry.renewable(deployment)}
+
+
+def test_nothing_is_renewed_before_two_thirds_of_its_life(deployment: Deployment) -> None:
+    before = certificates(deployment)
+    assert list(before) == LOCAL
+    assert expiry.renew(deployment, DUE - timedelta(days=2)) == []
+    assert certificates(deployment) == before
+
+
+@pytest.mark.parametrize("moment", [DUE, NOW + timedelta(days=SERVER_DAYS + 40)], ids=["in time", "too late"])
+def test_what_is_due_is_renewed_with_its_key_its_names_and_its_purpose(
+    deployment: Deployment, moment: datetime
+) -> None:
+    """Also what has ended already, because no registrar ran."""
+    before = certificates(deployment)
+    assert expiry.renew(deployment, moment) == LOCAL
+    after = certificates(deployment)
+    for name, old in before.items():
+        new = after[name]
+        assert new.not_valid_after_utc == (moment + timedelta(days=SERVER_DAYS)).replace(microsecond=0)
+        assert (new.public_key(), new.subject, new.issuer) == (old.public_key(), old.subject, old.issuer)
+        assert new.serial_number != old.serial_number
+        mine = {extension.oid: extension.value for extension in old.extensions}
+        assert {extension.oid: extension.value for extension in new.extensions} == mine
+    for pair in deployment.server_pairs():
+        client_context(deployment.broker / "ca.crt", pair.with_suffix(".crt"), pair.with_suffix(".key"))
+    known = {one.fingerprint: one for one in deployment.register.certificates()}
+    for name in SERVICES:
+        new, old = after[f"service {name}"], before[f"service {name}"]
+        assert known[fingerprint(new)].revoked is None
+        assert known[fingerprint(old)].revoked is None  # a copy on another machine keeps working
+        assert known[fingerprint(old)].ends is None
+    assert expiry.renew(deployment, moment) == []
+
+
+def test_a_blocked_or_revoked_service_gets_nothing(deployment: Deployment) -> None:
+    with deployment.register.change() as change:
+        change.block("web", "stolen")
+        change.revoke("mms")
+    renewed = expiry.renew(deployment, DUE)
+    assert {"service web", "service mms"} & set(renewed) == set()
+    assert len(renewed) == len(LOCAL) - 2
+
+
+def test_a_certificate_of_somebody_else_is_left_alone_and_warned_of(deployment: Deployment) -> None:
+    other = pki.Authority.new("somebody else")
+    key = pki.new_key()
+    made = other.issue("broker.example", key.public_key(), days=20, hosts=["broker.example"])
+    replace(deployment.broker / "server.crt", pki.pem(made), mode=PUBLIC)
+    replace(deployment.broker / "server.key", pki.key_pem(key), mode=0o600)
+    assert expiry.renew(deployment, NOW + timedelta(days=15)) == []
+    (one,) = expiry.ending(deployment, NOW)
+    assert one.text.startswith("the certificate of server server ends on ")
+    assert one.text.endswith(": meter61850 credentials rotate server")
+
+
+def test_nothing_is_renewed_beyond_its_authority_which_is_warned_of(deployment: Deployment) -> None:
+    """One warning for each, and no renewal in each round."""
+    end = NOW + timedelta(days=pki.CA_DAYS)
+    assert len(expiry.renew(deployment, end - timedelta(days=800))) == len(LOCAL)
+    assert expiry.renew(deployment, end - timedelta(days=20)) == []
+    told = {one.what: one.cure for one in expiry.ending(deployment, end - timedelta(days=20))}
+    assert told.keys() == {"authority ca", "authority services", *LOCAL}
+    assert told["authority ca"] == "meter61850 credentials rotate-ca"
+    assert expiry.ending(deployment, end - timedelta(days=31)) == []
+
+
+def test_people_and_meters_whose_certificate_nobody_renews_are_warned_of(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """30 days before, and not for ever after it."""
+    deployment.enlist(Identity("anna", Role.OPERATOR), tmp_path / "anna")
+    deployment.enlist(Identity("bert", Role.ISSUER), tmp_path / "bert")
+    deployment.enlist(Identity(METER, Role.METER), tmp_path / "meter")
+    with deployment.register.change() as change:
+        change.block("bert", "left")
+    end = NOW + timedelta(days=pki.CLIENT_DAYS)
+    expiry.renew(deployment, DUE)
+    assert expiry.ending(deployment, end - timedelta(days=31)) == []
+    for moment in (end - timedelta(days=29), end + timedelta(days=29)):
+        told = sorted(one.what for one in expiry.ending(deployment, moment))
+        assert told == [f"meter {METER}", "operator anna"]
+    assert expiry.ending(deployment, end + timedelta(days=31)) == []
+
+
+def test_it_is_logged_once_a_day_and_told_to_the_audit(
+    deployment: Deployment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    deployment.enlist(Identity("anna", Role.OPERATOR), tmp_path / "anna")
+    watch = Watch(deployment, Trail(deployment))
+    watch.look(DUE)
+    assert watch.warnings == []
+    end = NOW + timedelta(days=pki.CLIENT_DAYS)
+    for hours in (0, 1, 25):
+        watch.look((end - timedelta(days=20)).replace(hour=1) + timedelta(hours=hours))
+    assert caplog.text.count("the certificate of operator anna ends on ") == 2
+    assert len(watch.warnings) == 1
+    assert watch.ends["authority ca"] > watch.ends["server server"] > NOW.timestamp()
+    with deployment.register.connection() as connection:
+        notes = [json.loads(row["event"]) for row in connection.execute("SELECT event FROM note")]
+    renewed = [note["identity"] for note in notes if note["outcome"] == "renewed"]
+    assert renewed == [name.partition(" ")[2] for name in LOCAL]
+
+
+def test_a_file_that_cannot_be_written_is_tried_again(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = Watch(deployment, Trail(deployment))
+    with monkeypatch.context() as full:
+        full.setattr(expiry, "replace", _full)
+        watch.try_look(DUE)
+    assert "the certificates cannot be looked at: disk is full" in caplog.text
+    watch.try_look(DUE)
+    assert min(one.not_valid_after_utc for one in certificates(deployment).values()) > DUE
+
+
+def _full(*_: object, **__: object) -> None:
+    raise OSError("disk is full")
+
+
+def test_a_power_cut_at_any_moment_leaves_every_pair_whole(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before or after each file that is put in its place; what was not renewed is at the next look."""
+    put, moment = os.replace, DUE
+    for step in range(2 * len(LOCAL)):
+        left = step
+
+        def cut(source: str, target: str) -> None:
+            nonlocal left
+            if left == 0:
+                raise KeyboardInterrupt
+            left -= 1
+            put(source, target)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "replace", cut)
+            with suppress(KeyboardInterrupt):
+                expiry.renew(deployment, moment)
+        again = Deployment.open(deployment.folder)
+        for pair in again.server_pairs():
+            client_context(again.broker / "ca.crt", pair.with_suffix(".crt"), pair.with_suffix(".key"))
+        for name in SERVICES:
+            folder = again.identity_folder(name)
+            client_context(folder / "ca.crt", folder / "client.crt", folder / "client.key")
+        expiry.renew(again, moment)
+        assert expiry.renew(again, moment) == []
+        moment += timedelta(days=SERVER_DAYS * 2 / 3 + 1)  # due again
+        if step < 4 * len(LOCAL) and moment > NOW + timedelta(days=pki.CA_DAYS - SERVER_DAYS):
+            deployment, moment = found(deployment.folder.with_name(f"d{step}"), Plan()), DUE
+
+
+def test_doctor_tells_what_ends(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METER61850_DIR", str(deployment.folder))
+    (good,) = _certificates()
+    assert (good.verdict, good.detail) == (Verdict.OK, "none ends within 30 days")
+    for name, days in (("anna", 20), ("carl", 40)):
+        issued(deployment, Identity(name, Role.OPERATOR), timedelta(days=days))
+    issued(deployment, Identity("dora", Role.ISSUER), timedelta(hours=-1))
+    found = {one.detail.partition(":")[0]: one for one in _certificates()}
+    assert {what: one.verdict for what, one in found.items()} == {
+        "of operator anna": Verdict.NOTE, "of issuer dora": Verdict.FAIL,
+    }  # fmt: skip
+    assert "ended on" in found["of issuer dora"].detail
+    assert found["of operator anna"].cure == "meter61850 credentials rotate anna --out FOLDER"
+
+
+def issued(deployment: Deployment, identity: Identity, left: timedelta) -> None:
+    """An identity whose certificate has so long to live."""
+    authority = deployment.authority_of(identity.role)
+    with deployment.register.change() as change:
+        change.add(identity)
+        certificate = authority.issue(identity.name, pki.new_key().public_key())
+        change.issued(identity.name, certificate, authority.certificate)
+        ends = int((datetime.now(UTC) + left).timestamp())
+        change.connection.execute(
+            "UPDATE certificate SET not_after = ? WHERE name = ?", (ends, identity.name)
+        )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """A deployment whose broker runs."""
+    with deployed(tmp_path_factory.mktemp("site")) as running:
+        yield running
+
+
+def shown(port: int) -> int:
+    """Serial number of the certificate that a server shows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", port), PATIENCE) as plain,
+        closing(context.wrap_socket(plain)) as secure,
+    ):
+        der = secure.getpeercert(binary_form=True)
+    assert der
+    return x509.load_der_x509_certificate(der).serial_number
+
+
+def shorten(deployment: Deployment) -> None:
+    """Certificates as if most of their life were over: they are due at once."""
+    for one in expiry.renewable(deployment):
+        own = one.load()
+        assert own is not None
+        with deployment.register.change() as change:
+            authority = expiry._issuer(deployment, own)
+            assert authority is not None
+            made = authority.renewed(own, days=0, now=datetime.now(UTC) + timedelta(minutes=20))
+            change.issued(pki.common_name(own), made, authority.certificate)
+        replace(one.file, pki.pem(made), mode=PUBLIC)
+
+
+async def test_broker_and_registrar_take_renewed_certificates_and_connections_stay(site: Deployed) -> None:
+    """The registrar as a process; its own certificate, too, and what it tells of it."""
+    deployment, port = site.deployment, free_port()
+    shorten(deployment)
+    old = read(deployment.broker / "server.crt").serial_number
+    until(lambda: shown(site.ports[1]) == old, seconds=PATIENCE, why="the broker shows the short-lived one")
+    issued(deployment, Identity("anna", Role.OPERATOR), timedelta(days=3))
+    mqtt = MqttSettings(identity=deployment.identity_folder("admin"))
+    async with aiomqtt.Client(mqtt.host, mqtt.port, identifier="stays", tls_context=mqtt.tls()) as client:
+        await client.subscribe(mqtt.topics.service_status("registrar"))
+        site.start("enrol", "run", "--metrics-port", str(port))
+        async with asyncio.timeout(PATIENCE):
+            told_status = (await anext(aiter(client.messages))).payload
+        assert isinstance(told_status, bytes)
+        status = ServiceStatus.model_validate_json(told_status)
+        new = read(deployment.broker / "server.crt")
+        assert new.serial_number != old
+        assert new.not_valid_after_utc > datetime.now(UTC) + timedelta(days=SERVER_DAYS - 1)
+        for door in site.ports:
+            until(lambda door=door: shown(door) == new.serial_number, seconds=PATIENCE, why="the new one")  # type: ignore[misc]
+        await client.subscribe(mqtt.topics.revision)  # answered over the connection that was there before
+    assert len(status.warnings) == 1
+    assert status.warnings[0].startswith("the certificate of operator anna ends on ")
+    told = metrics(port)
+    assert told["meter61850_certificates_ending"] == 1
+    assert told["meter61850_certificate_end_seconds[server server]"] == new.not_valid_after_utc.timestamp()
+    assert "the certificate of server server is renewed" in site.log("enrol")
+    assert "certificate of operator anna ends on" in site.log("enrol")
+    site.stop("enrol")
