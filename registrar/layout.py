@@ -189,16 +189,19 @@ def _inside(path: Path, name: str, above: Place) -> Place:
     return Place(name, above.owner, above.group, shared | mode & 0o004)
 
 
-def describe() -> Iterator[tuple[str, str, str]]:
-    """Service, its user, and what it needs: the table of docs/threats.md."""
+def describe() -> Iterator[tuple[str, str, str, str]]:
+    """Service, its user, what it reads beside the settings, what it writes: the table of docs/threats.md."""
     for service, needs in NEEDS.items():
         if service == REGISTRAR:
-            told = "everything but the folders that others write"
-        else:
-            reads = [f"`{path}/`" for path in needs.reads]
-            writes = [f"`{path}/` (writes)" for path in needs.writes]
-            told = ", ".join(reads + writes)
-        yield service, f"`{PREFIX}-{service}`", told
+            yield (
+                service,
+                f"`{PREFIX}-{service}`",
+                "everything but what the others write alone",
+                f"all, `{DATABASE}/`",
+            )
+            continue
+        reads, writes = (", ".join(f"`{path}/`" for path in paths) for paths in (needs.reads, needs.writes))
+        yield service, f"`{PREFIX}-{service}`", reads, writes
 
 
 assert set(SERVICES) - {"admin"} <= set(NEEDS), "a service without a row"

@@ -13,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiomqtt
+import httpx
 import pytest
 from cryptography import x509
 
 from admin.commands.doctor import Verdict, _certificates
 from broker.durable import PUBLIC, replace
+from broker.errors import ContractError
 from broker.identity import client_context
 from broker.messages import ServiceStatus
 from broker.settings import MqttSettings
@@ -32,6 +34,9 @@ from tests.brokers import free_port
 from tests.chain import until
 from tests.integration.test_mms_observe import metrics
 from tests.sites import Deployed, deployed
+from tests.web import API, PASSWORD, log_in
+from web.accounts import Accounts
+from web.accounts import Role as WebRole
 
 NOW = datetime.now(UTC)
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -295,3 +300,46 @@ async def test_broker_and_registrar_take_renewed_certificates_and_connections_st
     assert "the certificate of server server is renewed" in site.log("enrol")
     assert "certificate of operator anna ends on" in site.log("enrol")
     site.stop("enrol")
+
+
+def test_the_web_shows_a_renewed_certificate_and_the_warnings(site: Deployed) -> None:
+    """A connection that was there before stays; a broken file changes nothing."""
+    deployment, port, metrics_port = site.deployment, free_port(), free_port()
+    with suppress(ContractError):
+        issued(deployment, Identity("anna", Role.OPERATOR), timedelta(days=3))
+    users = Accounts(Path(deployment.environment["METER61850_WEB_USERS"]))
+    users.add("olga", WebRole.OBSERVER, password=PASSWORD)
+    pair = deployment.folder / "web" / "web"
+    files = (f"--certificate={pair}.crt", f"--key={pair}.key")
+    site.start("web", "run", "--port", str(port), *files)
+    until(lambda: answers(port), seconds=PATIENCE, why="the web answers")
+    trusted = ssl.create_default_context(cafile=deployment.broker / "ca.crt")
+    with httpx.Client(base_url=f"https://127.0.0.1:{port}", verify=trusted, timeout=PATIENCE) as client:
+        assert log_in(client, "olga").status_code == 303
+        old = read(pair.with_suffix(".crt"))
+        pair.with_suffix(".crt").write_text("rubbish")
+        until(lambda: "the certificate before is shown" in site.log("web"), seconds=PATIENCE)
+        assert shown(port) == old.serial_number
+        made = deployment.authority().renewed(old, days=0, now=datetime.now(UTC) + timedelta(minutes=20))
+        replace(pair.with_suffix(".crt"), pki.pem(made), mode=PUBLIC)
+        until(lambda: shown(port) == made.serial_number, seconds=PATIENCE, why="the new one")
+        site.start("enrol", "run", "--metrics-port", str(metrics_port))  # 20 minutes are little
+        until(lambda: shown(port) not in (old.serial_number, made.serial_number), seconds=PATIENCE)
+        page = until(
+            lambda: text if "operator anna ends on" in (text := client.get("/health").text) else "",
+            seconds=PATIENCE,
+            why="the warning on the page",
+        )
+        assert "meter61850 credentials rotate anna --out FOLDER" in page
+        told = client.get(f"{API}/health").json()["services"]
+        (row,) = [row for row in told if row["name"] == "registrar"]
+        assert [text[:29] for text in row["warnings"]] == ["the certificate of operator a"]
+    site.stop("enrol")
+    site.stop("web")
+
+
+def answers(port: int) -> bool:
+    try:
+        return shown(port) > 0
+    except OSError:
+        return False

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from registrar import layout
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "threats.md").read_text()
 REFERENCE = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
@@ -26,6 +28,13 @@ def names_of_tests(path: str) -> frozenset[str]:
 @pytest.mark.parametrize(("path", "name"), sorted(set(REFERENCE.findall(TEXT))))
 def test_it_names_a_test_that_there_is(path: str, name: str) -> None:
     assert name in names_of_tests(path)
+
+
+def test_its_table_of_files_is_that_of_the_layout() -> None:
+    """Service → user → files; units, compose and `init` follow the same table."""
+    begin = TEXT.index("| service | user | reads | writes |")
+    rows = TEXT[begin : TEXT.index("\n\n", begin)].splitlines()[2:]
+    assert rows == [f"| {' | '.join(row)} |" for row in layout.describe()]
 
 
 def test_every_denial_has_a_test() -> None:
