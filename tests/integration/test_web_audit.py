@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, make_url, select
+from sqlalchemy.exc import ProgrammingError
 from sqlmodel import col
 
 from bridge import audit as chain
@@ -24,8 +26,12 @@ from bridge.tables import Audit
 from tests.chain import until
 from tests.web import Web, beside_meters, log_in, start
 from web.accounts import Role
+from web.archive import Archive
 from web.audit import Event, audit
 from web.recorder import REFUSALS, Recorder
+
+pytest_plugins = ("tests.databases",)
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations-store.md"
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +200,35 @@ def test_the_chain_stays_whole(web: Web) -> None:
     with engine.connect() as connection:
         assert list(verified(connection))
     engine.dispose()
+
+
+def test_on_postgresql_the_web_needs_to_read_and_to_append_to_the_audit(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    """The statements of docs/operations-store.md, for a role of their own name."""
+    role = f"web_{make_url(postgres_url).database}"
+    engine = database.connect(postgres_url)
+    database.migrate(engine)
+    (sql,) = re.findall(r"```sql\n(CREATE ROLE.*?)```", OPERATIONS.read_text(), re.S)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(sql.replace("meter61850_web", role))
+    url = make_url(postgres_url).set(username=role).render_as_string(hide_password=False)
+    with Recorder(url, spool=tmp_path / "spool.sqlite"):
+        audit(Event("login", "anna", "192.0.2.7"))
+        until(lambda: audited(engine) == ["anna"], why="in the audit")
+    archive = Archive(url)
+    assert list(archive.store.registry(retired=True)) == []
+    assert archive.store.revisions(last=1) == []
+    archive.close()
+    theirs = database.connect(url)
+    with pytest.raises(ProgrammingError, match="permission denied"), theirs.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM meter")
+    theirs.dispose()
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    engine.dispose()
+
+
+def audited(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        return list(connection.scalars(select(col(Audit.who)).order_by(col(Audit.no))))
