@@ -50,7 +50,7 @@ NEEDS: Mapping[str, Needs] = {
     "mms": Needs(reads=("mms", "identities/mms")),
     "web": Needs(reads=("web", "identities/web"), writes=("spool", DATABASE)),
     "meters": Needs(writes=("meters",)),
-    REGISTRAR: Needs(writes=(DATABASE,)),
+    REGISTRAR: Needs(reads=("bridge",), writes=(DATABASE,)),
 }
 """Service → what it needs beside the settings; ``meters`` are simulated ones. Units, compose and
 docs/threats.md are checked against it."""
@@ -77,10 +77,14 @@ def places() -> Iterator[Place]:
     yield Place("identities", REGISTRAR, EVERYBODY, 0o2710)
     yield Place(DATABASE, REGISTRAR, DATABASE, 0o2770)
     for service, needs in NEEDS.items():
+        if service == REGISTRAR:
+            continue
         for path in needs.reads:
             yield Place(path, REGISTRAR, service, 0o2750)
         for path in needs.writes:
-            if path != DATABASE:
+            if path in NEEDS[REGISTRAR].reads:  # for the administrator: the remembered end of the audit
+                yield Place(path, service, REGISTRAR, 0o2750)
+            elif path != DATABASE:
                 yield Place(path, service, service, 0o700)
 
 

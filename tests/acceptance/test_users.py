@@ -47,7 +47,7 @@ READERS: dict[str, set[str]] = {
     "identities/anna":      {"registrar"},
     **{f"identities/{meter}": {"registrar", "meters"} for meter in METERS},
     "broker":               {"broker"},
-    "bridge":               {"bridge"},
+    "bridge":               {"bridge", "registrar"},
     "spool":                {"web"},
     "meters":               {"meters"},
     "database":             {"registrar", "bridge", "web"},
@@ -237,6 +237,8 @@ def test_the_registrars_user_administrates_too(machine: Machine) -> None:
     machine.cli("credentials", "rotate", "web", user="meter61850-registrar")
     after = machine.run("meter61850-web", "cat", f"{machine.deployment}/identities/web/client.crt")
     assert before != after
+    until((machine.deployment / "bridge" / "audit.head").exists, seconds=PATIENCE)
+    machine.cli("audit", "verify", user="meter61850-registrar")
     refused = machine.cli("credentials", "list", user="meter61850-web", code=2)
     assert refused == ""
 
@@ -251,6 +253,26 @@ def test_a_second_init_gives_new_files_away_and_leaves_the_services_own(machine:
     assert (before.st_mode, before.st_uid, before.st_gid) == (after.st_mode, after.st_uid, after.st_gid)
     third = machine.deployment / "identities" / meter_ids(SimulateSettings(n=3))[2] / "client.key"
     assert third.stat().st_gid == machine.users.numbers["meter61850-meters"]
+
+
+def test_a_service_uses_a_key_that_a_power_cut_has_left_waiting(machine: Machine) -> None:
+    """It may not put the key in its place; the registrar, or the next command, does."""
+    folder = machine.deployment / "identities" / "mms"
+    machine.cli("credentials", "rotate", "mms")
+    (folder / "client.key").rename(folder / "client.key.next")
+    shutil.copy(machine.deployment / "identities" / "web" / "client.key", folder / "client.key")
+    os.chown(folder / "client.key", *owner(folder / "client.key.next"))
+    (folder / "client.key").chmod(0o640)
+    connects = f"from broker.settings import MqttSettings; MqttSettings(identity={str(folder)!r}).tls()"
+    machine.run("meter61850-mms", sys.executable, "-c", connects)
+    assert (folder / "client.key.next").exists()
+    machine.cli("credentials", "list")
+    assert not (folder / "client.key.next").exists()
+    machine.run("meter61850-mms", sys.executable, "-c", connects)
+
+
+def owner(path: Path) -> tuple[int, int]:
+    return path.stat().st_uid, path.stat().st_gid
 
 
 def test_a_machine_with_some_of_the_users_is_refused(place: Path) -> None:
