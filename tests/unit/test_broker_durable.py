@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from broker import durable
+from broker.errors import CredentialError
+from broker.identity import check_secret
 
 
 def mode(path: Path) -> int:
@@ -75,3 +77,51 @@ def test_the_name_is_on_the_disk_too(kept: Path, monkeypatch: pytest.MonkeyPatch
     durable.replace(kept, b"new", mode=durable.SECRET)
     assert seen[0][1] is False
     assert seen[-1] == (str(kept.parent), True)
+
+
+@pytest.mark.parametrize(
+    ("folder", "secret"),
+    [(0o2750, 0o640), (0o2770, 0o660), (0o2710, 0o600), (0o700, 0o600), (0o750, 0o600), (0o770, 0o600),
+     (0o755, 0o600), (0o2755, 0o600), (0o2775, 0o600)],
+)  # fmt: skip
+def test_only_a_folder_that_is_handed_to_its_group_shares_a_secret(
+    tmp_path: Path, folder: int, secret: int
+) -> None:
+    """It takes setgid, which nobody has by accident, and a folder that is closed to others."""
+    place = tmp_path / "place"
+    place.mkdir()
+    place.chmod(folder)
+    durable.replace(place / "replaced", b"new", mode=durable.SECRET)
+    durable.create(place / "created")
+    with durable.locked(place / "locked"):
+        pass
+    durable.replace(place / "shown", b"new", mode=durable.PUBLIC)
+    assert [mode(place / name) for name in ("replaced", "created", "locked")] == 3 * [secret]
+    assert mode(place / "shown") == 0o644
+    check_secret(place / "replaced")
+    for opened in (0o640, 0o660, 0o604, 0o644):
+        (place / "replaced").chmod(opened)
+        if folder in (0o2710, 0o2750, 0o2770) and not opened & 0o007:
+            check_secret(place / "replaced")
+        else:
+            with pytest.raises(CredentialError, match="is open to others"):
+                check_secret(place / "replaced")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for others")
+def test_what_root_writes_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    os.chown(place, 61850, 61851)
+    place.chmod(0o2750)
+    durable.replace(place / "replaced", b"new", mode=durable.SECRET)
+    durable.create(place / "created")
+    durable.make_folder(place / "a" / "b")
+    for name in ("replaced", "created", "a", "a/b"):
+        told = (place / name).stat()
+        assert (told.st_uid, told.st_gid) == (61850, 61851)
+
+
+def test_what_is_there_is_not_emptied(kept: Path) -> None:
+    durable.create(kept)
+    assert kept.read_bytes() == b"old"
