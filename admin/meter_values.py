@@ -92,7 +92,7 @@ class Servers:
                 by_server.setdefault(self._endpoints[domain], []).append(domain)
         found: dict[str, dict[str, Told]] = {}
         for endpoint, there in by_server.items():
-            with suppress(MmsError):  # not there yet, or it went away: the others may be
+            with suppress(MmsError, OSError):  # not there yet, or it went away: the others may be
                 self._read_server(endpoint, there, found)
         return found
 

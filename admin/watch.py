@@ -9,7 +9,7 @@ from contextlib import suppress
 import aiomqtt
 
 from admin import mqtt
-from broker.errors import ContractError, UnavailableError
+from broker.errors import ContractError
 from broker.messages import Birth
 from broker.orders import parsed
 from broker.settings import MqttSettings
@@ -38,7 +38,7 @@ class Watch:
                     await client.subscribe([(topics.cid("+"), 0), (topics.meter("+", "birth"), 0)])
                     async for message in client.messages:
                         self._take(message)
-            except UnavailableError as error:
+            except OSError as error:  # UnavailableError is one
                 log.warning("%s", error)
             await asyncio.sleep(PAUSE)
 

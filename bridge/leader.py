@@ -65,7 +65,7 @@ class Leader:
             try:
                 with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                     self._contend(connection)
-            except DBAPIError as error:
+            except (DBAPIError, OSError) as error:
                 self._spoiled("the lock of the leader", error)
                 self._stopping.wait(POLL_SECONDS)
 
@@ -98,10 +98,11 @@ class Leader:
         for chore in self._chores:
             try:
                 chore()
-            except DBAPIError as error:
+            except (DBAPIError, OSError) as error:  # the next round may have a free file descriptor
                 self._spoiled("a chore", error)
 
-    def _spoiled(self, what: str, error: DBAPIError) -> None:
+    def _spoiled(self, what: str, error: DBAPIError | OSError) -> None:
         if not self.errors:
-            log.warning("%s: the database is in trouble (told once): %s", what, str(error.orig).strip())
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            log.warning("%s failed and is tried again (logged once): %s", what, str(cause).strip())
         self.errors += 1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from importlib.metadata import version
 
 from broker.messages import ServiceStatus, utc_now
 from broker.packets import Will
 from broker.topics import Topics
+from broker.version import VERSION
 
 
 class Presence:
@@ -41,7 +41,7 @@ class Presence:
     def _status(self, *, online: bool) -> bytes:
         status = ServiceStatus(
             online=online,
-            version=version("meter61850"),
+            version=VERSION,
             session=self._session,
             ts=utc_now(),
             counters=self._counters(),

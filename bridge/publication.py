@@ -16,7 +16,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from time import monotonic
 
 from sqlalchemy import Engine
@@ -29,6 +28,7 @@ from bridge.settings import BridgeSettings
 from bridge.tables import Meter, SclRevision, moment
 from broker.messages import Revision, format_ts
 from broker.topics import Topics
+from broker.version import VERSION
 from scl_builder.builder import build_cid, build_scd
 from scl_builder.project import HistoryItem, Ied, Project
 from scl_builder.project import Meter as SclMeter
@@ -129,7 +129,7 @@ class Publication:
                     self._current, self._forget = None, False
             try:
                 self.update(everything=everything)
-            except (DBAPIError, ValueError) as error:  # ValueError: the builder refuses the project
+            except (DBAPIError, OSError, ValueError) as error:  # ValueError: the builder refuses the project
                 self.errors += 1
                 log.error("the SCL is not up to date: %s", error)
                 self._retry(everything=everything)
@@ -201,7 +201,7 @@ class Publication:
             report_instances=settings.report_instances,
             control_model=settings.control_model,
             operate_timeout=round(settings.mms_operate_limit * 1000),
-            tool_version=version("meter61850"),
+            tool_version=VERSION,
         )
         scd = build_scd(project)
         sha256 = hashlib.sha256(scd).hexdigest()

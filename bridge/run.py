@@ -71,8 +71,9 @@ def _migrated(engine: Engine, stop: threading.Event) -> bool:
     for attempt in count():
         try:
             database.migrate(engine)
-        except DBAPIError as error:
-            log.warning("waiting for the database: %s", str(error.orig).strip())
+        except (DBAPIError, OSError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            log.warning("waiting for the database: %s", str(cause).strip())
             if stop.wait(random.uniform(0.1, min(_MAX_BACKOFF, 0.2 * 2 ** min(attempt, 10)))):
                 return False
         else:

@@ -26,9 +26,9 @@ from broker.errors import ConfigurationError, Meter61850Error, UnavailableError
 from broker.messages import Hardware
 from broker.settings import MqttSettings
 from broker.topics import Topics
+from broker.version import VERSION
 from meter_firmware import clock
 from meter_firmware.draft import Draft
-from meter_firmware.profile import firmware
 from meter_firmware.settings import Identity
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def _ask(plan: Plan, draft: Draft) -> Ask:
         owner=plan.identity.owner,
         address=plan.identity.address,
         address_code=plan.identity.address_code,
-        firmware=firmware(),
+        firmware=VERSION,
         csr=draft.request,
         password=draft.password_hash,
         ts=clock.now(),

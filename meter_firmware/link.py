@@ -16,13 +16,11 @@ from aiomqtt import Client, MqttError, Will
 
 from broker.backoff import Backoff
 from broker.client import new_client
-from broker.errors import CredentialError
 from broker.messages import Status
 from broker.settings import MqttSettings
 from broker.topics import scl_name
 from meter_firmware import clock
 from meter_firmware.session import Parts, Session
-from meter_firmware.storage import StorageError
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +48,7 @@ class Link:
             began = loop.time()
             try:
                 await self._session(stop)
-            except (MqttError, CredentialError, clock.ClockError, StorageError) as error:
+            except (MqttError, OSError) as error:  # CredentialError, ClockError and StorageError are OSErrors
                 self._parts.faults.tell("no connection to the broker", error)
             if loop.time() - began >= GOOD_SESSION_SECONDS:
                 backoff.reset()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 
 from broker.kernel import clock_synchronized
 from broker.messages import Birth, Hardware, QuantityName
+from broker.version import VERSION
 from meter_firmware import clock
 from meter_firmware.settings import Identity
 
@@ -38,16 +37,10 @@ class Profile:
             address_code=self.identity.address_code,
             ip=ip,
             hardware=self.hardware,
-            firmware=firmware(),
+            firmware=VERSION,
             quantities=self.quantities,
             interval=self.interval,
             clock_synchronized=self.synchronized(),
             session=session,
             ts=clock.now(),
         )
-
-
-@cache
-def firmware() -> str:
-    """The version of this program."""
-    return version("meter61850")

@@ -100,6 +100,8 @@ class Sampler:
             self._faults.tell("reading could not be saved", error)
         except clock.ClockError as error:
             self._faults.tell("reading without a time", error)
+        except OSError as error:  # no free file descriptor: the next reading may have one
+            self._faults.tell("reading failed", error)
         self._taken.set()
         self._taken.clear()
 

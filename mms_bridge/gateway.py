@@ -15,7 +15,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from broker.errors import ContractError, Meter61850Error, UnavailableError
+from broker.errors import ContractError, Meter61850Error
 from broker.messages import Block, Command, Reading, Refusal, Result, Revision, utc_now
 from broker.topics import Topic
 from broker.validation import first_complaint
@@ -95,7 +95,7 @@ class Gateway:
             self._dispatch(topic, payload, retained=retained)
         except (ContractError, ValidationError, ValueError) as error:
             self.reject(topic, error)
-        except Meter61850Error as error:
+        except (Meter61850Error, OSError) as error:
             self.counters["errors"] += 1
             log.error("%s %s: %s", topic.kind, topic.name, error)
 
@@ -173,7 +173,7 @@ class Gateway:
         ied = self.ieds.get(name) or self._new_ied(name)
         try:
             ied.serve(cid)
-        except UnavailableError:
+        except OSError:  # UnavailableError is one; without a free file descriptor it is tried again, too
             self.unserved[name] = payload
             raise
         self._cids[name] = payload

@@ -11,7 +11,6 @@ import gc
 import logging
 import uuid
 from collections.abc import Collection, Coroutine, Mapping
-from importlib.metadata import version
 from typing import Any
 
 import aiomqtt
@@ -20,10 +19,10 @@ from aiomqtt import MqttError
 from broker.backoff import Backoff, heed_cancellation
 from broker.client import new_client
 from broker.descriptors import raise_limit
-from broker.errors import CredentialError
 from broker.feed import GOOD_CONNECTION, Feed
 from broker.settings import MqttSettings
 from broker.signals import stop_on_signals
+from broker.version import VERSION
 from mms_bridge.gateway import Gateway
 from mms_bridge.hearing import Hearing, Link
 from mms_bridge.mailbox import Mailbox
@@ -48,7 +47,7 @@ async def run(settings: MmsSettings) -> None:
 async def serve(settings: MmsSettings, stop: asyncio.Event) -> None:
     """Serve until ``stop`` is set."""
     raise_limit()  # an IED takes three descriptors, an association one; over TLS four and three
-    identity = ("meter61850", "MQTT meter gateway", version("meter61850"))
+    identity = ("meter61850", "MQTT meter gateway", VERSION)
     calm_collector()
     gateway = Gateway(settings, identity=identity)
     gateway.doors.security.start()
@@ -138,7 +137,7 @@ async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings
             await _connection(gateway, hearing, mqtt)
         except* (
             MqttError,
-            CredentialError,
+            OSError,  # CredentialError too, and no free file descriptor
         ) as errors:  # alone from the connect, in a group from a connection's tasks
             hearing.connected(Link.COMMANDS, up=False)
             gateway.counters["disconnects"] += 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from importlib.metadata import version
 
 import aiomqtt
 from aiomqtt import MqttError
@@ -17,6 +16,7 @@ from paho.mqtt.properties import Properties
 
 from broker.messages import Block, Command, Message, Refusal, ServiceStatus, utc_now
 from broker.settings import MqttSettings
+from broker.version import VERSION
 from mms_bridge.blocks import Repeat
 from mms_bridge.gateway import Gateway, Outgoing
 
@@ -113,5 +113,5 @@ def status(gateway: Gateway, session: str, *, online: bool) -> ServiceStatus:
         "meters_online": gateway.fleet.online,
     }
     return ServiceStatus(
-        online=online, version=version("meter61850"), session=session, ts=utc_now(), counters=counters
+        online=online, version=VERSION, session=session, ts=utc_now(), counters=counters
     )

@@ -14,16 +14,15 @@ import logging
 import secrets
 import sqlite3
 from collections.abc import Coroutine, Mapping
-from importlib.metadata import version
 from typing import Any
 
 import aiomqtt
 
 from broker.backoff import Backoff, heed_cancellation
-from broker.errors import CredentialError
 from broker.messages import ServiceStatus, utc_now
 from broker.settings import MqttSettings
 from broker.signals import stop_on_signals
+from broker.version import VERSION
 from registrar.counter import Counter, Reply
 from registrar.deployment import Deployment
 from registrar.expiry import LOOK_SECONDS, Watch
@@ -105,7 +104,7 @@ class Service:
             began = loop.time()
             try:
                 await self._connection()
-            except* (aiomqtt.MqttError, CredentialError) as errors:
+            except* (aiomqtt.MqttError, OSError, sqlite3.OperationalError) as errors:  # CredentialError too
                 log.warning("broker %s:%d: %s", self._mqtt.host, self._mqtt.port, errors.exceptions[0])
             heed_cancellation()
             if loop.time() - began > GOOD_CONNECTION:
@@ -171,7 +170,7 @@ class Service:
     def _status(self, *, online: bool) -> bytes:
         return ServiceStatus(
             online=online,
-            version=version("meter61850"),
+            version=VERSION,
             session=self._session,
             ts=utc_now(),
             counters=dict(self._counter.counters),

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Literal
 
 from broker import durable
-from broker.errors import ConfigurationError, Meter61850Error
+from broker.errors import ConfigurationError, Meter61850Error, UnavailableError
 from broker.identity import check_secret
 from broker.messages import format_ts, utc_now
 
@@ -169,7 +169,9 @@ def _parsed(file: Path) -> dict[str, Account]:
     try:
         rows = json.loads(file.read_text())["accounts"]
         accounts = [Account(**{**row, "role": Role(row["role"])}) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise UnavailableError(f"{file} cannot be read now: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(f"{file} is no file of accounts ({error}): move it away") from error
     return {account.name: account for account in accounts}
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
-from importlib.metadata import version
 from threading import Semaphore
 
 from fastapi import FastAPI, Request
@@ -16,6 +15,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.errors import Meter61850Error
+from broker.version import VERSION
 from web import login, pages, problem, thesis_api
 from web.acsi import Acsi
 from web.api import acsi, commands, meters, operations, readings, scl, stream
@@ -65,7 +65,7 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
     """The ASGI application; the routes of the thesis only with ``thesis``."""
     app = FastAPI(
         title="meter61850",
-        version=version("meter61850"),
+        version=VERSION,
         description=_DESCRIPTION,
         docs_url=None,
         redoc_url=None,

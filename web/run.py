@@ -199,7 +199,7 @@ async def keep_registry(parts: Parts, changed: asyncio.Event) -> None:
             rows = await asyncio.to_thread(lambda: parts.archive.store.registry(retired=False))
             parts.live.assign({row.meter_id: row.ied for row in rows if row.ied})
             pause = REGISTRY_SECONDS
-        except (Meter61850Error, SQLAlchemyError) as error:
+        except (Meter61850Error, OSError, SQLAlchemyError) as error:
             log.debug("registry: %s", error)
             pause = 1.0
         with contextlib.suppress(TimeoutError):

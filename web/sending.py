@@ -12,18 +12,18 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from importlib.metadata import version
 
 import aiomqtt
 from aiomqtt import MqttError
 
 from broker.backoff import Backoff, heed_cancellation
 from broker.client import new_client
-from broker.errors import CredentialError, UnavailableError
+from broker.errors import UnavailableError
 from broker.messages import ServiceStatus, utc_now
 from broker.orders import expiring
 from broker.publishing import publish
 from broker.settings import MqttSettings
+from broker.version import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Sender:
         while True:
             try:
                 await self._connection(backoff)
-            except (MqttError, CredentialError) as error:
+            except (MqttError, OSError) as error:  # CredentialError is an OSError
                 log.warning("broker %s:%d: %s", self._mqtt.host, self._mqtt.port, error)
             finally:
                 self._client = None
@@ -112,7 +112,7 @@ class Sender:
     def _status(self, session: str, *, online: bool) -> bytes:
         status = ServiceStatus(
             online=online,
-            version=version("meter61850"),
+            version=VERSION,
             session=session,
             ts=utc_now(),
             counters=dict(self._counters()),

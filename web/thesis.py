@@ -17,7 +17,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-from broker.errors import NotAuthorizedError, UnavailableError
+from broker.errors import UnavailableError
 from broker.messages import Birth, Hardware, Message, Reading, Status, Stored, utc_now
 from broker.orders import WITHDRAWN
 from broker.topics import Topics
@@ -176,7 +176,7 @@ class ThesisMeters:
     async def _quietly_offline(self, meter_id: str, gate: Gate) -> None:
         try:
             await self._tell_status(meter_id, gate, online=False)
-        except (UnavailableError, NotAuthorizedError):
+        except OSError:  # UnavailableError and NotAuthorizedError are OSErrors
             return  # told at the next look
 
     def _return(self, meter_id: str) -> Gate:

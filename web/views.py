@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import Request
@@ -14,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from broker.messages import format_ts, utc_now
+from broker.version import VERSION
 from web.accounts import Role
 from web.assets import Assets
 from web.guard import Caller
@@ -65,7 +65,7 @@ class Views:
             "quantities": QUANTITIES,
             "pages": PAGES,
             "relay_words": RELAY_WORDS,
-            "version": version("meter61850"),
+            "version": VERSION,
         }
         self._environment.filters |= {"shown": shown, "plain_time": plain_time}
 
