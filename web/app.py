@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
-from threading import Semaphore
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -19,10 +18,10 @@ from broker.version import VERSION
 from web import login, pages, problem, thesis_api
 from web.acsi import Acsi
 from web.api import acsi, commands, meters, operations, readings, scl, stream
-from web.api.common import one_of
 from web.guard import caller_of
 from web.parts import Parts
 from web.problem import ProblemError, as_problem
+from web.proxy import Proxies
 from web.thesis import ThesisMeters
 from web.views import Views
 
@@ -36,12 +35,12 @@ CSP = (
 )
 LARGEST_SCL = 64 * 1024 * 1024
 """Octets of a file to compare, of somebody whom we know: above the largest that the broker takes."""
-DIFFS = Semaphore(2)
-"""Such files that are taken and compared at the same time."""
 UPLOAD_SECONDS = 120.0
 """For such a file; a client that vanished keeps its place no longer."""
 LARGEST_BODY = 64 * 1024
 """Octets of anything else; some hundred are usual."""
+BODY_SECONDS = 20.0
+"""For anything else."""
 # fmt: off
 _HEADERS = (
     (b"content-security-policy", CSP.encode()),
@@ -70,10 +69,11 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
+        root_path=parts.settings.root_path,
         redirect_slashes=False,
     )
     app.state.parts = parts
-    app.state.views = Views()
+    app.state.views = Views(root=parts.settings.root_path)
     app.state.acsi = Acsi(parts.live)
     app.state.snapshot = meters.Snapshot()
     app.state.snapshot_lock = asyncio.Lock()
@@ -95,6 +95,9 @@ class Front:
     def __init__(self, app: FastAPI, parts: Parts) -> None:
         self._app = app
         self._names = parts.settings.allowed_names
+        self._root = parts.settings.root_path
+        self._proxies = Proxies(parts.settings.believed)
+        self._turns = parts.budgets.requests
         self._headers = [*_HEADERS, *([_HSTS] if parts.settings.secure else [])]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +105,9 @@ class Front:
             await self._app(scope, receive, send)
             return
 
-        head = scope["method"] == "HEAD" and scope["path"] != STREAM
+        scope = self._placed(self._proxies.seen(scope))
+        path = scope["path"].removeprefix(self._root)
+        head = scope["method"] == "HEAD" and path != STREAM
         asked = {**scope, "method": "GET"} if head else scope
 
         async def answered(message: Message) -> None:
@@ -115,28 +120,40 @@ class Front:
             await send(message)
 
         try:
-            large = self._may_be_large(scope)
-            limit = LARGEST_SCL if large else LARGEST_BODY
+            caller = None if path.startswith("/static/") else caller_of(Request({**scope, "app": self._app}))
+            large = caller is not None and path == DIFF  # of nobody a large body is taken
+            limit, seconds = (LARGEST_SCL, UPLOAD_SECONDS) if large else (LARGEST_BODY, BODY_SECONDS)
             self._check(dict(scope["headers"]), limit)
-            with one_of(DIFFS, "files to compare") if large else nullcontext():
-                await self._app(asked, _limited(receive, limit, UPLOAD_SECONDS if large else None), answered)
+            counted = caller is not None and path != STREAM  # streams have a budget of their own
+            async with self._turns.turn(caller.name) if caller and counted else nullcontext():
+                await self._app(asked, _limited(receive, limit, seconds), answered)
         except Meter61850Error as refusal:  # ours alone: the application answers its own
-            await as_problem(refusal).response()(scope, receive, answered)
+            await as_problem(refusal).response(self._root)(scope, receive, answered)
+
+    def _placed(self, scope: Scope) -> Scope:
+        """Below our root path, whether the proxy cuts it off or leaves it: our routes decide."""
+        root, path = self._root, scope["path"]
+        if not root:
+            return scope
+        inner = path.removeprefix(root) or "/" if path == root or path.startswith(f"{root}/") else None
+        if inner is None or (self._leads(scope, path) and (path == root or not self._leads(scope, inner))):
+            inner = path
+        return {**scope, "root_path": root, "path": root + inner}
+
+    def _leads(self, scope: Scope, path: str) -> bool:
+        """Whether a route of ours has this path, which is without the root."""
+        asked = {**scope, "path": path, "root_path": ""}
+        return any(route.matches(asked)[0] is not Match.NONE for route in self._app.routes)
 
     def _allowed(self, scope: Scope) -> bytes:
         """The methods of all routes of a path: the application names those of the first one."""
         found = [method for method in METHODS if self._has({**scope, "method": method})]
-        if "GET" in found and scope["path"] != STREAM:
+        if "GET" in found and scope["path"].removeprefix(self._root) != STREAM:
             found.insert(1, "HEAD")
         return ", ".join(found).encode()
 
     def _has(self, scope: Scope) -> bool:
         return any(route.matches(scope)[0] is Match.FULL for route in self._app.routes)
-
-    def _may_be_large(self, scope: Scope) -> bool:
-        """Whether it brings a file to compare, of somebody whom we know: a body is read before the guard
-        looks who sends it."""
-        return scope["path"] == DIFF and caller_of(Request({**scope, "app": self._app})) is not None
 
     def _check(self, headers: dict[bytes, bytes], limit: int) -> None:
         """ProblemError for a request that the application need not see."""
@@ -149,10 +166,10 @@ class Front:
             raise ProblemError(413, f"{int(length)} octets: at most {limit}")
 
 
-def _limited(receive: Receive, limit: int, seconds: float | None) -> Receive:
+def _limited(receive: Receive, limit: int, seconds: float) -> Receive:
     """``receive`` that ends a body without a length at the limit, and one not whole in ``seconds``."""
     taken, whole = 0, False
-    ends = None if seconds is None else asyncio.get_running_loop().time() + seconds
+    ends = asyncio.get_running_loop().time() + seconds
 
     async def limited() -> Message:
         nonlocal taken, whole

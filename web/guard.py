@@ -17,6 +17,7 @@ from web.accounts import Account, Role
 from web.audit import Event, audit
 from web.parts import Parts, parts_of
 from web.problem import ProblemError
+from web.proxy import PROXIED
 from web.sessions import Session
 
 COOKIE = "meter61850_session"
@@ -100,11 +101,31 @@ def check_csrf(request: Request, session: Session | None, csrf: str) -> None:
 
 def check_origin(request: Request) -> None:
     """403 when a browser says that the request comes from another site."""
-    origin = request.headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host", "")
-    if foreign or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+    if _foreign(request):
         denied(request, "", "from another site")
         raise ProblemError(403, "this came from another site: open our own page")
+
+
+def _foreign(request: Request) -> bool:
+    """A proxy of ours may call us otherwise than the browser does; then the browser's own word counts."""
+    site = request.headers.get("sec-fetch-site")
+    if site not in (None, "same-origin", "none"):
+        return True
+    origin = request.headers.get("origin")
+    if origin is None or (site == "same-origin" and PROXIED in request.scope):
+        return False
+    return _netloc(origin) != _netloc(f"{request.url.scheme}://{request.headers.get('host', '')}")
+
+
+def _netloc(url: str) -> str:
+    """Host and port; without the port that its scheme has anyway.
+
+    >>> _netloc("https://Meters.example:443"), _netloc("https://meters.example:8443")
+    ('meters.example', 'meters.example:8443')
+    """
+    parts = urlsplit(url)
+    usual = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+    return parts.netloc.lower().removesuffix(usual) if usual else parts.netloc.lower()
 
 
 def denied(request: Request, actor: str, why: str) -> None:

@@ -17,7 +17,7 @@ from web.api.meters import Choice, begin_after, cursor_of, everything
 from web.api.operations import database_state, dead_letter_rows, health_now
 from web.commands import LOST, entry_of
 from web.guard import Caller, caller_of
-from web.parts import Parts, parts_of
+from web.parts import Parts, parts_of, root_of
 from web.problem import ProblemError
 from web.views import views_of
 
@@ -39,7 +39,9 @@ async def _visitor(request: Request) -> Caller:
     caller = caller_of(request)
     if caller is None:
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        raise ProblemError(303, "log in", headers={"Location": f"/login?next={quote(asked)}"})
+        raise ProblemError(
+            303, "log in", headers={"Location": f"{root_of(request)}/login?next={quote(asked)}"}
+        )
     return caller
 
 
@@ -86,8 +88,8 @@ async def fleet(
         found=len(ids),
         start=start,
         chosen=chosen,
-        onward=onward and f"/?{urlencode(onward)}",
-        first=f"/?{urlencode(query)}" if start else None,
+        onward=onward and f"{root_of(request)}/?{urlencode(onward)}",
+        first=f"{root_of(request)}/?{urlencode(query)}" if start else None,
     )
 
 

@@ -8,7 +8,9 @@ from fastapi import Request
 
 from web.accounts import Accounts
 from web.archive import Archive
+from web.budgets import Budgets
 from web.commands import Commands
+from web.guesses import Guesses
 from web.hub import Hub
 from web.live import Live
 from web.sending import Sender
@@ -24,9 +26,11 @@ class Parts:
     accounts: Accounts
     sessions: Sessions
     limiter: Limiter
-    """Of one account from one address."""
+    """Of one account from one network (`web.addresses`)."""
     crowd_limiter: Limiter
-    """Of one address."""
+    """Of one network."""
+    guesses: Guesses
+    """Passwords that wait to be checked."""
     order_limiter: Limiter
     """Of one account's relay commands."""
     hub: Hub
@@ -34,6 +38,12 @@ class Parts:
     sender: Sender
     commands: Commands
     archive: Archive
+    budgets: Budgets
+
+
+def root_of(request: Request) -> str:
+    """The path below which browsers reach us through a reverse proxy, such as ``/meters``; mostly empty."""
+    return parts_of(request).settings.root_path
 
 
 def parts_of(request: Request) -> Parts:

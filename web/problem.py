@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -49,14 +50,16 @@ class ProblemError(Meter61850Error):
             **more,
         }
 
-    def response(self) -> Response:
-        """The answer."""
+    def response(self, root: str = "") -> Response:
+        """The answer; what it says of our paths is below ``root``, where the client finds them."""
         headers = {"Cache-Control": "no-store", **self.headers}
+        document = {**self.document, "detail": _PATHS.sub(rf"\1 {root}/", str(self.document["detail"]))}
         return Response(
-            orjson.dumps(self.document), status_code=self.status, headers=headers, media_type=MEDIA_TYPE
+            orjson.dumps(document), status_code=self.status, headers=headers, media_type=MEDIA_TYPE
         )
 
 
+_PATHS = re.compile(r"\b(GET|POST|DELETE) /")
 _REDIRECTS = frozenset({303})
 # fmt: off
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
@@ -96,7 +99,7 @@ def install(app: FastAPI, *, page: Callable[[Request, ProblemError], Response]) 
         if problem.status in _REDIRECTS:
             return Response(status_code=problem.status, headers=problem.headers)
         html = "text/html" in request.headers.get("accept", "")
-        return page(request, problem) if html else problem.response()
+        return page(request, problem) if html else problem.response(request.scope.get("root_path", ""))
 
     async def expected(request: Request, error: Exception) -> Response:
         return told(request, as_problem(error))

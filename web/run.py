@@ -11,6 +11,7 @@ import gc
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import orjson
@@ -19,14 +20,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bridge.tables import Command
 from broker import keypair
+from broker.descriptors import raise_limit
 from broker.errors import Meter61850Error, PortTakenError
 from broker.feed import Feed
 from broker.signals import stop_on_signals
 from web.accounts import Accounts
 from web.app import make_app
 from web.archive import Archive
+from web.budgets import Budgets
 from web.certificate import Certificate
 from web.commands import Commands
+from web.connections import Connections, Listener, room
+from web.guesses import Guesses
 from web.hub import TICK, Hub
 from web.live import Live
 from web.parts import Parts
@@ -45,6 +50,10 @@ GRACE_SECONDS = 1
 """That an answer may take at a stop."""
 TAKE_SECONDS = 120
 """A client that takes nothing of what it is sent for so long is cut off: it may be gone without a word."""
+FEED_KEEPALIVE = 4
+"""Seconds; a broker that is silent for 1.5 times this is taken as gone: its values are old."""
+THREADS = 40
+"""That read the store and check passwords, beside as many of the web's framework."""
 LOGIN_ATTEMPTS, LOGIN_SECONDS = 5, 60.0
 
 
@@ -69,6 +78,8 @@ def make_parts(settings: WebSettings) -> Parts:
         settings=settings,
         accounts=accounts,
         sessions=Sessions(seconds=3600 * settings.session_hours),
+        budgets=Budgets(streams=settings.stream_clients, streams_per_account=settings.streams_per_account),
+        guesses=Guesses(at_once=2, waiting=32, of_network=4),
         limiter=Limiter(attempts=LOGIN_ATTEMPTS, seconds=LOGIN_SECONDS),
         crowd_limiter=Limiter(attempts=4 * LOGIN_ATTEMPTS, seconds=LOGIN_SECONDS),
         order_limiter=Limiter(attempts=settings.commands_per_minute, seconds=60.0),
@@ -92,17 +103,23 @@ def counters(live: Live, hub: Hub) -> dict[str, int]:
 
 async def serve(settings: WebSettings, stop: asyncio.Event) -> None:
     """Serve until ``stop``; what ends by itself before is raised."""
+    raise_limit()  # of file descriptors: each connection takes one
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "work"))
     gc.set_threshold(50_000, 50, 50)  # a town's state lives long: not to be looked through so often
     parts = make_parts(settings)
     changed = asyncio.Event()
     parts.live.on_revision = changed.set
     live = parts.live
     topics = live.filters(stored=settings.thesis)
-    feed = Feed(settings.mqtt, live.take, topics=topics, connected=live.connected, name="web")
+    mqtt = settings.mqtt.model_copy(update={"keepalive": min(FEED_KEEPALIVE, settings.mqtt.keepalive)})
+    feed = Feed(mqtt, live.take, topics=topics, connected=live.connected, name="web")
     thesis = thesis_meters(parts)
     config = _config(parts, thesis)
     config.load()
     server = Server(config)
+    connections = Connections(
+        most=room(), per_network=settings.connections_per_address, exempt=settings.believed
+    )
     with listening(settings) as sock, Recorder(settings.database_url, spool=settings.spool_file):
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
             "feed": feed.run,
@@ -110,7 +127,8 @@ async def serve(settings: WebSettings, stop: asyncio.Event) -> None:
             "events": lambda: _every(TICK, parts.hub.flush),
             "sweep": lambda: _every(SWEEP_SECONDS, lambda: sweep(parts)),
             "registry": lambda: keep_registry(parts, changed),
-            "http": lambda: server.serve(sockets=[sock]),
+            "connections": Listener(sock, config, server.server_state, connections).run,
+            "http": lambda: server.serve(sockets=[]),
         }
         if thesis is not None:
             jobs["thesis"] = thesis.keep_watch
@@ -145,7 +163,7 @@ def _config(parts: Parts, thesis: ThesisMeters | None) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         lifespan="off",
-        proxy_headers=settings.behind_proxy,
+        proxy_headers=False,  # web.proxy has its own, which believes configured proxies alone
         ssl_certfile=settings.certificate,
         ssl_keyfile=_usable_key(settings),
         timeout_graceful_shutdown=GRACE_SECONDS,
@@ -210,7 +228,10 @@ async def keep_registry(parts: Parts, changed: asyncio.Event) -> None:
 async def _every(seconds: float, work: Callable[[], None]) -> None:
     while True:
         await asyncio.sleep(seconds)
-        work()
+        try:
+            work()
+        except OSError as error:  # no free file descriptor: the next time there may be one
+            log.warning("%s", error)
 
 
 async def _end(server: Server, parts: Parts) -> None:

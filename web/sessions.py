@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from web.accounts import Account
 
 MAX_SESSIONS = 10_000
+MAX_OF_ACCOUNT = 100
+"""Sessions of one account, so that it does not end those of others."""
 MAX_NAMES = 10_000
 """Names and addresses that a limiter remembers."""
 
@@ -50,7 +52,10 @@ class Sessions:
         self._open: OrderedDict[str, Session] = OrderedDict()
 
     def open(self, account: Account) -> str:
-        """A new session; its cookie's value."""
+        """A new session; its cookie's value. An account's oldest one ends when it has too many."""
+        own = [digest for digest, session in self._open.items() if session.account == account.name]
+        for digest in own[: max(0, len(own) - MAX_OF_ACCOUNT + 1)]:
+            del self._open[digest]
         cookie = secrets.token_urlsafe(32)
         ends = time.monotonic() + self._seconds
         self._open[_digest(cookie)] = Session(account.name, secrets.token_urlsafe(24), account.secret, ends)

@@ -8,13 +8,17 @@ pydantic_core._pydantic_core.ValidationError: 1 validation error for WebSettings
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.settings import MqttSettings, Port
+from web.addresses import Network
+
+_ROOT = re.compile(r"(/[0-9A-Za-z._~-]+)+")
 
 
 class WebSettings(BaseSettings):
@@ -38,8 +42,11 @@ class WebSettings(BaseSettings):
     key: Path | None = None
     """PEM file with its private key."""
     behind_proxy: bool = False
-    """A reverse proxy in front of us ends TLS: cookies are Secure, X-Forwarded-* from loopback are
-    believed."""
+    """A reverse proxy in front of us ends TLS: cookies are Secure, and the ``proxies`` are believed."""
+    proxies: str = "127.0.0.1, ::1"
+    """Addresses or networks of the reverse proxies, comma between; X-Forwarded-* of others is ignored."""
+    root_path: str = ""
+    """Path below which the reverse proxy shows us, such as /meters; it may cut it off, or leave it."""
     names: str = ""
     """Host names that browsers call us by, comma between; others are refused. On loopback they are known."""
     session_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 12.0
@@ -48,6 +55,10 @@ class WebSettings(BaseSettings):
     """Reading intervals without a reading after which a meter is stale, as in MMS."""
     stream_clients: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Live streams at a time; who comes later is told to come again."""
+    streams_per_account: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Live streams of one account."""
+    connections_per_address: Annotated[int, Field(ge=1, le=100_000)] = 250
+    """Connections of one IPv4 address, or of one /64 of IPv6; the proxies have no such limit."""
     commands_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 120
     """Relay commands of one account in any minute: the pace of `relay open --all`. More are told to wait."""
     thesis: bool = False
@@ -67,6 +78,27 @@ class WebSettings(BaseSettings):
                 "its key, or say behind_proxy when a reverse proxy ends TLS, or listen on 127.0.0.1"
             )
         return self
+
+    @field_validator("root_path")
+    @classmethod
+    def _root_is_a_path(cls, root: str) -> str:
+        root = root.rstrip("/")
+        if root and not _ROOT.fullmatch(root):
+            raise ValueError(
+                f"root_path {root[:64]!r}: a path such as /meters, of letters, digits and . _ ~ -"
+            )
+        return root
+
+    @field_validator("proxies")
+    @classmethod
+    def _proxies_are_networks(cls, proxies: str) -> str:
+        _networks(proxies)
+        return proxies
+
+    @property
+    def believed(self) -> tuple[Network, ...]:
+        """The networks of the proxies in front of us; none without ``behind_proxy``."""
+        return _networks(self.proxies) if self.behind_proxy else ()
 
     @property
     def loopback(self) -> bool:
@@ -97,3 +129,9 @@ class WebSettings(BaseSettings):
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
         scheme = "https" if self.certificate else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+
+def _networks(told: str) -> tuple[Network, ...]:
+    """ValueError names what is no address and no network."""
+    words = [word for part in told.split(",") if (word := part.strip())]
+    return tuple(ipaddress.ip_network(word) for word in words)

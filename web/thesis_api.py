@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from contextlib import AbstractAsyncContextManager
 from time import monotonic
 from typing import Annotated, Any
 
@@ -20,11 +21,12 @@ from bridge.packs import StoredReading
 from bridge.tables import moment
 from broker.messages import Magnitude, Quantity, Reading, Text, format_ts
 from mms_bridge.fleet import Meter
+from web.addresses import network_of
 from web.answers import XML, answer, encoded, format_of
 from web.api.common import MeterPath, also, problems, registered
 from web.audit import Event, audit
 from web.guard import Observer, address_of, caller_of
-from web.parts import Parts, parts_of
+from web.parts import Parts, parts_of, root_of
 from web.problem import ProblemError
 from web.sessions import Limiter
 from web.thesis import ThesisMeters, meter_of, no_such_meter
@@ -34,7 +36,7 @@ router = APIRouter(tags=["thesis"])
 MOST_READINGS = 10_000
 """Of ``GET /Readings/{id}``; the API of version 1 has all."""
 REGISTRATIONS = Limiter(attempts=20, seconds=60.0)
-"""Of one address."""
+"""Of one network (`web.addresses`)."""
 
 
 class Registration(BaseModel):
@@ -79,6 +81,11 @@ class SubmittedReading(Submitted):
 Token = Annotated[MeterPath, Path(description="The token; with a login, to look, also a meter_id.")]
 
 
+def _turn(request: Request) -> AbstractAsyncContextManager[None]:
+    """Of the client's network: these requests have no account."""
+    return parts_of(request).budgets.http_meters.turn(network_of(address_of(request)))
+
+
 def _meters(request: Request) -> ThesisMeters:
     meters: ThesisMeters = request.app.state.thesis
     return meters
@@ -97,9 +104,10 @@ async def register(request: Request, registration: Registration) -> Response:
     """Register a meter; its id is its token, and told this once."""
     address = address_of(request)
     format_of(request)  # 406 before anything is done
-    if wait := REGISTRATIONS.wait(address, now=monotonic()):
+    network = network_of(address)
+    if wait := REGISTRATIONS.wait(network, now=monotonic()):
         raise ProblemError(429, "too many registrations", headers={"Retry-After": str(int(wait) + 1)})
-    REGISTRATIONS.note(address, now=monotonic())
+    REGISTRATIONS.note(network, now=monotonic())
     token = await _meters(request).register(
         name=registration.name,
         location=registration.location,
@@ -156,25 +164,28 @@ async def delete_named_meter(
 @router.post(
     "/Readings/{token}",
     response_model=SubmittedReading,
-    responses={**problems(404, 406, 503), **also(XML)},
+    responses={**problems(404, 406, 429, 503), **also(XML)},
 )
 async def submit(request: Request, token: Token, submitted: Submitted) -> Response:
     """Submit a reading of now; 200 when it is stored."""
     format_of(request)  # 406 before anything is done
     values = submitted.model_dump()
     values["power_factor"] = values.pop("powerFactor")
-    reading = await _meters(request).submit(meter_of(token), values)
+    async with _turn(request):
+        reading = await _meters(request).submit(meter_of(token), values)
     return answer(request, _told(token, reading), root="Reading")
 
 
 @router.get(
     "/Readings/{token}",
     response_model=list[SubmittedReading],
-    responses={**problems(404, 406, 503), **also(XML)},
+    responses={**problems(404, 406, 429, 503), **also(XML)},
 )
 async def readings(request: Request, token: Token) -> Response:
     """The meter's readings, oldest first, the last 10,000 of them."""
-    rows = await asyncio.to_thread(_stored, parts_of(request), _seen(request, token), token)
+    meter_id = _seen(request, token)
+    async with _turn(request):
+        rows = await asyncio.to_thread(_stored, parts_of(request), meter_id, token)
     return answer(request, rows, root="Readings")
 
 
@@ -208,6 +219,6 @@ async def scl(request: Request, _caller: Observer) -> Response:
 
 
 @router.get("/swagger", include_in_schema=False)
-async def swagger() -> Response:
+async def swagger(request: Request) -> Response:
     """Where the thesis's description was."""
-    return RedirectResponse("/docs")
+    return RedirectResponse(f"{root_of(request)}/docs")

@@ -51,23 +51,28 @@ def plain_time(ts: str | None) -> str:
 class Views:
     """The templates."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, root: str = "") -> None:
         self.assets = Assets()
+        self._root = root
         self._environment = Environment(
             loader=PackageLoader("web"),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,
         )
         self._environment.globals |= {
-            "static": self.assets.url,
+            "static": lambda name: root + self.assets.url(name),
+            "root": root,
             "quantities": QUANTITIES,
             "pages": PAGES,
             "relay_words": RELAY_WORDS,
             "version": VERSION,
         }
         self._environment.filters |= {"shown": shown, "plain_time": plain_time}
+        for name in self._environment.list_templates():
+            self._environment.get_template(name)  # read now: a page must not need a file descriptor
 
     def page(
         self, request: Request, template: str, caller: Caller | None, *, status: int = 200, **values: Any
@@ -75,7 +80,7 @@ class Views:
         """The page; never kept by a cache: it shows what is now, to one user."""
         parts = parts_of(request)
         html = self._environment.get_template(template).render(
-            path=request.url.path,
+            path=request.url.path.removeprefix(self._root),
             caller=caller,
             csrf=caller.session.csrf if caller and caller.session else "",
             may_switch=caller is not None and caller.may(Role.OPERATOR),

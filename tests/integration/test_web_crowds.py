@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
-from threading import Semaphore
 
 import pytest
 from sqlalchemy import create_engine
@@ -17,8 +17,9 @@ from tests.chain import until
 from tests.inside import Inside, inside
 from tests.stores import DAY0, meter_id, row
 from web import app
-from web.api.exports import EXPORTS
-from web.app import DIFFS, LARGEST_BODY, LARGEST_SCL
+from web.app import LARGEST_BODY, LARGEST_SCL
+from web.budgets import Budget
+from web.problem import ProblemError
 from web.run import keep_registry
 
 DIFF = "/api/v1/scl/diff"
@@ -41,13 +42,15 @@ def narrow(web: Inside) -> Store:
 
 
 @contextmanager
-def all_taken(places: Semaphore) -> Iterator[None]:
-    """None of ``places`` is free."""
-    held = 0
-    while places.acquire(blocking=False):
-        held += 1
-    yield
-    places.release(held)
+def all_taken(budget: Budget) -> Iterator[None]:
+    """Others have all of it."""
+    with ExitStack() as held:
+        for number in count():
+            try:
+                held.enter_context(budget.place(f"other{number}"))
+            except ProblemError:
+                break
+        yield
 
 
 async def test_without_a_free_connection_an_answer_is_503(web: Inside) -> None:
@@ -73,7 +76,7 @@ async def test_without_a_free_connection_the_registry_waits(
 
 
 async def test_at_most_a_few_exports_at_the_same_time(web: Inside) -> None:
-    with all_taken(EXPORTS):
+    with all_taken(web.parts.budgets.exports):
         for kind in ("text/csv", "application/vnd.apache.parquet"):
             answer = await web.client.get(READINGS, headers={"Accept": kind})
             assert answer.status_code == 503
@@ -98,7 +101,7 @@ async def test_nobody_without_a_login_has_us_keep_much(web: Inside, headers: dic
         await web.client.post(DIFF, content=bytes(LARGEST_BODY + 1), headers=headers),
         await web.client.post(DIFF, content=pieces(LARGEST_SCL, taken), headers=headers),
     ]
-    assert [answer.status_code for answer in answers] == [413, 413]
+    assert [answer.status_code for answer in answers] == [413, 401]
     assert sum(taken) < 2 * LARGEST_BODY
 
 
@@ -116,7 +119,7 @@ async def test_a_file_that_does_not_come_gives_its_place_back(
 
 
 async def test_at_most_a_few_files_are_compared_at_the_same_time(web: Inside) -> None:
-    with all_taken(DIFFS):
+    with all_taken(web.parts.budgets.comparisons):
         answer = await web.client.post(DIFF, content=b"<SCL/>")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         assert answer.headers["x-content-type-options"] == "nosniff"

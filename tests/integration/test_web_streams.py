@@ -61,6 +61,7 @@ def settings(broker: Broker, tmp_path: Path) -> WebSettings:
         database_url=f"sqlite:///{tmp_path / 'web.sqlite'}",
         users=tmp_path / "users.json",
         port=free_port(),
+        streams_per_account=STREAMS,
     )
 
 

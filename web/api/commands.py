@@ -17,7 +17,7 @@ from web.api.models import CommandDocument, Ledger, RelayOrder
 from web.audit import Event, audit
 from web.commands import LOST, Entry, entry_of
 from web.guard import Caller, Observer, Operator, denied
-from web.parts import Parts, parts_of
+from web.parts import Parts, parts_of, root_of
 from web.problem import ProblemError
 
 router = APIRouter(tags=["commands"])
@@ -67,7 +67,10 @@ async def order_relay(
     audit(
         Event("relay", caller.name, caller.address, meter_id, entry.state, f"{order.position} {entry.reason}")
     )
-    headers = {"Location": f"/api/v1/commands/{entry.command_id}", "Cache-Control": "no-store"}
+    headers = {
+        "Location": f"{root_of(request)}/api/v1/commands/{entry.command_id}",
+        "Cache-Control": "no-store",
+    }
     if entry.state == "refused" and not entry.answered:
         known = parts.live.meter(meter_id) is not None
         status = 503 if entry.reason == LOST else 409 if known else 404

@@ -10,29 +10,28 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
-from threading import Semaphore
 
 from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
 from bridge.export import Table, stream_parquet, write_csv
 from web.answers import CSV, GZIP_LEVEL, PRIVATE, has_already, takes_gzip
-from web.api.common import one_of
 
-EXPORTS = Semaphore(4)
-"""At the same time: each holds a connection to the database for as long as it reads, and others need some."""
 PIECE = 256 * 1024
 """Octets that are sent at once."""
 
 
-def export(request: Request, table: Table, kind: str, *, name: str) -> Response:
-    """``table`` as a file of that name without ending; 304 if the client has it, 503 when too many want one.
+def export(
+    request: Request, table: Table, kind: str, *, name: str, place: AbstractContextManager[None]
+) -> Response:
+    """``table`` as a file of that name without ending; 304 if the client has it.
 
-    It blocks.
+    ``place`` is held while it is written. It blocks.
     """
     packed = kind == CSV and takes_gzip(request)  # Parquet is packed in itself
-    with one_of(EXPORTS, "exports"):
+    with place:
         file = _written(table, kind, packed=packed)
     headers = {"ETag": _etag(file), "Cache-Control": PRIVATE, "Vary": "Accept, Accept-Encoding"}
     if has_already(request, headers["ETag"]):

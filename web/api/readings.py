@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -120,7 +121,7 @@ class Range:
 @router.get(
     "/meters/{meter_id}/readings",
     response_model=ReadingsPage,
-    responses={**problems(404, 406, 413, 503), **also(XML, CSV, PARQUET)},
+    responses={**problems(404, 406, 413, 429, 503), **also(XML, CSV, PARQUET)},
 )
 def readings(
     request: Request,
@@ -139,9 +140,9 @@ def readings(
 ) -> Response:
     """Readings of a meter in a time, oldest first: V, A, W, power factor, Hz, Wh; absent is null.
 
-    CSV and Parquet (by Accept) have all of the range. Hours and days are complete ones (UTC), with the
-    energy used, the number of the counter's steps that are left out of it as doubtful, and count, min, max
-    and mean of each quantity.
+    CSV and Parquet (by Accept) have all of the range. These, and pages of more than 10,000, are exports: an
+    account has two at the same time. Hours and days are complete ones (UTC), with the energy used, the number
+    of the counter's steps that are left out of it as doubtful, and count, min, max and mean of each quantity.
     """
     kind = chosen(request.headers.get("accept", ""), (JSON, XML, CSV, PARQUET))
     until = end or datetime.now(UTC)
@@ -152,11 +153,18 @@ def readings(
     begun, place = _place(after) if after else (None, None)
     chosen_resolution = _resolution(resolution, until - begin, begun)
     wanted = Range(registered(archive, meter_id), begin, until, chosen_resolution, place)
+    share = parts_of(request).budgets.exports.place(_caller.name)
     if kind in (CSV, PARQUET):
-        return export(request, wanted.table(archive.store), kind, name=f"{meter_id}-{chosen_resolution}")
-    if layout is Layout.COLUMNS and kind == JSON:
-        return answer(request, {**_head(wanted), "columns": _all(wanted, archive.store)}, root="readings")
-    return _page(request, wanted, archive.store, limit)
+        name = f"{meter_id}-{chosen_resolution}"
+        return export(request, wanted.table(archive.store), kind, name=name, place=share)
+    columns = layout is Layout.COLUMNS and kind == JSON
+    large = (
+        until - begin > _FITTING[0][0] and chosen_resolution is Resolution.RAW if columns else limit > PAGE
+    )
+    with share if large else nullcontext():
+        if columns:
+            return answer(request, {**_head(wanted), "columns": _all(wanted, archive.store)}, root="readings")
+        return _page(request, wanted, archive.store, limit)
 
 
 @router.get(

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from tempfile import TemporaryFile
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from scl_builder.diff import diff
-from scl_builder.outline import parse
-from web.answers import XML, answer, encoded
+from web.answers import XML, answer, encoded, format_of
 from web.api.common import also, at, problems
 from web.api.models import Difference, Revisions
+from web.comparison import compared
 from web.guard import Observer
 from web.parts import parts_of
 from web.problem import ProblemError
 
 router = APIRouter(prefix="/scl", tags=["scl"])
 
+_FILE = {
+    "required": True,
+    "description": "An SCL file, such as the SCD that SCADA has.",
+    "content": {XML: {"schema": {"type": "string", "format": "binary"}}},
+}
 MISSING = "no SCD is published: is the bridge running, and has a meter been born?"
 
 
@@ -71,20 +77,36 @@ def revisions(
     return answer(request, {**told, "revisions": rows}, root="scl")
 
 
-@router.post("/diff", response_model=Difference, responses={**problems(404, 406, 408, 413, 503), **also(XML)})
-def difference(
+@router.post(
+    "/diff",
+    response_model=Difference,
+    responses={**problems(404, 406, 408, 413, 429, 503), **also(XML)},
+    openapi_extra={"requestBody": _FILE},
+)
+async def difference(
     request: Request,
-    _caller: Observer,
-    file: Annotated[bytes, Body(media_type=XML, description="An SCL file, such as the SCD that SCADA has.")],
+    caller: Observer,
 ) -> Response:
-    """What differs, in words, between an SCL file and the current SCD."""
-    live = parts_of(request).live
-    if live.scd is None:
-        raise ProblemError(404, MISSING)
-    try:
-        changes = diff(parse(file), parse(live.scd))
-    except ValueError as error:
-        raise ProblemError(422, f"body: {error}"[:500]) from error
-    told = [{"ied": change.ied, "device": change.device, "what": change.what} for change in changes]
-    revision = live.revision.revision if live.revision else None
-    return answer(request, {"revision": revision, "differences": told}, root="difference")
+    """What differs, in words, between an SCL file and the current SCD.
+
+    An account compares one file at a time. 413 for one that is too large, or needs too much memory or time.
+    """
+    parts = parts_of(request)
+    format_of(request)  # 406 before anything is done
+    with parts.budgets.comparisons.place(caller.name), TemporaryFile() as file, TemporaryFile() as current:
+        async for piece in request.stream():
+            file.write(piece)
+        live = parts.live
+        if live.scd is None:
+            raise ProblemError(404, MISSING)
+        if not file.tell():
+            raise ProblemError(422, "body: no file; send an SCL file, such as the SCD that SCADA has")
+        revision = live.revision.revision if live.revision else None
+        current.write(live.scd)
+        for one in (file, current):
+            one.flush()
+        async with parts.budgets.comparing:
+            told = await compared(file, current)
+    return await asyncio.to_thread(
+        answer, request, {"revision": revision, "differences": told}, root="difference"
+    )

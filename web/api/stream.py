@@ -9,33 +9,49 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
+from broker.messages import format_ts, utc_now
 from web.api.common import problems
 from web.guard import Observer, caller_of
-from web.hub import Hub, joined
+from web.hub import joined
 from web.interests import Interest, Listener
 from web.parts import Parts, parts_of
 from web.problem import ProblemError
 
 router = APIRouter(tags=["stream"])
 
-PING_SECONDS = 10.0
-"""An event without meaning after so long without one: so either side finds a broken connection."""
-PING = b"event: ping\ndata: {}\n\n"
+PING_SECONDS = 2.0
+"""So often the stream has our time: a page that misses it knows within a few seconds that we do not live."""
+ALLOWED_SECONDS = 10.0
+"""So often a listener is looked up again: it may be out meanwhile."""
 MOST_METERS = 200
 KINDS = ("meter", "gone", "command", "summary", "revision", "service", "broker")
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events."""
+    """Server-sent events; ``over`` is called when they end, however that is."""
 
     media_type = "text/event-stream"
 
+    def __init__(
+        self, events: AsyncIterator[bytes], status_code: int = 200, *, over: Callable[[], None]
+    ) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(events, status_code, headers)
+        self._over = over
 
-@router.get("/stream", response_class=EventStream, responses=problems(503))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._over()
+
+
+@router.get("/stream", response_class=EventStream, responses=problems(429, 503))
 async def stream(
     request: Request,
-    _caller: Observer,
+    caller: Observer,
     meter: Annotated[
         list[str] | None, Query(description="Only these meters.", max_length=MOST_METERS)
     ] = None,
@@ -55,47 +71,51 @@ async def stream(
     unknown = sorted(set(kind or ()) - set(KINDS))
     if unknown:
         raise ProblemError(422, f"kind {unknown[0][:40]!r}: {', '.join(KINDS)}")
-    if len(parts.hub.listeners) >= parts.settings.stream_clients:
-        raise ProblemError(503, "too many live streams: come again later", headers={"Retry-After": "10"})
+    parts.budgets.streams.take(caller.name)
     interest = Interest(frozenset(kind or ()), frozenset(meter or ()), address_code)
     listener = parts.hub.listen(interest, since=last_event_id or since)
     hello = _hello(parts, position="" if listener.queue.qsize() else parts.hub.position)
-    return EventStream(
-        _events(parts.hub, listener, hello, lambda: caller_of(request) is not None),
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+
+    def over() -> None:
+        parts.hub.leave(listener)
+        parts.budgets.streams.give_back(caller.name)
+
+    return EventStream(_events(listener, hello, lambda: caller_of(request) is not None), over=over)
+
+
+def ping() -> bytes:
+    """Our time, so that a page counts ages by it, whatever the clock of its own machine does."""
+    return b'event: ping\ndata: {"ts":"%s"}\n\n' % format_ts(utc_now()).encode()
 
 
 def _hello(parts: Parts, *, position: str) -> bytes:
     """Without a position when what was missed follows: that has ids of its own."""
-    told = orjson.dumps({"broker": parts.live.fleet.broker_up})
+    told = orjson.dumps({"broker": parts.live.fleet.broker_up, "ts": format_ts(utc_now())})
     here = f"id: {position}\n" if position else ""
     return b"retry: 1000\n%sevent: hello\ndata: %s\n\n" % (here.encode(), told)
 
 
-async def _events(
-    hub: Hub, listener: Listener, hello: bytes, allowed: Callable[[], bool]
-) -> AsyncIterator[bytes]:
-    """Until the client goes, or may not listen any more; that is asked at every ping's time."""
+async def _events(listener: Listener, hello: bytes, allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
+    """Until the client goes, or may not listen any more; a ping every PING_SECONDS, whatever else comes."""
     loop = asyncio.get_running_loop()
-    try:
-        yield hello
-        checked = loop.time()
-        while (batch := await _next(listener)) is not None:
-            if loop.time() - checked > PING_SECONDS:
-                checked = loop.time()
-                if not allowed():
-                    return
-            for piece in joined(batch):
-                yield piece
-    finally:
-        hub.leave(listener)
+    yield hello
+    ping_at, ask_at = loop.time() + PING_SECONDS, loop.time() + ALLOWED_SECONDS
+    while (batch := await _next(listener, ping_at)) is not None:
+        if loop.time() >= ask_at:
+            ask_at = loop.time() + ALLOWED_SECONDS
+            if not allowed():
+                return
+        for piece in joined(batch):
+            yield piece
+        if loop.time() >= ping_at:
+            ping_at = loop.time() + PING_SECONDS
+            yield ping()
 
 
-async def _next(listener: Listener) -> Sequence[bytes] | None:
-    """What comes next, or a ping; None at the end."""
+async def _next(listener: Listener, until: float) -> Sequence[bytes] | None:
+    """What comes next; nothing when ``until`` comes first; None at the end."""
     try:
-        async with asyncio.timeout(PING_SECONDS):
+        async with asyncio.timeout_at(until):
             return await listener.queue.get()
     except TimeoutError:
-        return [PING]
+        return []

@@ -1,5 +1,5 @@
 // The curves of a meter, from its readings and roll-ups; each also in words, and the energy as a table.
-import { ask, shown } from "./live.js";
+import { ask, serverTime, shown } from "./live.js";
 import { renewer } from "./renew.js";
 
 const HOUR = 3600000, DAY = 24 * HOUR;
@@ -13,8 +13,9 @@ async function get(path) {
   return answer.json();
 }
 
-async function columns(id, start, resolution) {
-  const query = new URLSearchParams({ start: new Date(start).toISOString(), resolution, layout: "columns" });
+/** Of the last `ms`, by the server's clock. */
+async function columns(id, ms, resolution) {
+  const query = new URLSearchParams({ start: serverTime(-ms), resolution, layout: "columns" });
   return (await get(`${id}/readings?${query}`)).columns;
 }
 
@@ -110,7 +111,7 @@ export class Curves {
   }
 
   async loadDay() {
-    const told = await columns(this.id, Date.now() - DAY, "raw");
+    const told = await columns(this.id, DAY, "raw");
     const gaps = told.ts.slice(1).map((at, place) => at - told.ts[place]).sort((one, other) => one - other);
     const interval = gaps[Math.floor(gaps.length / 2)] ?? 1000;
     this.interval = interval * Math.max(1, told.ts.length / MOST_POINTS);
@@ -119,12 +120,12 @@ export class Curves {
   }
 
   async loadMonth() {
-    const told = await columns(this.id, Date.now() - 31 * DAY, "hour");
+    const told = await columns(this.id, 31 * DAY, "hour");
     this.show("month", withGaps(told.start, told.power_mean, HOUR), "W", inWords(told.power_mean, "W", 1));
   }
 
   async loadEnergy() {
-    const [told, today] = await Promise.all([columns(this.id, Date.now() - 31 * DAY, "day"), get(`${this.id}/today`)]);
+    const [told, today] = await Promise.all([columns(this.id, 31 * DAY, "day"), get(`${this.id}/today`)]);
     const midnight = Date.parse(today.start);
     const days = told.start.map((start, place) => [start, told.energy_used[place]]).filter(([start]) => start < midnight);
     const before = days.map(([, used]) => used);

@@ -2,19 +2,25 @@
 
 const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
 const link = document.getElementById("link");
-let skew; // ages are told by the server's clock
-const SILENT_MS = 25000; // the server says something every ten seconds
+const prefix = meta("root"); // the path below which a reverse proxy has us; empty without one
+let clock; // the server's time, and our stopwatch at that moment: this machine's own clock may be wrong, or be set
+const SILENT_MS = 6000; // the server sends a ping every two seconds
+const OPEN_MS = 10000; // a connection may take longer
+const AHEAD_MS = 2000; // a reading that is newer than this by the server's clock: its age is not known
 const AGAIN_MS = 3000;
 const NEWS_MS = 300, MOST_NEWS = 3;
 const LIVE = "Live";
 const RELAY = { closed: "on", open: "switched off" };
 
 /** The server says what time it is now. */
-export const setClock = (ts) => { skew = Date.parse(ts) - Date.now(); };
+export const setClock = (ts) => { clock = [Date.parse(ts), performance.now()]; };
 setClock(meta("server-time"));
 
+/** The server's time now, in ms. */
+const serverNow = () => clock[0] + performance.now() - clock[1];
+
 /** The server's time so many ms from now. */
-export const serverTime = (ms) => new Date(Date.now() + skew + ms).toISOString();
+export const serverTime = (ms) => new Date(serverNow() + ms).toISOString();
 
 export const csrf = () => meta("csrf-token");
 
@@ -26,8 +32,11 @@ export function shown(value, decimals) {
   return part ? `${grouped}.${part}` : grouped;
 }
 
+/** Where a path of ours is for the browser. */
+const placed = (path) => (path.startsWith("/") ? prefix + path : path);
+
 /** fetch that ends: without the whole answer after so long it fails. */
-export const ask = (path, options = {}, ms = 20000) => fetch(path, { signal: AbortSignal.timeout(ms), ...options });
+export const ask = (path, options = {}, ms = 20000) => fetch(placed(path), { signal: AbortSignal.timeout(ms), ...options });
 
 let waiting = [];
 /** Say politely what is new, for those who do not see it. */
@@ -65,16 +74,21 @@ export function localizeAll(root = document) {
 }
 
 function tickAges(root = document) {
-  const now = Date.now() + skew;
   for (const element of root.querySelectorAll("[data-age]")) {
     const ts = element.dataset.age;
     if (!ts) { element.textContent = "–"; continue; }
-    const seconds = Math.max(0, (now - Date.parse(ts)) / 1000);
     element.title = utc(ts);
-    element.textContent = seconds < 120 ? `${Math.floor(seconds)} s ago`
-      : seconds < 7200 ? `${Math.floor(seconds / 60)} min ago`
-      : new Date(ts).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+    element.textContent = age(ts);
   }
+}
+
+/** How old a reading is, by its own time; never younger than it is, whenever it came. */
+function age(ts) {
+  const ms = serverNow() - Date.parse(ts), seconds = Math.max(0, ms / 1000);
+  const moment = (timeStyle) => new Date(ts).toLocaleString(undefined, { dateStyle: "medium", timeStyle });
+  if (ms < -AHEAD_MS) return `age unknown: its clock says ${moment("medium")}`;
+  if (seconds < 120) return `${Math.floor(seconds)} s ago`;
+  return seconds < 7200 ? `${Math.floor(seconds / 60)} min ago` : moment("short");
 }
 
 /** Write the state of a meter into the elements of `root` that name its fields; say what has changed. */
@@ -90,7 +104,7 @@ export function showMeter(root, meter) {
   for (const element of root.querySelectorAll("[data-field]")) {
     const field = element.dataset.field;
     if (field === "state") put(element, "state", meter.state, meter.state);
-    else if (field === "relay") put(element, "relay", meter.relay ?? "unknown", RELAY[meter.relay] ?? "unknown");
+    else if (field === "relay") put(element, "relay", ...relayOf(meter));
     else if (field === "relay_ts") element.replaceChildren(meter.relay_ts ? time(meter.relay_ts) : "–");
     else if (field === "local") element.textContent = meter.relay_local ? element.dataset.words : "";
     else if (field === "blocked") element.textContent = meter.blocked ? `Blocked: ${meter.blocked}.` : "";
@@ -100,6 +114,12 @@ export function showMeter(root, meter) {
   for (const element of root.querySelectorAll("[data-age]")) element.dataset.age = meter.ts ?? "";
   tickAges(root);
   if (news.length) announce(`${meter.name || meter.meter_id}: ${news.join(", ")}`);
+}
+
+/** Class and words of a relay's position: what nobody can tell now is not shown as if it were so. */
+function relayOf(meter) {
+  if (!RELAY[meter.relay]) return ["unknown", "unknown"];
+  return meter.state === "online" ? [meter.relay, RELAY[meter.relay]] : ["old", `${RELAY[meter.relay]} (last known)`];
 }
 
 const qualityOf = (meter) => (!meter.ts ? "invalid" : meter.state === "online" ? "good" : "old");
@@ -132,7 +152,8 @@ export function listen(query, handlers) {
   const state = () => say(broker ? LIVE : "The broker is away: values are old until it is back");
   const lost = () => say("Connection lost: values are old, trying again …");
   const later = (ms, action) => { clearTimeout(timer); timer = setTimeout(action, ms); };
-  const alive = () => later(SILENT_MS, () => { lost(); open(); });
+  const silent = () => { lost(); open(); };
+  const alive = () => later(SILENT_MS, silent);
   const close = () => { clearTimeout(timer); source?.close(); };
 
   function open() {
@@ -140,8 +161,8 @@ export function listen(query, handlers) {
     if (document.hidden || resetting) return;
     const parameters = new URLSearchParams(query());
     parameters.set("since", since);
-    source = new EventSource(`/api/v1/stream?${parameters}`);
-    alive();
+    source = new EventSource(placed(`/api/v1/stream?${parameters}`));
+    later(OPEN_MS, silent);
     source.onopen = () => { alive(); state(); };
     source.onerror = () => {
       lost();
@@ -153,8 +174,8 @@ export function listen(query, handlers) {
       if (event.lastEventId) since = event.lastEventId;
       action(JSON.parse(event.data));
     });
-    on("ping", () => {});
-    on("hello", (event) => { broker = event.broker; state(); });
+    on("ping", (event) => setClock(event.ts));
+    on("hello", (event) => { setClock(event.ts); broker = event.broker; state(); });
     on("broker", (event) => { broker = event.up; state(); handlers.broker?.(event); });
     on("reset", reset);
     for (const [kind, action] of Object.entries(handlers)) if (!["reset", "broker"].includes(kind)) on(kind, action);
@@ -191,5 +212,6 @@ async function expelled() {
   } catch { /* no connection: the stream is tried again anyway */ }
 }
 
+addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); }); // what it showed is of then
 localizeAll();
 setInterval(() => tickAges(), 1000);
