@@ -116,7 +116,7 @@ $(VENV)/.installed-dev: requirements-dev.lock pyproject.toml | $(PY)
 	@$(call install,requirements-dev.lock)
 	@touch $(VENV)/.installed
 
-# Real parts for the tests: Mosquitto, PostgreSQL, Chromium and npm from Debian when they are missing, and by npm
+# Real parts for the tests: Mosquitto, PostgreSQL, Chromium, nginx and npm from Debian when they are missing, and by npm
 # what checks the pages' accessibility, each package with its hash.
 servers:
 	@missing=""; \
@@ -124,6 +124,7 @@ servers:
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$$missing postgresql"; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v chromedriver >/dev/null || missing="$$missing chromium-driver"; \
+	PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || missing="$$missing nginx-light"; \
 	command -v npm >/dev/null || missing="$$missing npm"; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	[ -z "$$missing" ] || $(MAKE) --no-print-directory debian PACKAGES="$$missing"

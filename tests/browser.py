@@ -41,7 +41,7 @@ ARTEFACTS = Path(os.environ.get("METER61850_SCREENSHOTS", ROOT / ".screenshots")
 
 
 @contextmanager
-def browser(*, dark: bool = False) -> Iterator[Chrome]:
+def browser(*, dark: bool = False, flags: tuple[str, ...] = ()) -> Iterator[Chrome]:
     """A browser of its own; AssertionError without Chromium (`make servers` installs it)."""
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     assert binary, "chromium is not installed: make servers"
@@ -49,7 +49,7 @@ def browser(*, dark: bool = False) -> Iterator[Chrome]:
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
         options = ChromeOptions()
         options.binary_location = binary
-        for flag in (*FLAGS, f"--user-data-dir={profile}", *(["--force-dark-mode"] if dark else [])):
+        for flag in (*FLAGS, *flags, f"--user-data-dir={profile}", *(["--force-dark-mode"] if dark else [])):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         chrome = Chrome(options=options, service=ChromeService(driver))

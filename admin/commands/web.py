@@ -51,6 +51,14 @@ def run(
     key: Annotated[
         Path | None, typer.Option(metavar="PEM", show_default=False, help="Its private key.")
     ] = None,
+    root_path: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            show_default=False,
+            help="Where a reverse proxy shows us, such as /meters; else /.",
+        ),
+    ] = None,
     thesis: Annotated[
         bool, typer.Option("--thesis", help="Take meters that speak plain HTTP (POST /SmartMeter).")
     ] = False,
@@ -63,7 +71,8 @@ def run(
     """Serve the HTTP API (/docs describes it) and the live page, until Ctrl-C or SIGTERM.
 
     Beyond loopback only with a certificate, or behind a reverse proxy that has one
-    (METER61850_WEB_BEHIND_PROXY=true). Every other setting is in docs/settings.md.
+    (METER61850_WEB_BEHIND_PROXY=true; docs/web.md shows nginx and Caddy). Every other setting is in
+    docs/settings.md.
 
     \b
     meter61850 web user add anna --role operator
@@ -75,6 +84,7 @@ def run(
         "port": port,
         "certificate": certificate,
         "key": key,
+        "root_path": root_path,
         "thesis": thesis or None,
     }
     settings = WebSettings.model_validate(

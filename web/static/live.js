@@ -11,6 +11,7 @@ const AGAIN_MS = 3000;
 const NEWS_MS = 300, MOST_NEWS = 3;
 const LIVE = "Live";
 const RELAY = { closed: "on", open: "switched off" };
+const LAST = " (last known)";
 
 /** The server says what time it is now. */
 export const setClock = (ts) => { clock = [Date.parse(ts), performance.now()]; };
@@ -95,7 +96,7 @@ function age(ts) {
 export function showMeter(root, meter) {
   const news = [];
   const put = (element, kind, value, text) => {
-    if (element.textContent !== text) news.push(text);
+    if (element.textContent.replace(LAST, "") !== text.replace(LAST, "")) news.push(text);
     element.textContent = text;
     element.className = `${kind} ${value}`;
   };
@@ -119,7 +120,7 @@ export function showMeter(root, meter) {
 /** Class and words of a relay's position: what nobody can tell now is not shown as if it were so. */
 function relayOf(meter) {
   if (!RELAY[meter.relay]) return ["unknown", "unknown"];
-  return meter.state === "online" ? [meter.relay, RELAY[meter.relay]] : ["old", `${RELAY[meter.relay]} (last known)`];
+  return meter.state === "online" ? [meter.relay, RELAY[meter.relay]] : ["old", RELAY[meter.relay] + LAST];
 }
 
 const qualityOf = (meter) => (!meter.ts ? "invalid" : meter.state === "online" ? "good" : "old");
