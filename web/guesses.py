@@ -70,12 +70,12 @@ class Guesses:
         try:
             await turn
         except asyncio.CancelledError:
-            self._waiting = [one for one in self._waiting if one[1] is not turn]
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self._pass_on()  # it was ours already
             raise
 
     def _pass_on(self) -> None:
+        self._waiting = [one for one in self._waiting if not one[1].done()]  # some have gone away
         if self._waiting:
             self._take(newest=True).set_result(None)
         else:

@@ -83,6 +83,11 @@ def as_problem(error: Exception) -> ProblemError:
             return ProblemError(422, f"{where}: {first['msg']}"[:500])
         case HTTPException():
             return ProblemError(error.status_code, str(error.detail), headers=error.headers)
+        case OSError() if not isinstance(error, Meter61850Error):  # no free file descriptor, a full disk
+            log.error("%s", error)
+            return ProblemError(
+                503, f"the system refuses it now: {error.strerror}", headers={"Retry-After": "2"}
+            )
         case SQLAlchemyError():
             return ProblemError(503, "the database does not answer", headers={"Retry-After": "2"})
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
@@ -108,6 +113,6 @@ def install(app: FastAPI, *, page: Callable[[Request, ProblemError], Response]) 
         log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
         return told(request, ProblemError(500, "a fault of ours: it is in the log of `meter61850 web run`"))
 
-    for kind in (Meter61850Error, RequestValidationError, HTTPException, SQLAlchemyError):
+    for kind in (Meter61850Error, RequestValidationError, HTTPException, OSError, SQLAlchemyError):
         app.add_exception_handler(kind, expected)
     app.add_exception_handler(Exception, unexpected)
