@@ -24,7 +24,7 @@ from scl_builder.outline import parse
 from web.problem import ProblemError
 
 MEMORY = 512 * 1024 * 1024
-"""Octets of address space: two SCDs of 10,000 meters take 320 MB, and the unit allows the service 1 GiB."""
+"""Octets of address space: two SCDs of 5,000 meters take 160 MB, and the unit allows the service 1 GiB."""
 SECONDS = 60
 LARGEST_ANSWER = 8 * 1024 * 1024
 TOO_LARGE = 3
