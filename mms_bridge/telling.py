@@ -112,6 +112,4 @@ def status(gateway: Gateway, session: str, *, online: bool) -> ServiceStatus:
         "meters": len(gateway.fleet.meters),
         "meters_online": gateway.fleet.online,
     }
-    return ServiceStatus(
-        online=online, version=VERSION, session=session, ts=utc_now(), counters=counters
-    )
+    return ServiceStatus(online=online, version=VERSION, session=session, ts=utc_now(), counters=counters)
