@@ -50,7 +50,7 @@ class Guesses:
 
     @asynccontextmanager
     async def turn(self, network: str) -> AsyncIterator[None]:
-        """Wait for a turn and have it; BusyError when others come first."""
+        """Wait for a turn and have it; BusyError when others come first, 429 when too many of it wait."""
         if self._free:
             self._free -= 1
         else:
@@ -62,7 +62,8 @@ class Guesses:
 
     async def _wait(self, network: str) -> None:
         if sum(one == network for one, _ in self._waiting) >= self._of_network:
-            raise BusyError
+            detail = f"Too many attempts: {self._of_network} of yours wait"
+            raise ProblemError(429, detail, headers={"Retry-After": "1"})
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((network, turn))
         if len(self._waiting) > self._most:
