@@ -6,17 +6,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import math
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from admin.options import BrokerKind, user_name
-from admin.supervisor import Part
+from admin.supervisor import HOST, Part
 from bridge.audit import Kind
 from broker.errors import ConfigurationError, UnavailableError
 from broker.ports import check_free
@@ -28,12 +26,10 @@ from registrar.founding import Plan, found
 from registrar.identities import Identity, Role
 from registrar.trail import Trail
 
-HOST = "127.0.0.1"
 METERS_PER_IED = 50
 SEED = 1
 TLS_BEYOND = 3680
 """From an IED's plain MMS port to its port for TLS: 10102 and 13782."""
-LISTEN_SECONDS = 10.0
 DATABASE_FILE = "meter61850.sqlite"
 """Where all parts are one user's, the database needs no folder of its own."""
 
@@ -232,17 +228,3 @@ def locked(data_dir: Path) -> Iterator[None]:
                 f"another `up` uses {data_dir}: stop it, or choose another folder with --data-dir DIR"
             ) from error
         yield
-
-
-async def listening(port: int) -> None:
-    """Wait until something accepts connections on ``port``; UnavailableError after 10 s."""
-    deadline = time.monotonic() + LISTEN_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            _, writer = await asyncio.open_connection(HOST, port)
-        except OSError:
-            await asyncio.sleep(0.05)
-        else:
-            writer.close()
-            return
-    raise UnavailableError(f"nothing listens on port {port} after {LISTEN_SECONDS:g} s")
