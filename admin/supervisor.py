@@ -30,7 +30,7 @@ SUPERVISOR = "METER61850_SUPERVISOR"
 LAST_LINES = 5
 HOST = "127.0.0.1"
 START_SECONDS = 600.0
-"""A loaded machine is slow, and a child that cannot start ends by itself: this bound is for one that hangs."""
+"""A loaded machine is slow, and a child that cannot start ends by itself: this bound is for a hanging one."""
 NOTE_SECONDS = 10.0
 _PROBE_SECONDS = 0.05
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -131,7 +131,9 @@ class Supervisor:
                 )
             if time.monotonic() - noted > NOTE_SECONDS:
                 noted = time.monotonic()
-                log.warning("waiting for %s to listen on port %d (%.0f s); see %s", name, port, waited, child.log)
+                log.warning(
+                    "waiting for %s to listen on port %d (%.0f s); see %s", name, port, waited, child.log
+                )
             await asyncio.sleep(_PROBE_SECONDS)
 
     def last_words(self, name: str) -> str:

@@ -103,9 +103,7 @@ class Up:
         """The part at which a meter that cannot be read has got stuck."""
         if served or meter_id_of(domain) not in self.watch.names:
             return "meters"
-        published = any(
-            device.domain == domain for cid in self.watch.cids.values() for device in cid.devices
-        )
+        published = any(device.domain == domain for cid in self.watch.cids.values() for device in cid.devices)
         return "mms" if published else "bridge"
 
     async def read(self, domains: set[str] | list[str]) -> dict[str, dict[str, Told]]:
@@ -192,7 +190,7 @@ class Up:
 
 
 def first_login(users: Path) -> str:
-    """Make an administrator with a random password if there is no account yet; what to tell of it, or nothing.
+    """Make an administrator with a random password if there is no account yet; what to print of it, or ''.
 
     The password is kept nowhere: tell it at once, whatever becomes of the start.
     """

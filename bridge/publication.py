@@ -27,6 +27,7 @@ from bridge.audit import now_ms
 from bridge.ieds import Ieds
 from bridge.settings import BridgeSettings
 from bridge.tables import Meter, SclRevision, moment
+from broker.compressed import packed
 from broker.messages import Revision, format_ts
 from broker.topics import Topics
 from scl_builder.builder import build_cid, build_scd
@@ -219,7 +220,7 @@ class Publication:
                 self._publish(self._topics.cid(ied.name), build_cid(current.project, ied.name))
         for name in sorted(set(gone) - {ied.name for ied in current.project.ieds}):
             self._publish(self._topics.cid(name), b"")
-        self._publish(self._topics.scd, current.scd)
+        self._publish(self._topics.scd, packed(current.scd))
         self._publish(self._topics.revision, current.revision.payload())
         self.revision = current.revision.revision
 

@@ -25,9 +25,7 @@ def broker_that(does: str, folder: Path) -> str:
     assert binary is not None
     script = folder / "bin" / "mosquitto"
     script.parent.mkdir()
-    script.write_text(
-        f'#!/bin/sh\nif [ "$1" = -c ]; then {does}; fi\nexec {shlex.quote(str(binary))} "$@"\n'
-    )
+    script.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then {does}; fi\nexec {shlex.quote(str(binary))} "$@"\n')
     script.chmod(0o755)
     return f"{script.parent}:/usr/bin:/bin"
 
@@ -43,6 +41,7 @@ def test_slow_broker_is_waited_for(options: tuple[str, ...], tmp_path: Path) -> 
 def test_slow_web_is_waited_for(tmp_path: Path) -> None:
     with up(tmp_path, "--meters", "1") as running:
         child = until(lambda: children(running).get("web"), why="web started")
+        assert child is not None
         child.send_signal(signal.SIGSTOP)
         time.sleep(SLOW_SECONDS)  # as long as the old limit: nothing to wait for happens in a stopped process
         assert running.process.poll() is None, running.log.read_text()
