@@ -22,7 +22,7 @@ from bridge.batch import Dead, Sorter, Withdrawal, Work
 from bridge.database import is_about_data
 from bridge.link import Link
 from bridge.writer import Committed, Writer
-from broker.errors import Meter61850Error
+from broker.errors import Meter61850Error, reason
 from broker.messages import Birth
 from broker.packets import Publish
 
@@ -181,7 +181,7 @@ class Ingest:
         self._away = True
         self.counters.database_errors += 1
         if attempt % _LOG_EVERY == 0:
-            log.warning("the database is away, nothing is acknowledged meanwhile: %s", error.orig)
+            log.warning("the database is away, nothing is acknowledged meanwhile: %s", reason(error))
         if self._giving_up.wait(random.uniform(0.05, min(_MAX_BACKOFF, 0.1 * 2 ** min(attempt, 10)))):
             raise _GivenUpError("the database is away")
 

@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from broker.errors import reason
+
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
@@ -103,5 +105,5 @@ class Leader:
 
     def _spoiled(self, what: str, error: DBAPIError) -> None:
         if not self.errors:
-            log.warning("%s: the database is in trouble (told once): %s", what, str(error.orig).strip())
+            log.warning("%s: the database is in trouble (told once): %s", what, reason(error))
         self.errors += 1

@@ -28,6 +28,7 @@ from bridge.ieds import Ieds
 from bridge.settings import BridgeSettings
 from bridge.tables import Meter, SclRevision, moment
 from broker.compressed import packed
+from broker.errors import reason
 from broker.messages import Revision, format_ts
 from broker.topics import Topics
 from scl_builder.builder import build_cid, build_scd
@@ -132,7 +133,7 @@ class Publication:
                 self.update(everything=everything)
             except (DBAPIError, ValueError) as error:  # ValueError: the builder refuses the project
                 self.errors += 1
-                log.error("the SCL is not up to date: %s", error)
+                log.error("the SCL is not up to date: %s", reason(error))
                 self._retry(everything=everything)
 
     def _due(self) -> bool:

@@ -16,7 +16,7 @@ from aiomqtt import Client, MqttError, Will
 
 from broker.backoff import Backoff
 from broker.client import new_client
-from broker.errors import CredentialError
+from broker.errors import CredentialError, reason
 from broker.messages import Status
 from broker.settings import MqttSettings
 from broker.topics import scl_name
@@ -51,7 +51,9 @@ class Link:
             try:
                 await self._session(stop)
             except (MqttError, CredentialError, clock.ClockError, StorageError) as error:
-                self._parts.faults.tell("no connection to the broker", error)
+                self._parts.faults.tell(
+                    "no connection to the broker", f"{self._mqtt.host}:{self._mqtt.port}: {reason(error)}"
+                )
             if loop.time() - began >= GOOD_SESSION_SECONDS:
                 backoff.reset()
             await clock.pause(stop, seconds=backoff.next())
