@@ -142,7 +142,7 @@ class Ingest:
             yield from self._isolate(messages, error, last=last)
         else:
             self._count(messages, work, committed)
-            yield from work.stored()
+            yield from self._sorter.answers(work)
 
     def _isolate(
         self, messages: Sequence[Publish], error: Exception, *, last: bool
@@ -159,7 +159,7 @@ class Ingest:
             log.error("%s: %s", cause, error)
             work = self._sorter.reject(messages[0], cause, now=now_ms())
             self._count(messages, work, self._commit(work))
-            yield from work.stored()
+            yield from self._sorter.answers(work)
 
     def _commit(self, work: Work) -> Committed:
         """Commit ``work``, trying again while the database is away."""
