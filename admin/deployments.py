@@ -39,7 +39,7 @@ def enter_deployment(folder: Path | None, group: str) -> None:
         raise no_deployment(folder)
     check_secret(folder / ENV)  # it may hold the database's password
     os.environ[DIR] = str(folder)
-    for key, value in dotenv_values(folder / ENV).items():
+    for key, value in dotenv_values(folder / ENV, encoding="utf-8-sig").items():
         os.environ.setdefault(key, value or "")
     identity = folder / "identities" / SERVICES.get(group, "admin")
     if identity.exists():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from datetime import UTC, datetime
 
 
 class Meter61850Error(Exception):
@@ -54,6 +55,8 @@ def reason(error: BaseException) -> str:
     """
     if isinstance(error, BaseExceptionGroup):
         return reason(error.exceptions[0])
+    if doubt := clock_doubt(error):
+        return doubt
     cause: BaseException | None = getattr(error, "orig", None) or error  # SQLAlchemy's repeats the statement
     while cause is not None:
         if text := _text(cause):
@@ -65,6 +68,27 @@ def reason(error: BaseException) -> str:
             return _words(type(cause).__name__)
         cause = inner
     return _words(type(error).__name__)
+
+
+_OUT_OF_TIME = {9: "is not valid yet", 10: "has expired"}
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
+
+
+def clock_doubt(error: BaseException) -> str:
+    """What to say of a peer's certificate that is not valid at our time; empty for any other error.
+
+    The certificate is right far more often than the clock of a machine that has no battery for it.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _OUT_OF_TIME:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            return (
+                f"the other end's certificate {_OUT_OF_TIME[cause.verify_code]} at the time of this "
+                f"machine's clock, {now}: is the clock right? (timedatectl set-ntp on)"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 def _text(error: BaseException) -> str:

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from broker.admission import Answer, Ask, Verdict
 from broker.client import new_client
 from broker.codes import EnrolmentCode
-from broker.errors import ConfigurationError, Meter61850Error, UnavailableError, reason
+from broker.errors import ConfigurationError, Meter61850Error, UnavailableError, clock_doubt, reason
 from broker.messages import Hardware
 from broker.settings import MqttSettings
 from broker.topics import Topics
@@ -204,6 +204,8 @@ def _answer(message: aiomqtt.Message, ask: Ask) -> Answer | None:
 
 def _judge(error: aiomqtt.MqttError, plan: Plan) -> None:
     """ConfigurationError or UnavailableError for what another attempt cannot mend."""
+    if doubt := clock_doubt(error):
+        raise UnavailableError(f"broker {plan.host}:{plan.port}: {doubt}") from error
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):

@@ -51,12 +51,20 @@ class Link:
             try:
                 await self._session(stop)
             except (MqttError, CredentialError, clock.ClockError, StorageError) as error:
+                where = f"{self._mqtt.host}:{self._mqtt.port}"
                 self._parts.faults.tell(
-                    "no connection to the broker", f"{self._mqtt.host}:{self._mqtt.port}: {reason(error)}"
+                    "no connection to the broker", f"{where}: {reason(error)}{self._cure}"
                 )
             if loop.time() - began >= GOOD_SESSION_SECONDS:
                 backoff.reset()
             await clock.pause(stop, seconds=backoff.next())
+
+    @property
+    def _cure(self) -> str:
+        """For a meter that nobody has let in."""
+        if self._mqtt.ca is not None or self._mqtt.username is not None:
+            return ""
+        return " (not enrolled yet? meter61850 meter enrol --broker HOST --ca ca.crt --code CODE)"
 
     async def _session(self, stop: asyncio.Event) -> None:
         session_id = secrets.token_hex(8)

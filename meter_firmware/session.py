@@ -240,6 +240,8 @@ class Session:
             credentials.was_told()
 
     async def _renew_if_due(self) -> None:
+        if doubt := self._parts.credentials.clock_doubt(clock.now()):
+            self._parts.faults.tell("the clock seems wrong (timedatectl set-ntp on)", doubt)
         now = asyncio.get_running_loop().time()
         if now >= self._asked_renewal + RENEWAL_SECONDS and self._parts.credentials.due(clock.now()):
             self._asked_renewal = now

@@ -105,7 +105,10 @@ class Deployment:
     @cached_property
     def environment(self) -> dict[str, str]:
         """The settings of ``meter61850.env``."""
-        return {key: value or "" for key, value in dotenv_values(self.folder / self.settings).items()}
+        return {
+            key: value or ""
+            for key, value in dotenv_values(self.folder / self.settings, encoding="utf-8-sig").items()
+        }
 
     @property
     def prefix(self) -> str:

@@ -167,7 +167,7 @@ class Accounts:
 
 def _parsed(file: Path) -> dict[str, Account]:
     try:
-        rows = json.loads(file.read_text())["accounts"]
+        rows = json.loads(file.read_text(encoding="utf-8-sig"))["accounts"]
         accounts = [Account(**{**row, "role": Role(row["role"])}) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(f"{file} is no file of accounts ({error}): move it away") from error

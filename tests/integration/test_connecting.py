@@ -26,10 +26,13 @@ from broker.errors import UnavailableError, reason
 from broker.feed import Feed
 from broker.packets import Will
 from broker.settings import MqttSettings
+from meter_firmware import run as meter
 from tests.brokers import Broker, free_port
 from tests.chain import until
 from tests.cli import error, run
+from tests.firmware_rig import meter_settings
 from tests.mms import eventually
+from tests.pzem import Pzem
 
 NAME = "broker.test"
 DEAD = "127.0.0.2"
@@ -222,6 +225,20 @@ async def test_feed_says_that_nobody_answered(caplog: pytest.LogCaptureFixture) 
         running.cancel()
     assert caplog.messages[0].startswith(f"meters' topics at 127.0.0.1:{port}: ")
     assert not caplog.messages[0].endswith(": ")
+
+
+async def test_meter_that_nobody_has_let_in_says_where_and_what_to_do(
+    broker: Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.stop()
+    stop = asyncio.Event()
+    with Pzem(tmp_path):
+        running = asyncio.create_task(meter.run(meter_settings(broker, tmp_path), stop=stop))
+        await eventually(lambda: "no connection to the broker" in caplog.text)
+        stop.set()
+        await running
+    said = next(text for text in caplog.messages if "no connection to the broker" in text)
+    assert f"127.0.0.1:{broker.port}: Connection refused (not enrolled yet? meter61850 meter enrol" in said
 
 
 assert sys.platform == "linux", "127.0.0.2 is an address of its own on Linux only"
