@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cause = ConfigurationError(first_complaint(cause))
         if not isinstance(cause, Meter61850Error | KeyboardInterrupt):
             raise
-        note(f"error: {logs.redacted(reason(cause))}")
+        note(f"error: {logs.redacted(str(cause) or reason(cause))}")
         raise SystemExit(exit_code(cause)) from None
 
 
