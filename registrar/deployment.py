@@ -31,7 +31,6 @@ from dotenv import dotenv_values
 
 from broker import keypair
 from broker.durable import PUBLIC, SECRET, locked, make_folder, replace
-from broker.errors import ConfigurationError
 from broker.identity import CA, CERTIFICATE, CONNECTION, KEY, TOKEN, check_secret, read_secret
 from broker.no_deployment import no_deployment
 from broker.passwords import hashed, new_password
