@@ -28,8 +28,8 @@ from open61850.mms.client import InformationReportCallback
 from open61850.mms.errors import DataAccessError, MmsConnectionError, MmsError, MmsTimeout, ServiceError
 
 from admin.exits import NotFoundError, RefusedError
-from admin.tls_client import Identity, connect_tls
-from broker.errors import ConfigurationError, UnavailableError
+from admin.tls_client import Identity, connect_plain, connect_tls
+from broker.errors import ConfigurationError, UnavailableError, reason
 
 MMS_PORT, TLS_PORT = 102, 3782
 TIMEOUT = 10.0
@@ -83,14 +83,14 @@ def association(
         with _connect(*endpoint(server, tls=tls is not None), on_report, tls) as client:
             yield client
     except (MmsConnectionError, MmsTimeout) as error:
-        raise UnavailableError(f"MMS server {server}: {error}") from error
+        raise UnavailableError(f"MMS server {server}: {reason(error)}") from error
     except (DataAccessError, ServiceError) as error:
         kind = NotFoundError if _is_absence(error) else RefusedError
         raise kind(
-            f"MMS server {server}: {error}: `meter61850 mms browse {server}` shows what there is"
+            f"MMS server {server}: {reason(error)}: `meter61850 mms browse {server}` shows what there is"
         ) from error
     except MmsError as error:
-        raise RefusedError(f"MMS server {server}: {error}") from error
+        raise RefusedError(f"MMS server {server}: {reason(error)}") from error
 
 
 def _connect(
@@ -98,7 +98,7 @@ def _connect(
 ) -> MmsClient:
     if tls is not None:
         return connect_tls(host, port, tls, timeout=TIMEOUT, on_report=on_report)
-    return MmsClient.connect(host, port, timeout=TIMEOUT, on_information_report=on_report)
+    return connect_plain(host, port, timeout=TIMEOUT, on_report=on_report)
 
 
 def _is_absence(error: DataAccessError | ServiceError) -> bool:

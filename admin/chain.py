@@ -6,19 +6,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import math
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from admin.deployments import DIR, IDENTITY
 from admin.options import BrokerKind, user_name
-from admin.supervisor import Part
+from admin.supervisor import HOST, Part
 from bridge.audit import Kind
 from broker.errors import ConfigurationError, UnavailableError
+from broker.no_deployment import UP_LOCK
 from broker.ports import check_free
 from broker.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
@@ -28,12 +28,10 @@ from registrar.founding import Plan, found
 from registrar.identities import Identity, Role
 from registrar.trail import Trail
 
-HOST = "127.0.0.1"
 METERS_PER_IED = 50
 SEED = 1
 TLS_BEYOND = 3680
 """From an IED's plain MMS port to its port for TLS: 10102 and 13782."""
-LISTEN_SECONDS = 10.0
 DATABASE_FILE = "meter61850.sqlite"
 """Where all parts are one user's, the database needs no folder of its own."""
 
@@ -130,7 +128,9 @@ class Chain:
         if self.plain:
             if deployment.exists:
                 raise ConfigurationError(
-                    f"{self.data_dir} is a deployment with identities: leave out --plain, or --data-dir DIR"
+                    f"{self.data_dir} is a deployment with identities, which needs Mosquitto (apt-get "
+                    "install mosquitto) and no --plain or --broker embedded: or choose another folder with "
+                    "--data-dir DIR"
                 )
             return
         if not deployment.exists:
@@ -154,11 +154,14 @@ class Chain:
         enlist_simulated(deployment, self.simulation)
 
     def environment(self, identity: str = "") -> dict[str, str]:
-        """What a child must know of the deployment: its settings, and who it is."""
+        """What a child must know of the deployment: its settings, and who it is; or that there is none.
+
+        A child would take ``./data`` otherwise, which may be another deployment.
+        """
         if self.plain:
-            return {}
+            return {DIR: ""}
         folder = str(self.deployment.identity_folder(identity)) if identity else ""
-        return self.deployment.environment | {"METER61850_MQTT_IDENTITY": folder}
+        return self.deployment.environment | {DIR: str(self.deployment.folder), IDENTITY: folder}
 
     def parts(self, kind: BrokerKind) -> tuple[Part, ...]:
         """The children in the order of their start; their seconds to stop add up to less than five."""
@@ -224,7 +227,7 @@ def enlist_simulated(deployment: Deployment, settings: SimulateSettings) -> None
 def locked(data_dir: Path) -> Iterator[None]:
     """Hold ``data_dir`` for ourselves: two chains would be the same meters twice; UnavailableError."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "up.lock").open("w") as lock:
+    with (data_dir / UP_LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -232,17 +235,3 @@ def locked(data_dir: Path) -> Iterator[None]:
                 f"another `up` uses {data_dir}: stop it, or choose another folder with --data-dir DIR"
             ) from error
         yield
-
-
-async def listening(port: int) -> None:
-    """Wait until something accepts connections on ``port``; UnavailableError after 10 s."""
-    deadline = time.monotonic() + LISTEN_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            _, writer = await asyncio.open_connection(HOST, port)
-        except OSError:
-            await asyncio.sleep(0.05)
-        else:
-            writer.close()
-            return
-    raise UnavailableError(f"nothing listens on port {port} after {LISTEN_SECONDS:g} s")

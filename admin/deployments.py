@@ -11,10 +11,12 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from admin.options import DATA_DIR
-from broker.errors import ConfigurationError
 from broker.identity import check_secret
+from broker.no_deployment import no_deployment
 
 ENV = "meter61850.env"
+DIR = "METER61850_DIR"
+"""Environment variable: the deployment's folder; empty: there is none, whatever is in ``./data``."""
 IDENTITY = "METER61850_MQTT_IDENTITY"
 ALONE = frozenset({"init", "up", "meter"})
 """Groups that make a deployment, or run where there is none."""
@@ -25,18 +27,19 @@ SERVICES = {"bridge": "bridge", "mms": "mms", "enrol": "registrar", "web": "web"
 def enter_deployment(folder: Path | None, group: str) -> None:
     """Put the deployment's settings into our environment, below what is there already.
 
-    ``folder`` None: ``./data``, if it is one. ConfigurationError if a named one is none, or open to others.
+    ``folder`` None: ``./data``, if it is one and :data:`DIR` is not empty. ConfigurationError if a named one
+    is none, or open to others.
     """
     if group in ALONE:
         return
-    if folder is None and not (DATA_DIR / ENV).exists():
+    if folder is None and (os.environ.get(DIR) == "" or not (DATA_DIR / ENV).exists()):
         return
     folder = (folder or DATA_DIR).absolute()
     if not (folder / ENV).exists():
-        raise ConfigurationError(f"{folder} is no deployment: meter61850 init {folder} makes one")
+        raise no_deployment(folder)
     check_secret(folder / ENV)  # it may hold the database's password
-    os.environ["METER61850_DIR"] = str(folder)
-    for key, value in dotenv_values(folder / ENV).items():
+    os.environ[DIR] = str(folder)
+    for key, value in dotenv_values(folder / ENV, encoding="utf-8-sig").items():
         os.environ.setdefault(key, value or "")
     identity = folder / "identities" / SERVICES.get(group, "admin")
     if identity.exists():

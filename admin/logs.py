@@ -14,6 +14,7 @@ import sys
 from datetime import UTC, datetime
 
 from admin.plain import escaped
+from broker.errors import reason
 from broker.messages import format_ts
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -43,7 +44,7 @@ class KeyValueFormatter(logging.Formatter):
             "ts": format_ts(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "msg": redacted(record.getMessage()),
+            "msg": redacted(_message(record)),
         }
         extra = {key: value for key, value in vars(record).items() if key not in _STANDARD}
         pairs |= {
@@ -52,6 +53,17 @@ class KeyValueFormatter(logging.Formatter):
         if record.exc_info:
             pairs["error"] = redacted(self.formatException(record.exc_info))
         return " ".join(f"{key}={_quoted(str(value))}" for key, value in pairs.items())
+
+
+def _message(record: logging.LogRecord) -> str:
+    """The message; an error in it that has no text of its own is put into words."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(_worded(one) for one in record.args)
+    return record.getMessage()
+
+
+def _worded(value: object) -> object:
+    return reason(value) if isinstance(value, BaseException) and not str(value) else value
 
 
 def _quoted(value: str) -> str:

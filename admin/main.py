@@ -25,7 +25,7 @@ from admin.exits import MEANINGS, exit_code, root_cause
 from admin.lazy import Lazy, LazyGroup, new_app
 from admin.output import note
 from admin.supervisor import obey_supervisor
-from broker.errors import ConfigurationError, Meter61850Error
+from broker.errors import ConfigurationError, Meter61850Error, reason
 from broker.validation import first_complaint
 
 NAME = "meter61850"
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cause = ConfigurationError(first_complaint(cause))
         if not isinstance(cause, Meter61850Error | KeyboardInterrupt):
             raise
-        note(f"error: {logs.redacted(str(cause))}")
+        note(f"error: {logs.redacted(str(cause) or reason(cause))}")
         raise SystemExit(exit_code(cause)) from None
 
 

@@ -18,6 +18,7 @@ from open61850.mms import MmsClient, ObjectName
 from open61850.mms.errors import DataAccessError, MmsError
 from open61850.quality import Quality
 
+from admin.tls_client import connect_plain
 from broker.messages import QUANTITIES, Position
 from mms_bridge.cid import Cid
 from scl_builder.reference import Reference
@@ -99,7 +100,7 @@ class Servers:
     def _read_server(self, endpoint: Endpoint, domains: list[str], found: dict[str, dict[str, Told]]) -> None:
         if self._closed:
             return
-        with MmsClient.connect(*endpoint, timeout=TIMEOUT) as client:
+        with connect_plain(*endpoint, timeout=TIMEOUT) as client:
             self._client = client
             for domain in domains:
                 results = client.read_many([_object_name(domain, name) for name in _ALL_NAMES])

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import aiomqtt
 
 from broker.client import new_client
-from broker.errors import UnavailableError
+from broker.errors import UnavailableError, reason
 from broker.settings import MqttSettings
 
 NAME = "cli"
@@ -28,7 +28,7 @@ async def connected(settings: MqttSettings) -> AsyncIterator[aiomqtt.Client]:
             yield client
     except aiomqtt.MqttError as error:
         raise UnavailableError(
-            f"broker {settings.host}:{settings.port}: {error}; start it (meter61850 broker run), "
+            f"broker {settings.host}:{settings.port}: {reason(error)}; start it (meter61850 broker run), "
             "or name another with --mqtt HOST:PORT"
         ) from error
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,16 +21,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from broker.errors import Meter61850Error
+from broker.errors import Meter61850Error, UnavailableError
+
+log = logging.getLogger(__name__)
 
 SUPERVISOR = "METER61850_SUPERVISOR"
 """Environment variable: process id of the supervisor."""
 LAST_LINES = 5
+HOST = "127.0.0.1"
+START_SECONDS = 600.0
+"""A loaded machine is slow, and a child that cannot start ends by itself: this bound is for a hanging one."""
+NOTE_SECONDS = 10.0
+_PROBE_SECONDS = 0.05
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class ChildDiedError(Meter61850Error):
     """A child ended though nobody asked it to; the message has the last lines of its log."""
+
+
+class ChildSilentError(UnavailableError):
+    """A child lives, but did not begin to listen; the message has the last lines of its log."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +84,8 @@ class Supervisor:
 
     async def start(self, part: Part) -> None:
         """Start a child; its output goes to ``<logs>/<name>.log``, which begins anew."""
-        log = self._logs / f"{part.name}.log"
-        with log.open("wb") as output:
+        file = self._logs / f"{part.name}.log"
+        with file.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "admin", *part.arguments),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -81,7 +94,7 @@ class Supervisor:
                 env={**os.environ, **part.environment, SUPERVISOR: str(os.getpid())},
                 start_new_session=True,
             )
-        child = self._children[part.name] = _Child(part, process, log)
+        child = self._children[part.name] = _Child(part, process, file)
         watcher = asyncio.create_task(self._watch(child), name=f"watch {part.name}")
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
@@ -99,20 +112,63 @@ class Supervisor:
                 child.process.kill()
             await child.ended.wait()
 
+    async def listening(self, name: str, port: int, *, seconds: float = START_SECONDS) -> None:
+        """Wait until the child accepts connections on ``port``, for as long as it lives.
+
+        Raises:
+            ChildDiedError: it has ended.
+            ChildSilentError: it lives, but does not listen after ``seconds``.
+        """
+        child = self._children[name]
+        began = noted = time.monotonic()
+        while not await _accepts(port):
+            if child.ended.is_set():
+                raise _death(child)
+            waited = time.monotonic() - began
+            if waited > seconds:
+                raise ChildSilentError(
+                    f"{name} does not listen on port {port} after {waited:.0f} s; {self.last_words(name)}"
+                )
+            if time.monotonic() - noted > NOTE_SECONDS:
+                noted = time.monotonic()
+                log.warning(
+                    "waiting for %s to listen on port %d (%.0f s); see %s", name, port, waited, child.log
+                )
+            await asyncio.sleep(_PROBE_SECONDS)
+
+    def last_words(self, name: str) -> str:
+        """The log file of a child, and its last lines."""
+        return _last_words(self._children[name])
+
     async def death(self) -> ChildDiedError:
         """Wait until a child ends that should not; the error that says which, and why."""
-        child = await self._died.get()
-        lines = child.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
-        said = "".join(f"\n  {line}" for line in lines) or " nothing"
-        return ChildDiedError(
-            f"{child.part.name} ended by itself ({_how(child.process.returncode)}); {child.log} says:{said}"
-        )
+        return _death(await self._died.get())
 
     async def _watch(self, child: _Child) -> None:
         await child.process.wait()
         child.ended.set()
         if not child.stopping:
             self._died.put_nowait(child)
+
+
+async def _accepts(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(HOST, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def _death(child: _Child) -> ChildDiedError:
+    how = _how(child.process.returncode)
+    return ChildDiedError(f"{child.part.name} ended by itself ({how}); {_last_words(child)}")
+
+
+def _last_words(child: _Child) -> str:
+    lines = child.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+    said = "".join(f"\n  {line}" for line in lines) or " nothing"
+    return f"{child.log} says:{said}"
 
 
 def _how(code: int | None) -> str:

@@ -26,6 +26,8 @@ from open61850.mms.client import InformationReportCallback
 from open61850.mms.errors import MmsConnectionError
 from open61850.mms.transport import IsoConnection, connection_request, recv_tpkt, send_tpkt
 
+from broker.connecting import connect
+from broker.errors import reason
 from broker.identity import client_context
 
 CHUNK = 65_536
@@ -54,8 +56,8 @@ class _Iso(IsoConnection):
         return cls(sock, tpdu_size=cls._negotiated_tpdu_size(answer))
 
 
-class TlsMmsClient(MmsClient):
-    """An association through a tunnel."""
+class SocketMmsClient(MmsClient):
+    """An association over a socket that there is already."""
 
     @classmethod
     def over(
@@ -90,18 +92,30 @@ def connect_tls(
     """An association over TLS; MmsConnectionError tells why there is none, as far as the server does."""
     context = client_context(identity.ca, identity.cert, identity.key)
     try:
-        raw = socket.create_connection((host, port), timeout=timeout)
+        raw = connect(host, port, timeout=timeout)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tls = context.wrap_socket(raw, server_hostname=host)
     except OSError as error:  # ssl.SSLError is one
-        raise MmsConnectionError(f"no TLS connection to {host}:{port}: {error}") from error
+        raise MmsConnectionError(f"no TLS connection to {host}:{port}: {reason(error)}") from error
     tunnel = Tunnel(tls)
     tunnel.start()
     try:
-        return TlsMmsClient.over(tunnel.ours, timeout=timeout, on_report=on_report)
+        return SocketMmsClient.over(tunnel.ours, timeout=timeout, on_report=on_report)
     except OSError as error:
         tunnel.join(timeout)
-        raise MmsConnectionError(str(tunnel.failure or error)) from error
+        raise MmsConnectionError(reason(tunnel.failure or error)) from error
+
+
+def connect_plain(
+    host: str, port: int, *, timeout: float, on_report: InformationReportCallback | None = None
+) -> MmsClient:
+    """An association without TLS; MmsConnectionError tells why there is none."""
+    try:
+        sock = connect(host, port, timeout=timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return SocketMmsClient.over(sock, timeout=timeout, on_report=on_report)
+    except OSError as error:
+        raise MmsConnectionError(f"cannot connect to {host}:{port}: {reason(error)}") from error
 
 
 class Tunnel(threading.Thread):

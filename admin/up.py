@@ -15,7 +15,7 @@ from typing import Any
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from admin.chain import HOST, Chain, listening
+from admin.chain import Chain
 from admin.live import Line, live_table
 from admin.meter_values import (
     GOOD,
@@ -27,7 +27,7 @@ from admin.meter_values import (
 )
 from admin.options import BrokerKind
 from admin.output import stderr, stdout
-from admin.supervisor import Supervisor
+from admin.supervisor import HOST, Supervisor
 from admin.watch import Watch
 from bridge.store import MeterState, Store
 from bridge.tables import moment
@@ -35,13 +35,15 @@ from broker.errors import Meter61850Error
 from broker.messages import QUANTITIES
 from broker.mosquitto import find
 from broker.mosquitto import version as mosquitto_version
-from broker.topics import scl_name
+from broker.topics import meter_id_of, scl_name
 from web.accounts import Accounts, Role
 
 ADMINISTRATOR = "admin"
 POLL = 0.2
+READY_SECONDS = 600.0
+"""A loaded machine is slow, and a part that dies ends the wait: this bound is for one that hangs."""
 REFRESH = 1.0
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = 30.0
 ROOM = 4
 """Lines of a terminal that the table does not use for meters."""
 
@@ -61,22 +63,20 @@ class Up:
     servers: Servers = field(default_factory=Servers)
     began: float = field(default_factory=time.monotonic)
     ready_seconds: float = 0.0
-    password: str = ""
-    """Of the web's first administrator, if this start has made one."""
 
     async def start(self) -> None:
         """Start the parts; the broker first, since the others would begin with a failed attempt."""
-        self.password = first_administrator(self.chain.users)
         for part in self.chain.parts(self.kind):
             await self.supervisor.start(part)
             if part.name == "broker":
-                await listening(self.chain.mqtt_port)
-        await listening(self.chain.web_port)
+                await self.supervisor.listening("broker", self.chain.mqtt_port)
+        await self.supervisor.listening("web", self.chain.web_port)
 
     async def wait_ready(self) -> None:
         """Return when each meter's values are read over MMS with good quality; NotReadyError otherwise."""
         waiting = {scl_name(meter_id) for meter_id in self.chain.meter_ids()}
-        deadline = self.began + 30.0 + 0.1 * self.chain.meters + 3 * self.chain.interval
+        patience = READY_SECONDS + 0.1 * self.chain.meters + 3 * self.chain.interval
+        began = time.monotonic()
         last: dict[str, str] = {}
         columns = (TextColumn("meters readable over MMS"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
@@ -86,7 +86,7 @@ class Up:
                 last = {domain: worst_quality(values) for domain, values in told.items()}
                 waiting -= {domain for domain, quality in last.items() if quality == GOOD}
                 bar.update(task, completed=self.chain.meters - len(waiting))
-                if waiting and time.monotonic() > deadline:
+                if waiting and time.monotonic() > began + patience:
                     raise NotReadyError(self._lateness(waiting, last))
                 await asyncio.sleep(POLL if waiting else 0)
         self.ready_seconds = time.monotonic() - self.began
@@ -96,8 +96,15 @@ class Up:
         return (
             f"{len(waiting)} of {self.chain.meters} meters cannot be read over MMS after "
             f"{time.monotonic() - self.began:.0f} s: {first} is {last.get(first, 'not served')}; "
-            f"see {self.chain.data_dir / 'logs'}"
+            f"{self.supervisor.last_words(self._behind(first, served=first in last))}"
         )
+
+    def _behind(self, domain: str, *, served: bool) -> str:
+        """The part at which a meter that cannot be read has got stuck."""
+        if served or meter_id_of(domain) not in self.watch.names:
+            return "meters"
+        published = any(device.domain == domain for cid in self.watch.cids.values() for device in cid.devices)
+        return "mms" if published else "bridge"
 
     async def read(self, domains: set[str] | list[str]) -> dict[str, dict[str, Told]]:
         """The values of those of ``domains`` that are served now."""
@@ -112,11 +119,6 @@ class Up:
             f"({self.kind} {self.broker_version()}), MMS {endpoints}, database {self.chain.database}, "
             f"web http://{HOST}:{self.chain.web_port}/"
         )
-
-    def login_line(self) -> str:
-        """The first login, told this once; empty when there was an account before."""
-        told = f"log in as {ADMINISTRATOR} with {self.password} (told this once)"
-        return told if self.password else ""
 
     def broker_version(self) -> str:
         """Of Mosquitto, or of amqtt."""
@@ -187,14 +189,20 @@ class Up:
             return {state.meter.meter_id: state for state in store.meters()}
 
 
-def first_administrator(users: Path) -> str:
-    """Make an administrator with a random password if there is no account yet; the password, or nothing."""
+def first_login(users: Path) -> str:
+    """Make an administrator with a random password if there is no account yet; what to print of it, or ''.
+
+    The password is kept nowhere: tell it at once, whatever becomes of the start.
+    """
     accounts = Accounts(users)
     if accounts.all():
         return ""
     password = secrets.token_urlsafe(12)
     accounts.add(ADMINISTRATOR, Role.ADMINISTRATOR, password=password)
-    return password
+    return (
+        f"log in as {ADMINISTRATOR} with {password} (shown only now; to set another: "
+        f"meter61850 web user add {ADMINISTRATOR} --role {Role.ADMINISTRATOR} --users {users})"
+    )
 
 
 def compared(meter_id: str, state: MeterState | None, told: Mapping[str, Told] | None) -> dict[str, Any]:

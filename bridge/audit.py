@@ -58,6 +58,8 @@ class Kind(StrEnum):
     """Cut off: not the interlock of its relay, which is ``relay-block``."""
     METER_UNBLOCKED = "meter-unblocked"
     METER_RETIRED = "meter-retired"
+    METER_REPLACED = "meter-replaced"
+    """Its sensor has another serial number from now on."""
     METER_RETURNED = "meter-returned"
     """Born again after it was retired."""
     COMMAND_ISSUED = "command-issued"

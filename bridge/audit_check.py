@@ -19,7 +19,7 @@ from sqlmodel import col
 
 from bridge.audit import NOTHING, Head, digest
 from bridge.tables import Audit
-from broker.errors import Meter61850Error
+from broker.errors import Meter61850Error, reason
 
 _COLUMNS = [getattr(Audit, name) for name in Audit.model_fields]
 
@@ -80,7 +80,7 @@ def _all(connection: Connection, end: Head) -> Iterator[Row[Any]]:
     except OperationalError as error:
         if connection.dialect.name != "sqlite":
             raise
-        raise TamperedError(no + 1, f"after row {no} one cannot be read: {error.orig}") from error
+        raise TamperedError(no + 1, f"after row {no} one cannot be read: {reason(error)}") from error
 
 
 def _compare(row: Row[Any], end: Head) -> None:

@@ -1,7 +1,7 @@
 """Backup of a SQLite store while the bridge goes on storing; PostgreSQL has pg_dump for that.
 
 The copy is one consistent state (``VACUUM INTO``, SQLite 3.27 and newer), compact, checked before it
-gets its name, and opened like any other store: to restore, stop the bridge and put it in place.
+gets its name, and opened like any other store; `bridge.restore` puts it back in place.
 
 >>> back_up("sqlite:///meter61850.sqlite", Path("monday.sqlite"))  # doctest: +SKIP
 1048576
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from broker.errors import ConfigurationError, Meter61850Error, UnavailableError
+from broker.errors import ConfigurationError, Meter61850Error, UnavailableError, reason
 
 
 class BackupError(Meter61850Error, OSError):
@@ -37,16 +37,16 @@ def back_up(url: str, file: Path) -> int:
         raise ConfigurationError(f"{file} exists already: name a new file")
     unfinished = file.with_name(f"{file.name}.part")
     try:
-        _copy(parsed.database, unfinished)
+        checked_copy(parsed.database, unfinished)
         unfinished.rename(file)
     except (sqlite3.Error, OSError) as error:
         with suppress(FileNotFoundError):
             unfinished.unlink()
-        raise BackupError(f"no backup: {error}") from error
+        raise BackupError(f"no backup: {reason(error)}") from error
     return file.stat().st_size
 
 
-def _copy(database: str, file: Path) -> None:
+def checked_copy(database: str, file: Path) -> None:
     """A checked copy that survives a power cut."""
     file.unlink(missing_ok=True)
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)) as source:

@@ -27,6 +27,7 @@ from broker.messages import (
     Block,
     Command,
     Message,
+    MeterNotice,
     Refusal,
     Relay,
     Result,
@@ -101,6 +102,9 @@ class Work:
     dead: list[Dead] = field(default_factory=list)
     limited: Counter[Dead] = field(default_factory=Counter)
     """What exceeded a limit, or is doubtful: topic and cause. It is neither stored nor confirmed."""
+    notices: list[tuple[str, MeterNotice]] = field(default_factory=list)
+    """What is said to single meters (meter_id, notice), after the commit. A notice may be lost on its way:
+    what led to it comes again."""
     _ranges: dict[bytes, list[tuple[int, int, int]]] = field(default_factory=dict)
 
     def confirm(self, topic: bytes, epoch: int, seq: int) -> None:
@@ -203,6 +207,12 @@ class Sorter:
         route = self._route(message.topic, now=now)
         self._reject(work, route, message, payload=message.payload, cause=cause)
         return work
+
+    def answers(self, work: Work) -> Iterator[tuple[bytes, bytes]]:
+        """All that the meters are told after the commit of ``work``, as (topic, payload)."""
+        yield from work.stored()
+        for meter_id, notice in work.notices:
+            yield self._topics.meter(meter_id, "notice").encode(), notice.payload()
 
     def _route(self, topic: bytes, *, now: int) -> _Route:
         if len(self._routes) >= _MAX_ROUTES:

@@ -27,7 +27,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError
 
 from broker import durable
-from broker.errors import ConfigurationError, UnavailableError
+from broker.errors import ConfigurationError, UnavailableError, reason
 
 BUSY_MS = 1000
 """ms that SQLite waits for another process's lock before it gives up."""
@@ -169,7 +169,7 @@ def opened(url: str) -> Iterator[Engine]:
         check_schema(engine)
         yield engine
     except OperationalError as error:
-        raise UnavailableError(f"the database does not answer: {str(error.orig).strip()}") from error
+        raise UnavailableError(f"the database does not answer: {reason(error)}") from error
     finally:
         engine.dispose()
 

@@ -22,7 +22,7 @@ from bridge.batch import Dead, Sorter, Withdrawal, Work
 from bridge.database import is_about_data
 from bridge.link import Link
 from bridge.writer import Committed, Writer
-from broker.errors import Meter61850Error
+from broker.errors import Meter61850Error, reason
 from broker.messages import Birth
 from broker.packets import Publish
 
@@ -142,7 +142,7 @@ class Ingest:
             yield from self._isolate(messages, error, last=last)
         else:
             self._count(messages, work, committed)
-            yield from work.stored()
+            yield from self._sorter.answers(work)
 
     def _isolate(
         self, messages: Sequence[Publish], error: Exception, *, last: bool
@@ -159,7 +159,7 @@ class Ingest:
             log.error("%s: %s", cause, error)
             work = self._sorter.reject(messages[0], cause, now=now_ms())
             self._count(messages, work, self._commit(work))
-            yield from work.stored()
+            yield from self._sorter.answers(work)
 
     def _commit(self, work: Work) -> Committed:
         """Commit ``work``, trying again while the database is away."""
@@ -181,7 +181,7 @@ class Ingest:
         self._away = True
         self.counters.database_errors += 1
         if attempt % _LOG_EVERY == 0:
-            log.warning("the database is away, nothing is acknowledged meanwhile: %s", error.orig)
+            log.warning("the database is away, nothing is acknowledged meanwhile: %s", reason(error))
         if self._giving_up.wait(random.uniform(0.05, min(_MAX_BACKOFF, 0.1 * 2 ** min(attempt, 10)))):
             raise _GivenUpError("the database is away")
 

@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from broker.errors import reason
+
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
@@ -103,6 +105,5 @@ class Leader:
 
     def _spoiled(self, what: str, error: DBAPIError | OSError) -> None:
         if not self.errors:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            log.warning("%s failed and is tried again (logged once): %s", what, str(cause).strip())
+            log.warning("%s failed and is tried again (logged once): %s", what, reason(error))
         self.errors += 1

@@ -28,6 +28,8 @@ from bridge.inbox import Batch, Inbox
 from bridge.outbound import Outbound
 from bridge.session import Options, Session
 from broker import packets
+from broker.connecting import connect
+from broker.errors import reason
 from broker.packets import Will
 
 log = logging.getLogger(__name__)
@@ -97,7 +99,7 @@ class Link:
             try:
                 self._serve()
             except OSError as error:  # ProtocolError too
-                log.warning("MQTT broker %s:%d: %s", self.options.host, self.options.port, error)
+                log.warning("MQTT broker %s:%d: %s", self.options.host, self.options.port, reason(error))
             self.out.close()
             failures = 0 if monotonic() - begin > STABLE_SECONDS else failures + 1
             self._stopping.wait(random.uniform(0.05, min(MAX_BACKOFF, 0.2 * 2 ** min(failures, 10))))
@@ -120,7 +122,7 @@ class Link:
         """A new connection to the broker, through TLS if it is to be."""
         options = self.options
         tls = options.tls()
-        sock = socket.create_connection((options.host, options.port), timeout=CONNECT_SECONDS)
+        sock = connect(options.host, options.port, timeout=CONNECT_SECONDS)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock if tls is None else tls.wrap_socket(sock, server_hostname=options.host)

@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 
 from bridge.settings import BridgeSettings
 from bridge.tables import Command, Meter
+from broker.errors import reason
 from broker.metrics import PREFIX, MetricsServer, Sample
 
 _LAG_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600, 86_400)
@@ -82,7 +83,7 @@ class Health:
         try:
             interval = self._shortest_interval()
         except DBAPIError as error:
-            return f"the database does not answer: {str(error.orig).strip()}"
+            return f"the database does not answer: {reason(error)}"
         silent = monotonic() - self._flow.last_commit
         if interval is not None and silent > SILENT_INTERVALS * interval:
             return f"no reading was stored for {silent:.0f} s, and meters are online"

@@ -26,6 +26,8 @@ from bridge.audit import now_ms
 from bridge.ieds import Ieds
 from bridge.settings import BridgeSettings
 from bridge.tables import Meter, SclRevision, moment
+from broker.compressed import packed
+from broker.errors import reason
 from broker.messages import Revision, format_ts
 from broker.topics import Topics
 from broker.version import VERSION
@@ -131,7 +133,7 @@ class Publication:
                 self.update(everything=everything)
             except (DBAPIError, OSError, ValueError) as error:  # ValueError: the builder refuses the project
                 self.errors += 1
-                log.error("the SCL is not up to date: %s", error)
+                log.error("the SCL is not up to date: %s", reason(error))
                 self._retry(everything=everything)
 
     def _due(self) -> bool:
@@ -219,7 +221,7 @@ class Publication:
                 self._publish(self._topics.cid(ied.name), build_cid(current.project, ied.name))
         for name in sorted(set(gone) - {ied.name for ied in current.project.ieds}):
             self._publish(self._topics.cid(name), b"")
-        self._publish(self._topics.scd, current.scd)
+        self._publish(self._topics.scd, packed(current.scd))
         self._publish(self._topics.revision, current.revision.payload())
         self.revision = current.revision.revision
 

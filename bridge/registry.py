@@ -19,9 +19,9 @@ from sqlmodel import Session, col, select
 
 from bridge.audit import Event, Kind
 from bridge.batch import Dead, Notice, Withdrawal
-from bridge.tables import Meter, at_ms
+from bridge.tables import Meter, at_ms, moment
 from broker.admission import Access
-from broker.messages import MAX_SEQ, Birth, Message, Relay, Status
+from broker.messages import MAX_SEQ, Birth, Message, MeterNotice, NoticeCode, Relay, Status
 
 _CHUNK = 500
 """Meters in one IN list; SQLite allows 32,766 parameters, older ones 999."""
@@ -127,6 +127,17 @@ def apply(session: Session, events: Iterable[Notice], rows: dict[str, Meter], *,
             meter.last_seen = max(meter.last_seen, now)
         fold(event.message, meter, now)
     return dead
+
+
+def refusals(dead: Iterable[Dead], *, now: int) -> Iterator[tuple[str, MeterNotice]]:
+    """What the meters are told whose births were refused (meter_id, notice); in ms ``now``."""
+    for letter in dead:
+        kind, _, cause = letter.cause.partition(": ")
+        if kind == "birth":
+            meter_id = letter.topic.decode().split("/")[-2]
+            if letter.cause == FOREIGN_SERIAL:
+                cause += f"; if its sensor was replaced: meter61850 meters replace {meter_id} --serial SERIAL"
+            yield meter_id, MeterNotice(code=NoticeCode.BIRTH_REFUSED, reason=cause[:255], ts=moment(now))
 
 
 def assign(session: Session, meters: Iterable[Meter], *, limit: int, by_address_code: bool) -> None:

@@ -33,6 +33,7 @@ from bridge.session import Options
 from bridge.settings import BridgeSettings
 from bridge.upkeep import Policy, kept_up
 from bridge.writer import Writer
+from broker.errors import reason
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,7 @@ def _migrated(engine: Engine, stop: threading.Event) -> bool:
         try:
             database.migrate(engine)
         except (DBAPIError, OSError) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            log.warning("waiting for the database: %s", str(cause).strip())
+            log.warning("waiting for the database: %s", reason(error))
             if stop.wait(random.uniform(0.1, min(_MAX_BACKOFF, 0.2 * 2 ** min(attempt, 10)))):
                 return False
         else:

@@ -38,7 +38,7 @@ from bridge.tables import (
     SclRevision,
     at_ms,
 )
-from broker.errors import ContractError, Meter61850Error, UnavailableError
+from broker.errors import ContractError, Meter61850Error, UnavailableError, reason
 from broker.topics import meter_id_of
 
 T = TypeVar("T", bound=SQLModel)
@@ -77,7 +77,7 @@ class Store:
         try:
             database.check_schema(engine)
         except DBAPIError as error:
-            raise UnavailableError(f"the database does not answer: {str(error.orig).strip()}") from error
+            raise UnavailableError(f"the database does not answer: {reason(error)}") from error
         return cls(engine)
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ from bridge import database
 from bridge.packer import Packer
 from bridge.retention import Purge, cutoff, leapt
 from bridge.rollup import PACKED_HOURS, Summer
+from broker.errors import reason
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ class Caretaker:
             done = upkeep(self._engine, self._policy, now=time_ns() // 1_000_000, pause=self._stop.wait)
         except DBAPIError as error:
             self.errors += 1
-            log.warning("upkeep comes later: %s", str(error.orig).strip())
+            log.warning("upkeep comes later: %s", reason(error))
         except Exception:
             self.errors += 1
             log.exception("upkeep failed, and is tried again in %s s", self._seconds)

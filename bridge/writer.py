@@ -84,6 +84,7 @@ class Writer:
             self._dead_letters.write(connection, dead, work.now, limited=work.limited)
             if events:  # last: who holds the chain waits for nobody
                 audit.append(connection, events, now=work.now)
+        work.notices += registry.refusals(dead, now=work.now)
         self.keys |= keys  # not before the commit: a rollback would leave keys that name nothing
         self._seen |= seen
         self._due |= due

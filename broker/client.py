@@ -9,12 +9,13 @@ from typing import Any
 
 import aiomqtt
 
+from broker.connecting import connect
 from broker.settings import NO_DELAY, MqttSettings
 
 
 def new_client(mqtt: MqttSettings, **more: Any) -> aiomqtt.Client:
     """Not yet connected; ``more`` are aiomqtt's own parameters. CredentialError names a file of no use."""
-    return aiomqtt.Client(
+    client = aiomqtt.Client(
         mqtt.host,
         mqtt.port,
         username=mqtt.username,
@@ -25,3 +26,6 @@ def new_client(mqtt: MqttSettings, **more: Any) -> aiomqtt.Client:
         tls_context=mqtt.tls(),
         **more,
     )
+    paho = client._client  # aiomqtt offers no parameter for how to connect
+    paho._create_socket_connection = lambda: connect(mqtt.host, mqtt.port, timeout=paho.connect_timeout)  # type: ignore[method-assign]
+    return client

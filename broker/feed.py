@@ -19,6 +19,8 @@ from typing import Final, Protocol, cast
 
 from broker import packets
 from broker.backoff import Backoff
+from broker.connecting import connect
+from broker.errors import reason
 from broker.packets import RETAIN, Control, Decoder, ProtocolError, Publish, Version
 from broker.settings import MqttSettings
 
@@ -76,7 +78,7 @@ class Feed:
                     self._name,
                     self._mqtt.host,
                     self._mqtt.port,
-                    error or "no answer",
+                    reason(error),
                 )
             if loop.time() - started > GOOD_CONNECTION:
                 backoff.reset()
@@ -85,11 +87,14 @@ class Feed:
     async def _connection(self) -> None:
         loop, mqtt = asyncio.get_running_loop(), self._mqtt
         async with asyncio.timeout(CONNECT_SECONDS):
+            sock = await asyncio.to_thread(connect, mqtt.host, mqtt.port, timeout=CONNECT_SECONDS)
+            sock.setblocking(False)
+            tls = mqtt.tls()
             transport, receiver = await loop.create_connection(
                 lambda: _Receiver(mqtt, self._take, self._topics, self._connected, self._name),
-                mqtt.host,
-                mqtt.port,
-                ssl=mqtt.tls(),
+                sock=sock,
+                ssl=tls,
+                server_hostname=mqtt.host if tls else None,
             )
         try:
             await receiver.ended

@@ -21,7 +21,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.errors import CredentialError
+from broker.errors import CredentialError, reason
 
 CONNECTION = "connection.toml"
 CA = "ca.crt"
@@ -53,7 +53,7 @@ class Identity:
     def load(cls, folder: Path) -> Identity:
         """CredentialError names what is missing, wrong, or readable by others."""
         try:
-            told = tomllib.loads((folder / CONNECTION).read_text())
+            told = tomllib.loads((folder / CONNECTION).read_text(encoding="utf-8-sig"))
             host, port, prefix = str(told["host"]), int(told["port"]), str(told.get("prefix", "sm/v1"))
         except OSError as error:
             raise CredentialError(
@@ -114,9 +114,12 @@ def client_context(ca: Path, cert: Path | None, key: Path | None) -> ssl.SSLCont
     Made anew for each connection, so that a rotated certificate is taken without a restart.
     """
     try:
-        context = ssl.create_default_context(cafile=ca)
+        text = pem_text(ca)
+        context = ssl.create_default_context(cadata=text)
     except (OSError, ssl.SSLError) as error:
-        raise CredentialError(f"ca {ca}: {error}; a PEM file with the authority's certificate") from error
+        raise CredentialError(
+            f"ca {ca}: {reason(error)}; a PEM file with the authority's certificate"
+        ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     if cert is not None:
@@ -127,3 +130,12 @@ def client_context(ca: Path, cert: Path | None, key: Path | None) -> ssl.SSLCont
         except (OSError, ssl.SSLError) as error:
             raise CredentialError(f"certificate {cert} and key {key}: {error}") from error
     return context
+
+
+def pem_text(file: Path) -> str:
+    """A PEM file for OpenSSL, which finds no certificate behind the mark that some editors put at the start.
+
+    Never empty: with empty text Python would take the authorities of the operating system.
+    """
+    text = file.read_bytes().decode("utf-8-sig", "replace")
+    return text.encode("ascii", "replace").decode() or "nothing"

@@ -24,9 +24,11 @@ The contract between meters, bridge, MMS bridge and whoever else speaks MQTT. Ge
 `broker/topics.py`, `broker/messages.py` and `broker/admission.py` by `make docs`: change it there.
 
 Topics are below a prefix, `sm/v1` unless configured. Payloads are JSON objects (the SCD and the CIDs
-are XML); unknown fields are ignored. Times are UTC with milliseconds, `2026-11-23T12:00:00.000Z`. A
-quantity that the sensor does not give is absent, never 0. `session` is fresh at every connect; a last
-will carries its session, so that an old will cannot mark a new session offline.
+are XML; an SCD of more than 256 KiB, which some 290 meters make, is the same document as xz, beginning
+with `FD 37 7A 58 5A 00`); unknown fields are ignored. A message has at most 1 MiB. Times are UTC with
+milliseconds, `2026-11-23T12:00:00.000Z`. A quantity that the sensor does not give is absent, never 0.
+`session` is fresh at every connect; a last will carries its session, so that an old will cannot mark a
+new session offline.
 
 An empty retained payload on `birth` withdraws the meter (`meter61850 meters retire`); one on `block`
 releases nothing. A `command` that is retained is refused. Everything works on MQTT 3.1.1; on MQTT 5

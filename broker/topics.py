@@ -35,7 +35,7 @@ class Spec:
     qos: Literal[0, 1]
     retained: bool
     model: type[messages.Message] | None
-    """None: the payload is an XML document."""
+    """None: the payload is an XML document (`broker.compressed`)."""
 
 
 # fmt: off

@@ -10,7 +10,7 @@ False
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -21,6 +21,8 @@ from broker.errors import ContractError, CredentialError
 from broker.identity import CA, CERTIFICATE, KEY, read_secret
 from meter_firmware import clock, keys
 
+DOUBTED = timedelta(days=7)
+"""A certificate that was due when it came is renewed so much later: the clock may be right after all."""
 _UNTOLD = "untold"
 """Marks a new certificate of which the registrar does not know yet that we use it."""
 
@@ -40,9 +42,30 @@ class Credentials:
         """Whether to ask for a new certificate."""
         if not self.renewable:
             return False
+        return self._wanted or (now >= self._due_at() and not self.clock_doubt(now))
+
+    def clock_doubt(self, now: datetime) -> str:
+        """Why the clock must be wrong, as the certificate shows; else empty.
+
+        It was made before it came; one that was due for renewal when it came would be so at each renewal.
+        """
+        if not self.renewable:
+            return ""
+        begin, due_at = self._certificate().not_valid_before_utc, self._due_at()
+        came = datetime.fromtimestamp((self._folder / CERTIFICATE).stat().st_mtime, UTC)
+        if now < begin:
+            return f"it says {now:%Y-%m-%dT%H:%MZ}, our certificate was made at {begin:%Y-%m-%dT%H:%MZ}"
+        if due_at <= came <= now < came + DOUBTED:
+            return (
+                f"it says {now:%Y-%m-%dT%H:%MZ}, when our certificate, which is new, would be due for "
+                f"renewal since {due_at:%Y-%m-%dT%H:%MZ}; the next renewal is {DOUBTED.days} days later"
+            )
+        return ""
+
+    def _due_at(self) -> datetime:
         own = self._certificate()
         begin, end = own.not_valid_before_utc, own.not_valid_after_utc
-        return self._wanted or now >= begin + (end - begin) * 2 / 3
+        return begin + (end - begin) * 2 / 3
 
     def ask(self) -> Renewal:
         """What to ask; the key for it is on the disk before."""

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from broker.admission import Answer, Ask, Verdict
 from broker.client import new_client
 from broker.codes import EnrolmentCode
-from broker.errors import ConfigurationError, Meter61850Error, UnavailableError
+from broker.errors import ConfigurationError, Meter61850Error, UnavailableError, clock_doubt, reason
 from broker.messages import Hardware
 from broker.settings import MqttSettings
 from broker.topics import Topics
@@ -136,7 +136,7 @@ async def _asked(plan: Plan, slot: str, ask: Ask, draft: Draft, end: float) -> A
         except aiomqtt.MqttError as error:
             _judge(error, plan)
             lost = error
-        log.info("slot %s: %s; again", slot, lost)
+        log.info("slot %s: %s; again", slot, reason(lost))
         if loop.time() > end + ANSWER_SECONDS:
             break
         await asyncio.sleep(random.uniform(0.1, AGAIN_SECONDS))
@@ -204,6 +204,8 @@ def _answer(message: aiomqtt.Message, ask: Ask) -> Answer | None:
 
 def _judge(error: aiomqtt.MqttError, plan: Plan) -> None:
     """ConfigurationError or UnavailableError for what another attempt cannot mend."""
+    if doubt := clock_doubt(error):
+        raise UnavailableError(f"broker {plan.host}:{plan.port}: {doubt}") from error
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -211,7 +213,7 @@ def _judge(error: aiomqtt.MqttError, plan: Plan) -> None:
                 f"broker {plan.host}:{plan.port} is not the one of --ca {plan.ca}: {cause.verify_message}"
             ) from error
         if isinstance(cause, OSError):
-            raise UnavailableError(f"broker {plan.host}:{plan.port}: {cause}") from error
+            raise UnavailableError(f"broker {plan.host}:{plan.port}: {reason(cause)}") from error
         cause = cause.__cause__ or cause.__context__
 
 

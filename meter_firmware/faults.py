@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import logging
 
+from broker.errors import reason
+
 
 class Faults:
     """Counter per cause; ``subject`` names who has them in the log."""
@@ -25,8 +27,9 @@ class Faults:
     def tell(self, cause: str, detail: object) -> None:
         """Count ``cause``; log it with ``detail`` at counts 1, 10, 100 and so on."""
         count = self.counts[cause] = self.counts.get(cause, 0) + 1
+        text = reason(detail) if isinstance(detail, BaseException) else detail
         if _is_power_of_ten(count):
-            self._logger.warning("%s: %s (counted %d): %s", self._subject, cause, count, detail)
+            self._logger.warning("%s: %s (counted %d): %s", self._subject, cause, count, text)
 
 
 def _is_power_of_ten(count: int) -> bool:

@@ -16,6 +16,7 @@ from aiomqtt import Client, MqttError, Will
 
 from broker.backoff import Backoff
 from broker.client import new_client
+from broker.errors import reason
 from broker.messages import Status
 from broker.settings import MqttSettings
 from broker.topics import scl_name
@@ -49,10 +50,20 @@ class Link:
             try:
                 await self._session(stop)
             except (MqttError, OSError) as error:  # CredentialError, ClockError and StorageError are OSErrors
-                self._parts.faults.tell("no connection to the broker", error)
+                where = f"{self._mqtt.host}:{self._mqtt.port}"
+                self._parts.faults.tell(
+                    "no connection to the broker", f"{where}: {reason(error)}{self._cure}"
+                )
             if loop.time() - began >= GOOD_SESSION_SECONDS:
                 backoff.reset()
             await clock.pause(stop, seconds=backoff.next())
+
+    @property
+    def _cure(self) -> str:
+        """For a meter that nobody has let in."""
+        if self._mqtt.ca is not None or self._mqtt.username is not None:
+            return ""
+        return " (not enrolled yet? meter61850 meter enrol --broker HOST --ca ca.crt --code CODE)"
 
     async def _session(self, stop: asyncio.Event) -> None:
         session_id = secrets.token_hex(8)

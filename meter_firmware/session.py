@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from broker.admission import Credential
 from broker.errors import ContractError
-from broker.messages import Block, Outcome, Result, Status, Stored
+from broker.messages import Block, MeterNotice, NoticeCode, Outcome, Result, Status, Stored
 from broker.settings import MqttSettings
 from broker.topics import SPECS
 from broker.validation import first_complaint
@@ -36,7 +36,7 @@ from meter_firmware.switch import Switch
 
 HOUSEKEEPING_SECONDS = 60.0
 CANCEL_AGAIN_SECONDS = 0.05
-SUBSCRIPTIONS = ("block", "command", "stored")
+SUBSCRIPTIONS = ("block", "command", "stored", "notice")
 """What is blocked is heard before the first command."""
 RENEWAL_SECONDS = 3600.0
 """Between two requests for a new certificate."""
@@ -187,6 +187,8 @@ class Session:
                 await self._repeat_block()
             elif message.topic.value == self._topic("credential"):
                 await self._credential(message)
+            elif message.topic.value == self._topic("notice"):
+                self._notice(message)
             else:
                 await self._stored(message)
         except StorageError as error:
@@ -238,6 +240,8 @@ class Session:
             credentials.was_told()
 
     async def _renew_if_due(self) -> None:
+        if doubt := self._parts.credentials.clock_doubt(clock.now()):
+            self._parts.faults.tell("the clock seems wrong (timedatectl set-ntp on)", doubt)
         now = asyncio.get_running_loop().time()
         if now >= self._asked_renewal + RENEWAL_SECONDS and self._parts.credentials.due(clock.now()):
             self._asked_renewal = now
@@ -262,6 +266,16 @@ class Session:
             return
         if await asyncio.to_thread(self._parts.outbox.confirm, stored):
             self._replay.progressed()
+
+    def _notice(self, message: Message) -> None:
+        """What the bridge has to say to this meter alone; a code that we do not know says nothing to us."""
+        try:
+            notice = MeterNotice.model_validate_json(_bytes(message))
+        except ValidationError as error:
+            self._parts.faults.tell("notice is malformed", first_complaint(error))
+            return
+        if notice.code == NoticeCode.BIRTH_REFUSED:
+            self._parts.faults.tell("the bridge has refused our birth", notice.reason)
 
     async def _publish(self, kind: str, payload: bytes) -> None:
         spec = SPECS[kind]

@@ -112,7 +112,7 @@ class MeterSettings(BaseSettings):
         A meter that is enrolled (`meter61850 meter enrol`) connects as itself.
         """
         try:
-            return cls(**_as_itself(tomllib.loads(path.read_text(encoding="utf-8"))))
+            return cls(**_as_itself(tomllib.loads(path.read_text(encoding="utf-8-sig"))))
         except OSError as error:
             raise ConfigurationError(
                 f"{path}: {error.strerror}: begin with a copy of meter_firmware/meter.example.toml"

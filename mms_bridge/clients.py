@@ -94,7 +94,7 @@ def within(address: str, networks: tuple[IPv4Network, ...]) -> bool:
 def read_rights(text: str) -> Rights:
     """The file's content; ConfigurationError names what is wrong in it."""
     try:
-        return Rights.model_validate(tomllib.loads(text))
+        return Rights.model_validate(tomllib.loads(text.removeprefix("\ufeff")))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"no TOML: {error}") from error
     except ValidationError as error:

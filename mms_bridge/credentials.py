@@ -23,7 +23,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from broker.errors import ConfigurationError
-from broker.identity import CIPHERS, check_secret
+from broker.identity import CIPHERS, check_secret, pem_text
 
 _CRL = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
 
@@ -95,7 +95,7 @@ def _context(files: TlsFiles, *, ciphers: str) -> ssl.SSLContext:
         doing = f"{files.cert} and {files.key} (a certificate and its own key, in PEM, without a passphrase)"
         context.load_cert_chain(files.cert, files.key, password="")
         doing = f"{files.ca} (CA certificates in PEM)"
-        context.load_verify_locations(files.ca)
+        context.load_verify_locations(cadata=pem_text(files.ca))
         if files.crl is not None:
             doing = f"{files.crl} (revocation lists in PEM)"
             context.load_verify_locations(files.crl)

@@ -19,6 +19,7 @@ from aiomqtt import MqttError
 from broker.backoff import Backoff, heed_cancellation
 from broker.client import new_client
 from broker.descriptors import raise_limit
+from broker.errors import reason
 from broker.feed import GOOD_CONNECTION, Feed
 from broker.settings import MqttSettings
 from broker.signals import stop_on_signals
@@ -130,7 +131,7 @@ async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings
     """One connection after the other, exponential backoff with full jitter between them."""
     loop = asyncio.get_running_loop()
     backoff = Backoff()
-    cause: Exception | None = None
+    cause = Exception()
     while True:
         started = loop.time()
         try:
@@ -146,7 +147,7 @@ async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings
         if loop.time() - started > GOOD_CONNECTION:
             backoff.reset()
         pause = backoff.next()
-        log.warning("broker %s:%d: %s; again in %.1f s", mqtt.host, mqtt.port, cause, pause)
+        log.warning("broker %s:%d: %s; again in %.1f s", mqtt.host, mqtt.port, reason(cause), pause)
         await asyncio.sleep(pause)
 
 

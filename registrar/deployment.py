@@ -31,8 +31,8 @@ from dotenv import dotenv_values
 
 from broker import keypair
 from broker.durable import PUBLIC, SECRET, locked, make_folder, replace
-from broker.errors import ConfigurationError
 from broker.identity import CA, CERTIFICATE, CONNECTION, KEY, TOKEN, check_secret, read_secret
+from broker.no_deployment import no_deployment
 from broker.passwords import hashed, new_password
 from broker.topics import Topics, is_slot
 from registrar import acl, mms_rights, pki
@@ -58,7 +58,7 @@ class Deployment:
         """ConfigurationError if ``folder`` is none, or a secret in it is open to others."""
         deployment = cls(folder)
         if not deployment.exists:
-            raise ConfigurationError(f"{folder} is no deployment: meter61850 init {folder} makes one")
+            raise no_deployment(folder)
         for name in (ENV, "register.sqlite"):
             check_secret(folder / name)
         deployment.settle()
@@ -104,7 +104,10 @@ class Deployment:
     @cached_property
     def environment(self) -> dict[str, str]:
         """The settings of ``meter61850.env``."""
-        return {key: value or "" for key, value in dotenv_values(self.folder / self.settings).items()}
+        return {
+            key: value or ""
+            for key, value in dotenv_values(self.folder / self.settings, encoding="utf-8-sig").items()
+        }
 
     @property
     def prefix(self) -> str:

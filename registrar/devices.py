@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 
 from broker.errors import ContractError
+from registrar.register import Register
 
 
 def check(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
@@ -24,3 +25,14 @@ def bind(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
     """The meter is the device with this serial number from now on; ContractError if either is another's."""
     check(connection, meter_id, serial)
     connection.execute("INSERT OR IGNORE INTO device VALUES (?, ?)", (meter_id, serial))
+
+
+def replace(register: Register, meter_id: str, serial: str) -> None:
+    """The meter becomes the device with this serial number, whatever it was; ContractError: another's."""
+    with register.change() as change:
+        row = change.connection.execute("SELECT meter_id FROM device WHERE serial = ?", (serial,)).fetchone()
+        if row is not None and row["meter_id"] != meter_id:
+            raise ContractError(f"serial number {serial!r} is another meter's: {row['meter_id']}")
+        known = change.connection.execute("SELECT 1 FROM device WHERE meter_id = ?", (meter_id,)).fetchone()
+        if known is not None:  # who was not enrolled with a code has no entry, and needs none
+            change.connection.execute("UPDATE device SET serial = ? WHERE meter_id = ?", (serial, meter_id))

@@ -19,6 +19,7 @@ from typing import Any
 import aiomqtt
 
 from broker.backoff import Backoff, heed_cancellation
+from broker.errors import reason
 from broker.messages import ServiceStatus, utc_now
 from broker.settings import MqttSettings
 from broker.signals import stop_on_signals
@@ -105,7 +106,7 @@ class Service:
             try:
                 await self._connection()
             except* (aiomqtt.MqttError, OSError, sqlite3.OperationalError) as errors:  # CredentialError too
-                log.warning("broker %s:%d: %s", self._mqtt.host, self._mqtt.port, errors.exceptions[0])
+                log.warning("broker %s:%d: %s", self._mqtt.host, self._mqtt.port, reason(errors))
             heed_cancellation()
             if loop.time() - began > GOOD_CONNECTION:
                 backoff.reset()
@@ -145,7 +146,7 @@ class Service:
             return self._counter.hear(topic, payload)
         except (sqlite3.OperationalError, OSError) as error:
             self._counter.counters["failed"] += 1
-            log.error("%s is not answered: %s", topic, error)
+            log.error("%s is not answered: %s", topic, reason(error))
             return None
 
     async def _go_round(self, client: aiomqtt.Client) -> None:

@@ -28,7 +28,7 @@ ENOUGH_GIVEN = 1500
 _given: set[int] = set()
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-DEADLINE = 10.0
+DEADLINE = 60.0
 """Seconds that Mosquitto may take to listen, or to end."""
 
 

@@ -26,7 +26,7 @@ from open61850.mms.errors import MmsError
 from tests.brokers import Broker, free_port
 
 T = TypeVar("T")
-DEADLINE = 20.0
+DEADLINE = 60.0
 STOP_SECONDS = 5.0
 
 

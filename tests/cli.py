@@ -31,12 +31,17 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("METER61850_")}
 
 
-def run(*arguments: str, folder: Path | None = None, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run ``meter61850 …`` to its end; AssertionError unless it ends with ``code``."""
+def run(
+    *arguments: str, folder: Path | None = None, code: int = 0, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``meter61850 …`` to its end; AssertionError unless it ends with ``code``.
+
+    ``more`` are environment variables.
+    """
     done = subprocess.run(
         [sys.executable, "-P", "-m", "admin", *arguments],
         cwd=folder,
-        env=environment(),
+        env=environment() | more,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -109,8 +114,11 @@ class Running:
 
 
 @contextmanager
-def up(folder: Path, *options: str) -> Iterator[Running]:
-    """``meter61850 up`` on free ports with its data in ``folder``; ended, with its children, at the end."""
+def up(folder: Path, *options: str, **more: str) -> Iterator[Running]:
+    """``meter61850 up`` on free ports with its data in ``folder``; ended, with its children, at the end.
+
+    ``more`` are environment variables.
+    """
     mqtt_port, mms_port = free_port(3), free_port()
     log = folder / "up.txt"
     web_port = free_port()
@@ -119,7 +127,7 @@ def up(folder: Path, *options: str) -> Iterator[Running]:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "admin", "up", *ports, *options],
             cwd=folder,
-            env=environment(),
+            env=environment() | more,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -167,7 +167,7 @@ class Accounts:
 
 def _parsed(file: Path) -> dict[str, Account]:
     try:
-        rows = json.loads(file.read_text())["accounts"]
+        rows = json.loads(file.read_text(encoding="utf-8-sig"))["accounts"]
         accounts = [Account(**{**row, "role": Role(row["role"])}) for row in rows]
     except OSError as error:
         raise UnavailableError(f"{file} cannot be read now: {error.strerror}") from error

@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from broker.compressed import unpacked
 from broker.messages import (
     QUANTITIES,
     Block,
@@ -133,7 +134,7 @@ class Live:
                 self._hub.tell("revision", payload)
                 self.on_revision()
             case "scd":
-                self.scd = payload or None
+                self.scd = unpacked(payload) or None
             case "cid":
                 self.cids = {ied: cid for ied, cid in self.cids.items() if ied != topic.name}
                 self.cids |= {topic.name: payload} if payload else {}

@@ -18,7 +18,7 @@ from aiomqtt import MqttError
 
 from broker.backoff import Backoff, heed_cancellation
 from broker.client import new_client
-from broker.errors import UnavailableError
+from broker.errors import UnavailableError, reason
 from broker.messages import ServiceStatus, utc_now
 from broker.orders import expiring
 from broker.publishing import publish
@@ -57,7 +57,7 @@ class Sender:
         try:
             await publish(client, topic, payload, retain=retain, properties=properties, timeout=ACK_SECONDS)
         except MqttError as error:
-            raise UnavailableError(f"the broker went away while we told it: {error}") from error
+            raise UnavailableError(f"the broker went away while we told it: {reason(error)}") from error
 
     def tell_later(self, topic: str, payload: bytes) -> None:
         """Publish at QoS 1 as soon as there is a connection."""
@@ -71,7 +71,7 @@ class Sender:
             try:
                 await self._connection(backoff)
             except (MqttError, OSError) as error:  # CredentialError is an OSError
-                log.warning("broker %s:%d: %s", self._mqtt.host, self._mqtt.port, error)
+                log.warning("broker %s:%d: %s", self._mqtt.host, self._mqtt.port, reason(error))
             finally:
                 self._client = None
             heed_cancellation()

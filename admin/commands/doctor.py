@@ -6,7 +6,6 @@ import asyncio
 import os
 import platform
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -23,7 +22,8 @@ from admin.exits import ExitCode
 from admin.lazy import MissingPartError, load, new_app
 from admin.options import DATABASE, Database, Json, Mqtt, Prefix, mqtt_settings
 from admin.output import show
-from broker.errors import Meter61850Error
+from broker.connecting import connect
+from broker.errors import Meter61850Error, reason
 from broker.messages import Revision, ServiceStatus, utc_now
 from broker.mosquitto import find
 from broker.mosquitto import version as mosquitto_version
@@ -221,10 +221,10 @@ def _servers(cids: dict[str, bytes]) -> Iterator[Finding]:
         host, port = cid.endpoint
         what = f"MMS {cid.ied}"
         try:
-            socket.create_connection((host, port), CONNECT_SECONDS).close()
+            connect(host, port, timeout=CONNECT_SECONDS).close()
             yield Finding(Verdict.OK, what, f"{host}:{port} serves {len(cid.devices) - 1} meters")
         except OSError as error:
-            yield Finding(Verdict.FAIL, what, f"{host}:{port}: {error}", "meter61850 mms run")
+            yield Finding(Verdict.FAIL, what, f"{host}:{port}: {reason(error)}", "meter61850 mms run")
 
 
 def _database(url: str) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import typer
 
 from admin import directory, mqtt
 from admin.commands.meters_access import block, unblock
+from admin.commands.meters_replace import replace
 from admin.exits import NotFoundError, RefusedError
 from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json, Meter, Mqtt, Prefix, mqtt_settings
@@ -75,6 +76,7 @@ def retire(
     note(f"{meter} is retired")
 
 
+app.command()(replace)
 app.command()(block)
 app.command()(unblock)
 

@@ -15,6 +15,7 @@ from admin.exits import ExitCode, NotFoundError
 from admin.lazy import new_app
 from admin.options import Json, Mqtt, Prefix, mqtt_settings
 from admin.output import line, note, print_json, show
+from broker.compressed import unpacked
 from broker.errors import ConfigurationError
 from broker.messages import Revision
 from broker.orders import parsed
@@ -239,4 +240,4 @@ async def _document(settings: MqttSettings, ied: str | None) -> bytes:
         raise NotFoundError(
             f"no {f'IED {ied}' if ied else 'SCD'} is published: `meter61850 scl show` shows what is"
         )
-    return found[topic]
+    return unpacked(found[topic])

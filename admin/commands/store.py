@@ -1,4 +1,4 @@
-"""``meter61850 store``: upkeep of the database by hand, and backup."""
+"""``meter61850 store``: upkeep of the database by hand, backup and restore."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import typer
 
 from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json, Keep
-from admin.output import show_one
+from admin.output import note, show_one
 from bridge import database as databases
 from bridge.backup import back_up
+from bridge.restore import restore as restored
 from bridge.settings import BridgeSettings
 from bridge.upkeep import Done, Policy, upkeep
 from broker.errors import UnavailableError
@@ -60,10 +61,30 @@ def backup(
 ) -> None:
     """Copy a SQLite database into FILE while the bridge goes on; for PostgreSQL it tells the command.
 
-    To restore, stop the bridge and put FILE in place of the database (docs/operations.md).
+    `meter61850 store restore FILE` puts it back in place (docs/operations-store.md).
 
     \b
     meter61850 store backup monday.sqlite
     """
     size = back_up(database, file)
     show_one({"file": str(file), "bytes": size}, as_json=False)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `store backup` wrote.")],
+    database: Database = DATABASE,
+    as_json: Json = False,
+) -> None:
+    """Put a backup in the place of a SQLite database; the one that was there is kept beside it.
+
+    Bridge, web and registrar must be stopped first: whoever has the database open is named, and nothing is
+    changed. For PostgreSQL it tells the command.
+
+    \b
+    meter61850 store restore monday.sqlite
+    """
+    done = restored(database, file)
+    kept = str(done.kept) if done.kept else None
+    show_one({"database": str(done.database), "bytes": done.bytes, "kept": kept}, as_json=as_json)
+    note("if the bridge says that the audit's end is missing: docs/operations.md, Audit")

@@ -19,7 +19,7 @@ from admin.options import DATA_DIR, BrokerKind
 from admin.output import note, print_json, stderr, stdout
 from admin.plain import plain
 from admin.supervisor import Supervisor
-from admin.up import Up
+from admin.up import Up, first_login
 from admin.watch import Watch
 from broker.signals import stop_on_signals
 
@@ -95,6 +95,8 @@ def up(
     with locked(data_dir):
         chain.check_ports()
         chain.prepare()
+        if login := first_login(chain.users):
+            _tell(login, as_json=as_json)
         code = asyncio.run(_supervise(chain, kind, seconds=seconds, as_json=as_json))
     raise typer.Exit(code)
 
@@ -126,8 +128,7 @@ async def _run(running: Up, *, seconds: float | None, as_json: bool) -> ExitCode
     follower = asyncio.create_task(running.watch.run(), name="watch")
     try:
         await running.wait_ready()
-        for line in filter(None, (running.ready_line(), running.login_line())):
-            (stderr if as_json else stdout()).print(plain(line), markup=False, soft_wrap=True)
+        _tell(running.ready_line(), as_json=as_json)
         await _meanwhile(running, seconds, table=not as_json and stdout().is_terminal)
         if not as_json:
             return ExitCode.OK
@@ -136,6 +137,11 @@ async def _run(running: Up, *, seconds: float | None, as_json: bool) -> ExitCode
         return ExitCode.FAILURE if report["different"] else ExitCode.OK
     finally:
         await _cancelled(follower)
+
+
+def _tell(line: str, *, as_json: bool) -> None:
+    """On stdout, or beside the document that stdout is for."""
+    (stderr if as_json else stdout()).print(plain(line), markup=False, soft_wrap=True)
 
 
 async def _meanwhile(running: Up, seconds: float | None, *, table: bool) -> None:

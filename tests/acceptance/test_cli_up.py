@@ -110,9 +110,9 @@ def test_ready_line_names_ports_and_database(tmp_path: Path) -> None:
         assert f"MMS {running.mms} (SMGW001)" in line
         where = f"database sqlite:///data/meter61850.sqlite, web http://127.0.0.1:{running.web_port}/"
         assert line.endswith(where)
-        ready, login = running.log.read_text().splitlines()  # no table on a pipe, nothing to complain about
+        login, ready = running.log.read_text().splitlines()  # no table on a pipe, nothing to complain about
         assert ready == line
-        assert re.fullmatch(r"log in as admin with \S{16} \(told this once\)", login)
+        assert re.match(r"log in as admin with \S{16} \(shown only now; to set another: ", login)
 
 
 def test_first_login_works_and_is_told_once(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ COMMANDS = [
     *(("web", "user", name) for name in ("add", "list", "remove")),
     *(("meter", name) for name in ("run", "simulate")),
     *(("audit", name) for name in ("show", "verify")),
-    *(("store", name) for name in ("maintain", "backup")),
+    *(("store", name) for name in ("maintain", "backup", "restore")),
     *(("dead-letters", name) for name in ("show", "retry", "purge")),
 ]
 

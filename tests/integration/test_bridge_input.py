@@ -43,7 +43,7 @@ BAD: dict[str, tuple[str, str | bytes, str]] = {
     "1970": (READING, reading(1, ts="1970-01-01T00:00:01.000Z"),
              "reading: ts: is before 2020: the sender's clock was never set"),
     "1 MB": (READING, b" " * 1_000_000 + reading(1).encode(), "reading: is larger than 16384 bytes"),
-    "2 MB history": (TOPICS.meter(METER, "history"), b" " * 2_000_000,
+    "1 MB history": (TOPICS.meter(METER, "history"), b" " * 1_000_000,
                      "history: is larger than 524288 bytes"),
     "no UUID": (TOPICS.meter("meter-7", "birth"), birth(), "meter_id is not a UUID in canonical form"),
     "UUID in capitals": (TOPICS.meter(METER.upper(), "reading"), reading(1),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import uuid
 from pathlib import Path
 
 import aiomqtt
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from broker.compressed import packed, unpacked
 from broker.mosquitto import MAX_PACKET, find, version
 from tests.brokers import Broker, mosquitto
 
@@ -30,10 +32,14 @@ async def retained(broker: Broker, topic: str) -> bytes:
 
 
 async def test_the_scd_of_ten_thousand_meters_is_kept_and_delivered(broker: Broker) -> None:
-    scd = bytes(range(256)) * 40_000  # 10 MB; ten thousand meters are 8.9
+    meters = (
+        f'<LDevice inst="M{n}" ldName="SM_{uuid.uuid4().hex}">{"x" * 800}</LDevice>' for n in range(10_000)
+    )
+    scd = "".join(meters).encode()
+    assert len(scd) > 8_600_000
     async with client(broker) as writer:
-        await writer.publish("sm/v1/scl/scd", scd, qos=1, retain=True)
-    assert await retained(broker, "sm/v1/scl/scd") == scd
+        await writer.publish("sm/v1/scl/scd", packed(scd), qos=1, retain=True)
+    assert unpacked(await retained(broker, "sm/v1/scl/scd")) == scd
 
 
 def test_sender_of_a_packet_above_the_limit_is_disconnected_before_it_is_read(broker: Broker) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,9 @@ from admin.chain import Chain
 from admin.live import Line, live_table
 from admin.meter_values import NAMES, Told, same, worst_quality
 from admin.options import BrokerKind
-from admin.up import compared
+from admin.supervisor import Part, Supervisor
+from admin.up import NotReadyError, Up, compared
+from admin.watch import Watch
 from bridge.packs import StoredReading
 from bridge.store import MeterState
 from bridge.tables import Meter, at_ms
@@ -91,9 +95,9 @@ def test_float_is_compared_as_32_bits() -> None:
 
 def test_every_quantity_is_read_with_quality_and_time() -> None:
     assert list(NAMES) == [*QUANTITIES, "relay"]
-    for value, quality, time in NAMES.values():
-        assert (quality.path[-1], time.path[-1]) == ("q", "t")
-        assert value.path[0] == quality.path[0] == time.path[0]
+    for value, quality, moment in NAMES.values():
+        assert (quality.path[-1], moment.path[-1]) == ("q", "t")
+        assert value.path[0] == quality.path[0] == moment.path[0]
     assert NAMES["energy"][0].mms[1] == "MMTN1$ST$TotWh$actVal"
 
 
@@ -150,3 +154,39 @@ def test_table_says_what_cannot_be_read_and_what_has_no_room() -> None:
     text = shown(Line("House 1", None), more=7)
     assert "not served" in text
     assert "7 more" in text
+
+
+class SlowUp(Up):
+    """Meters that can be read only at the third look."""
+
+    looks = 0
+
+    async def read(self, domains: set[str] | list[str]) -> dict[str, dict[str, Told]]:
+        """Nothing yet, or everything."""
+        self.looks += 1
+        return {domain: told() for domain in domains} if self.looks > 2 else {}
+
+
+async def test_meters_are_waited_for_however_long_the_parts_took_to_start(tmp_path: Path) -> None:
+    """A start of 100 s on a loaded machine leaves the meters their whole time."""
+    chain = Chain(meters=2, plain=True, data_dir=tmp_path)
+    watch = Watch(chain.mqtt(BrokerKind.MOSQUITTO))
+    up = SlowUp(chain, BrokerKind.MOSQUITTO, Supervisor(tmp_path), watch, began=time.monotonic() - 100)
+    await up.wait_ready()
+    assert up.looks == 3
+    assert up.ready_seconds > 100
+
+
+@pytest.mark.parametrize(("born", "part"), [(False, "meters"), (True, "bridge")])
+async def test_part_at_which_the_meters_have_got_stuck_is_named(
+    born: bool, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("admin.up.READY_SECONDS", -10.0)
+    chain = Chain(meters=1, plain=True, data_dir=tmp_path)
+    watch = Watch(chain.mqtt(BrokerKind.MOSQUITTO))
+    watch.names = dict.fromkeys(chain.meter_ids(), "House 1") if born else {}
+    async with Supervisor(tmp_path) as supervisor:
+        for name in ("bridge", "mms", "meters"):
+            await supervisor.start(Part(name, ("--version",), 1.0))
+        with pytest.raises(NotReadyError, match=f"not served; {tmp_path}/{part}.log says:"):
+            await SlowUp(chain, BrokerKind.MOSQUITTO, supervisor, watch).wait_ready()

@@ -53,8 +53,18 @@ def test_password_file_shuts_strangers_out(tmp_path: Path) -> None:
 
 def test_scd_of_ten_thousand_meters_fits() -> None:
     limits = dict(line.split(" ", 1) for line in lines(BrokerSettings()))
-    assert int(limits["max_packet_size"]) > 10_000_000
-    assert int(limits["max_queued_bytes"]) > 10_000_000
+    packet = int(limits["max_packet_size"])
+    assert packet < 2_000_000, "what everybody may send is small: the SCD goes compressed"
+    assert int(limits["max_queued_bytes"]) >= 32 * packet
+    assert int(limits["max_inflight_bytes"]) >= 8 * packet
+
+
+def test_memory_limit_leaves_room_for_tls_in_the_unit() -> None:
+    unit = (Path(__file__).parents[2] / "deploy" / "systemd" / "meter61850-broker.service").read_text()
+    (gigabytes,) = (line.removeprefix("MemoryMax=") for line in unit.splitlines() if "MemoryMax=" in line)
+    assert gigabytes == "2G"
+    assert "memory_limit 1073741824" in lines(BrokerSettings())
+    assert "memory_limit 104857600" in lines(BrokerSettings(memory_limit=104_857_600))
 
 
 def test_found_where_debian_puts_it_though_not_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
