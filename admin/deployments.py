@@ -8,13 +8,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from admin.options import DATA_DIR
+from broker.environment import ENV, check_whole, read
 from broker.errors import ConfigurationError
 from broker.identity import check_secret
 
-ENV = "meter61850.env"
 IDENTITY = "METER61850_MQTT_IDENTITY"
 ALONE = frozenset({"init", "up", "meter"})
 """Groups that make a deployment, or run where there is none."""
@@ -25,10 +23,12 @@ SERVICES = {"bridge": "bridge", "mms": "mms", "enrol": "registrar", "web": "web"
 def enter_deployment(folder: Path | None, group: str) -> None:
     """Put the deployment's settings into our environment, below what is there already.
 
-    ``folder`` None: ``./data``, if it is one. ConfigurationError if a named one is none, or open to others.
+    ``folder`` None: ``./data``, if it is one. ConfigurationError if a named one is none, or open to others,
+    or its settings are gone or cut short.
     """
     if group in ALONE:
         return
+    check_whole(folder or DATA_DIR)
     if folder is None and not (DATA_DIR / ENV).exists():
         return
     folder = (folder or DATA_DIR).absolute()
@@ -36,8 +36,8 @@ def enter_deployment(folder: Path | None, group: str) -> None:
         raise ConfigurationError(f"{folder} is no deployment: meter61850 init {folder} makes one")
     check_secret(folder / ENV)  # it may hold the database's password
     os.environ["METER61850_DIR"] = str(folder)
-    for key, value in dotenv_values(folder / ENV).items():
-        os.environ.setdefault(key, value or "")
+    for key, value in read(folder / ENV).items():
+        os.environ.setdefault(key, value)
     identity = folder / "identities" / SERVICES.get(group, "admin")
     if identity.exists():
         os.environ.setdefault(IDENTITY, str(identity))

@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 from broker.descriptors import raise_limit
-from broker.mosquitto import WATCHED, BrokerSettings, command
+from broker.errors import ConfigurationError
+from broker.mosquitto import WATCHED, BrokerSettings, check_files, command
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +56,23 @@ def run(settings: BrokerSettings) -> int:
         starting = time.monotonic() < started
         if now != seen or (early and not starting):
             seen, early = now, starting
-            log.info("identities or rights have changed: Mosquitto reads them again")
-            process.send_signal(signal.SIGHUP)
+            if _usable(folder):
+                log.info("identities or rights have changed: Mosquitto reads them again")
+                process.send_signal(signal.SIGHUP)
         if stopping:
             process.terminate()  # again and again: Mosquitto 2.0 forgets one just after it says "running"
         time.sleep(LOOK_SECONDS)
     return 0 if stopping else process.returncode
+
+
+def _usable(folder: Path) -> bool:
+    """Whether Mosquitto may read the files; what it has read before stays in force otherwise."""
+    try:
+        check_files(folder)
+    except ConfigurationError as error:
+        log.error("what Mosquitto has read before stays in force: %s", error)
+        return False
+    return True
 
 
 def _end_with_guardian() -> None:

@@ -170,7 +170,10 @@ def _parsed(file: Path) -> dict[str, Account]:
         rows = json.loads(file.read_text())["accounts"]
         accounts = [Account(**{**row, "role": Role(row["role"])}) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"{file} is no file of accounts ({error}): move it away") from error
+        raise ConfigurationError(
+            f"{file} is no file of accounts ({error}): bring it back from a copy; who has "
+            "none moves it away, and adds every account anew (meter61850 web user add)"
+        ) from error
     return {account.name: account for account in accounts}
 
 
