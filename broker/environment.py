@@ -30,7 +30,7 @@ ESSENTIAL = (
     "METER61850_DATABASE_URL",
 )
 """In the file, or in the environment."""
-PARTS = ("register.sqlite", "ca", "security")
+PARTS = ("register.sqlite", "ca/ca.key", "security/acl")
 """A folder with one of these is a deployment, or was one."""
 
 

@@ -112,7 +112,7 @@ def _restore(site: Deployed, name: str) -> None:
     enlist(site, name, Role.ISSUER)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES)
 async def test_the_next_command_finishes_it_and_the_broker_enforces_it(site: Deployed, case: str) -> None:
     name, role, command, event = CASES[case]
