@@ -17,6 +17,7 @@ from admin.deployments import DIR, IDENTITY
 from admin.options import BrokerKind, user_name
 from admin.supervisor import HOST, Part
 from bridge.audit import Kind
+from broker.environment import check_whole
 from broker.errors import ConfigurationError, UnavailableError
 from broker.no_deployment import UP_LOCK
 from broker.ports import check_free
@@ -126,6 +127,7 @@ class Chain:
         """
         deployment = self.deployment
         if self.plain:
+            check_whole(deployment.folder)
             if deployment.exists:
                 raise ConfigurationError(
                     f"{self.data_dir} is a deployment with identities, which needs Mosquitto (apt-get "
@@ -150,7 +152,7 @@ class Chain:
                 f"the deployment in {self.data_dir} uses port {deployment.ports['services']}: leave out "
                 "--mqtt-port, or choose another folder with --data-dir DIR"
             )
-        deployment.settle()
+        deployment.check()
         enlist_simulated(deployment, self.simulation)
 
     def environment(self, identity: str = "") -> dict[str, str]:
@@ -226,7 +228,7 @@ def enlist_simulated(deployment: Deployment, settings: SimulateSettings) -> None
 @contextmanager
 def locked(data_dir: Path) -> Iterator[None]:
     """Hold ``data_dir`` for ourselves: two chains would be the same meters twice; UnavailableError."""
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (data_dir / UP_LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

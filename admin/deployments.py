@@ -8,13 +8,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from admin.options import DATA_DIR
+from broker.environment import ENV, check_whole, read
 from broker.identity import check_secret
 from broker.no_deployment import no_deployment
 
-ENV = "meter61850.env"
 DIR = "METER61850_DIR"
 """Environment variable: the deployment's folder; empty: there is none, whatever is in ``./data``."""
 IDENTITY = "METER61850_MQTT_IDENTITY"
@@ -28,19 +26,20 @@ def enter_deployment(folder: Path | None, group: str) -> None:
     """Put the deployment's settings into our environment, below what is there already.
 
     ``folder`` None: ``./data``, if it is one and :data:`DIR` is not empty. ConfigurationError if a named one
-    is none, or open to others.
+    is none, or open to others, or its settings are gone or cut short.
     """
-    if group in ALONE:
+    if group in ALONE or (folder is None and os.environ.get(DIR) == ""):
         return
-    if folder is None and (os.environ.get(DIR) == "" or not (DATA_DIR / ENV).exists()):
+    check_whole(folder or DATA_DIR)
+    if folder is None and not (DATA_DIR / ENV).exists():
         return
     folder = (folder or DATA_DIR).absolute()
     if not (folder / ENV).exists():
         raise no_deployment(folder)
     check_secret(folder / ENV)  # it may hold the database's password
     os.environ[DIR] = str(folder)
-    for key, value in dotenv_values(folder / ENV, encoding="utf-8-sig").items():
-        os.environ.setdefault(key, value or "")
+    for key, value in read(folder / ENV).items():
+        os.environ.setdefault(key, value)
     identity = folder / "identities" / SERVICES.get(group, "admin")
     if identity.exists():
         os.environ.setdefault(IDENTITY, str(identity))

@@ -54,6 +54,7 @@ class Commands(LazyGroup):
         "identity":     Lazy("identity", needs="server"),
         "enrol":        Lazy("enrol", needs="server"),
         "credentials":  Lazy("credentials", needs="server"),
+        "devices":      Lazy("devices", needs="server"),
         "broker":       Lazy("broker"),
         "bridge":       Lazy("bridge", needs="server"),
         "web":          Lazy("web", needs="server"),

@@ -13,11 +13,19 @@ import aiomqtt
 
 from broker.client import new_client
 from broker.errors import UnavailableError, reason
+from broker.identity import common_name
 from broker.settings import MqttSettings
 
 NAME = "cli"
-"""Our name in ``service/<name>/refused``."""
+"""Our name in ``service/<name>/refused`` where nobody has an identity."""
 TIMEOUT = 10.0
+
+
+def refused_topic(settings: MqttSettings, meter_id: str) -> str:
+    """Where we tell the ledger of a command that we refused: under our own name, and of this meter."""
+    if settings.cert is None:
+        return settings.topics.refused(NAME)
+    return settings.topics.refused(common_name(settings.cert), meter_id)
 
 
 @asynccontextmanager

@@ -46,4 +46,4 @@ async def tell_refusal(
 ) -> None:
     """Tell the ledger of a command that was never sent."""
     refusal = Refusal(meter_id=meter_id, command=command, reason=reason, ts=utc_now())
-    await publish(client, settings.topics.refused(mqtt.NAME), refusal.payload())
+    await publish(client, mqtt.refused_topic(settings, meter_id), refusal.payload())

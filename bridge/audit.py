@@ -57,6 +57,8 @@ class Kind(StrEnum):
     METER_BLOCKED = "meter-blocked"
     """Cut off: not the interlock of its relay, which is ``relay-block``."""
     METER_UNBLOCKED = "meter-unblocked"
+    DEVICE_FORGOTTEN = "device-forgotten"
+    """A serial number belongs to no meter any more."""
     METER_RETIRED = "meter-retired"
     METER_REPLACED = "meter-replaced"
     """Its sensor has another serial number from now on."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from broker import durable
 from broker.errors import ConfigurationError, Meter61850Error, UnavailableError, reason
 
 
@@ -49,6 +50,7 @@ def back_up(url: str, file: Path) -> int:
 def checked_copy(database: str, file: Path) -> None:
     """A checked copy that survives a power cut."""
     file.unlink(missing_ok=True)
+    durable.create(file)  # for its owner alone, as the store is
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=5)) as source:
         source.execute("VACUUM INTO ?", (str(file),))
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as copy:

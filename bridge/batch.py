@@ -147,6 +147,8 @@ class _Route:
     """What its meter may still publish."""
     stored: bytes = b""
     """The topic on which the meter's readings are confirmed."""
+    refused_of: str = ""
+    """The meter of which a person tells a refusal."""
 
 
 # fmt: off
@@ -187,7 +189,7 @@ class Sorter:
             allowed = route.messages
             left = allowed.left = allowed.left - 1  # as `take` does, without the price of a call
             if left < 0 and not allowed.refill(1, now=now):
-                work.limit(message.topic, limits.MESSAGES)
+                work.limit(message.topic, limits.REFUSALS if route.refused_of else limits.MESSAGES)
                 continue
             try:
                 if route.kind == "reading" and message.payload:  # inline: nearly all messages are these
@@ -217,13 +219,15 @@ class Sorter:
     def _route(self, topic: bytes, *, now: int) -> _Route:
         if len(self._routes) >= _MAX_ROUTES:
             self._routes.clear()
-        kind, name = _routed(self._topics, topic)
+        kind, name, refused_of = _routed(self._topics, topic)
         stored = self._topics.meter(name, "stored").encode() if kind in METER_KINDS else b""
         if stored or kind == "bad":
             messages = self._allowances.meter(name if stored else "", now=now).messages
+        elif refused_of:
+            messages = self._allowances.meter(name, now=now).commands  # of all that this person tells
         else:
             messages = Allowance(UNLIMITED, now=now)
-        route = self._routes[topic] = _Route(kind, name, messages, stored)
+        route = self._routes[topic] = _Route(kind, name, messages, stored, refused_of)
         return route
 
     def _other(self, work: Work, route: _Route, message: Publish, *, latest: int) -> None:
@@ -275,8 +279,8 @@ class Sorter:
                 work.entries.append(Notice(route.name, bad, message))
 
 
-def _routed(topics: Topics, topic: bytes) -> tuple[str, str]:
-    """Kind and name of a topic; ``bad`` and what is wrong with it."""
+def _routed(topics: Topics, topic: bytes) -> tuple[str, str, str]:
+    """Kind and name of a topic, and the meter of a person's refusal; ``bad`` and what is wrong with it."""
     text = topic.decode(errors="replace")
     try:
         parsed = topics.parse(text)
@@ -284,8 +288,8 @@ def _routed(topics: Topics, topic: bytes) -> tuple[str, str]:
         last = text.rpartition("/")[2]
         looks_right = last in METER_KINDS and text.count("/") == topics.prefix.count("/") + 2
         fault = "meter_id is not a UUID in canonical form" if looks_right else "topic is not of the contract"
-        return "bad", fault
-    return parsed.kind, parsed.name
+        return "bad", fault, ""
+    return parsed.kind, parsed.name, parsed.meter_id
 
 
 def _notice(route: _Route, message: Publish, *, latest: int) -> Notice:
@@ -297,6 +301,8 @@ def _notice(route: _Route, message: Publish, *, latest: int) -> Notice:
         return Notice(route.name, parsed, message)
     if parsed.command is None and parsed.block is None:
         raise RejectedError("command: Field required")
+    if route.refused_of not in ("", parsed.meter_id):
+        raise RejectedError("meter_id: is another than the topic's")
     try:
         return Notice(checked_meter_id(parsed.meter_id), parsed, message)
     except ContractError:

@@ -11,6 +11,7 @@ migrations in `bridge/migrations`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -28,6 +29,8 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 
 from broker import durable
 from broker.errors import ConfigurationError, UnavailableError, reason
+
+log = logging.getLogger(__name__)
 
 BUSY_MS = 1000
 """ms that SQLite waits for another process's lock before it gives up."""
@@ -76,10 +79,20 @@ def connect(url: str, *, reader: bool = False, cache: int = 8) -> Engine:
     raise ConfigurationError(f"database_url: {parsed.drivername} is not supported: sqlite or postgresql")
 
 
+def _make_private(file: Path) -> None:
+    """A new file is for its owner alone, whatever the umask; one that is there stays as it is."""
+    try:
+        durable.create(file)
+    except OSError as error:
+        log.debug("%s: %s", file, error)  # SQLite says what is wrong, if it needs to write
+
+
 def _sqlite(url: URL, *, reader: bool, cache: int) -> Engine:
     folder = Path(url.database or ":memory:").parent
     if not folder.is_dir():
         raise ConfigurationError(f"database_url: folder {folder} does not exist: make it, or name another")
+    if not reader and url.database not in (None, "", ":memory:"):
+        _make_private(Path(str(url.database)))
     engine = create_engine(url)
     pragmas = (*_PRAGMAS, f"cache_size=-{cache * 1024}")
     event.listen(engine, "do_connect", partial(_make_file, url.database))

@@ -24,6 +24,7 @@ MESSAGES = "too many messages of one meter"
 READINGS = "too many readings of one meter"
 COMMANDS = "too many commands, results or blocks of one meter"
 ISSUER = "too many commands or blocks of one issuer"
+REFUSALS = "too many refusals told by one person"
 NEW_METERS = "too many new meters in one minute: they wait"
 
 

@@ -185,4 +185,5 @@ class BridgeSettings(BaseSettings):
             *(f"$share/{group}/{topics.meter('+', kind)}" for kind in _SHARED),
             *(topics.meter("+", kind) for kind in own),
             topics.refused("+"),
+            topics.refused("+", "+"),
         )

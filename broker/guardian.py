@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 from broker.descriptors import raise_limit
-from broker.mosquitto import WATCHED, BrokerSettings, command
+from broker.errors import ConfigurationError
+from broker.mosquitto import WATCHED, BrokerSettings, check_files, command
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +74,9 @@ def _guarded(settings: BrokerSettings, stopping: list[int]) -> tuple[int, bool]:
         listens = listens or _listens_to_signals(process.pid, age=time.monotonic() - began)
         if now != seen or (early and listens):
             seen, early = now, not listens
-            log.info("identities or rights have changed: Mosquitto reads them again")
-            process.send_signal(signal.SIGHUP)
+            if _usable(folder):
+                log.info("identities or rights have changed: Mosquitto reads them again")
+                process.send_signal(signal.SIGHUP)
         if stopping:
             process.terminate()  # again and again: Mosquitto 2.0 forgets one just after it says "running"
         time.sleep(LOOK_SECONDS)
@@ -89,6 +91,16 @@ def _listens_to_signals(pid: int, *, age: float) -> bool:
         return age > START_SECONDS
     (caught,) = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt:"))
     return bool(caught >> (signal.SIGHUP - 1) & 1)
+
+
+def _usable(folder: Path) -> bool:
+    """Whether Mosquitto may read the files; what it has read before stays in force otherwise."""
+    try:
+        check_files(folder)
+    except ConfigurationError as error:
+        log.error("what Mosquitto has read before stays in force: %s", error)
+        return False
+    return True
 
 
 def _end_with_guardian() -> None:

@@ -61,7 +61,10 @@ class Identity:
                 "`meter61850 init`, `meter61850 identity add` or `meter61850 meter enrol`"
             ) from error
         except (tomllib.TOMLDecodeError, KeyError, ValueError, UnicodeDecodeError) as error:
-            raise CredentialError(f"identity {folder / CONNECTION}: {error!r}") from error
+            raise CredentialError(
+                f"identity {folder / CONNECTION} is empty or damaged ({error!r}): bring it back from a "
+                "copy, or have it made anew (meter61850 credentials rotate NAME)"
+            ) from error
         token = read_secret(folder / TOKEN).decode().strip() if (folder / TOKEN).exists() else None
         if token is None:
             check_secret(folder / KEY)
@@ -101,6 +104,20 @@ def read_secret(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CredentialError(f"secret {path}: {error.strerror}") from error
+
+
+def common_name(certificate: Path) -> str:
+    """Whose it is: with it, the broker calls us so; CredentialError if it cannot be read."""
+    from cryptography import x509  # noqa: PLC0415 - most who use this module have no need of it
+
+    try:
+        subject = x509.load_pem_x509_certificate(certificate.read_bytes()).subject
+    except (OSError, ValueError) as error:
+        raise CredentialError(f"certificate {certificate}: {error}") from error
+    names = subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    if not names:
+        raise CredentialError(f"certificate {certificate}: its subject has no common name")
+    return str(names[0].value)
 
 
 def unguessable(name: str, key: Path) -> str:

@@ -63,7 +63,8 @@ SPECS: dict[str, Spec] = {
         Spec("cid", "scl", "scl/cid/<ied>", "bridge", "MMS bridge", 1, True, None),
         Spec("service_status", "service", "service/<name>/status", "service, and its last will", "all",
              1, True, messages.ServiceStatus),
-        Spec("refused", "service", "service/<name>/refused", "service", "bridge", 1, False, messages.Refusal),
+        Spec("refused", "service", "service/<name>/refused, of people service/<name>/refused/<meter_id>",
+             "service; command issuer", "bridge", 1, False, messages.Refusal),
         Spec("ask", "enrol", "enrol/<slot>/ask", "new meter", "registrar", 1, False, admission.Ask),
         Spec("answer", "enrol", "enrol/<slot>/answer", "registrar", "new meter", 1, True, admission.Answer),
     )
@@ -79,6 +80,7 @@ ENROL_KINDS = tuple(kind for kind, spec in SPECS.items() if spec.scope == "enrol
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NIL = str(UUID(int=0))
 _NAME = re.compile(r"[A-Za-z][0-9A-Za-z_]{0,63}")
+_PUBLISHER = re.compile(r"[A-Za-z][0-9A-Za-z_-]{0,63}")
 _SLOT = re.compile(r"[2-9A-HJ-NP-Z]{4}-[1-9]\d{0,3}")
 _PREFIX = re.compile(r"[0-9A-Za-z_.-]+(/[0-9A-Za-z_.-]+)*")
 
@@ -115,6 +117,8 @@ class Topic:
 
     kind: str
     name: str = ""
+    meter_id: str = ""
+    """Of a refusal that a person tells."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +162,12 @@ class Topics:
         """Topic of one service's status; ``+`` makes a subscription to all."""
         return f"{self.prefix}/service/{name}/status"
 
-    def refused(self, name: str) -> str:
-        """Topic on which service ``name`` tells of commands that it refused; ``+`` for all."""
-        return f"{self.prefix}/service/{name}/refused"
+    def refused(self, name: str, meter_id: str = "") -> str:
+        """Topic on which service ``name`` tells of commands that it refused; ``+`` for all.
+
+        A person's has the ``meter_id`` in it, so that the broker holds it to the meters that are his.
+        """
+        return f"{self.prefix}/service/{name}/refused" + (f"/{meter_id}" if meter_id else "")
 
     def enrol(self, slot: str, kind: str) -> str:
         """Topic on which an enrolment slot (`broker.codes`) asks or is answered; ``+`` for all."""
@@ -185,8 +192,8 @@ class Topics:
                 return Topic("cid", ied)
             case ["service", name, "status"] if _NAME.fullmatch(name):
                 return Topic("service_status", name)
-            case ["service", name, "refused"] if _NAME.fullmatch(name):
-                return Topic("refused", name)
+            case ["service", name, "refused", *meter] if _PUBLISHER.fullmatch(name) and len(meter) < 2:
+                return Topic("refused", name, *map(checked_meter_id, meter))
             case ["enrol", slot, kind] if kind in ENROL_KINDS and is_slot(slot):
                 return Topic(kind, slot)
             case [meter_id, kind] if kind in METER_KINDS:

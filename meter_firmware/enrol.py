@@ -177,7 +177,7 @@ async def _granted(
 def _unanswered(plan: Plan, draft: Draft, *, pending: bool) -> Meter61850Error:
     if pending:
         return PendingError(
-            f"the request waits: `meter61850 enrol approve {draft.meter_id}` (key {draft.key}) there, "
+            f"the request waits: `meter61850 enrol approve {draft.meter_id} --key {draft.key}` there, "
             "then the same command here again, or with --wait"
         )
     return UnavailableError(f"broker {plan.host}:{plan.port}: the registrar does not answer; try again")

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from broker import durable
 from broker.errors import ConfigurationError, UnavailableError
 
 SCHEMA = """
@@ -55,7 +56,8 @@ class Storage:
     def open(self) -> None:
         """Open or make the file; ConfigurationError if it is damaged, in use or not writable."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            durable.create(self._path)
             self._connection = _connected(self._path)
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(_cure(self._path, error)) from error

@@ -105,7 +105,10 @@ class Security:
         file = self._settings.clients
         assert file is not None
         try:
-            self.rights = read_rights(file.read_text(encoding="utf-8"))
+            text = file.read_text(encoding="utf-8")
+            if not text.strip():
+                raise ConfigurationError("it is empty: bring it back, or `meter61850 credentials list` does")
+            self.rights = read_rights(text)
         except (OSError, ValueError) as error:  # a ConfigurationError is a ValueError
             raise ConfigurationError(f"{file} (clients and their rights): {error}") from error
 

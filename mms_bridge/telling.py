@@ -20,6 +20,8 @@ from broker.version import VERSION
 from mms_bridge.blocks import Repeat
 from mms_bridge.gateway import Gateway, Outgoing
 
+IDENTITY = "mms"
+"""Whatever part of the IEDs a process has: the broker lets it tell refusals under this name alone."""
 STATUS_INTERVAL = 10.0
 LAST_WORDS_SECONDS = 0.5
 REST_SECONDS = 1.2
@@ -35,7 +37,7 @@ async def publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSet
                 continue  # a newer block holds
             outgoing = _unsent(*outgoing, "expired before the broker took it")
         try:
-            await _publish_outgoing(client, mqtt, outgoing, name=gateway.name)
+            await _publish_outgoing(client, mqtt, outgoing)
         except (MqttError, asyncio.CancelledError):  # cancelled when another task has met the error first
             if isinstance(outgoing, Repeat):
                 raise  # told again by settle()
@@ -56,7 +58,7 @@ async def tell_the_rest(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSett
                     continue
                 if not isinstance(outgoing, Refusal):
                     outgoing = _unsent(*outgoing, "the MMS bridge was stopped before it was sent")
-                await _publish_outgoing(client, mqtt, outgoing, name=gateway.name)
+                await _publish_outgoing(client, mqtt, outgoing)
 
 
 def _unsent(meter_id: str, message: Command | Block, reason: str) -> Refusal:
@@ -65,11 +67,9 @@ def _unsent(meter_id: str, message: Command | Block, reason: str) -> Refusal:
     return Refusal(meter_id=meter_id, command=message, reason=reason, ts=utc_now())
 
 
-async def _publish_outgoing(
-    client: aiomqtt.Client, mqtt: MqttSettings, outgoing: Outgoing, *, name: str
-) -> None:
+async def _publish_outgoing(client: aiomqtt.Client, mqtt: MqttSettings, outgoing: Outgoing) -> None:
     if isinstance(outgoing, Refusal):
-        await client.publish(mqtt.topics.refused(name), outgoing.payload(), qos=1)
+        await client.publish(mqtt.topics.refused(IDENTITY), outgoing.payload(), qos=1)
         return
     meter_id, command = outgoing
     if isinstance(command, Block):

@@ -8,7 +8,7 @@ sends, so a right to read is shown by what arrives, not by the SUBACK.
 One file with patterns rather than the dynamic security plugin: that has no substitution in 2.0, so that
 10,000 meters would be 10,000 roles, and it writes all of them anew at every change (docs/security.md).
 
->>> print(render([Identity("anna", Role.OPERATOR)], prefix="sm/v1").splitlines()[-3])
+>>> print(render([Identity("anna", Role.OPERATOR)], prefix="sm/v1").splitlines()[-16])
 user anna
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from broker.mosquitto import EDITION, END
 from broker.topics import TOLD_KINDS
 from registrar.identities import Identity, Role
 
@@ -36,7 +37,7 @@ RIGHTS: dict[Role, dict[str, tuple[str, ...]]] = {
     },
     Role.MMS: {
         "read": (*_TOLD, "scl/#", "service/#"),
-        "write": ("+/command", "+/block", "service/+/status", "service/+/refused"),
+        "write": ("+/command", "+/block", "service/+/status", "service/{name}/refused"),
     },
     Role.REGISTRAR: {
         "read": ("enrol/+/ask", "+/renew", "+/birth", "+/status"),
@@ -45,37 +46,58 @@ RIGHTS: dict[Role, dict[str, tuple[str, ...]]] = {
     Role.WEB: {
         "read": (*_TOLD, "scl/#", "service/#"),
         "write": ("+/command", "+/birth", "+/status", "+/reading", "+/relay", "service/+/status",
-                  "service/+/refused"),
+                  "service/{name}/refused"),
     },
     Role.ADMIN: {
         "read": ("#",),
-        "write": (*_TOLD, "service/+/refused"),
+        "write": (*_TOLD, "service/{name}/refused/+"),
     },
     Role.OPERATOR: {"read": (*_TOLD, "scl/#", "service/+/status"), "write": ()},
     Role.ISSUER: {
         "read": (*_TOLD, "scl/#", "service/+/status"),
-        "write": ("+/command", "+/block", "service/cli/refused"),
+        "write": ("+/command", "+/block", "service/{name}/refused/+"),
     },
 }
-"""Topics below the prefix. The administrator clears a retired meter's topics and sends dead letters
+"""Topics below the prefix; nobody tells refusals under another's name, and one who is confined to some
+meters tells of these alone. The administrator clears a retired meter's topics and sends dead letters
 again; the registrar says offline for a meter that it cut off, whose last will is not let through any more."""
 # fmt: on
 
 
+def edition_topic(edition: str) -> str:
+    """Where the registrar hears itself once Mosquitto has read the access list of this edition.
+
+    No wildcard matches a topic that begins with $ (MQTT 5, 4.7.2), so nobody else ever hears of it.
+    """
+    return f"$meter61850/{edition}"
+
+
+def head(edition: str) -> str:
+    """How the access list of an edition (`registrar.deployment`) begins."""
+    return f"{HEAD}{EDITION.decode()}{edition}\n"
+
+
 def render(
-    identities: Iterable[Identity], *, prefix: str, slots: Iterable[str] = (), codes: Mapping[str, str] = {}
+    identities: Iterable[Identity],
+    *,
+    prefix: str,
+    slots: Iterable[str] = (),
+    codes: Mapping[str, str] = {},
+    edition: str = "0",
 ) -> str:
     """The whole file; ``slots`` are the open enrolment slots, ``codes`` meter_id → address code."""
     lines = [
-        HEAD,
+        head(edition),
         *(f"pattern {verb} {prefix}/%u/{kind}" for verb, kinds in METER_RIGHTS.items() for kind in kinds),
     ]
     for identity in identities:
         lines += _block(identity, prefix, codes)
+        if identity.role is Role.REGISTRAR and not identity.blocked:
+            lines.append(f"topic readwrite {edition_topic(edition)}")
     for slot in slots:
         lines += _user(slot, prefix)
         lines += [f"topic write {prefix}/enrol/{slot}/ask", f"topic read {prefix}/enrol/{slot}/answer"]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + END.decode()
 
 
 def _block(identity: Identity, prefix: str, codes: Mapping[str, str]) -> Iterator[str]:
@@ -97,7 +119,11 @@ def _rights(identity: Identity, codes: Mapping[str, str]) -> Iterator[tuple[str,
 
     The SCL names every house, so it is not for those who may see some.
     """
-    granted = [(verb, topic) for verb, topics in RIGHTS[identity.role].items() for topic in topics]
+    granted = [
+        (verb, topic.format(name=identity.name))
+        for verb, topics in RIGHTS[identity.role].items()
+        for topic in topics
+    ]
     if not identity.scope:
         yield from granted
         return
@@ -105,5 +131,7 @@ def _rights(identity: Identity, codes: Mapping[str, str]) -> Iterator[tuple[str,
     for verb, topic in granted:
         if topic.startswith("+/"):
             yield from ((verb, f"{meter_id}/{topic[2:]}") for meter_id in own)
+        elif topic.endswith("/refused/+"):
+            yield from ((verb, f"{topic[:-1]}{meter_id}") for meter_id in own)
         elif topic.startswith("service/"):
             yield verb, topic

@@ -4,8 +4,8 @@ Three things together: the broker's access list denies it everything at once, th
 from connecting again, and who connects with its client id ends the connection that it has. What it says of
 its state is then for us to say: the broker lets its last will through no more.
 
->>> block(deployment, meter_id, reason="stolen")  # doctest: +SKIP
->>> await cut_off(mqtt, meter_id)  # doctest: +SKIP
+>>> block(deployment, meter_id, reason="stolen", who="anna")  # doctest: +SKIP
+>>> await finish(deployment)  # `registrar.finishing`  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import aiomqtt
 from pydantic import ValidationError
 
+from bridge.audit import Kind
 from broker.admission import Access
 from broker.errors import ConfigurationError, UnavailableError
 from broker.messages import Status, utc_now
@@ -22,15 +23,19 @@ from broker.settings import MqttSettings
 from broker.topics import Topics
 from registrar.deployment import Deployment
 from registrar.identities import Identity, NotRegisteredError, Role
-from registrar.post import connected, deliver_now, settings
+from registrar.post import connected
 
 QUIET_SECONDS = 1.5
 """The meter has not come back for so long: the broker has read its files (its guardian looks each 0.2 s)."""
 PATIENCE_SECONDS = 15.0
 
 
-def block(deployment: Deployment, meter_id: str, *, reason: str, for_good: bool = False) -> None:
+def block(
+    deployment: Deployment, meter_id: str, *, reason: str, who: str = "registrar", for_good: bool = False
+) -> None:
     """In the register and in the broker's files; ``for_good``: it must enrol anew to come back.
+
+    `registrar.finishing` ends its connection.
 
     NotRegisteredError if there is no such meter.
     """
@@ -42,36 +47,37 @@ def block(deployment: Deployment, meter_id: str, *, reason: str, for_good: bool 
             change.revoke(meter_id)
             change.set_token(meter_id, "")
         change.block(meter_id, reason.strip()[:255])
+        change.end_connection(meter_id)
+        change.note(Kind.METER_BLOCKED, who=who, meter_id=meter_id, reason=reason.strip(), for_good=for_good)
         access = Access(allowed=False, reason=reason.strip()[:255], ts=utc_now())
         change.send(Topics(deployment.prefix).meter(meter_id, "access"), access.payload())
     deployment.publish()
 
 
-def unblock(deployment: Deployment, meter_id: str) -> bool:
+def unblock(deployment: Deployment, meter_id: str, *, who: str = "registrar") -> bool:
     """Let it in again; whether it has a credential to come with. NotRegisteredError: no such meter."""
     _meter(deployment, meter_id)
     with deployment.register.change() as change:
         change.unblock(meter_id)
+        change.note(Kind.METER_UNBLOCKED, who=who, meter_id=meter_id)
         access = Access(allowed=True, ts=utc_now())
         change.send(Topics(deployment.prefix).meter(meter_id, "access"), access.payload())
         lives = change.lives(meter_id)
+        if lives:
+            change.keep_connection(meter_id)
     deployment.publish()
     return lives
 
 
-async def cut_off_now(deployment: Deployment, meter_id: str) -> bool:
-    """From a command: tell everybody, then :func:`cut_off`; False without a broker, where nobody is then."""
-    told = await deliver_now(deployment)
-    if told:
-        await cut_off(settings(deployment), meter_id)
-    return told
-
-
-async def cut_off(mqtt: MqttSettings, meter_id: str) -> None:
+async def cut_off(mqtt: MqttSettings, meter_id: str, *, for_good: bool = True) -> None:
     """End the meter's connection, until it does not come back; then say that it is offline.
 
-    UnavailableError when it still does after 15 s: the broker does not read its files again.
+    Not ``for_good``: once, since it may come back with what it has now. UnavailableError when it still does
+    after 15 s: the broker does not read its files again.
     """
+    if not for_good:
+        async with connected(mqtt, identifier=meter_id):
+            return
     loop = asyncio.get_running_loop()
     end = loop.time() + PATIENCE_SECONDS
     while not await _held(mqtt, meter_id):

@@ -6,13 +6,31 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from cryptography import x509
 
+from bridge import spool
+from bridge.audit import Event, Kind
 from broker.errors import ContractError
-from registrar.identities import Identity, checked_name, fingerprint, identity_of
+from registrar.identities import Identity, Parcel, checked_name, fingerprint, identity_of
+
+log = logging.getLogger(__name__)
+
+ORIGIN = "registrar"
+"""Of what is noted for the audit."""
+
+
+class Ending(StrEnum):
+    """What is to be done when Mosquitto has the change (`registrar.finishing`)."""
+
+    CUT = "cut"
+    """End its connection."""
+    REMOVE = "remove"
+    """That, and forget the identity."""
 
 
 class Change:
@@ -136,6 +154,62 @@ class Change:
     def send(self, topic: str, payload: bytes) -> None:
         """Have ``payload`` published, retained, in place of what waits for ``topic`` (`registrar.post`)."""
         self.connection.execute("INSERT OR REPLACE INTO letter VALUES (?, ?)", (topic, payload))
+
+    def note(
+        self,
+        kind: Kind,
+        *,
+        who: str,
+        meter_id: str = "",
+        identity: str = "",
+        outcome: str = "",
+        **detail: object,
+    ) -> None:
+        """Have the audit record an event if and only if this is committed (`registrar.trail`)."""
+        log.info(
+            "%s", kind, extra={"by": who, "meter_id": meter_id, "identity": identity, "outcome": outcome}
+        )
+        event = Event(kind, who, ORIGIN, meter_id, identity, outcome, detail)
+        spool.note(self.connection, event)
+
+    def end_connection(self, name: str, how: Ending = Ending.CUT) -> None:
+        """Have the connection of ``name`` ended when Mosquitto has what this transaction changes."""
+        self.connection.execute(
+            "INSERT INTO unfinished SELECT ?, coalesce(max(value), 0), ? FROM counter "
+            "WHERE name = 'generation' ON CONFLICT (name) DO UPDATE SET ending = excluded.ending",
+            (name, how),
+        )
+
+    def keep_connection(self, name: str) -> None:
+        """Nobody is to end the connection of ``name`` any more."""
+        self.connection.execute("UPDATE unfinished SET ending = '' WHERE name = ?", (name,))
+
+    def pack(self, parcel: Parcel) -> None:
+        """Have a certificate put into its folder, in the place of one that is on its way there."""
+        row = (parcel.folder, parcel.name, parcel.host, parcel.certificate)
+        self.connection.execute("INSERT OR REPLACE INTO parcel VALUES (?, ?, ?, ?)", row)
+
+    def unpacked(self, parcel: Parcel) -> None:
+        """It is there."""
+        self.connection.execute(
+            "DELETE FROM parcel WHERE folder = ? AND certificate = ?", (parcel.folder, parcel.certificate)
+        )
+
+    def finished(self, name: str, generation: int) -> bool:
+        """Mosquitto has what was changed for ``name`` in ``generation``; False if more was changed since."""
+        done = self.connection.execute(
+            "DELETE FROM unfinished WHERE name = ? AND generation <= ?", (name, generation)
+        )
+        return done.rowcount > 0
+
+    def mark(self, name: str, value: int = 0) -> bool:
+        """Remember ``value`` under ``name`` until :meth:`unmark`; False if there is one already."""
+        done = self.connection.execute("INSERT OR IGNORE INTO mark VALUES (?, ?)", (name, value))
+        return done.rowcount > 0
+
+    def unmark(self, name: str) -> None:
+        """It is done."""
+        self.connection.execute("DELETE FROM mark WHERE name = ?", (name,))
 
     def next_number(self, name: str) -> int:
         """1, 2, 3 … : counts for ever."""

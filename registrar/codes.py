@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from bridge.audit import Kind
 from broker.codes import EnrolmentCode
 from broker.errors import ConfigurationError, ContractError
 from broker.passwords import hashed
@@ -53,16 +54,26 @@ class Code:
         return "used up" if self.used >= self.count else "open"
 
 
-def make(register: Register, *, count: int, valid: timedelta, automatic: bool, who: str) -> EnrolmentCode:
-    """A new code; ConfigurationError for an impossible ``count`` or ``valid``."""
+def make(
+    register: Register, *, count: int, valid: timedelta, automatic: bool, who: str, noted: bool = False
+) -> EnrolmentCode:
+    """A new code; ConfigurationError for an impossible ``count`` or ``valid``. ``noted``: for the audit."""
     while True:
         code = EnrolmentCode.new(count=count)
         with suppress(ContractError):  # its four letters are another's
-            keep(register, code, valid=valid, automatic=automatic, who=who)
+            keep(register, code, valid=valid, automatic=automatic, who=who, noted=noted)
             return code
 
 
-def keep(register: Register, code: EnrolmentCode, *, valid: timedelta, automatic: bool, who: str) -> None:
+def keep(
+    register: Register,
+    code: EnrolmentCode,
+    *,
+    valid: timedelta,
+    automatic: bool,
+    who: str,
+    noted: bool = False,
+) -> None:
     """Remember the hash of ``code``; ContractError if its id is taken, ConfigurationError for ``valid``."""
     if not timedelta(0) < valid <= LONGEST:
         raise ConfigurationError(f"a code is valid for at most {LONGEST.days} days")
@@ -77,6 +88,15 @@ def keep(register: Register, code: EnrolmentCode, *, valid: timedelta, automatic
                 *(int(now.timestamp()), int((now + valid).timestamp())),
             ),
         )
+        if noted:
+            change.note(
+                Kind.ENROLMENT_CODE_MADE,
+                who=who,
+                code=code.id,
+                count=code.count,
+                automatic=automatic,
+                hours=valid / timedelta(hours=1),
+            )
 
 
 def listed(register: Register) -> list[Code]:
@@ -86,7 +106,7 @@ def listed(register: Register) -> list[Code]:
         return [_code(row) for row in connection.execute(query)]
 
 
-def withdraw(register: Register, code_id: str) -> int:
+def withdraw(register: Register, code_id: str, *, who: str = "registrar") -> int:
     """Close all slots of a code and refuse who waits with it; how many waited. NotRegisteredError."""
     code_id = code_id.strip().upper()[:4]
     now = int(datetime.now(UTC).timestamp())
@@ -101,6 +121,7 @@ def withdraw(register: Register, code_id: str) -> int:
             "WHERE code = ? AND verdict = 'pending'",
             (now, code_id),
         )
+        change.note(Kind.ENROLMENT_REFUSED, who=who, outcome="withdrawn", code=code_id, waited=done.rowcount)
         return done.rowcount
 
 

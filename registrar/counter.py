@@ -22,16 +22,15 @@ from broker.errors import ContractError
 from broker.messages import Birth, utc_now
 from broker.topics import Topic, Topics
 from broker.validation import first_complaint
-from registrar import renewal, requests
+from registrar import finishing, renewal, requests
 from registrar.codes import open_slots
 from registrar.deployment import Deployment
+from registrar.refusals import NotLetInError, Why
 from registrar.trail import Trail
 
 log = logging.getLogger(__name__)
 
 MAX_PAYLOAD = 2 * MAX_PEM
-MAX_NOTED = 10_000
-"""Events of enrolment that one run tells to the audit; more are counted only."""
 Reply = tuple[str, bytes]
 
 
@@ -47,9 +46,8 @@ class Counter:
         self._trail = trail
         self._serials: dict[str, str] = {}
         self._born: dict[str, datetime] = {}
-        self._unpublished = True
         self._told: set[str] = set()
-        self._noted: set[tuple[str, ...]] = set()
+        self._noted: set[tuple[str, str]] = set()
 
     def hear(self, name: str, payload: bytes) -> Reply | None:
         """Take one message; the reply to one that is refused. Never raises for what is in it."""
@@ -70,16 +68,12 @@ class Counter:
         for meter_id in requests.awaited(self._deployment) & self._born.keys():
             requests.collected(self._deployment, meter_id, since=self._born[meter_id])
         self._trail.move()
-        with self._deployment.register.change() as change:
-            ended = change.revoke_ended()
-        for name in ended:
-            self._trail.note(Kind.CREDENTIALS_REVOKED, who="registrar", identity=name, outcome="superseded")
         slots = {name for name, _ in open_slots(self._deployment.register)}
         published = self._deployment.published_slots()
-        if self._unpublished or ended or slots != published:
+        if slots != published:
             self._forget_answers(published - slots)
-            self._unpublished = False
             self._deployment.publish()
+        finishing.prepare(self._deployment)
 
     def _forget_answers(self, closed: set[str]) -> None:
         """What is retained for slots that nobody can open any more."""
@@ -94,32 +88,10 @@ class Counter:
         except (ContractError, ValidationError) as error:
             self._reject("ask", error)
             return self._refusal(slot, payload, error)
-        self._note_ask(slot, ask, answer)
-        self._unpublished = self._unpublished or answer.verdict is Verdict.GRANTED
+        self.counters["asked"] += 1
+        self.counters["granted"] += answer.verdict is Verdict.GRANTED
         self._loop.call_soon_threadsafe(self.busy.set)
         return None
-
-    def _is_news(self, *event: str) -> bool:
-        """Whether it was not told to the audit yet: whoever has a code must not fill the database."""
-        news = event not in self._noted and len(self._noted) < MAX_NOTED
-        if news:
-            self._noted.add(event)
-        return news
-
-    def _note_ask(self, slot: str, ask: Ask, answer: Answer) -> None:
-        if not self._is_news(slot, ask.question, answer.verdict):
-            return
-        self.counters["asked"] += 1
-        about = {
-            "meter_id": ask.meter_id,
-            "slot": slot,
-            "serial": ask.hardware.serial,
-            "key": ask.question[:16],
-        }
-        self._trail.note(Kind.ENROLMENT_ASKED, who=ask.meter_id, outcome=str(answer.verdict), **about)
-        if answer.verdict is Verdict.GRANTED:
-            self.counters["granted"] += 1
-            self._trail.note(Kind.CREDENTIALS_ISSUED, who=f"code {slot.partition('-')[0]}", **about)
 
     def _from_meter(self, topic: Topic, payload: bytes) -> None:
         """A birth or a renewal; the broker lets only the meter itself write there."""
@@ -129,11 +101,8 @@ class Counter:
             self._born[topic.name] = birth.ts
         elif topic.kind == "renew":
             told = Renewal.model_validate_json(payload)
-            if renewal.renew(self._deployment, topic.name, told):
-                self._unpublished = True
-            if told.csr is not None:
-                self.counters["renewed"] += 1
-                self._trail.note(Kind.CREDENTIALS_ROTATED, who=topic.name, meter_id=topic.name)
+            renewal.renew(self._deployment, topic.name, told)
+            self.counters["renewed"] += told.csr is not None
             self._loop.call_soon_threadsafe(self.busy.set)
 
     def _refusal(self, slot: str, payload: bytes, error: Exception) -> Reply | None:
@@ -141,11 +110,7 @@ class Counter:
         self.counters["refused"] += 1
         told = _lenient(payload)
         reason = _words(error)
-        if self._is_news(slot, reason):
-            meter_id = str(told.get("meter_id"))[:36]
-            self._trail.note(
-                Kind.ENROLMENT_REFUSED, who="registrar", meter_id=meter_id, slot=slot, reason=reason
-            )
+        self._note_refusal(slot, str(told.get("meter_id"))[:36], error)
         asked = told.get("csr") or told.get("password") or ""
         try:
             answer = Answer(
@@ -158,6 +123,15 @@ class Counter:
         except ValidationError:
             return None
         return self._topics.enrol(slot, "answer"), answer.payload()
+
+    def _note_refusal(self, slot: str, meter_id: str, error: Exception) -> None:
+        """Tell the audit once of each reason at each slot: whoever has a code must not fill the database."""
+        why = error.why if isinstance(error, NotLetInError) else Why.MALFORMED
+        if (slot, why) not in self._noted:
+            self._noted.add((slot, why))
+            self._trail.note(
+                Kind.ENROLMENT_REFUSED, who="registrar", meter_id=meter_id, slot=slot, reason=str(why)
+            )
 
     def _reject(self, name: str, error: Exception) -> None:
         """Count a message that is of no use, and log each cause once."""

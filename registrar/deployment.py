@@ -18,31 +18,32 @@ may read what. Only ``ca/`` can make identities: keep a copy of it elsewhere.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from dotenv import dotenv_values
-
+from bridge.audit import Kind
 from broker import keypair
 from broker.durable import PUBLIC, SECRET, locked, make_folder, replace
+from broker.environment import ENV, check_whole, read
+from broker.errors import ConfigurationError
 from broker.identity import CA, CERTIFICATE, CONNECTION, KEY, TOKEN, check_secret, read_secret
+from broker.mosquitto import check_lists
 from broker.no_deployment import no_deployment
 from broker.passwords import hashed, new_password
 from broker.topics import Topics, is_slot
-from registrar import acl, mms_rights, pki
+from registrar import acl, mms_rights, parcels, pki
 from registrar.change import Change
 from registrar.codes import open_slots
 from registrar.identities import Identity, Role
 from registrar.pki import Authority
 from registrar.register import Register
-
-ENV = "meter61850.env"
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,23 @@ class Deployment:
     def open(cls, folder: Path) -> Deployment:
         """ConfigurationError if ``folder`` is none, or a secret in it is open to others."""
         deployment = cls(folder)
+        check_whole(folder)
         if not deployment.exists:
             raise no_deployment(folder)
-        for name in (ENV, "register.sqlite"):
-            check_secret(folder / name)
-        deployment.settle()
+        deployment.check()
         return deployment
+
+    def check(self) -> None:
+        """ConfigurationError if what nobody could write again is lost or open to others; finish the rest."""
+        for name in (ENV, "register.sqlite"):
+            check_secret(self.folder / name)
+        read(self.folder / ENV)
+        _ = self.register
+        self.settle()
+        for name in ("ca", "services"):  # without it nobody would be trusted any more
+            file = self.folder / "ca" / f"{name}.crt"
+            if not file.exists() or not file.read_bytes().rstrip().endswith(b"-----"):
+                raise ConfigurationError(f"{file} is lost or cut short: bring it back from the copy of ca/")
 
     def settle(self) -> None:
         """Finish what a power cut has interrupted between a key and its certificate."""
@@ -99,15 +111,12 @@ class Deployment:
     @cached_property
     def register(self) -> Register:
         """Who there is."""
-        return Register(self.folder / "register.sqlite")
+        return Register(self.folder / "register.sqlite", new=self.settings != ENV)
 
     @cached_property
     def environment(self) -> dict[str, str]:
         """The settings of ``meter61850.env``."""
-        return {
-            key: value or ""
-            for key, value in dotenv_values(self.folder / self.settings, encoding="utf-8-sig").items()
-        }
+        return read(self.folder / self.settings)
 
     @property
     def prefix(self) -> str:
@@ -123,7 +132,13 @@ class Deployment:
     def authority(self, name: str = "ca") -> Authority:
         """``ca`` signs now, ``previous`` before; ``services`` for our services alone. Reads the key."""
         folder = self.folder / "ca"
-        return Authority.load((folder / f"{name}.crt").read_bytes(), read_secret(folder / f"{name}.key"))
+        try:
+            certificate, key = (folder / f"{name}.crt").read_bytes(), read_secret(folder / f"{name}.key")
+            return Authority.load(certificate, key)
+        except (OSError, ConfigurationError) as error:
+            raise ConfigurationError(
+                f"{folder}/{name}.crt and {name}.key: {error}: bring both back from the copy of ca/"
+            ) from error
 
     def authority_of(self, role: Role) -> Authority:
         """Who signs for ``role``. Our services have an authority of their own: at their door the client id
@@ -132,29 +147,41 @@ class Deployment:
 
     def authorities(self) -> list[Authority]:
         """All that are trusted: the one that signs, then the one before while it is being replaced."""
-        names = [name for name in ("ca", "previous") if (self.folder / "ca" / f"{name}.crt").exists()]
-        return [self.authority(name) for name in names]
+        before = ["previous"] if (self.folder / "ca" / "previous.crt").exists() else []
+        return [self.authority(name) for name in ("ca", *before)]
 
     def enlist(
-        self, identity: Identity, folder: Path, *, host: str = "", authority: Authority | None = None
+        self,
+        identity: Identity,
+        folder: Path,
+        *,
+        host: str = "",
+        authority: Authority | None = None,
+        who: str = "",
     ) -> None:
         """Add ``identity`` and write its folder; ``publish`` tells the broker.
 
-        ``host``: the broker as this identity reaches it. Raises ContractError if the name is taken.
+        ``host``: the broker as this identity reaches it. ``who`` did it, for the audit; empty: that is not
+        told. Raises ContractError if the name is taken.
         """
         authority = authority or self.authority_of(identity.role)
         with self.register.change() as change:
             change.add(identity)
-            made = certify(identity, change, authority)
-        self.write_identity(identity, folder, made, host=host)
+            parcels.certify(identity, change, authority, folder, host=host)
+            if who:
+                codes = list(identity.scope)
+                change.note(
+                    Kind.CREDENTIALS_ISSUED,
+                    who=who,
+                    identity=identity.name,
+                    role=str(identity.role),
+                    address_codes=codes,
+                )
+        self.unpack()
 
-    def write_identity(self, identity: Identity, folder: Path, made: Certified, *, host: str = "") -> None:
-        """Put a new key and certificate into ``folder``, in the place of what was there.
-
-        Only once the register has them for good: what it does not know it could not revoke.
-        """
-        self.write_connection(identity, folder, host=host)
-        keypair.replace(folder / KEY, folder / CERTIFICATE, pki.key_pem(made.key), pki.pem(made.certificate))
+    def unpack(self) -> None:
+        """Put certificates of which the register knows into their folders (`registrar.parcels`)."""
+        parcels.unpack(self.register, self.write_connection)
 
     def give_token(self, identity: Identity, folder: Path, change: Change, *, host: str = "") -> None:
         """A new password for a meter without a certificate, in ``folder``."""
@@ -195,21 +222,53 @@ class Deployment:
         it at a time, and the last one sees what all have changed.
         """
         with locked(self.folder / "publish.lock"):
-            self._publish()
+            self._publish(self.edition)  # as it was before all else is read: what comes later is the next one
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While keys and certificates of authority or services are replaced, by one process at a time."""
+        with locked(self.folder / "change.lock"):
+            yield
+
+    @property
+    def edition(self) -> str:
+        """Names what the broker is to read now: it changes with the register's generation, the trusted
+        authorities and the prefix. What time alone changes is not in it (slots that have expired)."""
+        certificates = [self.folder / "ca" / f"{name}.crt" for name in ("ca", "previous", "services")]
+        told = [one.read_bytes() if one.exists() else b"" for one in certificates]
+        digest = hashlib.sha256(b"\0".join((self.prefix.encode(), *told))).hexdigest()
+        return f"{self.register.generation()}-{digest[:16]}"
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the broker's files are of this edition; not when one of them is lost or empty."""
+        try:
+            check_lists(self.broker)
+            mms = ("mms-clients.toml", "crl.pem", "ca.crt")
+            there = all((self.mms / name).stat().st_size for name in mms)
+        except (ConfigurationError, FileNotFoundError):
+            return False
+        begin = acl.head(self.edition).encode()
+        with (self.broker / "acl").open("rb") as file:
+            return there and file.read(len(begin)) == begin
 
     def published_slots(self) -> set[str]:
         """The enrolment slots that the broker knows now, whoever has told it."""
-        names = (line.partition(":")[0] for line in (self.broker / "passwords").read_text().splitlines())
+        try:
+            lines = (self.broker / "passwords").read_text().splitlines()
+        except FileNotFoundError:
+            return set()
+        names = (line.partition(":")[0] for line in lines)
         return {name for name in names if is_slot(name)}
 
-    def _publish(self) -> None:
+    def _publish(self, edition: str) -> None:
         slots = open_slots(self.register)
         identities = self._with_rights()
         tokens = [(one.name, one.token) for one in identities if one.token and not one.blocked]
         codes = {one.name: one.address_code for one in identities if one.role is Role.METER}
         logins = [*tokens, *slots]
-        rights = acl.render(identities, prefix=self.prefix, slots=[name for name, _ in slots], codes=codes)
-        replace(self.broker / "acl", rights.encode(), mode=SECRET)
+        names = [name for name, _ in slots]
+        rights = acl.render(identities, prefix=self.prefix, slots=names, codes=codes, edition=edition)
         replace(self.broker / "passwords", "".join(f"{n}:{h}\n" for n, h in logins).encode(), mode=SECRET)
         own = self.authority("services")
         revoked = self._revocation_lists(self.authorities())
@@ -219,6 +278,7 @@ class Deployment:
         replace(self.broker / "services-crl.pem", self._revocation_lists([own]), mode=PUBLIC)
         replace(self.broker / "services-ca.crt", pki.pem(own.certificate), mode=PUBLIC)
         replace(self.mms / "mms-clients.toml", mms_rights.render(identities).encode(), mode=PUBLIC)
+        replace(self.broker / "acl", rights.encode(), mode=SECRET)  # last: it says which edition this is
 
     def _with_rights(self) -> list[Identity]:
         """All identities; a person or service with nothing but revoked certificates is as good as blocked.
@@ -242,19 +302,3 @@ class Deployment:
         with self.register.change() as change:
             number = change.next_number("crl")
         return b"".join(pki.pem(one.revocation_list(revoked, number=number)) for one in authorities)
-
-
-@dataclass(frozen=True)
-class Certified:
-    """A key that nobody has yet, and its certificate."""
-
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-
-
-def certify(identity: Identity, change: Change, authority: Authority) -> Certified:
-    """A new key and certificate for ``identity``, remembered by ``change``."""
-    key = pki.new_key()
-    certificate = authority.issue(identity.name, key.public_key())
-    change.issued(identity.name, certificate, authority.certificate)
-    return Certified(key, certificate)

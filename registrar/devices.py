@@ -1,4 +1,4 @@
-"""Which meter is which device: one meter_id, one serial number, for ever.
+"""Which meter is which device: one meter_id, one serial number, until an administrator says otherwise.
 
 >>> check(change.connection, meter_id, "PZEM-000017")  # doctest: +SKIP
 """
@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 
+from bridge.audit import Kind
 from broker.errors import ContractError
+from registrar.identities import NotRegisteredError
+from registrar.refusals import NotLetInError, Why
 from registrar.register import Register
 
 
@@ -16,9 +19,9 @@ def check(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
     rows = connection.execute("SELECT * FROM device WHERE meter_id = ? OR serial = ?", (meter_id, serial))
     for row in rows:
         if row["meter_id"] != meter_id:
-            raise ContractError(f"serial number {serial!r} is another meter's")
+            raise NotLetInError(Why.OTHER_METER, text=f"serial number {serial!r} is another meter's")
         if row["serial"] != serial:
-            raise ContractError("meter_id belongs to another hardware serial")
+            raise NotLetInError(Why.OTHER_SERIAL)
 
 
 def bind(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
@@ -36,3 +39,31 @@ def replace(register: Register, meter_id: str, serial: str) -> None:
         known = change.connection.execute("SELECT 1 FROM device WHERE meter_id = ?", (meter_id,)).fetchone()
         if known is not None:  # who was not enrolled with a code has no entry, and needs none
             change.connection.execute("UPDATE device SET serial = ? WHERE meter_id = ?", (serial, meter_id))
+
+
+def listed(register: Register) -> list[tuple[str, str]]:
+    """Serial number and meter_id of every device, by serial number."""
+    with register.connection() as connection:
+        rows = connection.execute("SELECT serial, meter_id FROM device ORDER BY serial")
+        return [(str(row["serial"]), str(row["meter_id"])) for row in rows]
+
+
+def forget(register: Register, serial: str, *, who: str) -> str:
+    """Let the device with this serial number be enrolled as another meter; the meter that it was.
+
+    NotRegisteredError if it is nobody's; ContractError while that meter has a credential: it may be the
+    true one.
+    """
+    with register.change() as change:
+        row = change.connection.execute("SELECT meter_id FROM device WHERE serial = ?", (serial,)).fetchone()
+        if row is None:
+            raise NotRegisteredError(f"no device {serial!r} is known: meter61850 devices list shows all")
+        meter_id = str(row["meter_id"])
+        if change.lives(meter_id):
+            raise ContractError(
+                f"device {serial!r} is meter {meter_id}, which has a credential: if that is not the true "
+                f"one, meter61850 credentials revoke {meter_id} first"
+            )
+        change.connection.execute("DELETE FROM device WHERE serial = ?", (serial,))
+        change.note(Kind.DEVICE_FORGOTTEN, who=who, meter_id=meter_id, serial=serial)
+    return meter_id

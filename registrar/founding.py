@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from broker import keypair
 from broker.durable import SECRET, make_folder, replace
+from broker.environment import ENV
 from broker.errors import ConfigurationError
 from broker.ports import LOOPBACK
 from registrar import pki
-from registrar.deployment import ENV, Deployment
+from registrar.deployment import Deployment
 from registrar.identities import SERVICES, Identity
 from registrar.layout import FOLDERS
 from registrar.pki import SERVER_DAYS, Authority, common_name
@@ -75,6 +76,8 @@ METER61850_WEB_SPOOL={folder}/spool/web-audit.sqlite
 """
 
 
+PRIVATE = 0o700
+
 UNFINISHED = f".{ENV}.unfinished"
 """The settings until all else is made."""
 
@@ -114,6 +117,7 @@ def found(folder: Path, plan: Plan) -> Deployment:
         raise ConfigurationError(f"folder {str(folder)!r}: choose a path without spaces, quotes, $ and #")
     authority = _authority(plan)
     made = [name for name in FOLDERS if not (folder / name).exists()]
+    _make_private(folder)
     try:
         _make(Deployment(folder, UNFINISHED), plan, authority)
     except BaseException:
@@ -127,8 +131,8 @@ def found(folder: Path, plan: Plan) -> Deployment:
 
 def _make(deployment: Deployment, plan: Plan, authority: Authority) -> None:
     folder = deployment.folder
-    for path in (folder, *(folder / name for name in FOLDERS)):
-        make_folder(path)
+    for name in FOLDERS:
+        make_folder(folder / name)
     keep_authority(deployment, "ca", authority)
     replace(folder / UNFINISHED, _settings(folder, plan).encode(), mode=SECRET)
     certify_server(deployment, authority)
@@ -137,6 +141,21 @@ def _make(deployment: Deployment, plan: Plan, authority: Authority) -> None:
         deployment.enlist(Identity(name, role), deployment.identity_folder(name))
     deployment.publish()
     (folder / UNFINISHED).rename(folder / ENV)
+
+
+def _make_private(folder: Path) -> None:
+    """Make ``folder``, or take an empty one, for its owner alone; ConfigurationError if it is in use."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
+        mode = folder.stat().st_mode & 0o777
+        if mode & 0o077 and any(folder.iterdir()):
+            raise ConfigurationError(
+                f"{folder} is open to others (mode {mode:04o}), and something is in it: chmod 700 {folder}, "
+                "or choose a new folder"
+            )
+        folder.chmod(PRIVATE)
+    except OSError as error:
+        raise ConfigurationError(f"folder {folder}: {error.strerror}") from error
 
 
 def _check_unused(folder: Path) -> None:

@@ -83,6 +83,18 @@ class Certificate:
     """When it is revoked because another has taken its place."""
 
 
+@dataclass(frozen=True)
+class Parcel:
+    """A certificate that is on its way into an identity folder, where its key waits."""
+
+    folder: str
+    name: str
+    host: str
+    """The broker as this identity reaches it; empty: as usual."""
+    certificate: str
+    """PEM."""
+
+
 class NotRegisteredError(Meter61850Error, LookupError):
     """Nobody, or nothing, of that name is in the register."""
 

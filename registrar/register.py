@@ -13,24 +13,44 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from broker import durable
+from broker.errors import ConfigurationError
 from registrar.change import Change
-from registrar.identities import Certificate, Identity, Role, certificate_of, identity_of
+from registrar.identities import Certificate, Identity, Parcel, Role, certificate_of, identity_of
 from registrar.schema import SCHEMA
 
 BUSY_SECONDS = 5.0
 
 
-class Register:
-    """The file; made when it is missing, in mode 0600."""
+@dataclass(frozen=True)
+class Unfinished:
+    """Somebody whose rights were changed, and Mosquitto is not known to have it."""
 
-    def __init__(self, path: Path) -> None:
+    name: str
+    generation: int
+    ending: str
+    """An `Ending`, or empty."""
+
+
+class Register:
+    """The file; ConfigurationError if it is missing, empty or damaged. ``new``: make it, in mode 0600."""
+
+    def __init__(self, path: Path, *, new: bool = False) -> None:
         self.path = path
-        durable.create(path)
-        with self.connection() as connection:
-            connection.executescript(SCHEMA)
+        if new:
+            durable.create(path)
+        else:
+            _check(path)
+        try:
+            with self.connection() as connection:
+                connection.executescript(SCHEMA)
+        except sqlite3.OperationalError:  # others hold it, or the disk is full
+            raise
+        except sqlite3.DatabaseError as error:
+            raise ConfigurationError(f"{path} is damaged ({error}): {RESTORE}") from error
 
     @contextmanager
     def change(self) -> Iterator[Change]:
@@ -64,6 +84,29 @@ class Register:
             rows = connection.execute(f"SELECT * FROM certificate {where} ORDER BY not_after", values)
             return [certificate_of(row) for row in rows]
 
+    def generation(self) -> int:
+        """Counts the changes of what the broker is to read."""
+        with self.connection() as connection:
+            row = connection.execute("SELECT value FROM counter WHERE name = 'generation'").fetchone()
+            return int(row[0]) if row else 0
+
+    def unfinished(self) -> list[Unfinished]:
+        """Whose change Mosquitto is not known to have, the oldest first."""
+        with self.connection() as connection:
+            rows = connection.execute("SELECT name, generation, ending FROM unfinished ORDER BY generation")
+            return [Unfinished(*row) for row in rows]
+
+    def marks(self) -> dict[str, int]:
+        """What somebody was at (`Change.mark`)."""
+        with self.connection() as connection:
+            return dict(connection.execute("SELECT name, value FROM mark").fetchall())
+
+    def parcels(self) -> list[Parcel]:
+        """Certificates that are not in their folders yet."""
+        with self.connection() as connection:
+            rows = connection.execute("SELECT folder, name, host, certificate FROM parcel ORDER BY rowid")
+            return [Parcel(*row) for row in rows]
+
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
         """For one look at it; changes go through :meth:`change`."""
@@ -71,3 +114,27 @@ class Register:
         with closing(connection):
             connection.row_factory = sqlite3.Row
             yield connection
+
+
+RESTORE = "bring register.sqlite back from a copy; without it nobody could be let in, and nobody shut out"
+
+
+def _check(path: Path) -> None:
+    """ConfigurationError for a file that cannot be the register; an empty one would shut everybody out."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}: {RESTORE}") from error
+    if size == 0:
+        raise ConfigurationError(f"{path} is empty: {RESTORE}")
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS)) as connection:
+        try:
+            found = connection.execute("SELECT count(*) FROM identity").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error):
+                raise
+            found = 0
+        except sqlite3.DatabaseError as error:
+            raise ConfigurationError(f"{path} is damaged ({error}): {RESTORE}") from error
+    if not found:
+        raise ConfigurationError(f"{path} holds no identity: {RESTORE}")

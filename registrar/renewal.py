@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from bridge.audit import Kind
 from broker.admission import Credential, Renewal
 from broker.errors import ConfigurationError, ContractError
 from broker.identity import Identity as Folder
@@ -21,8 +22,9 @@ from broker.messages import utc_now
 from broker.topics import Topics
 from registrar import pki
 from registrar.change import Change
-from registrar.deployment import Deployment, certify
+from registrar.deployment import Deployment
 from registrar.identities import Identity, NotRegisteredError, Role, fingerprint
+from registrar.parcels import certify
 
 MAX_LIVING = 5
 """Certificates of one meter at a time: one in use, and some that it asked for and may not have got."""
@@ -41,6 +43,7 @@ def renew(deployment: Deployment, meter_id: str, renewal: Renewal) -> bool:
             raise ContractError("what this meter had was revoked: it must enrol anew")
         if renewal.csr is not None:
             _issue(deployment, change, meter_id, renewal.csr)
+            change.note(Kind.CREDENTIALS_ROTATED, who=meter_id, meter_id=meter_id)
         if renewal.using is not None:
             return _confirm(deployment, change, meter_id, renewal.using)
     return False
@@ -59,7 +62,12 @@ def tell_authorities(deployment: Deployment, meter_ids: Iterable[str]) -> None:
 
 
 def rotate(
-    deployment: Deployment, identity: Identity, folder: Path, *, overlap: timedelta = OVERLAP
+    deployment: Deployment,
+    identity: Identity,
+    folder: Path,
+    *,
+    overlap: timedelta = OVERLAP,
+    who: str = "registrar",
 ) -> x509.Certificate:
     """A new key and certificate of a service or a person in ``folder``; the old ones end after ``overlap``.
 
@@ -70,20 +78,34 @@ def rotate(
             f"{folder} is not there: say with --out where the folder of {identity.name} is"
         )
     with deployment.register.change() as change:
-        made = certify(identity, change, deployment.authority_of(identity.role))
-        change.supersede(identity.name, but=fingerprint(made.certificate), at=datetime.now(UTC) + overlap)
-    deployment.write_identity(identity, folder, made, host=_known_host(folder))
-    return made.certificate
+        authority = deployment.authority_of(identity.role)
+        made = certify(identity, change, authority, folder, host=_known_host(folder))
+        change.supersede(identity.name, but=fingerprint(made), at=datetime.now(UTC) + overlap)
+        change.note(Kind.CREDENTIALS_ROTATED, who=who, identity=identity.name)
+    deployment.unpack()
+    return made
 
 
-def revoke(deployment: Deployment, name: str) -> int:
-    """Take every credential of ``name`` away for good; how many. NotRegisteredError if there is none such."""
+def revoke_superseded(deployment: Deployment) -> None:
+    """Revoke what another certificate has taken the place of, when its overlap is over."""
+    with deployment.register.change() as change:
+        for name in sorted(set(change.revoke_ended())):
+            change.note(Kind.CREDENTIALS_REVOKED, who="registrar", identity=name, outcome="superseded")
+
+
+def revoke(deployment: Deployment, name: str, *, who: str = "registrar") -> int:
+    """Take every credential of ``name`` away for good; how many. NotRegisteredError if there is none such.
+
+    `registrar.finishing` ends its connection.
+    """
     with deployment.register.change() as change:
         identity = change.identity(name)
         if identity is None:
             raise NotRegisteredError(f"nobody is called {name!r}: meter61850 credentials list shows all")
         count = change.revoke(name) + bool(identity.token)
         change.set_token(name, "")
+        change.end_connection(name)
+        change.note(Kind.CREDENTIALS_REVOKED, who=who, identity=name)
     return count
 
 

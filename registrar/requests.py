@@ -14,17 +14,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from bridge.audit import Kind
 from broker.admission import Answer, Ask, Verdict
-from broker.errors import ContractError
+from broker.errors import ConfigurationError, ContractError
 from broker.messages import utc_now
 from broker.topics import Topics, checked_meter_id
 from registrar import devices, pki
 from registrar.change import Change
 from registrar.deployment import Deployment
 from registrar.identities import Identity, NotRegisteredError, Role, at
+from registrar.refusals import NotLetInError, Why
 
 MAX_PENDING = 500
 """Requests that may wait for an administrator."""
+KEY_LENGTH = 16
+"""Hex digits of a key that are shown, and that an administrator says again."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,11 @@ class Request:
     @property
     def key(self) -> str:
         """Begin of the SHA-256 of what it wants signed: the meter shows the same."""
-        return self.ask.question[:16]
+        return self.ask.question[:KEY_LENGTH]
 
 
 def take(deployment: Deployment, slot: str, ask: Ask, *, serials: Mapping[str, str]) -> Answer:
-    """Note a request, or answer it again; ContractError says why it is refused.
+    """Note a request, or answer it again; NotLetInError says why it is refused.
 
     ``serials``: meter_id → serial number of every meter that was heard as itself.
     """
@@ -57,22 +61,40 @@ def take(deployment: Deployment, slot: str, ask: Ask, *, serials: Mapping[str, s
         known = _find(change.connection, slot)
         if known is not None:
             if (known.meter_id, known.ask.question) != (ask.meter_id, ask.question):
-                raise ContractError("this slot is taken by another request: use the next one")
+                raise NotLetInError(Why.SLOT_TAKEN, "use the next one")
             return _tell(deployment, change, known)
         code = _usable_code(change.connection, slot)
         _check(change, ask, serials)
+        request = _insert(change, slot, ask)
+        verdict = Verdict.GRANTED if code["automatic"] else Verdict.PENDING
+        _note(change, Kind.ENROLMENT_ASKED, request, who=ask.meter_id, outcome=verdict)
         if code["automatic"]:
-            return _grant(deployment, change, _insert(change, slot, ask), who=f"code {code['id']}")
-        return _tell(deployment, change, _insert(change, slot, ask))
+            return _grant(deployment, change, request, who=f"code {code['id']}")
+        return _tell(deployment, change, request)
 
 
-def approve(deployment: Deployment, meter_id: str, *, who: str) -> Request:
-    """Let in the meter that waits; NotRegisteredError if none does, ContractError if it may not be."""
+def approve(deployment: Deployment, meter_id: str, *, who: str, key: str | None = None) -> Request:
+    """Let in the meter that waits; NotRegisteredError if none does, ContractError if it may not be.
+
+    ``key``: what the administrator has seen; ContractError if another request has come in its place.
+    """
     with deployment.register.change() as change:
         request = _waiting(change.connection, meter_id)
+        if key is not None:
+            _check_key(request, key)
         _check_identity(change, request.ask)
+        _note(change, Kind.ENROLMENT_APPROVED, request, who=who, outcome=Verdict.GRANTED)
         _grant(deployment, change, request, who=who)
         return request
+
+
+def _check_key(request: Request, key: str) -> None:
+    said = "".join(key.split()).lower()
+    compare = "compare what the meter shows with `meter61850 enrol list`"
+    if len(said) < KEY_LENGTH:
+        raise ConfigurationError(f"--key: {compare}, and say all {KEY_LENGTH} digits")
+    if not request.ask.question.startswith(said):
+        raise ContractError(f"{key[:64]!r} is not the key that meter {request.meter_id} has now: {compare}")
 
 
 def refuse(deployment: Deployment, meter_id: str, *, reason: str, who: str) -> Request:
@@ -80,6 +102,7 @@ def refuse(deployment: Deployment, meter_id: str, *, reason: str, who: str) -> R
     with deployment.register.change() as change:
         request = _waiting(change.connection, meter_id)
         decided = _decide(change, request, Verdict.REFUSED, reason, who)
+        _note(change, Kind.ENROLMENT_REFUSED, decided, who=who, outcome=Verdict.REFUSED)
         _tell(deployment, change, decided)
         return decided
 
@@ -116,47 +139,50 @@ def _usable_code(connection: sqlite3.Connection, slot: str) -> sqlite3.Row:
     code_id, _, number = slot.partition("-")
     row: sqlite3.Row | None = connection.execute("SELECT * FROM code WHERE id = ?", (code_id,)).fetchone()
     if row is None or not 1 <= int(number) <= row["count"]:
-        raise ContractError("no such enrolment code")
+        raise NotLetInError(Why.NO_CODE)
     if row["withdrawn"] is not None:
-        raise ContractError("the enrolment code was withdrawn")
+        raise NotLetInError(Why.WITHDRAWN)
     if row["expires"] <= datetime.now(UTC).timestamp():
-        raise ContractError("the enrolment code has expired")
+        raise NotLetInError(Why.EXPIRED)
     return row
 
 
 def _check(change: Change, ask: Ask, serials: Mapping[str, str]) -> None:
-    """ContractError if this request may not even wait."""
+    """NotLetInError if this request may not even wait."""
     _check_identity(change, ask)
     if serials.get(ask.meter_id, ask.hardware.serial) != ask.hardware.serial:
-        raise ContractError("meter_id belongs to another hardware serial")
+        raise NotLetInError(Why.OTHER_SERIAL)
     devices.check(change.connection, ask.meter_id, ask.hardware.serial)
     connection = change.connection
     if _pending(connection, "WHERE meter_id = ? AND verdict = 'pending'", ask.meter_id):
-        raise ContractError("this meter has asked with another slot: `meter61850 enrol refuse` ends that")
+        raise NotLetInError(Why.ASKED, "`meter61850 enrol refuse` ends that")
     if _pending(
         connection,
         "WHERE json_extract(ask, '$.hardware.serial') = ? AND verdict = 'pending'",
         ask.hardware.serial,
     ):
-        raise ContractError("a meter with this serial number has asked already")
+        raise NotLetInError(Why.SERIAL_ASKED)
     if _pending(connection, "WHERE verdict = 'pending'") >= MAX_PENDING:
-        raise ContractError("too many requests wait to be approved: try again later")
+        raise NotLetInError(Why.TOO_MANY, "try again later")
 
 
 def _check_identity(change: Change, ask: Ask) -> None:
-    """ContractError if the meter is one of ours, or what it wants signed is of no use."""
+    """NotLetInError if the meter is one of ours, or what it wants signed is of no use."""
     checked_meter_id(ask.meter_id)
     if not ask.hardware.serial:
-        raise ContractError("hardware.serial: a meter has a serial number")
+        raise NotLetInError(Why.NO_SERIAL)
     if ask.csr is not None:
-        pki.checked_request(ask.csr.encode())
+        try:
+            pki.checked_request(ask.csr.encode())
+        except ContractError as error:
+            raise NotLetInError(Why.KEY, str(error)) from error
     known = change.identity(ask.meter_id)
     if known is not None and known.blocked:
-        raise ContractError("this meter is blocked")
+        raise NotLetInError(Why.BLOCKED)
     if change.lives(ask.meter_id):
-        raise ContractError(
-            "this meter has a credential already; to replace it, an administrator revokes that first "
-            "(meter61850 credentials revoke)"
+        raise NotLetInError(
+            Why.ENROLLED,
+            "to replace it, an administrator revokes that first (meter61850 credentials revoke)",
         )
 
 
@@ -165,13 +191,8 @@ def _pending(connection: sqlite3.Connection, where: str, *values: str) -> int:
 
 
 def _insert(change: Change, slot: str, ask: Ask) -> Request:
-    row = (
-        slot,
-        slot.partition("-")[0],
-        ask.meter_id,
-        ask.payload().decode(),
-        int(datetime.now(UTC).timestamp()),
-    )
+    now = int(datetime.now(UTC).timestamp())
+    row = (slot, slot.partition("-")[0], ask.meter_id, ask.payload().decode(), now)
     change.connection.execute(
         "INSERT INTO request VALUES (?, ?, ?, ?, ?, 'pending', '', '', NULL, NULL)", row
     )
@@ -194,7 +215,22 @@ def _grant(deployment: Deployment, change: Change, request: Request, *, who: str
         change.connection.execute("INSERT INTO granted VALUES (?, ?)", row)
     else:
         change.set_token(ask.meter_id, ask.password or "")
+    _note(change, Kind.CREDENTIALS_ISSUED, request, who=who)
     return _tell(deployment, change, _decide(change, request, Verdict.GRANTED, "", who))
+
+
+def _note(change: Change, kind: Kind, request: Request, *, who: str, outcome: str = "") -> None:
+    """For the audit, in the transaction that does it: no request that changes something goes without."""
+    change.note(
+        kind,
+        who=who,
+        meter_id=request.meter_id,
+        outcome=str(outcome),
+        reason=request.reason,
+        slot=request.slot,
+        serial=request.ask.hardware.serial,
+        key=request.key,
+    )
 
 
 def _decide(change: Change, request: Request, verdict: Verdict, reason: str, who: str) -> Request:

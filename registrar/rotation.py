@@ -11,42 +11,102 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
+from bridge.audit import Kind
 from broker.durable import PUBLIC, replace
 from broker.errors import ConfigurationError
 from broker.identity import CA
 from registrar import pki, renewal
 from registrar.deployment import Deployment
 from registrar.founding import certify_server, keep_authority
-from registrar.identities import SERVICES, Role, fingerprint
+from registrar.identities import SERVICES, Identity, Role, fingerprint
 from registrar.pki import Authority
 
+ROTATE, RETIRE, SERVER = "rotate-ca", "retire-ca", "rotate-server"
+"""Marks in the register of what was decided and is not finished; that of ROTATE is the overlap in seconds."""
 
-def rotate_authority(deployment: Deployment, *, overlap: timedelta = renewal.OVERLAP) -> x509.Certificate:
+
+def rotate_authority(
+    deployment: Deployment, *, overlap: timedelta = renewal.OVERLAP, who: str = "registrar"
+) -> x509.Certificate:
     """Let a new authority sign; its certificate. ConfigurationError while the one before is still trusted."""
-    if _previous(deployment) is not None:
-        raise ConfigurationError(
-            "the authority before is still trusted: meter61850 credentials retire-ca first"
-        )
-    old = deployment.authority()
+    with deployment.alone():
+        begun = ROTATE in deployment.register.marks()
+        resume(deployment)
+        if not begun:
+            if _previous(deployment) is not None:
+                raise ConfigurationError(
+                    "the authority before is still trusted: meter61850 credentials retire-ca first"
+                )
+            seconds = round(overlap.total_seconds())
+            _decide(deployment, ROTATE, Kind.CREDENTIALS_ROTATED, "authority", who, seconds)
+            resume(deployment)
+    return deployment.authority().certificate
+
+
+def rotate_server(deployment: Deployment, *, who: str = "registrar") -> None:
+    """New keys and certificates of broker and MMS bridge."""
+    with deployment.alone():
+        _decide(deployment, SERVER, Kind.CREDENTIALS_ROTATED, "server", who)
+        resume(deployment)
+
+
+def _decide(deployment: Deployment, mark: str, kind: Kind, identity: str, who: str, value: int = 0) -> None:
     with deployment.register.change() as change:
-        number = change.next_number("authority") + 1
-    hosts = deployment.environment["METER61850_BROKER_HOSTS"].split()
-    new = Authority.new(f"meter61850 {hosts[0]} {number}")
-    keep_authority(deployment, "previous", old)
-    keep_authority(deployment, "ca", new)
-    keep_authority(deployment, "services", Authority.new(f"{pki.common_name(new.certificate)} services"))
+        if change.mark(mark, value):
+            change.note(kind, who=who, identity=identity)
+
+
+def resume(deployment: Deployment) -> None:
+    """Finish what was decided, whoever was killed meanwhile; the caller is `alone`."""
+    marks = deployment.register.marks()
+    if ROTATE in marks:
+        _rotate(deployment, overlap=timedelta(seconds=marks[ROTATE]))
+    if RETIRE in marks:
+        _retire(deployment)
+    if SERVER in marks:
+        certify_server(deployment, deployment.authority())
+        _done(deployment, SERVER)
+
+
+def _rotate(deployment: Deployment, *, overlap: timedelta) -> None:
+    if _previous(deployment) is None:
+        old = deployment.authority()
+        with deployment.register.change() as change:
+            number = change.next_number("authority") + 1
+        hosts = deployment.environment["METER61850_BROKER_HOSTS"].split()
+        keep_authority(deployment, "previous", old)
+        keep_authority(deployment, "ca", Authority.new(f"meter61850 {hosts[0]} {number}"))
+    name = f"{pki.common_name(deployment.authority().certificate)} services"
+    if pki.common_name(deployment.authority("services").certificate) != name:
+        keep_authority(deployment, "services", Authority.new(name))
     _spread(deployment)
-    for name in SERVICES:
-        identity = deployment.register.identity(name)
-        if identity is not None:
-            renewal.rotate(deployment, identity, deployment.identity_folder(name), overlap=overlap)
+    deployment.unpack()
+    for identity in _services_of_before(deployment):
+        renewal.rotate(deployment, identity, deployment.identity_folder(identity.name), overlap=overlap)
     deployment.publish()
     renewal.want_renewed(deployment, _meters(deployment))
-    return new.certificate
+    _done(deployment, ROTATE)
+
+
+def _services_of_before(deployment: Deployment) -> list[Identity]:
+    """Services without a certificate of the authority that signs for them now."""
+    signs = fingerprint(deployment.authority("services").certificate)
+    found = [identity for identity in deployment.register.identities() if identity.name in SERVICES]
+    return [
+        one
+        for one in found
+        if signs not in {issued.authority for issued in deployment.register.certificates(one.name)}
+    ]
+
+
+def _done(deployment: Deployment, mark: str) -> None:
+    with deployment.register.change() as change:
+        change.unmark(mark)
 
 
 def dependent(deployment: Deployment) -> list[str]:
@@ -59,26 +119,37 @@ def dependent(deployment: Deployment) -> list[str]:
     return sorted({one.name for one in good} - new)
 
 
-def retire_authority(deployment: Deployment) -> int:
+def retire_authority(deployment: Deployment, *, who: str = "registrar") -> int:
     """Trust the authority before no more; how many certificates of its were revoked with it.
 
     ConfigurationError if there is none. Who is :func:`dependent` on it is locked out.
     """
-    folder, previous = deployment.folder / "ca", _previous(deployment)
-    if previous is None:
-        raise ConfigurationError(
-            "there is no authority before this one: meter61850 credentials rotate-ca makes one"
-        )
-    with deployment.register.change() as change:
-        count = change.revoke_issued_by(previous)
-    certify_server(deployment, deployment.authority())
-    deployment.publish()  # once with the old one's last revocation list
+    with deployment.alone():
+        previous = _previous(deployment)
+        if previous is None:
+            raise ConfigurationError(
+                "there is no authority before this one: meter61850 credentials rotate-ca makes one"
+            )
+        resume(deployment)
+        with deployment.register.change() as change:
+            count = change.revoke_issued_by(previous)
+            if change.mark(RETIRE):
+                change.note(Kind.CREDENTIALS_REVOKED, who=who, identity="authority")
+        resume(deployment)
+    return count
+
+
+def _retire(deployment: Deployment) -> None:
+    if _previous(deployment) is not None:
+        certify_server(deployment, deployment.authority())
+        deployment.publish()  # once with the old one's last revocation list
     for name in ("previous.crt", "previous.key"):  # without its certificate it is trusted no more
-        (folder / name).unlink()
+        with suppress(FileNotFoundError):
+            (deployment.folder / "ca" / name).unlink()
     deployment.publish()
     _spread(deployment)
     renewal.tell_authorities(deployment, _meters(deployment))
-    return count
+    _done(deployment, RETIRE)
 
 
 def _previous(deployment: Deployment) -> str | None:

@@ -2,14 +2,45 @@
 
 ``certificate.held``: revoked only while its owner is blocked. ``certificate.ends``: when it is revoked
 because another took its place. ``device``: which meter has which serial number, for ever. ``letter``:
-retained messages that wait to be published. ``code``: enrolment codes, of which only a hash is kept.
-``request``: who asked with one of its slots, and what became of it. ``granted``: the certificate for such a
-request, until the meter was heard as itself. Events wait for the audit in the tables of `bridge.spool`.
+retained messages that wait to be published. ``code``: enrolment
+codes, of which only a hash is kept. ``request``: who asked with one of its slots, and what became of it.
+``granted``: the certificate for such a request, until the meter was heard as itself. ``unfinished``: whose
+rights were changed in which generation, until Mosquitto is known to have that; ``ending``: what is to be
+done then (`registrar.finishing`). ``parcel``: a certificate that is not in its folder yet. ``mark``: what
+somebody was at, until it is done. ``counter``: ``generation`` counts each change of what the
+broker is to read, by the triggers below. Events wait for the audit in the tables of `bridge.spool`.
 """
 
 from bridge import spool
 
-SCHEMA = f"""
+_CHANGES = (
+    ("INSERT", "identity", "NEW.name", ""),
+    ("UPDATE OF scope, address_code, token, blocked", "identity", "NEW.name", ""),
+    ("DELETE", "identity", "OLD.name", ""),
+    ("INSERT", "certificate", "NEW.name",
+     "WHEN (SELECT role FROM identity WHERE name = NEW.name) != 'meter'"),
+    ("UPDATE OF revoked", "certificate", "NEW.name", "WHEN NEW.revoked IS NOT OLD.revoked"),
+    ("INSERT", "code", "NEW.id", ""),
+    ("UPDATE OF withdrawn", "code", "NEW.id", ""),
+    ("UPDATE OF verdict, collected", "request", "NEW.meter_id", ""),
+)  # fmt: skip
+"""What is published, so that no change of it can be forgotten: event, table, whose, when."""
+
+
+def _trigger(event: str, table: str, name: str, when: str) -> str:
+    return f"""
+CREATE TRIGGER IF NOT EXISTS {table}_{event.partition(" ")[0].lower()} AFTER {event} ON {table} {when} BEGIN
+    INSERT INTO counter VALUES ('generation', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1;
+    INSERT INTO unfinished SELECT {name}, value, '' FROM counter WHERE name = 'generation'
+        ON CONFLICT (name) DO UPDATE SET generation = excluded.generation;
+END;
+"""
+
+
+_TRIGGERS = "".join(_trigger(*change) for change in _CHANGES)
+
+SCHEMA = (
+    f"""
 CREATE TABLE IF NOT EXISTS identity (
     name TEXT PRIMARY KEY, role TEXT NOT NULL, scope TEXT NOT NULL, address_code TEXT NOT NULL,
     token TEXT NOT NULL, blocked TEXT NOT NULL, created INTEGER NOT NULL
@@ -34,4 +65,13 @@ CREATE INDEX IF NOT EXISTS request_meter ON request (meter_id);
 CREATE TABLE IF NOT EXISTS granted (slot TEXT PRIMARY KEY, certificate TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 {spool.SCHEMA}
+CREATE TABLE IF NOT EXISTS unfinished (
+    name TEXT PRIMARY KEY, generation INTEGER NOT NULL, ending TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS parcel (
+    folder TEXT PRIMARY KEY, name TEXT NOT NULL, host TEXT NOT NULL, certificate TEXT NOT NULL
+) STRICT;
 """
+    + _TRIGGERS
+)

@@ -13,17 +13,18 @@ import contextlib
 import logging
 import secrets
 import sqlite3
-from collections.abc import Coroutine, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import aiomqtt
 
 from broker.backoff import Backoff, heed_cancellation
-from broker.errors import reason
+from broker.errors import ConfigurationError, Meter61850Error, UnavailableError, reason
+from broker.jobs import end, together
 from broker.messages import ServiceStatus, utc_now
 from broker.settings import MqttSettings
 from broker.signals import stop_on_signals
 from broker.version import VERSION
+from registrar import finishing
 from registrar.counter import Counter, Reply
 from registrar.deployment import Deployment
 from registrar.expiry import LOOK_SECONDS, Watch
@@ -78,11 +79,12 @@ async def _serve(service: Service, stop: asyncio.Event) -> None:
     serving = asyncio.create_task(service.keep_connected(), name="registrar")
     stopped = asyncio.create_task(stop.wait(), name="stop")
     await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
-    for task in (serving, stopped):
-        task.cancel()
-    outcomes = await asyncio.gather(serving, stopped, return_exceptions=True)
-    if isinstance(outcomes[0], Exception):
-        raise outcomes[0]
+    early = serving.done()
+    await end((serving, stopped))
+    if not serving.cancelled() and (error := serving.exception()):
+        raise error
+    if early:  # never with exit code 0: systemd would leave us dead
+        raise UnavailableError("the registrar has ended by itself: it is to be started again")
 
 
 class Service:
@@ -97,6 +99,7 @@ class Service:
         self._mqtt: MqttSettings = settings(deployment)
         self._session = ""
         self._turn = asyncio.Lock()
+        self._told = ""
 
     async def keep_connected(self) -> None:
         """For ever, with exponential backoff between the connections."""
@@ -105,8 +108,8 @@ class Service:
             began = loop.time()
             try:
                 await self._connection()
-            except* (aiomqtt.MqttError, OSError, sqlite3.OperationalError) as errors:  # CredentialError too
-                log.warning("broker %s:%d: %s", self._mqtt.host, self._mqtt.port, reason(errors))
+            except (aiomqtt.MqttError, OSError, sqlite3.OperationalError) as error:  # CredentialError too
+                log.warning("broker %s:%d: %s", self._mqtt.host, self._mqtt.port, reason(error))
             heed_cancellation()
             if loop.time() - began > GOOD_CONNECTION:
                 backoff.reset()
@@ -123,7 +126,14 @@ class Service:
             log.info("connected to %s:%d", self._mqtt.host, self._mqtt.port)
             self.connected = True
             try:
-                await _together(self._hear(client), self._go_round(client), self._tell_status(client))
+                await together(
+                    {
+                        "hear": self._hear(client),
+                        "rounds": self._go_round(client),
+                        "finishing": self._finish(),
+                        "status": self._tell_status(client),
+                    }
+                )
             except asyncio.CancelledError:
                 with contextlib.suppress(aiomqtt.MqttError):
                     client.timeout = GOODBYE_SECONDS
@@ -144,7 +154,7 @@ class Service:
         """What the counter answers; nothing while register or folder are held: whoever asked asks again."""
         try:
             return self._counter.hear(topic, payload)
-        except (sqlite3.OperationalError, OSError) as error:
+        except (sqlite3.OperationalError, OSError, ConfigurationError) as error:
             self._counter.counters["failed"] += 1
             log.error("%s is not answered: %s", topic, reason(error))
             return None
@@ -154,13 +164,34 @@ class Service:
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + ROUND_SECONDS
-            async with self._turn:
-                await asyncio.to_thread(self._counter.tidy)
-            await deliver(self._deployment.register, client)
+            try:
+                async with self._turn:
+                    await asyncio.to_thread(self._counter.tidy)
+                await deliver(self._deployment.register, client)
+            except (sqlite3.OperationalError, OSError, ConfigurationError) as error:
+                self._failed("what is over is not closed", error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(due):
                     await self._counter.busy.wait()
             self._counter.busy.clear()
+
+    async def _finish(self) -> None:
+        """What a command has begun and did not live to finish (`registrar.finishing`)."""
+        while True:
+            try:
+                if await asyncio.to_thread(self._deployment.register.unfinished):
+                    await finishing.finish(self._deployment)
+            except (Meter61850Error, sqlite3.OperationalError, OSError) as error:
+                self._failed("a change is pending", error)
+            await asyncio.sleep(ROUND_SECONDS)
+
+    def _failed(self, what: str, error: Exception) -> None:
+        """Count it, and log each cause once until another comes."""
+        self._counter.counters["failed"] += 1
+        told = f"{what}: {error}"
+        if told != self._told:
+            self._told = told
+            log.error("%s (told once)", told)
 
     async def _tell_status(self, client: aiomqtt.Client) -> None:
         while True:
@@ -177,9 +208,3 @@ class Service:
             counters=dict(self._counter.counters),
             warnings=tuple(self._watch.warnings),
         ).payload()
-
-
-async def _together(*jobs: Coroutine[Any, Any, None]) -> None:
-    async with asyncio.TaskGroup() as group:
-        for job in jobs:
-            group.create_task(job)

@@ -1,10 +1,13 @@
 """Tells the audit what the registrar and the administrator's commands have done.
 
 The audit is in the bridge's database, which may be away, or not be there yet: blocking a meter must not
-wait for it. So an event is kept in the register first, and moved to the audit at once or by whoever comes
-next (`bridge.spool`).
+wait for it. So an event is kept in the register first, in the transaction that does what it tells
+(`registrar.change`), and moved to the audit at once or by whoever comes next, exactly once (`bridge.spool`).
 
->>> Trail(deployment).note(Kind.METER_BLOCKED, who="anna", meter_id=meter_id)  # doctest: +SKIP
+>>> with deployment.register.change() as change:  # doctest: +SKIP
+...     change.note(Kind.METER_BLOCKED, who="anna", meter_id=meter_id)
+>>> Trail(deployment).move()  # doctest: +SKIP
+0
 """
 
 from __future__ import annotations
@@ -14,12 +17,10 @@ import os
 from typing import Any
 
 from bridge import spool
-from bridge.audit import Event, Kind
+from bridge.audit import Kind
 from registrar.deployment import Deployment
 
 log = logging.getLogger(__name__)
-
-ORIGIN = "registrar"
 
 
 class Trail:
@@ -33,27 +34,10 @@ class Trail:
         self._spool = spool.Spool(self._register.connection, url=url, lock=deployment.folder / "trail.lock")
 
     def note(self, kind: Kind, **told: Any) -> None:
-        """Keep one event (:meth:`keep`), and move what is kept to the audit if that is there."""
-        self.keep(kind, **told)
-        self.move()
-
-    def keep(
-        self,
-        kind: Kind,
-        *,
-        who: str,
-        meter_id: str = "",
-        identity: str = "",
-        outcome: str = "",
-        **detail: object,
-    ) -> None:
-        """Keep one event until it is moved."""
-        event = Event(kind, who, ORIGIN, meter_id, identity, outcome, detail)
-        log.info(
-            "%s", kind, extra={"by": who, "meter_id": meter_id, "identity": identity, "outcome": outcome}
-        )
+        """Keep one event that goes with no change, and move what is kept to the audit if that is there."""
         with self._register.change() as change:
-            spool.note(change.connection, event)
+            change.note(kind, **told)
+        self.move()
 
     def move(self) -> int:
         """Move what is kept to the audit; how many are left, because the database is not there."""

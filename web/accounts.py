@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Literal
 
 from broker import durable
-from broker.errors import ConfigurationError, Meter61850Error, UnavailableError
+from broker.errors import ConfigurationError, Meter61850Error, UnavailableError, reason
 from broker.identity import check_secret
 from broker.messages import format_ts, utc_now
 
@@ -170,9 +170,12 @@ def _parsed(file: Path) -> dict[str, Account]:
         rows = json.loads(file.read_text(encoding="utf-8-sig"))["accounts"]
         accounts = [Account(**{**row, "role": Role(row["role"])}) for row in rows]
     except OSError as error:
-        raise UnavailableError(f"{file} cannot be read now: {error.strerror}") from error
+        raise UnavailableError(f"{file} cannot be read now: {reason(error)}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"{file} is no file of accounts ({error}): move it away") from error
+        raise ConfigurationError(
+            f"{file} is no file of accounts ({error}): bring it back from a copy; who has "
+            "none moves it away, and adds every account anew (meter61850 web user add)"
+        ) from error
     return {account.name: account for account in accounts}
 
 

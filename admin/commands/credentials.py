@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,14 +12,11 @@ from admin.exits import NotFoundError, RefusedError
 from admin.lazy import new_app
 from admin.options import DATA_DIR, DeploymentDir, Json, duration, user_name
 from admin.output import note, show
-from bridge.audit import Kind
+from admin.pending import finished, opened, pending
 from broker.errors import ConfigurationError
-from registrar import blocking, renewal, rotation
+from registrar import renewal, rotation
 from registrar.deployment import Deployment
-from registrar.founding import certify_server
 from registrar.identities import SERVICES, Certificate, Identity, Role, fingerprint
-from registrar.post import deliver_now
-from registrar.trail import Trail
 
 app = new_app(
     no_args_is_help=True,
@@ -39,18 +35,19 @@ def list_(
     as_json: Json = False,
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
-    """Show every certificate and token.
+    """Show every certificate and token; pending: the broker is not known to have the owner's last change.
 
     \b
     meter61850 credentials list
     meter61850 credentials list --json | jq '.[] | select(.expires < "2027-01").name'
     """
-    deployment = Deployment.open(folder)
+    deployment = opened(folder)
     register = deployment.register
     owners = {one.name: one for one in register.identities()}
-    names = _authorities(deployment)
+    names, waiting = _authorities(deployment), pending(deployment)
     rows = [_row(owners.get(one.name), one, names) for one in register.certificates()]
     rows += [_token(one) for one in owners.values() if one.token]
+    rows = [row | {"pending": row["name"] in waiting} for row in rows]
     now = datetime.now(UTC)
     kept = [row for row in rows if everything or (row["revoked"] is None and (row["expires"] or now) >= now)]
     show(sorted(kept, key=lambda row: (row["role"], row["name"])), as_json=as_json, empty="nobody has one")
@@ -80,7 +77,7 @@ def rotate(
     """
     if (name is None) == (not everyone):
         raise ConfigurationError("say whose credentials, or --all")
-    deployment = Deployment.open(folder)
+    deployment = opened(folder)
     span = duration(overlap, option="--overlap")
     named = [] if name in (None, SERVER) else [_known(deployment, str(name))]
     if named and named[0].token:
@@ -88,23 +85,16 @@ def rotate(
     identities = _everyone(deployment) if name is None else named
     done: list[str] = []
     if name in (None, SERVER):
-        certify_server(deployment, deployment.authority())
-        deployment.publish()
+        rotation.rotate_server(deployment, who=user_name())
         done.append(SERVER)
     for identity in identities:
         if identity.role is not Role.METER:
             target = out or deployment.identity_folder(identity.name)
-            renewal.rotate(deployment, identity, target, overlap=span)
+            renewal.rotate(deployment, identity, target, overlap=span, who=user_name())
             done.append(identity.name)
-    with deployment.register.change() as change:
-        ended = change.revoke_ended()
-    if ended:
-        deployment.publish()
     meters = [one.name for one in identities if one.role is Role.METER and not one.token]
-    renewal.want_renewed(deployment, meters)
-    _note(deployment, Kind.CREDENTIALS_ROTATED, done)  # a meter's when it has done so
-    _note(deployment, Kind.CREDENTIALS_REVOKED, sorted(set(ended)))
-    _deliver(deployment)
+    renewal.want_renewed(deployment, meters)  # in the audit when it has done so
+    finished(deployment)
     note(f"{len(done)} replaced, {len(meters)} meters are told to ask")
 
 
@@ -119,15 +109,10 @@ def revoke(name: str, folder: DeploymentDir = DATA_DIR) -> None:
         raise ConfigurationError(
             f"{name} is a service of ours: meter61850 credentials rotate {name} --overlap 0h"
         )
-    deployment = Deployment.open(folder)
-    count = renewal.revoke(deployment, name)
-    deployment.publish()
-    _note(deployment, Kind.CREDENTIALS_REVOKED, [name])
+    deployment = opened(folder)
+    count = renewal.revoke(deployment, name, who=user_name())
+    finished(deployment)
     note(f"{count} revoked")
-    if _known(deployment, name).role is Role.METER and not asyncio.run(
-        blocking.cut_off_now(deployment, name)
-    ):
-        note("the broker is not there, so nobody is connected")
 
 
 @app.command("rotate-ca")
@@ -141,10 +126,9 @@ def rotate_ca(overlap: Overlap = "24h", folder: DeploymentDir = DATA_DIR) -> Non
     meter61850 credentials list --json | jq -r '.[] | select(.authority == "previous").name'
     meter61850 credentials retire-ca
     """
-    deployment = Deployment.open(folder)
-    rotation.rotate_authority(deployment, overlap=duration(overlap, option="--overlap"))
-    _note(deployment, Kind.CREDENTIALS_ROTATED, ["authority"])
-    _deliver(deployment)
+    deployment = opened(folder)
+    rotation.rotate_authority(deployment, overlap=duration(overlap, option="--overlap"), who=user_name())
+    finished(deployment)
     note(f"{len(rotation.dependent(deployment))} have a certificate of the authority before only")
 
 
@@ -158,16 +142,15 @@ def retire_ca(
     \b
     meter61850 credentials retire-ca
     """
-    deployment = Deployment.open(folder)
+    deployment = opened(folder)
     left = rotation.dependent(deployment)
     if left and not force:
         raise RefusedError(
             f"{len(left)} would be locked out: {', '.join(left[:5])}{' …' if len(left) > 5 else ''}; "
             "wait until they have connected, rotate them, or say --force"
         )
-    rotation.retire_authority(deployment)
-    _note(deployment, Kind.CREDENTIALS_REVOKED, ["authority"])
-    _deliver(deployment)
+    rotation.retire_authority(deployment, who=user_name())
+    finished(deployment)
 
 
 def _everyone(deployment: Deployment) -> list[Identity]:
@@ -183,18 +166,6 @@ def _known(deployment: Deployment, name: str) -> Identity:
     if identity is None:
         raise NotFoundError(f"nobody is called {name!r}: meter61850 credentials list shows all")
     return identity
-
-
-def _note(deployment: Deployment, kind: Kind, names: list[str]) -> None:
-    trail = Trail(deployment)
-    for name in names:
-        trail.keep(kind, who=user_name(), identity=name)
-    trail.move()
-
-
-def _deliver(deployment: Deployment) -> None:
-    if not asyncio.run(deliver_now(deployment)):
-        note("the broker is not there: the registrar will tell the meters (meter61850 enrol run)")
 
 
 def _authorities(deployment: Deployment) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -20,12 +19,10 @@ from admin.options import (
     user_name,
 )
 from admin.output import note, print_json, show
-from bridge.audit import Kind
+from admin.pending import finished, opened, pending
 from registrar import codes, requests
 from registrar.deployment import Deployment
-from registrar.post import deliver_now
 from registrar.service import run as serve
-from registrar.trail import Trail
 
 app = new_app(
     no_args_is_help=True,
@@ -72,37 +69,34 @@ def new(
     \b
     meter61850 enrol new --count 20 --for 2d
     """
-    deployment = Deployment.open(folder)
+    deployment = opened(folder)
     span = duration(valid, option="--for")
-    who = user_name()
-    code = codes.make(deployment.register, count=count, valid=span, automatic=automatic, who=who)
-    deployment.publish()
-    Trail(deployment).note(
-        Kind.ENROLMENT_CODE_MADE, who=who, code=code.id, count=count, automatic=automatic, hours=span / HOUR
+    code = codes.make(
+        deployment.register, count=count, valid=span, automatic=automatic, who=user_name(), noted=True
     )
     if as_json:
         print_json({"code": str(code), "id": code.id, "count": count, "automatic": automatic})
     else:
         typer.echo(str(code))
         note(f"for {count} meter{'s' * (count != 1)}, {valid} from now; it is not shown again")
-
-
-HOUR = timedelta(hours=1)
+    finished(deployment)
 
 
 @app.command("list")
 def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
     """Show codes, and who has asked with them.
 
-    The key of a request is what the meter shows too: compare before `enrol approve`.
+    The key of a request is what the meter shows too: compare before `enrol approve`. Pending: the broker is
+    not known to have the last change of it.
 
     \b
     meter61850 enrol list
     meter61850 enrol list --json | jq '.requests[] | select(.verdict == "pending").meter_id'
     """
-    deployment = Deployment.open(folder)
-    made = [_code(code) for code in codes.listed(deployment.register)]
-    asked = [_request(request) for request in requests.listed(deployment)]
+    deployment = opened(folder)
+    waiting = pending(deployment)
+    made = [_code(one) | {"pending": one.id in waiting} for one in codes.listed(deployment.register)]
+    asked = [_request(one) | {"pending": one.meter_id in waiting} for one in requests.listed(deployment)]
     if as_json:
         print_json({"codes": made, "requests": asked})
         return
@@ -111,18 +105,26 @@ def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
 
 
 @app.command()
-def approve(meter: MeterId, folder: DeploymentDir = DATA_DIR) -> None:
+def approve(
+    meter: MeterId,
+    key: Annotated[
+        str,
+        typer.Option(
+            show_default=False, help="The key that `enrol list` has shown, and the meter too: needed."
+        ),
+    ] = "",
+    folder: DeploymentDir = DATA_DIR,
+) -> None:
     """Let in a meter that waits: it gets its certificate, or its login.
 
+    Refused when another request has come in the place of the one that was shown: compare the key again.
+
     \b
-    meter61850 enrol approve 3f2504e0-4f89-41d3-9a0c-0305e82c3301
+    meter61850 enrol approve 3f2504e0-4f89-41d3-9a0c-0305e82c3301 --key 5b1d8c0e7a2f4913
     """
-    deployment = Deployment.open(folder)
-    request = requests.approve(deployment, meter, who=user_name())
-    deployment.publish()
-    _told(deployment, Kind.ENROLMENT_APPROVED, request)
-    _told(deployment, Kind.CREDENTIALS_ISSUED, request)
-    _deliver(deployment)
+    deployment = opened(folder)
+    requests.approve(deployment, meter, who=user_name(), key=key)
+    finished(deployment)
 
 
 @app.command()
@@ -138,10 +140,9 @@ def refuse(
     \b
     meter61850 enrol refuse 3f2504e0-4f89-41d3-9a0c-0305e82c3301 --reason "not one of ours"
     """
-    deployment = Deployment.open(folder)
-    request = requests.refuse(deployment, meter, reason=reason, who=user_name())
-    _told(deployment, Kind.ENROLMENT_REFUSED, request)
-    _deliver(deployment)
+    deployment = opened(folder)
+    requests.refuse(deployment, meter, reason=reason, who=user_name())
+    finished(deployment)
 
 
 @app.command()
@@ -154,31 +155,10 @@ def withdraw(
     \b
     meter61850 enrol withdraw K7QM
     """
-    deployment = Deployment.open(folder)
-    waited = codes.withdraw(deployment.register, code)
-    deployment.publish()
-    Trail(deployment).note(
-        Kind.ENROLMENT_REFUSED, who=user_name(), outcome="withdrawn", code=code[:4].upper(), waited=waited
-    )
+    deployment = opened(folder)
+    waited = codes.withdraw(deployment.register, code, who=user_name())
+    finished(deployment)
     note(f"{code[:4].upper()} is withdrawn; {waited} waited with it")
-
-
-def _told(deployment: Deployment, kind: Kind, request: requests.Request) -> None:
-    Trail(deployment).note(
-        kind,
-        who=user_name(),
-        meter_id=request.meter_id,
-        outcome=str(request.verdict),
-        reason=request.reason,
-        slot=request.slot,
-        serial=request.ask.hardware.serial,
-        key=request.key,
-    )
-
-
-def _deliver(deployment: Deployment) -> None:
-    if not asyncio.run(deliver_now(deployment)):
-        note("the broker is not there: the registrar will tell the meter (meter61850 enrol run)")
 
 
 def _code(code: codes.Code) -> dict[str, Any]:

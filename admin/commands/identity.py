@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +12,13 @@ from admin.exits import NotFoundError
 from admin.lazy import new_app
 from admin.options import DATA_DIR, DeploymentDir, Json, user_name
 from admin.output import note, show
+from admin.pending import finished, opened, pending
 from bridge.audit import Kind
 from broker.errors import ConfigurationError
-from registrar.blocking import cut_off_now
-from registrar.deployment import Deployment
+from broker.identity import KEY
+from broker.keypair import following
+from registrar.change import Ending
 from registrar.identities import SERVICES, Identity, Role
-from registrar.trail import Trail
 
 app = new_app(
     no_args_is_help=True,
@@ -57,18 +57,15 @@ def add(
     meter61850 identity add anna --role operator
     METER61850_MQTT_IDENTITY=data/identities/anna meter61850 subscribe
     """
-    deployment = Deployment.open(folder)
+    deployment = opened(folder)
     target = out or deployment.identity_folder(name)
-    if target.exists():
+    if target.exists() and {one.name for one in target.iterdir()} - {following(Path(KEY)).name}:
         raise ConfigurationError(f"{target} exists: choose another folder with --out, or remove it")
     codes = tuple(address_code or ())
     if any(not code or any(letter.isspace() for letter in code) for code in codes):
         raise ConfigurationError("--address-code: one code without spaces, several times for several")
-    deployment.enlist(Identity(name, Role(role), codes), target, host=host)
-    deployment.publish()
-    Trail(deployment).note(
-        Kind.CREDENTIALS_ISSUED, who=user_name(), identity=name, role=str(role), address_codes=list(codes)
-    )
+    deployment.enlist(Identity(name, Role(role), codes), target, host=host, who=user_name())
+    finished(deployment)
     note(f"{target}: METER61850_MQTT_IDENTITY={target} meter61850 …")
 
 
@@ -79,7 +76,7 @@ def remove(name: str, folder: DeploymentDir = DATA_DIR) -> None:
     \b
     meter61850 identity remove anna
     """
-    deployment = Deployment.open(folder)
+    deployment = opened(folder)
     identity = deployment.register.identity(name)
     if identity is None or identity.role is Role.METER:
         raise NotFoundError(f"identity {name!r} is not there: meter61850 identity list shows who is")
@@ -88,23 +85,20 @@ def remove(name: str, folder: DeploymentDir = DATA_DIR) -> None:
     with deployment.register.change() as change:
         change.revoke(name)
         change.block(name, "removed")
-    deployment.publish()
-    if not asyncio.run(cut_off_now(deployment, name)):
-        note("the broker is not there, so nobody is connected")
-    with deployment.register.change() as change:
-        change.remove(name)
-    deployment.publish()
-    Trail(deployment).note(Kind.CREDENTIALS_REVOKED, who=user_name(), identity=name, outcome="removed")
+        change.end_connection(name, Ending.REMOVE)
+        change.note(Kind.CREDENTIALS_REVOKED, who=user_name(), identity=name, outcome="removed")
+    finished(deployment)
 
 
 @app.command("list")
 def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
-    """Show who may connect.
+    """Show who may connect; pending: the broker is not known to have the last change of it.
 
     \b
     meter61850 identity list --json | jq '.[] | select(.role == "issuer")'
     """
-    register = Deployment.open(folder).register
+    deployment = opened(folder)
+    register, waiting = deployment.register, pending(deployment)
     ends = {one.name: one.not_after for one in register.certificates() if one.revoked is None}
     rows = [
         {
@@ -113,6 +107,7 @@ def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
             "address codes": ", ".join(one.scope) or "all",
             "expires": ends.get(one.name),
             "blocked": one.blocked,
+            "pending": one.name in waiting,
         }
         for one in register.identities()
     ]

@@ -14,8 +14,19 @@ from admin.commands.meters_access import block, unblock
 from admin.commands.meters_replace import replace
 from admin.exits import NotFoundError, RefusedError
 from admin.lazy import new_app
-from admin.options import DATABASE, Database, Json, Meter, Mqtt, Prefix, mqtt_settings
+from admin.options import (
+    DATA_DIR,
+    DATABASE,
+    Database,
+    DeploymentDir,
+    Json,
+    Meter,
+    Mqtt,
+    Prefix,
+    mqtt_settings,
+)
 from admin.output import note, show, show_one
+from admin.pending import pending_in
 from admin.stores import open_store
 from bridge.store import MeterState
 from bridge.tables import Meter as Row
@@ -33,8 +44,11 @@ def list_(
     retired: Annotated[bool, typer.Option("--retired", help="Retired meters too.")] = False,
     as_json: Json = False,
     database: Database = DATABASE,
+    folder: DeploymentDir = DATA_DIR,
 ) -> None:
     """List the meters with their latest reading.
+
+    Pending: it was blocked, let in or revoked, and the broker is not known to have that yet.
 
     \b
     meter61850 meters list
@@ -42,6 +56,8 @@ def list_(
     """
     with open_store(database) as store:
         rows = [_row(state) for state in sorted(store.meters(retired=retired), key=_by_name)]
+    waiting = pending_in(folder)
+    rows = [row | {"pending": row["meter_id"] in waiting} for row in rows]
     show(rows, as_json=as_json, empty="no meter was heard of yet")
 
 

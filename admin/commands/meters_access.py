@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -10,12 +9,9 @@ import typer
 from admin import directory
 from admin.options import DATA_DIR, DATABASE, Database, DeploymentDir, Meter, user_name
 from admin.output import note
+from admin.pending import finished, opened
 from admin.stores import open_store
-from bridge.audit import Kind
 from registrar import blocking
-from registrar.deployment import Deployment
-from registrar.post import deliver_now
-from registrar.trail import Trail
 
 
 def block(
@@ -34,16 +30,11 @@ def block(
     \b
     meter61850 meters block "House 1" --reason "stolen from its cabinet"
     """
-    deployment = Deployment.open(folder)
+    deployment = opened(folder)
     meter_id = _meter_id(meter, database)
-    blocking.block(deployment, meter_id, reason=reason, for_good=for_good)
-    try:
-        gone = asyncio.run(blocking.cut_off_now(deployment, meter_id))
-    finally:  # last, since it may wait for the database
-        Trail(deployment).note(
-            Kind.METER_BLOCKED, who=user_name(), meter_id=meter_id, reason=reason, for_good=for_good
-        )
-    note(f"{meter_id} is " + ("cut off" if gone else "blocked; the broker is not there to be told"))
+    blocking.block(deployment, meter_id, reason=reason, for_good=for_good, who=user_name())
+    gone = finished(deployment)
+    note(f"{meter_id} is " + ("cut off" if gone else "blocked"))
 
 
 def unblock(meter: Meter, database: Database = DATABASE, folder: DeploymentDir = DATA_DIR) -> None:
@@ -52,11 +43,10 @@ def unblock(meter: Meter, database: Database = DATABASE, folder: DeploymentDir =
     \b
     meter61850 meters unblock "House 1"
     """
-    deployment = Deployment.open(folder)
+    deployment = opened(folder)
     meter_id = _meter_id(meter, database)
-    lives = blocking.unblock(deployment, meter_id)
-    Trail(deployment).note(Kind.METER_UNBLOCKED, who=user_name(), meter_id=meter_id)
-    asyncio.run(deliver_now(deployment))
+    lives = blocking.unblock(deployment, meter_id, who=user_name())
+    finished(deployment)
     note(
         f"{meter_id} may come back"
         + ("" if lives else "; its credential was revoked: meter61850 meter enrol")

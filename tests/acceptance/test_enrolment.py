@@ -48,7 +48,8 @@ def test_a_meter_is_approved_and_measures(site: Deployed) -> None:
     asked = site.request(meter.meter_id)
     assert (asked["verdict"], asked["serial"], asked["name"]) == ("pending", "S-approved", "approved")
     assert asked["key"] in waiting  # the administrator compares
-    site.cli("enrol", "approve", meter.meter_id)
+    assert "--key" in site.cli("enrol", "approve", meter.meter_id, code=2).stderr
+    site.cli("enrol", "approve", meter.meter_id, "--key", site.request(meter.meter_id)["key"])
     site.enrol(meter, code)
     assert (meter.identity / "client.key").stat().st_mode & 0o777 == 0o600
     measures(site, meter, "approved.run")

@@ -35,6 +35,12 @@ SLOT, OTHER_SLOT = "QK7M-1", "QK7M-2"
 SCL = ("scl/scd", "scl/revision", "scl/cid/SMGW001")
 STATUSES = ("service/bridge/status", "service/mms/status", "service/registrar/status", "service/web/status")
 REFUSED = ("service/mms/refused", "service/web/refused", "service/cli/refused")
+PEOPLE_REFUSED = tuple(
+    f"service/{name}/refused/{meter}"
+    for name in ("otto", "scoped-otto", "admin", "mms")
+    for meter in (OWN, OTHER)
+)
+"""Of one person and one meter."""
 ENROL = tuple(f"enrol/{slot}/{kind}" for slot in (SLOT, OTHER_SLOT) for kind in ("ask", "answer"))
 STRANGE = ("anna/reading", "bridge/reading", "web/birth", f"{SLOT}/reading", f"{OWN}/nonsense", "nonsense")
 OUTSIDE = ("elsewhere/topic", "sm/v2/x")
@@ -48,21 +54,23 @@ def of(kinds: tuple[str, ...], *meters: str) -> set[str]:
 
 ALL_METERS = of(KINDS, *METERS)
 PEOPLE_READ = ALL_METERS | set(SCL) | set(STATUSES)
-SERVICES_READ = PEOPLE_READ | set(REFUSED)
+SERVICES_READ = PEOPLE_READ | set(REFUSED) | set(PEOPLE_REFUSED)
 WRITES: dict[str, set[str]] = {
     OWN: of((*TOLD, "block", "renew"), OWN),
     OTHER: of((*TOLD, "block", "renew"), OTHER),
     BLOCKED: set(),
     "bridge": of(("stored", "notice"), *METERS) | set(SCL) | set(STATUSES),
-    "mms": of(("command", "block"), *METERS) | set(STATUSES) | set(REFUSED),
+    "mms": of(("command", "block"), *METERS) | set(STATUSES) | {"service/mms/refused"},
     "registrar": {f"enrol/{SLOT}/answer", f"enrol/{OTHER_SLOT}/answer", *STATUSES}
     | of(("credential", "access", "status"), *METERS),
-    "web": of(("command", "birth", "status", "reading", "relay"), *METERS) | set(STATUSES) | set(REFUSED),
-    "admin": ALL_METERS | set(REFUSED),
+    "web": of(("command", "birth", "status", "reading", "relay"), *METERS)
+    | set(STATUSES)
+    | {"service/web/refused"},
+    "admin": ALL_METERS | {f"service/admin/refused/{meter}" for meter in (OWN, OTHER)},
     "anna": set(),
-    "otto": of(("command", "block"), *METERS) | {"service/cli/refused"},
+    "otto": of(("command", "block"), *METERS) | {f"service/otto/refused/{meter}" for meter in (OWN, OTHER)},
     "scoped-anna": set(),
-    "scoped-otto": of(("command", "block"), OWN) | {"service/cli/refused"},
+    "scoped-otto": of(("command", "block"), OWN) | {f"service/scoped-otto/refused/{OWN}"},
     SLOT: {f"enrol/{SLOT}/ask"},
 }
 READS: dict[str, set[str]] = {
@@ -84,12 +92,17 @@ READS: dict[str, set[str]] = {
 FOR_ALL_METERS = {"bridge", "mms", "web", "admin", "anna", "otto"}
 """Whose rights say `+` for the meter: what stands in its place may be any name, even a stranger's."""
 TOPICS = (
-    tuple(sorted({*ALL_METERS, *of(PRIVATE, *METERS), *SCL, *STATUSES, *REFUSED, *ENROL, *STRANGE})) + OUTSIDE
+    tuple(
+        sorted(
+            {*ALL_METERS, *of(PRIVATE, *METERS), *SCL, *STATUSES, *REFUSED, *PEOPLE_REFUSED, *ENROL, *STRANGE}
+        )
+    )
+    + OUTSIDE
 )
 
 
-CELLS = 1586
-"""13 identities × 61 topics × publish and receive."""
+CELLS = 1794
+"""13 identities × 69 topics × publish and receive."""
 
 
 def full(topic: str) -> str:

@@ -18,7 +18,8 @@ from broker.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
 from registrar import blocking, renewal
-from registrar.post import connected, deliver_now, settings
+from registrar.finishing import finish
+from registrar.post import connected
 from tests.sites import Deployed, deployed
 
 WITHIN = 5.0
@@ -83,8 +84,7 @@ async def blocked(site: Deployed, listener: Listener, meter_id: str) -> tuple[fl
     """Block it: seconds until its last message, and until it was known to be gone."""
     begin = time.monotonic()
     await asyncio.to_thread(blocking.block, site.deployment, meter_id, reason="a test")
-    assert await deliver_now(site.deployment)
-    await blocking.cut_off(settings(site.deployment), meter_id)
+    assert await finish(site.deployment)  # or the registrar has, which runs
     known = time.monotonic() - begin
     return listener.heard(meter_id, "reading")[0] - begin, known
 
@@ -106,7 +106,7 @@ async def test_a_blocked_meter_is_gone_and_another_is_not(site: Deployed) -> Non
         relay = listener.heard(METERS[0], "relay")[1]
 
         blocking.unblock(site.deployment, METERS[0])
-        await deliver_now(site.deployment)
+        await finish(site.deployment)
         await listener.reads(METERS[0])
         assert json.loads(listener.heard(METERS[0], "access")[1])["allowed"] is True
         assert json.loads(listener.heard(METERS[0], "relay")[1])["position"] == json.loads(relay)["position"]
@@ -118,7 +118,7 @@ async def test_a_blocked_certificate_cannot_connect_and_a_good_one_can(site: Dep
     async with connected(MqttSettings(identity=folder)):
         pass
     blocking.block(site.deployment, METERS[1], reason="a test")
-    await blocking.cut_off(settings(site.deployment), METERS[1])
+    assert await finish(site.deployment)
     with pytest.raises(aiomqtt.MqttError):
         async with connected(MqttSettings(identity=folder)):
             pass
@@ -136,7 +136,7 @@ async def test_for_good_means_that_unblocking_is_not_enough(site: Deployed) -> N
     folder = site.deployment.identity_folder(METERS[0])
     blocking.block(site.deployment, METERS[0], reason="a test", for_good=True)
     assert not blocking.unblock(site.deployment, METERS[0])
-    await blocking.cut_off(settings(site.deployment), METERS[0])  # until it does not come back
+    assert await finish(site.deployment)  # until it does not come back
     with pytest.raises(aiomqtt.MqttError):
         async with connected(MqttSettings(identity=folder)):
             pass

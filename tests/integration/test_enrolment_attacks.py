@@ -113,7 +113,7 @@ async def test_who_takes_a_slot_over_cannot_put_his_key_into_it(site: Deployed, 
         await thief.publish(f"sm/v1/enrol/{name}/ask", ask(METER, "S-2").payload(), qos=1)
         told = await answer(thief)
         assert (told.verdict, "taken by another" in told.reason) == (Verdict.REFUSED, True)
-    site.cli("enrol", "approve", METER)
+    site.cli("enrol", "approve", METER, "--key", site.request(METER)["key"])
     async with slot(site, name, code.secret) as meter:
         await meter.subscribe(f"sm/v1/enrol/{name}/answer", qos=1)
         told = await answer(meter)

@@ -221,3 +221,33 @@ def test_the_defaults_hold_back_no_honest_meter(rate: str) -> None:
     allowed: Rate = getattr(Limits(), rate)
     assert allowed.per_second > 1 / 0.05
     assert allowed.burst >= {"messages": 100_000, "readings": 30 * 8640}[rate]
+
+
+def told_by(person: str, number: int, *, topic_meter: int = 0, meter: int = 0) -> Publish:
+    """A refusal that a person tells, each time with another origin."""
+    payload = json.loads(refusal(number, f"invented {number}").payload) | {"meter_id": METERS[meter]}
+    return Publish(TOPICS.refused(person, METERS[topic_meter]).encode(), json.dumps(payload).encode(), b"", 0)
+
+
+def test_a_person_tells_of_the_meter_in_the_topic_alone() -> None:
+    """The broker lets one who is confined to some meters publish on their topics only."""
+    work = sorter().sort([told_by("otto", 1, meter=1), told_by("otto", 2)], now=NOW)
+    assert [entry.meter_id for entry in work.entries] == [METERS[0]]
+    assert [dead.cause for dead in work.dead] == ["meter_id: is another than the topic's"]
+
+
+def test_a_flood_of_invented_refusals_is_the_publishers_own() -> None:
+    """Whatever it says of origins and meters; others, and what services tell, are none the worse."""
+    one = sorter()
+    flood = [told_by("otto", number, topic_meter=number % 3, meter=number % 3) for number in range(3000)]
+    work = one.sort(flood, now=NOW)
+    assert len(work.entries) == FEW.commands.burst
+    assert sum(work.limited.values()) == 3000 - FEW.commands.burst
+    after = one.sort([told_by("anna", 1), refusal(1, "scada"), command("c1")], now=NOW)
+    assert len(after.entries) == 3
+
+
+def test_a_flood_of_malformed_refusals_is_limited_too() -> None:
+    topic = TOPICS.refused("otto", METERS[0]).encode()
+    work = sorter().sort([Publish(topic, b"%d" % number, b"", 0) for number in range(100)], now=NOW)
+    assert len(work.dead) == FEW.commands.burst

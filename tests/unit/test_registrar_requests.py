@@ -24,16 +24,17 @@ from bridge.audit import Kind
 from bridge.tables import Audit
 from broker.admission import Answer, Credential, Renewal, Verdict
 from broker.codes import EnrolmentCode
-from broker.errors import ConfigurationError
+from broker.errors import ConfigurationError, ContractError
 from broker.messages import Birth, Hardware, utc_now
 from broker.passwords import hashed
 from meter_firmware import keys
-from registrar import codes, founding, renewal, requests, rotation
+from registrar import codes, devices, founding, renewal, requests, rotation
 from registrar.counter import Counter
 from registrar.deployment import Deployment
 from registrar.founding import Plan, found
 from registrar.identities import Identity, NotRegisteredError, Role
 from registrar.pki import Authority, common_name
+from registrar.refusals import Why
 from registrar.trail import Trail
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -366,3 +367,81 @@ async def test_events_wait_for_the_audit_and_a_flood_of_requests_is_told_once(de
         rows = connection.execute(select(col(Audit.event), col(Audit.who)).order_by(col(Audit.no))).all()
     engine.dispose()
     assert [tuple(row) for row in rows] == [("enrolment-refused", "registrar"), ("meter-blocked", "anna")]
+
+
+def noted(desk: Desk) -> list[dict[str, Any]]:
+    """What waits for the audit."""
+    with desk.deployment.register.connection() as connection:
+        return [json.loads(row[0]) for row in connection.execute("SELECT event FROM note ORDER BY no")]
+
+
+async def test_no_flood_of_refusals_silences_a_grant(desk: Desk) -> None:
+    """Whatever was refused before, and however often, in as many words as there are."""
+    code = desk.code(count=100, automatic=True)
+    for number in range(50):
+        serial = {"serial": f"S-{number}" * 5}
+        desk.ask(f"{code.id}-1", csr=f"rubbish {number}", meter_id=str(uuid4()), hardware=serial)
+        desk.ask(f"{code.id}-1", ts=f"{number}")
+        desk.ask("ABCD-1", meter_id=str(uuid4()), hardware=serial)
+    refused = [event for event in noted(desk) if event["kind"] == Kind.ENROLMENT_REFUSED]
+    assert len(refused) == 3
+    assert {event["detail"]["reason"] for event in refused} <= set(Why)
+    desk.counter._noted.update((f"slot {number}", "a reason") for number in range(20_000))
+    desk.ask(f"{code.id}-2")
+    desk.ask(f"{code.id}-2")  # again: the same answer, and no event
+    told = [event["kind"] for event in noted(desk) if event["kind"] != Kind.ENROLMENT_REFUSED]
+    assert told == [Kind.ENROLMENT_ASKED, Kind.CREDENTIALS_ISSUED]
+
+
+async def test_every_reason_of_a_refusal_is_one_of_a_fixed_set(desk: Desk) -> None:
+    """Also where the request chooses the words: a serial number, a time, a signing request."""
+    first = desk.code(automatic=True, count=9)
+    desk.ask(f"{first.id}-1")
+    bad: list[dict[str, Any]] = [
+        {"meter_id": str(uuid4())},  # the serial number is METER's
+        {"hardware": {"serial": "another"}},
+        {"csr": "rubbish \u202e"},
+        {"hardware": {"serial": ""}, "meter_id": str(uuid4())},
+        {},
+    ]
+    for number, changes in enumerate(bad, start=2):
+        answer = desk.ask(f"{first.id}-{number}", **changes)
+        assert answer is not None
+        assert answer.verdict is Verdict.REFUSED
+    reasons = {e["detail"]["reason"] for e in noted(desk) if e["kind"] == Kind.ENROLMENT_REFUSED}
+    assert reasons == {Why.OTHER_METER, Why.ENROLLED, Why.KEY, Why.NO_SERIAL}
+
+
+async def test_an_approval_is_of_the_key_that_was_shown(desk: Desk) -> None:
+    """Another request has come in the place of the one that the administrator has looked at."""
+    desk.ask(f"{desk.code().id}-1")
+    (seen,) = requests.listed(desk.deployment)
+    requests.refuse(desk.deployment, METER, reason="no", who="another administrator")
+    desk.ask(f"{desk.code().id}-1", csr=keys.request(METER, keys.new_key()))
+    for wrong in (seen.key, "", "0", seen.key[:4]):
+        with pytest.raises((ContractError, ConfigurationError), match="compare what the meter shows"):
+            requests.approve(desk.deployment, METER, who="anna", key=wrong)
+    assert desk.deployment.register.identity(METER) is None
+    shown = requests.listed(desk.deployment)[-1].key
+    requests.approve(desk.deployment, METER, who="anna", key=shown.upper())
+    assert desk.deployment.register.identity(METER) is not None
+
+
+async def test_a_serial_number_that_a_thief_has_taken_can_be_freed(desk: Desk) -> None:
+    thief, true = str(uuid4()), METER
+    desk.ask(f"{desk.code(automatic=True).id}-1", meter_id=thief, csr=keys.request(thief, keys.new_key()))
+    answer = desk.ask(f"{desk.code(automatic=True).id}-1", meter_id=true)
+    assert answer is not None
+    assert "another meter's" in answer.reason
+    register = desk.deployment.register
+    with pytest.raises(ContractError, match="has a credential"):
+        devices.forget(register, "S-1", who="anna")
+    renewal.revoke(desk.deployment, thief)
+    assert devices.forget(register, "S-1", who="anna") == thief
+    with pytest.raises(NotRegisteredError):
+        devices.forget(register, "S-1", who="anna")
+    answer = desk.ask(f"{desk.code(automatic=True).id}-1", meter_id=true)
+    assert answer is not None
+    assert answer.verdict is Verdict.GRANTED
+    (event,) = [event for event in noted(desk) if event["kind"] == Kind.DEVICE_FORGOTTEN]
+    assert (event["who"], event["meter_id"], event["detail"]["serial"]) == ("anna", thief, "S-1")

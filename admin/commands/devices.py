@@ -1,0 +1,47 @@
+"""``meter61850 devices``: which serial number is which meter."""
+
+from __future__ import annotations
+
+from admin.lazy import new_app
+from admin.options import DATA_DIR, DeploymentDir, Json, user_name
+from admin.output import note, show
+from admin.pending import opened
+from registrar import devices
+from registrar.trail import Trail
+
+app = new_app(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Which serial number is which meter.\n\n\b\nmeter61850 devices list",
+)
+
+
+@app.command("list")
+def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
+    """Show the serial number of every meter that was enrolled with a code.
+
+    \b
+    meter61850 devices list
+    """
+    rows = [
+        {"serial": serial, "meter_id": meter_id}
+        for serial, meter_id in devices.listed(opened(folder).register)
+    ]
+    show(rows, as_json=as_json, empty="no device is known")
+
+
+@app.command()
+def forget(serial: str, folder: DeploymentDir = DATA_DIR) -> None:
+    """Free a serial number, so that its device can be enrolled as another meter.
+
+    For a serial number that somebody took with a stolen code: revoke what he got, forget the serial number,
+    and the true device can enrol. Refused while the meter that has it now has a credential.
+
+    \b
+    meter61850 credentials revoke 3f2504e0-4f89-41d3-9a0c-0305e82c3301
+    meter61850 devices forget PZEM-000017
+    """
+    deployment = opened(folder)
+    meter_id = devices.forget(deployment.register, serial, who=user_name())
+    Trail(deployment).move()
+    note(f"{serial} is free; it was meter {meter_id}")
