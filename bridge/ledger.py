@@ -2,10 +2,12 @@
 
 The first outcome of a command_id stands; what comes later for it is counted or ignored, never acted
 on. But a service that lost the broker while it sent a command tells it as refused, and the meter may have
-obeyed: what the meter says counts more than what a service says. A result whose command was not seen is
-kept too. A command that was published retained, or that does not parse, or that a service refused, is in
-the ledger as refused. Changes of a block have a table of their own, beside the commands. What changes in
-the ledger is an event of the audit as well: rows here can be changed, rows there cannot.
+obeyed: what the meter says counts more than what a service says. And a meter that says `done` has moved its
+relay, whatever was thought of the command before (bad, retained, timed out): the entry ends as done. A result
+whose command was not seen is kept too, with all that it says of the command. A command that was published
+retained, or that does not parse, or that a service refused, is in the ledger as refused. Changes of a block
+have a table of their own, beside the commands. What changes in the ledger is an event of the audit as well:
+rows here can be changed, rows there cannot.
 """
 
 from __future__ import annotations
@@ -123,7 +125,8 @@ def _foreign(entry: Notice, *, now: int) -> Iterator[Event]:
 def _via(message: Message) -> str:
     """From where the service that published a command says that it has it."""
     command = message.command if isinstance(message, Refusal) else message
-    return (command.origin.via or "") if isinstance(command, Command) else ""
+    origin = command.origin if isinstance(command, Command | Result) else None
+    return (origin.via or "") if origin is not None else ""
 
 
 def _event(kind: Kind, row: Row, origin: str, *, outcome: str = "") -> Event:
@@ -222,6 +225,8 @@ def _bad_command(command: BadCommand, row: Row, _entry: Notice) -> None:
 
 @enter.register
 def _result(result: Result, row: Row, _entry: Notice) -> None:
+    if row.issued_at is None:  # the command itself was not seen, or could not be read
+        _describe(row, result)
     _finish(row, result.outcome, result.reason, at_ms(result.ts))
 
 
@@ -232,27 +237,34 @@ def _refusal(refusal: Refusal, row: Row, _entry: Notice) -> None:
     _finish(row, Outcome.REFUSED, refusal.reason, None)
 
 
-def _describe(row: Row, command: Command) -> None:
-    row.position = command.position
-    row.issued_at = at_ms(command.issued_at)
-    row.expires_at = at_ms(command.expires_at)
-    row.origin_category = command.origin.category
-    row.origin_identifier = command.origin.identifier
+def _describe(row: Row, command: Command | Result) -> None:
+    """Note what ``command`` says; a result need not say it."""
+    row.position = command.position or row.position
+    row.issued_at = at_ms(command.issued_at) if command.issued_at else None
+    row.expires_at = at_ms(command.expires_at) if command.expires_at else None
+    if command.origin is not None:
+        row.origin_category = command.origin.category
+        row.origin_identifier = command.origin.identifier
 
 
 def _finish(row: Row, outcome: str, reason: str, ts: int | None) -> None:
     """The first outcome stands, unless a service gave it and this is the meter's; after a time-out: late.
 
-    ``ts`` is None for a service's: the meter may still answer.
+    ``ts`` is None for a service's: the meter may still answer. When the meter says that it is done, the relay
+    has moved, whatever was told before; that stands in the reason.
     """
-    told = row.late_outcome if row.outcome == TIMED_OUT else row.outcome
-    if row.result_ts is not None or (told and ts is None):
+    if row.outcome == Outcome.DONE:
         return
-    if row.outcome == TIMED_OUT:
+    moved = outcome == Outcome.DONE
+    told = row.late_outcome if row.outcome == TIMED_OUT else row.outcome
+    if not moved and (row.result_ts is not None or (told and ts is None)):
+        return
+    if row.outcome == TIMED_OUT and not moved:
         row.late_outcome = outcome
     else:
-        before = f"told as refused before: {row.reason}" if row.outcome else ""
+        before = f"told as {row.outcome} before: {row.reason}" if row.outcome else ""
         row.outcome, row.reason = outcome, "; ".join(filter(None, (reason, before)))
+        row.late_outcome = ""
     row.result_ts = ts
 
 

@@ -17,18 +17,15 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from bridge.tables import at_ms
 from broker import messages
 from broker.errors import ContractError
-from broker.messages import MAX_SEQ, History, Message, Reading, Token
+from broker.messages import MAX_SEQ, Command, History, Message, Reading
 
-MAX_MESSAGE = 16 * 1024
-"""Bytes; ten times and more of what any message of ours but a history takes."""
-
-MAX_HISTORY = 512 * 1024
-"""Bytes of a history."""
+MAX_MESSAGE = Message.MAX_BYTES
+MAX_HISTORY = History.MAX_BYTES
 
 MAX_PAYLOAD = 64 * 1024
 """Bytes of a payload that is looked at closer, or kept, after it was found bad."""
@@ -51,7 +48,6 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
 # fmt: on
 """The quantities in the order of the row, with the limits of the model."""
 
-_TOKEN: TypeAdapter[str] = TypeAdapter(Token)
 _loads = orjson.loads
 _fromisoformat = datetime.fromisoformat
 
@@ -116,12 +112,10 @@ def _unusual(payload: bytes, meter: int | str) -> Row:
     return (meter, reading.epoch, reading.seq, at_ms(reading.ts), *values, reading.alarm)
 
 
-def message(model: type[M], payload: bytes, *, limit: int = MAX_MESSAGE) -> M:
-    """The ``model`` in ``payload``; RejectedError when it is not one, or larger than ``limit`` bytes."""
-    if len(payload) > limit:
+def message(model: type[M], payload: bytes, *, limit: int | None = None) -> M:
+    """The ``model`` in ``payload``; RejectedError when it is not one, or larger than one (or ``limit``) is."""
+    if limit is not None and len(payload) > limit:
         raise RejectedError(f"is larger than {limit} bytes")
-    if rb"\u0000" in payload:
-        raise RejectedError("holds a NUL character")
     try:
         return model.model_validate_json(payload)
     except ValidationError as error:
@@ -144,7 +138,7 @@ def history_items(payload: bytes) -> list[bytes]:
     except (ValueError, TypeError, KeyError):
         items = None
     if not isinstance(items, list) or not 0 < len(items) <= 1000:
-        message(History, payload, limit=MAX_HISTORY)
+        message(History, payload)
         raise RejectedError("readings: is no list")
     try:
         return [orjson.dumps(item) for item in items]
@@ -163,10 +157,7 @@ def identity(payload: bytes) -> tuple[int, int] | None:
 
 def command_id(payload: bytes) -> str:
     """The command_id of a command that was rejected; empty when that is not good either."""
-    try:
-        return _TOKEN.validate_python(_lenient(payload).get("command_id"))
-    except ValidationError:
-        return ""
+    return (Command.claimed_id(payload) or "") if len(payload) <= MAX_PAYLOAD else ""
 
 
 def _lenient(payload: bytes) -> dict[str, Any]:
@@ -189,7 +180,7 @@ def _cause(error: ValidationError) -> str:
             return "is not JSON"
         case messages.LATE:
             what = "is after 2099: the sender's clock is wrong"
-        case "value_error":  # the contract's only other validator: Timestamp
+        case "value_error":  # of Timestamp; the contract's other validators have types of their own
             what = "is before 2020: the sender's clock was never set"
         case _:
             what = first["msg"]

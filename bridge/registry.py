@@ -175,6 +175,9 @@ def _birth(birth: Birth, meter: Meter, _now: int) -> None:
         setattr(meter, name, getattr(birth.hardware, name))
     meter.quantities = ",".join(birth.quantities)
     meter.clock_synchronized = birth.clock_synchronized
+    meter.has_relay = birth.relay
+    if not birth.relay:  # what was told before is of a relay that is no more
+        meter.relay, meter.relay_operations, meter.relay_local, meter.relay_at = "", 0, False, None
     meter.changes += not is_shown(meter)
     meter.born_at = at_ms(birth.ts)
     meter.retired_at = None

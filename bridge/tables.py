@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 
 from broker.messages import QUANTITIES
+from broker.texts import MAX_HEX
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -97,6 +98,8 @@ class Meter(SQLModel, table=True):
     """Readings that the meter's full outbox has dropped."""
     relay: str = Field(default="", max_length=8)
     """``open``, ``closed``, or empty while unknown."""
+    has_relay: bool = True
+    """False: its birth says that there is none."""
     relay_operations: int = 0
     relay_local: bool = False
     relay_at: int | None = _ms(nullable=True)
@@ -189,18 +192,21 @@ class Command(SQLModel, table=True):
     issued_at: int | None = _ms(nullable=True)
     expires_at: int | None = _ms(nullable=True)
     origin_category: str = Field(default="", max_length=32)
-    origin_identifier: str = Field(default="", max_length=64)
+    origin_identifier: str = Field(default="", max_length=MAX_HEX)
     retained: bool = False
     """It was published retained, which the contract forbids."""
     repeats: int = 0
     """How often the same command_id was published again."""
     received_at: int = _ms()
     """When the bridge first heard of it."""
-    outcome: str = Field(default="", max_length=16)
-    """``done``, ``refused``, ``expired``, ``failed``, ``timed out``; empty while there is none. Never
-    changes again, but for a service's ``refused`` when the meter says what it did; the reason has both."""
-    late_outcome: str = Field(default="", max_length=16)
-    """What the meter answered after the command had timed out."""
+    outcome: str = Field(default="", max_length=64)
+    """``done``, ``refused``, ``expired``, ``failed``, ``timed out``, or one that a newer meter knows; empty
+    while there is none. It changes when a service said ``refused`` and then the meter what it did, when the
+    meter says ``done`` after all, and when ``done`` moved nothing; the reason has what stood there before."""
+    late_outcome: str = Field(default="", max_length=64)
+    """What the meter answered, other than ``done``, after the command had timed out."""
+    moves_by: int | None = _ms(nullable=True)
+    """It is ``done``, its relay has not shown it yet, and is waited for until then."""
     reason: str = ""
     result_ts: int | None = _ms(nullable=True)
     """When the meter answered, or the bridge refused; None while the meter's answer would count."""
@@ -222,8 +228,11 @@ class BlockChange(SQLModel, table=True):
     block_open: bool
     """Opening is blocked since then."""
     block_close: bool
+    open_ts: int | None = _ms(nullable=True)
+    """When opening was blocked or released last, and the same of closing; both absent: at ``ts``."""
+    close_ts: int | None = _ms(nullable=True)
     origin_category: str = Field(max_length=32)
-    origin_identifier: str = Field(max_length=64)
+    origin_identifier: str = Field(max_length=MAX_HEX)
     received_at: int = _ms()
     """When the bridge first heard of it."""
     reason: str = Field(default="", max_length=255)

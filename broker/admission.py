@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints, model_validator
 
 from broker.messages import Hardware, Message, Text, Timestamp
 
 MAX_PEM = 8192
+MAX_BYTES = 8 * MAX_PEM
+"""Of a payload with certificates."""
 
 
 MeterId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
@@ -33,6 +35,8 @@ Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 class Ask(Message):
     """A new meter asks to be let in, for its one key or password."""
+
+    MAX_BYTES: ClassVar[int] = MAX_BYTES
 
     meter_id: MeterId
     hardware: Hardware
@@ -71,6 +75,8 @@ class Verdict(StrEnum):
 class Answer(Message):
     """What became of an :class:`Ask`. Retained while the meter may come back for it."""
 
+    MAX_BYTES: ClassVar[int] = MAX_BYTES
+
     meter_id: MeterId
     """Who has asked here: the slot is no other meter's any more."""
     question: Fingerprint
@@ -97,6 +103,8 @@ class Access(Message):
 class Renewal(Message):
     """A meter asks for a new certificate, over its own connection, or says that it uses the one it got."""
 
+    MAX_BYTES: ClassVar[int] = MAX_BYTES
+
     csr: Pem | None = None
     """Signing request in PEM, for a new key."""
     using: Fingerprint | None = None
@@ -106,6 +114,8 @@ class Renewal(Message):
 
 class Credential(Message):
     """What the registrar has for a meter: authorities, a new certificate. Retained until it is used."""
+
+    MAX_BYTES: ClassVar[int] = MAX_BYTES
 
     authorities: Authorities
     """PEM certificates that the broker's certificate may come from, from now on."""

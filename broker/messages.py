@@ -11,21 +11,28 @@ True
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
+    PrivateAttr,
     StringConstraints,
+    TypeAdapter,
+    ValidationError,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json
+
+from broker import texts
 
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 """No meter61850 existed before; an earlier timestamp is a clock that was never set."""
@@ -70,17 +77,64 @@ def _checked_ts(ts: datetime) -> datetime:
 Timestamp = Annotated[
     AwareDatetime, AfterValidator(_checked_ts), PlainSerializer(format_ts, return_type=str, when_used="json")
 ]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255)]
+
+
+def _visible(told: Any) -> Any:
+    return texts.visible(told) if isinstance(told, str) else told
+
+
+def _identifier(told: Any) -> Any:
+    try:
+        return texts.identifier(told) if isinstance(told, str) else told
+    except ValueError as error:
+        raise PydanticCustomError("identifier", str(error)) from None
+
+
+Text = Annotated[str, BeforeValidator(_visible), StringConstraints(strip_whitespace=True, max_length=255)]
+"""What is no text (control characters and the like) stands in it as U+FFFD (`broker.texts`)."""
+Identifier = Annotated[str, BeforeValidator(_identifier), Field(min_length=1, max_length=texts.MAX_HEX)]
+"""At most 64 characters of text; what is no text stands in it as 0x and its octets in hex."""
 Token = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z._:-]{1,64}$")]
 """A short identifier: session, command_id."""
 Quantity = Annotated[float, Field(ge=-1e12, le=1e12)]
 Magnitude = Annotated[float, Field(ge=0, le=1e12)]
 
 
+_HALF = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
+"""An escape in JSON; the group is half of a surrogate pair, which Python writes, and readers differ on."""
+
+
+def _whole(payload: str | bytes | bytearray) -> bytes:
+    """``payload`` with U+FFFD in place of each half of a surrogate pair."""
+    octets = payload.encode(errors="surrogatepass") if isinstance(payload, str) else bytes(payload)
+    if rb"\ud" not in octets and rb"\uD" not in octets:
+        return octets
+    return _HALF.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], octets)
+
+
 class Message(BaseModel):
     """Base of all payloads: immutable, unknown fields ignored, no NaN and no infinity."""
 
+    MAX_BYTES: ClassVar[int] = 16 * 1024
+    """Of a payload; ten times and more of what a message needs."""
+
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False, strict=False)
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """The message in a payload, the same for all who read it; ValidationError when it is none.
+
+        Of a name that stands there twice the last one counts; nothing may stand before or after the object.
+        """
+        if len(json_data) > cls.MAX_BYTES:
+            large = PydanticCustomError("too_large", "is larger than {most} bytes", {"most": cls.MAX_BYTES})
+            raise ValidationError.from_exception_data(
+                cls.__name__, [{"type": large, "loc": (), "input": b""}]
+            )
+        return super().model_validate_json(_whole(json_data), **options)
 
     def payload(self) -> bytes:
         """The JSON that goes on the wire; absent quantities are left out."""
@@ -179,6 +233,8 @@ class Reading(Message):
 class History(Message):
     """Readings kept while offline, oldest first. Not retained."""
 
+    MAX_BYTES: ClassVar[int] = 512 * 1024
+
     readings: Annotated[tuple[Reading, ...], Field(min_length=1, max_length=1000)]
 
 
@@ -222,8 +278,9 @@ class Origin(Message):
     """Who wants it: origin of IEC 61850-7-2, or the CLI's user."""
 
     category: OriginCategory
-    identifier: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    """orIdent: at most 64 octets. The client chose it."""
+    identifier: Identifier
+    """orIdent: at most 64 octets, which the client chose. Octets that are no text stand here in hex:
+    ``0x0A000005``."""
     via: Text | None = None
     """From where the service has it that publishes it, as that tells: ``mms 192.0.2.7:40112``, ``cli desk4``;
     over TLS with the certificate's name and SHA-256."""
@@ -237,6 +294,17 @@ class Command(Message):
     issued_at: Timestamp
     expires_at: Timestamp
     origin: Origin
+
+    @classmethod
+    def claimed_id(cls, payload: bytes) -> str | None:
+        """The command_id in a payload that is no command, for its record; None when there is none."""
+        try:
+            return _TOKEN.validate_python(from_json(_whole(payload))["command_id"])
+        except (ValueError, TypeError, KeyError):
+            return None
+
+
+_TOKEN: TypeAdapter[str] = TypeAdapter(Token)
 
 
 def _to_the_millisecond(ts: datetime) -> datetime:
@@ -253,7 +321,15 @@ class Block(Message):
     For each direction the newest change counts, whoever tells it and in whichever order it comes. So
     broker, MMS bridge and meter, which all keep it, agree again after one of them has lost it, and two who
     change different directions at once do not undo each other. An empty payload releases nothing.
+
+    What blocks is obeyed although the rest of the message cannot be read (an origin that only a newer program
+    knows, a time after 2099 or none); then it counts as a change of now. A release needs a message that is
+    valid as a whole.
     """
+
+    MAX_BYTES: ClassVar[int] = 1024 * 1024
+    _undated: bool = PrivateAttr(default=False)
+    """It blocks, and when that was decided cannot be read."""
 
     open: bool
     """Opening is blocked (XSWI1.BlkOpn)."""
@@ -269,11 +345,59 @@ class Block(Message):
     """Who made the last change."""
 
     @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """As of any message, or what blocks of one that is not valid; ValidationError when nothing does."""
+        try:
+            block = super().model_validate_json(json_data, **options)
+        except ValidationError:
+            legible = cls._legible(_whole(json_data)) if len(json_data) <= cls.MAX_BYTES else None
+            if legible is None:
+                raise
+            return legible
+        if block.ts >= _LAST_DAY and (block.open or block.close):  # nothing could follow it
+            return cls._restricting(block.open, block.close, {}, block.origin)
+        return block
+
+    @classmethod
+    def _legible(cls, payload: bytes) -> Self | None:
+        """What blocks in a payload that is no valid message; None when nothing does."""
+        try:
+            told = from_json(payload)
+        except ValueError:
+            return None
+        if not isinstance(told, dict):
+            return None
+        opening, closing = (_read(_BOOL, told.get(name)) is True for name in ("open", "close"))
+        origin = _legible_origin(told.get("origin"))
+        return cls._restricting(opening, closing, told, origin) if opening or closing else None
+
+    @classmethod
+    def _restricting(cls, opening: bool, closing: bool, told: dict[str, Any], origin: Origin) -> Self:
+        """What blocks of a message, with the times in ``told`` that can be read."""
+        times = {name: _read(_MOMENT, told.get(name)) for name in ("ts", "open_ts", "close_ts")}
+        known = {name: ts for name, ts in times.items() if ts is not None and ts < _LAST_DAY}
+        ts = known.get("ts") or max(known.values(), default=EARLIEST)
+        block = cls(
+            open=opening,
+            close=closing,
+            ts=ts,
+            open_ts=known.get("open_ts", ts) if opening else None,
+            close_ts=known.get("close_ts", ts) if closing else None,
+            origin=origin,
+        )
+        block._undated = not known
+        return block
+
+    @classmethod
     def changed(
         cls, known: Block | None, *, opening: bool | None, closing: bool | None, origin: Origin
     ) -> Block:
         """The block after ``known``: blocked, released, or (None) as it was, for each direction."""
-        ts = utc_now() if known is None else max(utc_now(), known.ts + timedelta(milliseconds=1))
+        ts = (
+            utc_now()
+            if known is None
+            else max(utc_now(), min(known.ts + _MILLISECOND, LATEST - _MILLISECOND))
+        )
         new = cls(
             open=bool(opening),
             close=bool(closing),
@@ -286,6 +410,11 @@ class Block(Message):
 
     def merged(self, known: Block | None) -> Block:
         """What holds when both were told, in any order; of changes at the same time the one that blocks."""
+        if self._undated:
+            new = (self.open and not (known and known.open), self.close and not (known and known.close))
+            if known is not None and not any(new):
+                return known
+            return Block.changed(known, opening=new[0] or None, closing=new[1] or None, origin=self.origin)
         return self._joined(known, key=lambda change: change)
 
     def guarded(self, known: Block | None) -> Block:
@@ -324,6 +453,33 @@ class Block(Message):
         """``opening``, ``closing``, ``opening and closing``, or ``nothing`` that is blocked."""
         told = [word for word, blocked in (("opening", self.open), ("closing", self.close)) if blocked]
         return " and ".join(told) or "nothing"
+
+
+_MILLISECOND = timedelta(milliseconds=1)
+_LAST_DAY = LATEST - timedelta(days=1)
+_BOOL: TypeAdapter[bool] = TypeAdapter(bool)
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+_CATEGORY: TypeAdapter[OriginCategory] = TypeAdapter(OriginCategory)
+_V = TypeVar("_V")
+
+
+def _read(adapter: TypeAdapter[_V], told: object) -> _V | None:
+    """The value in ``told``; None when it is none."""
+    try:
+        return adapter.validate_python(told)
+    except ValidationError:
+        return None
+
+
+def _legible_origin(told: object) -> Origin:
+    """What can be read of an origin."""
+    fields = told if isinstance(told, dict) else {}
+    name, via = fields.get("identifier"), fields.get("via")
+    return Origin(
+        category=_read(_CATEGORY, fields.get("category")) or OriginCategory.NOT_SUPPORTED,
+        identifier=name[: texts.MAX_IDENTIFIER] if isinstance(name, str) and name else "unknown",
+        via=via[:255] if isinstance(via, str) else None,
+    )
 
 
 class Outcome(StrEnum):

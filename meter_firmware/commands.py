@@ -12,13 +12,11 @@ pure; :mod:`meter_firmware.switch` acts on their verdict.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from broker.errors import ContractError
 from broker.messages import MAX_COMMAND_VALIDITY, Block, Cause, Command, Outcome, Position, Relay
@@ -29,10 +27,8 @@ CLOCK_TOLERANCE = timedelta(seconds=5)
 OPERATIONS = 10
 PERIOD = 10.0
 """Seconds; in any such time the relay is switched :data:`OPERATIONS` times at most."""
-MAX_PAYLOAD = 16_384
-"""Bytes; a command takes about 300."""
-
-_TOKEN = re.compile(r"[0-9A-Za-z._:-]{1,64}")
+MAX_PAYLOAD = Command.MAX_BYTES
+"""A command takes about 300."""
 
 
 class UnreadableCommandError(ContractError):
@@ -71,23 +67,22 @@ class Verdict:
 
 def read(payload: bytes) -> Command:
     """The command in ``payload``; UnreadableCommandError says what is wrong with it."""
-    if len(payload) > MAX_PAYLOAD:
-        raise UnreadableCommandError(f"malformed: {len(payload)} bytes is too long for a command")
     try:
-        fields = from_json(payload)
-    except ValueError as error:
-        raise UnreadableCommandError(f"malformed: not JSON ({error})") from error
-    try:
-        return Command.model_validate(fields)
+        return Command.model_validate_json(payload)
     except ValidationError as error:
         raise UnreadableCommandError(
-            f"malformed: {first_complaint(error)}", command_id=_command_id(fields)
+            f"malformed: {_complaint(error)}",
+            command_id=Command.claimed_id(payload) if len(payload) <= MAX_PAYLOAD else None,
         ) from error
 
 
-def _command_id(fields: object) -> str | None:
-    claimed = fields.get("command_id") if isinstance(fields, dict) else None
-    return claimed if isinstance(claimed, str) and _TOKEN.fullmatch(claimed) else None
+def _complaint(error: ValidationError) -> str:
+    match error.errors(include_url=False, include_input=False)[0]["type"]:
+        case "json_invalid":
+            return f"not JSON ({first_complaint(error)})"
+        case "too_large":
+            return f"too long for a command: {first_complaint(error)}"
+    return first_complaint(error)
 
 
 def refusal(command: Command, given: Circumstances) -> Verdict | None:

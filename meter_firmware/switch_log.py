@@ -68,7 +68,7 @@ class SwitchLog:
     def _saved_block(self) -> Block | None:
         for (payload,) in self._storage.all("SELECT payload FROM block"):
             try:
-                return Block.model_validate_json(payload)
+                return Block.model_validate_json(payload).merged(None)
             except ValidationError as error:  # taking it for nothing would allow what was forbidden
                 raise ConfigurationError(
                     "the saved block of the relay is damaged: move meter.sqlite away to start without one"

@@ -1,7 +1,8 @@
 """Who operates: origin of the control as the client gave it (7-2, 20), and the client as we know it.
 
 A client may write into origin what it likes; who it is stands beside it: its certificate, its address.
-Where it gave no orIdent, its certificate's name is taken, or its address.
+Where it gave no orIdent, its certificate's name is taken, or its address. Octets that are no text are
+written in hex (`broker.texts`).
 
 Every category of OriginatorCategoryKind is taken, also not-supported: it is recorded, and nothing hangs
 on it. The library itself refuses what is no category and an orIdent of more than 64 octets.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 
+from broker import texts
 from broker.messages import Origin, OriginCategory
 from mms_bridge.clients import Client
 from mms_bridge.native import lib
@@ -25,10 +27,11 @@ CATEGORIES = tuple(OriginCategory)
 def origin_of(action: int, client: Client) -> Origin:
     """origin.orCat and orIdent of a select with value or an operate."""
     size = ctypes.c_int(0)
-    octets = lib.ControlAction_getOrIdent(action, ctypes.byref(size))
-    identifier = bytes(octets[: size.value]).decode("utf-8", "replace").strip("\0 ") if octets else ""
+    pointer = lib.ControlAction_getOrIdent(action, ctypes.byref(size))
+    octets = bytes(pointer[: size.value]).strip(b"\0 ") if pointer else b""  # some clients fill it up so
     category = CATEGORIES[lib.ControlAction_getOrCat(action)]
-    return Origin(category=category, identifier=identifier[:64] or client.short, via=f"mms {client}")
+    name = texts.identifier(octets) if octets else client.short
+    return Origin(category=category, identifier=name, via=f"mms {client}"[:255])
 
 
 def peer_of(action: int) -> str:

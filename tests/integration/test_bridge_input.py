@@ -48,7 +48,6 @@ BAD: dict[str, tuple[str, str | bytes, str]] = {
     "no UUID": (TOPICS.meter("meter-7", "birth"), birth(), "meter_id is not a UUID in canonical form"),
     "UUID in capitals": (TOPICS.meter(METER.upper(), "reading"), reading(1),
                          "meter_id is not a UUID in canonical form"),
-    "NUL in a name": (BIRTH, birth(name="a\0b"), "birth: holds a NUL character"),
     "birth of another serial": (BIRTH, birth(hardware={"serial": "2"}),
                                 "birth: meter_id belongs to another hardware serial"),
     "birth without hardware": (BIRTH, '{"name":"x"}', "birth: hardware: Field required"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bridge import parse
 from bridge.parse import RejectedError, reading_row
 from bridge.tables import at_ms
-from broker.messages import EARLIEST, QUANTITIES, Birth, Reading, format_ts
+from broker.messages import EARLIEST, QUANTITIES, Birth, Reading, Result, format_ts
 
 NOW = at_ms(datetime(2026, 11, 23, 12, tzinfo=UTC))
 GOOD = {
@@ -119,9 +119,13 @@ def test_a_bad_reading_is_rejected_with_its_cause(payload: bytes | str, cause: s
     assert str(caught.value) == cause
 
 
-def test_no_text_holds_a_nul() -> None:
-    with pytest.raises(RejectedError, match="holds a NUL character"):
-        parse.message(Birth, rb'{"name":"a\u0000"}')
+def test_a_control_character_costs_no_message() -> None:
+    """PostgreSQL takes no NUL: it is replaced, where it counts, and nothing where it does not."""
+    payload = (
+        rb'{"command_id":"c","outcome":"done","reason":"a\u0000\u001b","ts":"%s","of_tomorrow":"\u0000"}'
+    )
+    told = parse.message(Result, payload % b"2026-11-23T12:00:00.000Z")
+    assert told.reason == "a\ufffd\ufffd"
 
 
 @given(st.binary(max_size=300))

@@ -11,7 +11,7 @@ from bridge.batch import BadCommand, Notice, Withdrawal
 from bridge.publication import changes
 from bridge.registry import ied_name, ied_number, next_ied
 from bridge.tables import Command as LedgerRow
-from bridge.tables import Meter
+from bridge.tables import Meter, at_ms
 from broker.messages import (
     MAX_SEQ,
     Birth,
@@ -145,7 +145,8 @@ def test_a_command_and_its_result() -> None:
 def test_the_first_outcome_stands() -> None:
     row = enter(COMMAND, DONE, COMMAND, REPEATED)
     assert (row.outcome, row.reason) == ("done", "")
-    assert enter(COMMAND, REPEATED, DONE).outcome == "refused"
+    failed = REPEATED.model_copy(update={"outcome": Outcome.FAILED})
+    assert enter(COMMAND, REPEATED, failed).outcome == "refused"
 
 
 def delivery(*, flags: int = 0) -> Notice:
@@ -195,7 +196,7 @@ def test_what_the_meter_did_counts_more_than_what_a_service_refused() -> None:
     """The service lost the broker while it sent the command, and the meter had it."""
     row = enter(REFUSAL, COMMAND, DONE)
     assert (row.outcome, row.reason) == ("done", "told as refused before: the broker went away")
-    row = enter(REFUSAL, REPEATED, DONE)
+    row = enter(REFUSAL, REPEATED)
     assert (row.outcome, row.reason) == ("refused", "repeated; told as refused before: the broker went away")
     for messages in ((REFUSAL, DONE, REPEATED), (COMMAND, DONE, REFUSAL), (REFUSAL, DONE, REFUSAL)):
         assert enter(*messages).outcome == "done"
@@ -207,16 +208,40 @@ def test_nothing_but_the_meters_result_changes_a_refusal() -> None:
     for messages in ((REFUSAL, other), (REFUSAL, bad), (REFUSAL, COMMAND)):
         row = enter(*messages)
         assert (row.outcome, row.reason) == ("refused", "the broker went away")
-    for first in (bad, REPEATED):
-        assert enter(first, DONE).outcome == "refused"
 
 
-def test_after_a_time_out_the_meters_result_is_the_late_outcome_also_after_a_refusal() -> None:
+def test_done_ends_an_entry_as_done_whatever_was_thought_of_the_command() -> None:
+    """The relay has moved: an entry that says otherwise would hide it."""
+    bad = BadCommand(command_id="c-1", reason="position: wrong")
+    for first, told in ((bad, "refused"), (REPEATED, "refused"), (REFUSAL, "refused")):
+        row = enter(first, DONE, REPEATED, REFUSAL)
+        assert row.outcome == "done"
+        assert row.reason.startswith(f"told as {told} before: ")
+    row = enter(COMMAND, DONE, flags=RETAIN)
+    assert (row.outcome, row.reason) == ("done", f"told as refused before: {ledger.RETAINED}")
+
+
+def test_after_a_time_out_a_result_is_the_late_outcome_and_done_is_the_outcome() -> None:
     row = enter(COMMAND)
-    row.outcome = ledger.TIMED_OUT
-    for message, late in ((REFUSAL, "refused"), (DONE, "done"), (REPEATED, "done"), (REFUSAL, "done")):
+    row.outcome, row.reason = ledger.TIMED_OUT, "the meter did not answer"
+    for message, told in (
+        (REFUSAL, (ledger.TIMED_OUT, "refused")),
+        (REPEATED, (ledger.TIMED_OUT, "refused")),
+        (DONE, ("done", "")),
+        (REPEATED, ("done", "")),
+    ):
         ledger.enter(message, row, Notice(METER, message, Publish(b"t", b"", b"", 0)))
-        assert (row.outcome, row.late_outcome) == (ledger.TIMED_OUT, late)
+        assert (row.outcome, row.late_outcome) == told
+    assert row.reason == "told as timed out before: the meter did not answer"
+
+
+def test_a_result_tells_of_the_command_what_nobody_else_did() -> None:
+    told = {name: getattr(COMMAND, name) for name in ("position", "issued_at", "expires_at", "origin")}
+    whole = DONE.model_copy(update=told)
+    for messages in ((whole,), (BadCommand(command_id="c-1", reason="wrong"), whole), (COMMAND, whole)):
+        row = enter(*messages)
+        assert (row.outcome, row.position, row.origin_identifier) == ("done", "open", "op")
+        assert (row.issued_at, row.expires_at) == (at_ms(COMMAND.issued_at), at_ms(COMMAND.expires_at))
 
 
 def test_a_command_that_does_not_parse_is_refused() -> None:
