@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from lxml import etree
 
 from bridge.settings import BridgeSettings
-from mms_bridge import access, control, gateway, handshakes, pace, security, server, values
+from broker import orders
+from mms_bridge import access, gateway, handshakes, pace, security, server, values
 from mms_bridge.cid import Cid
 from mms_bridge.native import MAX_DATA_SET_MEMBERS, AddCause
 from mms_bridge.settings import MmsSettings
@@ -218,8 +219,8 @@ def _control_facts() -> dict[str, object]:
     causes = sorted(cause for cause in AddCause if cause is not AddCause.UNKNOWN)
     return {
         "limit": limit,
-        "expiry": limit * control.EXPIRY_SHARE,
-        "end": limit * control.END_SHARE,
+        "expiry": orders.mms_validity(limit),
+        "end": orders.mms_end(limit),
         "select_timeout": tables.SELECT_TIMEOUT,
         "operate_timeout": tables.OPERATE_TIMEOUT,
         "causes": ", ".join(f"{cause.value} {cause.name.lower().replace('_', '-')}" for cause in causes),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,15 @@ from admin import directory, mqtt
 from admin.exits import NoAnswerError, NotFoundError, RefusedError
 from admin.orders import our_command, our_origin, publish_command, tell_refusal
 from broker.errors import UnavailableError
-from broker.messages import Block, Command, Outcome, Position, Relay, Result
-from broker.orders import ANSWER_SECONDS, Known, parsed
+from broker.messages import Block, Command, MeterNotice, Outcome, Position, Relay, Result
+from broker.orders import ANSWER_SECONDS, NO_RELAY, Known, became, in_vain, parsed
 from broker.publishing import publish
 from broker.settings import MqttSettings
+from broker.topics import Topics
+
+RECORDED_SECONDS = 10.0
+"""For the bridge to put a change of a block into the ledger; it is published again every AGAIN_SECONDS."""
+AGAIN_SECONDS = 2.0
 
 
 async def switch(meter: str, position: Position, settings: MqttSettings, *, wait: bool) -> dict[str, Any]:
@@ -62,16 +68,15 @@ async def _answer(client: aiomqtt.Client, settings: MqttSettings, known: Known, 
                         result = answer  # a broker may deliver twice, and the second is refused
                 elif kind == "relay" and (relay := parsed(Relay, payload)):
                     position = relay.position
-                if result and result.outcome is not Outcome.DONE:
-                    raise RefusedError(
-                        f"the meter says {result.outcome}: {result.reason or 'no reason given'}"
-                    )
-                if result and position is command.position:
+                told = became(result, shows=position, wanted=command.position)
+                if result and told == Outcome.DONE:
                     return result
+                if result and told is not None:
+                    raise RefusedError(f"the meter says {told}: {result.reason or 'no reason given'}")
     except TimeoutError:
-        told = "it answered done, but its relay did not move" if result else "it did not answer"
+        why = in_vain(answered=result is not None)
         raise NoAnswerError(
-            f"{told} within {ANSWER_SECONDS:g} s; `meter61850 commands` shows what comes later"
+            f"{why} within {ANSWER_SECONDS:g} s; `meter61850 commands` shows what comes later"
         ) from None
     raise UnavailableError("the broker closed the connection before the meter answered")
 
@@ -86,12 +91,20 @@ class Change:
 
 
 async def block(meter: str, change: Change, settings: MqttSettings) -> dict[str, Any]:
-    """Make the change, and say what is blocked then; NotFoundError for a meter that there is not."""
+    """Make the change, have it recorded, and say what is blocked then.
+
+    Raises:
+        NotFoundError: there is no such meter.
+        NoAnswerError: the change was made, and is not recorded.
+    """
     settings = await mqtt.speaking(settings)
     async with mqtt.connected(settings) as client:
         known = await directory.find(client, settings, meter)
         if known.birth is None:
             raise NotFoundError(f"no meter {meter}: `meter61850 meters list` shows all")
+        if not known.birth.relay:
+            raise RefusedError(f"{meter}: {NO_RELAY}")
+        recorded: bool | None = None
         if change.opening or change.closing:
             known.block = Block.changed(
                 known.block,
@@ -99,13 +112,39 @@ async def block(meter: str, change: Change, settings: MqttSettings) -> dict[str,
                 closing=change.blocked if change.closing else None,
                 origin=our_origin(),
             )
-            topic = settings.topics.meter(known.meter_id, "block")
-            await publish(client, topic, known.block.payload(), retain=True)
+            recorded = await _recorded(client, settings.topics, known.meter_id, known.block)
     return {
         "meter": known.name,
         "meter_id": known.meter_id,
         "blocked": known.block.words if known.block else "nothing",
         "since": known.block.ts if known.block else None,
         "origin": f"{known.block.origin.category} {known.block.origin.identifier}" if known.block else None,
+        "recorded": recorded,
         "meter_online": known.status is not None and known.status.online,
     }
+
+
+async def _recorded(client: aiomqtt.Client, topics: Topics, meter_id: str, block: Block) -> bool:
+    """Publish the block until a bridge has it in the ledger; False where there was never a bridge.
+
+    Raises:
+        NoAnswerError: no bridge has confirmed it.
+    """
+    services = await mqtt.retained(client, topics.service_status("+"), barrier=topics.refused(mqtt.NAME))
+    there = any(topics.parse(topic).name.startswith("bridge") for topic in services)
+    await client.subscribe(topics.meter(meter_id, "notice"), qos=1)
+    for _ in range(round(RECORDED_SECONDS / AGAIN_SECONDS)):
+        await publish(client, topics.meter(meter_id, "block"), block.payload(), retain=True)
+        if not there:
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(AGAIN_SECONDS):
+                async for message in client.messages:
+                    payload = message.payload if isinstance(message.payload, bytes) else None
+                    notice = parsed(MeterNotice, payload)
+                    if notice is not None and notice.records(block):
+                        return True
+    raise NoAnswerError(
+        f"the broker has it, but no bridge has put it into the ledger within {RECORDED_SECONDS:g} s: the"
+        " meter obeys it, the broker may forget it; start the bridge (meter61850 bridge run) and repeat this"
+    )

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from bridge import limits, parse
 from bridge.limits import UNLIMITED, Allowance, Allowances, Limits
 from bridge.parse import RejectedError, Row
+from bridge.tables import sayable
 from broker.admission import Access
 from broker.errors import ContractError
 from broker.messages import (
@@ -32,6 +33,7 @@ from broker.messages import (
     Relay,
     Result,
     Status,
+    format_ts,
 )
 from broker.packets import DUP, RETAIN, Publish
 from broker.topics import ENROL_KINDS, METER_KINDS, PRIVATE_KINDS, SPECS, Topics, checked_meter_id
@@ -105,6 +107,8 @@ class Work:
     notices: list[tuple[str, MeterNotice]] = field(default_factory=list)
     """What is said to single meters (meter_id, notice), after the commit. A notice may be lost on its way:
     what led to it comes again."""
+    blocks: list[tuple[str, Block | None]] = field(default_factory=list)
+    """What was said on the topics of blocks (meter_id, block); None is empty, or cannot be read."""
     _ranges: dict[bytes, list[tuple[int, int, int]]] = field(default_factory=dict)
 
     def confirm(self, topic: bytes, epoch: int, seq: int) -> None:
@@ -132,9 +136,10 @@ class Work:
 
     def stored(self) -> Iterator[tuple[bytes, bytes]]:
         """The `stored` messages, as (topic, payload): a `broker.messages.Stored` each."""
+        ts = format_ts(sayable(self.now)).encode()
         for topic, ranges in self._ranges.items():
             for epoch, first, last in ranges:
-                yield topic, b'{"epoch":%d,"first":%d,"seq":%d}' % (epoch, first, last)
+                yield topic, b'{"epoch":%d,"first":%d,"seq":%d,"ts":"%s"}' % (epoch, first, last, ts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +244,14 @@ class Sorter:
         if not message.payload and route.kind in _CLEARED:
             if route.kind == "birth":
                 work.events.append(Notice(route.name, Withdrawal(), message))
+            elif route.kind == "block":
+                work.blocks.append((route.name, None))
         elif route.kind == "history":
             self._history(work, route, message, latest=latest)
         else:
             notice = _notice(route, message, latest=latest)
+            if isinstance(notice.message, Block):
+                work.blocks.append((notice.meter_id, notice.message))
             if isinstance(notice.message, Birth | Status | Relay | Access):
                 work.events.append(notice)
             elif cause := self._allowances.excess(notice.message, notice.meter_id, now=work.now):
@@ -271,6 +280,8 @@ class Sorter:
             work.limit(message.topic, parse.DOUBTFUL)
             return
         work.dead.append(Dead(message.topic, payload, f"{route.kind}: {cause}" if route.stored else cause))
+        if route.kind == "block":
+            work.blocks.append((route.name, None))
         if route.kind in ("reading", "history") and (identity := parse.identity(payload)):
             work.confirm(route.stored, *identity)
         elif route.kind == "command" and (command_id := parse.command_id(payload)):

@@ -47,6 +47,8 @@ class Inbox:
         self._closed = False
         self.messages = 0
         """How many wait."""
+        self.taken_in = 0
+        """How many there were since the start."""
 
     @property
     def full(self) -> bool:
@@ -65,6 +67,7 @@ class Inbox:
                 return
             before = self.messages
             self.messages += len(publishes)
+            self.taken_in += len(publishes)
             self._bytes += size
             self._chunks.append(_Chunk(publishes, size, connection, monotonic()))
             if (

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bridge.audit import now_ms
 from bridge.batch import Dead, Sorter, Withdrawal, Work
+from bridge.blocks import Blocks
 from bridge.database import is_about_data
 from bridge.link import Link
 from bridge.writer import Committed, Writer
@@ -72,7 +73,8 @@ class Ingest:
 
     ``committed`` is told of each commit: how many messages, and each reading's age in ms. ``shared``:
     other bridges write too, so a birth that changes nothing may be one that another bridge has written.
-    ``ended`` is called when the thread ends, for whatever reason.
+    ``ended`` is called when the thread ends, for whatever reason. ``blocks`` is told of what was recorded and
+    heard of blocks.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Ingest:
         committed: Callable[[int, Sequence[int]], None] = lambda _messages, _lags: None,
         ended: Callable[[], None],
         shared: bool = False,
+        blocks: Blocks | None = None,
     ) -> None:
         self.counters = Counters()
         self.error: Exception | None = None
@@ -96,6 +99,7 @@ class Ingest:
         self._committed = committed
         self._ended = ended
         self._shared = shared
+        self._blocks = blocks
         self._away = False
         self._giving_up = threading.Event()
         self._causes: set[str] = set()
@@ -122,6 +126,8 @@ class Ingest:
                 if batch.messages:
                     list(self._store(self._writer.waiting(now=now_ms())))  # before: what is newer wins
                     self._link.acknowledge(batch, list(self._store(batch.messages)))
+                    if self._blocks is not None:
+                        self._blocks.passed(len(batch.messages))
         except _GivenUpError:
             log.warning("stopped while the database was away: the broker keeps what was not stored")
         except Exception as error:  # noqa: BLE001 - kept for run(), which ends the process with it
@@ -142,6 +148,8 @@ class Ingest:
             yield from self._isolate(messages, error, last=last)
         else:
             self._count(messages, work, committed)
+            if self._blocks is not None and (committed.blocks or work.blocks):
+                self._blocks.take(committed.blocks, work.blocks)
             yield from self._sorter.answers(work)
 
     def _isolate(

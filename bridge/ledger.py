@@ -14,37 +14,37 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import singledispatch
 
-from sqlalchemy import Engine, update
+from sqlalchemy import ColumnElement, Engine, update
 from sqlmodel import Session, col, select
 
-from bridge import audit
+from bridge import audit, block_ledger, moves
 from bridge.audit import Event, Kind
 from bridge.batch import BadCommand, Dead, Notice
-from bridge.tables import BlockChange, at_ms
+from bridge.block_ledger import Entered, block_told
 from bridge.tables import Command as Row
-from broker.messages import Block, Command, Message, Outcome, Refusal, Result
+from bridge.tables import at_ms, sayable
+from broker.messages import (
+    Command,
+    Message,
+    MeterNotice,
+    NoticeCode,
+    Outcome,
+    Refusal,
+    Result,
+)
+from broker.orders import NOT_ANSWERED, NOT_MOVED
 from broker.packets import Publish
 
 TIMED_OUT = "timed out"
 """The outcome of a command that its meter did not answer in time."""
 RETAINED = "the command was published retained, which could switch at any later time"
 FOREIGN_METER = "command_id belongs to another meter"
-_BLOCK_KEY = ("meter_id", "ts", "block_open", "block_close", "reason")
 _CHUNK = 500
 _REMEMBERED = 10_000
 """Commands; one that comes again does so within its validity of a minute, or is refused by the meter."""
-
-
-@dataclass
-class Entered:
-    """What came of writing into the ledger."""
-
-    dead: list[Dead] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    """For the audit, in the same transaction."""
 
 
 class Hearing:
@@ -71,13 +71,25 @@ class Hearing:
 
 
 def apply(
-    session: Session, entries: Sequence[Notice], *, now: int, hearing: Hearing | None = None
+    session: Session,
+    entries: Sequence[Notice],
+    *,
+    now: int,
+    hearing: Hearing | None = None,
+    relays: Sequence[Notice] = (),
 ) -> Entered:
-    """Write ``entries`` into the ledger (in ms ``now``); what is refused comes back as dead letters."""
+    """Write ``entries`` into the ledger (in ms ``now``); what is refused comes back as dead letters.
+
+    ``relays``: what the relays have told meanwhile, which is in the registry.
+    """
     hearing = hearing or Hearing()
-    entered = Entered(events=note_blocks(session, entries, now=now))
-    entries = [entry for entry in entries if _block(entry.message) is None]
-    rows = _load(session, sorted({_command_id(entry.message) for entry in entries}))
+    entered = block_ledger.noted(session, entries, now=now)
+    entries = [entry for entry in entries if block_told(entry.message) is None]
+    shown = moves.shown_by(relays)
+    command_ids = {_command_id(entry.message) for entry in entries} | moves.command_ids(relays)
+    rows = _load(session, sorted(command_ids))
+    rows |= {row.command_id: row for row in moves.waiting(session, relays)}
+    done: dict[str, tuple[Row, Result]] = {}
     for entry in entries:
         command_id = _command_id(entry.message)
         row = rows.get(command_id)
@@ -93,7 +105,23 @@ def apply(
                 row.repeats += hearing.repeated(entry) and row.issued_at is not None
             enter(entry.message, row, entry)
             entered.events += _events(row, before, entry)
+            if isinstance(entry.message, Result) and entry.message.outcome == Outcome.DONE:
+                done[command_id] = row, entry.message
+        if isinstance(entry.message, Result):
+            entered.answers.append((entry.meter_id, _recorded(entry.message, now)))
+    for row in rows.values():
+        before = _told(row)
+        if (relay := moves.note(row, shown, fresh=row.command_id in done)) is not None:
+            entered.events += _events(row, before, relay)
+    if done:
+        moves.expect(session, done, now=now)
     return entered
+
+
+def _recorded(result: Result, now: int) -> MeterNotice:
+    """That it is in the ledger; of a foreign command_id in the audit."""
+    code, command_id = NoticeCode.RECORDED, result.command_id
+    return MeterNotice(code=code, command_id=command_id, reason=result.outcome, ts=sayable(now))
 
 
 def _told(row: Row) -> tuple[bool, int, tuple[str, str, str]]:
@@ -110,7 +138,8 @@ def _events(row: Row, before: tuple[bool, int, tuple[str, str, str]], entry: Not
     if row.repeats > repeats:
         yield _event(Kind.COMMAND_REPEATED, row, told_by)
     if _told(row)[2] != ended:
-        yield _event(Kind.COMMAND_ENDED, row, told_by, outcome=row.late_outcome or row.outcome)
+        late, outcome = ended[0] == TIMED_OUT, row.late_outcome or row.outcome
+        yield _event(Kind.COMMAND_ENDED, row, told_by, outcome=outcome, late=late)
 
 
 def _foreign(entry: Notice, *, now: int) -> Iterator[Event]:
@@ -129,11 +158,11 @@ def _via(message: Message) -> str:
     return (origin.via or "") if origin is not None else ""
 
 
-def _event(kind: Kind, row: Row, origin: str, *, outcome: str = "") -> Event:
+def _event(kind: Kind, row: Row, origin: str, *, outcome: str = "", late: bool = False) -> Event:
     detail = {"command_id": row.command_id, "position": row.position, "reason": row.reason}
     times = {"issued_at": row.issued_at, "expires_at": row.expires_at, "retained": row.retained or None}
     if kind is Kind.COMMAND_ENDED:
-        times = {"late": True if row.late_outcome else None}
+        times = {"late": late or None}
     return Event(
         kind,
         who=f"{row.origin_category} {row.origin_identifier}".strip(),
@@ -148,49 +177,6 @@ def _command_id(message: Message) -> str:
     command = message.command if isinstance(message, Refusal) else message
     assert isinstance(command, Command | Result | BadCommand), message
     return command.command_id
-
-
-def _block(message: Message) -> Block | None:
-    """The change of a block that a message tells, done or refused."""
-    if isinstance(message, Refusal):
-        return message.block if message.command is None else None
-    return message if isinstance(message, Block) else None
-
-
-def note_blocks(session: Session, entries: Sequence[Notice], *, now: int) -> list[Event]:
-    """A row for each change of a block that is told for the first time, and for each that was refused."""
-    events = []
-    for entry in entries:
-        block = _block(entry.message)
-        if block is None:
-            continue
-        row = BlockChange(
-            meter_id=entry.meter_id,
-            ts=at_ms(block.ts),
-            block_open=block.open,
-            block_close=block.close,
-            origin_category=block.origin.category,
-            origin_identifier=block.origin.identifier,
-            received_at=now,
-            reason=entry.message.reason if isinstance(entry.message, Refusal) else "",
-        )
-        same = (getattr(BlockChange, name) == getattr(row, name) for name in _BLOCK_KEY)
-        if session.exec(select(BlockChange.key).where(*same)).first() is None:
-            session.add(row)
-            session.flush()
-            events.append(_block_event(block, row, entry))
-    return events
-
-
-def _block_event(block: Block, row: BlockChange, entry: Notice) -> Event:
-    return Event(
-        Kind.RELAY_BLOCK,
-        who=f"{row.origin_category} {row.origin_identifier}",
-        origin=block.origin.via or entry.source.topic.decode(errors="replace"),
-        meter_id=row.meter_id,
-        outcome="refused" if row.reason else "set",
-        detail={"blocked": block.words, "ts": row.ts} | ({"reason": row.reason} if row.reason else {}),
-    )
 
 
 def _load(session: Session, command_ids: Sequence[str]) -> dict[str, Row]:
@@ -253,7 +239,7 @@ def _finish(row: Row, outcome: str, reason: str, ts: int | None) -> None:
     ``ts`` is None for a service's: the meter may still answer. When the meter says that it is done, the relay
     has moved, whatever was told before; that stands in the reason.
     """
-    if row.outcome == Outcome.DONE:
+    if row.outcome == Outcome.DONE or row.reason == NOT_MOVED:
         return
     moved = outcome == Outcome.DONE
     told = row.late_outcome if row.outcome == TIMED_OUT else row.outcome
@@ -278,10 +264,14 @@ class Deadlines:
     def enforce(self) -> None:
         """Give every such command the outcome ``timed out``; DBAPIError when the database is away."""
         now = audit.now_ms()
+        self._end((col(Row.moves_by) > moves.SHOWN) & (col(Row.moves_by) < now), NOT_MOVED, now=now)
         over = now - self._grace_ms  # what came when it had expired is answered, too: by "expired"
         unanswered = (col(Row.outcome) == "") & (col(Row.expires_at) < over) & (col(Row.received_at) < over)
-        reason = "the meter did not answer"
-        ending = update(Row).where(unanswered).values(outcome=TIMED_OUT, reason=reason).returning(Row)
+        self._end(unanswered, NOT_ANSWERED, now=now)
+
+    def _end(self, which: ColumnElement[bool], reason: str, *, now: int) -> None:
+        told = {"outcome": TIMED_OUT, "reason": reason, "moves_by": None}
+        ending = update(Row).where(which).values(**told).returning(Row)
         with Session(self._engine) as session:
             rows = session.scalars(ending).all()
             events = [_event(Kind.COMMAND_ENDED, row, "bridge", outcome=TIMED_OUT) for row in rows]

@@ -73,12 +73,15 @@ class Outbound:
             self._state.pop(topic, None)  # to the end: a later message never overtakes an earlier one
             self._state[topic] = payload
 
-    def forget(self, prefix: bytes) -> None:
-        """Drop what waits or is unconfirmed on topics that begin so: others know better now."""
+    def forget(self, prefix: bytes, suffix: bytes = b"") -> None:
+        """Drop what waits or is unconfirmed on topics that begin and end so: others know better now."""
+
+        def kept(topic: bytes) -> bool:
+            return not (topic.startswith(prefix) and topic.endswith(suffix))
+
         with self._changed:
-            self._state = {topic: kept for topic, kept in self._state.items() if not topic.startswith(prefix)}
-            sent = self._under_way.items()
-            self._under_way = {number: what for number, what in sent if not what[0].startswith(prefix)}
+            self._state = {topic: payload for topic, payload in self._state.items() if kept(topic)}
+            self._under_way = {number: what for number, what in self._under_way.items() if kept(what[0])}
             self._changed.notify_all()
 
     def confirm(self, packet_id: bytes) -> None:

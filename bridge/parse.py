@@ -113,7 +113,7 @@ def _unusual(payload: bytes, meter: int | str) -> Row:
 
 
 def message(model: type[M], payload: bytes, *, limit: int | None = None) -> M:
-    """The ``model`` in ``payload``; RejectedError when it is not one, or larger than one (or ``limit``) is."""
+    """The ``model`` in ``payload``; RejectedError when it is none, or too large (``limit``)."""
     if limit is not None and len(payload) > limit:
         raise RejectedError(f"is larger than {limit} bytes")
     try:

@@ -19,7 +19,7 @@ from sqlmodel import Session, col, select
 
 from bridge.audit import Event, Kind
 from bridge.batch import Dead, Notice, Withdrawal
-from bridge.tables import Meter, at_ms, moment
+from bridge.tables import Meter, at_ms, sayable
 from broker.admission import Access
 from broker.messages import MAX_SEQ, Birth, Message, MeterNotice, NoticeCode, Relay, Status
 
@@ -137,7 +137,7 @@ def refusals(dead: Iterable[Dead], *, now: int) -> Iterator[tuple[str, MeterNoti
             meter_id = letter.topic.decode().split("/")[-2]
             if letter.cause == FOREIGN_SERIAL:
                 cause += f"; if its sensor was replaced: meter61850 meters replace {meter_id} --serial SERIAL"
-            yield meter_id, MeterNotice(code=NoticeCode.BIRTH_REFUSED, reason=cause[:255], ts=moment(now))
+            yield meter_id, MeterNotice(code=NoticeCode.BIRTH_REFUSED, reason=cause[:255], ts=sayable(now))
 
 
 def assign(session: Session, meters: Iterable[Meter], *, limit: int, by_address_code: bool) -> None:
@@ -196,6 +196,8 @@ def _status(status: Status, meter: Meter, _now: int) -> None:
 
 @fold.register
 def _relay(relay: Relay, meter: Meter, _now: int) -> None:
+    if not meter.has_relay:
+        return
     meter.relay = relay.position
     meter.relay_operations = relay.operations
     meter.relay_local = relay.local

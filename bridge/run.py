@@ -9,7 +9,7 @@ import logging
 import random
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import count
@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from bridge import audit_head, database
 from bridge.audit_head import Watch
 from bridge.batch import Sorter
+from bridge.blocks import Blocks
 from bridge.dead_letters import DeadLetters
 from bridge.inbox import Inbox
 from bridge.ingest import Ingest
@@ -34,6 +35,7 @@ from bridge.settings import BridgeSettings
 from bridge.upkeep import Policy, kept_up
 from bridge.writer import Writer
 from broker.errors import reason
+from broker.packets import Will
 
 log = logging.getLogger(__name__)
 
@@ -89,26 +91,28 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
     link = Link(_options(settings), _inbox(settings))
     publication = Publication(engine, settings, publish=link.publish, leads=lambda: leader.leads)
     deadlines = Deadlines(engine, grace=settings.command_grace)
+    topics = settings.mqtt.topics
+    blocks = Blocks(
+        engine,
+        topics,
+        publish=link.publish,
+        leads=lambda: leader.leads,
+        taken=lambda: link.inbox.taken_in,
+    )
+
+    def gained() -> None:
+        publication.take_over()
+        blocks.take_over()
+
     watch = Watch(engine, settings.audit_head_file or audit_head.beside(settings.database_url))
     leader = Leader(
         engine,
-        gained=publication.take_over,
+        gained=gained,
         lost=lambda: link.out.forget(settings.mqtt.topics.scl.encode()),
-        chores=[deadlines.enforce, watch.look],
+        chores=[blocks.look, deadlines.enforce, watch.look],
     )
     flow = Flow()
-    writer = Writer(
-        writing,
-        max_meters_per_ied=settings.max_meters_per_ied,
-        fill_by_address_code=settings.fill_by_address_code,
-        dead_letters=DeadLetters(
-            per_cause=settings.dead_letters_per_cause,
-            per_meter=settings.dead_letters_per_meter,
-            max_bytes=settings.dead_letter_bytes,
-        ),
-        new_meters=settings.limits.new_meters,
-        hearing=Hearing(lambda: leader.leads) if settings.group is not None else None,
-    )
+    writer = _writer(settings, writing, leads=lambda: leader.leads)
     ingest = Ingest(
         link,
         Sorter(
@@ -119,6 +123,7 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
         committed=flow.committed,
         ended=stop.set,
         shared=settings.group is not None,
+        blocks=blocks,
     )
 
     def counters() -> dict[str, int]:
@@ -132,18 +137,27 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
         audit_head=lambda: watch.told,
     )
 
+    def will() -> Will:  # asked for before each connection
+        link.out.forget(f"{topics.prefix}/".encode(), b"/block")  # the broker may have something newer
+        blocks.begin()
+        return presence.will()
+
     def ready() -> None:  # the broker may have lost all that it retained
+        blocks.ready()
         presence.tell(online=True)
         if leader.leads:
             publication.again()
 
-    policy = Policy(settings.keep, settings.pack_after, settings.clock_kept)
-    upkeep = kept_up(engine, policy, seconds=settings.upkeep_seconds)
+    upkeep = kept_up(
+        engine,
+        Policy(settings.keep, settings.pack_after, settings.clock_kept),
+        seconds=settings.upkeep_seconds,
+    )
     with observed(settings, engine, flow=flow, counters=counters), upkeep:
         ingest.start()
         publication.start()
         leader.start()
-        link.start(will=presence.will, ready=ready)
+        link.start(will=will, ready=ready)
         while not stop.wait(settings.status_seconds):
             presence.tell(online=True)
         link.inbox.close()
@@ -156,6 +170,21 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
         raise ingest.error
 
 
+def _writer(settings: BridgeSettings, engine: Engine, *, leads: Callable[[], bool]) -> Writer:
+    return Writer(
+        engine,
+        max_meters_per_ied=settings.max_meters_per_ied,
+        fill_by_address_code=settings.fill_by_address_code,
+        dead_letters=DeadLetters(
+            per_cause=settings.dead_letters_per_cause,
+            per_meter=settings.dead_letters_per_meter,
+            max_bytes=settings.dead_letter_bytes,
+        ),
+        new_meters=settings.limits.new_meters,
+        hearing=Hearing(leads) if settings.group is not None else None,
+    )
+
+
 def _options(settings: BridgeSettings) -> Options:
     mqtt = settings.mqtt
     return Options(
@@ -163,6 +192,7 @@ def _options(settings: BridgeSettings) -> Options:
         port=mqtt.port,
         client_id=settings.mqtt_client_id,
         subscriptions=settings.subscriptions,
+        retained_first=(mqtt.topics.meter("+", "block"),),
         version=mqtt.version,
         username=mqtt.username,
         password=mqtt.password.get_secret_value() if mqtt.password else None,

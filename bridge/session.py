@@ -26,6 +26,7 @@ RECEIVE = 256 * 1024
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 _SUBSCRIBE_ID = 65535
+_FIRST_ID = 65534
 _WINDOW = 100
 """QoS 1 messages that we have under way at most; 3.1.1 brokers set no limit."""
 
@@ -49,6 +50,8 @@ class Options:
     port: int
     client_id: str
     subscriptions: tuple[str, ...]
+    retained_first: tuple[str, ...] = ()
+    """What is retained here is sent before the subscriptions stand, at each connection."""
     version: Version = 5
     username: str | None = None
     password: str | None = None
@@ -133,10 +136,14 @@ class Session:
             raise ConnectionResetError("closed the connection")
         self._heard = monotonic()
         publishes, controls = self._decoder.feed(data)
+        subscribed = [control for control in controls if control.kind == packets.SUBACK]
         for control in controls:  # first: a backlog follows the CONNACK at once, and is of the new connection
-            self._control(control)
+            if control.kind != packets.SUBACK:
+                self._control(control)
         if publishes:
             self._inbox.put(publishes, size=len(data), connection=self._out.connection)
+        for control in subscribed:  # last: what is retained came before it
+            self._control(control)
 
     def _control(self, control: Control) -> None:
         match control.kind:
@@ -154,17 +161,23 @@ class Session:
         if connack.code:
             raise ProtocolError(f"refused us: {_reason(body[1:])}")
         subscriptions = list(self._options.subscriptions)
-        self._unsent = memoryview(
-            packets.subscribe(_SUBSCRIBE_ID, subscriptions, version=self._options.version)
-        )
+        version, first = self._options.version, list(self._options.retained_first)
+        early = b""
+        if first:  # and given up at once: what comes later would come twice
+            early = packets.subscribe(_FIRST_ID, first, version=version, retained_first=True)
+            early += packets.unsubscribe(_FIRST_ID - 1, first, version=version)
+        self._unsent = memoryview(early + packets.subscribe(_SUBSCRIBE_ID, subscriptions, version=version))
         self._keepalive = connack.keepalive or self._options.keepalive
         self._out.open(window=min(connack.receive_maximum, _WINDOW), maximum=connack.maximum_packet)
 
     def _subscribed(self, body: bytes) -> None:
-        refused = [code for code in body[-len(self._options.subscriptions) :] if code >= 0x80]
+        early = int.from_bytes(body[:2], "big") == _FIRST_ID
+        asked = self._options.retained_first if early else self._options.subscriptions
+        refused = [code for code in body[-len(asked) :] if code >= 0x80]
         if refused:
             raise ProtocolError(f"refused our subscription: {_reason(bytes(refused[:1]))}")
-        self._ready()
+        if not early:
+            self._ready()
 
     def _write(self) -> None:
         """Write what fits into the socket; the rest waits for its turn."""

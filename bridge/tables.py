@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
-from broker.messages import QUANTITIES
+from broker.messages import EARLIEST, LATEST, QUANTITIES
 from broker.texts import MAX_HEX
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,6 +52,11 @@ def at_ms(moment: datetime) -> int:
 def moment(ms: int) -> datetime:
     """The UTC datetime of ``ms`` since 1970."""
     return _EPOCH + ms * _MS
+
+
+def sayable(ms: int) -> datetime:
+    """``moment`` within the limits of the contract: a clock that was never set must not cost the message."""
+    return min(max(moment(ms), EARLIEST), LATEST - _MS)
 
 
 def _ms(*, nullable: bool = False) -> Any:

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Engine, update
 from sqlmodel import Session, col
 
 from bridge import audit, database, ledger, limits, registry
-from bridge.audit import Event
 from bridge.batch import Dead, Withdrawal, Work
+from bridge.block_ledger import Entered
 from bridge.bulk import insert_due_hours, insert_readings
 from bridge.dead_letters import MORE, DeadLetters
 from bridge.ledger import Hearing
@@ -23,6 +23,7 @@ from bridge.limits import Limits, Rate
 from bridge.newcomers import Newcomers
 from bridge.parse import Row
 from bridge.tables import HOUR_MS, Meter
+from broker.messages import Block, Relay
 from broker.packets import Publish
 
 _SEEN_EVERY = 60_000
@@ -44,6 +45,8 @@ class Committed:
     dead: tuple[Dead, ...]
     scl_changed: bool
     """A birth or withdrawal changed what the SCD shows."""
+    blocks: tuple[tuple[str, Block], ...] = ()
+    """Changes of blocks (meter_id, block) that are in the ledger now."""
 
 
 class Writer:
@@ -75,20 +78,20 @@ class Writer:
         """Write all of ``work`` in one transaction, or nothing and raise the database's error."""
         with self._engine.begin() as connection:
             database.share(connection)
-            keys, dead, events, scl_changed = self._notices(connection, work)
+            keys, dead, entered, scl_changed = self._notices(connection, work)
             rows = _keyed(work.rows, self.keys | keys) if keys else work.rows
             new = insert_readings(connection, rows) if rows else 0
             due = self._note_due(connection, rows, work.now)
             seen = self._touch(connection, {int(row[0]) for row in rows}, work.now)
             dead = [*work.dead, *dead]
             self._dead_letters.write(connection, dead, work.now, limited=work.limited)
-            if events:  # last: who holds the chain waits for nobody
-                audit.append(connection, events, now=work.now)
-        work.notices += registry.refusals(dead, now=work.now)
+            if entered.events:  # last: who holds the chain waits for nobody
+                audit.append(connection, entered.events, now=work.now)
+        work.notices += [*entered.answers, *registry.refusals(dead, now=work.now)]
         self.keys |= keys  # not before the commit: a rollback would leave keys that name nothing
         self._seen |= seen
         self._due |= due
-        return Committed(new, tuple(dead), scl_changed)
+        return Committed(new, tuple(dead), scl_changed, tuple(entered.blocks))
 
     def waiting(self, *, now: int) -> list[Publish]:
         """Births that waited and may be tried now, as they came: to be stored like any message."""
@@ -96,13 +99,13 @@ class Writer:
 
     def _notices(
         self, connection: Connection, work: Work
-    ) -> tuple[dict[str, int], list[Dead], list[Event], bool]:
+    ) -> tuple[dict[str, int], list[Dead], Entered, bool]:
         """Registry and ledger: keys of all meters met, what was refused, the audit, if the SCD changes."""
         strangers = {row[0] for row in work.rows if isinstance(row[0], str)}
         known = registry.keys_of(connection, strangers) if strangers else {}
         strangers -= known.keys()
         if not (strangers or work.events or work.entries):
-            return known, [], [], False
+            return known, [], Entered(), False
         if connection.dialect.name == "postgresql":  # two bridges must not fill one place twice
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_REGISTRY})")
         with Session(bind=connection, autoflush=False) as session:
@@ -116,12 +119,14 @@ class Writer:
                 limit=self._max_meters_per_ied,
                 by_address_code=self._fill_by_address_code,
             )
-            entered = ledger.apply(session, work.entries, now=work.now, hearing=self._hearing)
+            session.flush()
+            relays = [event for event in work.events if isinstance(event.message, Relay)]
+            entered = ledger.apply(session, work.entries, now=work.now, hearing=self._hearing, relays=relays)
             session.flush()
             changed = any(registry.face(row) != before[meter_id] for meter_id, row in rows.items())
             keys = {meter_id: row.key for meter_id, row in rows.items() if row.key}
-            events = [*registry.comings_and_goings(rows.values(), retired), *entered.events]
-            return known | keys, dead + entered.dead, events, changed
+            entered.events[:0] = registry.comings_and_goings(rows.values(), retired)
+            return known | keys, dead + entered.dead, entered, changed
 
     def _admitted(self, session: Session, strangers: set[str], work: Work) -> dict[str, Meter]:
         """The rows of all meters met, new ones within their limit; readings of the others are left out."""

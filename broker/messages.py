@@ -244,6 +244,8 @@ class Stored(Message):
     epoch: Annotated[int, Field(ge=1, le=MAX_SEQ)]
     first: Annotated[int, Field(ge=1, le=MAX_SEQ)]
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
+    ts: Timestamp | None = None
+    """The bridge's time after it had received them; the meter judges the age of commands by it, too."""
 
 
 class Relay(Message):
@@ -444,6 +446,11 @@ class Block(Message):
     def _closing(self) -> tuple[datetime, bool]:
         return self.close_ts or (EARLIEST if self.open_ts else self.ts), self.close
 
+    @property
+    def undated(self) -> bool:
+        """Whether it has no time that can be read; `merged` gives it one."""
+        return self._undated
+
     def forbids(self, position: Position) -> bool:
         """Whether a command to ``position`` is blocked."""
         return self.open if position is Position.OPEN else self.close
@@ -502,7 +509,8 @@ class Cause(StrEnum):
 class Result(Message):
     """The meter's answer to one command. Not retained.
 
-    The last ones, of ten minutes, are told again at each new connection: a broker that was killed forgets.
+    A meter publishes it again until the bridge has confirmed it (`recorded`), for 30 days at most. Of results
+    for a bridge that confirms none only those of the last ten minutes come again, at each new connection.
     """
 
     command_id: Token
@@ -525,9 +533,11 @@ class NoticeCode(StrEnum):
     """What the bridge has to say to one meter."""
 
     RECORDED = "recorded"
-    """The result of ``command_id`` is in the ledger: the meter may forget it."""
+    """The result of ``command_id`` with the outcome ``reason`` is in the ledger: the meter may forget it."""
     BIRTH_REFUSED = "birth-refused"
     """The birth was not taken, for ``reason``; what was known of the meter stays in force."""
+    BLOCK_RECORDED = "block-recorded"
+    """The change of the block at ``block_ts`` is in the ledger: it holds, whatever the broker forgets."""
     EPOCH_CONFLICT = "epoch-conflict"
     """A reading of ``epoch`` has the number of another one that is stored: the meter begins a new epoch."""
 
@@ -540,8 +550,13 @@ class MeterNotice(Message):
     reason: Text = ""
     """One line for a human."""
     command_id: Token | None = None
+    block_ts: Moment | None = None
     epoch: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
     ts: Timestamp
+
+    def records(self, block: Block) -> bool:
+        """Whether it says that this change is in the ledger."""
+        return self.code == NoticeCode.BLOCK_RECORDED and self.block_ts == block.ts
 
 
 class Refusal(Message):

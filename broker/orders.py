@@ -18,7 +18,19 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from pydantic import ValidationError
 
-from broker.messages import Birth, Block, Command, Message, Origin, Position, Relay, Status, utc_now
+from broker.messages import (
+    Birth,
+    Block,
+    Command,
+    Message,
+    Origin,
+    Outcome,
+    Position,
+    Relay,
+    Result,
+    Status,
+    utc_now,
+)
 from broker.settings import MqttSettings
 
 M = TypeVar("M", bound=Message)
@@ -31,6 +43,42 @@ VALIDITY = 5
 GRACE = 3.0
 """Seconds more to answer and to move the relay."""
 ANSWER_SECONDS = VALIDITY + GRACE
+"""After so long without an answer the CLI and the web say that there is none."""
+MARGIN = 0.5
+"""Seconds at least from the end of a command's validity until its issuer is told no: for the meter to act,
+for its answer's way back, and for what the clocks of issuer and bridge differ. MMS with a limit below 5 s: a
+tenth of that."""
+
+
+NOT_MOVED = "the meter answered done, but its relay did not move"
+NO_RELAY = "the meter has no relay"
+NOT_ANSWERED = "the meter did not answer"
+
+
+def became(result: Result | None, *, shows: Position | None, wanted: Position) -> str | None:
+    """What became of a command, for all who issue one: the meter's outcome; None while it is waited for.
+
+    It is done when the meter says so and its relay ``shows`` the position that was ``wanted``. When that does
+    not come in time, :func:`in_vain` says why.
+    """
+    if result is None or (result.outcome == Outcome.DONE and shows is not wanted):
+        return None
+    return str(result.outcome)
+
+
+def in_vain(*, answered: bool) -> str:
+    """Why a command has timed out: without an answer, or though the meter ``answered`` that it is done."""
+    return NOT_MOVED if answered else NOT_ANSWERED
+
+
+def mms_validity(limit: float) -> float:
+    """Seconds for which a command over MMS is valid; ``limit`` are those that an operate may take."""
+    return 0.8 * limit
+
+
+def mms_end(limit: float) -> float:
+    """Seconds after which an operate without an answer ends: the client's own limit has not passed then."""
+    return 0.9 * limit
 
 
 @dataclass
@@ -67,6 +115,7 @@ class Known:
         relay = self.relay
         rules = (
             (self.birth is None, "no such meter"),
+            (self.birth is not None and not self.birth.relay, NO_RELAY),
             (self.status is None or not self.status.online, "the meter is offline"),
             (relay is None, "the meter has not told its relay's position"),
             (relay is not None and relay.local, "the relay is switched locally"),

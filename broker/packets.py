@@ -123,14 +123,26 @@ def connect(  # noqa: PLR0913 - the fields of one packet
     return _packet(0x10, body)
 
 
-def subscribe(packet_id: int, topic_filters: list[str], *, version: Version) -> bytes:
-    """SUBSCRIBE at QoS 1; on MQTT 5 without our own echoes, with retain as published (clause 3.8.3.1)."""
+def subscribe(
+    packet_id: int, topic_filters: list[str], *, version: Version, retained_first: bool = False
+) -> bytes:
+    """SUBSCRIBE at QoS 1; on MQTT 5 without our own echoes, with retain as published (clause 3.8.3.1).
+
+    ``retained_first``: at QoS 0, so that no window holds back what is retained, and all of it each time.
+    """
     body = pack(">H", packet_id) + (b"\x00" if version == 5 else b"")
+    mask = ~(1 | _RETAINED_IF_NEW) if retained_first else ~0
     body += b"".join(
-        _text(topic_filter.encode()) + bytes((_options(topic_filter, version),))
+        _text(topic_filter.encode()) + bytes((_options(topic_filter, version) & mask,))
         for topic_filter in topic_filters
     )
     return _packet(0x82, body)
+
+
+def unsubscribe(packet_id: int, topic_filters: list[str], *, version: Version) -> bytes:
+    """UNSUBSCRIBE (clause 3.10)."""
+    body = pack(">H", packet_id) + (b"\x00" if version == 5 else b"")
+    return _packet(0xA2, body + b"".join(_text(topic_filter.encode()) for topic_filter in topic_filters))
 
 
 def _options(topic_filter: str, version: Version) -> int:

@@ -24,6 +24,8 @@ from broker.validation import first_complaint
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
 """A command issued further ahead of our clock than this means that one of the clocks is wrong."""
+WAITED_SHARE = 0.75
+"""Of its validity that a command may have waited in this machine (docs/architecture.md has the sum)."""
 OPERATIONS = 10
 PERIOD = 10.0
 """Seconds; in any such time the relay is switched :data:`OPERATIONS` times at most."""
@@ -44,9 +46,14 @@ class Circumstances:
     """All that a verdict depends on, besides the command."""
 
     now: datetime
-    relay: Relay
+    relay: Relay | None
+    """None: there is none."""
     block: Block | None = None
     """None when nothing was ever blocked or released."""
+    bridge_time: datetime | None = None
+    """By the bridge's clock it is no later than this; None when that is not known."""
+    waited: float = 0.0
+    """Seconds for which the command may have waited in this machine, by the clock that nobody sets."""
     retained: bool = False
     repeated: bool = False
     hasty: bool = False
@@ -89,25 +96,32 @@ def refusal(command: Command, given: Circumstances) -> Verdict | None:
     """The first rule that speaks against obeying ``command``; None if nothing does."""
     validity = command.expires_at - command.issued_at
     ahead = command.issued_at - given.now
-    refused, position = Outcome.REFUSED, given.relay.position
-    late, longest = given.now - command.expires_at, MAX_COMMAND_VALIDITY.total_seconds()
+    refused, relay = Outcome.REFUSED, given.relay
+    late = max(given.now, given.bridge_time or given.now) - command.expires_at
+    whose = " by the bridge's clock" if given.now < command.expires_at else ""
+    longest = MAX_COMMAND_VALIDITY.total_seconds()
     blocked = given.block is not None and given.block.forbids(command.position)
     what = "opening" if command.position is Position.OPEN else "closing"
     # fmt: off
     rules: tuple[tuple[Any, ...], ...] = (
         (given.retained, refused, "retained: a command must not be retained"),
         (given.repeated, refused, "repeated: this command_id was received before"),
+        (relay is None, refused, "this meter has no relay"),
         (given.overloaded, refused, "too many commands in one day"),
-        (late >= timedelta(0), Outcome.EXPIRED, f"expired {late.total_seconds():.1f} s ago"),
+        (late >= timedelta(0), Outcome.EXPIRED, f"expired {late.total_seconds():.1f} s ago{whose}"),
         (ahead > CLOCK_TOLERANCE, refused,
          f"clock doubt: issued {ahead.total_seconds():.1f} s ahead of the meter's clock"),
         (validity <= timedelta(0), refused, "malformed: expires before it is issued"),
         (validity > MAX_COMMAND_VALIDITY, refused,
          f"valid for {validity.total_seconds():g} s: at most {longest:g} s are allowed"),
-        (given.relay.local, refused, "local: only a hand at the meter may switch", Cause.LOCAL),
+        (given.waited >= WAITED_SHARE * validity.total_seconds(), Outcome.EXPIRED,
+         f"its age is not known: this meter may have stood still for {given.waited:.1f} s"),
+        (relay is not None and relay.local, refused, "local: only a hand at the meter may switch",
+         Cause.LOCAL),
         (blocked, refused, f"{what} is blocked", Cause.BLOCKED),
         (given.hasty, refused, f"too often: the relay switches {OPERATIONS} times in {PERIOD:g} s at most"),
-        (command.position is position, refused, f"position reached: the relay is {position} already",
+        (relay is not None and command.position is relay.position, refused,
+         f"position reached: the relay is {command.position} already",
          Cause.POSITION_REACHED),
     )
     # fmt: on

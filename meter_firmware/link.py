@@ -21,6 +21,7 @@ from broker.messages import Status
 from broker.settings import MqttSettings
 from broker.topics import scl_name
 from meter_firmware import clock
+from meter_firmware.age import Arrivals, Heartbeat
 from meter_firmware.session import Parts, Session
 
 _log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Link:
 
     async def _session(self, stop: asyncio.Event) -> None:
         session_id = secrets.token_hex(8)
+        Heartbeat.here()
         async with self._client(session_id) as client:
             session = Session(client, session_id, mqtt=self._mqtt, parts=self._parts)
             await session.announce()
@@ -85,6 +87,7 @@ class Link:
             clean_session=True if mqtt.version == 4 else None,
             timeout=ANSWER_SECONDS,
             max_queued_incoming_messages=MAX_WAITING_MESSAGES,
+            queue_type=Arrivals,
         )
         client._client.connect_timeout = CONNECT_SECONDS  # aiomqtt offers no parameter for it
         return client

@@ -63,7 +63,8 @@ class Meter:
         self._outbox = Outbox(self._storage, capacity=plan.outbox.capacity(plan.profile.interval))
         lock = asyncio.Lock()
         log = SwitchLog(self._storage)
-        self._switch = Switch(log, pin, lock=lock, local=plan.local, spared=plan.spared)
+        relay = {"local": plan.local, "spared": plan.spared, "exists": plan.profile.relay}
+        self._switch = Switch(log, pin, lock=lock, **relay)
         self._credentials = Credentials(plan.mqtt.identity, plan.profile.meter_id)
         self._faults = Faults(f"meter {plan.profile.meter_id}", logger=_log)
         rhythm = Rhythm(plan.profile.interval, plan.offset)

@@ -22,6 +22,8 @@ class Profile:
     interval: float
     clock_synchronized: bool | None = None
     """None: ask the kernel."""
+    relay: bool = True
+    """False: there is none."""
 
     def synchronized(self) -> bool:
         """Whether NTP keeps the clock."""
@@ -41,6 +43,7 @@ class Profile:
             quantities=self.quantities,
             interval=self.interval,
             clock_synchronized=self.synchronized(),
+            relay=self.relay,
             session=session,
             ts=clock.now(),
         )

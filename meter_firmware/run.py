@@ -13,7 +13,7 @@ from meter_firmware.meter import Meter, Plan
 from meter_firmware.process import run_meters
 from meter_firmware.profile import Profile
 from meter_firmware.pzem004t import Pzem004t
-from meter_firmware.relay import GpioPin, Pin, simulated_pin
+from meter_firmware.relay import GpioPin, Pin, SimulatedPin, simulated_pin
 from meter_firmware.settings import MeterSettings, RelaySettings
 
 
@@ -27,6 +27,7 @@ async def run(settings: MeterSettings, *, stop: asyncio.Event | None = None) -> 
         quantities=sensor.measures,
         interval=settings.interval,
         clock_synchronized=settings.clock_synchronized,
+        relay=settings.relay.kind != "none",
     )
     plan = Plan(
         profile=profile,
@@ -44,4 +45,6 @@ async def run(settings: MeterSettings, *, stop: asyncio.Event | None = None) -> 
 def _pin(relay: RelaySettings) -> Pin:
     if relay.kind == "simulated":
         return simulated_pin()
+    if relay.kind == "none":
+        return SimulatedPin()  # there is nothing to drive, and no command reaches it
     return GpioPin(relay.pin, active_low=relay.active_low)

@@ -11,6 +11,7 @@ import math
 import socket
 from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
+from time import monotonic
 
 from aiomqtt import Client, Message, MqttError
 from paho.mqtt.reasoncodes import ReasonCode
@@ -19,17 +20,19 @@ from pydantic import ValidationError
 
 from broker.admission import Credential
 from broker.errors import ContractError
-from broker.messages import Block, MeterNotice, NoticeCode, Outcome, Result, Status, Stored
+from broker.messages import Block, MeterNotice, NoticeCode, Outcome, Status, Stored
 from broker.settings import MqttSettings
 from broker.topics import SPECS
 from broker.validation import first_complaint
 from meter_firmware import clock
+from meter_firmware.age import arrived_after
 from meter_firmware.commands import UnreadableCommandError
 from meter_firmware.credentials import Credentials
 from meter_firmware.faults import Faults
 from meter_firmware.outbox import Outbox
 from meter_firmware.profile import Profile
 from meter_firmware.replay import Replay
+from meter_firmware.results import Results
 from meter_firmware.sampler import Sampler
 from meter_firmware.storage import StorageError
 from meter_firmware.switch import Switch
@@ -68,6 +71,9 @@ class Session:
         self._told_backlog = (0, 0)
         self._told_synchronized: bool | None = None
         self._heard_block: Block | None = None
+        self._results = Results(parts.switch, self._publish_result, parts.faults)
+        self._asked = (0, 0.0)
+        """The reading that was published last, and when, in monotonic seconds."""
         self._asked_renewal = -math.inf
         self._renewed = asyncio.Event()
 
@@ -80,12 +86,9 @@ class Session:
         await self._tell_birth()
         await self.tell_status(online=True)
         relay, owed = await self._parts.switch.report()
-        await self._publish("relay", relay.payload())
-        for result in owed:
-            try:
-                await self._tell_result(result)
-            except StorageError as error:  # it is told; that it was, is noted at the next connection
-                self._parts.faults.tell("disk refuses", error)
+        # without a relay: what is retained is of one that was here before
+        await self._publish("relay", relay.payload() if self._parts.switch.exists else b"")
+        await self._results.tell_owed(owed)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Do everything else until ``stop``, or until there is a new certificate to connect with."""
@@ -97,6 +100,7 @@ class Session:
             "history": self._replay_unconfirmed(),
             "housekeeping": self._keep_house(),
             "credentials": self._keep_credentials(),
+            "results": self._results.run(),
         }
         tasks = {asyncio.create_task(job, name=f"{self._session} {name}") for name, job in jobs.items()}
         try:
@@ -138,14 +142,14 @@ class Session:
         self._told_synchronized = birth.clock_synchronized
         await self._publish("birth", birth.payload())
 
-    async def _tell_result(self, result: Result) -> None:
-        await self._publish("result", result.payload())
-        await self._parts.switch.answered(result)
+    async def _publish_result(self, payload: bytes) -> None:
+        await self._publish("result", payload)
 
     async def _publish_live(self) -> None:
         seq = 0
         while True:
             kept = await self._parts.sampler.newer_than(seq)
+            self._asked = kept.seq, monotonic()
             await self._publish("reading", kept.payload)
             seq = kept.seq
 
@@ -188,7 +192,7 @@ class Session:
             elif message.topic.value == self._topic("credential"):
                 await self._credential(message)
             elif message.topic.value == self._topic("notice"):
-                self._notice(message)
+                await self._notice(message)
             else:
                 await self._stored(message)
         except StorageError as error:
@@ -215,13 +219,15 @@ class Session:
 
     async def _command(self, message: Message) -> None:
         try:
-            result = await self._parts.switch.obey(_bytes(message), retained=message.retain)
+            result = await self._parts.switch.obey(
+                _bytes(message), retained=message.retain, arrived_after=arrived_after(message)
+            )
         except UnreadableCommandError as error:
             self._parts.faults.tell("command is malformed", error)
             return
         if result.outcome is Outcome.DONE:
             await self._publish("relay", self._parts.switch.relay.payload())
-        await self._tell_result(result)
+        await self._results.tell(result)
 
     async def _keep_credentials(self) -> None:
         """Say that a new certificate is in use; ask for one when it is time."""
@@ -264,10 +270,15 @@ class Session:
         except ValidationError as error:
             self._parts.faults.tell("stored is malformed", first_complaint(error))
             return
+        if stored.ts is not None:
+            self._results.bridge_confirms()
+            seq, asked = self._asked
+            if stored.epoch == self._parts.outbox.epoch and stored.first <= seq <= stored.seq:
+                self._parts.switch.bridge_time.told(stored.ts, asked=asked, heard=monotonic())
         if await asyncio.to_thread(self._parts.outbox.confirm, stored):
             self._replay.progressed()
 
-    def _notice(self, message: Message) -> None:
+    async def _notice(self, message: Message) -> None:
         """What the bridge has to say to this meter alone; a code that we do not know says nothing to us."""
         try:
             notice = MeterNotice.model_validate_json(_bytes(message))
@@ -276,6 +287,7 @@ class Session:
             return
         if notice.code == NoticeCode.BIRTH_REFUSED:
             self._parts.faults.tell("the bridge has refused our birth", notice.reason)
+        await self._results.take(notice)
 
     async def _publish(self, kind: str, payload: bytes) -> None:
         spec = SPECS[kind]

@@ -66,7 +66,8 @@ class SensorSettings(_Part):
 class RelaySettings(_Part):
     """Normally closed relay: de-energised means that the house has power."""
 
-    kind: Literal["gpio", "simulated"] = "gpio"
+    kind: Literal["gpio", "simulated", "none"] = "gpio"
+    """``none``: the meter only measures, and refuses every command."""
     pin: Annotated[int, Field(ge=0, le=27)] = 17
     """BCM number."""
     active_low: bool = False

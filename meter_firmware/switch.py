@@ -18,12 +18,15 @@ from time import monotonic
 
 from broker.messages import Block, Command, Outcome, Position, Relay, Result
 from meter_firmware import clock, commands
+from meter_firmware.age import BridgeTime
 from meter_firmware.commands import Circumstances
 from meter_firmware.relay import Pin, RelayError
 from meter_firmware.storage import StorageError
 from meter_firmware.switch_log import SwitchLog
 
 _log = logging.getLogger(__name__)
+MAX_TOLD = 100
+"""Results at a new connection; the others follow."""
 Answer = Callable[..., Result]
 """Makes the result of outcome and reason (and cause), dated when it is made."""
 
@@ -31,16 +34,28 @@ Answer = Callable[..., Result]
 class Switch:
     """The relay with its saved state; ``local`` when only a hand at the meter may switch.
 
-    ``spared``: there are contacts that may not switch as often as anybody likes.
+    ``spared``: there are contacts that may not switch as often as anybody likes. Without a relay (``exists``)
+    every command is refused, and has its record.
     """
 
     def __init__(
-        self, log: SwitchLog, pin: Pin, *, lock: asyncio.Lock, local: bool = False, spared: bool = True
+        self,
+        log: SwitchLog,
+        pin: Pin,
+        *,
+        lock: asyncio.Lock,
+        local: bool = False,
+        spared: bool = True,
+        exists: bool = True,
     ) -> None:
         self._log = log
         self._pin = pin
         self._lock = lock
         self._local = local
+        self.exists = exists
+        self.bridge_time = BridgeTime()
+        self.bridge_confirms = False
+        """The bridge is one that says when it has a result."""
         self._operated = deque[float](maxlen=commands.OPERATIONS if spared else 0)
         """When the relay was driven last, by the clock that nobody sets."""
 
@@ -57,14 +72,17 @@ class Switch:
     def open(self, *, now: datetime) -> None:
         """Load the saved state and bring the relay into it; RelayError if the pin does not obey."""
         self._log.open(now=now)
-        self._pin.drive(self._log.relay.position)
+        if self.exists:
+            self._pin.drive(self._log.relay.position)
 
-    async def obey(self, payload: bytes, *, retained: bool) -> Result:
+    async def obey(self, payload: bytes, *, retained: bool, arrived_after: float | None = None) -> Result:
         """What became of the command; UnreadableCommandError if there is nobody to answer.
 
+        ``arrived_after``: monotonic seconds, it has come to this machine later; now, unless told.
         ClockError if we do not know the time.
         """
         now = clock.now()
+        after = monotonic() if arrived_after is None else arrived_after
         try:
             command = commands.read(payload)
         except commands.UnreadableCommandError as error:
@@ -74,7 +92,7 @@ class Switch:
                 command_id=error.command_id, outcome=Outcome.REFUSED, reason=str(error)[:255], ts=now
             )
         # Shielded: who loses the connection meanwhile finds the outcome in the next report.
-        return await asyncio.shield(self._alone(command, retained=retained))
+        return await asyncio.shield(self._alone(command, retained=retained, after=after))
 
     async def take_block(self, block: Block) -> None:
         """Enforce what is newer in ``block`` from now on; StorageError if the disk refuses to keep it."""
@@ -90,35 +108,60 @@ class Switch:
     async def report(self) -> tuple[Relay, list[Result]]:
         """The relay, and the results to tell at a new connection, oldest first; ClockError as above."""
         async with self._lock:
-            return self.relay, await asyncio.to_thread(self._log.owed, now=clock.now())
+            return self.relay, await asyncio.to_thread(self._owed)
+
+    def _owed(self) -> list[Result]:
+        """What the bridge has not confirmed, if it is one that does; and what issuers may still wait for."""
+        recent = self._log.owed(now=clock.now())
+        if not self.bridge_confirms:
+            return recent
+        known = {result.command_id for result in recent}
+        older = self._log.unrecorded(skip=0, limit=MAX_TOLD)
+        return [*(result for result in older if result.command_id not in known), *recent]
+
+    async def unrecorded(self, *, skip: int, limit: int) -> list[Result]:
+        """Results that the bridge has not confirmed, oldest first; StorageError if the disk refuses."""
+        return await asyncio.to_thread(self._log.unrecorded, skip=skip, limit=limit)
 
     async def answered(self, result: Result) -> None:
         """The broker has taken ``result``; StorageError if the disk refuses."""
         await asyncio.to_thread(self._log.answered, result)
 
-    async def _alone(self, command: Command, *, retained: bool) -> Result:
-        async with self._lock:
-            return await asyncio.to_thread(self._handle, command, retained=retained)
+    async def recorded(self, command_id: str, *, outcome: str) -> None:
+        """The result with this outcome is in the ledger; StorageError if the disk refuses."""
+        await asyncio.to_thread(self._log.recorded, command_id, outcome=outcome)
 
-    def _handle(self, command: Command, *, retained: bool) -> Result:
+    async def _alone(self, command: Command, *, retained: bool, after: float) -> Result:
+        async with self._lock:
+            return await asyncio.to_thread(self._handle, command, retained=retained, after=after)
+
+    def _handle(self, command: Command, *, retained: bool, after: float) -> Result:
+        names = ("command_id", "position", "origin", "issued_at", "expires_at")
+        of_command = {name: getattr(command, name) for name in names}
+
         def answer(**said: object) -> Result:
-            return Result.model_validate({"command_id": command.command_id, "ts": clock.now(), **said})
+            return Result.model_validate(of_command | {"ts": clock.now(), **said})
 
         try:
-            result = self._judged(command, answer, retained=retained) or self._act(command, answer)
+            judged = self._judged(command, answer, retained=retained, after=after)
+            result = judged or self._act(command, answer)
         except StorageError as error:
             result = answer(outcome=Outcome.FAILED, reason=f"the meter's disk refuses: {error}"[:255])
         _log.info("%s to %s: %s %s", command.command_id, command.position, result.outcome, result.reason)
         return result
 
-    def _judged(self, command: Command, answer: Answer, *, retained: bool) -> Result | None:
+    def _judged(self, command: Command, answer: Answer, *, retained: bool, after: float) -> Result | None:
         """The refusal, or None when the command is to be obeyed and its id is on the disk."""
         repeated = self._log.knows(command.command_id)
         # Refused ones too: who was told "refused" must not see the relay move at a second delivery.
         recorded = not (retained or repeated) and self._log.record(command.command_id, now=clock.now())
+        if recorded:
+            self._log.describe(answer(outcome=Outcome.FAILED, reason="interrupted"))
         given = Circumstances(
             now=clock.now(),  # the disk may have taken longer than the command is valid
-            relay=self.relay,
+            bridge_time=self.bridge_time.latest(now=monotonic()),
+            waited=monotonic() - after,
+            relay=self.relay if self.exists else None,
             block=self.block,
             retained=retained,
             repeated=repeated,

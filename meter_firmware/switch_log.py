@@ -14,6 +14,7 @@ blocked is kept here, too.
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -30,7 +31,11 @@ FORGOTTEN = timedelta(minutes=10)
 MAX_FORGOTTEN = 20
 """So many results of that time are told again, the newest: a connection that comes and goes floods nobody."""
 MAX_REMEMBERED = 10_000
-"""Commands in a day; more are refused, so that ids need not be forgotten early."""
+"""Commands in a day; more are refused, so that ids need not be forgotten early. As many older ones stay."""
+KEPT = timedelta(days=30)
+"""For so long a result waits for the bridge to have it."""
+_BEGUN, _RECORDED = -1, 2
+"""Values of ``answered``, beside 0 (not told) and 1 (the broker has it): not ended yet; in the ledger."""
 
 
 class SwitchLog:
@@ -50,9 +55,13 @@ class SwitchLog:
         self.relay = self._saved_relay() or Relay(position=Position.CLOSED, operations=0, ts=now)
         with self._storage.writing() as connection:
             connection.execute("INSERT OR IGNORE INTO relay VALUES (1, ?)", (self.relay.payload(),))
-        for (command_id,) in self._storage.all("SELECT command_id FROM command WHERE result IS NULL"):
+        for command_id, said in self._storage.all(
+            "SELECT command_id, result FROM command WHERE result IS NULL OR answered = ?", (_BEGUN,)
+        ):
             reason = f"interrupted by a restart of the meter: relay is {self.relay.position}"
-            self.finish(Result(command_id=command_id, outcome=Outcome.FAILED, reason=reason, ts=now))
+            result = Result(command_id=command_id, outcome=Outcome.FAILED, reason=reason, ts=now)
+            known = Result.model_validate_json(said) if said else result
+            self.finish(known.model_copy(update={"reason": reason, "ts": now}))
 
     def _saved_relay(self) -> Relay | None:
         for (payload,) in self._storage.all("SELECT payload FROM relay"):
@@ -89,25 +98,52 @@ class SwitchLog:
 
     def record(self, command_id: str, *, now: datetime) -> bool:
         """Remember the id, on the disk, before acting on it; False when the day's limit is reached."""
-        now_ms, keep_ms = int(now.timestamp() * 1000), int(REMEMBERED.total_seconds() * 1000)
+        now_ms, keep_ms = _ms(now), int(REMEMBERED.total_seconds() * 1000)
         with self._storage.writing() as connection:
-            # Also what a wrong clock dated more than a day ahead: it would never grow old.
-            connection.execute(
-                "DELETE FROM command WHERE seen_ms NOT BETWEEN ? AND ?", (now_ms - keep_ms, now_ms + keep_ms)
-            )
-            (count,) = connection.execute("SELECT count(*) FROM command").fetchone()
+            self._forget_old(connection, now_ms, keep_ms)
+            (count,) = connection.execute(
+                "SELECT count(*) FROM command WHERE seen_ms BETWEEN ? AND ?",
+                (now_ms - keep_ms, now_ms + keep_ms),
+            ).fetchone()
             if count >= MAX_REMEMBERED:
                 return False
             connection.execute(
-                "INSERT INTO command (command_id, seen_ms) VALUES (?, ?)", (command_id, now_ms)
+                "INSERT INTO command (command_id, seen_ms, answered) VALUES (?, ?, ?)",
+                (command_id, now_ms, _BEGUN),
             )
         return True
+
+    def describe(self, interrupted: Result) -> None:
+        """Note the result that a recorded command has if we are cut short now; a power cut may undo that."""
+        with self._storage.writing("NORMAL") as connection:
+            connection.execute(
+                "UPDATE command SET result = ? WHERE command_id = ? AND answered = ?",
+                (interrupted.payload(), interrupted.command_id, _BEGUN),
+            )
+
+    @staticmethod
+    def _forget_old(connection: sqlite3.Connection, now_ms: int, keep_ms: int) -> None:
+        """Ids older than a day whose results are in the ledger, or that have waited for it long enough.
+
+        Also what a wrong clock dated more than a day ahead: it would never grow old.
+        """
+        outside, day = "seen_ms NOT BETWEEN ? AND ?", (now_ms - keep_ms, now_ms + keep_ms)
+        connection.execute(
+            f"DELETE FROM command WHERE {outside} AND (answered IN (?, ?) OR seen_ms < ?)",
+            (*day, _BEGUN, _RECORDED, now_ms - int(KEPT.total_seconds() * 1000)),
+        )
+        connection.execute(
+            f"DELETE FROM command WHERE command_id IN (SELECT command_id FROM command WHERE {outside}"
+            " ORDER BY seen_ms DESC LIMIT -1 OFFSET ?)",
+            (*day, MAX_REMEMBERED),
+        )
 
     def finish(self, result: Result, *, relay: Relay | None = None) -> None:
         """Save a recorded command's result and, if it moved the relay, the new state, in one transaction."""
         with self._storage.writing() as connection:
             connection.execute(
-                "UPDATE command SET result = ? WHERE command_id = ?", (result.payload(), result.command_id)
+                "UPDATE command SET result = ?, answered = 0 WHERE command_id = ?",
+                (result.payload(), result.command_id),
             )
             if relay is not None:
                 connection.execute("UPDATE relay SET payload = ?", (relay.payload(),))
@@ -119,19 +155,42 @@ class SwitchLog:
         Those that the broker has not taken yet, and the last of those that it has: a broker that was killed
         forgets what it took since it last wrote its state.
         """
-        forgotten_ms = int((now - FORGOTTEN).timestamp() * 1000)
         rows = self._storage.all(
-            "SELECT result FROM command WHERE result IS NOT NULL AND (answered = 0 OR command_id IN"
-            " (SELECT command_id FROM command WHERE seen_ms > ? ORDER BY seen_ms DESC LIMIT ?))"
+            "SELECT result FROM command WHERE result IS NOT NULL AND (answered = 0 OR (answered > 0 AND"
+            " command_id IN"
+            " (SELECT command_id FROM command WHERE seen_ms > ? ORDER BY seen_ms DESC LIMIT ?)))"
             " ORDER BY seen_ms",
-            (forgotten_ms, MAX_FORGOTTEN),
+            (_ms(now - FORGOTTEN), MAX_FORGOTTEN),
         )
         return [Result.model_validate_json(payload) for (payload,) in rows]
+
+    def unrecorded(self, *, skip: int, limit: int) -> list[Result]:
+        """Results that the bridge has not confirmed, oldest first, without the ``skip`` oldest."""
+        rows = self._storage.all(
+            "SELECT result FROM command WHERE result IS NOT NULL AND answered IN (0, 1)"
+            " ORDER BY seen_ms LIMIT ? OFFSET ?",
+            (limit, skip),
+        )
+        return [Result.model_validate_json(payload) for (payload,) in rows]
+
+    def recorded(self, command_id: str, *, outcome: str) -> None:
+        """The bridge has this result; another outcome is that of a repetition of the command."""
+        for (payload,) in self._storage.all("SELECT result FROM command WHERE command_id = ?", (command_id,)):
+            if payload is not None and Result.model_validate_json(payload).outcome == outcome:
+                with self._storage.writing("NORMAL") as connection:
+                    connection.execute(
+                        "UPDATE command SET answered = ? WHERE command_id = ? AND answered >= 0",
+                        (_RECORDED, command_id),
+                    )
 
     def answered(self, result: Result) -> None:
         """The broker has taken this very result (not that of a repetition)."""
         with self._storage.writing("NORMAL") as connection:
             connection.execute(
-                "UPDATE command SET answered = 1 WHERE command_id = ? AND result = ?",
+                "UPDATE command SET answered = 1 WHERE command_id = ? AND result = ? AND answered = 0",
                 (result.command_id, result.payload()),
             )
+
+
+def _ms(ts: datetime) -> int:
+    return int(ts.timestamp() * 1000)

@@ -17,7 +17,8 @@ import math
 from collections import Counter
 from collections.abc import Callable
 
-from broker.messages import Block, Command, Origin, Position, Refusal, Result, utc_now
+from broker.messages import Block, Command, MeterNotice, Origin, Position, Refusal, Result, utc_now
+from broker.orders import mms_end, mms_validity
 from mms_bridge.access import Access
 from mms_bridge.fleet import Fleet, Meter
 from mms_bridge.native import (
@@ -40,11 +41,6 @@ from mms_bridge.server import Server
 from mms_bridge.targets import BLOCK_CLOSE, BLOCK_OPEN, POSITION, Target, Targets, target_of
 
 log = logging.getLogger(__name__)
-
-EXPIRY_SHARE = 0.8
-"""Of the operate limit that a command is valid: the rest is for the answer's way back."""
-END_SHARE = 0.9
-"""Of the operate limit after which we give up: the termination is out before the client's own limit."""
 
 NORMAL_SECURITY = (ControlModel.DIRECT_NORMAL, ControlModel.SBO_NORMAL)
 
@@ -116,6 +112,13 @@ class Control:
         pending = self._pending.get((meter_id, True))
         if isinstance(pending, Switching) and pending.command.command_id == result.command_id:
             pending.result = pending.result or result  # a broker may deliver twice, the second is refused
+            self._wake()
+
+    def take_notice(self, meter_id: str, notice: MeterNotice) -> None:
+        """The bridge has put a block into the ledger."""
+        pending = self._pending.get((meter_id, False))
+        if isinstance(pending, Blocking) and notice.records(pending.block):
+            pending.recorded = True
             self._wake()
 
     def told(self, meter_id: str) -> None:
@@ -190,7 +193,7 @@ class Control:
         objection = against_switching(meter, position, given)
         command = None
         if position is not None:
-            seconds = self._seconds(target) * EXPIRY_SHARE
+            seconds = mms_validity(self._seconds(target))
             command = new_command(position, self._origin(action), seconds=seconds)
         if not selecting:
             self._selections.operate(meter.meter_id, action)
@@ -227,7 +230,7 @@ class Control:
         return target.limit or self._limit
 
     def _end(self, target: Target) -> float:
-        return self._clock() + self._seconds(target) * END_SHARE
+        return self._clock() + mms_end(self._seconds(target))
 
     def _tell(
         self, action: int, meter: Meter, objection: Objection, command: Command | None, *, selecting: bool

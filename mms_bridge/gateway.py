@@ -16,7 +16,7 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from broker.errors import ContractError, Meter61850Error
-from broker.messages import Block, Command, Reading, Refusal, Result, Revision, utc_now
+from broker.messages import Block, Command, MeterNotice, Reading, Refusal, Result, Revision, utc_now
 from broker.topics import Topic
 from broker.validation import first_complaint
 from mms_bridge import values
@@ -117,6 +117,8 @@ class Gateway:
                 self._take_state(topic, payload)
             case "result":
                 self.control.take_result(topic.name, Result.model_validate_json(payload))
+            case "notice":
+                self.control.take_notice(topic.name, MeterNotice.model_validate_json(payload))
             case "cid":
                 self._take_cid(topic.name, payload)
             case "revision":

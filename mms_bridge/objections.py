@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from broker.messages import Cause, Outcome, Position, Result
+from broker.orders import NO_RELAY
 from mms_bridge.fleet import Behaviour, Meter
 from mms_bridge.native import AddCause
 
@@ -59,6 +60,8 @@ def _first(rules: Iterator[Rule]) -> Objection | None:
 
 def _everywhere(meter: Meter, given: Circumstances) -> Iterator[Rule]:
     yield not given.authorized, AddCause.NO_ACCESS_AUTHORITY, "the client may only observe"
+    without = meter.birth is not None and not meter.birth.relay  # served by a generation from before
+    yield without, AddCause.NOT_SUPPORTED, NO_RELAY
     yield given.test, AddCause.BLOCKED_BY_MODE, "a test command never moves a relay"
     beh = meter.behaviour
     yield beh is not Behaviour.ON, AddCause.BLOCKED_BY_MODE, f"Beh is {beh.name.lower().replace('_', '/')}"
@@ -70,8 +73,6 @@ def _switching(meter: Meter, position: Position | None, given: Circumstances) ->
     *first, running = _everywhere(meter, given)
     yield from first
     yield not meter.online, AddCause.BLOCKED_BY_HEALTH, "the meter is offline"
-    without = meter.birth is not None and not meter.birth.relay  # served by a generation from before
-    yield without, AddCause.NOT_SUPPORTED, "the meter has no relay"
     yield meter.relay is None, AddCause.INVALID_POSITION, "the relay's position is not known"
     local = meter.relay is not None and meter.relay.local
     yield local, AddCause.BLOCKED_BY_SWITCHING_HIERARCHY, "the relay is switched locally"

@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from broker.messages import Block, Command, Origin, Outcome, Position, Result, utc_now
+from broker.orders import became
 from mms_bridge.fleet import Fleet, Meter
 from mms_bridge.native import AddCause, HandlerResult
 from mms_bridge.objections import add_cause
@@ -93,10 +94,11 @@ class Switching:
 
     def outcome(self, now: float) -> End:
         """OK when the meter said done and its relay shows it; FAILED with the cause; or WAITING."""
-        if self.result is not None and self.result.outcome is not Outcome.DONE:
-            return HandlerResult.FAILED, add_cause(self.result)
-        if self.result is not None and self.meter.position is self.command.position:
+        told = became(self.result, shows=self.meter.position, wanted=self.command.position)
+        if told == Outcome.DONE:
             return OK
+        if told is not None and self.result is not None:
+            return HandlerResult.FAILED, add_cause(self.result)
         if now < self.deadline:
             return WAITING
         lost = not (self.fleet.broker_up and self.meter.online)
@@ -107,7 +109,7 @@ class Switching:
 
 @dataclass
 class Blocking:
-    """A block that the broker has not told back yet."""
+    """A block that the broker has not told back yet, or that the bridge has not put into the ledger."""
 
     owner: int
     deadline: float
@@ -117,14 +119,16 @@ class Blocking:
     publish: Callable[[tuple[str, Block]], None]
     sent: bool = False
     asked: float = 0.0
+    recorded: bool = False
 
     def send(self) -> None:
         """The block, as retained MQTT message."""
         self.publish((self.meter.meter_id, self.block))
 
     def outcome(self, now: float) -> End:
-        """OK when the broker has it; FAILED when it never told so."""
-        if self.block.merged(self.meter.block) == self.meter.block:
+        """OK when broker and ledger have it, so that it holds; FAILED when they never said so."""
+        recorded = self.recorded or not self.fleet.bridges  # where there was never one, there is no ledger
+        if recorded and self.block.merged(self.meter.block) == self.meter.block:
             return OK
         if now < self.deadline:
             return WAITING

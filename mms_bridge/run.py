@@ -183,7 +183,8 @@ async def _connection(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) ->
 
 async def _subscribe(client: aiomqtt.Client, mqtt: MqttSettings) -> None:
     topics = mqtt.topics
-    own = (topics.meter("+", "result"), topics.cid("+"), topics.revision)
+    meters = (topics.meter("+", kind) for kind in ("result", "notice"))
+    own = (*meters, topics.cid("+"), topics.revision)
     for topic in (*own, topics.service_status("+")):
         await _subscribe_to(client, topic, qos=1)
 

@@ -33,7 +33,7 @@ _TOLD = tuple(f"+/{kind}" for kind in TOLD_KINDS)
 RIGHTS: dict[Role, dict[str, tuple[str, ...]]] = {
     Role.BRIDGE: {
         "read": (*_TOLD, "scl/#", "service/#"),
-        "write": ("+/stored", "+/notice", "scl/#", "service/+/status"),
+        "write": ("+/stored", "+/notice", "+/block", "scl/#", "service/+/status"),
     },
     Role.MMS: {
         "read": (*_TOLD, "scl/#", "service/#"),

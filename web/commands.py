@@ -39,7 +39,7 @@ from broker.messages import (
     format_ts,
     utc_now,
 )
-from broker.orders import ANSWER_SECONDS, VALIDITY, new_command
+from broker.orders import ANSWER_SECONDS, VALIDITY, became, in_vain, new_command
 from broker.topics import Topics
 from web.hub import Hub
 from web.live import Live
@@ -78,6 +78,11 @@ class Entry:
     """Monotonic seconds: without an answer then, there will be none."""
     answered: bool = False
     """By its meter: so it was sent."""
+
+    @property
+    def unmoved(self) -> bool:
+        """Whether it has ended since the relay did not move in time."""
+        return self.state == NO_ANSWER and self.answered
 
     @property
     def final(self) -> bool:
@@ -238,10 +243,9 @@ class Commands:
         if entry is None or entry.answered or entry.meter_id != meter_id:
             return
         entry.answered = True
-        if message.outcome is not Outcome.DONE:
-            self._end(entry, message.outcome, message.reason)
-        elif self._in_position(entry):
-            self._end(entry, Outcome.DONE)
+        told = self._became(entry, message)
+        if told is not None:
+            self._end(entry, told, message.reason)
         else:
             entry.state = ANSWERED
             self._open[message.command_id] = entry  # it may have been LOST before
@@ -250,20 +254,22 @@ class Commands:
     def take_relay(self, meter_id: str, message: Message) -> None:
         """The relay has moved."""
         assert isinstance(message, Relay)
-        for entry in list(self._of(meter_id)):
-            if entry.state == ANSWERED and entry.position is message.position:
+        late = self._entries.get(message.command_id or "")
+        after_all = [late] if late is not None and late.meter_id == meter_id and late.unmoved else []
+        for entry in [*self._of(meter_id), *after_all]:
+            if (entry.state == ANSWERED or entry.unmoved) and entry.position is message.position:
                 self._end(entry, Outcome.DONE)
 
     def sweep(self) -> None:
         """End what nobody has answered in time."""
         now = time.monotonic()
         for entry in [entry for entry in self._open.values() if now > entry.ends]:
-            moved = "it answered done, but its relay did not move" if entry.answered else "it did not answer"
-            self._end(entry, NO_ANSWER, f"{moved} within {ANSWER_SECONDS:g} s")
+            self._end(entry, NO_ANSWER, in_vain(answered=entry.answered))
 
-    def _in_position(self, entry: Entry) -> bool:
+    def _became(self, entry: Entry, result: Result) -> str | None:
         relay = self._live.known(entry.meter_id).relay
-        return relay is not None and relay.position is entry.position
+        assert entry.position is not None, "it is a command of ours"
+        return became(result, shows=relay.position if relay else None, wanted=entry.position)
 
     def _end(self, entry: Entry, state: str, reason: str = "") -> None:
         entry.state, entry.reason = str(state), reason

@@ -243,7 +243,9 @@ class Live:
             told["ts"] = format_ts(reading.ts)
             values = ((name, getattr(reading, name)) for name in (*QUANTITIES, "alarm"))
             told |= {name: value for name, value in values if value is not None}
-        if relay is not None:
+        if not birth.relay:
+            told["has_relay"] = False
+        elif relay is not None:
             told["relay"] = relay.position
             told["relay_ts"] = format_ts(relay.ts)
             told["relay_local"] = relay.local

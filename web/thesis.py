@@ -104,6 +104,7 @@ class ThesisMeters:
             hardware=Hardware(vendor=VENDOR, model=MODEL, serial=meter_id),
             firmware="",
             quantities=QUANTITIES,
+            relay=False,
             interval=self._interval,
             session=gate.session,
             ts=utc_now(),

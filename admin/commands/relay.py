@@ -146,7 +146,8 @@ def block(
     Who works on a house's installation blocks closing first. A block holds until it is released, over
     restarts of everything: the broker keeps it, and the meter on its disk; it refuses whatever command
     comes against it, from SCADA or from here. A meter that is offline has it as soon as it is back.
-    Who changed it when stands in `meter61850 commands`.
+    Who changed it when stands in `meter61850 commands`: this ends when it is there. Exit 6 when no bridge has
+    confirmed that within 10 s: the change is made, and a broker that is killed may forget it.
 
     \b
     meter61850 relay block "House 1"                      # what is blocked?

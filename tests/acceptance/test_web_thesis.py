@@ -120,7 +120,7 @@ def test_it_is_a_meter_like_any_other(web: Web, tmp_path: Path) -> None:
         scd = etree.fromstring(program.get("/scl/scd").content)
         assert domain in {device.get("ldName") for device in scd.iter(f"{SCL}LDevice")}
         refused = program.post(f"/meters/{meter_id}/relay", json={"position": "open"})
-    assert refused.json()["detail"] == "the meter has not told its relay's position"
+    assert refused.json()["detail"] == "the meter has no relay"
 
 
 def test_it_is_on_after_a_restart_of_the_web(web: Web, tmp_path: Path) -> None:

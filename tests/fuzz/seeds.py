@@ -84,7 +84,6 @@ def good_messages() -> tuple[Message, ...]:
         command,
         block,
         Result(command_id="c1", outcome=Outcome.REFUSED, reason="blocked", cause="blocked", ts=at),
-        MeterNotice(code="recorded", reason="done", command_id="c1", ts=at),
         Refusal(meter_id=METER, command=command, reason="no", ts=at),
         Revision(revision=1, sha256="0" * 64, meters=1, ieds=1, ts=at),
         ServiceStatus(online=True, version="1", session="a", ts=at, counters={"stored": 1}),

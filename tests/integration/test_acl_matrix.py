@@ -59,7 +59,7 @@ WRITES: dict[str, set[str]] = {
     OWN: of((*TOLD, "block", "renew"), OWN),
     OTHER: of((*TOLD, "block", "renew"), OTHER),
     BLOCKED: set(),
-    "bridge": of(("stored", "notice"), *METERS) | set(SCL) | set(STATUSES),
+    "bridge": of(("stored", "notice", "block"), *METERS) | set(SCL) | set(STATUSES),
     "mms": of(("command", "block"), *METERS) | set(STATUSES) | {"service/mms/refused"},
     "registrar": {f"enrol/{SLOT}/answer", f"enrol/{OTHER_SLOT}/answer", *STATUSES}
     | of(("credential", "access", "status"), *METERS),

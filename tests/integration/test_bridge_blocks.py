@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
-from tests.bridges import METER, OTHER, TOPICS, chain, command, eventually, stamp
+from sqlmodel import Session
+
+from bridge import block_ledger, database
+from bridge.batch import Notice
+from bridge.blocks import Blocks
+from broker.messages import Block, MeterNotice
+from broker.packets import Publish
+from tests.bridges import METER, OTHER, TOPICS, Client, Rig, chain, command, eventually, stamp
 from tests.brokers import Broker
 
 pytest_plugins = ("tests.databases",)
@@ -64,3 +72,127 @@ def test_a_block_of_a_clock_that_is_ahead_is_recorded(broker: Broker, database_u
         rig.client.publish(BLOCK, json.dumps(block(open=True, ts=stamp(hours=1))), retain=True)
         eventually(lambda: len(rig.store.blocks()) == 1)
         assert rig.store.dead_letters() == []
+
+
+def lost_by(broker: Broker) -> None:
+    """The broker is killed, and comes back without its file, as one that never wrote it."""
+    broker.kill()
+    for file in broker.config.parent.rglob("*.db"):
+        file.unlink()
+    broker.start()
+
+
+def kept(broker: Broker, meter_id: str = METER) -> dict[str, Any]:
+    """What a broker keeps on the meter's topic."""
+    with Client(broker) as fresh:
+        eventually(lambda: fresh.latest.get(TOPICS.service_status("bridge")))
+        payload = fresh.latest.get(TOPICS.meter(meter_id, "block"))
+    with suppress(ValueError):
+        told: dict[str, Any] = json.loads(payload or b"{}")
+        return told
+    return {}
+
+
+def notices(rig: Rig) -> list[MeterNotice]:
+    """What the bridge said to the meter."""
+    topic = TOPICS.meter(METER, "notice")
+    return [MeterNotice.model_validate_json(told) for name, told in rig.client.all if name == topic]
+
+
+def test_a_block_in_the_ledger_survives_broker_and_bridge(broker: Broker, database_url: str) -> None:
+    """The broker writes its state every five minutes; the meter is offline."""
+    wanted = Block.model_validate(block(open=True))
+    with chain(broker, database_url) as rig:
+        rig.client.publish(BLOCK, wanted.payload(), retain=True)
+        eventually(lambda: [told.block_ts for told in notices(rig)] == [wanted.ts])
+        rig.bridge.kill()
+    lost_by(broker)
+    with chain(broker, database_url):
+        eventually(lambda: kept(broker).get("open") is True, what="the bridge tells it again")
+
+
+def test_the_broker_is_told_again_whenever_it_has_less(broker: Broker, database_url: str) -> None:
+    older, newer = block(open=True, ts=stamp(seconds=-60)), block(open=True, close=True)
+    with chain(broker, database_url) as rig:
+        for wanted in (older, newer):
+            rig.client.publish(BLOCK, json.dumps(wanted), retain=True)
+        eventually(lambda: len(rig.store.blocks()) == 2)
+        for less in ("", "rubbish", json.dumps(older)):
+            rig.client.publish(BLOCK, less, retain=True)
+            eventually(lambda: kept(broker).get("close") is True, what=f"told again after {less!r}")
+        lost_by(broker)
+        eventually(lambda: kept(broker).get("close") is True, what="the same bridge, an empty broker")
+        with Client(broker) as later:
+            later.publish(BLOCK, json.dumps(block()), retain=True)
+        eventually(lambda: len(rig.store.blocks()) == 3)
+        assert kept(broker)["open"] is False, "what is newer than the ledger stays"
+
+
+def test_a_bridge_that_was_away_does_not_undo_what_is_newer(broker: Broker, database_url: str) -> None:
+    with chain(broker, database_url) as rig:
+        rig.client.publish(BLOCK, json.dumps(block(ts=stamp(seconds=-60))), retain=True)
+        eventually(lambda: len(rig.store.blocks()) == 1)
+        rig.bridge.kill()
+        rig.client.publish(BLOCK, json.dumps(block(open=True)), retain=True)
+        rig.bridge.start()
+        eventually(lambda: len(rig.store.blocks()) == 2)
+        rig.client.publish(TOPICS.meter(METER, "command"), command("c1"))
+        eventually(lambda: rig.store.command("c1"))
+        told = [json.loads(payload)["open"] for topic, payload in rig.client.all if topic == BLOCK]
+        assert told == [False, True], "nothing came between"
+
+
+def test_what_a_newer_issuer_blocks_is_recorded_and_kept(broker: Broker, database_url: str) -> None:
+    origin = {"category": "load-management", "identifier": "x" * 70, "via": "y" * 300}
+    with chain(broker, database_url) as rig:
+        rig.client.publish(
+            BLOCK, json.dumps({"open": True, "ts": "2150-01-01T00:00:00Z", "origin": origin}), retain=True
+        )
+        eventually(lambda: len(rig.store.blocks()) == 1)
+        (row,) = rig.store.blocks()
+        assert (row.block_open, row.block_close, row.origin_identifier) == (True, False, "x" * 64)
+        eventually(lambda: kept(broker).get("ts", "2150") < "2100", what="with a time that all can read")
+        rig.client.publish(BLOCK, json.dumps({"open": False, "close": False, "origin": origin}), retain=True)
+        eventually(lambda: kept(broker).get("open") is True, what="what releases must be valid")
+        eventually(rig.dead)
+        assert len(rig.store.blocks()) == 1
+
+
+def test_of_a_group_the_leader_speaks_and_knows_what_others_have_written(database_url: str) -> None:
+    engine = database.connect(database_url)
+    database.migrate(engine)
+    told: list[tuple[str, bytes]] = []
+    leads, arrived = False, 0
+    keeper = Blocks(
+        engine,
+        TOPICS,
+        publish=lambda topic, payload: told.append((topic, payload)),
+        leads=lambda: leads,
+        taken=lambda: arrived,
+    )
+    theirs = Block.model_validate(block(open=True))
+    with Session(engine) as session:
+        notice = Notice(METER, theirs, Publish(BLOCK.encode(), b"", b"", 0))
+        block_ledger.noted(session, [notice], now=1)
+        session.commit()
+    keeper.begin()
+    arrived = 3
+    keeper.ready()
+    keeper.passed(3)
+    assert told == [], "another one leads"
+    leads = True
+    keeper.take_over()
+    keeper.look()
+    assert [topic for topic, _ in told] == [BLOCK]
+    assert Block.model_validate_json(told[0][1]).open
+    keeper.take([], [(METER, None)])
+    assert len(told) == 2, "somebody has cleared the topic"
+    keeper.begin()
+    keeper.passed(0)
+    arrived = 5
+    keeper.ready()
+    assert len(told) == 2, "what is retained has not been through the database yet"
+    keeper.take([], [(METER, theirs)])
+    keeper.passed(2)
+    assert len(told) == 2, "the broker has it"
+    engine.dispose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 from sqlmodel import Session
@@ -24,7 +25,7 @@ pytest_plugins = ("tests.databases",)
 NOW = 1_795_435_200_000
 
 
-def test_a_command_without_answer_times_out_and_a_late_answer_is_noted(
+def test_a_command_without_answer_times_out_and_a_late_answer_counts(
     broker: Broker, database_url: str
 ) -> None:
     with chain(broker, database_url, command_grace=0.2) as rig:
@@ -35,9 +36,13 @@ def test_a_command_without_answer_times_out_and_a_late_answer_is_noted(
             return (row.outcome, row.late_outcome) if row else ("", "")
 
         eventually(lambda: outcome() == ("timed out", ""))
-        result = {"command_id": "c1", "outcome": Outcome.DONE, "ts": stamp()}
-        rig.client.publish(TOPICS.meter(METER, "result"), json.dumps(result))
-        eventually(lambda: outcome() == ("timed out", "done"))
+        for late, told in ((Outcome.REFUSED, ("timed out", "refused")), (Outcome.DONE, ("done", ""))):
+            result = {"command_id": "c1", "outcome": late, "ts": stamp()}
+            rig.client.publish(TOPICS.meter(METER, "result"), json.dumps(result))
+            eventually(partial(lambda told: outcome() == told, told))
+        row = rig.store.command("c1")
+        assert row is not None
+        assert row.reason == "told as timed out before: the meter did not answer"
 
 
 def test_a_command_that_came_late_has_its_time_to_be_answered(database_url: str) -> None:

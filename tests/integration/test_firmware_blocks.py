@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from broker.messages import Block, Origin, OriginCategory, Position, utc_now
 from meter_firmware.session import SUBSCRIPTIONS
 from tests.brokers import Broker
@@ -115,3 +117,34 @@ async def test_block_and_command_at_once_are_taken_in_order(broker: Broker, tmp_
 def test_what_is_blocked_is_subscribed_to_first() -> None:
     """A broker answers in order: so a retained block is here before a command can be."""
     assert SUBSCRIPTIONS.index("block") < SUBSCRIPTIONS.index("command")
+
+
+NEWER: dict[str, dict[str, Any]] = {
+    "unknown category": {"origin": {"category": "load-management", "identifier": "x"}},
+    "long identifier": {"origin": {"category": "process", "identifier": "x" * 70}},
+    "long via": {"origin": {"category": "process", "identifier": "x", "via": "y" * 300}},
+    "time of 2150": {"ts": "2150-01-01T00:00:00Z", "open_ts": None, "close_ts": None},
+    "nothing but what it blocks": {
+        "ts": None,
+        "open_ts": None,
+        "close_ts": None,
+        "close": None,
+        "origin": None,
+    },
+}
+
+
+@pytest.mark.parametrize("odd", NEWER.values(), ids=NEWER)
+async def test_what_a_newer_issuer_blocks_is_enforced_and_what_it_releases_is_not(
+    broker: Broker, tmp_path: Path, odd: dict[str, Any]
+) -> None:
+    async with Rig.on(broker, tmp_path) as rig, rig.meter():
+        await rig.heard("reading")
+        await publish(rig, json.dumps(_json(block(open=True)) | odd).encode())
+        await rig.command(command("c1"))
+        assert await result(rig, "c1") == ("refused", "opening is blocked")
+        before = len(rig.messages)
+        await publish(rig, json.dumps(_json(block()) | odd).encode())
+        await rig.command(command("c2"))
+        assert await result(rig, "c2") == ("refused", "opening is blocked")
+        await rig.heard("block", lambda told: told.get("open") is True and bool(told["ts"]), since=before)

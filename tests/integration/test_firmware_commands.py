@@ -165,3 +165,20 @@ async def test_a_burst_of_commands_is_obeyed_in_turn(broker: Broker, tmp_path: P
             await result(rig, f"c{n}")
         done = [answer for answer in rig.so_far("result") if answer["outcome"] == "done"]
         assert (await rig.retained())["relay"]["operations"] == len(done)
+
+
+async def test_a_meter_without_a_relay_shows_none_and_refuses(broker: Broker, tmp_path: Path) -> None:
+    async with Rig.on(broker, tmp_path) as rig:
+        async with rig.meter():
+            await rig.heard("relay")
+        assert "relay" in await rig.retained()
+        rig.settings = rig.settings.model_copy(update={"relay": RelaySettings(kind="none")})
+        before = len(rig.messages)
+        async with rig.meter():
+            assert (await rig.heard("birth", since=before))["relay"] is False
+            await rig.heard("reading", since=before)
+            assert "relay" not in await rig.retained(), "that of before is gone"
+            for position in Position:
+                await rig.command(command(f"c {position}".replace(" ", "-"), position))
+                assert await result(rig, f"c-{position}") == ("refused", "this meter has no relay")
+            assert "relay" not in await rig.retained()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import aiomqtt
+import pytest
 from open61850.mms import MmsClient
+from open61850.mms.control import Origin
 
-from broker.messages import Block, OriginCategory
+from broker.messages import Block, MeterNotice, NoticeCode, OriginCategory, ServiceStatus, utc_now
 from tests.brokers import Broker
-from tests.integration.test_mms_addcauses import INTERLOCKING, SBO, at_desk, stands, tried
+from tests.integration.test_mms_addcauses import INTERLOCKING, SBO, TIME_LIMIT, at_desk, stands, tried
 from tests.integration.test_mms_values import GOOD, position
-from tests.mms import DrivenMeter, Scene, eventually
+from tests.mms import DEADLINE, DrivenMeter, Scene, eventually
 from tests.mms_control import CLOSING, OPENING, Desk
 
 
@@ -109,3 +112,50 @@ async def test_a_new_bridge_finds_what_is_blocked(broker: Broker) -> None:
     async with at_desk(broker, prefix=prefix) as (_, desk, meter):
         await eventually(lambda: blocked(desk.client, meter) == (True, False))
         assert await desk.select(False) == INTERLOCKING
+
+
+async def test_a_block_is_acknowledged_when_it_is_in_the_ledger(broker: Broker) -> None:
+    """What the broker alone has is lost with it."""
+    async with at_desk(broker, operate_limit=2.0) as (running, desk, meter):
+        status = ServiceStatus(online=True, version="1", session="b", ts=utc_now())
+        await running.client.publish(
+            running.topics.service_status("bridge"), status.payload(), qos=1, retain=True
+        )
+        opening = Desk(desk.client, meter, OPENING)
+        assert await opening.operate(True) == TIME_LIMIT, "the bridge has not said that it has it"
+        block = await kept(running, meter)
+        assert block.open, "but it holds"
+
+        async def record() -> None:
+            for _ in range(round(DEADLINE / 0.05)):
+                if not (heard := await kept(running, meter)).open:
+                    break
+                await asyncio.sleep(0.05)
+            other = heard.ts - timedelta(seconds=1)
+            for ts in (other, heard.ts):
+                notice = MeterNotice(code=NoticeCode.BLOCK_RECORDED, block_ts=ts, ts=utc_now())
+                await meter.publish("notice", notice, retain=False)
+
+        recording = asyncio.create_task(record())
+        assert await opening.operate(False) is None
+        await recording
+
+
+@pytest.mark.parametrize(
+    ("octets", "told"),
+    [
+        (b"\n\0\0\5", "0x0A000005"),
+        (b"\xff\xfe", "0xFFFE"),
+        (b"desk\x1b[2J", "0x6465736B1B5B324A"),
+        (b"desk 4\0\0", "desk 4"),
+        ("Pult Ä".encode(), "Pult Ä"),
+    ],
+)
+async def test_an_origin_that_is_no_text_is_told_in_hex(broker: Broker, octets: bytes, told: str) -> None:
+    async with at_desk(broker) as (running, desk, meter):
+        origin = Origin(3, octets)
+        assert await Desk(desk.client, meter, CLOSING, origin=origin).operate(True) is None
+        assert (await kept(running, meter)).origin.identifier == told
+        one = Desk(desk.client, meter, origin=origin)
+        assert await tried(one, SBO, False) is None
+        assert [command.origin.identifier for command in meter.commands] == [told]

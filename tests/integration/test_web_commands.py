@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from broker.messages import Origin, OriginCategory, Position, Result
-from broker.orders import new_command
+from broker.orders import NO_RELAY, NOT_MOVED, new_command
 from tests.bridges import TOPICS, Client, stamp
 from tests.chain import until
+from tests.played import Played
 from tests.web import PASSWORD, Web, beside_meters, csrf_of, log_in, start
 from web.accounts import Accounts, Role
 from web.commands import TOO_LATE
@@ -113,6 +114,41 @@ def test_what_is_blocked_is_refused(web: Web) -> None:
     web.chain.cli("relay", "block", meter_id, "--release", "--mqtt", web.chain.mqtt)
     assert (answer.status_code, answer.json()["detail"]) == (409, "opening is blocked")
     assert position(web, meter_id) == "closed"
+
+
+def test_a_meter_without_a_relay_has_nothing_to_switch(web: Web) -> None:
+    with Client(web.chain.broker) as there, web.program(Role.OPERATOR) as client:
+        played = Played(there, str(uuid.uuid4()), "No relay")
+        played.appear(web, relay=False)
+        played.relay("closed")  # of one that was there before
+        document = web.json(f"/meters/{played.meter_id}/latest")
+        assert document["has_relay"] is False
+        assert "relay" not in document
+        for position in ("open", "closed"):
+            answer = order(client, played.meter_id, position)
+            assert (answer.status_code, answer.json()["detail"]) == (409, NO_RELAY)
+        assert played.commands() == []
+        page = client.get(f"{web.url}/meters/{played.meter_id}").text
+        assert "data-order" not in page
+        played.retire()
+
+
+def test_done_without_a_move_has_timed_out_as_in_the_ledger(web: Web) -> None:
+    with Client(web.chain.broker) as there, web.program(Role.OPERATOR) as client:
+        played = Played(there, str(uuid.uuid4()), "Stuck")
+        played.appear(web)
+        played.relay("closed")
+        until(lambda: web.json(f"/meters/{played.meter_id}/latest").get("relay") == "closed")
+        command_id = order(client, played.meter_id, "open").json()["command_id"]
+        until(lambda: played.commands() == [command_id])
+        played.answer(command_id)
+        document = ended(client, command_id)
+        assert (document["state"], document["reason"]) == ("timed out", NOT_MOVED)
+        until(lambda: ledger(web, command_id)[0][:2] == ("timed out", NOT_MOVED), seconds=60)
+        played.relay("open", command_id=command_id)
+        until(lambda: ended(client, command_id)["state"] == "done", why="it moved after all")
+        until(lambda: ledger(web, command_id)[0][0] == "done", seconds=60)
+        played.retire()
 
 
 def test_a_repeated_request_is_one_command(web: Web) -> None:

@@ -215,3 +215,11 @@ def test_ranges_cover_exactly_what_was_confirmed(pairs: list[tuple[int, int]]) -
 
 def test_neighbours_become_one_range() -> None:
     assert stored(sort(*(live(seq) for seq in (3, 4, 4, 5, 9, 10, 1)))) == [(1, 3, 5), (1, 9, 10), (1, 1, 1)]
+
+
+@pytest.mark.parametrize("now", [0, 10**14])
+def test_a_clock_that_was_never_set_costs_no_confirmation(now: int) -> None:
+    work = Work(now)
+    work.confirm(b"stored", 1, 7)
+    ((_, payload),) = work.stored()
+    assert Stored.model_validate_json(payload).seq == 7

@@ -22,6 +22,7 @@ from broker.messages import (
     Outcome,
     Position,
     Refusal,
+    Relay,
     Result,
     Status,
     utc_now,
@@ -53,6 +54,17 @@ def fold(*messages: Birth | Status | Withdrawal) -> Meter:
     for message in messages:
         registry.fold(message, meter, 2)
     return meter
+
+
+def test_a_meter_whose_relay_was_taken_out_shows_none() -> None:
+    relay = Relay(position=Position.OPEN, operations=7, local=True, ts=TS)
+    meter = Meter(meter_id=METER, first_seen=1, last_seen=1)
+    for message in (birth(), relay, birth(relay=False), relay):
+        registry.fold(message, meter, 2)
+    assert (meter.has_relay, meter.relay, meter.relay_operations, meter.relay_at) == (False, "", 0, None)
+    for message in (birth(), relay):
+        registry.fold(message, meter, 2)
+    assert (meter.has_relay, meter.relay) == (True, "open")
 
 
 def test_an_old_will_does_not_mark_a_new_session_offline() -> None:

@@ -233,4 +233,5 @@ def everything(parts: Parts, row: Row) -> dict[str, Any]:
 
 def _of_registry(row: Row) -> dict[str, Any]:
     names = ("meter_id", "name", "address_code", "ied", "interval")
-    return {**{name: getattr(row, name) for name in names}, "state": "offline"}
+    no_relay = {} if row.has_relay else {"has_relay": False}
+    return {**{name: getattr(row, name) for name in names}, "state": "offline", **no_relay}

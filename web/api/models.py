@@ -49,6 +49,8 @@ class Latest(BaseModel):
     energy: float | None = None
     """Wh."""
     alarm: bool | None = None
+    has_relay: bool = True
+    """False: the meter only measures; there is nothing to switch. Absent: it has one."""
     relay: Position | None = None
     """closed: the house has power."""
     relay_ts: AwareDatetime | None = None

@@ -119,6 +119,7 @@ export function showMeter(root, meter) {
 
 /** Class and words of a relay's position: what nobody can tell now is not shown as if it were so. */
 function relayOf(meter) {
+  if (meter.has_relay === false) return ["unknown", "–"];
   if (!RELAY[meter.relay]) return ["unknown", "unknown"];
   return meter.state === "online" ? [meter.relay, RELAY[meter.relay]] : ["old", RELAY[meter.relay] + LAST];
 }
