@@ -51,7 +51,7 @@ SPECS: dict[str, Spec] = {
         Spec("relay", "meter", "<meter_id>/relay", "meter", "all", 1, True, messages.Relay),
         Spec("command", "meter", "<meter_id>/command", "command issuer", "meter", 1, False, messages.Command),
         Spec("result", "meter", "<meter_id>/result", "meter", "all", 1, False, messages.Result),
-        Spec("notice", "meter", "<meter_id>/notice", "bridge", "meter", 1, False, messages.MeterNotice),
+        Spec("notice", "meter", "<meter_id>/notice", "bridge", "meter", 0, False, messages.MeterNotice),
         Spec("block", "meter", "<meter_id>/block", "command issuer; MMS bridge and meter repeat it", "all",
              1, True, messages.Block),
         Spec("access", "meter", "<meter_id>/access", "registrar", "all", 1, True, admission.Access),
