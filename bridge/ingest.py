@@ -18,9 +18,11 @@ from itertools import count
 from sqlalchemy.exc import DBAPIError
 
 from bridge.audit import now_ms
-from bridge.batch import Dead, Sorter, Withdrawal, Work
+from bridge.batch import TOLERANCE_MS, Dead, Sorter, Withdrawal, Work
 from bridge.database import is_about_data
 from bridge.link import Link
+from bridge.parse import FUTURE
+from bridge.waiting import Waiting
 from bridge.writer import Committed, Writer
 from broker.errors import Meter61850Error, reason
 from broker.messages import Birth
@@ -47,6 +49,10 @@ class Counters:
     """Readings that were new."""
     duplicate: int = 0
     """Readings that were there already."""
+    conflicts: int = 0
+    """Readings whose epoch and seq another reading has."""
+    spoiled: int = 0
+    """Quantities that were bad, whose readings were stored without them."""
     dead: int = 0
     """Dead letters, repeated ones too."""
     limited: int = 0
@@ -96,6 +102,7 @@ class Ingest:
         self._committed = committed
         self._ended = ended
         self._shared = shared
+        self._waiting = Waiting()
         self._away = False
         self._giving_up = threading.Event()
         self._causes: set[str] = set()
@@ -119,8 +126,8 @@ class Ingest:
         try:
             while not (inbox.finished or self._giving_up.is_set()):
                 batch = inbox.take(timeout=_TAKE_SECONDS)
+                self._store_what_waited()  # before: what is newer wins
                 if batch.messages:
-                    list(self._store(self._writer.waiting(now=now_ms())))  # before: what is newer wins
                     self._link.acknowledge(batch, list(self._store(batch.messages)))
         except _GivenUpError:
             log.warning("stopped while the database was away: the broker keeps what was not stored")
@@ -128,6 +135,21 @@ class Ingest:
             log.critical("cannot store any more: %s", error)
             self.error = error
         self._ended()
+
+    def _store_what_waited(self) -> None:
+        """Births of newcomers, and what seemed to come from the future; both were acknowledged before."""
+        now = now_ms()
+        list(self._store([*self._writer.waiting(now=now), *self._waiting.due(latest=now + TOLERANCE_MS)]))
+
+    def _postpone(self, work: Work) -> None:
+        """Let what is early wait; what is newer on its topic was taken, or waits in its place."""
+        if self._waiting:
+            for event in work.events:
+                self._waiting.forget(event.source.topic)
+        for early in work.early:
+            if not self._waiting.add(early.source, ts=early.ts):
+                rejected = self._sorter.reject(early.source, FUTURE, now=now_ms())
+                self._count([], rejected, self._commit(rejected))
 
     def _store(self, messages: Sequence[Publish], *, last: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Commit ``messages``, however long it takes; the answers to their meters."""
@@ -142,6 +164,7 @@ class Ingest:
             yield from self._isolate(messages, error, last=last)
         else:
             self._count(messages, work, committed)
+            self._postpone(work)
             yield from self._sorter.answers(work)
 
     def _isolate(
@@ -189,7 +212,9 @@ class Ingest:
         counters = self.counters
         counters.received += len(messages)
         counters.stored += committed.new
-        counters.duplicate += len(work.rows) - committed.new
+        counters.duplicate += len(work.rows) - committed.new - committed.conflicts
+        counters.conflicts += committed.conflicts
+        counters.spoiled += work.spoiled.total()
         counters.dead += len(committed.dead)
         counters.limited += work.limited.total()
         births = sum(isinstance(event.message, Birth | Withdrawal) for event in work.events)
@@ -197,10 +222,12 @@ class Ingest:
         counters.commands += len(work.entries)
         counters.batches += 1
         now = now_ms()
+        for alarm in work.alarms:
+            log.warning("meter %s: %s", alarm.meter_id, alarm.detail)
         if work.rows:
             counters.lag_ms = max(0, now - work.rows[-1][3])
         self._committed(len(messages), [now - row[3] for row in work.rows])
-        for letter in (*committed.dead, *work.limited):
+        for letter in (*committed.dead, *work.limited, *work.spoiled):
             self._log_once(letter)
         if committed.scl_changed or (self._shared and births):
             self._scl_changed()

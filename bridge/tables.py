@@ -125,6 +125,12 @@ class Reading(SQLModel, table=True):
     frequency: float | None = None
     energy: float | None = None
     alarm: bool | None = None
+    other: str | None = None
+    """JSON object: numbers under names that this version does not know, and what was told for a quantity
+    that is absent because it was bad; NULL without any."""
+    clock_synchronized: bool | None = None
+    """False: the meter did not know the time, ``ts`` may be wrong. NULL: stored by a version that did not
+    note this, nor ``other``."""
 
 
 class Pack(SQLModel, table=True):
@@ -196,10 +202,11 @@ class Command(SQLModel, table=True):
     """How often the same command_id was published again."""
     received_at: int = _ms()
     """When the bridge first heard of it."""
-    outcome: str = Field(default="", max_length=16)
-    """``done``, ``refused``, ``expired``, ``failed``, ``timed out``; empty while there is none. Never
+    outcome: str = Field(default="", max_length=64)
+    """``done``, ``refused``, ``expired``, ``failed``, ``timed out``, or what only a newer meter knows; empty
+    while there is none. Never
     changes again, but for a service's ``refused`` when the meter says what it did; the reason has both."""
-    late_outcome: str = Field(default="", max_length=16)
+    late_outcome: str = Field(default="", max_length=64)
     """What the meter answered after the command had timed out."""
     reason: str = ""
     result_ts: int | None = _ms(nullable=True)
@@ -277,6 +284,24 @@ class DeadLetter(SQLModel, table=True):
     count: int = 1
     first_seen: int = _ms()
     last_seen: int = _ms()
+    confirmed: bool = False
+    """A reading that its meter may forget since it is here: it is nowhere else."""
+
+
+class Alarm(SQLModel, table=True):
+    """Something is wrong with a meter; it is over when nothing more of it was seen until ``until``."""
+
+    meter: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    """`Meter.key`."""
+    kind: str = Field(primary_key=True, max_length=32)
+    """A `bridge.alarms.Kind`."""
+    detail: str = Field(max_length=512)
+    """What was seen last, in one line."""
+    count: int = Field(sa_type=BigInteger)
+    """How often it was seen since ``since``."""
+    since: int = _ms()
+    last_seen: int = _ms()
+    until: int = _ms()
 
 
 class SclRevision(SQLModel, table=True):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -22,10 +22,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     PlainSerializer,
     StringConstraints,
+    model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from broker.quantities import LABEL, LIMITS, other_numbers
 
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 """No meter61850 existed before; an earlier timestamp is a clock that was never set."""
@@ -77,6 +81,25 @@ Quantity = Annotated[float, Field(ge=-1e12, le=1e12)]
 Magnitude = Annotated[float, Field(ge=0, le=1e12)]
 
 
+class _IfBad:
+    """What stands in place of a value that is not valid: one bad quantity costs that quantity."""
+
+    def __init__(self, instead: bool | None) -> None:
+        self._instead = instead
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_default_schema(handler(source), default=self._instead, on_error="default")
+
+
+_IF_BAD = _IfBad(None)
+
+
+def _within(name: str) -> Any:
+    """The limits of a quantity, as pydantic checks them."""
+    low, high = LIMITS[name]
+    return Field(ge=low, le=high)
+
+
 class Message(BaseModel):
     """Base of all payloads: immutable, unknown fields ignored, no NaN and no infinity."""
 
@@ -107,7 +130,7 @@ QuantityName = Literal["voltage", "current", "power", "power_factor", "frequency
 QUANTITIES: tuple[QuantityName, ...] = get_args(QuantityName)
 """Names of the quantities that this version knows, as in :class:`Reading` and in :attr:`Birth.quantities`."""
 
-QuantityLabel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][0-9A-Za-z_]{0,63}$")]
+QuantityLabel = Annotated[str, StringConstraints(pattern=LABEL)]
 """Name of a quantity, also one that only a newer meter knows."""
 
 
@@ -132,6 +155,8 @@ class Birth(Message):
     """Seconds between readings."""
     clock_synchronized: bool = True
     """False when the meter has no NTP: its ``t`` then says clock-not-synchronized in MMS."""
+    instance: Token | None = None
+    """Fresh at each start of the meter's program: two that come in turn are two meters with one identity."""
     session: Token
     ts: Timestamp
 
@@ -150,30 +175,47 @@ class Status(Message):
 
 
 class Reading(Message):
-    """One reading. (meter_id, epoch, seq) names it for ever. Retained: the latest one."""
+    """One reading. (meter_id, epoch, seq) names it for ever. Retained: the latest one.
+
+    A quantity that is no number within its limits is taken as absent; the rest of the reading counts. A
+    number under a name that is not in this table is of a newer meter: it is kept too, at most 32 of them.
+    """
 
     epoch: Annotated[int, Field(ge=1, le=MAX_SEQ)]
-    """When the meter's outbox was created, in ms since 1970: a new outbox is a new epoch."""
+    """When the meter began to count so, in ms since 1970: a new outbox is a new epoch."""
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
     """Counts up by one in an epoch."""
     ts: Timestamp
     """When the sensor was read."""
-    voltage: Magnitude | None = None
+    voltage: Annotated[Annotated[float, _within("voltage")] | None, _IF_BAD] = None
     """V, RMS."""
-    current: Magnitude | None = None
+    current: Annotated[Annotated[float, _within("current")] | None, _IF_BAD] = None
     """A, RMS."""
-    power: Quantity | None = None
+    power: Annotated[Annotated[float, _within("power")] | None, _IF_BAD] = None
     """W, active."""
-    power_factor: Annotated[float, Field(ge=-1, le=1)] | None = None
+    power_factor: Annotated[Annotated[float, _within("power_factor")] | None, _IF_BAD] = None
     """−1…1."""
-    frequency: Annotated[float, Field(ge=0, le=1000)] | None = None
+    frequency: Annotated[Annotated[float, _within("frequency")] | None, _IF_BAD] = None
     """Hz."""
-    energy: Magnitude | None = None
+    energy: Annotated[Annotated[float, _within("energy")] | None, _IF_BAD] = None
     """Wh, active, counted up since the sensor's last reset."""
-    alarm: bool | None = None
+    alarm: Annotated[bool | None, _IF_BAD] = None
     """True while the sensor's own over-power alarm is set."""
-    clock_synchronized: bool | None = None
+    clock_synchronized: Annotated[bool | None, _IfBad(instead=False)] = None
     """False when nothing kept the meter's clock right when it read: ``ts`` may be wrong. Absent otherwise."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def other(self) -> dict[str, float | str]:
+        """The numbers under names that only a newer meter knows."""
+        return other_numbers(self.model_extra or {})
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> Self:
+        if self.__pydantic_extra__:
+            other_numbers(self.__pydantic_extra__)
+        return self
 
 
 class History(Message):
@@ -373,7 +415,8 @@ class NoticeCode(StrEnum):
     BIRTH_REFUSED = "birth-refused"
     """The birth was not taken, for ``reason``; what was known of the meter stays in force."""
     EPOCH_CONFLICT = "epoch-conflict"
-    """A reading of ``epoch`` has the number of another one that is stored: the meter begins a new epoch."""
+    """Readings of ``epoch`` have the numbers of others that are stored: the meter begins a new epoch and
+    gives them new numbers in it."""
 
 
 class MeterNotice(Message):
@@ -385,6 +428,11 @@ class MeterNotice(Message):
     """One line for a human."""
     command_id: Token | None = None
     epoch: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
+    first: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
+    """``first`` … ``seq`` of ``epoch`` are the readings in conflict; absent: all that are not confirmed."""
+    seq: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
+    taken: Timestamp | None = None
+    """``ts`` of reading ``first``: a meter that took another one then is not meant, but its twin."""
     ts: Timestamp
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 
 from broker.kernel import clock_synchronized
 from broker.messages import Birth, Hardware, QuantityName
@@ -22,6 +23,8 @@ class Profile:
     interval: float
     clock_synchronized: bool | None = None
     """None: ask the kernel."""
+    instance: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Of this run of the program."""
 
     def synchronized(self) -> bool:
         """Whether NTP keeps the clock."""
@@ -41,6 +44,7 @@ class Profile:
             quantities=self.quantities,
             interval=self.interval,
             clock_synchronized=self.synchronized(),
+            instance=self.instance,
             session=session,
             ts=clock.now(),
         )

@@ -146,6 +146,7 @@ class Session:
         seq = 0
         while True:
             kept = await self._parts.sampler.newer_than(seq)
+            self._parts.outbox.note_sent([kept])
             await self._publish("reading", kept.payload)
             seq = kept.seq
 
@@ -188,7 +189,7 @@ class Session:
             elif message.topic.value == self._topic("credential"):
                 await self._credential(message)
             elif message.topic.value == self._topic("notice"):
-                self._notice(message)
+                await self._notice(message)
             else:
                 await self._stored(message)
         except StorageError as error:
@@ -267,7 +268,7 @@ class Session:
         if await asyncio.to_thread(self._parts.outbox.confirm, stored):
             self._replay.progressed()
 
-    def _notice(self, message: Message) -> None:
+    async def _notice(self, message: Message) -> None:
         """What the bridge has to say to this meter alone; a code that we do not know says nothing to us."""
         try:
             notice = MeterNotice.model_validate_json(_bytes(message))
@@ -276,6 +277,12 @@ class Session:
             return
         if notice.code == NoticeCode.BIRTH_REFUSED:
             self._parts.faults.tell("the bridge has refused our birth", notice.reason)
+        if notice.code == NoticeCode.EPOCH_CONFLICT and notice.epoch is not None:
+            renamed = await self._parts.sampler.rename(notice)
+            if renamed is not None:
+                what = f"a new epoch begins, {renamed} readings go out under new numbers: {notice.reason}"
+                self._parts.faults.tell("memory card was restored or copied", what)
+                self._replay.progressed()
 
     async def _publish(self, kind: str, payload: bytes) -> None:
         spec = SPECS[kind]
