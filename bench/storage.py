@@ -69,7 +69,7 @@ def readings(meters: int, hours: int) -> Iterator[Row]:
             ts = START + seq * INTERVAL_MS + number * INTERVAL_MS // meters + round(jitter.gauss(3, 1))
             now = house.measure(ts / 1000)
             values = (now.voltage, now.current, now.power, now.power_factor, now.frequency, now.energy)
-            yield (str(UUID(int=number + 1)), 1_790_000_000_000, seq, ts, *values, now.alarm)
+            yield (str(UUID(int=number + 1)), 1_790_000_000_000, seq, ts, *values, now.alarm, None, True)
 
 
 def batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
@@ -157,10 +157,12 @@ def ways_to_write(new: Callable[[], str], rows: list[Row]) -> dict[str, float]:
 def multi_row(connection: Connection, rows: Sequence[Row]) -> None:
     """INSERT with up to 512 rows of parameters."""
     mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    names = ", ".join(Reading.model_fields)
     marks = f"({','.join([mark] * len(Reading.model_fields))})"
     for start in range(0, len(rows), 512):
         some = rows[start : start + 512]
-        statement = f"INSERT INTO reading VALUES {','.join([marks] * len(some))} ON CONFLICT DO NOTHING"
+        values = ",".join([marks] * len(some))
+        statement = f"INSERT INTO reading ({names}) VALUES {values} ON CONFLICT DO NOTHING"
         connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))
 
 

@@ -16,10 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bridge import limits, parse
+from bridge import alarms, limits, parse, twins
+from bridge.alarms import Raised
 from bridge.limits import UNLIMITED, Allowance, Allowances, Limits
-from bridge.parse import RejectedError, Row
+from bridge.parse import FutureError, RejectedError, Row
 from bridge.tables import sayable
+from bridge.twins import Twins
 from broker.admission import Access
 from broker.errors import ContractError
 from broker.messages import (
@@ -38,7 +40,9 @@ from broker.messages import (
 from broker.packets import DUP, RETAIN, Publish
 from broker.topics import ENROL_KINDS, METER_KINDS, PRIVATE_KINDS, SPECS, Topics, checked_meter_id
 
-_TOLERANCE_MS = round(FUTURE_TOLERANCE.total_seconds() * 1000)
+TOLERANCE_MS = round(FUTURE_TOLERANCE.total_seconds() * 1000)
+_WAITS_MS = 12 * 3_600_000
+"""What is ahead by less waits until its time has come: a clock that was set by hand, or to local time."""
 _MAX_ROUTES = 200_000
 """Topics remembered: the kinds of more than 20,000 meters, and a bound for invented ones."""
 
@@ -88,6 +92,16 @@ class Dead:
     topic: bytes
     payload: bytes
     cause: str
+    reading: tuple[bytes, int, int] | None = None
+    """Topic of `stored`, epoch, seq: the reading that its meter may forget if this is kept."""
+
+
+@dataclass(frozen=True)
+class Early:
+    """A message that seems to come from the future (``ts`` in ms): it waits (`bridge.waiting`)."""
+
+    source: Publish
+    ts: int
 
 
 @dataclass
@@ -103,7 +117,13 @@ class Work:
     """For the ledger: commands, results, refusals, blocks."""
     dead: list[Dead] = field(default_factory=list)
     limited: Counter[Dead] = field(default_factory=Counter)
-    """What exceeded a limit, or is doubtful: topic and cause. It is neither stored nor confirmed."""
+    """What exceeded a limit, or seems to be of the future: topic and cause. It is neither stored nor
+    confirmed."""
+    spoiled: Counter[Dead] = field(default_factory=Counter)
+    """Quantities that were bad, by topic and cause: their readings are stored without them."""
+    early: list[Early] = field(default_factory=list)
+    """Births, statuses, relays and rights of the future."""
+    alarms: list[Raised] = field(default_factory=list)
     notices: list[tuple[str, MeterNotice]] = field(default_factory=list)
     """What is said to single meters (meter_id, notice), after the commit. A notice may be lost on its way:
     what led to it comes again."""
@@ -133,6 +153,19 @@ class Work:
         for stored in [name for name in self._ranges if name.decode().split("/")[-2] in meter_ids]:
             del self._ranges[stored]
         self.limited[Dead(topic, b"", cause)] += len(meter_ids)
+
+    def withhold(self, names: Collection[tuple[bytes, int, int]]) -> None:
+        """These readings (topic of `stored`, epoch, seq) are not confirmed after all."""
+        for topic in {name[0] for name in names} & self._ranges.keys():
+            for epoch, first, last in self._ranges.pop(topic):
+                for seq in range(first, last + 1):
+                    if (topic, epoch, seq) not in names:
+                        self.confirm(topic, epoch, seq)
+
+    def stored_topic(self, meter_id: str) -> bytes:
+        """Where the readings of this meter are confirmed."""
+        own = (topic for topic in self._ranges if topic.decode().split("/")[-2] == meter_id)
+        return next(own, f"{meter_id}/stored".encode())
 
     def stored(self) -> Iterator[tuple[bytes, bytes]]:
         """The `stored` messages, as (topic, payload): a `broker.messages.Stored` each."""
@@ -167,8 +200,9 @@ _MODELS: dict[str, type[Birth | Status | Relay | Access | Command | Result | Blo
 class Sorter:
     """Sorts messages; ``keys`` maps a meter_id to the key of its row, and may grow meanwhile.
 
-    ``clock_kept`` tells whether the time that we are given is right: without NTP, readings that seem to come
-    from the future are left with their meters.
+    What seems to come from the future is not judged at once, for it may be our clock that is wrong: readings
+    stay with their meters, other messages wait. Only what is far ahead of a clock that is ``clock_kept`` (by
+    NTP) is kept aside as a dead letter, else it would come again for years.
     """
 
     def __init__(
@@ -183,11 +217,12 @@ class Sorter:
         self._keys = keys
         self._clock_kept = clock_kept
         self._allowances = Allowances(limits or Limits())
+        self._twins = Twins()
         self._routes: dict[bytes, _Route] = {}
 
     def sort(self, messages: Sequence[Publish], *, now: int) -> Work:
         """The work in ``messages``; ``now`` in ms since 1970 UTC."""
-        work, latest = Work(now), now + _TOLERANCE_MS
+        work, latest = Work(now), now + TOLERANCE_MS
         routes, keys, rows = self._routes, self._keys, work.rows
         for message in messages:
             route = routes.get(message.topic) or self._route(message.topic, now=now)
@@ -202,8 +237,12 @@ class Sorter:
                     row = parse.reading_row(message.payload, meter, latest=latest)
                     rows.append(row)
                     work.confirm(route.stored, row[1], row[2])
+                    if row[parse.OTHER] is not None:
+                        _note_spoiled(work, message, row)
                 else:
                     self._other(work, route, message, latest=latest)
+            except FutureError as error:
+                self._postpone(work, route, message, payload=message.payload, ts=error.ts)
             except RejectedError as error:
                 self._reject(work, route, message, payload=message.payload, cause=str(error))
         return work
@@ -254,6 +293,7 @@ class Sorter:
                 work.blocks.append((notice.meter_id, notice.message))
             if isinstance(notice.message, Birth | Status | Relay | Access):
                 work.events.append(notice)
+                self._look_for_twins(work, notice)
             elif cause := self._allowances.excess(notice.message, notice.meter_id, now=work.now):
                 work.limit(message.topic, cause)
             else:
@@ -268,26 +308,53 @@ class Sorter:
         for item in items:
             try:
                 row = parse.reading_row(item, meter, latest=latest)
+            except FutureError as error:
+                self._postpone(work, route, message, payload=item, ts=error.ts)
             except RejectedError as error:
                 self._reject(work, route, message, payload=item, cause=str(error))
             else:
                 work.rows.append(row)
                 work.confirm(route.stored, row[1], row[2])
+                if row[parse.OTHER] is not None:
+                    _note_spoiled(work, message, row)
+
+    def _look_for_twins(self, work: Work, notice: Notice) -> None:
+        message, meter_id = notice.message, notice.meter_id
+        if isinstance(message, Birth | Status) and (
+            names := self._twins.look(meter_id, twins.signs(message), now=work.now)
+        ):
+            work.alarms.append(Raised(meter_id, alarms.Kind.TWIN, f"two meters have this identity: {names}"))
+
+    def _postpone(self, work: Work, route: _Route, message: Publish, *, payload: bytes, ts: int) -> None:
+        """What seems to come from the future comes again, or waits; what is far ahead is kept aside."""
+        doubtful = not self._clock_kept()
+        if ts > work.now + _WAITS_MS and not doubtful:
+            self._reject(work, route, message, payload=payload, cause=parse.FUTURE)
+            return
+        work.limit(message.topic, parse.DOUBTFUL if doubtful else parse.EARLY)
+        if route.kind not in ("reading", "history"):
+            work.early.append(Early(message, ts))
 
     def _reject(self, work: Work, route: _Route, message: Publish, *, payload: bytes, cause: str) -> None:
         """Keep ``payload`` aside; a reading that says which one it is need not be sent again."""
-        if cause == parse.FUTURE and route.kind in ("reading", "history") and not self._clock_kept():
-            work.limit(message.topic, parse.DOUBTFUL)
-            return
-        work.dead.append(Dead(message.topic, payload, f"{route.kind}: {cause}" if route.stored else cause))
+        identity = parse.identity(payload) if route.kind in ("reading", "history") else None
+        reading = (route.stored, *identity) if identity else None
+        told = f"{route.kind}: {cause}" if route.stored else cause
+        work.dead.append(Dead(message.topic, payload, told, reading))
         if route.kind == "block":
             work.blocks.append((route.name, None))
-        if route.kind in ("reading", "history") and (identity := parse.identity(payload)):
-            work.confirm(route.stored, *identity)
+        if reading:
+            work.confirm(*reading)
         elif route.kind == "command" and (command_id := parse.command_id(payload)):
             bad = BadCommand(command_id=command_id, reason=cause)
             if not self._allowances.excess(bad, route.name, now=work.now):
                 work.entries.append(Notice(route.name, bad, message))
+
+
+def _note_spoiled(work: Work, message: Publish, row: Row) -> None:
+    for name in parse.refused(row):
+        cause = f"reading: {name} is not a value within its limits: stored without it, see `other`"
+        work.spoiled[Dead(message.topic, b"", cause)] += 1
 
 
 def _routed(topics: Topics, topic: bytes) -> tuple[str, str, str]:
@@ -304,9 +371,13 @@ def _routed(topics: Topics, topic: bytes) -> tuple[str, str, str]:
 
 
 def _notice(route: _Route, message: Publish, *, latest: int) -> Notice:
-    """The notice in a message; the meter judges a command's times, and a block's time is for its order."""
+    """The notice in a message; only what changes the registry is judged by its time.
+
+    The meter judges a command's times, a block's time is for its order, and a result or a refusal is a record
+    of what has happened, whatever the clock of who tells it.
+    """
     parsed = parse.message(_MODELS[route.kind], message.payload)
-    if not isinstance(parsed, Command | Block):
+    if isinstance(parsed, Birth | Status | Relay | Access):
         parse.not_future(parsed.ts, latest=latest)
     if not isinstance(parsed, Refusal):
         return Notice(route.name, parsed, message)

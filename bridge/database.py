@@ -12,11 +12,13 @@ migrations in `bridge/migrations`.
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from alembic import command
 from alembic.config import Config
@@ -24,7 +26,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError
 
 from broker import durable
@@ -43,6 +45,14 @@ _PRAGMAS = (
     "wal_autocheckpoint=10000",  # 40 MiB of log: a page written by ten batches is copied once
 )
 # fmt: on
+
+_FILE_WENT_WRONG = frozenset({
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+})  # fmt: skip
+
+_engines: WeakSet[Engine] = WeakSet()
+"""Of SQLite, in this process."""
 
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 """Seconds, seconds, times (libpq's and, with tcp_ before it, PostgreSQL's): who died is found in 25 s."""
@@ -100,6 +110,8 @@ def _sqlite(url: URL, *, reader: bool, cache: int) -> Engine:
     # The driver's own transactions leave out schema changes; ours take the write lock at once.
     begin = "BEGIN" if reader else "BEGIN IMMEDIATE"
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    event.listen(engine, "handle_error", _throw_away)
+    _engines.add(engine)
     return engine
 
 
@@ -107,6 +119,23 @@ def _make_file(name: str | None, *_: object) -> None:
     """A new database gets the mode of a secret in its folder; SQLite's other files get the same."""
     if name not in (None, "", ":memory:"):
         durable.create(Path(name))
+
+
+def _throw_away(context: ExceptionContext) -> None:
+    """Have all connections to a file thrown away that went wrong under them.
+
+    What was opened while the disk was read-only is read-only for ever, also when the disk is well again; and
+    as long as one connection of this process is so, SQLite shares its log's index with each new one.
+    """
+    code = getattr(context.original_exception, "sqlite_errorcode", 0)
+    if code & 0xFF not in _FILE_WENT_WRONG:
+        return
+    context.is_disconnect = True
+    if (failed := context.execution_context) is not None:
+        failed.cursor.close()  # else it keeps the connection open, until it is collected
+    file = context.engine.url.database if context.engine is not None else None
+    for engine in [engine for engine in _engines if engine.url.database == file]:
+        engine.dispose()
 
 
 def _configure_sqlite(pragmas: Iterable[str], connection: Any, _record: object) -> None:

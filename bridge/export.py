@@ -1,7 +1,8 @@
 """Readings and roll-ups to CSV and Parquet, row by row: memory does not grow with the number of rows.
 
 CSV is RFC 4180 with a header, times as in the contract, an absent quantity as an empty field. Parquet
-needs pyarrow (extra ``[parquet]``): times are timestamp[ms, UTC], quantities double, absent is null.
+needs pyarrow (extra ``[parquet]``): times are timestamp[ms, UTC], quantities double, absent is null. In both
+``other`` is a JSON object as text.
 
 >>> import sys
 >>> write_csv(Table(("ts", "power"), iter([(1795392000000, 21.3)])), sys.stdout)
@@ -105,4 +106,6 @@ def _type(arrow: Any, field: str) -> Any:
         return arrow.timestamp("ms", tz="UTC")
     if field in _WHOLE or field.endswith("_count"):
         return arrow.int64()
-    return arrow.bool_() if field == "alarm" else arrow.float64()
+    if field == "other":
+        return arrow.string()
+    return arrow.bool_() if field in ("alarm", "clock_synchronized") else arrow.float64()

@@ -18,10 +18,12 @@ from itertools import count
 from sqlalchemy.exc import DBAPIError
 
 from bridge.audit import now_ms
-from bridge.batch import Dead, Sorter, Withdrawal, Work
+from bridge.batch import TOLERANCE_MS, Dead, Sorter, Withdrawal, Work
 from bridge.blocks import Blocks
 from bridge.database import is_about_data
 from bridge.link import Link
+from bridge.parse import FUTURE
+from bridge.waiting import Waiting
 from bridge.writer import Committed, Writer
 from broker.errors import Meter61850Error, reason
 from broker.messages import Birth
@@ -48,6 +50,10 @@ class Counters:
     """Readings that were new."""
     duplicate: int = 0
     """Readings that were there already."""
+    conflicts: int = 0
+    """Readings whose epoch and seq another reading has."""
+    spoiled: int = 0
+    """Quantities that were bad, whose readings were stored without them."""
     dead: int = 0
     """Dead letters, repeated ones too."""
     limited: int = 0
@@ -100,6 +106,7 @@ class Ingest:
         self._ended = ended
         self._shared = shared
         self._blocks = blocks
+        self._waiting = Waiting()
         self._away = False
         self._giving_up = threading.Event()
         self._causes: set[str] = set()
@@ -123,8 +130,8 @@ class Ingest:
         try:
             while not (inbox.finished or self._giving_up.is_set()):
                 batch = inbox.take(timeout=_TAKE_SECONDS)
+                self._store_what_waited()  # before: what is newer wins
                 if batch.messages:
-                    list(self._store(self._writer.waiting(now=now_ms())))  # before: what is newer wins
                     self._link.acknowledge(batch, list(self._store(batch.messages)))
                     if self._blocks is not None:
                         self._blocks.passed(len(batch.messages))
@@ -134,6 +141,21 @@ class Ingest:
             log.critical("cannot store any more: %s", error)
             self.error = error
         self._ended()
+
+    def _store_what_waited(self) -> None:
+        """Births of newcomers, and what seemed to come from the future; both were acknowledged before."""
+        now = now_ms()
+        list(self._store([*self._writer.waiting(now=now), *self._waiting.due(latest=now + TOLERANCE_MS)]))
+
+    def _postpone(self, work: Work) -> None:
+        """Let what is early wait; what is newer on its topic was taken, or waits in its place."""
+        if self._waiting:
+            for event in work.events:
+                self._waiting.forget(event.source.topic)
+        for early in work.early:
+            if not self._waiting.add(early.source, ts=early.ts):
+                rejected = self._sorter.reject(early.source, FUTURE, now=now_ms())
+                self._count([], rejected, self._commit(rejected))
 
     def _store(self, messages: Sequence[Publish], *, last: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Commit ``messages``, however long it takes; the answers to their meters."""
@@ -150,6 +172,7 @@ class Ingest:
             self._count(messages, work, committed)
             if self._blocks is not None and (committed.blocks or work.blocks):
                 self._blocks.take(committed.blocks, work.blocks)
+            self._postpone(work)
             yield from self._sorter.answers(work)
 
     def _isolate(
@@ -197,7 +220,9 @@ class Ingest:
         counters = self.counters
         counters.received += len(messages)
         counters.stored += committed.new
-        counters.duplicate += len(work.rows) - committed.new
+        counters.duplicate += len(work.rows) - committed.new - committed.conflicts
+        counters.conflicts += committed.conflicts
+        counters.spoiled += work.spoiled.total()
         counters.dead += len(committed.dead)
         counters.limited += work.limited.total()
         births = sum(isinstance(event.message, Birth | Withdrawal) for event in work.events)
@@ -205,10 +230,12 @@ class Ingest:
         counters.commands += len(work.entries)
         counters.batches += 1
         now = now_ms()
+        for alarm in work.alarms:
+            log.warning("meter %s: %s", alarm.meter_id, alarm.detail)
         if work.rows:
             counters.lag_ms = max(0, now - work.rows[-1][3])
         self._committed(len(messages), [now - row[3] for row in work.rows])
-        for letter in (*committed.dead, *work.limited):
+        for letter in (*committed.dead, *work.limited, *work.spoiled):
             self._log_once(letter)
         if committed.scl_changed or (self._shared and births):
             self._scl_changed()

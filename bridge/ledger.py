@@ -24,6 +24,7 @@ from bridge import audit, block_ledger, moves
 from bridge.audit import Event, Kind
 from bridge.batch import BadCommand, Dead, Notice
 from bridge.block_ledger import Entered, block_told
+from bridge.clock import Clock
 from bridge.tables import Command as Row
 from bridge.tables import at_ms, sayable
 from broker.messages import (
@@ -255,14 +256,20 @@ def _finish(row: Row, outcome: str, reason: str, ts: int | None) -> None:
 
 
 class Deadlines:
-    """Ends commands that nobody has answered ``grace`` seconds after expiry, and after we heard of them."""
+    """Ends commands that nobody has answered ``grace`` seconds after expiry, and after we heard of them.
 
-    def __init__(self, engine: Engine, *, grace: float) -> None:
+    While our clock is in doubt none is ended: by another time it has all its time, or its answer is here.
+    """
+
+    def __init__(self, engine: Engine, *, grace: float, clock: Clock | None = None) -> None:
         self._engine = engine
         self._grace_ms = round(grace * 1000)
+        self._clock = clock or Clock()
 
     def enforce(self) -> None:
         """Give every such command the outcome ``timed out``; DBAPIError when the database is away."""
+        if self._clock.in_doubt:
+            return
         now = audit.now_ms()
         self._end((col(Row.moves_by) > moves.SHOWN) & (col(Row.moves_by) < now), NOT_MOVED, now=now)
         over = now - self._grace_ms  # what came when it had expired is answered, too: by "expired"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
@@ -11,6 +12,8 @@ from sqlalchemy import Engine, func
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
+from bridge import alarms
+from bridge.audit import now_ms
 from bridge.settings import BridgeSettings
 from bridge.tables import Command, Meter
 from broker.errors import reason
@@ -101,6 +104,8 @@ _COUNTED = {
     "received": "MQTT messages taken",
     "stored": "Readings that were new",
     "duplicate": "Readings that were stored already",
+    "conflicts": "Readings whose epoch and seq another reading has",
+    "spoiled": "Bad quantities, whose readings were stored without them",
     "dead": "Messages that became dead letters",
     "limited": "Messages that exceeded a limit and were left out",
     "births": "Births and withdrawals",
@@ -132,6 +137,8 @@ def samples(engine: Engine, counters: Callable[[], Mapping[str, int]]) -> tuple[
                lambda: counters()["audit_broken"]),
         Sample("bridge_revision", "Revision of the SCD", "gauge", lambda: counters()["revision"]),
         Sample("meters", "Meters by state", "gauge", lambda: _meters(engine), label="state"),
+        Sample("meter_alarms", "Meters with an alarm, by what is wrong", "gauge",
+               lambda: _alarms(engine), label="kind"),
         Sample("outbox_readings", "Readings that wait in the meters, as they tell", "gauge",
                lambda: _summed(engine, "outbox")),
         Sample("outbox_dropped", "Readings that full outboxes have dropped, as meters tell", "gauge",
@@ -147,6 +154,11 @@ def _meters(engine: Engine) -> dict[str, float]:
         grouped = select(Meter.online, func.count()).where(col(Meter.retired_at).is_(None))
         found = dict(session.exec(grouped.group_by(col(Meter.online))).all())
     return {"online": found.get(True, 0), "offline": found.get(False, 0)}
+
+
+def _alarms(engine: Engine) -> dict[str, float]:
+    found = Counter(alarm.kind for alarm in alarms.lasting(engine, now=now_ms()))
+    return {kind.value: found[kind.value] for kind in alarms.Kind}
 
 
 def _summed(engine: Engine, column: str) -> float:

@@ -7,10 +7,11 @@ holds consecutive readings without a hole, so that (meter, epoch, seq) is in a p
 
 The data is deflated JSON (RFC 1950, RFC 8259), a list for each column that is not empty; every value
 comes back as the same number. A list of whole numbers is kept as differences, under ``name+``; where
-all values are the same, that value stands in place of the list.
+all values are the same, that value stands in place of the list. A column that is not there is empty, so
+packs of before a column existed are read like the others.
 
->>> rows = [(1, 7, 1000, 230.5, None, None, None, None, 98414.0, False),
-...         (1, 8, 2000, 230.7, None, None, None, None, 98415.0, False)]
+>>> rows = [(1, 7, 1000, 230.5, None, None, None, None, 98414.0, False, None, None),
+...         (1, 8, 2000, 230.7, None, None, None, None, 98415.0, False, None, None)]
 >>> zlib.decompress(encode(rows))
 b'{"ts+":[1000,1000],"voltage":[230.5,230.7],"energy+":[98414,1],"alarm":false}'
 >>> list(decode(1, 7, 8, encode(rows))) == [StoredReading._make(row) for row in rows]
@@ -45,6 +46,10 @@ class StoredReading(NamedTuple):
     frequency: float | None
     energy: float | None
     alarm: bool | None
+    other: str | None = None
+    """JSON object of other numbers."""
+    clock_synchronized: bool | None = None
+    """False: the meter did not know the time; None: nobody noted it."""
 
 
 Columns = list[list[Any]]

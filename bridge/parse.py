@@ -7,7 +7,7 @@ accepts what the model accepts, with the same values.
 
 >>> row = b'{"epoch":1,"seq":2,"ts":"2026-11-23T12:00:00.250Z","power":21.3}'
 >>> reading_row(row, 7, latest=2_000_000_000_000)
-(7, 1, 2, 1795435200250, None, None, 21.3, None, None, None, None)
+(7, 1, 2, 1795435200250, None, None, 21.3, None, None, None, None, None, True)
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from typing import Any, TypeVar
 
 import orjson
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from bridge.tables import at_ms
 from broker import messages
 from broker.errors import ContractError
 from broker.messages import MAX_SEQ, Command, History, Message, Reading
+from broker.quantities import KNOWN, LIMITS, MAY_BE_BAD, kept, other_numbers
 
 MAX_MESSAGE = Message.MAX_BYTES
 MAX_HISTORY = History.MAX_BYTES
@@ -32,21 +34,21 @@ MAX_PAYLOAD = 64 * 1024
 
 FUTURE = "ts: is in the future"
 
+EARLY = "ts: is in the future: it waits until its time has come"
 DOUBTFUL = "ts: is in the future, or our clock is behind: NTP does not keep it"
-"""Who is right is not known: the reading is not confirmed, and the meter sends it again later."""
+"""Who is right is not known."""
 
 Row = tuple[Any, ...]
-"""meter (its key, or its meter_id before it has one), epoch, seq, ts in ms, six quantities, alarm."""
+"""meter (its key, or its meter_id before it has one), epoch, seq, ts in ms, six quantities, alarm, other
+numbers as a JSON object (None without any), whether the meter knew the time."""
 
 M = TypeVar("M", bound=Message)
 
-# fmt: off
-_LIMITS: tuple[tuple[str, float, float], ...] = (
-    ("voltage", 0.0, 1e12), ("current", 0.0, 1e12), ("power", -1e12, 1e12),
-    ("power_factor", -1.0, 1.0), ("frequency", 0.0, 1000.0), ("energy", 0.0, 1e12),
-)
-# fmt: on
-"""The quantities in the order of the row, with the limits of the model."""
+OTHER = 11
+"""Place of the other numbers in a row."""
+
+_LIMITS: tuple[tuple[str, float, float], ...] = tuple((name, *limits) for name, limits in LIMITS.items())
+"""The quantities in the order of the row, with their limits."""
 
 _loads = orjson.loads
 _fromisoformat = datetime.fromisoformat
@@ -56,26 +58,37 @@ class RejectedError(ContractError):
     """A payload is not of the contract; ``str()`` is the cause, without anything of the payload."""
 
 
+class FutureError(RejectedError):
+    """Good, but later than our clock says that it is; ``ts`` in ms."""
+
+    def __init__(self, ts: int) -> None:
+        super().__init__(FUTURE)
+        self.ts = ts
+
+
 def reading_row(payload: bytes, meter: int | str, *, latest: int) -> Row:
-    """The row of a reading; RejectedError when it is none, or later than ``latest`` ms since 1970."""
+    """The row of a reading; RejectedError when it is none, FutureError when it is after ``latest`` (ms)."""
     row = _usual(payload, meter) if len(payload) <= MAX_MESSAGE else None
     if row is None:
         row = _unusual(payload, meter)
     if row[3] > latest:
-        raise RejectedError(FUTURE)
+        raise FutureError(row[3])
     return row
 
 
 def _usual(payload: bytes, meter: int | str) -> Row | None:
     """The row of a reading in the form that our meters write; None when it needs a closer look."""
     try:
-        get = _loads(payload).get
+        fields = _loads(payload)
+        get = fields.get
         epoch, seq, ts, alarm = get("epoch"), get("seq"), get("ts"), get("alarm")
+        known_time = get("clock_synchronized")
         if (
             type(epoch) is type(seq) is int
             and 0 < epoch <= MAX_SEQ
             and 0 < seq <= MAX_SEQ
             and (alarm is None or alarm is True or alarm is False)
+            and (known_time is None or known_time is True or known_time is False)
             and (
                 len(ts) == 24
                 and ts[7] == "-"
@@ -86,7 +99,9 @@ def _usual(payload: bytes, meter: int | str) -> Row | None:
             )
             and (values := _quantities(get)) is not None
         ):
-            return (meter, epoch, seq, round(_fromisoformat(ts).timestamp() * 1000), *values, alarm)
+            other = None if KNOWN.issuperset(fields) else _json(other_numbers(fields))
+            ms = round(_fromisoformat(ts).timestamp() * 1000)
+            return (meter, epoch, seq, ms, *values, alarm, other, known_time is not False)
     except (ValueError, TypeError, AttributeError):
         pass  # the model says what is wrong with it
     return None
@@ -108,8 +123,21 @@ def _quantities(get: Callable[[str], Any]) -> tuple[float | None, ...] | None:
 def _unusual(payload: bytes, meter: int | str) -> Row:
     """The row of any reading that the model takes; RejectedError for others."""
     reading = message(Reading, payload)
+    fields = from_json(messages.whole(payload))
     values = (getattr(reading, name) for name, _, _ in _LIMITS)
-    return (meter, reading.epoch, reading.seq, at_ms(reading.ts), *values, reading.alarm)
+    bad = (name for name in fields.keys() & MAY_BE_BAD if getattr(reading, name) is None)
+    refused = {name: kept(fields[name]) for name in bad if fields[name] is not None}
+    other, known_time = _json(reading.other | refused), reading.clock_synchronized is not False
+    return (meter, reading.epoch, reading.seq, at_ms(reading.ts), *values, reading.alarm, other, known_time)
+
+
+def _json(numbers: dict[str, float | str]) -> str | None:
+    return orjson.dumps(numbers, option=orjson.OPT_SORT_KEYS).decode() if numbers else None
+
+
+def refused(row: Row) -> list[str]:
+    """The quantities that are absent in a row because they were bad; what was told stands in `OTHER`."""
+    return sorted(MAY_BE_BAD & _loads(row[OTHER]).keys()) if row[OTHER] is not None else []
 
 
 def message(model: type[M], payload: bytes, *, limit: int | None = None) -> M:
@@ -123,9 +151,9 @@ def message(model: type[M], payload: bytes, *, limit: int | None = None) -> M:
 
 
 def not_future(ts: datetime, *, latest: int) -> int:
-    """``ts`` in ms since 1970; RejectedError when it is later than ``latest``."""
+    """``ts`` in ms since 1970; FutureError when it is later than ``latest``."""
     if (ms := at_ms(ts)) > latest:
-        raise RejectedError(FUTURE)
+        raise FutureError(ms)
     return ms
 
 
@@ -180,8 +208,10 @@ def _cause(error: ValidationError) -> str:
             return "is not JSON"
         case messages.LATE:
             what = "is after 2099: the sender's clock is wrong"
-        case "value_error":  # of Timestamp; the contract's other validators have types of their own
+        case "value_error" if where:  # of a Timestamp
             what = "is before 2020: the sender's clock was never set"
+        case "value_error":
+            what = first["msg"].removeprefix("Value error, ")
         case _:
             what = first["msg"]
     return f"{where}: {what}"[:255] if where else what[:255]

@@ -181,7 +181,7 @@ class Publication:
             sha256="",
             meters=sum(len(ied.meters) for ied in ieds),
             ieds=len(ieds),
-            ts=now_ms(),
+            ts=max([now_ms(), *(row.ts for row in rows)]),  # a history runs forward, whatever the clock
             what=what if before or not rows else RESTARTED,
         )
         made = self._build([*rows, row][-HISTORY:], ieds)

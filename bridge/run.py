@@ -21,6 +21,7 @@ from bridge import audit_head, database
 from bridge.audit_head import Watch
 from bridge.batch import Sorter
 from bridge.blocks import Blocks
+from bridge.clock import Clock
 from bridge.dead_letters import DeadLetters
 from bridge.inbox import Inbox
 from bridge.ingest import Ingest
@@ -90,7 +91,8 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
     """
     link = Link(_options(settings), _inbox(settings))
     publication = Publication(engine, settings, publish=link.publish, leads=lambda: leader.leads)
-    deadlines = Deadlines(engine, grace=settings.command_grace)
+    clock = Clock()
+    deadlines = Deadlines(engine, grace=settings.command_grace, clock=clock)
     topics = settings.mqtt.topics
     blocks = Blocks(
         engine,
@@ -148,11 +150,11 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
         if leader.leads:
             publication.again()
 
-    upkeep = kept_up(
-        engine,
-        Policy(settings.keep, settings.pack_after, settings.clock_kept),
-        seconds=settings.upkeep_seconds,
-    )
+    def clock_kept() -> bool:  # one that was set since we run is believed when readings prove it
+        return settings.clock_kept() and not clock.leaps
+
+    policy = Policy(settings.keep, settings.pack_after, clock_kept)
+    upkeep = kept_up(engine, policy, seconds=settings.upkeep_seconds, clock=clock)
     with observed(settings, engine, flow=flow, counters=counters), upkeep:
         ingest.start()
         publication.start()

@@ -59,9 +59,10 @@ class BridgeSettings(BaseSettings):
     command_grace: Annotated[float, Field(ge=0, le=3600)] = 10.0
     """Seconds after its expiry for which a command may still be answered; then it timed out."""
     dead_letters_per_cause: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
-    """Dead letters of one cause that are kept whole; more are only counted."""
+    """Dead letters of one cause that are kept whole; more are only counted. Readings that are nowhere else do
+    not count here."""
     dead_letters_per_meter: Annotated[int, Field(ge=1)] = 200
-    """Dead letters of one meter that are kept whole."""
+    """Dead letters of one meter that are kept whole; of its readings an eighth of all bytes is kept."""
     dead_letter_bytes: Annotated[int, Field(ge=0)] = 256 * 1024 * 1024
     """Bytes of payload that all dead letters together may take."""
     audit_head_file: Path | None = None
@@ -73,7 +74,7 @@ class BridgeSettings(BaseSettings):
 
     clock_synchronized: bool | None = None
     """Whether this machine's clock is right; the kernel is asked whether NTP keeps it unless told. While it
-    may be wrong, readings that seem to come from the future stay with their meters."""
+    may be wrong, whatever seems to come from the future waits; else only what is 12 hours ahead at most."""
 
     keep: Annotated[Duration, Field(ge=timedelta(days=1))] | None = None
     """Readings older than this are deleted, roll-ups stay: 400d, 36h; for ever unless told."""

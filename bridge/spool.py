@@ -142,7 +142,7 @@ class Spool:
         with self._opened() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("DELETE FROM moving")
-            connection.execute("INSERT INTO moving VALUES (?)", (end,))
+            connection.execute("INSERT INTO moving (after) VALUES (?)", (end,))
             connection.execute("COMMIT")
 
     def _is_there(self) -> bool:

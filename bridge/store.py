@@ -22,8 +22,9 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from bridge import database, stored, today
-from bridge.audit import Head, head
+from bridge import alarms, database, stored, today
+from bridge.alarms import LastingAlarm
+from bridge.audit import Head, head, now_ms
 from bridge.audit_check import verified
 from bridge.packs import Columns, StoredReading, readings_of
 from bridge.tables import (
@@ -183,6 +184,10 @@ class Store:
         assert meter.key is not None
         with database.snapshot(self._engine) as connection:
             return today.energy_used(connection, meter.key, start=day)
+
+    def alarms(self, *, now: int | None = None) -> list[LastingAlarm]:
+        """What is wrong with single meters and not over at ``now`` (ms, this moment unless told)."""
+        return alarms.lasting(self._engine, now=now_ms() if now is None else now)
 
     def dead_letters(self, *, last: int = 100) -> list[DeadLetter]:
         """The dead letters that were seen last, the latest first."""

@@ -133,6 +133,12 @@ class Reading(SQLModel, table=True):
     frequency: float | None = None
     energy: float | None = None
     alarm: bool | None = None
+    other: str | None = None
+    """JSON object: numbers under names that this version does not know, and what was told for a quantity
+    that is absent because it was bad; NULL without any."""
+    clock_synchronized: bool | None = None
+    """False: the meter did not know the time, ``ts`` may be wrong. NULL: stored by a version that did not
+    note this, nor ``other``."""
 
 
 class Pack(SQLModel, table=True):
@@ -291,6 +297,24 @@ class DeadLetter(SQLModel, table=True):
     count: int = 1
     first_seen: int = _ms()
     last_seen: int = _ms()
+    confirmed: bool = False
+    """A reading that its meter may forget since it is here: it is nowhere else."""
+
+
+class Alarm(SQLModel, table=True):
+    """Something is wrong with a meter; it is over when nothing more of it was seen until ``until``."""
+
+    meter: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    """`Meter.key`."""
+    kind: str = Field(primary_key=True, max_length=32)
+    """A `bridge.alarms.Kind`."""
+    detail: str = Field(max_length=512)
+    """What was seen last, in one line."""
+    count: int = Field(sa_type=BigInteger)
+    """How often it was seen since ``since``."""
+    since: int = _ms()
+    last_seen: int = _ms()
+    until: int = _ms()
 
 
 class SclRevision(SQLModel, table=True):

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from bridge import database
+from bridge.clock import Clock
 from bridge.packer import Packer
 from bridge.retention import Purge, cutoff, leapt
 from bridge.rollup import PACKED_HOURS, Summer
@@ -129,9 +130,9 @@ def _only_one(engine: Engine) -> Iterator[bool]:
 
 
 @contextmanager
-def kept_up(engine: Engine, policy: Policy, *, seconds: float) -> Iterator[None]:
+def kept_up(engine: Engine, policy: Policy, *, seconds: float, clock: Clock | None = None) -> Iterator[None]:
     """Upkeep every ``seconds``, in a thread of its own, for as long as this lasts."""
-    caretaker = Caretaker(engine, policy, seconds=seconds)
+    caretaker = Caretaker(engine, policy, seconds=seconds, clock=clock)
     caretaker.start()
     try:
         yield
@@ -140,9 +141,10 @@ def kept_up(engine: Engine, policy: Policy, *, seconds: float) -> Iterator[None]
 
 
 class Caretaker:
-    """The bridge's thread for upkeep: a round every ``seconds``."""
+    """The bridge's thread for upkeep: a round every ``seconds``, but none while the clock is in doubt."""
 
-    def __init__(self, engine: Engine, policy: Policy, *, seconds: float) -> None:
+    def __init__(self, engine: Engine, policy: Policy, *, seconds: float, clock: Clock | None = None) -> None:
+        self._clock = clock or Clock()
         self.errors = 0
         self._engine = engine
         self._policy = policy
@@ -167,6 +169,8 @@ class Caretaker:
             seconds = self._seconds
 
     def _round(self) -> None:
+        if self._clock.in_doubt:
+            return
         try:
             done = upkeep(self._engine, self._policy, now=time_ns() // 1_000_000, pause=self._stop.wait)
         except DBAPIError as error:

@@ -13,11 +13,12 @@ from functools import partial
 from sqlalchemy import Connection, Engine, update
 from sqlmodel import Session, col
 
-from bridge import audit, database, ledger, limits, registry
+from bridge import alarms, audit, database, ledger, limits, registry
 from bridge.batch import Dead, Withdrawal, Work
 from bridge.block_ledger import Entered
-from bridge.bulk import insert_due_hours, insert_readings
+from bridge.bulk import Inserted, insert_due_hours, insert_readings
 from bridge.dead_letters import MORE, DeadLetters
+from bridge.disputes import Disputes, disputes
 from bridge.ledger import Hearing
 from bridge.limits import Limits, Rate
 from bridge.newcomers import Newcomers
@@ -45,6 +46,8 @@ class Committed:
     dead: tuple[Dead, ...]
     scl_changed: bool
     """A birth or withdrawal changed what the SCD shows."""
+    conflicts: int
+    """Readings whose names others have."""
     blocks: tuple[tuple[str, Block], ...] = ()
     """Changes of blocks (meter_id, block) that are in the ledger now."""
 
@@ -75,23 +78,44 @@ class Writer:
         self.keys: dict[str, int] = {}
 
     def commit(self, work: Work) -> Committed:
-        """Write all of ``work`` in one transaction, or nothing and raise the database's error."""
+        """Write all of ``work`` in one transaction, or nothing and raise the database's error.
+
+        After the commit, ``work`` confirms only what is kept, and has the notices for the meters.
+        """
         with self._engine.begin() as connection:
             database.share(connection)
             keys, dead, entered, scl_changed = self._notices(connection, work)
             rows = _keyed(work.rows, self.keys | keys) if keys else work.rows
-            new = insert_readings(connection, rows) if rows else 0
+            inserted = insert_readings(connection, rows) if rows else Inserted(0)
+            found = self._disputes(work, inserted.conflicts, keys)
             due = self._note_due(connection, rows, work.now)
             seen = self._touch(connection, {int(row[0]) for row in rows}, work.now)
-            dead = [*work.dead, *dead]
-            self._dead_letters.write(connection, dead, work.now, limited=work.limited)
+            dead = [*work.dead, *dead, *found.dead]
+            aside = work.limited + work.spoiled
+            lost = self._dead_letters.write(connection, dead, work.now, limited=aside)
+            self._raise_alarms(connection, work, found, self.keys | keys if work.alarms else {})
             if entered.events:  # last: who holds the chain waits for nobody
                 audit.append(connection, entered.events, now=work.now)
-        work.notices += [*entered.answers, *registry.refusals(dead, now=work.now)]
         self.keys |= keys  # not before the commit: a rollback would leave keys that name nothing
         self._seen |= seen
         self._due |= due
-        return Committed(new, tuple(dead), scl_changed, tuple(entered.blocks))
+        if found.names or lost:
+            work.withhold(found.names | lost)
+        work.notices += [*entered.answers, *registry.refusals(dead, now=work.now), *found.notices]
+        return Committed(
+            inserted.new, tuple(dead), scl_changed, len(inserted.conflicts), tuple(entered.blocks)
+        )
+
+    def _disputes(self, work: Work, conflicts: list[Row], keys: dict[str, int]) -> Disputes:
+        """What follows from readings whose names others have."""
+        if not conflicts:
+            return Disputes()
+        return disputes(work, conflicts, {key: meter_id for meter_id, key in (self.keys | keys).items()})
+
+    @staticmethod
+    def _raise_alarms(connection: Connection, work: Work, found: Disputes, keys: dict[str, int]) -> None:
+        known = [(keys[alarm.meter_id], alarm) for alarm in work.alarms if alarm.meter_id in keys]
+        alarms.note(connection, [*known, *found.alarms], now=work.now)
 
     def waiting(self, *, now: int) -> list[Publish]:
         """Births that waited and may be tried now, as they came: to be stored like any message."""
@@ -149,8 +173,11 @@ class Writer:
         return {hour for hour in due if hour[0] >= this_hour}
 
     def _touch(self, connection: Connection, keys: set[int], now: int) -> dict[int, int]:
-        """Note that these meters were heard, about once a minute each; their new last_seen."""
-        stale = sorted(key for key in keys if now - self._seen.get(key, 0) > _SEEN_EVERY)
+        """Note that these meters were heard, about once a minute each; their new last_seen.
+
+        Also after a clock that was ahead has been set back.
+        """
+        stale = sorted(key for key in keys if abs(now - self._seen.get(key, 0)) > _SEEN_EVERY)
         for start in range(0, len(stale), _CHUNK):
             some = col(Meter.key).in_(stale[start : start + _CHUNK])
             connection.execute(update(Meter).where(some).values(last_seen=now))

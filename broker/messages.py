@@ -24,15 +24,18 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     PlainSerializer,
     PrivateAttr,
     StringConstraints,
     TypeAdapter,
     ValidationError,
+    model_validator,
 )
-from pydantic_core import PydanticCustomError, from_json
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema, from_json
 
 from broker import texts
+from broker.quantities import LABEL, LIMITS, other_numbers
 
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 """No meter61850 existed before; an earlier timestamp is a clock that was never set."""
@@ -107,12 +110,31 @@ _HALF = re.compile(
 """An escape in JSON; the group is half of a surrogate pair, which Python writes, and readers differ on."""
 
 
-def _whole(payload: str | bytes | bytearray) -> bytes:
+def whole(payload: str | bytes | bytearray) -> bytes:
     """``payload`` with U+FFFD in place of each half of a surrogate pair."""
     octets = payload.encode(errors="surrogatepass") if isinstance(payload, str) else bytes(payload)
     if rb"\ud" not in octets and rb"\uD" not in octets:
         return octets
     return _HALF.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], octets)
+
+
+class _IfBad:
+    """What stands in place of a value that is not valid: one bad quantity costs that quantity."""
+
+    def __init__(self, instead: bool | None) -> None:
+        self._instead = instead
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_default_schema(handler(source), default=self._instead, on_error="default")
+
+
+_IF_BAD = _IfBad(None)
+
+
+def _within(name: str) -> Any:
+    """The limits of a quantity, as pydantic checks them."""
+    low, high = LIMITS[name]
+    return Field(ge=low, le=high)
 
 
 class Message(BaseModel):
@@ -134,7 +156,7 @@ class Message(BaseModel):
             raise ValidationError.from_exception_data(
                 cls.__name__, [{"type": large, "loc": (), "input": b""}]
             )
-        return super().model_validate_json(_whole(json_data), **options)
+        return super().model_validate_json(whole(json_data), **options)
 
     def payload(self) -> bytes:
         """The JSON that goes on the wire; absent quantities are left out."""
@@ -161,7 +183,7 @@ QuantityName = Literal["voltage", "current", "power", "power_factor", "frequency
 QUANTITIES: tuple[QuantityName, ...] = get_args(QuantityName)
 """Names of the quantities that this version knows, as in :class:`Reading` and in :attr:`Birth.quantities`."""
 
-QuantityLabel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][0-9A-Za-z_]{0,63}$")]
+QuantityLabel = Annotated[str, StringConstraints(pattern=LABEL)]
 """Name of a quantity, also one that only a newer meter knows."""
 
 
@@ -186,6 +208,8 @@ class Birth(Message):
     """Seconds between readings."""
     clock_synchronized: bool = True
     """False when the meter has no NTP: its ``t`` then says clock-not-synchronized in MMS."""
+    instance: Token | None = None
+    """Fresh at each start of the meter's program: two that come in turn are two meters with one identity."""
     session: Token
     ts: Timestamp
 
@@ -204,30 +228,47 @@ class Status(Message):
 
 
 class Reading(Message):
-    """One reading. (meter_id, epoch, seq) names it for ever. Retained: the latest one."""
+    """One reading. (meter_id, epoch, seq) names it for ever. Retained: the latest one.
+
+    A quantity that is no number within its limits is taken as absent; the rest of the reading counts. A
+    number under a name that is not in this table is of a newer meter: it is kept too, at most 32 of them.
+    """
 
     epoch: Annotated[int, Field(ge=1, le=MAX_SEQ)]
-    """When the meter's outbox was created, in ms since 1970: a new outbox is a new epoch."""
+    """When the meter began to count so, in ms since 1970: a new outbox is a new epoch."""
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
     """Counts up by one in an epoch."""
     ts: Timestamp
     """When the sensor was read."""
-    voltage: Magnitude | None = None
+    voltage: Annotated[Annotated[float, _within("voltage")] | None, _IF_BAD] = None
     """V, RMS."""
-    current: Magnitude | None = None
+    current: Annotated[Annotated[float, _within("current")] | None, _IF_BAD] = None
     """A, RMS."""
-    power: Quantity | None = None
+    power: Annotated[Annotated[float, _within("power")] | None, _IF_BAD] = None
     """W, active."""
-    power_factor: Annotated[float, Field(ge=-1, le=1)] | None = None
+    power_factor: Annotated[Annotated[float, _within("power_factor")] | None, _IF_BAD] = None
     """−1…1."""
-    frequency: Annotated[float, Field(ge=0, le=1000)] | None = None
+    frequency: Annotated[Annotated[float, _within("frequency")] | None, _IF_BAD] = None
     """Hz."""
-    energy: Magnitude | None = None
+    energy: Annotated[Annotated[float, _within("energy")] | None, _IF_BAD] = None
     """Wh, active, counted up since the sensor's last reset."""
-    alarm: bool | None = None
+    alarm: Annotated[bool | None, _IF_BAD] = None
     """True while the sensor's own over-power alarm is set."""
-    clock_synchronized: bool | None = None
+    clock_synchronized: Annotated[bool | None, _IfBad(instead=False)] = None
     """False when nothing kept the meter's clock right when it read: ``ts`` may be wrong. Absent otherwise."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def other(self) -> dict[str, float | str]:
+        """The numbers under names that only a newer meter knows."""
+        return other_numbers(self.model_extra or {})
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> Self:
+        if self.__pydantic_extra__:
+            other_numbers(self.__pydantic_extra__)
+        return self
 
 
 class History(Message):
@@ -301,7 +342,7 @@ class Command(Message):
     def claimed_id(cls, payload: bytes) -> str | None:
         """The command_id in a payload that is no command, for its record; None when there is none."""
         try:
-            return _TOKEN.validate_python(from_json(_whole(payload))["command_id"])
+            return _TOKEN.validate_python(from_json(whole(payload))["command_id"])
         except (ValueError, TypeError, KeyError):
             return None
 
@@ -352,7 +393,7 @@ class Block(Message):
         try:
             block = super().model_validate_json(json_data, **options)
         except ValidationError:
-            legible = cls._legible(_whole(json_data)) if len(json_data) <= cls.MAX_BYTES else None
+            legible = cls._legible(whole(json_data)) if len(json_data) <= cls.MAX_BYTES else None
             if legible is None:
                 raise
             return legible
@@ -539,7 +580,8 @@ class NoticeCode(StrEnum):
     BLOCK_RECORDED = "block-recorded"
     """The change of the block at ``block_ts`` is in the ledger: it holds, whatever the broker forgets."""
     EPOCH_CONFLICT = "epoch-conflict"
-    """A reading of ``epoch`` has the number of another one that is stored: the meter begins a new epoch."""
+    """Readings of ``epoch`` have the numbers of others that are stored: the meter begins a new epoch and
+    gives them new numbers in it."""
 
 
 class MeterNotice(Message):
@@ -552,6 +594,11 @@ class MeterNotice(Message):
     command_id: Token | None = None
     block_ts: Moment | None = None
     epoch: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
+    first: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
+    """``first`` … ``seq`` of ``epoch`` are the readings in conflict; absent: all that are not confirmed."""
+    seq: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
+    taken: Timestamp | None = None
+    """``ts`` of reading ``first``: a meter that took another one then is not meant, but its twin."""
     ts: Timestamp
 
     def records(self, block: Block) -> bool:

@@ -9,6 +9,10 @@ While the time is not known, readings are *held*: beside each stands when it was
 since the machine was started. :meth:`Outbox.release` puts their times right, before the first of them is
 published; what was published once is never changed.
 
+A memory card that was restored from a backup, or copied into a second meter, gives names that are taken. The
+bridge says which, and :meth:`Outbox.rename` gives these readings, and all that come, names of a new epoch;
+``seq`` goes on counting, so it orders all that is here.
+
 >>> with tempfile.TemporaryDirectory() as folder, Storage(Path(folder) / "meter.sqlite") as storage:
 ...     outbox = Outbox(storage, capacity=10)
 ...     outbox.open(now=utc_now())
@@ -18,8 +22,10 @@ published; what was published once is never changed.
 
 from __future__ import annotations
 
+import secrets
+import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -49,15 +55,25 @@ class Outbox:
         """Readings lost to a full outbox since it was made."""
         self.count = 0
         """Readings that wait for ``stored``."""
+        self._sent: set[int] = set()
+        """Of them, those that were published since we run;"""
+        self._sent_before = 0
+        """and up to here they may have been before."""
 
     def open(self, *, now: datetime) -> None:
         """Load where we were; a new outbox begins an epoch at ``now``. StorageError if unreadable."""
         with self._storage.writing() as connection:
             epoch = int(now.timestamp() * 1000)
-            connection.execute("INSERT OR IGNORE INTO outbox_state VALUES (1, ?, 0, 0)", (epoch,))
+            connection.execute(
+                "INSERT OR IGNORE INTO outbox_state (id, epoch, seq, dropped) VALUES (1, ?, 0, 0)", (epoch,)
+            )
+            connection.execute(
+                "UPDATE outbox SET epoch = (SELECT epoch FROM outbox_state) WHERE epoch IS NULL"
+            )
         ((self.epoch, self.last_seq, self.dropped),) = self._storage.all(
             "SELECT epoch, seq, dropped FROM outbox_state"
         )
+        self._sent_before = self.last_seq
         ((self.count,),) = self._storage.all("SELECT count(*) FROM outbox")
 
     def add(self, quantities: Mapping[str, float | bool], *, ts: datetime, held: bool = False) -> Kept:
@@ -71,7 +87,10 @@ class Outbox:
             kept = Kept(seq, reading.payload())
             surplus = max(0, self.count + 1 - self._capacity)
             with self._storage.writing() as connection:
-                connection.execute("INSERT INTO outbox VALUES (?, ?)", (seq, kept.payload))
+                connection.execute(
+                    "INSERT INTO outbox (seq, epoch, payload) VALUES (?, ?, ?)",
+                    (seq, self.epoch, kept.payload),
+                )
                 if held:
                     connection.execute(
                         "INSERT INTO held (seq, boot, uptime_ms) VALUES (?, ?, ?)",
@@ -106,16 +125,60 @@ class Outbox:
         return len(rows) if synchronized else 0
 
     def confirm(self, stored: Stored) -> int:
-        """Forget what is stored; how many that were (0 for another epoch or a repeated confirmation)."""
-        if stored.epoch != self.epoch:
-            return 0
+        """Forget what is stored; how many that were (0 for a repeated confirmation)."""
         # NORMAL: a confirmation that a power cut undoes costs one resend, not worth a sync each.
         with self._changing, self._storage.writing("NORMAL") as connection:
             gone = connection.execute(
-                "DELETE FROM outbox WHERE seq BETWEEN ? AND ?", (stored.first, stored.seq)
+                "DELETE FROM outbox WHERE seq BETWEEN ? AND ? AND epoch = ?",
+                (stored.first, stored.seq, stored.epoch),
             ).rowcount
             self.count -= gone
+            self._sent = {seq for seq in self._sent if not stored.first <= seq <= stored.seq}
         return gone
+
+    def rename(
+        self, epoch: int, *, first: int, last: int, now: datetime, taken: datetime | None = None
+    ) -> int | None:
+        """Give the unconfirmed readings ``first`` … ``last`` of ``epoch`` names of a new epoch, at once.
+
+        Those that follow and were not sent yet get such names too, so that one epoch has them in the order
+        of time; what was sent may be stored already, and would be there twice. It is the epoch of all
+        readings to come, if ``epoch`` was. How many were renamed; None when this is not about us: ``epoch``
+        is over and nothing of it is here, or reading ``first`` was not taken at ``taken``, but by a twin.
+        """
+        with self._changing:
+            with self._storage.writing() as connection:
+                rows = self._disputed(connection, epoch, first, last)
+                if (not rows and epoch != self.epoch) or (taken and not _is_of(rows, first, taken)):
+                    return None
+                new = self._new_epoch(connection, now)
+                for seq, (old, payload) in enumerate(rows, start=self.last_seq + 1):
+                    connection.execute(
+                        "UPDATE outbox SET seq = ?, epoch = ?, payload = ? WHERE seq = ?",
+                        (seq, new, _renamed(payload, new, seq), old),
+                    )
+                    connection.execute("UPDATE held SET seq = ? WHERE seq = ?", (seq, old))
+                state = (new if epoch == self.epoch else self.epoch, self.last_seq + len(rows))
+                connection.execute("UPDATE outbox_state SET epoch = ?, seq = ?", state)
+            self.epoch, self.last_seq = state
+            return len(rows)
+
+    def _disputed(
+        self, connection: sqlite3.Connection, epoch: int, first: int, last: int
+    ) -> list[tuple[int, bytes]]:
+        found = connection.execute(
+            "SELECT seq, payload FROM outbox WHERE epoch = ? AND seq >= ? ORDER BY seq", (epoch, first)
+        )
+        return [row for row in found if row[0] <= last or not self._was_sent(row[0])]
+
+    def _was_sent(self, seq: int) -> bool:
+        return seq <= self._sent_before or seq in self._sent
+
+    def _new_epoch(self, connection: sqlite3.Connection, now: datetime) -> int:
+        """One that nothing here has; two copies of one card that begin it at the same moment differ."""
+        ((highest,),) = connection.execute("SELECT max(epoch) FROM outbox").fetchall()
+        begun = int(now.timestamp() * 1000) + secrets.randbelow(1000)
+        return max(begun, self.epoch + 1, (highest or 0) + 1)
 
     def batch(self, *, after: int, upto: int, limit: int) -> list[Kept]:
         """At most ``limit`` unconfirmed readings with ``after`` < seq ≤ ``upto``, oldest first."""
@@ -125,7 +188,28 @@ class Outbox:
         )
         return [Kept(seq, payload) for seq, payload in rows]
 
+    def to_send(self, *, after: int, upto: int, limit: int) -> list[Kept]:
+        """The same, for who publishes them now: from here on they may be stored."""
+        with self._changing:
+            some = self.batch(after=after, upto=upto, limit=limit)
+            self.note_sent(some)
+            return some
+
+    def note_sent(self, some: Iterable[Kept]) -> None:
+        """These are published now."""
+        self._sent.update(kept.seq for kept in some)
+
     def held(self, first: int, last: int) -> int:
         """How many readings of ``first`` … ``last`` are still unconfirmed."""
         ((held,),) = self._storage.all("SELECT count(*) FROM outbox WHERE seq BETWEEN ? AND ?", (first, last))
         return int(held)
+
+
+def _is_of(rows: Sequence[tuple[int, bytes]], seq: int, taken: datetime) -> bool:
+    """Whether the first of these is the reading ``seq`` that was taken then."""
+    return bool(rows) and rows[0][0] == seq and Reading.model_validate_json(rows[0][1]).ts == taken
+
+
+def _renamed(payload: bytes, epoch: int, seq: int) -> bytes:
+    reading = Reading.model_validate_json(payload)
+    return reading.model_copy(update={"epoch": epoch, "seq": seq}).payload()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 
 from broker.kernel import clock_synchronized
 from broker.messages import Birth, Hardware, QuantityName
@@ -24,6 +25,8 @@ class Profile:
     """None: ask the kernel."""
     relay: bool = True
     """False: there is none."""
+    instance: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Of this run of the program."""
 
     def synchronized(self) -> bool:
         """Whether NTP keeps the clock."""
@@ -44,6 +47,7 @@ class Profile:
             interval=self.interval,
             clock_synchronized=self.synchronized(),
             relay=self.relay,
+            instance=self.instance,
             session=session,
             ts=clock.now(),
         )

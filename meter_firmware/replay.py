@@ -42,7 +42,7 @@ class Replay:
 
     async def _pass(self, send: Callable[[bytes], Awaitable[None]], due: int) -> None:
         after = 0
-        while batch := await asyncio.to_thread(self._outbox.batch, after=after, upto=due, limit=BATCH):
+        while batch := await asyncio.to_thread(self._outbox.to_send, after=after, upto=due, limit=BATCH):
             self._progress.clear()
             await send(history(batch))
             confirmed = await self._confirmed(batch, self._wait)

@@ -11,7 +11,9 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from broker.messages import MAX_SEQ, MeterNotice
 from meter_firmware import clock
 from meter_firmware.faults import Faults
 from meter_firmware.outbox import Kept, Outbox
@@ -80,6 +82,16 @@ class Sampler:
             _log.info("the time is known now: it was put right in %d readings", corrected)
         elif not synchronized:
             _log.warning("NTP does not keep the clock: readings are marked (clock_synchronized false)")
+
+    async def rename(self, notice: MeterNotice) -> int | None:
+        """Others have the names of these readings: `Outbox.rename`, while no reading is taken."""
+        async with self._lock:
+            rename = partial(self._outbox.rename, now=clock.now(), taken=notice.taken)
+            bounds = {"first": notice.first or 1, "last": notice.seq or MAX_SEQ}
+            renamed = await asyncio.to_thread(rename, notice.epoch or 0, **bounds)
+            if renamed is not None:
+                self.latest = None  # the history has it, with its new name
+            return renamed
 
     async def newer_than(self, seq: int) -> Kept:
         """The latest reading, as soon as it is newer than ``seq``."""

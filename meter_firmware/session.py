@@ -150,6 +150,7 @@ class Session:
         while True:
             kept = await self._parts.sampler.newer_than(seq)
             self._asked = kept.seq, monotonic()
+            self._parts.outbox.note_sent([kept])
             await self._publish("reading", kept.payload)
             seq = kept.seq
 
@@ -288,6 +289,12 @@ class Session:
         if notice.code == NoticeCode.BIRTH_REFUSED:
             self._parts.faults.tell("the bridge has refused our birth", notice.reason)
         await self._results.take(notice)
+        if notice.code == NoticeCode.EPOCH_CONFLICT and notice.epoch is not None:
+            renamed = await self._parts.sampler.rename(notice)
+            if renamed is not None:
+                what = f"a new epoch begins, {renamed} readings go out under new numbers: {notice.reason}"
+                self._parts.faults.tell("memory card was restored or copied", what)
+                self._replay.progressed()
 
     async def _publish(self, kind: str, payload: bytes) -> None:
         spec = SPECS[kind]

@@ -21,7 +21,7 @@ from broker import durable
 from broker.errors import ConfigurationError, UnavailableError
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS outbox (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS outbox (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL, epoch INTEGER);
 CREATE TABLE IF NOT EXISTS outbox_state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     epoch INTEGER NOT NULL, seq INTEGER NOT NULL, dropped INTEGER NOT NULL
@@ -38,6 +38,8 @@ CREATE INDEX IF NOT EXISTS command_unanswered ON command (seen_ms) WHERE answere
 WAL_PAGES = 100
 """Checkpoint after 400 KiB: a thousand simulated meters have a thousand logs."""
 
+_FILE_WENT_WRONG = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+
 Durability = Literal["FULL", "NORMAL"]
 
 
@@ -46,11 +48,16 @@ class StorageError(UnavailableError):
 
 
 class Storage:
-    """One SQLite file; every method may be called from any thread."""
+    """One SQLite file; every method may be called from any thread.
+
+    A connection whose file went wrong is thrown away and made anew: one that was opened while the disk was
+    read-only stays so, also when the disk is well again.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._is_open = False
         self._connection: sqlite3.Connection | None = None
 
     def open(self) -> None:
@@ -59,15 +66,20 @@ class Storage:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             durable.create(self._path)
             self._connection = _connected(self._path)
+            self._is_open = True
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(_cure(self._path, error)) from error
 
     def close(self) -> None:
         """Give the file back; calls that come later raise StorageError."""
         with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
+            self._is_open = False
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def __enter__(self) -> Self:
         self.open()
@@ -93,11 +105,14 @@ class Storage:
     @contextmanager
     def _held(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
-            if self._connection is None:
+            if not self._is_open:
                 raise StorageError(f"{self._path} is closed")
             try:
+                self._connection = self._connection or _connected(self._path)
                 yield self._connection
             except sqlite3.Error as error:
+                if error.sqlite_errorcode & 0xFF in _FILE_WENT_WRONG:
+                    self._disconnect()
                 raise StorageError(f"{self._path}: {error}") from error
 
 
@@ -110,6 +125,8 @@ def _connected(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
         connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+        if "epoch" not in {column[1] for column in connection.execute("PRAGMA table_info(outbox)")}:
+            connection.execute("ALTER TABLE outbox ADD COLUMN epoch INTEGER")  # NULL: that of outbox_state
         _refuse_damage(connection)
     except sqlite3.Error:
         connection.close()

@@ -54,7 +54,9 @@ class SwitchLog:
         self.block = self.kept_block = self._saved_block()
         self.relay = self._saved_relay() or Relay(position=Position.CLOSED, operations=0, ts=now)
         with self._storage.writing() as connection:
-            connection.execute("INSERT OR IGNORE INTO relay VALUES (1, ?)", (self.relay.payload(),))
+            connection.execute(
+                "INSERT OR IGNORE INTO relay (id, payload) VALUES (1, ?)", (self.relay.payload(),)
+            )
         for command_id, said in self._storage.all(
             "SELECT command_id, result FROM command WHERE result IS NULL OR answered = ?", (_BEGUN,)
         ):
@@ -89,7 +91,7 @@ class SwitchLog:
         """Save and enforce it; StorageError if the disk refuses, and then only what it blocks is enforced."""
         self.block = block.guarded(self.block)
         with self._storage.writing() as connection:
-            connection.execute("INSERT OR REPLACE INTO block VALUES (1, ?)", (block.payload(),))
+            connection.execute("INSERT OR REPLACE INTO block (id, payload) VALUES (1, ?)", (block.payload(),))
         self.block = self.kept_block = block
 
     def knows(self, command_id: str) -> bool:

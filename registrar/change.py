@@ -47,7 +47,11 @@ class Change:
             *(identity.token, identity.blocked, _now()),
         )
         try:
-            self.connection.execute("INSERT INTO identity VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            self.connection.execute(
+                "INSERT INTO identity (name, role, scope, address_code, token, blocked, created)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
         except sqlite3.IntegrityError as error:
             raise ContractError(f"identity {identity.name!r} exists already") from error
 
@@ -80,7 +84,11 @@ class Change:
             *(f"{certificate.serial_number:x}", name, fingerprint(authority), fingerprint(certificate)),
             *(int(certificate.not_valid_after_utc.timestamp()), None, 0, None),
         )
-        self.connection.execute("INSERT INTO certificate VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        self.connection.execute(
+            "INSERT INTO certificate (serial, name, authority, fingerprint, not_after, revoked, held, ends)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            row,
+        )
 
     def revoke(self, name: str, *, but: str = "") -> int:
         """Revoke the certificates of ``name`` for good, save the one with fingerprint ``but``; how many."""
@@ -153,7 +161,9 @@ class Change:
 
     def send(self, topic: str, payload: bytes) -> None:
         """Have ``payload`` published, retained, in place of what waits for ``topic`` (`registrar.post`)."""
-        self.connection.execute("INSERT OR REPLACE INTO letter VALUES (?, ?)", (topic, payload))
+        self.connection.execute(
+            "INSERT OR REPLACE INTO letter (topic, payload) VALUES (?, ?)", (topic, payload)
+        )
 
     def note(
         self,
@@ -175,8 +185,9 @@ class Change:
     def end_connection(self, name: str, how: Ending = Ending.CUT) -> None:
         """Have the connection of ``name`` ended when Mosquitto has what this transaction changes."""
         self.connection.execute(
-            "INSERT INTO unfinished SELECT ?, coalesce(max(value), 0), ? FROM counter "
-            "WHERE name = 'generation' ON CONFLICT (name) DO UPDATE SET ending = excluded.ending",
+            "INSERT INTO unfinished (name, generation, ending) SELECT ?, coalesce(max(value), 0), ? "
+            "FROM counter WHERE name = 'generation' "
+            "ON CONFLICT (name) DO UPDATE SET ending = excluded.ending",
             (name, how),
         )
 
@@ -187,7 +198,9 @@ class Change:
     def pack(self, parcel: Parcel) -> None:
         """Have a certificate put into its folder, in the place of one that is on its way there."""
         row = (parcel.folder, parcel.name, parcel.host, parcel.certificate)
-        self.connection.execute("INSERT OR REPLACE INTO parcel VALUES (?, ?, ?, ?)", row)
+        self.connection.execute(
+            "INSERT OR REPLACE INTO parcel (folder, name, host, certificate) VALUES (?, ?, ?, ?)", row
+        )
 
     def unpacked(self, parcel: Parcel) -> None:
         """It is there."""
@@ -204,7 +217,9 @@ class Change:
 
     def mark(self, name: str, value: int = 0) -> bool:
         """Remember ``value`` under ``name`` until :meth:`unmark`; False if there is one already."""
-        done = self.connection.execute("INSERT OR IGNORE INTO mark VALUES (?, ?)", (name, value))
+        done = self.connection.execute(
+            "INSERT OR IGNORE INTO mark (name, value) VALUES (?, ?)", (name, value)
+        )
         return done.rowcount > 0
 
     def unmark(self, name: str) -> None:
@@ -214,8 +229,8 @@ class Change:
     def next_number(self, name: str) -> int:
         """1, 2, 3 … : counts for ever."""
         row = self.connection.execute(
-            "INSERT INTO counter VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1 "
-            "RETURNING value",
+            "INSERT INTO counter (name, value) VALUES (?, 1)"
+            " ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
             (name,),
         ).fetchone()
         return int(row[0])

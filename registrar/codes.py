@@ -82,7 +82,8 @@ def keep(
         if _known(change.connection, code.id):
             raise ContractError(f"there is a code {code.id} already")
         change.connection.execute(
-            "INSERT INTO code VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+            "INSERT INTO code (id, count, hash, automatic, who, created, expires, withdrawn)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
             (
                 *(code.id, code.count, hashed(code.secret), int(automatic), who),
                 *(int(now.timestamp()), int((now + valid).timestamp())),

@@ -27,7 +27,7 @@ def check(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
 def bind(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
     """The meter is the device with this serial number from now on; ContractError if either is another's."""
     check(connection, meter_id, serial)
-    connection.execute("INSERT OR IGNORE INTO device VALUES (?, ?)", (meter_id, serial))
+    connection.execute("INSERT OR IGNORE INTO device (meter_id, serial) VALUES (?, ?)", (meter_id, serial))
 
 
 def replace(register: Register, meter_id: str, serial: str) -> None:

@@ -194,7 +194,9 @@ def _insert(change: Change, slot: str, ask: Ask) -> Request:
     now = int(datetime.now(UTC).timestamp())
     row = (slot, slot.partition("-")[0], ask.meter_id, ask.payload().decode(), now)
     change.connection.execute(
-        "INSERT INTO request VALUES (?, ?, ?, ?, ?, 'pending', '', '', NULL, NULL)", row
+        "INSERT INTO request (slot, code, meter_id, ask, asked, verdict, reason, who, decided, collected)"
+        " VALUES (?, ?, ?, ?, ?, 'pending', '', '', NULL, NULL)",
+        row,
     )
     found = _find(change.connection, slot)
     assert found is not None
@@ -212,7 +214,7 @@ def _grant(deployment: Deployment, change: Change, request: Request, *, who: str
         certificate = authority.issue(ask.meter_id, pki.checked_request(ask.csr.encode()))
         change.issued(ask.meter_id, certificate, authority.certificate)
         row = (request.slot, pki.pem(certificate).decode())
-        change.connection.execute("INSERT INTO granted VALUES (?, ?)", row)
+        change.connection.execute("INSERT INTO granted (slot, certificate) VALUES (?, ?)", row)
     else:
         change.set_token(ask.meter_id, ask.password or "")
     _note(change, Kind.CREDENTIALS_ISSUED, request, who=who)

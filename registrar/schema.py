@@ -30,8 +30,10 @@ _CHANGES = (
 def _trigger(event: str, table: str, name: str, when: str) -> str:
     return f"""
 CREATE TRIGGER IF NOT EXISTS {table}_{event.partition(" ")[0].lower()} AFTER {event} ON {table} {when} BEGIN
-    INSERT INTO counter VALUES ('generation', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1;
-    INSERT INTO unfinished SELECT {name}, value, '' FROM counter WHERE name = 'generation'
+    INSERT INTO counter (name, value) VALUES ('generation', 1)
+        ON CONFLICT (name) DO UPDATE SET value = value + 1;
+    INSERT INTO unfinished (name, generation, ending)
+        SELECT {name}, value, '' FROM counter WHERE name = 'generation'
         ON CONFLICT (name) DO UPDATE SET generation = excluded.generation;
 END;
 """

@@ -23,7 +23,7 @@ from bridge.parse import Row
 from bridge.store import Store
 from bridge.tables import DAY_MS, HOUR_MS, ROLLUP, Meter
 from bridge.upkeep import Done, Policy, upkeep
-from bridge.writer import Writer
+from bridge.writer import Committed, Writer
 
 DAY0 = 1_795_392_000_000
 """2026-11-23T00:00:00Z."""
@@ -73,8 +73,12 @@ class Kept:
 
     def put(self, *rows: Row, now: int = NOW) -> int:
         """Store readings in one commit, as the bridge does; how many were new."""
+        return self.commit(*rows, now=now).new
+
+    def commit(self, *rows: Row, now: int = NOW) -> Committed:
+        """The same; what came of it."""
         self.writer.keys |= dict(self._keys())
-        return self.writer.commit(Work(now, rows=list(rows))).new
+        return self.writer.commit(Work(now, rows=list(rows)))
 
     def _keys(self) -> list[tuple[str, int]]:
         return [(s.meter.meter_id, s.meter.key) for s in self.store.meters(retired=True) if s.meter.key]

@@ -60,6 +60,7 @@ class Live:
         self.scd: bytes | None = None
         self.cids: dict[str, bytes] = {}
         self.ieds: dict[str, str] = {}
+        self.alarms: dict[str, list[str]] = {}
         """meter_id → IED, as the registry says (`web.archive`)."""
         self.version = 0
         """Counts up with every change of what is told of meters."""
@@ -188,6 +189,13 @@ class Live:
             if before.get(meter_id) != ied and meter_id in self._encoded:
                 self._refresh(self.fleet.meters[meter_id])
 
+    def note_alarms(self, alarms: dict[str, list[str]]) -> None:
+        """The store says what is wrong with which meters: kinds of `bridge.alarms`."""
+        before, self.alarms = self.alarms, alarms
+        for meter_id in before.keys() | alarms.keys():
+            if before.get(meter_id) != alarms.get(meter_id) and meter_id in self._encoded:
+                self._refresh(self.fleet.meters[meter_id])
+
     def sweep(self) -> None:
         """Tell of meters that have become stale."""
         for meter in self.fleet.newly_stale(time.monotonic()):
@@ -243,6 +251,8 @@ class Live:
             told["ts"] = format_ts(reading.ts)
             values = ((name, getattr(reading, name)) for name in (*QUANTITIES, "alarm"))
             told |= {name: value for name, value in values if value is not None}
+            told |= {"other": reading.other} if reading.other else {}
+            told |= {"clock_synchronized": False} if reading.clock_synchronized is False else {}
         if not birth.relay:
             told["has_relay"] = False
         elif relay is not None:
@@ -251,6 +261,8 @@ class Live:
             told["relay_local"] = relay.local
         if block is not None and (block.open or block.close):
             told["blocked"] = block.words
+        if kinds := self.alarms.get(meter.meter_id):
+            told["alarms"] = kinds
         return told
 
     def summary(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from broker.messages import OriginCategory, Relay, format_ts
 from web.api.commands import ledger_rows
 from web.api.common import LONGEST_CURSOR, MeterPath, at, registered
 from web.api.meters import Choice, begin_after, cursor_of, everything
-from web.api.operations import database_state, dead_letter_rows, health_now
+from web.api.operations import alarm_rows, database_state, dead_letter_rows, health_now
 from web.commands import LOST, entry_of
 from web.guard import Caller, caller_of
 from web.parts import Parts, parts_of, root_of
@@ -100,12 +100,14 @@ async def meter(request: Request, caller: Visitor, meter_id: MeterPath) -> Respo
     told = await asyncio.to_thread(lambda: everything(parts, registered(parts.archive, meter_id)))
     relay = parts.live.known(meter_id).relay
     by = await asyncio.to_thread(lambda: _switched_by(parts, relay)) if relay else None
+    alarms = await asyncio.to_thread(alarm_rows, parts)
     return views_of(request).page(
         request,
         "meter.html",
         caller,
         meter=told,
         switched=relay and by and {"position": relay.position, "by": by, "ts": format_ts(relay.ts)},
+        alarms=[alarm for alarm in alarms if alarm["meter_id"] == meter_id],
         in_service=parts.live.meter(meter_id) is not None,
         origin=f"{OriginCategory.REMOTE_CONTROL} web {caller.name}",
         lost=LOST,
@@ -159,7 +161,8 @@ async def health(request: Request, caller: Visitor) -> Response:
     """Services, broker, database."""
     parts = parts_of(request)
     database = await asyncio.to_thread(database_state, parts)
-    told = {**health_now(parts), "database": database}
+    alarms = await asyncio.to_thread(alarm_rows, parts)
+    told = {**health_now(parts), "database": database, "alarms": alarms}
     return views_of(request).page(request, "health.html", caller, health=told)
 
 

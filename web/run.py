@@ -12,6 +12,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 
 import orjson
@@ -216,6 +217,9 @@ async def keep_registry(parts: Parts, changed: asyncio.Event) -> None:
         try:
             rows = await asyncio.to_thread(lambda: parts.archive.store.registry(retired=False))
             parts.live.assign({row.meter_id: row.ied for row in rows if row.ied})
+            lasting = await asyncio.to_thread(parts.archive.store.alarms)
+            kinds = groupby(lasting, key=lambda alarm: alarm.meter_id)
+            parts.live.note_alarms({meter_id: [one.kind for one in own] for meter_id, own in kinds})
             pause = REGISTRY_SECONDS
         except (Meter61850Error, OSError, SQLAlchemyError) as error:
             log.debug("registry: %s", error)

@@ -43,6 +43,11 @@ def shown(value: float | None, decimals: int) -> str:
     return "–" if value is None else f"{value:,.{decimals}f}".replace(",", "\u202f")
 
 
+def others(numbers: dict[str, float | str] | None) -> str:
+    """Numbers under names that only a newer meter knows; a dash for none."""
+    return ", ".join(f"{name} {value}" for name, value in (numbers or {}).items()) or "–"
+
+
 def plain_time(ts: str | None) -> str:
     """A time of the contract without a script: to the second, in UTC."""
     return "–" if ts is None else f"{ts[:10]} {ts[11:19]} UTC"
@@ -70,7 +75,7 @@ class Views:
             "relay_words": RELAY_WORDS,
             "version": VERSION,
         }
-        self._environment.filters |= {"shown": shown, "plain_time": plain_time}
+        self._environment.filters |= {"shown": shown, "others": others, "plain_time": plain_time}
         for name in self._environment.list_templates():
             self._environment.get_template(name)  # read now: a page must not need a file descriptor
 

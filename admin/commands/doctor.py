@@ -235,6 +235,9 @@ def _database(url: str) -> Iterator[Finding]:
             online = sum(state.meter.online for state in states)
             yield Finding(Verdict.OK, "database", f"{len(states)} meters, {online} online")
             yield _audit(store)
+            for alarm in store.alarms():
+                named = f"{alarm.name or alarm.meter_id} ({alarm.meter_id})"
+                yield Finding(Verdict.FAIL, f"alarm {alarm.kind}", f"{named}: {alarm.detail}", alarm.cure)
     except MissingPartError as error:
         yield Finding(Verdict.NOTE, "database", "not looked at", str(error))
     except Meter61850Error as error:

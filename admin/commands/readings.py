@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -126,6 +127,19 @@ def _table(
     return Table(tuple(names[place] for place in order), rows), total
 
 
+def _decoded(row: dict[str, Any]) -> dict[str, Any]:
+    """Other numbers as an object."""
+    other = row.get("other")
+    return row if other is None else row | {"other": json.loads(other)}
+
+
+def _without_nothing(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For people: no column for other numbers, nor for the clock, where they say nothing."""
+    usual = {"other": (None,), "clock_synchronized": (None, True)}
+    silent = {name for name, values in usual.items() if all(row[name] in values for row in rows)}
+    return [{name: value for name, value in row.items() if name not in silent} for row in rows]
+
+
 def _show(table: Table, resolution: Resolution, *, as_json: bool, told: bool) -> None:
     rows: list[dict[str, Any]] = [
         {
@@ -135,8 +149,10 @@ def _show(table: Table, resolution: Resolution, *, as_json: bool, told: bool) ->
         for row in table.rows
     ]
     if as_json:
-        rows = [{"resolution": resolution.value, **row} for row in rows]
-    elif resolution is not Resolution.RAW:
+        rows = [{"resolution": resolution.value, **_decoded(row)} for row in rows]
+    elif resolution is Resolution.RAW:
+        rows = _without_nothing(rows)
+    else:
         rows = [{name: row[name] for name in _SHOWN} for row in rows]
         how = "" if told else "; --resolution raw tells each reading"
         note(f"by {resolution} (UTC), complete ones only{how}")

@@ -14,7 +14,7 @@ from bridge.parse import Row
 
 pytest_plugins = ("tests.databases",)
 
-GOOD: Row = (1, 1, 1, 1000, 230.1, None, None, None, None, None, None)
+GOOD: Row = (1, 1, 1, 1000, 230.1, *[None] * 7, True)
 
 
 FULL_DISK = """
@@ -45,7 +45,7 @@ def test_a_server_that_ends_the_session_is_a_database_in_trouble(engine: Engine)
         insert_while_the_server_goes(engine)
     assert not database.is_about_data(told.value)
     with engine.begin() as connection:
-        assert insert_readings(connection, [GOOD]) == 1
+        assert insert_readings(connection, [GOOD]).new == 1
 
 
 def test_a_disk_that_is_full_is_a_database_in_trouble(engine: Engine) -> None:

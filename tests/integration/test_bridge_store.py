@@ -112,7 +112,7 @@ def test_all_quantities_come_back_as_they_were(rig: Rig) -> None:
     }
     rig.take(reading(1, 1, **values, alarm=False))
     (row,) = rig.store.readings(rig.meter(1))
-    assert row == (1, 1, NOW, 231.2, 0.191, -21.3, -0.48, 49.98, 98414.0, False)
+    assert tuple(row) == (1, 1, NOW, 231.2, 0.191, -21.3, -0.48, 49.98, 98414.0, False, None, True)
 
 
 def test_a_reading_before_its_birth_makes_a_stub_that_the_birth_completes(rig: Rig) -> None:

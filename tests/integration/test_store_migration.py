@@ -51,7 +51,7 @@ def first_release(engine: Engine) -> None:
         }  # fmt: skip
         names = ("epoch", "seq", "ts", "voltage", "current", "power", "power_factor", "frequency", "energy")
         readings = [
-            dict(zip(("meter", *names, "alarm"), (1, *reading[1:]), strict=True))
+            dict(zip(("meter", *names, "alarm"), (1, *reading[1:11]), strict=True))
             for reading in series(1, 3000)
         ]
         for table, rows in (("meter", [meter]), ("command", [ledger]), ("reading", readings)):

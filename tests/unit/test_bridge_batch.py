@@ -64,13 +64,32 @@ def stored(work: Work) -> list[tuple[int, int, int]]:
 
 
 def test_a_bad_reading_between_good_ones() -> None:
-    work = sort(live(1), live(2, voltage="much"), message(TOPICS.meter(METER, "reading"), b"{"), live(3))
+    work = sort(live(1), live(2, ts="never"), message(TOPICS.meter(METER, "reading"), b"{"), live(3))
     assert [row[2] for row in work.rows] == [1, 3]
     assert [letter.cause for letter in work.dead] == [
-        "reading: voltage: Input should be a valid number, unable to parse string as a number",
+        "reading: ts: Input should be a valid datetime or date, input is too short",
         "reading: is not JSON",
     ]
     assert stored(work) == [(1, 1, 3)], "the bad one is safely kept, too: its meter may forget it"
+    assert [letter.reading for letter in work.dead] == [(TOPICS.meter(METER, "stored").encode(), 1, 2), None]
+
+
+def test_a_bad_quantity_between_good_ones_costs_itself() -> None:
+    history = {"readings": [reading(3, current=-0.001, alarm="overload"), reading(4)]}
+    work = sort(live(1), live(2, voltage="much"), message(TOPICS.meter(METER, "history"), history))
+    assert [row[2] for row in work.rows] == [1, 2, 3, 4]
+    assert work.dead == []
+    assert stored(work) == [(1, 1, 4)]
+    assert sorted((letter.cause.split()[1], count) for letter, count in work.spoiled.items()) == [
+        ("alarm", 1), ("current", 1), ("voltage", 1),
+    ]  # fmt: skip
+
+
+def test_a_confirmation_can_be_taken_back_for_some() -> None:
+    work = sort(*(live(seq) for seq in (1, 2, 3, 7, 5, 6)))
+    topic = TOPICS.meter(METER, "stored").encode()
+    work.withhold({(topic, 1, 2), (topic, 1, 7), (topic, 2, 3), (b"another", 1, 1)})
+    assert stored(work) == [(1, 1, 1), (1, 3, 3), (1, 5, 6)]
 
 
 def test_rows_have_the_key_of_a_known_meter_and_the_id_of_a_stranger() -> None:
@@ -92,7 +111,11 @@ def test_every_reading_of_a_history_counts_for_itself() -> None:
 def test_a_clock_may_be_ahead_within_the_tolerance() -> None:
     work = sort(live(1, ts="2026-11-23T12:05:00.000Z"), live(2, ts="2026-11-23T12:05:00.001Z"))
     assert [row[2] for row in work.rows] == [1]
-    assert work.dead[0].cause == "reading: ts: is in the future"
+    assert work.dead == []
+    assert [letter.cause for letter in work.limited] == [parse.EARLY]
+    assert stored(work) == [(1, 1, 1)], "its meter keeps the other one until its time has come"
+    later = Sorter(TOPICS, keys={}).sort([live(2, ts="2026-11-23T12:05:00.001Z")], now=NOW + 1)
+    assert stored(later) == [(1, 2, 2)]
 
 
 def test_a_reading_from_the_future_stays_with_its_meter_while_our_clock_is_in_doubt() -> None:
@@ -120,14 +143,40 @@ def test_each_kind_becomes_a_notice_with_its_model(kind: str) -> None:
     assert not work.dead
 
 
-@pytest.mark.parametrize("kind", sorted(GOOD.keys() - {"command", "block"}))
-def test_each_kind_from_the_future_is_a_dead_letter(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["birth", "relay", "status"])
+def test_what_is_far_in_the_future_is_a_dead_letter(kind: str) -> None:
     topic, payload, _ = GOOD[kind]
     assert isinstance(payload, dict)
     work = sort(message(topic, payload | {"ts": "2026-11-24T12:00:00.000Z"}))
     assert [letter.cause.removeprefix(f"{kind}: ") for letter in work.dead] == ["ts: is in the future"]
     assert not work.events
-    assert not work.entries
+    assert not work.early
+
+
+@pytest.mark.parametrize("kind", ["birth", "relay", "status"])
+@pytest.mark.parametrize(
+    ("ts", "ntp"), [("2026-11-23T13:00:00.000Z", True), ("2027-11-23T13:00:00.000Z", False)]
+)
+def test_what_seems_to_come_from_the_future_waits(kind: str, ts: str, ntp: bool) -> None:
+    """It may be our clock that is an hour behind."""
+    topic, payload, _ = GOOD[kind]
+    assert isinstance(payload, dict)
+    told = message(topic, payload | {"ts": ts})
+    work = Sorter(TOPICS, keys={}, clock_kept=lambda: ntp).sort([told], now=NOW)
+    assert [early.source for early in work.early] == [told]
+    assert not work.dead
+    assert not work.events
+    later = Sorter(TOPICS, keys={}).sort([told], now=work.early[0].ts - 300_000)
+    assert [notice.source for notice in later.events] == [told]
+
+
+@pytest.mark.parametrize("kind", ["result", "refused"])
+def test_what_has_happened_is_recorded_whatever_the_clocks_say(kind: str) -> None:
+    topic, payload, _ = GOOD[kind]
+    assert isinstance(payload, dict)
+    work = sort(message(topic, payload | {"ts": "2026-11-24T12:00:00.000Z"}))
+    assert len(work.entries) == 1
+    assert not work.dead
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,12 @@ class Latest(BaseModel):
     relay_local: bool | None = None
     blocked: str | None = None
     """``opening``, ``closing``, ``opening and closing``; absent: nothing."""
+    other: dict[str, float | str] | None = None
+    """Numbers under names that this version does not know; absent without any."""
+    clock_synchronized: bool | None = None
+    """false: the meter did not know the time when it read, ``ts`` may be wrong; absent: it did."""
+    alarms: list[str] | None = None
+    """What is wrong with it: ``twin``, ``epoch-conflict``; absent: nothing."""
 
 
 class LatestOfAll(BaseModel):
@@ -236,11 +242,26 @@ class ServiceRow(BaseModel):
     """What somebody should look at: certificates that end within 30 days and were not renewed."""
 
 
+class AlarmDocument(BaseModel):
+    """Something is wrong with a meter; it disappears a quarter of an hour after it was seen last."""
+
+    meter_id: MeterId
+    name: str
+    kind: str
+    """``twin``: two meters with one identity; ``epoch-conflict``: a restored or copied memory card."""
+    detail: str
+    cure: str
+    count: int
+    since: AwareDatetime
+    last_seen: AwareDatetime
+
+
 class Health(BaseModel):
-    """Broker, services, database, and how many meters are in which state."""
+    """Broker, services, database, alarms, and how many meters are in which state."""
 
     broker: bool
     database: str
     """``ok``, or why it does not answer."""
     services: list[ServiceRow]
+    alarms: list[AlarmDocument]
     summary: dict[str, Any]

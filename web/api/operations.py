@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -46,10 +47,11 @@ def dead_letter_rows(parts: Parts, *, last: int) -> list[dict[str, Any]]:
 
 @router.get("/health", response_model=Health, responses={**problems(406), **also(XML)})
 async def health(request: Request, _caller: Observer) -> Response:
-    """Broker, services, database, and how many meters are in which state."""
+    """Broker, services, database, alarms, and how many meters are in which state."""
     parts = parts_of(request)
     database = await asyncio.to_thread(database_state, parts)
-    return answer(request, {**health_now(parts), "database": database}, root="health")
+    alarms = await asyncio.to_thread(alarm_rows, parts)
+    return answer(request, {**health_now(parts), "database": database, "alarms": alarms}, root="health")
 
 
 def health_now(parts: Parts) -> dict[str, Any]:
@@ -67,7 +69,6 @@ def health_now(parts: Parts) -> dict[str, Any]:
     ]
     return {
         "broker": parts.live.fleet.broker_up,
-        "database": "",
         "services": services,
         "summary": parts.live.summary(),
     }
@@ -80,3 +81,15 @@ def database_state(parts: Parts) -> str:
     except (Meter61850Error, SQLAlchemyError) as error:
         return str(getattr(error, "orig", error)).strip()[:300]
     return "ok"
+
+
+def alarm_rows(parts: Parts) -> list[dict[str, Any]]:
+    """What is wrong with single meters; nothing while the store does not answer. It blocks."""
+    try:
+        lasting = parts.archive.store.alarms()
+    except (Meter61850Error, SQLAlchemyError):
+        return []
+    return [
+        {**asdict(alarm), "cure": alarm.cure, "since": at(alarm.since), "last_seen": at(alarm.last_seen)}
+        for alarm in lasting
+    ]

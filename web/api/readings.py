@@ -12,6 +12,7 @@ from operator import itemgetter
 from time import gmtime, strftime
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, AwareDatetime
 from starlette.responses import Response
@@ -103,14 +104,16 @@ class Range:
             table = self.table(store)
             rows = list(islice(table.rows, most))
             columns = zip(*rows, strict=True) if rows else (() for _ in table.fields)
-            return {field: list(values) for field, values in zip(table.fields, columns, strict=True)}
+            return _decoded(
+                {field: list(values) for field, values in zip(table.fields, columns, strict=True)}
+            )
         found: list[list[Any]] = [[] for _ in StoredReading._fields]
         for piece in store.pieces(self.meter, start=at_ms(self.start), end=at_ms(self.end)):
             for column, values in zip(found, piece, strict=True):
                 column.extend(values)
             if len(found[0]) >= most:
                 break
-        return {name: found[place][:most] for name, place in zip(_NAMES, _ORDER, strict=True)}
+        return _decoded({name: found[place][:most] for name, place in zip(_NAMES, _ORDER, strict=True)})
 
     def place(self, row: tuple[Any, ...]) -> str:
         """The cursor of what follows ``row``: later pages are of the same resolution."""
@@ -139,6 +142,9 @@ def readings(
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = PAGE,
 ) -> Response:
     """Readings of a meter in a time, oldest first: V, A, W, power factor, Hz, Wh; absent is null.
+
+    ``other`` has the numbers under names that this version does not know, and what was told for a quantity
+    that is null because it was bad. ``clock_synchronized`` false: the meter did not know the time.
 
     CSV and Parquet (by Accept) have all of the range. These, and pages of more than 10,000, are exports: an
     account has two at the same time. Hours and days are complete ones (UTC), with the energy used, the number
@@ -223,6 +229,13 @@ def _page(request: Request, wanted: Range, store: Store, limit: int) -> Response
     return answer(request, {**head, "readings": documents[:limit]}, root="readings")
 
 
+def _decoded(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Other numbers as objects."""
+    if "other" in columns:
+        columns["other"] = [other and orjson.loads(other) for other in columns["other"]]
+    return columns
+
+
 def _documents(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -232,9 +245,10 @@ def _raw_documents(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
     return [
         {
             "ts": ts, "epoch": epoch, "seq": seq, "voltage": voltage, "current": current, "power": power,
-            "power_factor": factor, "frequency": frequency, "energy": energy, "alarm": alarm,
+            "power_factor": factor, "frequency": frequency, "energy": energy, "alarm": alarm, "other": other,
+            "clock_synchronized": known,
         }
-        for ts, epoch, seq, voltage, current, power, factor, frequency, energy, alarm
+        for ts, epoch, seq, voltage, current, power, factor, frequency, energy, alarm, other, known
         in zip(*(columns[name] for name in _NAMES), strict=True)
     ]  # fmt: skip
 

@@ -108,6 +108,9 @@ export function showMeter(root, meter) {
     else if (field === "relay") put(element, "relay", ...relayOf(meter));
     else if (field === "relay_ts") element.replaceChildren(meter.relay_ts ? time(meter.relay_ts) : "–");
     else if (field === "local") element.textContent = meter.relay_local ? element.dataset.words : "";
+    else if (field === "alarms") element.textContent = meter.alarms ? `alarm: ${meter.alarms.join(", ")}` : "";
+    else if (field === "other") element.textContent = othersOf(meter.other);
+    else if (field === "clock") element.textContent = meter.clock_synchronized === false ? "the meter's clock may be wrong" : "";
     else if (field === "blocked") element.textContent = meter.blocked ? `Blocked: ${meter.blocked}.` : "";
     else if (field === "quality") showQuality(element, qualityOf(meter));
     else element.textContent = shown(meter[field], Number(element.dataset.decimals));
@@ -123,6 +126,9 @@ function relayOf(meter) {
   if (!RELAY[meter.relay]) return ["unknown", "unknown"];
   return meter.state === "online" ? [meter.relay, RELAY[meter.relay]] : ["old", RELAY[meter.relay] + LAST];
 }
+
+/** Numbers under names that only a newer meter knows. */
+const othersOf = (other) => Object.entries(other ?? {}).map(([name, value]) => `${name} ${value}`).join(", ") || "–";
 
 const qualityOf = (meter) => (!meter.ts ? "invalid" : meter.state === "online" ? "good" : "old");
 

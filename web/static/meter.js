@@ -12,7 +12,7 @@ const SEND_MS = 5000; // an order that still waits for a connection then is neve
 const ANSWER_MS = 10000;
 const FACTS_MS = 60000;
 const curves = new Curves(id);
-const facts = renewer(1000, () => renew("switched", "facts")); // the ledger is written a little later
+const facts = renewer(1000, () => renew("switched", "facts", "alarms")); // the ledger is written a little later
 let asked; // the position of our last order
 let own; // its command_id, once we know it
 let heard; // whose state the stream told last: it knows more than an answer that is older
@@ -135,7 +135,7 @@ listen(() => [["meter", id]], {
   },
   gone() { location.reload(); },
   async reset() {
-    const since = await renew("switched", "facts");
+    const since = await renew("switched", "facts", "alarms");
     const answer = await ask(`/api/v1/meters/${id}/latest`);
     if (answer.ok) take(await answer.json());
     else if (answer.status !== 404) throw new Error(answer.statusText);

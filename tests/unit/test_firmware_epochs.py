@@ -1,0 +1,201 @@
+"""A restored or copied memory card: what is unconfirmed gets new names, all at once, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.messages import Reading, Stored, utc_now
+from meter_firmware.outbox import Outbox
+from meter_firmware.storage import SCHEMA, Storage
+
+ALL = 2**53 - 1
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Outbox]:
+    with Storage(path) as storage:
+        outbox = Outbox(storage, capacity=100_000)
+        outbox.open(now=utc_now())
+        yield outbox
+
+
+def kept(outbox: Outbox) -> list[dict[str, Any]]:
+    return [json.loads(one.payload) for one in outbox.batch(after=0, upto=ALL, limit=100_000)]
+
+
+def fill(outbox: Outbox, *volts: float) -> None:
+    for volt in volts:
+        outbox.add({"voltage": volt}, ts=utc_now())
+
+
+def names(outbox: Outbox) -> list[tuple[int, int, float]]:
+    return [(one["epoch"], one["seq"], one["voltage"]) for one in kept(outbox)]
+
+
+def test_those_in_conflict_get_names_of_a_new_epoch_and_so_do_all_that_come(tmp_path: Path) -> None:
+    with opened(tmp_path / "meter.sqlite") as outbox:
+        fill(outbox, 1, 2, 3, 4)
+        outbox.note_sent(outbox.batch(after=0, upto=4, limit=4))
+        old = outbox.epoch
+        assert outbox.rename(old, first=2, last=3, now=utc_now()) == 2
+        new = outbox.epoch
+        assert new > old
+        fill(outbox, 5)
+        expected = [(old, 1, 1), (old, 4, 4), (new, 5, 2), (new, 6, 3), (new, 7, 5)]
+        assert names(outbox) == expected
+    with opened(tmp_path / "meter.sqlite") as outbox:
+        assert (outbox.epoch, outbox.last_seq, outbox.count) == (new, 7, 5)
+        assert names(outbox) == expected
+
+
+def test_each_confirmation_is_of_its_own_epoch(tmp_path: Path) -> None:
+    with opened(tmp_path / "meter.sqlite") as outbox:
+        fill(outbox, 1, 2, 3)
+        outbox.note_sent(outbox.batch(after=0, upto=3, limit=3))
+        old = outbox.epoch
+        outbox.rename(old, first=2, last=2, now=utc_now())
+        new = outbox.epoch
+        assert outbox.confirm(Stored(epoch=old, first=1, seq=ALL)) == 2
+        assert names(outbox) == [(new, 4, 2)]
+        assert outbox.confirm(Stored(epoch=new, first=1, seq=ALL)) == 1
+        assert outbox.count == 0
+
+
+def test_a_notice_that_comes_again_changes_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path / "meter.sqlite") as outbox:
+        fill(outbox, 1, 2)
+        old = outbox.epoch
+        outbox.rename(old, first=1, last=2, now=utc_now())
+        before = (outbox.epoch, outbox.last_seq, names(outbox))
+        assert outbox.rename(old, first=1, last=2, now=utc_now()) is None
+        assert outbox.rename(old - 1, first=1, last=ALL, now=utc_now()) is None
+        assert (outbox.epoch, outbox.last_seq, names(outbox)) == before
+
+
+def test_a_conflict_of_readings_that_are_gone_still_ends_the_epoch(tmp_path: Path) -> None:
+    with opened(tmp_path / "meter.sqlite") as outbox:
+        old = outbox.epoch
+        assert outbox.rename(old, first=7, last=7, now=utc_now()) == 0
+        assert outbox.epoch > old
+
+
+def test_a_later_conflict_of_the_old_epoch_leaves_the_new_one_alone(tmp_path: Path) -> None:
+    """Else its readings would not be in the order of time."""
+    with opened(tmp_path / "meter.sqlite") as outbox:
+        fill(outbox, 1, 2)
+        outbox.note_sent(outbox.batch(after=0, upto=2, limit=2))
+        old = outbox.epoch
+        outbox.rename(old, first=1, last=1, now=utc_now())
+        new = outbox.epoch
+        fill(outbox, 3)
+        assert outbox.rename(old, first=2, last=2, now=utc_now()) == 1
+        assert outbox.epoch == new
+        fill(outbox, 4)
+        found = names(outbox)
+        assert len({epoch for epoch, _, _ in found}) == 2
+        assert [volt for epoch, _, volt in found if epoch == new] == [1, 3, 4]
+
+
+def test_a_backlog_that_was_not_sent_goes_into_one_epoch_in_the_order_of_time(tmp_path: Path) -> None:
+    """Each change of epoch costs the energy between two readings; what was sent may be stored already."""
+    with opened(tmp_path / "meter.sqlite") as outbox:
+        fill(outbox, 1, 2, 3, 4, 5, 6)
+        outbox.note_sent(outbox.batch(after=0, upto=3, limit=10))
+        old = outbox.epoch
+        assert outbox.rename(old, first=2, last=2, now=utc_now()) == 4
+        fill(outbox, 7)
+        assert [volt for epoch, _, volt in names(outbox) if epoch == outbox.epoch] == [2, 4, 5, 6, 7]
+        assert [volt for epoch, _, volt in names(outbox) if epoch == old] == [1, 3]
+
+
+def test_a_notice_about_a_reading_of_a_twin_is_not_for_us(tmp_path: Path) -> None:
+    """It would rename a reading that is stored, and be stored twice."""
+    with opened(tmp_path / "meter.sqlite") as outbox:
+        fill(outbox, 1)
+        ours = Reading.model_validate(kept(outbox)[0]).ts
+        old, other = outbox.epoch, ours - timedelta(milliseconds=1)
+        assert outbox.rename(old, first=1, last=1, now=utc_now(), taken=other) is None
+        assert outbox.rename(old, first=2, last=2, now=utc_now(), taken=other) is None
+        assert (outbox.epoch, names(outbox)) == (old, [(old, 1, 1)])
+        assert outbox.rename(old, first=1, last=1, now=utc_now(), taken=ours) == 1
+
+
+def test_what_may_have_been_sent_before_we_were_started_is_not_renamed_unless_named(tmp_path: Path) -> None:
+    with opened(tmp_path / "meter.sqlite") as outbox:
+        fill(outbox, 1, 2)
+    with opened(tmp_path / "meter.sqlite") as outbox:
+        fill(outbox, 3)
+        old = outbox.epoch
+        assert outbox.rename(old, first=1, last=1, now=utc_now()) == 2
+        assert [volt for epoch, _, volt in names(outbox) if epoch == old] == [2]
+
+
+def test_two_copies_that_begin_an_epoch_at_the_same_moment_differ(tmp_path: Path) -> None:
+    now, epochs = utc_now(), set[int]()
+    for number in range(20):
+        with opened(tmp_path / f"{number}.sqlite") as outbox:
+            outbox.rename(outbox.epoch, first=1, last=ALL, now=now)
+            epochs.add(outbox.epoch)
+    assert len(epochs) > 15
+
+
+def test_a_file_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "meter.sqlite"
+    with closing(sqlite3.connect(path)) as before:
+        before.executescript(SCHEMA.replace(", epoch INTEGER)", ")", 1))
+        before.execute("INSERT INTO outbox_state (id, epoch, seq, dropped) VALUES (1, 77, 2, 0)")
+        payload = b'{"epoch":77,"seq":2,"ts":"2026-11-23T12:00:00.000Z","voltage":2.0}'
+        before.execute("INSERT INTO outbox (seq, payload) VALUES (2, ?)", (payload,))
+        before.commit()
+    with opened(path) as outbox:
+        assert names(outbox) == [(77, 2, 2)]
+        fill(outbox, 3)
+        assert outbox.confirm(Stored(epoch=77, first=2, seq=2)) == 1
+        assert outbox.rename(77, first=1, last=ALL, now=utc_now()) == 1
+
+
+_RENAME = """
+import sys
+from pathlib import Path
+from broker.messages import utc_now
+from meter_firmware.outbox import Outbox
+from meter_firmware.storage import Storage
+with Storage(Path(sys.argv[1])) as storage:
+    outbox = Outbox(storage, capacity=100_000)
+    outbox.open(now=utc_now())
+    print("ready", flush=True)
+    while True:
+        outbox.rename(outbox.epoch, first=1, last=2**53 - 1, now=utc_now())
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_between_nothing_is_lost_and_nothing_has_two_names(tmp_path: Path, seed: int) -> None:
+    path, volts = tmp_path / "meter.sqlite", [float(number) for number in range(300)]
+    with opened(path) as outbox:
+        fill(outbox, *volts)
+    with subprocess.Popen([sys.executable, "-c", _RENAME, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(random.Random(seed).uniform(0.05, 0.5))
+        process.send_signal(signal.SIGKILL)
+    with opened(path) as outbox:
+        found = names(outbox)
+        assert [volt for _, _, volt in found] == volts
+        assert {epoch for epoch, _, _ in found} == {outbox.epoch}
+        assert found[-1][1] == outbox.last_seq
+        fill(outbox, 300)
+        assert names(outbox)[-1] == (outbox.epoch, outbox.last_seq, 300)
