@@ -17,7 +17,7 @@ from admin import directory, mqtt
 from admin.exits import NoAnswerError, NotFoundError, RefusedError
 from admin.orders import our_command, our_origin, publish_command, tell_refusal
 from broker.errors import UnavailableError
-from broker.messages import Block, Command, Outcome, Position, Relay, Result
+from broker.messages import Block, Command, Outcome, Position, Result
 from broker.orders import ANSWER_SECONDS, Known, parsed
 from broker.publishing import publish
 from broker.settings import MqttSettings
@@ -51,7 +51,6 @@ async def switch(meter: str, position: Position, settings: MqttSettings, *, wait
 async def _answer(client: aiomqtt.Client, settings: MqttSettings, known: Known, command: Command) -> Result:
     """The meter's positive result, when its relay is in position as well; RefusedError or NoAnswerError."""
     result: Result | None = None
-    position = known.relay.position if known.relay else None
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             async for message in client.messages:
@@ -60,13 +59,13 @@ async def _answer(client: aiomqtt.Client, settings: MqttSettings, known: Known, 
                 if kind == "result" and (answer := parsed(Result, payload)):
                     if result is None and answer.command_id == command.command_id:
                         result = answer  # a broker may deliver twice, and the second is refused
-                elif kind == "relay" and (relay := parsed(Relay, payload)):
-                    position = relay.position
+                elif kind == "relay" and payload:
+                    known.hear(kind, payload, live=not message.retain)
                 if result and result.outcome is not Outcome.DONE:
                     raise RefusedError(
                         f"the meter says {result.outcome}: {result.reason or 'no reason given'}"
                     )
-                if result and position is command.position:
+                if result and known.relay and known.relay.position is command.position:
                     return result
     except TimeoutError:
         told = "it answered done, but its relay did not move" if result else "it did not answer"
@@ -107,5 +106,5 @@ async def block(meter: str, change: Change, settings: MqttSettings) -> dict[str,
         "blocked": known.block.words if known.block else "nothing",
         "since": known.block.ts if known.block else None,
         "origin": f"{known.block.origin.category} {known.block.origin.identifier}" if known.block else None,
-        "meter_online": known.status is not None and known.status.online,
+        "meter_online": known.online,
     }

@@ -70,8 +70,13 @@ class Notice:
 
     @property
     def retained(self) -> bool:
-        """True when it was published retained."""
+        """True for what the broker had before we subscribed, and for a command that was published retained."""
         return bool(self.source.flags & RETAIN)
+
+    @property
+    def live(self) -> bool:
+        """True when it was published just now: the broker did not have it before we subscribed."""
+        return not self.retained
 
     @property
     def again(self) -> bool:

@@ -134,6 +134,8 @@ class Birth(Message):
     """False when the meter has no NTP: its ``t`` then says clock-not-synchronized in MMS."""
     session: Token
     ts: Timestamp
+    repeated: bool | None = None
+    """True: the bridge repeats what a broker has lost, for a meter that may be away; no sign of life."""
 
 
 class Status(Message):
@@ -147,6 +149,8 @@ class Status(Message):
     """Readings that wait in the meter's outbox for ``stored``."""
     dropped: Annotated[int, Field(ge=0)] = 0
     """Readings that a full outbox has dropped since it was created."""
+    repeated: bool | None = None
+    """True: the bridge repeats what a broker has lost, for a meter that may be away; no sign of life."""
 
 
 class Reading(Message):
@@ -174,6 +178,8 @@ class Reading(Message):
     """True while the sensor's own over-power alarm is set."""
     clock_synchronized: bool | None = None
     """False when nothing kept the meter's clock right when it read: ``ts`` may be wrong. Absent otherwise."""
+    repeated: bool | None = None
+    """True: the bridge repeats what a broker has lost, for a meter that may be away; no sign of life."""
 
 
 class History(Message):
@@ -202,6 +208,8 @@ class Relay(Message):
     """When the position last changed."""
     command_id: Token | None = None
     """The command that caused it."""
+    repeated: bool | None = None
+    """True: the bridge repeats what a broker has lost, for a meter that may be away; no sign of life."""
 
 
 class OriginCategory(StrEnum):

@@ -104,7 +104,7 @@ async def _retire(meter: str, settings: MqttSettings, *, force: bool) -> None:
         known = await directory.find(client, settings, meter)
         if known.birth is None:
             raise NotFoundError(f"no meter {meter}: `meter61850 meters list` shows all")
-        if known.status and known.status.online and not force:
+        if known.online and not force:
             raise RefusedError(f"{meter} is online: stop it first, or say --force")
         for kind in WITHDRAWN:
             await publish(client, settings.topics.meter(known.meter_id, kind), b"", retain=True)
