@@ -33,7 +33,7 @@ from broker.messages import (
     Result,
     Status,
 )
-from broker.packets import DUP, RETAIN, Publish
+from broker.packets import DUP, IDENTIFIED, RETAIN, Publish
 from broker.topics import ENROL_KINDS, METER_KINDS, PRIVATE_KINDS, SPECS, Topics, checked_meter_id
 
 _TOLERANCE_MS = round(FUTURE_TOLERANCE.total_seconds() * 1000)
@@ -70,7 +70,7 @@ class Notice:
 
     @property
     def retained(self) -> bool:
-        """True for what the broker had before we subscribed, and for a command that was published retained."""
+        """True for a command that was published retained, and for all that was before we subscribed."""
         return bool(self.source.flags & RETAIN)
 
     @property
@@ -168,7 +168,8 @@ class Sorter:
     """Sorts messages; ``keys`` maps a meter_id to the key of its row, and may grow meanwhile.
 
     ``clock_kept`` tells whether the time that we are given is right: without NTP, readings that seem to come
-    from the future are left with their meters.
+    from the future are left with their meters. ``doubled``: commands come twice, and those count that are
+    marked `packets.IDENTIFIED`.
     """
 
     def __init__(
@@ -178,10 +179,12 @@ class Sorter:
         keys: Mapping[str, int],
         limits: Limits | None = None,
         clock_kept: Callable[[], bool] = lambda: True,
+        doubled: bool = False,
     ) -> None:
         self._topics = topics
         self._keys = keys
         self._clock_kept = clock_kept
+        self._doubled = doubled
         self._allowances = Allowances(limits or Limits())
         self._routes: dict[bytes, _Route] = {}
 
@@ -240,6 +243,8 @@ class Sorter:
         if route.kind == "bad":
             raise RejectedError(route.name)
         if route.kind in _OURS:
+            return
+        if self._doubled and route.kind == "command" and not message.flags & IDENTIFIED:
             return
         if not message.payload and route.kind in _CLEARED:
             if route.kind == "birth":

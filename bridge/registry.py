@@ -238,7 +238,7 @@ def _relay(relay: Relay, meter: Meter, now: int, *, live: bool = True) -> None:
 def _access(access: Access, meter: Meter, now: int, *, live: bool = True) -> None:
     """Blocked or let in again; it keeps its place."""
     known = None if meter.access_at is None else moment(meter.access_at)
-    if takes_access(known, bool(meter.blocked), access, now=moment(now)):
+    if takes_access(known, access, now=moment(now)):
         meter.blocked = "" if access.allowed else access.reason or "blocked"
         meter.access_at = at_ms(access.ts)
         _judge(meter)

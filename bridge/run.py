@@ -112,7 +112,11 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
     ingest = Ingest(
         link,
         Sorter(
-            settings.mqtt.topics, keys=writer.keys, limits=settings.limits, clock_kept=settings.clock_kept
+            settings.mqtt.topics,
+            keys=writer.keys,
+            limits=settings.limits,
+            clock_kept=settings.clock_kept,
+            doubled=bool(settings.identified),
         ),
         writer,
         scl_changed=lambda: publication.changed() if leader.leads else None,
@@ -163,6 +167,7 @@ def _options(settings: BridgeSettings) -> Options:
         port=mqtt.port,
         client_id=settings.mqtt_client_id,
         subscriptions=settings.subscriptions,
+        identified=settings.identified,
         version=mqtt.version,
         username=mqtt.username,
         password=mqtt.password.get_secret_value() if mqtt.password else None,

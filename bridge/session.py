@@ -26,6 +26,7 @@ RECEIVE = 256 * 1024
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 _SUBSCRIBE_ID = 65535
+_IDENTIFIER = 1
 _WINDOW = 100
 """QoS 1 messages that we have under way at most; 3.1.1 brokers set no limit."""
 
@@ -49,6 +50,8 @@ class Options:
     port: int
     client_id: str
     subscriptions: tuple[str, ...]
+    identified: tuple[str, ...] = ()
+    """What to receive once more, marked with `packets.IDENTIFIED` (MQTT 5)."""
     version: Version = 5
     username: str | None = None
     password: str | None = None
@@ -82,6 +85,7 @@ class Session:
         self._ready = ready
         self._decoder = Decoder(version=options.version)
         self._unsent = memoryview(b"")
+        self._wanted = 0
         self._keepalive = options.keepalive
         self._events = EVENT_READ
         self._heard = self._pinged = monotonic()
@@ -153,18 +157,31 @@ class Session:
         connack = packets.parse_connack(body, version=self._options.version)
         if connack.code:
             raise ProtocolError(f"refused us: {_reason(body[1:])}")
-        subscriptions = list(self._options.subscriptions)
-        self._unsent = memoryview(
-            packets.subscribe(_SUBSCRIBE_ID, subscriptions, version=self._options.version)
-        )
+        if self._options.identified and not connack.identifiers:
+            raise ProtocolError("broker has no subscription identifiers: set MQTT version 4")
+        self._unsent = memoryview(self._subscribe())
         self._keepalive = connack.keepalive or self._options.keepalive
         self._out.open(window=min(connack.receive_maximum, _WINDOW), maximum=connack.maximum_packet)
 
+    def _subscribe(self) -> bytes:
+        """The SUBSCRIBEs; ``_wanted`` counts down how many filters are not granted yet."""
+        options = self._options
+        self._wanted = len(options.subscriptions) + len(options.identified)
+        sent = packets.subscribe(_SUBSCRIBE_ID, list(options.subscriptions), version=options.version)
+        if not options.identified:
+            return sent
+        more, number = list(options.identified), _SUBSCRIBE_ID - 1
+        return sent + packets.subscribe(number, more, version=options.version, identifier=_IDENTIFIER)
+
     def _subscribed(self, body: bytes) -> None:
-        refused = [code for code in body[-len(self._options.subscriptions) :] if code >= 0x80]
+        first = int.from_bytes(body[:2], "big") == _SUBSCRIBE_ID
+        granted = len(self._options.subscriptions if first else self._options.identified)
+        refused = [code for code in body[-granted:] if code >= 0x80]
         if refused:
             raise ProtocolError(f"refused our subscription: {_reason(bytes(refused[:1]))}")
-        self._ready()
+        self._wanted -= granted
+        if not self._wanted:
+            self._ready()
 
     def _write(self) -> None:
         """Write what fits into the socket; the rest waits for its turn."""

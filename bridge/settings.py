@@ -167,6 +167,17 @@ class BridgeSettings(BaseSettings):
         return self.mqtt.own(self.client_id if self.group is None else f"{self.client_id}-{self.instance}")
 
     @property
+    def identified(self) -> tuple[str, ...]:
+        """What we subscribe to once more on MQTT 5, with an identifier.
+
+        By the subscription to everything, RETAIN says whether a message was there before us. Of a command we
+        must know whether it was published retained, which is another option of the subscription.
+        """
+        return (
+            (self.mqtt.topics.meter("+", "command"),) if self.group is None and self.mqtt.version == 5 else ()
+        )
+
+    @property
     def subscriptions(self) -> tuple[str, ...]:
         """What we subscribe to.
 

@@ -11,8 +11,7 @@ broker had it retained before the reader subscribed, or when the bridge repeats 
   the known session has told. A live birth or a live online status always begins one: a meter whose clock
   was set back is heard again. The session before the current one never returns by a replay or a will. A
   session that has ended stays ended for replays that are not later.
-- **Birth and access** are ordered by ``ts``; a live birth always counts. Of two decisions of the registrar
-  at one time, the one that keeps the meter out holds.
+- **Birth and access** are ordered by ``ts``; a live birth always counts.
 - **Relay** is older when neither ``ts`` nor ``operations`` is larger. The first live one of a new session
   always counts.
 - **Reading** is ordered by ``seq`` in its epoch (a smaller ``seq`` needs a later ``ts``), and by ``ts``
@@ -174,11 +173,9 @@ def takes_relay(known: Relay | None, relay: Relay, *, first: bool, now: datetime
     return is_later(relay.ts, known.ts, now=now)
 
 
-def takes_access(known: datetime | None, kept_out: bool, access: Access, *, now: datetime) -> bool:
-    """Whether ``access`` replaces the registrar's decision of ``known``, to keep the meter out or not."""
-    if known is None or is_later(access.ts, known, now=now):
-        return True
-    return access.ts == known and (not access.allowed or not kept_out)
+def takes_access(known: datetime | None, access: Access, *, now: datetime) -> bool:
+    """Whether ``access`` replaces the registrar's decision of ``known``; a live one may be old, too."""
+    return known is None or not is_later(known, access.ts, now=now)
 
 
 def takes_reading(known: Reading | None, reading: Reading, *, first: bool, now: datetime) -> bool:
@@ -275,7 +272,9 @@ class Told:
             return True
         birth = Birth.model_validate_json(payload)
         live = live and not birth.repeated
-        known = max(self.withdrawn, self.session.at) if self.withdrawn else self.birth and self.birth.ts
+        known = self.birth.ts if self.birth else None
+        if self.withdrawn:
+            known = max(self.withdrawn, self.session.at)
         if not takes_birth(known, birth, self.session, live=live, now=now):
             return False
         self._enter(after_birth(self.session, birth, live=live, now=now))
@@ -309,7 +308,7 @@ class Told:
     def _take_access(self, payload: bytes, *, now: datetime) -> bool:
         access = Access.model_validate_json(payload) if payload else None
         known = self.access
-        if access and known and not takes_access(known.ts, not known.allowed, access, now=now):
+        if access and known and not takes_access(known.ts, access, now=now):
             return False
         self.access = access
         return True
