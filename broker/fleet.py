@@ -7,10 +7,10 @@ A message is *live* when the meter (or its last will) has published it just now.
 broker had it retained before the reader subscribed, or when the bridge repeats what a broker has lost
 (``repeated``). Older never replaces newer:
 
-- **Session.** A replay, and any offline status, begins a new session only with a later ``ts`` than all that
-  the known session has told. A live birth or a live online status always begins one: a meter whose clock
-  was set back is heard again. The session before the current one never returns by a replay or a will. A
-  session that has ended stays ended for replays that are not later.
+- **Session.** A replay begins a new session only with a later ``ts`` than all that the known session has
+  told. A live birth or a live online status always begins one: a meter whose clock was set back is heard
+  again. A live offline status of another session is an old will and changes nothing. The session before the
+  current one never returns by a replay. A session that has ended stays ended for replays that are not later.
 - **Birth and access** are ordered by ``ts``; a live birth always counts.
 - **Relay** is older when neither ``ts`` nor ``operations`` is larger. The first live one of a new session
   always counts.
@@ -128,7 +128,8 @@ def after_status(
     """The session when ``status`` was heard, and whether ``status`` is of it and not older."""
     if status.session == known.name:
         return _same_session(known, status, live=live, now=now)
-    if _begins(known, status.session, status.ts, live=live and status.online, now=now):
+    old_will = live and not status.online and known.name
+    if not old_will and _begins(known, status.session, status.ts, live=live, now=now):
         standing = Standing.OPEN if status.online else Standing.ENDED
         return Session(status.session, status.ts, known.name, standing), True
     if known.standing is Standing.UNKNOWN:  # the current session's own end would have replaced this one

@@ -58,6 +58,11 @@ class Meter(Told):
     fresh_until: float = -math.inf
     """Monotonic time up to which it is not stale; kept, because every tick asks it of every meter."""
     stale: bool = True
+    heard_at: float = -math.inf
+    """Monotonic time of its latest sign of life, of whatever kind."""
+    heard_until: float = -math.inf
+    quiet: bool = True
+    """No sign of life for as long as makes a reading stale: what it said of its relay may have changed."""
     withdrawn: datetime | None = None
     access: Access | None = None
     session: Session = NO_SESSION
@@ -89,9 +94,16 @@ class Meter(Told):
         return None if self.relay is None else self.relay.position
 
     def state(self, *, broker_up: bool) -> State:
-        """Online, stale, offline or out of service; only the values of an online one are good."""
+        """Online, stale, offline or out of service; only the readings of an online one are good."""
+        return self._state(broker_up=broker_up, stale=self.stale)
+
+    def relay_state(self, *, broker_up: bool) -> State:
+        """The same for what it said of its relay, for which every sign of life counts."""
+        return self._state(broker_up=broker_up, stale=self.quiet)
+
+    def _state(self, *, broker_up: bool, stale: bool) -> State:
         out = not self.in_service
-        return state_of(broker_up=broker_up, out=out, online=self.session.online, stale=self.stale)
+        return state_of(broker_up=broker_up, out=out, online=self.session.online, stale=stale)
 
 
 @dataclass
@@ -123,10 +135,29 @@ class Fleet:
         return self._by_domain.get(domain) or self.meter(meter_id_of(domain))
 
     def take_state(
-        self, meter: Meter, kind: str, payload: bytes, *, now: datetime, retained: bool = False
+        self,
+        meter: Meter,
+        kind: str,
+        payload: bytes,
+        *,
+        now: datetime,
+        retained: bool = False,
+        monotonic: float | None = None,
     ) -> bool:
-        """Note a birth, status, relay, block or access (``retained``: a replay); False for an older one."""
-        return meter.take(kind, payload, live=not retained, now=now)
+        """Note a birth, status, relay, block or access (``retained``: a replay); False for an older one.
+
+        At ``monotonic`` a birth, an online status and a relay are signs of life.
+        """
+        if not meter.take(kind, payload, live=not retained, now=now):
+            return False
+        if monotonic is not None:
+            message = {"birth": meter.birth, "status": meter.status, "relay": meter.relay}.get(kind)
+            if message is not None and not (isinstance(message, Status) and not message.online):
+                live = not (retained or message.repeated)
+                heard_at = monotonic - (0.0 if live else age_of(message.ts, now=now))
+                meter.heard_at = max(meter.heard_at, heard_at)
+            self.reconsider(meter, now=monotonic)
+        return True
 
     def take_bridge(self, name: str, payload: bytes, *, retained: bool = False) -> bool:
         """Note the status of service ``name``, a bridge; whether that changes ``bridge_up``."""
@@ -159,14 +190,17 @@ class Fleet:
                 return False
         if known is None or (reading.epoch, reading.seq) != (known.epoch, known.seq):
             meter.read_at = now - age  # heard again after a reconnect it is no newer and no older
+            meter.heard_at = max(meter.heard_at, meter.read_at)
         meter.reading, meter.reading_session = reading, meter.session.name
         self.reconsider(meter, now=now)
         return True
 
     def reconsider(self, meter: Meter, *, now: float) -> None:
         """A birth tells the interval, which may come after the reading: how long that one is fresh."""
-        meter.fresh_until = meter.read_at + self.stale_intervals * meter.interval
+        seconds = self.stale_intervals * meter.interval
+        meter.fresh_until, meter.heard_until = meter.read_at + seconds, meter.heard_at + seconds
         meter.stale = meter.reading is None or now >= meter.fresh_until
+        meter.quiet = now >= meter.heard_until
 
     def forget_statuses(self) -> None:
         """What the meters tell is cut off: who is online is told anew, and until then nobody is."""
@@ -174,10 +208,12 @@ class Fleet:
             meter.status, meter.session = None, meter.session.forgotten()
 
     def newly_stale(self, now: float) -> Iterator[Meter]:
-        """Meters whose reading has become stale since the last call; monotonic ``now``."""
+        """Meters whose reading has become stale, or that have become quiet, since the last call."""
         for meter in self.meters.values():
-            if not meter.stale and now >= meter.fresh_until:
-                meter.stale = True
+            stale = not meter.stale and now >= meter.fresh_until
+            quiet = not meter.quiet and now >= meter.heard_until
+            if stale or quiet:
+                meter.stale, meter.quiet = meter.stale or stale, meter.quiet or quiet
                 yield meter
 
     @property

@@ -140,8 +140,10 @@ class Gateway:
         if topic.kind == "block":
             self.blocks.take(meter, payload)
         else:
-            self.fleet.take_state(meter, topic.kind, payload, now=utc_now(), retained=retained)
-            self.fleet.reconsider(meter, now=self._loop.time())
+            monotonic = self._loop.time()
+            self.fleet.take_state(
+                meter, topic.kind, payload, now=utc_now(), retained=retained, monotonic=monotonic
+            )
         self._refresh(meter)
         self.control.told(meter.meter_id)
 

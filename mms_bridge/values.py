@@ -62,7 +62,7 @@ def reading_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Valu
         for key, _ in METER_BINDINGS["reading"]:
             yield key, Value(None, Quality.INVALID, _out_ms(meter))
         return
-    good = _quality(meter, broker_up=broker_up)
+    good = _quality(meter.state(broker_up=broker_up))
     t_ms, t_quality = milliseconds(reading.ts), _time_quality(meter)
     if reading.clock_synchronized is False:
         t_quality = T_NOT_SYNCHRONIZED
@@ -87,7 +87,7 @@ def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]
             value = DBPOS_INTERMEDIATE if name == "position" else None
             yield key, Value(value, Quality.INVALID, _out_ms(meter))
         return
-    quality = _quality(meter, broker_up=broker_up)
+    quality = _quality(meter.relay_state(broker_up=broker_up))
     relay, block = meter.relay, meter.block
     told: dict[str, Value] = {"position": Value(DBPOS_INTERMEDIATE, Quality.INVALID, 0)}
     if relay is not None:
@@ -165,9 +165,8 @@ def _expected(meter: Meter) -> tuple[str, ...]:
     return QUANTITIES if meter.birth is None else meter.birth.quantities
 
 
-def _quality(meter: Meter, *, broker_up: bool) -> Quality:
-    """Of all that the meter in service has told: one that is silent tells nothing of its relay either."""
-    return Quality.GOOD if meter.state(broker_up=broker_up) is State.ONLINE else OLD
+def _quality(state: State) -> Quality:
+    return Quality.GOOD if state is State.ONLINE else OLD
 
 
 def _out_ms(meter: Meter) -> int:

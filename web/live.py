@@ -147,8 +147,9 @@ class Live:
     def _take_state(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
         meter = self.fleet.meter(topic.name)
         before = meter.birth
-        taken = self.fleet.take_state(meter, topic.kind, payload, now=utc_now(), retained=retained)
-        self.fleet.reconsider(meter, now=time.monotonic())
+        taken = self.fleet.take_state(
+            meter, topic.kind, payload, now=utc_now(), retained=retained, monotonic=time.monotonic()
+        )
         if (before and before.name) != (meter.birth and meter.birth.name):
             self._order = None
         if before and before.address_code != (meter.birth and meter.birth.address_code):
