@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import singledispatch
 
 from sqlalchemy import Connection, func
@@ -21,9 +22,7 @@ from bridge.audit import Event, Kind
 from bridge.batch import Dead, Notice, Withdrawal
 from bridge.tables import Meter, at_ms, moment
 from broker.admission import Access
-from broker.fleet import (
-    Session as MeterSession,
-)
+from broker.fleet import Session as MeterSession
 from broker.fleet import (
     Standing,
     after_birth,
@@ -193,10 +192,8 @@ def fold(message: Message, meter: Meter, now: int, *, live: bool = True) -> None
 @fold.register
 def _birth(birth: Birth, meter: Meter, now: int, *, live: bool = True) -> None:
     """It registers (again); whether it is online is for its status to say."""
-    session, live = _session(meter), live and not birth.repeated
-    known = [at for at in (meter.born_at, meter.retired_at) if at is not None]
-    latest = moment(max(known)) if known else None
-    if not takes_birth(latest, birth, session, live=live, now=moment(now)):
+    session, live = session_of(meter), live and not birth.repeated
+    if not takes_birth(born_or_retired(meter), birth, session, live=live, now=moment(now)):
         return
     _enter(meter, after_birth(session, birth, live=live, now=moment(now)))
     for name in ("name", "owner", "address", "address_code", "ip", "firmware", "interval"):
@@ -214,7 +211,7 @@ def _birth(birth: Birth, meter: Meter, now: int, *, live: bool = True) -> None:
 @fold.register
 def _status(status: Status, meter: Meter, now: int, *, live: bool = True) -> None:
     live = live and not status.repeated
-    session, taken = after_status(_session(meter), status, live=live, now=moment(now))
+    session, taken = after_status(session_of(meter), status, live=live, now=moment(now))
     _enter(meter, session)
     if taken:
         meter.outbox = min(status.outbox, MAX_SEQ)
@@ -225,7 +222,7 @@ def _status(status: Status, meter: Meter, now: int, *, live: bool = True) -> Non
 @fold.register
 def _relay(relay: Relay, meter: Meter, now: int, *, live: bool = True) -> None:
     first = live and not relay.repeated and meter.relay_session != meter.session
-    if not takes_relay(_known_relay(meter), relay, first=first, now=moment(now)):
+    if not takes_relay(known_relay(meter), relay, first=first, now=moment(now)):
         return
     meter.relay = relay.position
     meter.relay_operations = relay.operations
@@ -254,7 +251,8 @@ def _withdrawal(_message: Withdrawal, meter: Meter, now: int, *, live: bool = Tr
     _judge(meter)
 
 
-def _session(meter: Meter) -> MeterSession:
+def session_of(meter: Meter) -> MeterSession:
+    """What the row knows of the meter's session."""
     at = EARLIEST if meter.session_at is None else moment(meter.session_at)
     return MeterSession(meter.session, at, meter.session_before, Standing(meter.standing))
 
@@ -268,10 +266,17 @@ def _enter(meter: Meter, session: MeterSession) -> None:
 
 def _judge(meter: Meter) -> None:
     """Whether it is online: its session stands, and nothing keeps it out of service."""
-    meter.online = _session(meter).online and not meter.blocked and meter.retired_at is None
+    meter.online = session_of(meter).online and not meter.blocked and meter.retired_at is None
 
 
-def _known_relay(meter: Meter) -> Relay | None:
+def born_or_retired(meter: Meter) -> datetime | None:
+    """The time that a birth must not be older than; None before the first."""
+    known = [at for at in (meter.born_at, meter.retired_at) if at is not None]
+    return moment(max(known)) if known else None
+
+
+def known_relay(meter: Meter) -> Relay | None:
+    """The relay as the row has it; None before it was told."""
     if not meter.relay or meter.relay_at is None:
         return None
     return Relay(

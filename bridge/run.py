@@ -29,6 +29,7 @@ from bridge.link import Link
 from bridge.observe import Flow, observed
 from bridge.presence import Presence
 from bridge.publication import Publication
+from bridge.repeats import Repeats
 from bridge.session import Options
 from bridge.settings import BridgeSettings
 from bridge.upkeep import Policy, kept_up
@@ -90,9 +91,21 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
     publication = Publication(engine, settings, publish=link.publish, leads=lambda: leader.leads)
     deadlines = Deadlines(engine, grace=settings.command_grace)
     watch = Watch(engine, settings.audit_head_file or audit_head.beside(settings.database_url))
+    repeats = Repeats(
+        engine,
+        settings.mqtt,
+        after=settings.repeat_after,
+        leads=lambda: leader.leads,
+        idle=lambda: not link.inbox.messages,
+    )
+
+    def gained() -> None:
+        publication.take_over()
+        repeats.again()
+
     leader = Leader(
         engine,
-        gained=publication.take_over,
+        gained=gained,
         lost=lambda: link.out.forget(settings.mqtt.topics.scl.encode()),
         chores=[deadlines.enforce, watch.look],
     )
@@ -140,12 +153,14 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
         presence.tell(online=True)
         if leader.leads:
             publication.again()
+            repeats.again()
 
     policy = Policy(settings.keep, settings.pack_after, settings.clock_kept)
     upkeep = kept_up(engine, policy, seconds=settings.upkeep_seconds)
     with observed(settings, engine, flow=flow, counters=counters), upkeep:
         ingest.start()
         publication.start()
+        repeats.start()
         leader.start()
         link.start(will=presence.will, ready=ready)
         while not stop.wait(settings.status_seconds):
@@ -153,6 +168,7 @@ def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: thre
         link.inbox.close()
         ingest.stop(seconds=settings.drain_seconds)
         publication.stop()
+        repeats.stop()
         leader.stop()
         presence.tell(online=False)
         link.stop(seconds=_GOODBYE_SECONDS)

@@ -94,6 +94,9 @@ class BridgeSettings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0, le=60)] = 2.0
     """Seconds for which a stop may wait for what has been received to be stored."""
     status_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    repeat_after: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    """Seconds after a connection until what the broker has lost of the meters is repeated (bridge.repeats);
+    meters that are there connect meanwhile and tell it themselves."""
     """Seconds between two publications of our status."""
 
     meter_message_rate: Annotated[float, Field(gt=0)] = 25.0
