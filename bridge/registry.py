@@ -247,7 +247,6 @@ def _withdrawal(_message: Withdrawal, meter: Meter, now: int, *, live: bool = Tr
     if is_shown(meter):
         meter.changes += 1
         meter.retired_at = now
-    meter.standing = Standing.UNKNOWN
     _judge(meter)
 
 
@@ -271,8 +270,9 @@ def _judge(meter: Meter) -> None:
 
 def born_or_retired(meter: Meter) -> datetime | None:
     """The time that a birth must not be older than; None before the first."""
-    known = [at for at in (meter.born_at, meter.retired_at) if at is not None]
-    return moment(max(known)) if known else None
+    if meter.retired_at is not None:
+        return max(moment(meter.retired_at), session_of(meter).at)
+    return None if meter.born_at is None else moment(meter.born_at)
 
 
 def known_relay(meter: Meter) -> Relay | None:

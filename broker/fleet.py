@@ -268,8 +268,8 @@ class Told:
 
     def _take_birth(self, payload: bytes, *, live: bool, now: datetime) -> bool:
         if not payload:
-            self.birth = None
-            self.withdrawn = self.withdrawn or now
+            if self.birth is not None:
+                self.birth, self.withdrawn = None, now
             return True
         birth = Birth.model_validate_json(payload)
         live = live and not birth.repeated

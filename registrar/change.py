@@ -154,6 +154,14 @@ class Change:
     def send(self, topic: str, payload: bytes) -> None:
         """Have ``payload`` published, retained, in place of what waits for ``topic`` (`registrar.post`)."""
         self.connection.execute("INSERT OR REPLACE INTO letter VALUES (?, ?)", (topic, payload))
+        self.connection.execute("DELETE FROM kept WHERE topic = ?", (topic,))
+        if payload:
+            self.connection.execute("INSERT INTO kept VALUES (?, ?)", (topic, payload))
+
+    def keeps(self, topic: str) -> bool:
+        """Whether something is to be retained on ``topic``."""
+        row = self.connection.execute("SELECT 1 FROM kept WHERE topic = ?", (topic,)).fetchone()
+        return row is not None
 
     def note(
         self,

@@ -199,6 +199,7 @@ class Live:
         """What a command is judged by."""
         meter = self.fleet.meters.get(meter_id) or Meter(meter_id, "")
         known = Known(meter_id, meter.birth, meter.status, meter.relay, meter.block, meter.access)
+        known.withdrawn = meter.withdrawn
         known.session = meter.session if self.fleet.broker_up else meter.session.forgotten()
         return known
 

@@ -121,6 +121,7 @@ def test_a_meter_is_withdrawn_once_and_until_it_is_born_again() -> None:
 def test_a_meter_is_kept_out_until_it_is_let_in_again() -> None:
     fleet = Fleet()
     meter = fleet.meter(METER)
+    fleet.take_state(meter, "birth", birth("a").payload(), now=NOW)
     fleet.take_state(meter, "status", status("a", online=True).payload(), now=NOW)
     shut = Access(allowed=False, reason="stolen", ts=NOW + timedelta(seconds=1))
     fleet.take_state(meter, "access", shut.payload(), now=NOW)
