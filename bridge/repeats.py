@@ -61,8 +61,6 @@ class Repeats:
         leads: Callable[[], bool],
         idle: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.count = 0
-        """Messages repeated or cleared."""
         self._store = Store(engine)
         self._mqtt = mqtt
         self._after = after
@@ -108,12 +106,14 @@ class Repeats:
             view = _View(client, self._mqtt)
             await view.subscribe()
             states = await asyncio.to_thread(self._store.meters, retired=True)
-            now = utc_now()
+            now, done = utc_now(), 0
             for state in states:
                 meter_id = state.meter.meter_id
                 for kind, payload in lost(state, view.retained[meter_id], now=now):
-                    self.count += await view.repeat(meter_id, kind, payload)
+                    done += await view.repeat(meter_id, kind, payload)
             await view.settle()
+        if done:
+            log.warning("the broker had lost %d messages of meters: repeated or cleared", done)
 
 
 class _View:

@@ -31,6 +31,7 @@ from admin.stores import open_store
 from bridge.store import MeterState
 from bridge.tables import Meter as Row
 from bridge.tables import moment
+from broker.messages import utc_now
 from broker.orders import WITHDRAWN
 from broker.publishing import publish
 from broker.settings import MqttSettings
@@ -122,6 +123,7 @@ def _row(state: MeterState) -> dict[str, Any]:
         "meter_id": meter.meter_id,
         "ied": meter.ied,
         "online": meter.online,
+        "state": state.state(now=utc_now()),
         "relay": meter.relay or None,
         "voltage": latest and latest.voltage,
         "current": latest and latest.current,

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import signal
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from os import kill
 
 import aiomqtt
 import pytest
@@ -19,7 +15,7 @@ from open61850.mms import MmsClient
 from broker.admission import Access
 from broker.messages import Birth, Hardware, Message, Position, Reading, Relay, Status, utc_now
 from broker.settings import MqttSettings
-from tests.brokers import Broker
+from tests.brokers import Broker, older_file
 from tests.integration.test_mms_values import (
     FULL,
     GOOD,
@@ -42,23 +38,6 @@ LONG = 30.0
 def beh(client: MmsClient, meter: DrivenMeter) -> int:
     value: int = read(client, meter.domain, ("LLN0.Beh", "stVal", "ST")).value
     return value
-
-
-@contextmanager
-def older_file(broker: Broker) -> Iterator[None]:
-    """Leave with the broker killed and started again with what it knew when the block began."""
-    file, kept = broker.config.with_name("mosquitto.db"), broker.config.with_name("older.db")
-    file.unlink(missing_ok=True)
-    kill(broker.pid, signal.SIGUSR1)  # Mosquitto saves its state
-    deadline = time.monotonic() + LONG
-    while not file.exists():
-        assert time.monotonic() < deadline, "Mosquitto did not save its state"
-        time.sleep(0.01)
-    shutil.copy(file, kept)
-    yield
-    broker.kill()
-    shutil.copy(kept, file)
-    broker.start()
 
 
 @asynccontextmanager
