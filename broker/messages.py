@@ -23,7 +23,9 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SerializerFunctionWrapHandler,
     StringConstraints,
+    model_serializer,
 )
 from pydantic_core import PydanticCustomError
 
@@ -210,6 +212,12 @@ class Relay(Message):
     """The command that caused it."""
     repeated: bool | None = None
     """True: the bridge repeats what a broker has lost, for a meter that may be away; no sign of life."""
+
+    @model_serializer(mode="wrap")
+    def _unless_repeated(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A meter's own message is without the field."""
+        fields: dict[str, Any] = serialize(self)
+        return fields if self.repeated else {name: fields[name] for name in fields if name != "repeated"}
 
 
 class OriginCategory(StrEnum):
