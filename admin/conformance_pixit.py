@@ -123,7 +123,8 @@ ANSWERS: Mapping[str, tuple[tuple[str, str], ...]] = {
          "synchronized, when the meter's birth says so"),
         ("The gateway's clock", "is its operating system's (NTP, PTP)"),
         ("A meter that is silent",
-         "questionable, oldData after {stale:g} reading intervals, or at its last will"),
+         "all of it, positions too: questionable, oldData after {stale:g} reading intervals, or at its "
+         "last will"),
         ("A quantity that the sensor did not give",
          "invalid, failure; invalid alone if the meter has none such"),
         ("Bits that are never set",

@@ -67,7 +67,7 @@ async def find(client: aiomqtt.Client, settings: MqttSettings, meter: str) -> Kn
     found = await mqtt.retained(client, *wanted, barrier=_barrier(topics))
     known = Known(meter_id)
     for topic, payload in found.items():
-        known.take(wanted[topic], payload)
+        known.hear(wanted[topic], payload, live=False)
     return known
 
 
@@ -78,7 +78,7 @@ async def everybody(client: aiomqtt.Client, topics: Topics) -> dict[str, Known]:
     for topic, payload in (await mqtt.retained(client, *filters, barrier=_barrier(topics))).items():
         with suppress(ContractError):  # as above
             told = topics.parse(topic)
-            found.setdefault(told.name, Known(told.name)).take(told.kind, payload)
+            found.setdefault(told.name, Known(told.name)).hear(told.kind, payload, live=False)
     return {meter_id: known for meter_id, known in found.items() if known.birth}
 
 

@@ -128,12 +128,12 @@ class FanOut:
             with suppress(ContractError):  # a stranger's topic
                 topic = self._settings.topics.parse(message.topic.value)
                 if order := self._by_meter.get(topic.name):
-                    self._take(order, topic.kind, payload)
+                    self._take(order, topic.kind, payload, live=not message.retain)
                     self._changed.set()
 
-    def _take(self, order: Order, kind: str, payload: bytes) -> None:
+    def _take(self, order: Order, kind: str, payload: bytes, *, live: bool) -> None:
         if kind != "result":
-            order.meter.take(kind, payload)
+            order.meter.hear(kind, payload, live=live)
             if order.outcome == NOT_MOVED and self._in_position(order):
                 self._end(order, Outcome.DONE)
             return

@@ -18,7 +18,7 @@ from admin import directory, mqtt
 from admin.exits import NoAnswerError, NotFoundError, RefusedError
 from admin.orders import our_command, our_origin, publish_command, tell_refusal
 from broker.errors import UnavailableError
-from broker.messages import Block, Command, MeterNotice, Outcome, Position, Relay, Result
+from broker.messages import Block, Command, MeterNotice, Outcome, Position, Result
 from broker.orders import ANSWER_SECONDS, NO_RELAY, Known, became, in_vain, parsed
 from broker.publishing import publish
 from broker.settings import MqttSettings
@@ -57,7 +57,6 @@ async def switch(meter: str, position: Position, settings: MqttSettings, *, wait
 async def _answer(client: aiomqtt.Client, settings: MqttSettings, known: Known, command: Command) -> Result:
     """The meter's positive result, when its relay is in position as well; RefusedError or NoAnswerError."""
     result: Result | None = None
-    position = known.relay.position if known.relay else None
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             async for message in client.messages:
@@ -66,9 +65,10 @@ async def _answer(client: aiomqtt.Client, settings: MqttSettings, known: Known, 
                 if kind == "result" and (answer := parsed(Result, payload)):
                     if result is None and answer.command_id == command.command_id:
                         result = answer  # a broker may deliver twice, and the second is refused
-                elif kind == "relay" and (relay := parsed(Relay, payload)):
-                    position = relay.position
-                told = became(result, shows=position, wanted=command.position)
+                elif kind == "relay" and payload:
+                    known.hear(kind, payload, live=not message.retain)
+                shows = known.relay.position if known.relay else None
+                told = became(result, shows=shows, wanted=command.position)
                 if result and told == Outcome.DONE:
                     return result
                 if result and told is not None:
@@ -120,7 +120,7 @@ async def block(meter: str, change: Change, settings: MqttSettings) -> dict[str,
         "since": known.block.ts if known.block else None,
         "origin": f"{known.block.origin.category} {known.block.origin.identifier}" if known.block else None,
         "recorded": recorded,
-        "meter_online": known.status is not None and known.status.online,
+        "meter_online": known.online,
     }
 
 

@@ -37,7 +37,7 @@ from broker.messages import (
     Status,
     format_ts,
 )
-from broker.packets import DUP, RETAIN, Publish
+from broker.packets import DUP, IDENTIFIED, RETAIN, Publish
 from broker.topics import ENROL_KINDS, METER_KINDS, PRIVATE_KINDS, SPECS, Topics, checked_meter_id
 
 TOLERANCE_MS = round(FUTURE_TOLERANCE.total_seconds() * 1000)
@@ -76,8 +76,13 @@ class Notice:
 
     @property
     def retained(self) -> bool:
-        """True when it was published retained."""
+        """True for a command that was published retained, and for all that was before we subscribed."""
         return bool(self.source.flags & RETAIN)
+
+    @property
+    def live(self) -> bool:
+        """True when it was published just now: the broker did not have it before we subscribed."""
+        return not self.retained
 
     @property
     def again(self) -> bool:
@@ -202,7 +207,8 @@ class Sorter:
 
     What seems to come from the future is not judged at once, for it may be our clock that is wrong: readings
     stay with their meters, other messages wait. Only what is far ahead of a clock that is ``clock_kept`` (by
-    NTP) is kept aside as a dead letter, else it would come again for years.
+    NTP) is kept aside as a dead letter, else it would come again for years. ``doubled``: commands come twice,
+    and those count that are marked `packets.IDENTIFIED`.
     """
 
     def __init__(
@@ -212,10 +218,12 @@ class Sorter:
         keys: Mapping[str, int],
         limits: Limits | None = None,
         clock_kept: Callable[[], bool] = lambda: True,
+        doubled: bool = False,
     ) -> None:
         self._topics = topics
         self._keys = keys
         self._clock_kept = clock_kept
+        self._doubled = doubled
         self._allowances = Allowances(limits or Limits())
         self._twins = Twins()
         self._routes: dict[bytes, _Route] = {}
@@ -241,6 +249,8 @@ class Sorter:
                         _note_spoiled(work, message, row)
                 else:
                     self._other(work, route, message, latest=latest)
+            except parse.RepeatedError:
+                pass
             except FutureError as error:
                 self._postpone(work, route, message, payload=message.payload, ts=error.ts)
             except RejectedError as error:
@@ -280,6 +290,8 @@ class Sorter:
             raise RejectedError(route.name)
         if route.kind in _OURS:
             return
+        if self._doubled and route.kind == "command" and not message.flags & IDENTIFIED:
+            return
         if not message.payload and route.kind in _CLEARED:
             if route.kind == "birth":
                 work.events.append(Notice(route.name, Withdrawal(), message))
@@ -288,16 +300,19 @@ class Sorter:
         elif route.kind == "history":
             self._history(work, route, message, latest=latest)
         else:
-            notice = _notice(route, message, latest=latest)
-            if isinstance(notice.message, Block):
-                work.blocks.append((notice.meter_id, notice.message))
-            if isinstance(notice.message, Birth | Status | Relay | Access):
-                work.events.append(notice)
-                self._look_for_twins(work, notice)
-            elif cause := self._allowances.excess(notice.message, notice.meter_id, now=work.now):
-                work.limit(message.topic, cause)
-            else:
-                work.entries.append(notice)
+            self._note(work, message, _notice(route, message, latest=latest))
+
+    def _note(self, work: Work, message: Publish, notice: Notice) -> None:
+        """For the registry or the ledger."""
+        if isinstance(notice.message, Block):
+            work.blocks.append((notice.meter_id, notice.message))
+        if isinstance(notice.message, Birth | Status | Relay | Access):
+            work.events.append(notice)
+            self._look_for_twins(work, notice)
+        elif cause := self._allowances.excess(notice.message, notice.meter_id, now=work.now):
+            work.limit(message.topic, cause)
+        else:
+            work.entries.append(notice)
 
     def _history(self, work: Work, route: _Route, message: Publish, *, latest: int) -> None:
         """Each reading for itself."""
@@ -308,6 +323,8 @@ class Sorter:
         for item in items:
             try:
                 row = parse.reading_row(item, meter, latest=latest)
+            except parse.RepeatedError:
+                pass
             except FutureError as error:
                 self._postpone(work, route, message, payload=item, ts=error.ts)
             except RejectedError as error:
@@ -320,8 +337,10 @@ class Sorter:
 
     def _look_for_twins(self, work: Work, notice: Notice) -> None:
         message, meter_id = notice.message, notice.meter_id
-        if isinstance(message, Birth | Status) and (
-            names := self._twins.look(meter_id, twins.signs(message), now=work.now)
+        if (
+            isinstance(message, Birth | Status)
+            and not message.repeated
+            and (names := self._twins.look(meter_id, twins.signs(message), now=work.now))
         ):
             work.alarms.append(Raised(meter_id, alarms.Kind.TWIN, f"two meters have this identity: {names}"))
 

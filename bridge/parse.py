@@ -58,6 +58,10 @@ class RejectedError(ContractError):
     """A payload is not of the contract; ``str()`` is the cause, without anything of the payload."""
 
 
+class RepeatedError(RejectedError):
+    """The bridge's own words, for a broker that has lost them: nothing to store, and nothing to confirm."""
+
+
 class FutureError(RejectedError):
     """Good, but later than our clock says that it is; ``ts`` in ms."""
 
@@ -89,6 +93,7 @@ def _usual(payload: bytes, meter: int | str) -> Row | None:
             and 0 < seq <= MAX_SEQ
             and (alarm is None or alarm is True or alarm is False)
             and (known_time is None or known_time is True or known_time is False)
+            and get("repeated") is None
             and (
                 len(ts) == 24
                 and ts[7] == "-"
@@ -123,6 +128,8 @@ def _quantities(get: Callable[[str], Any]) -> tuple[float | None, ...] | None:
 def _unusual(payload: bytes, meter: int | str) -> Row:
     """The row of any reading that the model takes; RejectedError for others."""
     reading = message(Reading, payload)
+    if reading.repeated:
+        raise RepeatedError("repeated by the bridge")
     fields = from_json(messages.whole(payload))
     values = (getattr(reading, name) for name, _, _ in _LIMITS)
     bad = (name for name in fields.keys() & MAY_BE_BAD if getattr(reading, name) is None)

@@ -1,8 +1,8 @@
 """The registry: births, statuses and relays become rows of `meter`; a meter gets its IED for life.
 
 Events are folded into the rows in the order in which they came, inside the caller's transaction: rows
-are loaded once for a batch and written back once. The session rule: an offline status (a last will)
-counts only for the session that is current, so an old will cannot mark a new session offline.
+are loaded once for a batch and written back once. What replaces what is decided by the rules of every
+reader (``broker.fleet``).
 
 >>> next_ied({"SMGW001": 50, "SMGW002": 3}, limit=50)
 'SMGW002'
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import singledispatch
 
 from sqlalchemy import Connection, func
@@ -19,9 +20,28 @@ from sqlmodel import Session, col, select
 
 from bridge.audit import Event, Kind
 from bridge.batch import Dead, Notice, Withdrawal
-from bridge.tables import Meter, at_ms, sayable
+from bridge.tables import Meter, at_ms, moment, sayable
 from broker.admission import Access
-from broker.messages import MAX_SEQ, Birth, Message, MeterNotice, NoticeCode, Relay, Status
+from broker.fleet import Session as MeterSession
+from broker.fleet import (
+    Standing,
+    after_birth,
+    after_status,
+    takes_access,
+    takes_birth,
+    takes_relay,
+)
+from broker.messages import (
+    EARLIEST,
+    MAX_SEQ,
+    Birth,
+    Message,
+    MeterNotice,
+    NoticeCode,
+    Position,
+    Relay,
+    Status,
+)
 
 _CHUNK = 500
 """Meters in one IN list; SQLite allows 32,766 parameters, older ones 999."""
@@ -125,7 +145,7 @@ def apply(session: Session, events: Iterable[Notice], rows: dict[str, Meter], *,
             continue
         if not isinstance(event.message, Access):  # the registrar's words, not the meter's
             meter.last_seen = max(meter.last_seen, now)
-        fold(event.message, meter, now)
+        fold(event.message, meter, now, live=event.live)
     return dead
 
 
@@ -161,15 +181,22 @@ def assign(session: Session, meters: Iterable[Meter], *, limit: int, by_address_
 
 
 @singledispatch
-def fold(message: Message, meter: Meter, now: int) -> None:
-    """Let ``message`` change ``meter``; ``now`` in ms since 1970."""
+def fold(message: Message, meter: Meter, now: int, *, live: bool = True) -> None:
+    """Let ``message`` change ``meter`` if it is not older than what is known; ``now`` in ms since 1970.
+
+    Not ``live``: the broker had it retained before we subscribed.
+    """
     raise NotImplementedError(type(message).__name__)
 
 
 @fold.register
-def _birth(birth: Birth, meter: Meter, _now: int) -> None:
+def _birth(birth: Birth, meter: Meter, now: int, *, live: bool = True) -> None:
     """It registers (again); whether it is online is for its status to say."""
-    for name in ("name", "owner", "address", "address_code", "ip", "firmware", "interval", "session"):
+    session, live = session_of(meter), live and not birth.repeated
+    if not takes_birth(born_or_retired(meter), birth, session, live=live, now=moment(now)):
+        return
+    _enter(meter, after_birth(session, birth, live=live, now=moment(now)))
+    for name in ("name", "owner", "address", "address_code", "ip", "firmware", "interval"):
         setattr(meter, name, getattr(birth, name))
     for name in ("vendor", "model", "serial"):
         setattr(meter, name, getattr(birth.hardware, name))
@@ -181,40 +208,85 @@ def _birth(birth: Birth, meter: Meter, _now: int) -> None:
     meter.changes += not is_shown(meter)
     meter.born_at = at_ms(birth.ts)
     meter.retired_at = None
+    _judge(meter)
 
 
 @fold.register
-def _status(status: Status, meter: Meter, _now: int) -> None:
-    """Online, or the will of the session that is current."""
-    if not status.online and meter.session not in ("", status.session):
-        return
-    meter.online = status.online
-    meter.session = status.session
-    meter.outbox = min(status.outbox, MAX_SEQ)
-    meter.dropped = min(status.dropped, MAX_SEQ)
+def _status(status: Status, meter: Meter, now: int, *, live: bool = True) -> None:
+    live = live and not status.repeated
+    session, taken = after_status(session_of(meter), status, live=live, now=moment(now))
+    _enter(meter, session)
+    if taken:
+        meter.outbox = min(status.outbox, MAX_SEQ)
+        meter.dropped = min(status.dropped, MAX_SEQ)
+    _judge(meter)
 
 
 @fold.register
-def _relay(relay: Relay, meter: Meter, _now: int) -> None:
+def _relay(relay: Relay, meter: Meter, now: int, *, live: bool = True) -> None:
     if not meter.has_relay:
+        return
+    first = live and not relay.repeated and meter.relay_session != meter.session
+    if not takes_relay(known_relay(meter), relay, first=first, now=moment(now)):
         return
     meter.relay = relay.position
     meter.relay_operations = relay.operations
     meter.relay_local = relay.local
     meter.relay_at = at_ms(relay.ts)
+    meter.relay_session = meter.session
 
 
 @fold.register
-def _access(access: Access, meter: Meter, _now: int) -> None:
+def _access(access: Access, meter: Meter, now: int, *, live: bool = True) -> None:
     """Blocked or let in again; it keeps its place."""
-    meter.blocked = "" if access.allowed else access.reason or "blocked"
-    meter.online = meter.online and access.allowed
+    known = None if meter.access_at is None else moment(meter.access_at)
+    if takes_access(known, access, now=moment(now)):
+        meter.blocked = "" if access.allowed else access.reason or "blocked"
+        meter.access_at = at_ms(access.ts)
+        _judge(meter)
 
 
 @fold.register
-def _withdrawal(_message: Withdrawal, meter: Meter, now: int) -> None:
+def _withdrawal(_message: Withdrawal, meter: Meter, now: int, *, live: bool = True) -> None:
     """Out of service, once; its rows, its key and its place stay."""
-    meter.online = False
     if is_shown(meter):
         meter.changes += 1
         meter.retired_at = now
+    _judge(meter)
+
+
+def session_of(meter: Meter) -> MeterSession:
+    """What the row knows of the meter's session."""
+    at = EARLIEST if meter.session_at is None else moment(meter.session_at)
+    return MeterSession(meter.session, at, meter.session_before, Standing(meter.standing))
+
+
+def _enter(meter: Meter, session: MeterSession) -> None:
+    if not meter.session:  # what was heard before the first session is taken as of it
+        meter.relay_session = session.name
+    meter.session, meter.session_before, meter.standing = session.name, session.before, session.standing
+    meter.session_at = at_ms(session.at) if session.name else None
+
+
+def _judge(meter: Meter) -> None:
+    """Whether it is online: its session stands, and nothing keeps it out of service."""
+    meter.online = session_of(meter).online and not meter.blocked and meter.retired_at is None
+
+
+def born_or_retired(meter: Meter) -> datetime | None:
+    """The time that a birth must not be older than; None before the first."""
+    if meter.retired_at is not None:
+        return max(moment(meter.retired_at), session_of(meter).at)
+    return None if meter.born_at is None else moment(meter.born_at)
+
+
+def known_relay(meter: Meter) -> Relay | None:
+    """The relay as the row has it; None before it was told."""
+    if not meter.relay or meter.relay_at is None:
+        return None
+    return Relay(
+        position=Position(meter.relay),
+        operations=meter.relay_operations,
+        local=meter.relay_local,
+        ts=moment(meter.relay_at),
+    )

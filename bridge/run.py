@@ -31,6 +31,7 @@ from bridge.link import Link
 from bridge.observe import Flow, observed
 from bridge.presence import Presence
 from bridge.publication import Publication
+from bridge.repeats import Repeats
 from bridge.session import Options
 from bridge.settings import BridgeSettings
 from bridge.upkeep import Policy, kept_up
@@ -52,7 +53,7 @@ def run(settings: BridgeSettings) -> None:
         writing = database.connect(settings.database_url, cache=database.WRITER_CACHE)
         try:
             if _migrated(engine, stop):
-                _serve(settings, engine, writing, stop)
+                _Bridge(settings, engine, writing, stop).serve()
         finally:
             writing.dispose()
             engine.dispose()
@@ -84,92 +85,120 @@ def _migrated(engine: Engine, stop: threading.Event) -> bool:
     raise AssertionError
 
 
-def _serve(settings: BridgeSettings, engine: Engine, writing: Engine, stop: threading.Event) -> None:
-    """Wire the parts, run them until ``stop``, and end them: source first, broker last.
+class _Bridge:
+    """The parts, wired; ``writing`` is the engine of the thread that stores, which has a large cache."""
 
-    ``writing`` is the engine of the thread that stores readings alone: its large cache is there once.
-    """
-    link = Link(_options(settings), _inbox(settings))
-    publication = Publication(engine, settings, publish=link.publish, leads=lambda: leader.leads)
-    clock = Clock()
-    deadlines = Deadlines(engine, grace=settings.command_grace, clock=clock)
-    topics = settings.mqtt.topics
-    blocks = Blocks(
-        engine,
-        topics,
-        publish=link.publish,
-        leads=lambda: leader.leads,
-        taken=lambda: link.inbox.taken_in,
-    )
+    def __init__(
+        self, settings: BridgeSettings, engine: Engine, writing: Engine, stop: threading.Event
+    ) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._engine = engine
+        self._flow = Flow()
+        self._clock = Clock()
+        self._watch = Watch(engine, settings.audit_head_file or audit_head.beside(settings.database_url))
+        self._link = link = Link(_options(settings), _inbox(settings))
+        deadlines = Deadlines(engine, grace=settings.command_grace, clock=self._clock)
+        publish, topics = link.publish, settings.mqtt.topics
+        self._publication = Publication(engine, settings, publish=publish, leads=self._leads)
+        self._blocks = Blocks(
+            engine, topics, publish=publish, leads=self._leads, taken=lambda: link.inbox.taken_in
+        )
+        self._repeats = Repeats(
+            engine,
+            settings.mqtt,
+            after=settings.repeat_after,
+            leads=self._leads,
+            idle=lambda: not link.inbox.messages,
+        )
+        self._leader = Leader(
+            engine,
+            gained=self._gained,
+            lost=lambda: link.out.forget(topics.scl.encode()),
+            chores=[self._blocks.look, deadlines.enforce, self._watch.look],
+        )
+        self._ingest = self._made_ingest(_writer(settings, writing, leads=self._leads))
+        self._presence = Presence(
+            topics,
+            settings.service,
+            publish=publish,
+            counters=self._counters,
+            audit_head=lambda: self._watch.told,
+        )
 
-    def gained() -> None:
-        publication.take_over()
-        blocks.take_over()
+    def _made_ingest(self, writer: Writer) -> Ingest:
+        settings = self._settings
+        sorter = Sorter(
+            settings.mqtt.topics,
+            keys=writer.keys,
+            limits=settings.limits,
+            clock_kept=settings.clock_kept,
+            doubled=bool(settings.identified),
+        )
+        return Ingest(
+            self._link,
+            sorter,
+            writer,
+            scl_changed=lambda: self._publication.changed() if self._leads() else None,
+            committed=self._flow.committed,
+            ended=self._stop.set,
+            shared=settings.group is not None,
+            blocks=self._blocks,
+        )
 
-    watch = Watch(engine, settings.audit_head_file or audit_head.beside(settings.database_url))
-    leader = Leader(
-        engine,
-        gained=gained,
-        lost=lambda: link.out.forget(settings.mqtt.topics.scl.encode()),
-        chores=[blocks.look, deadlines.enforce, watch.look],
-    )
-    flow = Flow()
-    writer = _writer(settings, writing, leads=lambda: leader.leads)
-    ingest = Ingest(
-        link,
-        Sorter(
-            settings.mqtt.topics, keys=writer.keys, limits=settings.limits, clock_kept=settings.clock_kept
-        ),
-        writer,
-        scl_changed=lambda: publication.changed() if leader.leads else None,
-        committed=flow.committed,
-        ended=stop.set,
-        shared=settings.group is not None,
-        blocks=blocks,
-    )
+    def _leads(self) -> bool:
+        return self._leader.leads
 
-    def counters() -> dict[str, int]:
-        return _counters(link, ingest, publication, leader) | watch.counters()
+    def _gained(self) -> None:
+        """This bridge leads from now on."""
+        self._publication.take_over()
+        self._blocks.take_over()
+        self._repeats.again()
 
-    presence = Presence(
-        settings.mqtt.topics,
-        settings.service,
-        publish=link.publish,
-        counters=counters,
-        audit_head=lambda: watch.told,
-    )
+    def _will(self) -> Will:
+        """The last will of a new connection; asked for before each."""
+        self._link.out.forget(f"{self._settings.mqtt.prefix}/".encode(), b"/block")  # it may have newer ones
+        self._blocks.begin()
+        return self._presence.will()
 
-    def will() -> Will:  # asked for before each connection
-        link.out.forget(f"{topics.prefix}/".encode(), b"/block")  # the broker may have something newer
-        blocks.begin()
-        return presence.will()
+    def _ready(self) -> None:
+        """The subscriptions stand; the broker may have lost all that it retained."""
+        self._blocks.ready()
+        self._presence.tell(online=True)
+        if self._leads():
+            self._publication.again()
+            self._repeats.again()
 
-    def ready() -> None:  # the broker may have lost all that it retained
-        blocks.ready()
-        presence.tell(online=True)
-        if leader.leads:
-            publication.again()
+    def _clock_kept(self) -> bool:
+        """A clock that was set since we run is believed when readings prove it."""
+        return self._settings.clock_kept() and not self._clock.leaps
 
-    def clock_kept() -> bool:  # one that was set since we run is believed when readings prove it
-        return settings.clock_kept() and not clock.leaps
+    def _counters(self) -> dict[str, int]:
+        own = _counters(self._link, self._ingest, self._publication, self._leader)
+        return own | self._watch.counters()
 
-    policy = Policy(settings.keep, settings.pack_after, clock_kept)
-    upkeep = kept_up(engine, policy, seconds=settings.upkeep_seconds, clock=clock)
-    with observed(settings, engine, flow=flow, counters=counters), upkeep:
-        ingest.start()
-        publication.start()
-        leader.start()
-        link.start(will=will, ready=ready)
-        while not stop.wait(settings.status_seconds):
-            presence.tell(online=True)
-        link.inbox.close()
-        ingest.stop(seconds=settings.drain_seconds)
-        publication.stop()
-        leader.stop()
-        presence.tell(online=False)
-        link.stop(seconds=_GOODBYE_SECONDS)
-    if ingest.error is not None:
-        raise ingest.error
+    def serve(self) -> None:
+        """Run the parts until ``stop``, and end them: source first, broker last."""
+        settings = self._settings
+        policy = Policy(settings.keep, settings.pack_after, self._clock_kept)
+        upkeep = kept_up(self._engine, policy, seconds=settings.upkeep_seconds, clock=self._clock)
+        with observed(settings, self._engine, flow=self._flow, counters=self._counters), upkeep:
+            self._ingest.start()
+            self._publication.start()
+            self._repeats.start()
+            self._leader.start()
+            self._link.start(will=self._will, ready=self._ready)
+            while not self._stop.wait(settings.status_seconds):
+                self._presence.tell(online=True)
+            self._link.inbox.close()
+            self._ingest.stop(seconds=settings.drain_seconds)
+            self._publication.stop()
+            self._repeats.stop()
+            self._leader.stop()
+            self._presence.tell(online=False)
+            self._link.stop(seconds=_GOODBYE_SECONDS)
+        if self._ingest.error is not None:
+            raise self._ingest.error
 
 
 def _writer(settings: BridgeSettings, engine: Engine, *, leads: Callable[[], bool]) -> Writer:
@@ -195,6 +224,7 @@ def _options(settings: BridgeSettings) -> Options:
         client_id=settings.mqtt_client_id,
         subscriptions=settings.subscriptions,
         retained_first=(mqtt.topics.meter("+", "block"),),
+        identified=settings.identified,
         version=mqtt.version,
         username=mqtt.username,
         password=mqtt.password.get_secret_value() if mqtt.password else None,

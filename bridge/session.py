@@ -27,6 +27,8 @@ NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 _SUBSCRIBE_ID = 65535
 _FIRST_ID = 65534
+_MARKED_ID = 65532
+_IDENTIFIER = 1
 _WINDOW = 100
 """QoS 1 messages that we have under way at most; 3.1.1 brokers set no limit."""
 
@@ -52,6 +54,8 @@ class Options:
     subscriptions: tuple[str, ...]
     retained_first: tuple[str, ...] = ()
     """What is retained here is sent before the subscriptions stand, at each connection."""
+    identified: tuple[str, ...] = ()
+    """What to receive once more, marked with `packets.IDENTIFIED` (MQTT 5)."""
     version: Version = 5
     username: str | None = None
     password: str | None = None
@@ -85,6 +89,7 @@ class Session:
         self._ready = ready
         self._decoder = Decoder(version=options.version)
         self._unsent = memoryview(b"")
+        self._wanted: dict[int, int] = {}
         self._keepalive = options.keepalive
         self._events = EVENT_READ
         self._heard = self._pinged = monotonic()
@@ -160,23 +165,34 @@ class Session:
         connack = packets.parse_connack(body, version=self._options.version)
         if connack.code:
             raise ProtocolError(f"refused us: {_reason(body[1:])}")
-        subscriptions = list(self._options.subscriptions)
-        version, first = self._options.version, list(self._options.retained_first)
-        early = b""
-        if first:  # and given up at once: what comes later would come twice
-            early = packets.subscribe(_FIRST_ID, first, version=version, retained_first=True)
-            early += packets.unsubscribe(_FIRST_ID - 1, first, version=version)
-        self._unsent = memoryview(early + packets.subscribe(_SUBSCRIBE_ID, subscriptions, version=version))
+        if self._options.identified and not connack.identifiers:
+            raise ProtocolError("broker has no subscription identifiers: set MQTT version 4")
+        self._unsent = memoryview(self._subscribe())
         self._keepalive = connack.keepalive or self._options.keepalive
         self._out.open(window=min(connack.receive_maximum, _WINDOW), maximum=connack.maximum_packet)
 
+    def _subscribe(self) -> bytes:
+        """The SUBSCRIBEs; ``_wanted`` has those that are not granted yet, and how many filters they have."""
+        options, version = self._options, self._options.version
+        first, marked = list(options.retained_first), list(options.identified)
+        self._wanted = {_SUBSCRIBE_ID: len(options.subscriptions)}
+        sent = b""
+        if first:  # and given up at once: what comes later would come twice
+            self._wanted[_FIRST_ID] = len(first)
+            sent += packets.subscribe(_FIRST_ID, first, version=version, retained_first=True)
+            sent += packets.unsubscribe(_FIRST_ID - 1, first, version=version)
+        sent += packets.subscribe(_SUBSCRIBE_ID, list(options.subscriptions), version=version)
+        if marked:
+            self._wanted[_MARKED_ID] = len(marked)
+            sent += packets.subscribe(_MARKED_ID, marked, version=version, identifier=_IDENTIFIER)
+        return sent
+
     def _subscribed(self, body: bytes) -> None:
-        early = int.from_bytes(body[:2], "big") == _FIRST_ID
-        asked = self._options.retained_first if early else self._options.subscriptions
-        refused = [code for code in body[-len(asked) :] if code >= 0x80]
+        granted = self._wanted.pop(int.from_bytes(body[:2], "big"), 0)
+        refused = [code for code in body[len(body) - granted :] if code >= 0x80]
         if refused:
             raise ProtocolError(f"refused our subscription: {_reason(bytes(refused[:1]))}")
-        if not early:
+        if granted and not self._wanted:
             self._ready()
 
     def _write(self) -> None:

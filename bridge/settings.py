@@ -95,6 +95,9 @@ class BridgeSettings(BaseSettings):
     drain_seconds: Annotated[float, Field(ge=0, le=60)] = 2.0
     """Seconds for which a stop may wait for what has been received to be stored."""
     status_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    repeat_after: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    """Seconds after a connection until what the broker has lost of the meters is repeated (bridge.repeats);
+    meters that are there connect meanwhile and tell it themselves."""
     """Seconds between two publications of our status."""
 
     meter_message_rate: Annotated[float, Field(gt=0)] = 25.0
@@ -166,6 +169,17 @@ class BridgeSettings(BaseSettings):
     def mqtt_client_id(self) -> str:
         """Our client id at the broker: at the door of the services whoever says it ends our connection."""
         return self.mqtt.own(self.client_id if self.group is None else f"{self.client_id}-{self.instance}")
+
+    @property
+    def identified(self) -> tuple[str, ...]:
+        """What we subscribe to once more on MQTT 5, with an identifier.
+
+        By the subscription to everything, RETAIN says whether a message was there before us. Of a command we
+        must know whether it was published retained, which is another option of the subscription.
+        """
+        return (
+            (self.mqtt.topics.meter("+", "command"),) if self.group is None and self.mqtt.version == 5 else ()
+        )
 
     @property
     def subscriptions(self) -> tuple[str, ...]:

@@ -38,8 +38,10 @@ from bridge.tables import (
     Reading,
     SclRevision,
     at_ms,
+    moment,
 )
 from broker.errors import ContractError, Meter61850Error, UnavailableError, reason
+from broker.fleet import STALE_INTERVALS, State, age_of, state_of
 from broker.topics import meter_id_of
 
 T = TypeVar("T", bound=SQLModel)
@@ -57,6 +59,13 @@ class MeterState:
 
     meter: Meter
     latest: StoredReading | None
+
+    def state(self, *, now: datetime) -> State:
+        """Online, stale, offline or out of service: the rules of every reader (`broker.fleet`)."""
+        meter, read_at = self.meter, self.latest and moment(self.latest.ts)
+        stale = read_at is None or age_of(read_at, now=now) >= STALE_INTERVALS * meter.interval
+        out = meter.born_at is None or meter.retired_at is not None or bool(meter.blocked)
+        return state_of(broker_up=True, out=out, online=meter.online, stale=stale)
 
 
 _COLUMNS = [getattr(Reading, name) for name in StoredReading._fields]

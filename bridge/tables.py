@@ -96,7 +96,12 @@ class Meter(SQLModel, table=True):
     changes: int = 0
     """How often it has joined or left its IED; confRev of the IED's data sets is made of these."""
     online: bool = False
+    """Its session stands, and nothing keeps it out of service."""
     session: str = Field(default="", max_length=64)
+    """This and the next three: `broker.fleet.Session`."""
+    session_at: int | None = _ms(nullable=True)
+    session_before: str = Field(default="", max_length=64)
+    standing: str = Field(default="", max_length=8)
     outbox: int = Field(default=0, sa_type=BigInteger)
     """Readings that waited in the meter when it last told."""
     dropped: int = Field(default=0, sa_type=BigInteger)
@@ -108,8 +113,12 @@ class Meter(SQLModel, table=True):
     relay_operations: int = 0
     relay_local: bool = False
     relay_at: int | None = _ms(nullable=True)
+    relay_session: str = Field(default="", max_length=64)
+    """The session in which the relay was told."""
     blocked: str = Field(default="", max_length=255)
     """Why the registrar keeps it out; empty: it does not."""
+    access_at: int | None = _ms(nullable=True)
+    """``ts`` of the registrar's latest decision."""
 
 
 class Reading(SQLModel, table=True):

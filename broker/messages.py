@@ -27,9 +27,11 @@ from pydantic import (
     GetCoreSchemaHandler,
     PlainSerializer,
     PrivateAttr,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     TypeAdapter,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema, from_json
@@ -212,6 +214,8 @@ class Birth(Message):
     """Fresh at each start of the meter's program: two that come in turn are two meters with one identity."""
     session: Token
     ts: Timestamp
+    repeated: bool | None = None
+    """True: the bridge repeats what a broker has lost, for a meter that may be away; no sign of life."""
 
 
 class Status(Message):
@@ -225,6 +229,8 @@ class Status(Message):
     """Readings that wait in the meter's outbox for ``stored``."""
     dropped: Annotated[int, Field(ge=0)] = 0
     """Readings that a full outbox has dropped since it was created."""
+    repeated: bool | None = None
+    """True: the bridge repeats what a broker has lost, for a meter that may be away; no sign of life."""
 
 
 class Reading(Message):
@@ -256,6 +262,8 @@ class Reading(Message):
     """True while the sensor's own over-power alarm is set."""
     clock_synchronized: Annotated[bool | None, _IfBad(instead=False)] = None
     """False when nothing kept the meter's clock right when it read: ``ts`` may be wrong. Absent otherwise."""
+    repeated: bool | None = None
+    """True: the bridge repeats what a broker has lost, for a meter that may be away; no sign of life."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -301,6 +309,14 @@ class Relay(Message):
     """When the position last changed."""
     command_id: Token | None = None
     """The command that caused it."""
+    repeated: bool | None = None
+    """True: the bridge repeats what a broker has lost, for a meter that may be away; no sign of life."""
+
+    @model_serializer(mode="wrap")
+    def _unless_repeated(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A meter's own message is without the field."""
+        fields: dict[str, Any] = serialize(self)
+        return fields if self.repeated else {name: fields[name] for name in fields if name != "repeated"}
 
 
 class OriginCategory(StrEnum):

@@ -10,14 +10,17 @@ not sent, and told to the ledger as refused. Whoever issues commands, the CLI an
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from pydantic import ValidationError
 
+from broker.admission import Access
+from broker.fleet import NO_SESSION, Session, Told
 from broker.messages import (
     Birth,
     Block,
@@ -34,7 +37,7 @@ from broker.messages import (
 from broker.settings import MqttSettings
 
 M = TypeVar("M", bound=Message)
-STATES = ("birth", "status", "relay", "block")
+STATES = ("access", "birth", "status", "relay", "block")
 """What a command depends on."""
 WITHDRAWN = ("birth", "status", "reading", "relay")
 """What is cleared when a meter is taken out of service; the empty birth is what the bridge acts upon."""
@@ -82,7 +85,7 @@ def mms_end(limit: float) -> float:
 
 
 @dataclass
-class Known:
+class Known(Told):
     """What is retained of a meter."""
 
     meter_id: str
@@ -90,24 +93,23 @@ class Known:
     status: Status | None = None
     relay: Relay | None = None
     block: Block | None = None
+    access: Access | None = None
+    withdrawn: datetime | None = None
+    session: Session = NO_SESSION
+    relay_session: str = ""
+
+    def __post_init__(self) -> None:
+        self.begin()
 
     @property
     def name(self) -> str:
         """As its birth says; empty without one."""
         return self.birth.name if self.birth else ""
 
-    def take(self, kind: str, payload: bytes) -> None:
+    def hear(self, kind: str, payload: bytes, *, live: bool) -> None:
         """One message of ``kind``, one of STATES; what does not parse is as good as none."""
-        match kind:
-            case "birth":
-                self.birth = parsed(Birth, payload)
-            case "status":
-                self.status = parsed(Status, payload)
-            case "relay":
-                self.relay = parsed(Relay, payload)
-            case "block":
-                block = parsed(Block, payload)
-                self.block = block.merged(self.block) if block else self.block
+        with suppress(ValidationError):
+            self.take(kind, payload, live=live)
 
     def obstacle(self, position: Position) -> str | None:
         """Why a command to ``position`` would be in vain; None if it would not."""
@@ -116,7 +118,8 @@ class Known:
         rules = (
             (self.birth is None, "no such meter"),
             (self.birth is not None and not self.birth.relay, NO_RELAY),
-            (self.status is None or not self.status.online, "the meter is offline"),
+            (self.kept_out is not None, "the meter is blocked by the registrar"),
+            (not self.online, "the meter is offline"),
             (relay is None, "the meter has not told its relay's position"),
             (relay is not None and relay.local, "the relay is switched locally"),
             (self.block is not None and self.block.forbids(position), f"{what} is blocked"),

@@ -25,6 +25,9 @@ Version = Literal[4, 5]
 RETAIN, QOS1, DUP = 0x01, 0x02, 0x08
 """Flag bits of a PUBLISH (clause 3.3.1)."""
 
+IDENTIFIED = 0x10
+"""Added to the flags of a message that came by a subscription with an identifier."""
+
 CONNACK, PUBLISH, PUBACK, SUBACK, PINGRESP, SERVER_DISCONNECT = 0x20, 0x30, 0x40, 0x90, 0xD0, 0xE0
 PINGREQ = b"\xc0\x00"
 DISCONNECT = b"\xe0\x00"
@@ -73,6 +76,8 @@ class Connack:
     """Bytes of the largest packet that it takes."""
     keepalive: int | None = None
     """Seconds, if it wants another keepalive than ours."""
+    identifiers: bool = True
+    """It knows subscription identifiers (MQTT 5)."""
 
 
 def _length(size: int) -> bytes:
@@ -124,13 +129,21 @@ def connect(  # noqa: PLR0913 - the fields of one packet
 
 
 def subscribe(
-    packet_id: int, topic_filters: list[str], *, version: Version, retained_first: bool = False
+    packet_id: int,
+    topic_filters: list[str],
+    *,
+    version: Version,
+    retained_first: bool = False,
+    identifier: int = 0,
 ) -> bytes:
-    """SUBSCRIBE at QoS 1; on MQTT 5 without our own echoes, with retain as published (clause 3.8.3.1).
+    """SUBSCRIBE at QoS 1; on MQTT 5 without our own echoes, and with ``identifier`` (below 128) if not 0.
 
-    ``retained_first``: at QoS 0, so that no window holds back what is retained, and all of it each time.
+    A message's RETAIN flag then says whether it was there before we subscribed. That of a command is as it
+    was published (clause 3.8.3.1): one that is published retained is refused. ``retained_first``: at QoS 0,
+    so that no window holds back what is retained, and all of it each time.
     """
-    body = pack(">H", packet_id) + (b"\x00" if version == 5 else b"")
+    properties = bytes((2, _SUBSCRIPTION, identifier)) if identifier else b"\x00"
+    body = pack(">H", packet_id) + (properties if version == 5 else b"")
     mask = ~(1 | _RETAINED_IF_NEW) if retained_first else ~0
     body += b"".join(
         _text(topic_filter.encode()) + bytes((_options(topic_filter, version) & mask,))
@@ -149,7 +162,8 @@ def _options(topic_filter: str, version: Version) -> int:
     if version != 5:
         return 1
     own = 0 if topic_filter.startswith("$share/") else _NO_LOCAL  # an error on a shared one (3.8.3.1)
-    return 1 | own | _RETAIN_AS_PUBLISHED | _RETAINED_IF_NEW
+    as_published = _RETAIN_AS_PUBLISHED if topic_filter.endswith("/command") else 0
+    return 1 | own | as_published | _RETAINED_IF_NEW
 
 
 def publish(
@@ -184,6 +198,7 @@ def parse_connack(body: bytes, *, version: Version) -> Connack:
         receive_maximum=properties.get(0x21) or 65535,
         maximum_packet=properties.get(0x27) or 2**28,
         keepalive=properties.get(0x13),
+        identifiers=properties.get(0x29) != 0,
     )
 
 
@@ -226,6 +241,30 @@ def _read_length(data: bytes, pos: int) -> tuple[int, int]:
             return value, pos
         shift += 7
     raise ProtocolError("broker sent a length of more than four bytes")
+
+
+# The same of a PUBLISH (clause 3.3.2.3); -2 for a text, which binary data is too.
+_PUBLISH_SIZES = {0x01: 1, 0x02: 4, 0x03: -2, 0x08: -2, 0x09: -2, 0x23: 2}
+_USER_PROPERTY, _SUBSCRIPTION = 0x26, 0x0B
+
+
+def _is_identified(properties: bytes) -> bool:
+    """Whether a subscription identifier is among the ``properties`` of a PUBLISH."""
+    pos = 0
+    while pos < len(properties):
+        identifier, pos = properties[pos], pos + 1
+        if identifier == _SUBSCRIPTION:
+            return True
+        size = _PUBLISH_SIZES.get(identifier, 0)
+        texts = 2 if identifier == _USER_PROPERTY else 1 if size < 0 else 0
+        if not size and not texts:
+            raise ProtocolError(
+                f"broker sent PUBLISH property 0x{identifier:02x}, which MQTT 5 does not know"
+            )
+        pos += max(0, size)
+        for _ in range(texts):
+            pos += 2 + int.from_bytes(properties[pos : pos + 2], "big")
+    return False
 
 
 class Decoder:
@@ -292,6 +331,8 @@ class Decoder:
             else:
                 skip, payload = _read_length(buffer, payload)
                 payload += skip
+            if skip and _is_identified(buffer[payload - skip : payload]):
+                flags |= IDENTIFIED
         if payload > end:
             raise IndexError
         return Publish(buffer[pos + 2 : topic_end], buffer[payload:end], packet_id, flags)

@@ -38,17 +38,19 @@ class Spec:
     """None: the payload is an XML document (`broker.compressed`)."""
 
 
+_METER = "meter (the bridge repeats it)"
+
 # fmt: off
 SPECS: dict[str, Spec] = {
     spec.kind: spec
     for spec in (
-        Spec("birth", "meter", "<meter_id>/birth", "meter", "all", 1, True, messages.Birth),
-        Spec("status", "meter", "<meter_id>/status", "meter, and its last will", "all", 1, True,
+        Spec("birth", "meter", "<meter_id>/birth", _METER, "all", 1, True, messages.Birth),
+        Spec("status", "meter", "<meter_id>/status", f"{_METER}, and its last will", "all", 1, True,
              messages.Status),
-        Spec("reading", "meter", "<meter_id>/reading", "meter", "all", 1, True, messages.Reading),
+        Spec("reading", "meter", "<meter_id>/reading", _METER, "all", 1, True, messages.Reading),
         Spec("history", "meter", "<meter_id>/history", "meter", "bridge", 1, False, messages.History),
         Spec("stored", "meter", "<meter_id>/stored", "bridge", "meter", 0, False, messages.Stored),
-        Spec("relay", "meter", "<meter_id>/relay", "meter", "all", 1, True, messages.Relay),
+        Spec("relay", "meter", "<meter_id>/relay", _METER, "all", 1, True, messages.Relay),
         Spec("command", "meter", "<meter_id>/command", "command issuer", "meter", 1, False, messages.Command),
         Spec("result", "meter", "<meter_id>/result", "meter", "all", 1, False, messages.Result),
         Spec("notice", "meter", "<meter_id>/notice", "bridge", "meter", 0, False, messages.MeterNotice),

@@ -25,7 +25,7 @@ class Profile:
     """None: ask the kernel."""
     relay: bool = True
     """False: there is none."""
-    instance: str = field(default_factory=lambda: secrets.token_hex(8))
+    instance: str = field(default_factory=lambda: secrets.token_hex(8), compare=False)
     """Of this run of the program."""
 
     def synchronized(self) -> bool:

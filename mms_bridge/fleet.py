@@ -1,8 +1,7 @@
-"""What is known of each meter: its latest birth, status, reading and relay, and whether to trust them.
+"""Every meter as the topics tell it, and whether to trust its values (the rules: ``broker.fleet``).
 
-A last will carries the session that it ends: an offline status of another session than the one that
-gave birth is an old will and changes nothing. A retained reading is as old as its timestamp; a live
-one is new when it arrives, whatever the meter's clock says.
+A retained reading is as old as its timestamp; a live one is new when it arrives, whatever the meter's clock
+says.
 """
 
 from __future__ import annotations
@@ -14,7 +13,18 @@ from datetime import datetime
 from enum import IntEnum
 
 from broker.admission import Access
-from broker.messages import Birth, Block, Position, Reading, Relay, ServiceStatus, Status
+from broker.fleet import (
+    NO_SESSION,
+    STALE_INTERVALS,
+    Session,
+    State,
+    Told,
+    after_status,
+    age_of,
+    state_of,
+    takes_reading,
+)
+from broker.messages import Birth, Block, Position, Reading, Relay, ServiceStatus, Status, utc_now
 from broker.topics import meter_id_of, scl_name
 
 DEFAULT_INTERVAL = 60.0
@@ -32,8 +42,8 @@ class Behaviour(IntEnum):
 
 
 @dataclass(slots=True)
-class Meter:
-    """One meter as the retained topics tell it."""
+class Meter(Told):
+    """One meter as its topics tell it."""
 
     meter_id: str
     domain: str
@@ -43,37 +53,30 @@ class Meter:
     reading: Reading | None = None
     relay: Relay | None = None
     block: Block | None = None
-    """None when nothing was ever blocked or released."""
     read_at: float = -math.inf
     """Monotonic time of the reading."""
     fresh_until: float = -math.inf
     """Monotonic time up to which it is not stale; kept, because every tick asks it of every meter."""
     stale: bool = True
+    heard_at: float = -math.inf
+    """Monotonic time of its latest sign of life, of whatever kind."""
+    heard_until: float = -math.inf
+    quiet: bool = True
+    """No sign of life for as long as makes a reading stale: what it said of its relay may have changed."""
     withdrawn: datetime | None = None
-    """When its birth was taken back: it is out of service until it is born again."""
-    kept_out: datetime | None = None
-    """Since when the registrar lets it in no more."""
+    access: Access | None = None
+    session: Session = NO_SESSION
+    relay_session: str = ""
+    reading_session: str = ""
+    """The session in which the reading was heard; empty before any."""
 
-    @property
-    def out_since(self) -> datetime | None:
-        """Since when it is out of service, withdrawn or kept out; None when it is in."""
-        if self.withdrawn is None or self.kept_out is None:
-            return self.kept_out or self.withdrawn
-        return min(self.withdrawn, self.kept_out)
-
-    @property
-    def online(self) -> bool:
-        """Told online, or told offline by the will of an older session than the birth's."""
-        if self.status is None or self.out_since is not None:
-            return False
-        if self.status.online:
-            return True
-        return self.birth is not None and self.birth.session != self.status.session
+    def __post_init__(self) -> None:
+        self.begin()
 
     @property
     def behaviour(self) -> Behaviour:
         """Beh of its logical device."""
-        return Behaviour.ON if self.out_since is None else Behaviour.OFF
+        return Behaviour.ON if self.in_service else Behaviour.OFF
 
     @property
     def interval(self) -> float:
@@ -90,22 +93,34 @@ class Meter:
         """The relay's position, None while the meter has not told it."""
         return None if self.relay is None else self.relay.position
 
+    def state(self, *, broker_up: bool) -> State:
+        """Online, stale, offline or out of service; only the readings of an online one are good."""
+        return self._state(broker_up=broker_up, stale=self.stale)
+
+    def relay_state(self, *, broker_up: bool) -> State:
+        """The same for what it said of its relay, for which every sign of life counts."""
+        return self._state(broker_up=broker_up, stale=self.quiet)
+
+    def _state(self, *, broker_up: bool, stale: bool) -> State:
+        out = not self.in_service
+        return state_of(broker_up=broker_up, out=out, online=self.session.online, stale=stale)
+
 
 @dataclass
 class Fleet:
     """All meters, and whether the broker is there to tell of them."""
 
-    stale_intervals: float = 3.0
+    stale_intervals: float = STALE_INTERVALS
     broker_up: bool = False
     meters: dict[str, Meter] = field(default_factory=dict)
     _by_domain: dict[str, Meter] = field(default_factory=dict)
-    bridges: dict[str, bool] = field(default_factory=dict)
-    """Service name of each bridge and whether it is online."""
+    bridges: dict[str, Session] = field(default_factory=dict)
+    """Service name of each bridge and its session."""
 
     @property
     def bridge_up(self) -> bool:
         """Whether a bridge is online: it stores readings and keeps the SCL."""
-        return any(self.bridges.values())
+        return any(bridge.online for bridge in self.bridges.values())
 
     def meter(self, meter_id: str) -> Meter:
         """The meter of that id, made when it is first heard of; ContractError if it is no meter_id."""
@@ -119,55 +134,86 @@ class Fleet:
         """The meter of that MMS domain; ContractError if it is none of a meter."""
         return self._by_domain.get(domain) or self.meter(meter_id_of(domain))
 
-    def take_state(self, meter: Meter, kind: str, payload: bytes, *, now: datetime) -> None:
-        """Note a birth, status, relay or access; an empty one takes back what was told."""
-        match kind:
-            case "birth":
-                meter.birth = Birth.model_validate_json(payload) if payload else None
-                meter.withdrawn = None if payload else meter.withdrawn or now
-            case "status":
-                meter.status = Status.model_validate_json(payload) if payload else None
-            case "relay":
-                meter.relay = Relay.model_validate_json(payload) if payload else None
-            case "access":
-                access = Access.model_validate_json(payload) if payload else None
-                meter.kept_out = None if access is None or access.allowed else access.ts
+    def take_state(
+        self,
+        meter: Meter,
+        kind: str,
+        payload: bytes,
+        *,
+        now: datetime,
+        retained: bool = False,
+        monotonic: float | None = None,
+    ) -> bool:
+        """Note a birth, status, relay, block or access (``retained``: a replay); False for an older one.
 
-    def take_bridge(self, name: str, payload: bytes) -> bool:
+        At ``monotonic`` a birth, an online status and a relay are signs of life.
+        """
+        if not meter.take(kind, payload, live=not retained, now=now):
+            return False
+        if monotonic is not None:
+            message = {"birth": meter.birth, "status": meter.status, "relay": meter.relay}.get(kind)
+            if message is not None and not (isinstance(message, Status) and not message.online):
+                live = not (retained or message.repeated)
+                heard_at = monotonic - (0.0 if live else age_of(message.ts, now=now))
+                meter.heard_at = max(meter.heard_at, heard_at)
+            self.reconsider(meter, now=monotonic)
+        return True
+
+    def take_bridge(self, name: str, payload: bytes, *, retained: bool = False) -> bool:
         """Note the status of service ``name``, a bridge; whether that changes ``bridge_up``."""
         was_up = self.bridge_up
-        self.bridges[name] = bool(payload) and ServiceStatus.model_validate_json(payload).online
+        if payload:
+            known, status = self.bridges.get(name, NO_SESSION), ServiceStatus.model_validate_json(payload)
+            self.bridges[name], _ = after_status(known, status, live=not retained, now=utc_now())
+        else:
+            self.bridges.pop(name, None)
         return self.bridge_up != was_up
 
-    def take_reading(self, meter: Meter, reading: Reading, *, now: float, age: float) -> bool:
-        """Note a reading that is ``age`` seconds old at monotonic ``now``; False if a newer one is known.
+    def take_payload(self, meter: Meter, payload: bytes, *, now: float, retained: bool) -> bool:
+        """Note a message of ``reading`` at monotonic ``now`` (``retained``: a replay); False for an older."""
+        if not payload:
+            meter.reading = None
+            return True
+        reading = Reading.model_validate_json(payload)
+        live = not (retained or reading.repeated)
+        age = 0.0 if live else age_of(reading.ts, now=utc_now())
+        return self.take_reading(meter, reading, now=now, age=age, live=live)
 
-        An epoch is the birth of an outbox by a clock that may have been wrong: it has no order.
-        """
+    def take_reading(
+        self, meter: Meter, reading: Reading, *, now: float, age: float, live: bool = True
+    ) -> bool:
+        """Note a reading that is ``age`` seconds old at monotonic ``now``; False if a newer one is known."""
         known = meter.reading
-        if known is not None and reading.epoch == known.epoch and reading.seq < known.seq:
-            return False
+        if known is None or reading.epoch != known.epoch or reading.seq <= known.seq:
+            first = live and meter.reading_session != meter.session.name
+            if not takes_reading(known, reading, first=first, now=utc_now()):
+                return False
         if known is None or (reading.epoch, reading.seq) != (known.epoch, known.seq):
             meter.read_at = now - age  # heard again after a reconnect it is no newer and no older
-        meter.reading = reading
+            meter.heard_at = max(meter.heard_at, meter.read_at)
+        meter.reading, meter.reading_session = reading, meter.session.name
         self.reconsider(meter, now=now)
         return True
 
     def reconsider(self, meter: Meter, *, now: float) -> None:
         """A birth tells the interval, which may come after the reading: how long that one is fresh."""
-        meter.fresh_until = meter.read_at + self.stale_intervals * meter.interval
+        seconds = self.stale_intervals * meter.interval
+        meter.fresh_until, meter.heard_until = meter.read_at + seconds, meter.heard_at + seconds
         meter.stale = meter.reading is None or now >= meter.fresh_until
+        meter.quiet = now >= meter.heard_until
 
     def forget_statuses(self) -> None:
         """What the meters tell is cut off: who is online is told anew, and until then nobody is."""
         for meter in self.meters.values():
-            meter.status = None
+            meter.status, meter.session = None, meter.session.forgotten()
 
     def newly_stale(self, now: float) -> Iterator[Meter]:
-        """Meters whose reading has become stale since the last call; monotonic ``now``."""
+        """Meters whose reading has become stale, or that have become quiet, since the last call."""
         for meter in self.meters.values():
-            if not meter.stale and now >= meter.fresh_until:
-                meter.stale = True
+            stale = not meter.stale and now >= meter.fresh_until
+            quiet = not meter.quiet and now >= meter.heard_until
+            if stale or quiet:
+                meter.stale, meter.quiet = meter.stale or stale, meter.quiet or quiet
                 yield meter
 
     @property

@@ -16,7 +16,7 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from broker.errors import ContractError, Meter61850Error
-from broker.messages import Block, Command, MeterNotice, Reading, Refusal, Result, Revision, utc_now
+from broker.messages import Block, Command, MeterNotice, Refusal, Result, Revision, utc_now
 from broker.topics import Topic
 from broker.validation import first_complaint
 from mms_bridge import values
@@ -114,7 +114,7 @@ class Gateway:
             case "reading":
                 self._take_reading(topic.name, payload, retained=retained)
             case "birth" | "status" | "relay" | "access" | "block":
-                self._take_state(topic, payload)
+                self._take_state(topic, payload, retained=retained)
             case "result":
                 self.control.take_result(topic.name, Result.model_validate_json(payload))
             case "notice":
@@ -124,31 +124,28 @@ class Gateway:
             case "revision":
                 self._take_revision(payload)
             case "service_status" if topic.name.startswith(BRIDGE):
-                if self.fleet.take_bridge(topic.name, payload):
+                if self.fleet.take_bridge(topic.name, payload, retained=retained):
                     self._recount_all()
 
     def _take_reading(self, meter_id: str, payload: bytes, *, retained: bool) -> None:
         meter = self.fleet.meter(meter_id)
-        if not payload:
-            meter.reading = None
+        was_stale = meter.stale
+        if not self.fleet.take_payload(meter, payload, now=self._loop.time(), retained=retained):
+            return
+        if was_stale != meter.stale:
+            self._refresh(meter)
         else:
-            reading = Reading.model_validate_json(payload)
-            age = max(0.0, (utc_now() - reading.ts).total_seconds()) if retained else 0.0
-            was_stale = meter.stale
-            if not self.fleet.take_reading(meter, reading, now=self._loop.time(), age=age):
-                return
-            if was_stale != meter.stale:
-                self._refresh(meter)
-                return
-        self._write(meter, values.reading_values(meter, broker_up=self.fleet.broker_up))
+            self._write(meter, values.reading_values(meter, broker_up=self.fleet.broker_up))
 
-    def _take_state(self, topic: Topic, payload: bytes) -> None:
+    def _take_state(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
         meter = self.fleet.meter(topic.name)
         if topic.kind == "block":
             self.blocks.take(meter, payload)
         else:
-            self.fleet.take_state(meter, topic.kind, payload, now=utc_now())
-            self.fleet.reconsider(meter, now=self._loop.time())
+            monotonic = self._loop.time()
+            self.fleet.take_state(
+                meter, topic.kind, payload, now=utc_now(), retained=retained, monotonic=monotonic
+            )
         self._refresh(meter)
         self.control.told(meter.meter_id)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 
+from broker.fleet import State
 from broker.messages import QUANTITIES, Position, Reading
 from mms_bridge.fleet import Behaviour, Fleet, Meter
 from mms_bridge.model import Key
@@ -57,11 +58,11 @@ def milliseconds(ts: datetime) -> int:
 def reading_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
     """What the latest reading says, as data objects; all invalid before the first one."""
     reading = meter.reading
-    if reading is None or meter.out_since is not None:
+    if reading is None or not meter.in_service:
         for key, _ in METER_BINDINGS["reading"]:
             yield key, Value(None, Quality.INVALID, _out_ms(meter))
         return
-    good = Quality.GOOD if broker_up and meter.online and not meter.stale else OLD
+    good = _quality(meter.state(broker_up=broker_up))
     t_ms, t_quality = milliseconds(reading.ts), _time_quality(meter)
     if reading.clock_synchronized is False:
         t_quality = T_NOT_SYNCHRONIZED
@@ -81,12 +82,12 @@ def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]
 
     Nothing is blocked where nothing was ever blocked, from the relay's time on.
     """
-    if meter.out_since is not None:
+    if not meter.in_service:
         for key, name in METER_BINDINGS["relay"]:
             value = DBPOS_INTERMEDIATE if name == "position" else None
             yield key, Value(value, Quality.INVALID, _out_ms(meter))
         return
-    quality = Quality.GOOD if broker_up and meter.online else OLD
+    quality = _quality(meter.relay_state(broker_up=broker_up))
     relay, block = meter.relay, meter.block
     told: dict[str, Value] = {"position": Value(DBPOS_INTERMEDIATE, Quality.INVALID, 0)}
     if relay is not None:
@@ -104,7 +105,7 @@ def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]
 
 def health_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
     """What the gateway itself knows of the meter: behaviour and health; always good, at ``now``."""
-    healthy = broker_up and meter.online and not meter.stale
+    healthy = meter.state(broker_up=broker_up) is State.ONLINE
     told = {
         ("service", "beh"): meter.behaviour,
         ("service", "health"): OK if broker_up else ALARM,
@@ -162,6 +163,10 @@ def _quantities(reading: Reading) -> dict[str, float | None]:
 def _expected(meter: Meter) -> tuple[str, ...]:
     """The quantities that the meter's sensor gives."""
     return QUANTITIES if meter.birth is None else meter.birth.quantities
+
+
+def _quality(state: State) -> Quality:
+    return Quality.GOOD if state is State.ONLINE else OLD
 
 
 def _out_ms(meter: Meter) -> int:

@@ -29,11 +29,14 @@ METER_RIGHTS: dict[str, tuple[str, ...]] = {
 }
 """A meter's rights below its own meter_id; it repeats ``block`` as it keeps it."""
 
+REPEATED = ("birth", "status", "relay", "reading")
+"""What the bridge publishes once more for a meter that is away, when a broker has lost it; or clears."""
 _TOLD = tuple(f"+/{kind}" for kind in TOLD_KINDS)
 RIGHTS: dict[Role, dict[str, tuple[str, ...]]] = {
     Role.BRIDGE: {
         "read": (*_TOLD, "scl/#", "service/#"),
-        "write": ("+/stored", "+/notice", "+/block", "scl/#", "service/+/status"),
+        "write": ("+/stored", "+/notice", "+/block", *(f"+/{kind}" for kind in REPEATED), "scl/#",
+                  "service/+/status"),
     },
     Role.MMS: {
         "read": (*_TOLD, "scl/#", "service/#"),

@@ -164,6 +164,14 @@ class Change:
         self.connection.execute(
             "INSERT OR REPLACE INTO letter (topic, payload) VALUES (?, ?)", (topic, payload)
         )
+        self.connection.execute("DELETE FROM kept WHERE topic = ?", (topic,))
+        if payload:
+            self.connection.execute("INSERT INTO kept (topic, payload) VALUES (?, ?)", (topic, payload))
+
+    def keeps(self, topic: str) -> bool:
+        """Whether something is to be retained on ``topic``."""
+        row = self.connection.execute("SELECT 1 FROM kept WHERE topic = ?", (topic,)).fetchone()
+        return row is not None
 
     def note(
         self,

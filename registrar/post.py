@@ -1,7 +1,8 @@
 """Retained messages from the register to the broker: kept until the broker has them.
 
 Commands and the registrar's service both deliver; what one could not is the next one's. A letter that was
-replaced meanwhile stays for another delivery.
+replaced meanwhile is delivered after it, by either. At each connect of the service all that is kept is
+delivered once more, to a broker that may have lost it.
 
 >>> await deliver(register, client)  # doctest: +SKIP
 2
@@ -11,9 +12,13 @@ from __future__ import annotations
 
 import aiomqtt
 
+from broker.admission import Access
 from broker.client import new_client
+from broker.messages import utc_now
 from broker.settings import MqttSettings
+from broker.topics import Topics
 from registrar.deployment import Deployment
+from registrar.identities import Role
 from registrar.register import Register
 
 ANSWER_SECONDS = 5.0
@@ -42,8 +47,26 @@ async def deliver(register: Register, client: aiomqtt.Client) -> int:
                 change.connection.execute(
                     "DELETE FROM letter WHERE topic = ? AND payload = ?", (topic, payload)
                 )
+                change.connection.execute(  # another one has delivered what is newer, before ours
+                    "INSERT OR IGNORE INTO letter (topic, payload) SELECT topic, payload FROM kept WHERE topic = ? AND payload != ?",
+                    (topic, payload),
+                )
         done += len(letters)
     return done
+
+
+def deliver_again(deployment: Deployment) -> None:
+    """Have all that is kept delivered once more, and that a meter is blocked, which older registers do not
+    keep."""
+    topics = Topics(deployment.prefix)
+    with deployment.register.change() as change:
+        for meter in deployment.register.identities(Role.METER):
+            topic = topics.meter(meter.name, "access")
+            if meter.blocked and not change.keeps(topic):
+                change.send(topic, Access(allowed=False, reason=meter.blocked, ts=utc_now()).payload())
+        change.connection.execute(
+            "INSERT OR IGNORE INTO letter (topic, payload) SELECT topic, payload FROM kept"
+        )
 
 
 async def deliver_now(deployment: Deployment) -> bool:

@@ -2,7 +2,8 @@
 
 ``certificate.held``: revoked only while its owner is blocked. ``certificate.ends``: when it is revoked
 because another took its place. ``device``: which meter has which serial number, for ever. ``letter``:
-retained messages that wait to be published. ``code``: enrolment
+retained messages that wait to be published. ``kept``: what is to be retained, for a broker that has lost it.
+``code``: enrolment
 codes, of which only a hash is kept. ``request``: who asked with one of its slots, and what became of it.
 ``granted``: the certificate for such a request, until the meter was heard as itself. ``unfinished``: whose
 rights were changed in which generation, until Mosquitto is known to have that; ``ending``: what is to be
@@ -54,6 +55,7 @@ CREATE TABLE IF NOT EXISTS certificate (
 CREATE INDEX IF NOT EXISTS certificate_name ON certificate (name);
 CREATE TABLE IF NOT EXISTS device (meter_id TEXT PRIMARY KEY, serial TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE IF NOT EXISTS letter (topic TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS kept (topic TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS code (
     id TEXT PRIMARY KEY, count INTEGER NOT NULL, hash TEXT NOT NULL, automatic INTEGER NOT NULL,
     who TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL, withdrawn INTEGER

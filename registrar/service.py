@@ -29,7 +29,7 @@ from registrar.counter import Counter, Reply
 from registrar.deployment import Deployment
 from registrar.expiry import LOOK_SECONDS, Watch
 from registrar.observe import observed
-from registrar.post import connected, deliver, settings
+from registrar.post import connected, deliver, deliver_again, settings
 from registrar.trail import Trail
 
 log = logging.getLogger(__name__)
@@ -123,6 +123,7 @@ class Service:
         async with connected(self._mqtt, will=will) as client:
             for wanted in (topics.meter("+", "birth"), topics.meter("+", "renew"), topics.enrol("+", "ask")):
                 await client.subscribe(wanted, qos=1)
+            await self._deliver_again()
             log.info("connected to %s:%d", self._mqtt.host, self._mqtt.port)
             self.connected = True
             try:
@@ -141,6 +142,14 @@ class Service:
                 raise
             finally:
                 self.connected = False
+
+    async def _deliver_again(self) -> None:
+        """The broker may have lost what is retained; at the next connection if the register is held."""
+        try:
+            await asyncio.to_thread(deliver_again, self._deployment)
+        except (sqlite3.OperationalError, OSError) as error:
+            self._counter.counters["failed"] += 1
+            log.error("what is kept is not delivered once more: %s", error)
 
     async def _hear(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:

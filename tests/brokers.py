@@ -11,6 +11,8 @@ from __future__ import annotations
 import getpass
 import os
 import random
+import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -139,3 +141,20 @@ def mosquitto(tmp: Path, *, persistence: bool = True) -> Iterator[Broker]:
         yield running
     finally:
         running.stop()
+
+
+@contextmanager
+def older_file(broker: Broker) -> Iterator[None]:
+    """Leave with the broker killed and started again with what it knew when the block began."""
+    file, kept = broker.config.with_name("mosquitto.db"), broker.config.with_name("older.db")
+    file.unlink(missing_ok=True)
+    os.kill(broker.pid, signal.SIGUSR1)  # Mosquitto saves its state
+    deadline = time.monotonic() + DEADLINE
+    while not file.exists():
+        assert time.monotonic() < deadline, "Mosquitto did not save its state"
+        time.sleep(0.01)
+    shutil.copy(file, kept)
+    yield
+    broker.kill()
+    shutil.copy(kept, file)
+    broker.start()

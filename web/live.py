@@ -1,8 +1,8 @@
 """What is now: every meter as the retained topics tell it, each encoded once when it changes.
 
-The rules of online, stale and offline are those of the MMS bridge (``mms_bridge.fleet``): a last will of an
-old session counts for nothing, three intervals without a reading are stale, and without the broker
-everything is.
+The rules of online, stale and offline are those of every reader (``broker.fleet``): a last will of an old
+session counts for nothing, three intervals without a reading are stale, and without the broker everything
+is.
 
 >>> live = Live(Topics(), Hub())
 >>> live.take("sm/v1/3f2504e0-4f89-41d3-9a0c-0305e82c3301/birth", birth, retained=True)  # doctest: +SKIP
@@ -23,11 +23,10 @@ import orjson
 from pydantic import ValidationError
 
 from broker.compressed import unpacked
+from broker.fleet import NO_SESSION, STALE_INTERVALS, Session, State, after_status
 from broker.messages import (
     QUANTITIES,
-    Block,
     Message,
-    Reading,
     Result,
     Revision,
     ServiceStatus,
@@ -53,9 +52,10 @@ Heard = Callable[[str, Message], None]
 class Live:
     """The meters, the services and the SCL, as last told; all in the event loop's thread."""
 
-    def __init__(self, topics: Topics, hub: Hub, *, stale_intervals: float = 3.0) -> None:
+    def __init__(self, topics: Topics, hub: Hub, *, stale_intervals: float = STALE_INTERVALS) -> None:
         self.fleet = Fleet(stale_intervals)
         self.services: dict[str, ServiceStatus] = {}
+        self._sessions: dict[str, Session] = {}
         self.revision: Revision | None = None
         self.scd: bytes | None = None
         self.cids: dict[str, bytes] = {}
@@ -123,13 +123,13 @@ class Live:
             case "reading":
                 self._take_reading(topic.name, payload, retained=retained)
             case "birth" | "status" | "access" | "relay" | "block":
-                self._take_state(topic, payload)
+                self._take_state(topic, payload, retained=retained)
             case "result":
                 self.on_result(topic.name, Result.model_validate_json(payload))
             case "stored":
                 self.on_stored(topic.name, Stored.model_validate_json(payload))
             case "service_status":
-                self._take_service(topic.name, payload)
+                self._take_service(topic.name, payload, retained=retained)
             case "revision" if payload:
                 self.revision = Revision.model_validate_json(payload)
                 self._hub.tell("revision", payload)
@@ -142,39 +142,36 @@ class Live:
 
     def _take_reading(self, meter_id: str, payload: bytes, *, retained: bool) -> None:
         meter = self.fleet.meter(meter_id)
-        if not payload:
-            meter.reading = None
-        else:
-            reading = Reading.model_validate_json(payload)
-            age = max(0.0, (utc_now() - reading.ts).total_seconds()) if retained else 0.0
-            self.fleet.take_reading(meter, reading, now=time.monotonic(), age=age)
-        self._refresh(meter)
+        if self.fleet.take_payload(meter, payload, now=time.monotonic(), retained=retained):
+            self._refresh(meter)
 
-    def _take_state(self, topic: Topic, payload: bytes) -> None:
+    def _take_state(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
         meter = self.fleet.meter(topic.name)
-        if topic.kind == "block":
-            meter.block = Block.model_validate_json(payload).merged(meter.block) if payload else meter.block
-        else:
-            before = meter.birth
-            self.fleet.take_state(meter, topic.kind, payload, now=utc_now())
-            self.fleet.reconsider(meter, now=time.monotonic())
-            if (before and before.name) != (meter.birth and meter.birth.name):
-                self._order = None
-            if before and before.address_code != (meter.birth and meter.birth.address_code):
-                told = orjson.dumps({"meter_id": meter.meter_id})
-                code, left = before.address_code, meter.birth is not None
-                self._hub.tell("gone", told, meter_id=meter.meter_id, address_code=code, left=left)
-        if topic.kind == "relay" and meter.relay is not None:
+        before = meter.birth
+        taken = self.fleet.take_state(
+            meter, topic.kind, payload, now=utc_now(), retained=retained, monotonic=time.monotonic()
+        )
+        if (before and before.name) != (meter.birth and meter.birth.name):
+            self._order = None
+        if before and before.address_code != (meter.birth and meter.birth.address_code):
+            told = orjson.dumps({"meter_id": meter.meter_id})
+            code, left = before.address_code, meter.birth is not None
+            self._hub.tell("gone", told, meter_id=meter.meter_id, address_code=code, left=left)
+        if taken and topic.kind == "relay" and meter.relay is not None:
             self.on_relay(topic.name, meter.relay)
         self._refresh(meter)
 
-    def _take_service(self, name: str, payload: bytes) -> None:
+    def _take_service(self, name: str, payload: bytes, *, retained: bool) -> None:
         if name.startswith("bridge"):
-            self.fleet.take_bridge(name, payload)
+            self.fleet.take_bridge(name, payload, retained=retained)
         if not payload:
             self.services.pop(name, None)
             return
         status = ServiceStatus.model_validate_json(payload)
+        session = self._sessions.get(name, NO_SESSION)
+        self._sessions[name], taken = after_status(session, status, live=not retained, now=utc_now())
+        if not taken:
+            return  # of an older session, or older than what is known of this one
         known = self.services.get(name)
         self.services[name] = status
         if known is None or known.online != status.online:
@@ -209,16 +206,15 @@ class Live:
     def known(self, meter_id: str) -> Known:
         """What a command is judged by."""
         meter = self.fleet.meters.get(meter_id) or Meter(meter_id, "")
-        status = meter.status if self.fleet.broker_up else None
-        return Known(meter_id, meter.birth, status, meter.relay, meter.block)
+        known = Known(meter_id, meter.birth, meter.status, meter.relay, meter.block, meter.access)
+        known.withdrawn = meter.withdrawn
+        known.session = meter.session if self.fleet.broker_up else meter.session.forgotten()
+        return known
 
     def state(self, meter: Meter) -> str:
-        """online, stale or offline. Without the broker nobody knows: stale."""
-        if not self.fleet.broker_up:
-            return "stale"
-        if not meter.online:
-            return "offline"
-        return "stale" if meter.stale else "online"
+        """online, stale or offline, which is also who is kept out. Without the broker nobody knows: stale."""
+        state = meter.state(broker_up=self.fleet.broker_up)
+        return State.OFFLINE if state is State.OUT else state
 
     def ordered(self) -> list[str]:
         """meter_ids of all in service, by name: House 2 before House 10."""

@@ -31,6 +31,7 @@ from admin.stores import open_store
 from bridge.store import MeterState
 from bridge.tables import Meter as Row
 from bridge.tables import moment
+from broker.messages import utc_now
 from broker.orders import WITHDRAWN
 from broker.publishing import publish
 from broker.settings import MqttSettings
@@ -104,7 +105,7 @@ async def _retire(meter: str, settings: MqttSettings, *, force: bool) -> None:
         known = await directory.find(client, settings, meter)
         if known.birth is None:
             raise NotFoundError(f"no meter {meter}: `meter61850 meters list` shows all")
-        if known.status and known.status.online and not force:
+        if known.online and not force:
             raise RefusedError(f"{meter} is online: stop it first, or say --force")
         for kind in WITHDRAWN:
             await publish(client, settings.topics.meter(known.meter_id, kind), b"", retain=True)
@@ -122,6 +123,7 @@ def _row(state: MeterState) -> dict[str, Any]:
         "meter_id": meter.meter_id,
         "ied": meter.ied,
         "online": meter.online,
+        "state": state.state(now=utc_now()),
         "relay": meter.relay or None,
         "voltage": latest and latest.voltage,
         "current": latest and latest.current,

@@ -59,7 +59,9 @@ WRITES: dict[str, set[str]] = {
     OWN: of((*TOLD, "block", "renew"), OWN),
     OTHER: of((*TOLD, "block", "renew"), OTHER),
     BLOCKED: set(),
-    "bridge": of(("stored", "notice", "block"), *METERS) | set(SCL) | set(STATUSES),
+    "bridge": of(("stored", "notice", "block", "birth", "status", "relay", "reading"), *METERS)
+    | set(SCL)
+    | set(STATUSES),
     "mms": of(("command", "block"), *METERS) | set(STATUSES) | {"service/mms/refused"},
     "registrar": {f"enrol/{SLOT}/answer", f"enrol/{OTHER_SLOT}/answer", *STATUSES}
     | of(("credential", "access", "status"), *METERS),
@@ -188,7 +190,7 @@ async def test_what_gets_through_is_what_the_table_allows(name: str, cast: Cast)
         await asyncio.gather(*(_attempt(actor, topic, name.encode()) for topic in TOPICS))
         seen = await arrived(witness)
     passed = {topic for topic in TOPICS if (full(topic), name.encode()) in seen}
-    strangers = {"web", "admin"} & {name}
+    strangers = {"web", "admin", "bridge"} & {name}
     assert passed == WRITES[name] | (_strangers(name) if strangers else set())
 
 

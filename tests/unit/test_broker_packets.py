@@ -53,6 +53,23 @@ def test_noise_is_refused_or_waits_for_more(noise: bytes, version: Version) -> N
         Decoder(version=version).feed(noise)
 
 
+@pytest.mark.parametrize(
+    ("properties", "identified"),
+    [
+        (b"", False),
+        (b"\x0b\x01", True),
+        (b"\x01\x01\x02\x00\x00\x00\x3c\x03\x00\x01a\x23\x00\x01\x26\x00\x01b\x00\x01c", False),
+        (b"\x02\x00\x00\x00\x0b\x09\x00\x01\x0b\x26\x00\x01b\x00\x01c\x0b\x07", True),
+    ],
+)
+def test_a_message_shows_whether_its_subscription_has_an_identifier(
+    properties: bytes, identified: bool
+) -> None:
+    body = b"\x00\x03a/b\x00\x09" + bytes((len(properties),)) + properties + b"{}"
+    (message,), _ = Decoder(version=5).feed(bytes((0x32, len(body))) + body)
+    assert (message.payload, bool(message.flags & packets.IDENTIFIED)) == (b"{}", identified)
+
+
 def test_flags_and_properties_of_a_received_message() -> None:
     # RETAIN and DUP at QoS 1; message expiry 60 s as property (clause 3.3.2.3)
     body = b"\x00\x03a/b\x00\x09\x05\x02\x00\x00\x00\x3c{}"
@@ -90,7 +107,9 @@ def test_connect_on_5_asks_for_a_lasting_session_and_a_window() -> None:
 
 
 def test_subscribe_on_5_without_echo_and_with_retain_as_published() -> None:
-    assert packets.subscribe(1, ["a/#"], version=5) == b"\x82\x09\x00\x01\x00\x00\x03a/#\x1d"
+    assert packets.subscribe(1, ["a/#"], version=5) == b"\x82\x09\x00\x01\x00\x00\x03a/#\x15"
+    command = packets.subscribe(1, ["+/command"], version=5, identifier=1)
+    assert command == b"\x82\x11\x00\x01\x02\x0b\x01\x00\x09+/command\x1d"  # RETAIN as published
     assert packets.subscribe(1, ["a/#"], version=4) == b"\x82\x08\x00\x01\x00\x03a/#\x01"
 
 

@@ -211,7 +211,7 @@ def known_to_all(*payloads: bytes) -> list[Block | None]:
     live, cli, meter = Live(TOPICS, Hub()), Known(METER), None
     for payload in payloads:
         live.take(TOPICS.meter(METER, "block"), payload, retained=True)
-        cli.take("block", payload)
+        cli.hear("block", payload, live=False)
         if (block := parsed(Block, payload)) is not None:
             meter = block.merged(meter)
     return [meter, cli.block, live.fleet.meter(METER).block]

@@ -329,6 +329,7 @@ async def test_a_block_that_the_disk_does_not_keep_is_enforced_but_a_release_is_
         storage.all("PRAGMA query_only=1")
         with pytest.raises(StorageError):
             await switch.take_block(block(open=True, age=1))
+        storage.all("PRAGMA query_only=1")  # the file was opened anew: the disk still refuses
         with pytest.raises(StorageError):
             await switch.take_block(block())
         storage.all("PRAGMA query_only=0")

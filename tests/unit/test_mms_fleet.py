@@ -121,6 +121,7 @@ def test_a_meter_is_withdrawn_once_and_until_it_is_born_again() -> None:
 def test_a_meter_is_kept_out_until_it_is_let_in_again() -> None:
     fleet = Fleet()
     meter = fleet.meter(METER)
+    fleet.take_state(meter, "birth", birth("a").payload(), now=NOW)
     fleet.take_state(meter, "status", status("a", online=True).payload(), now=NOW)
     shut = Access(allowed=False, reason="stolen", ts=NOW + timedelta(seconds=1))
     fleet.take_state(meter, "access", shut.payload(), now=NOW)
@@ -130,9 +131,16 @@ def test_a_meter_is_kept_out_until_it_is_let_in_again() -> None:
     fleet.take_state(meter, "birth", birth("a").payload(), now=NOW)
     assert meter.out_since == shut.ts  # being born again is not being let in
     fleet.take_state(meter, "access", Access(allowed=True, ts=NOW).payload(), now=NOW)
-    assert meter.behaviour is Behaviour.ON
+    assert Behaviour(meter.behaviour) is Behaviour.OFF  # an older decision
+    later = Access(allowed=True, ts=shut.ts + timedelta(seconds=1))
+    fleet.take_state(meter, "access", later.payload(), now=NOW)
+    assert Behaviour(meter.behaviour) is Behaviour.ON
     assert meter.online
     fleet.take_state(meter, "access", shut.payload(), now=NOW)
+    assert Behaviour(meter.behaviour) is Behaviour.ON  # an older decision, told again
+    again = shut.model_copy(update={"ts": later.ts + timedelta(seconds=1)})
+    fleet.take_state(meter, "access", again.payload(), now=NOW)
+    assert meter.out_since == again.ts
     fleet.take_state(meter, "access", b"", now=NOW)
     assert meter.out_since is None
 

@@ -7,7 +7,7 @@ from alembic import op
 from alembic.operations import BatchOperations
 
 revision = "0010"
-down_revision = "0020"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
