@@ -25,7 +25,7 @@ from scl_builder.project import Meter as SclMeter
 _C = metadata.tables["meter"].c
 _IS_SHOWN = _C.born_at.is_not(None) & _C.retired_at.is_(None)
 _ROWS = (
-    select(_C.ied, _C.key, _C.changes, _IS_SHOWN, _C.meter_id, *(_C[name] for name in SHOWN))
+    select(_C.ied, _C.key, _C.changes, _IS_SHOWN, _C.meter_id, _C.has_relay, *(_C[name] for name in SHOWN))
     .where(_C.ied.is_not(None))
     .order_by(_C.key)
 )
@@ -59,7 +59,8 @@ class Ieds:
         row = tuple(told)
         known = self._meters.get(key)
         if known is None or known[0] != row:
-            meter = SclMeter(scl_name(row[0]), f"M{key}", **dict(zip(SHOWN, row[1:], strict=True)))
+            shown = dict(zip(SHOWN, row[2:], strict=True))
+            meter = SclMeter(scl_name(row[0]), f"M{key}", relay=row[1], **shown)
             known = self._meters[key] = (row, meter)
         return known[1]
 

@@ -113,7 +113,7 @@ def is_shown(meter: Meter) -> bool:
 
 def face(meter: Meter) -> tuple[object, ...]:
     """What of ``meter`` the SCD shows, and first how often that it does has changed."""
-    return (meter.changes, *(getattr(meter, name) for name in SHOWN))
+    return (meter.changes, meter.has_relay, *(getattr(meter, name) for name in SHOWN))
 
 
 def comings_and_goings(meters: Iterable[Meter], retired: Collection[str]) -> Iterator[Event]:
@@ -202,6 +202,8 @@ def _birth(birth: Birth, meter: Meter, now: int, *, live: bool = True) -> None:
         setattr(meter, name, getattr(birth.hardware, name))
     meter.quantities = ",".join(birth.quantities)
     meter.clock_synchronized = birth.clock_synchronized
+    if is_shown(meter) and meter.has_relay != birth.relay:
+        meter.changes += 1  # it joins or leaves the data set of positions
     meter.has_relay = birth.relay
     if not birth.relay:  # what was told before is of a relay that is no more
         meter.relay, meter.relay_operations, meter.relay_local, meter.relay_at = "", 0, False, None

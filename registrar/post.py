@@ -48,7 +48,8 @@ async def deliver(register: Register, client: aiomqtt.Client) -> int:
                     "DELETE FROM letter WHERE topic = ? AND payload = ?", (topic, payload)
                 )
                 change.connection.execute(  # another one has delivered what is newer, before ours
-                    "INSERT OR IGNORE INTO letter (topic, payload) SELECT topic, payload FROM kept WHERE topic = ? AND payload != ?",
+                    "INSERT OR IGNORE INTO letter (topic, payload)"
+                    " SELECT topic, payload FROM kept WHERE topic = ? AND payload != ?",
                     (topic, payload),
                 )
         done += len(letters)

@@ -153,3 +153,20 @@ def test_only_the_changed_ied_is_published_again(rig: Rig) -> None:
     eventually(lambda: TOPICS.revision in [topic for topic, _ in rig.client.all])
     topics = [topic for topic, _ in rig.client.all if topic.startswith("sm/v1/scl/")]
     assert topics == [TOPICS.cid("SMGW002"), TOPICS.scd, TOPICS.revision], "and the revision comes last"
+
+
+def test_a_meter_without_a_relay_has_no_switch_and_conf_rev_counts_when_it_gets_one(rig: Rig) -> None:
+    def switches() -> tuple[list[str], set[int]]:
+        cid = rig.client.latest[TOPICS.cid("SMGW001")]
+        classes = etree.fromstring(cid).xpath("//*[local-name()='LDevice'][@inst='M1']/*/@lnClass")
+        return [name for name in classes if name in ("CSWI", "XSWI")], conf_revs(cid)
+
+    rig.client.publish(BIRTH, birth(relay=False), retain=True)
+    first = rig.wait_revision()
+    assert switches() == ([], {1})
+    rig.client.publish(BIRTH, birth(relay=True), retain=True)
+    second = rig.wait_revision(lambda new: new.revision > first.revision)
+    assert switches() == (["CSWI", "XSWI"], {2})
+    rig.client.publish(BIRTH, birth(relay=False), retain=True)
+    rig.wait_revision(lambda new: new.revision > second.revision)
+    assert switches() == ([], {3})
