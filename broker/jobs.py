@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Collection, Coroutine, Mapping
 from typing import Any
 
-CANCEL_AGAIN_SECONDS = 0.5
+CANCEL_AGAIN_SECONDS = 0.05
 
 
 async def together(jobs: Mapping[str, Coroutine[Any, Any, None]]) -> None:

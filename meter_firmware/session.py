@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from collections.abc import Collection, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from time import monotonic
 
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from broker.admission import Credential
 from broker.errors import ContractError
+from broker.jobs import end
 from broker.messages import Block, MeterNotice, NoticeCode, Outcome, Status, Stored
 from broker.settings import MqttSettings
 from broker.topics import SPECS
@@ -38,7 +39,6 @@ from meter_firmware.storage import StorageError
 from meter_firmware.switch import Switch
 
 HOUSEKEEPING_SECONDS = 60.0
-CANCEL_AGAIN_SECONDS = 0.05
 SUBSCRIPTIONS = ("block", "command", "stored", "notice")
 """What is blocked is heard before the first command."""
 RENEWAL_SECONDS = 3600.0
@@ -106,7 +106,7 @@ class Session:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _end(tasks)
+            await end(tasks)
         errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
         if errors:
             raise errors[0]
@@ -306,15 +306,3 @@ class Session:
 
 def _bytes(message: Message) -> bytes:
     return message.payload if isinstance(message.payload, bytes) else b""
-
-
-async def _end(tasks: Collection[asyncio.Task[object]]) -> None:
-    """Cancel until they have ended.
-
-    Once is not enough, which is why this is no TaskGroup: in Python 3.11, wait_for (aiomqtt waits for
-    every PUBACK with it) swallows a cancellation that comes together with its result.
-    """
-    while pending := [task for task in tasks if not task.done()]:
-        for task in pending:
-            task.cancel()
-        await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)

@@ -10,8 +10,7 @@ import contextlib
 import gc
 import logging
 import uuid
-from collections.abc import Collection, Coroutine, Mapping
-from typing import Any
+from collections.abc import Coroutine
 
 import aiomqtt
 from aiomqtt import MqttError
@@ -21,6 +20,7 @@ from broker.client import new_client
 from broker.descriptors import raise_limit
 from broker.errors import reason
 from broker.feed import GOOD_CONNECTION, Feed
+from broker.jobs import end, together
 from broker.settings import MqttSettings
 from broker.signals import stop_on_signals
 from broker.version import VERSION
@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 
 METER_KINDS = ("access", "status", "birth", "relay", "reading")
 """What the meters tell on a connection of its own."""
-CANCEL_AGAIN = 0.05
 STOP_AGAIN = 2.0
 """Seconds: leaves time for the last words."""
 
@@ -76,37 +75,13 @@ async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -
             task.result()  # a task that ends by itself has failed: say why
     finally:
         gateway.control.stop()
-        await _end((stopped, *tasks), again=STOP_AGAIN)
+        await end((stopped, *tasks), again=STOP_AGAIN)
         gateway.close()
 
 
 def _feed(hearing: Hearing, mqtt: MqttSettings) -> Feed:
     topics = [mqtt.topics.meter("+", kind) for kind in METER_KINDS]
     return Feed(mqtt, hearing.take, topics=topics, connected=lambda up: hearing.connected(Link.METERS, up=up))
-
-
-async def _together(jobs: Mapping[str, Coroutine[None, None, None]]) -> None:
-    """Run ``jobs`` until the first one ends; raises its error."""
-    tasks = [asyncio.create_task(job, name=name) for name, job in jobs.items()]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await _end(tasks, again=CANCEL_AGAIN)
-    for task in tasks:
-        if not task.cancelled() and (error := task.exception()):
-            raise error
-
-
-async def _end(tasks: Collection[asyncio.Task[Any]], *, again: float) -> None:
-    """Cancel until they have ended.
-
-    Once is not enough, which is why this is no TaskGroup: in Python 3.11, wait_for (aiomqtt waits for
-    every PUBACK with it) swallows a cancellation that comes together with its result.
-    """
-    while pending := [task for task in tasks if not task.done()]:
-        for task in pending:
-            task.cancel()
-        await asyncio.wait(pending, timeout=again)
 
 
 async def _keep_ticking(gateway: Gateway, settings: MmsSettings) -> None:
@@ -173,7 +148,7 @@ async def _connection(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) ->
             "messages": _until_disconnected(client),
         }
         try:
-            await _together(jobs)
+            await together(jobs)
         except asyncio.CancelledError:
             await tell_the_rest(gateway, client, mqtt)
             offline = status(gateway, session, online=False)
