@@ -205,7 +205,7 @@ def _birth(birth: Birth, meter: Meter, now: int, *, live: bool = True) -> None:
     if is_shown(meter) and meter.has_relay != birth.relay:
         meter.changes += 1  # it joins or leaves the data set of positions
     meter.has_relay = birth.relay
-    if not birth.relay:  # what was told before is of a relay that is no more
+    if not birth.relay:  # what is known is of a relay that was removed
         _forget_relay(meter)
     meter.changes += not is_shown(meter)
     meter.born_at = at_ms(birth.ts)
@@ -250,7 +250,7 @@ def _access(access: Access, meter: Meter, now: int, *, live: bool = True) -> Non
 
 @fold.register
 def _withdrawal(withdrawal: Withdrawal, meter: Meter, now: int, *, live: bool = True) -> None:
-    """Nothing is told any more. Without a birth it is out of service; its rows, key and place stay."""
+    """What was told is taken back. Without its birth it is out of service; its rows, key and place stay."""
     match withdrawal.kind:
         case "birth" if is_shown(meter):
             meter.changes += 1

@@ -280,7 +280,7 @@ class Told:
             return False
         self._enter(after_birth(self.session, birth, live=live, now=now))
         self.birth, self.withdrawn = birth, None
-        if not birth.relay:  # what was told before is of a relay that is no more
+        if not birth.relay:  # what is known is of a relay that was removed
             self.relay = None
         return True
 
