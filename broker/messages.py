@@ -559,7 +559,7 @@ def _legible_origin(told: object) -> Origin:
     )
 
 
-def _legible(told: object, read: ValidatorFunctionWrapHandler) -> Origin | None:
+def _any_origin(told: object, read: ValidatorFunctionWrapHandler) -> Origin | None:
     try:
         origin: Origin | None = read(told)
     except ValidationError:
@@ -602,7 +602,7 @@ class Result(Message):
     position: Annotated[Position | None, _IF_BAD] = None
     """Of the command, as are the next three: enough for the record of a command that nobody else has seen.
     What a newer meter writes there and we cannot read is left out: the outcome counts all the same."""
-    origin: Annotated[Origin | None, WrapValidator(_legible)] = None
+    origin: Annotated[Origin | None, WrapValidator(_any_origin)] = None
     issued_at: Annotated[Timestamp | None, _IF_BAD] = None
     expires_at: Annotated[Timestamp | None, _IF_BAD] = None
     ts: Timestamp
