@@ -23,10 +23,11 @@ from admin.exits import ExitCode
 from admin.orders import our_command, publish_command, tell_refusal
 from broker.errors import ContractError
 from broker.messages import Command, Outcome, Position, Result
-from broker.orders import ANSWER_SECONDS, STATES, Known, parsed
+from broker.orders import ANSWER_SECONDS, STATES, Known, became, in_vain, parsed
 from broker.settings import MqttSettings
 
-NOT_SENT, UNANSWERED, NOT_MOVED = "not sent", "unanswered", "done, but its relay did not move"
+NOT_SENT, UNANSWERED, UNMOVED = "not sent", "unanswered", "timed out"
+"""Outcomes beside those of the meters; the last one: the meter says done, and its relay did not move."""
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Order:
     @property
     def waits(self) -> bool:
         """Whether it was sent and the meter can still answer, or move."""
-        return self.outcome in (UNANSWERED, NOT_MOVED)
+        return self.outcome in (UNANSWERED, UNMOVED)
 
     def row(self, position: Position) -> dict[str, Any]:
         """For the table and for programs."""
@@ -134,7 +135,7 @@ class FanOut:
     def _take(self, order: Order, kind: str, payload: bytes, *, live: bool) -> None:
         if kind != "result":
             order.meter.hear(kind, payload, live=live)
-            if order.outcome == NOT_MOVED and self._in_position(order):
+            if order.outcome == UNMOVED and self._shown(order) is self._position:
                 self._end(order, Outcome.DONE)
             return
         result = parsed(Result, payload)
@@ -142,13 +143,15 @@ class FanOut:
             return  # a broker may deliver a command twice: the second answer is a refusal
         if result.command_id != order.command.command_id:
             return
-        if result.outcome is Outcome.DONE and not self._in_position(order):
-            order.outcome = NOT_MOVED
+        told = became(result, shows=self._shown(order), wanted=self._position)
+        if told is None:
+            order.outcome, order.reason = UNMOVED, in_vain(answered=True)
         else:
-            self._end(order, result.outcome, result.reason)
+            self._end(order, told, result.reason)
 
-    def _in_position(self, order: Order) -> bool:
-        return order.meter.relay is not None and order.meter.relay.position is self._position
+    @staticmethod
+    def _shown(order: Order) -> Position | None:
+        return order.meter.relay.position if order.meter.relay else None
 
     def _end(self, order: Order, outcome: str, reason: str = "") -> None:
         order.outcome, order.reason = outcome, reason

@@ -56,7 +56,9 @@ _CLEARED = frozenset(kind for kind, spec in SPECS.items() if spec.retained) | {"
 
 
 class Withdrawal(Message):
-    """An empty birth: the meter is taken out of service."""
+    """An empty message: what was told is taken back; with its birth a meter is taken out of service."""
+
+    kind: str = "birth"
 
 
 class BadCommand(Message):
@@ -293,8 +295,8 @@ class Sorter:
         if self._doubled and route.kind == "command" and not message.flags & IDENTIFIED:
             return
         if not message.payload and route.kind in _CLEARED:
-            if route.kind == "birth":
-                work.events.append(Notice(route.name, Withdrawal(), message))
+            if route.kind in ("birth", "status", "relay", "access"):
+                work.events.append(Notice(route.name, Withdrawal(kind=route.kind), message))
             elif route.kind == "block":
                 work.blocks.append((route.name, None))
         elif route.kind == "history":

@@ -117,6 +117,8 @@ class Blocks:
         known = self._known.get(meter_id)
         if known is None or self._heard.get(meter_id) == known or not self._leads():
             return
-        log.info("the broker is told again what is blocked at %s: %s", meter_id, known.words)
+        log.info(
+            "the broker had lost what is blocked at %s, it is published again: %s", meter_id, known.words
+        )
         self._heard[meter_id] = known
         self._publish(self._topics.meter(meter_id, "block"), known.payload())

@@ -38,6 +38,8 @@ _MAX_BACKOFF = 5.0
 _LOG_EVERY = 20
 _MAX_CAUSES = 1000
 """Causes logged; what comes after is only counted."""
+_GONE = Withdrawal()
+"""A birth that was taken back."""
 
 
 @dataclass
@@ -225,7 +227,7 @@ class Ingest:
         counters.spoiled += work.spoiled.total()
         counters.dead += len(committed.dead)
         counters.limited += work.limited.total()
-        births = sum(isinstance(event.message, Birth | Withdrawal) for event in work.events)
+        births = sum(isinstance(event.message, Birth) or event.message == _GONE for event in work.events)
         counters.births += births
         counters.commands += len(work.entries)
         counters.batches += 1

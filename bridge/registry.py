@@ -205,8 +205,8 @@ def _birth(birth: Birth, meter: Meter, now: int, *, live: bool = True) -> None:
     if is_shown(meter) and meter.has_relay != birth.relay:
         meter.changes += 1  # it joins or leaves the data set of positions
     meter.has_relay = birth.relay
-    if not birth.relay:  # what was told before is of a relay that is no more
-        meter.relay, meter.relay_operations, meter.relay_local, meter.relay_at = "", 0, False, None
+    if not birth.relay:  # what is known is of a relay that was removed
+        _forget_relay(meter)
     meter.changes += not is_shown(meter)
     meter.born_at = at_ms(birth.ts)
     meter.retired_at = None
@@ -226,7 +226,7 @@ def _status(status: Status, meter: Meter, now: int, *, live: bool = True) -> Non
 
 @fold.register
 def _relay(relay: Relay, meter: Meter, now: int, *, live: bool = True) -> None:
-    if not meter.has_relay:
+    if is_shown(meter) and not meter.has_relay:
         return
     first = live and not relay.repeated and meter.relay_session != meter.session
     if not takes_relay(known_relay(meter), relay, first=first, now=moment(now)):
@@ -249,11 +249,18 @@ def _access(access: Access, meter: Meter, now: int, *, live: bool = True) -> Non
 
 
 @fold.register
-def _withdrawal(_message: Withdrawal, meter: Meter, now: int, *, live: bool = True) -> None:
-    """Out of service, once; its rows, its key and its place stay."""
-    if is_shown(meter):
-        meter.changes += 1
-        meter.retired_at = now
+def _withdrawal(withdrawal: Withdrawal, meter: Meter, now: int, *, live: bool = True) -> None:
+    """What was told is taken back. Without its birth it is out of service; its rows, key and place stay."""
+    match withdrawal.kind:
+        case "birth" if is_shown(meter):
+            meter.changes += 1
+            meter.retired_at = now
+        case "status":
+            _enter(meter, session_of(meter).forgotten())
+        case "relay":
+            _forget_relay(meter)
+        case "access":
+            meter.blocked, meter.access_at = "", None
     _judge(meter)
 
 
@@ -268,6 +275,10 @@ def _enter(meter: Meter, session: MeterSession) -> None:
         meter.relay_session = session.name
     meter.session, meter.session_before, meter.standing = session.name, session.before, session.standing
     meter.session_at = at_ms(session.at) if session.name else None
+
+
+def _forget_relay(meter: Meter) -> None:
+    meter.relay, meter.relay_operations, meter.relay_local, meter.relay_at = "", 0, False, None
 
 
 def _judge(meter: Meter) -> None:

@@ -32,7 +32,7 @@ from bridge.store import MeterState, Store
 from bridge.tables import Meter, moment
 from broker.backoff import Backoff
 from broker.client import new_client
-from broker.errors import ContractError, Meter61850Error
+from broker.errors import ContractError, Meter61850Error, reason
 from broker.fleet import after_status, takes_birth, takes_reading, takes_relay
 from broker.messages import Birth, Hardware, Message, Reading, Relay, Status, utc_now
 from broker.orders import WITHDRAWN, parsed
@@ -97,7 +97,7 @@ class Repeats:
                 asyncio.run(self._look())
                 backoff.reset()
             except (aiomqtt.MqttError, DBAPIError, Meter61850Error, OSError) as error:
-                log.warning("what the broker has lost is not repeated yet: %s", error)
+                log.warning("what the broker has lost is not repeated yet: %s", reason(error))
                 self._stopping.wait(backoff.next())
                 self._wanted.set()
 

@@ -10,12 +10,13 @@ False
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from broker.messages import Hardware, Message, Text, Timestamp
+from broker.messages import Hardware, Message, Text, Timestamp, legible_json, utc_now, whole
 
 MAX_PEM = 8192
 MAX_BYTES = 8 * MAX_PEM
@@ -93,11 +94,27 @@ class Answer(Message):
 
 
 class Access(Message):
-    """Whether a meter may connect. Absent: it may. Retained."""
+    """Whether a meter may connect. Absent: it may. Retained.
+
+    A meter that is shut out is so although the reason or the time cannot be read: without a time, as of now.
+    """
 
     allowed: bool
     reason: Text = ""
     ts: Timestamp
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """As of any message, or that the meter is shut out; ValidationError when that cannot be read."""
+        try:
+            return super().model_validate_json(json_data, **options)
+        except ValidationError:
+            told = legible_json(whole(json_data)) if len(json_data) <= cls.MAX_BYTES else {}
+            if told.get("allowed") is not False:
+                raise
+            with suppress(ValidationError):
+                return cls.model_validate({"allowed": False, "ts": told.get("ts")})
+            return cls(allowed=False, ts=utc_now())
 
 
 class Renewal(Message):

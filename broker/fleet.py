@@ -280,6 +280,8 @@ class Told:
             return False
         self._enter(after_birth(self.session, birth, live=live, now=now))
         self.birth, self.withdrawn = birth, None
+        if not birth.relay:  # what is known is of a relay that was removed
+            self.relay = None
         return True
 
     def _take_status(self, payload: bytes, *, live: bool, now: datetime) -> bool:
@@ -299,6 +301,8 @@ class Told:
             self.relay = None
             return True
         relay = Relay.model_validate_json(payload)
+        if self.birth is not None and not self.birth.relay:
+            return False
         live = live and not relay.repeated
         first = live and self.relay_session != self.session.name
         if not takes_relay(self.relay, relay, first=first, now=now):

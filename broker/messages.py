@@ -11,6 +11,7 @@ True
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,8 @@ from pydantic import (
     StringConstraints,
     TypeAdapter,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_serializer,
     model_validator,
 )
@@ -420,12 +423,7 @@ class Block(Message):
     @classmethod
     def _legible(cls, payload: bytes) -> Self | None:
         """What blocks in a payload that is no valid message; None when nothing does."""
-        try:
-            told = from_json(payload)
-        except ValueError:
-            return None
-        if not isinstance(told, dict):
-            return None
+        told = legible_json(payload)
         opening, closing = (_read(_BOOL, told.get(name)) is True for name in ("open", "close"))
         origin = _legible_origin(told.get("origin"))
         return cls._restricting(opening, closing, told, origin) if opening or closing else None
@@ -535,6 +533,21 @@ def _read(adapter: TypeAdapter[_V], told: object) -> _V | None:
         return None
 
 
+def legible_json(payload: bytes) -> dict[str, Any]:
+    """What stands in a JSON object, for what restricts; empty when nothing can be read.
+
+    Its text may be of another encoding than UTF-8, or have control characters in its strings.
+    """
+    try:
+        told = from_json(payload)
+    except ValueError:
+        try:
+            told = json.loads(payload.decode("utf-8-sig", errors="replace"), strict=False, parse_int=float)
+        except (ValueError, RecursionError):
+            return {}
+    return told if isinstance(told, dict) else {}
+
+
 def _legible_origin(told: object) -> Origin:
     """What can be read of an origin."""
     fields = told if isinstance(told, dict) else {}
@@ -544,6 +557,14 @@ def _legible_origin(told: object) -> Origin:
         identifier=name[: texts.MAX_IDENTIFIER] if isinstance(name, str) and name else "unknown",
         via=via[:255] if isinstance(via, str) else None,
     )
+
+
+def _any_origin(told: object, read: ValidatorFunctionWrapHandler) -> Origin | None:
+    try:
+        origin: Origin | None = read(told)
+    except ValidationError:
+        return _legible_origin(told)
+    return origin
 
 
 class Outcome(StrEnum):
@@ -578,11 +599,12 @@ class Result(Message):
     cause: Token | None = None
     """The same for programs where they need it: ``blocked``, ``local``, ``position-reached``, or one that
     a newer meter knows."""
-    position: Position | None = None
-    """Of the command, as are the next three: enough for the record of a command that nobody else has seen."""
-    origin: Origin | None = None
-    issued_at: Timestamp | None = None
-    expires_at: Timestamp | None = None
+    position: Annotated[Position | None, _IF_BAD] = None
+    """Of the command, as are the next three: enough for the record of a command that nobody else has seen.
+    What a newer meter writes there and we cannot read is left out: the outcome counts all the same."""
+    origin: Annotated[Origin | None, WrapValidator(_any_origin)] = None
+    issued_at: Annotated[Timestamp | None, _IF_BAD] = None
+    expires_at: Annotated[Timestamp | None, _IF_BAD] = None
     ts: Timestamp
 
 

@@ -4,7 +4,7 @@ An older bridge confirms no result, and its ``stored`` has no time. Then a resul
 new connection while a broker that was killed may have forgotten it (`switch_log.FORGOTTEN`).
 
 >>> results = Results(switch, publish, faults)          # doctest: +SKIP
->>> await results.tell_owed()                            # doctest: +SKIP
+>>> await results.tell_owed(owed)                        # doctest: +SKIP
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ its state is then for us to say: the broker lets its last will through no more.
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import aiomqtt
 from pydantic import ValidationError
@@ -18,9 +19,11 @@ from pydantic import ValidationError
 from bridge.audit import Kind
 from broker.admission import Access
 from broker.errors import ConfigurationError, UnavailableError
-from broker.messages import Status, utc_now
+from broker.messages import FUTURE_TOLERANCE, Status, utc_now
+from broker.orders import parsed
 from broker.settings import MqttSettings
 from broker.topics import Topics
+from registrar.change import Change
 from registrar.deployment import Deployment
 from registrar.identities import Identity, NotRegisteredError, Role
 from registrar.post import connected
@@ -49,8 +52,7 @@ def block(
         change.block(meter_id, reason.strip()[:255])
         change.end_connection(meter_id)
         change.note(Kind.METER_BLOCKED, who=who, meter_id=meter_id, reason=reason.strip(), for_good=for_good)
-        access = Access(allowed=False, reason=reason.strip()[:255], ts=utc_now())
-        change.send(Topics(deployment.prefix).meter(meter_id, "access"), access.payload())
+        _send(change, Topics(deployment.prefix).meter(meter_id, "access"), allowed=False, reason=reason)
     deployment.publish()
 
 
@@ -60,13 +62,20 @@ def unblock(deployment: Deployment, meter_id: str, *, who: str = "registrar") ->
     with deployment.register.change() as change:
         change.unblock(meter_id)
         change.note(Kind.METER_UNBLOCKED, who=who, meter_id=meter_id)
-        access = Access(allowed=True, ts=utc_now())
-        change.send(Topics(deployment.prefix).meter(meter_id, "access"), access.payload())
+        _send(change, Topics(deployment.prefix).meter(meter_id, "access"), allowed=True)
         lives = change.lives(meter_id)
         if lives:
             change.keep_connection(meter_id)
     deployment.publish()
     return lives
+
+
+def _send(change: Change, topic: str, *, allowed: bool, reason: str = "") -> None:
+    """The decision of now; also after our clock was set back it is later than the one before it."""
+    now, known = utc_now(), parsed(Access, change.kept(topic))
+    if known is not None and known.ts <= now + FUTURE_TOLERANCE:  # a later time orders nothing
+        now = max(now, known.ts + timedelta(milliseconds=1))
+    change.send(topic, Access(allowed=allowed, reason=reason.strip()[:255], ts=now).payload())
 
 
 async def cut_off(mqtt: MqttSettings, meter_id: str, *, for_good: bool = True) -> None:

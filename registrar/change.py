@@ -168,10 +168,10 @@ class Change:
         if payload:
             self.connection.execute("INSERT INTO kept (topic, payload) VALUES (?, ?)", (topic, payload))
 
-    def keeps(self, topic: str) -> bool:
-        """Whether something is to be retained on ``topic``."""
-        row = self.connection.execute("SELECT 1 FROM kept WHERE topic = ?", (topic,)).fetchone()
-        return row is not None
+    def kept(self, topic: str) -> bytes | None:
+        """What is to be retained on ``topic``; None if nothing is."""
+        row = self.connection.execute("SELECT payload FROM kept WHERE topic = ?", (topic,)).fetchone()
+        return None if row is None else bytes(row[0])
 
     def note(
         self,

@@ -63,7 +63,7 @@ def deliver_again(deployment: Deployment) -> None:
     with deployment.register.change() as change:
         for meter in deployment.register.identities(Role.METER):
             topic = topics.meter(meter.name, "access")
-            if meter.blocked and not change.keeps(topic):
+            if meter.blocked and change.kept(topic) is None:
                 change.send(topic, Access(allowed=False, reason=meter.blocked, ts=utc_now()).payload())
         change.connection.execute(
             "INSERT OR IGNORE INTO letter (topic, payload) SELECT topic, payload FROM kept"

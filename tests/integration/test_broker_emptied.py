@@ -71,9 +71,10 @@ def settled(site: Deployed, expected: set[str]) -> None:
 
 
 def said(found: dict[str, bytes], meter: str, kind: str) -> dict[str, Any]:
-    """One message of ``found``, without what only tells that it was repeated."""
+    """One message of ``found``, without what tells an own message from a repeated one."""
     told: dict[str, Any] = json.loads(found[f"{meter}/{kind}"])
     told.pop("repeated", None)
+    told.pop("instance", None)  # names a running program, which has not said this again
     return told
 
 

@@ -214,7 +214,7 @@ def test_what_bridge_and_services_say_is_no_dead_letter(topic: str) -> None:
     assert [work.dead, work.events, work.entries, work.rows] == [[], [], [], []]
 
 
-@pytest.mark.parametrize("kind", ["status", "reading", "relay", "command", "block"])
+@pytest.mark.parametrize("kind", ["reading", "command", "block"])
 def test_clearing_a_retained_topic_is_no_dead_letter(kind: str) -> None:
     work = sort(message(TOPICS.meter(METER, kind), b""))
     assert [work.dead, work.events, work.entries, work.rows] == [[], [], [], []]
@@ -225,9 +225,10 @@ def test_an_empty_message_on_any_other_topic_is_one(kind: str) -> None:
     assert sort(message(TOPICS.meter(METER, kind), b"")).dead[0].cause == f"{kind}: is not JSON"
 
 
-def test_an_empty_birth_is_a_withdrawal() -> None:
-    (notice,) = sort(message(TOPICS.meter(METER, "birth"), b"")).events
-    assert (notice.meter_id, notice.message) == (METER, Withdrawal())
+@pytest.mark.parametrize("kind", ["birth", "status", "relay", "access"])
+def test_what_is_cleared_is_taken_back(kind: str) -> None:
+    (notice,) = sort(message(TOPICS.meter(METER, kind), b"")).events
+    assert (notice.meter_id, notice.message) == (METER, Withdrawal(kind=kind))
 
 
 def test_a_command_for_an_unknown_position_is_a_dead_letter_and_in_the_ledger() -> None:

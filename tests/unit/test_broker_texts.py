@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -15,7 +15,8 @@ from bridge import parse
 from bridge.batch import Sorter
 from bridge.parse import RejectedError
 from broker import texts
-from broker.messages import Birth, Block, Command, Message, Origin, Result
+from broker.admission import Access
+from broker.messages import Birth, Block, Command, Message, Origin, Result, format_ts
 from broker.orders import Known, parsed
 from broker.packets import Publish
 from broker.topics import Topics
@@ -108,6 +109,7 @@ def of_cli(payload: bytes) -> Command | None:
 DEEP = b'{"x":' + b"[" * 300 + b"]" * 300 + b"," + json.dumps(GOOD).encode()[1:]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(payloads())
 @example(json.dumps(GOOD | {"origin": GOOD["origin"] | {"identifier": "\n\0\0\5"}}).encode())
 @example(json.dumps(GOOD | {"of_tomorrow": "\0"}).encode())
@@ -234,6 +236,61 @@ def test_what_restricts_is_obeyed_although_its_decoration_cannot_be_read(
         if odd != ODD["the last moment"]:
             assert Block.model_validate_json(released.payload()) == released
         assert not released.merged(block).open, "and it can be released"
+
+
+NO_JSON = {
+    "another encoding": b"J\xfcrg",
+    "a line break": b"desk\n4",
+    "a zero": b"desk\0",
+}
+
+
+@pytest.mark.parametrize("name", NO_JSON.values(), ids=NO_JSON)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["", "byte order mark"])
+def test_what_restricts_is_obeyed_although_a_name_in_it_is_no_json(name: bytes, mark: bytes) -> None:
+    payload = json.dumps({"open": True, "close": False, "ts": TS, "origin": ORIGIN}).encode()
+    for block in known_to_all(mark + payload.replace(b"desk 4", name)):
+        assert block is not None
+        assert (block.open, block.close) == (True, False)
+        released = payload.replace(b"true", b"false").replace(b"desk 4", name)
+        with pytest.raises(ValidationError):
+            Block.model_validate_json(released)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"reason": "x" * 300}, {"reason": 7}, {"ts": None}, {"ts": "2150-01-01T00:00:00Z"}, {"reason": "J?rg"}],
+    ids=["long", "a number", "no time", "time of 2150", "another encoding"],
+)
+def test_a_meter_that_is_shut_out_is_so_although_the_reason_cannot_be_read(odd: dict[str, Any]) -> None:
+    def payload(*, allowed: bool) -> bytes:
+        fields = {"allowed": allowed, "reason": "stolen", "ts": TS} | odd
+        return json.dumps(fields).encode().replace(b"J?rg", b"J\xfcrg")
+
+    shut = Access.model_validate_json(payload(allowed=False))
+    assert not shut.allowed
+    if odd.get("ts", TS) == TS:
+        assert format_ts(shut.ts) == TS, "its time is its own"
+    with pytest.raises(ValidationError):
+        Access.model_validate_json(payload(allowed=True))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"origin": ORIGIN | {"category": "load-management"}},
+        {"origin": "desk 4"},
+        {"position": "half open"},
+        {"issued_at": "yesterday"},
+        {"expires_at": "2150-01-01T00:00:00Z"},
+    ],
+    ids=str,
+)
+def test_the_outcome_counts_although_the_rest_of_a_result_cannot_be_read(odd: dict[str, Any]) -> None:
+    fields = {"command_id": "c1", "outcome": "done", "ts": TS, "position": "open", "origin": ORIGIN}
+    result = Result.model_validate_json(json.dumps(fields | odd))
+    assert result.outcome == "done"
+    assert "category" not in str(odd) or (result.origin and result.origin.identifier == "desk 4")
 
 
 @pytest.mark.parametrize("name", [name for name in ODD if name not in VALID])

@@ -78,11 +78,13 @@ class Told:
 
     message: Birth | Status | Relay | Access | None
     retained: bool = False
+    cleared: str = "birth"
+    """Without a message: the kind of the empty one."""
 
     @property
     def kind(self) -> str:
         """Its topic."""
-        return type(self.message or birth("")).__name__.lower() if self.message else "birth"
+        return type(self.message).__name__.lower() if self.message else self.cleared
 
     @property
     def payload(self) -> bytes:
@@ -124,7 +126,7 @@ class Readers:
         meter = self.fleet.meter(METER)
         self.fleet.take_state(meter, kind, payload, now=utc_now(), retained=retained, monotonic=0.0)
         self.live.take(TOPICS.meter(METER, kind), payload, retained=retained)
-        message = MODELS[kind].model_validate_json(payload) if payload else Withdrawal()
+        message = MODELS[kind].model_validate_json(payload) if payload else Withdrawal(kind=kind)
         registry.fold(message, self.row, at_ms(utc_now()), live=not retained)
         self.known.hear(kind, payload, live=not retained)
 
@@ -163,12 +165,17 @@ SESSIONS = st.sampled_from(["s1", "s2", "s3"])
 SECONDS = st.integers(-20, 20).map(lambda number: number * 30)  # also beyond what a clock may be ahead
 MESSAGES = st.one_of(
     st.none(),
-    st.builds(birth, SESSIONS, SECONDS, repeated=st.sampled_from([None, True])),
+    st.builds(birth, SESSIONS, SECONDS, relay=st.booleans(), repeated=st.sampled_from([None, True])),
     st.builds(status, SESSIONS, SECONDS, online=st.booleans(), repeated=st.sampled_from([None, True])),
     st.builds(relay, st.sampled_from(["open", "closed"]), SECONDS, st.integers(0, 3)),
     st.builds(lambda seconds, allowed: access(allowed=allowed, seconds=seconds), SECONDS, st.booleans()),
 )
-TOLD = st.builds(lambda message, old: Told(message, old and message is not None), MESSAGES, st.booleans())
+TOLD = st.builds(
+    lambda message, old, cleared: Told(message, old and message is not None, cleared),
+    MESSAGES,
+    st.booleans(),
+    st.sampled_from(["birth", "status", "relay", "access"]),
+)
 
 
 @settings(max_examples=400, deadline=None)
@@ -201,6 +208,23 @@ def test_what_is_retained_has_one_answer_in_any_order_and_told_twice(
     first = heard(*retained)
     for order in permutations(retained):
         assert heard(*order, *(retained[index] for index in again)) == first
+
+
+@pytest.mark.parametrize("kind", ["birth", "status", "relay", "access"])
+def test_what_is_cleared_is_no_longer_told_by_any_reader(kind: str) -> None:
+    shut = [access(allowed=False)] if kind == "access" else []
+    told = birth("s1"), status("s1", 1), relay("closed"), *shut
+    before, after = heard(*told), heard(*told, Told(None, cleared=kind))
+    assert before != after
+    assert after.online is (kind in ("relay", "access"))
+    assert (after.position is None) is (kind == "relay")
+    assert not after.kept_out
+
+
+def test_a_meter_without_a_relay_has_no_position_for_any_reader() -> None:
+    without, old = birth("s1", relay=False), replay(relay("open"))
+    assert heard(without, old).position is None
+    assert heard(old, without).position is None
 
 
 def test_the_sequence_of_the_issue_is_offline_for_all() -> None:

@@ -20,7 +20,8 @@ from sqlmodel import col
 from admin.pending import opened
 from bridge import database
 from bridge.tables import Audit
-from broker.admission import Ask, Verdict
+from broker.admission import Access, Ask, Verdict
+from broker.fleet import takes_access
 from broker.identity import client_context
 from broker.messages import Hardware, utc_now
 from meter_firmware import keys
@@ -325,3 +326,23 @@ def _check_folders(deployment: Deployment) -> None:
         (row,) = [one for one in deployment.register.certificates(name) if one.serial == there.serial_number]
         assert row.revoked is None
         assert row.ends is None or row.ends > datetime.now(UTC)
+
+
+@pytest.mark.parametrize("ahead", [0, 240, 86_400])
+def test_a_meter_is_blocked_for_all_also_by_a_clock_that_was_set_back(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, ahead: float
+) -> None:
+    enrolled(deployment)
+
+    def decision() -> Access:
+        with deployment.register.change() as change:
+            return Access.model_validate_json(change.kept(f"sm/v1/{METER}/access") or b"")
+
+    now = utc_now()
+    monkeypatch.setattr(blocking, "utc_now", lambda: now + timedelta(seconds=ahead))
+    blocking.unblock(deployment, METER)
+    before = decision()
+    monkeypatch.setattr(blocking, "utc_now", lambda: now)
+    blocking.block(deployment, METER, reason="stolen")
+    assert [before.allowed, decision().allowed] == [True, False]
+    assert takes_access(before.ts, decision(), now=now), "every reader takes it"
