@@ -190,7 +190,7 @@ def test_what_cannot_be_read_beside_a_result_hides_no_switching(
     result = parse.message(Result, json.dumps(told).encode())
     assert result.outcome == "done"
     assert (result.origin and result.origin.identifier) == issuer
-    assert result.position is result.cause is result.issued_at is result.expires_at is None
+    assert {result.position, result.cause, result.issued_at, result.expires_at} == {None}
 
 
 # fmt: off
