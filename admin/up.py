@@ -73,7 +73,10 @@ class Up:
         await self.supervisor.listening("web", self.chain.web_port)
 
     async def wait_ready(self) -> None:
-        """Return when each meter's values are read over MMS with good quality; NotReadyError otherwise."""
+        """Return when each meter's values are read over MMS with good quality; NotReadyError otherwise.
+
+        A meter that is blocked is not waited for.
+        """
         waiting = {scl_name(meter_id) for meter_id in self.chain.meter_ids()}
         patience = READY_SECONDS + 0.1 * self.chain.meters + 3 * self.chain.interval
         began = time.monotonic()
@@ -85,6 +88,7 @@ class Up:
                 told = await self.read(waiting)
                 last = {domain: worst_quality(values) for domain, values in told.items()}
                 waiting -= {domain for domain, quality in last.items() if quality == GOOD}
+                waiting -= {scl_name(meter_id) for meter_id in self.watch.blocked}
                 bar.update(task, completed=self.chain.meters - len(waiting))
                 if waiting and time.monotonic() > began + patience:
                     raise NotReadyError(self._lateness(waiting, last))

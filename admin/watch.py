@@ -9,6 +9,7 @@ from contextlib import suppress
 import aiomqtt
 
 from admin import mqtt
+from broker.admission import Access
 from broker.errors import ContractError
 from broker.messages import Birth
 from broker.orders import parsed
@@ -28,6 +29,8 @@ class Watch:
         """IED name → its CID."""
         self.names: dict[str, str] = {}
         """meter_id → name."""
+        self.blocked: set[str] = set()
+        """meter_ids that the registrar keeps out."""
 
     async def run(self) -> None:
         """Follow for ever; a connection that breaks is made again."""
@@ -35,7 +38,8 @@ class Watch:
         while True:
             try:
                 async with mqtt.connected(self._settings) as client:
-                    await client.subscribe([(topics.cid("+"), 0), (topics.meter("+", "birth"), 0)])
+                    kinds = [topics.meter("+", kind) for kind in ("birth", "access")]
+                    await client.subscribe([(topic, 0) for topic in (topics.cid("+"), *kinds)])
                     async for message in client.messages:
                         self._take(message)
             except OSError as error:  # UnavailableError is one
@@ -50,5 +54,9 @@ class Watch:
                 self.cids[topic.name] = read_cid(payload)
             elif topic.kind == "cid":
                 self.cids.pop(topic.name, None)
+            elif topic.kind == "access":
+                access = parsed(Access, payload)
+                shut_out = access is not None and not access.allowed
+                (self.blocked.add if shut_out else self.blocked.discard)(topic.name)
             elif birth := parsed(Birth, payload):
                 self.names[topic.name] = birth.name

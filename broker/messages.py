@@ -136,6 +136,16 @@ class _IfBad:
 _IF_BAD = _IfBad(None)
 
 
+def _no_flag(told: Any) -> Any:
+    if isinstance(told, bool):
+        raise PydanticCustomError("flag", "is true or false, not a number")
+    return told
+
+
+_NUMBER = BeforeValidator(_no_flag)
+"""``true`` is not 1."""
+
+
 def _within(name: str) -> Any:
     """The limits of a quantity, as pydantic checks them."""
     low, high = LIMITS[name]
@@ -249,17 +259,17 @@ class Reading(Message):
     """Counts up by one in an epoch."""
     ts: Timestamp
     """When the sensor was read."""
-    voltage: Annotated[Annotated[float, _within("voltage")] | None, _IF_BAD] = None
+    voltage: Annotated[Annotated[float, _within("voltage"), _NUMBER] | None, _IF_BAD] = None
     """V, RMS."""
-    current: Annotated[Annotated[float, _within("current")] | None, _IF_BAD] = None
+    current: Annotated[Annotated[float, _within("current"), _NUMBER] | None, _IF_BAD] = None
     """A, RMS."""
-    power: Annotated[Annotated[float, _within("power")] | None, _IF_BAD] = None
+    power: Annotated[Annotated[float, _within("power"), _NUMBER] | None, _IF_BAD] = None
     """W, active."""
-    power_factor: Annotated[Annotated[float, _within("power_factor")] | None, _IF_BAD] = None
+    power_factor: Annotated[Annotated[float, _within("power_factor"), _NUMBER] | None, _IF_BAD] = None
     """−1…1."""
-    frequency: Annotated[Annotated[float, _within("frequency")] | None, _IF_BAD] = None
+    frequency: Annotated[Annotated[float, _within("frequency"), _NUMBER] | None, _IF_BAD] = None
     """Hz."""
-    energy: Annotated[Annotated[float, _within("energy")] | None, _IF_BAD] = None
+    energy: Annotated[Annotated[float, _within("energy"), _NUMBER] | None, _IF_BAD] = None
     """Wh, active, counted up since the sensor's last reset."""
     alarm: Annotated[bool | None, _IF_BAD] = None
     """True while the sensor's own over-power alarm is set."""
@@ -559,11 +569,11 @@ def _legible_origin(told: object) -> Origin:
     )
 
 
-def _any_origin(told: object, read: ValidatorFunctionWrapHandler) -> Origin | None:
+def _origin_as_far_as_legible(told: Any, read: ValidatorFunctionWrapHandler) -> Origin | None:
     try:
         origin: Origin | None = read(told)
     except ValidationError:
-        return _legible_origin(told)
+        return _legible_origin(told) if isinstance(told, dict) else None
     return origin
 
 
@@ -596,13 +606,13 @@ class Result(Message):
     """An :class:`Outcome`, or one that a newer meter knows."""
     reason: Text = ""
     """Empty when done; otherwise one line for a human."""
-    cause: Token | None = None
+    cause: Annotated[Token | None, _IF_BAD] = None
     """The same for programs where they need it: ``blocked``, ``local``, ``position-reached``, or one that
     a newer meter knows."""
     position: Annotated[Position | None, _IF_BAD] = None
     """Of the command, as are the next three: enough for the record of a command that nobody else has seen.
-    What a newer meter writes there and we cannot read is left out: the outcome counts all the same."""
-    origin: Annotated[Origin | None, WrapValidator(_any_origin)] = None
+    One of them that cannot be read costs itself, not the record of what the meter did."""
+    origin: Annotated[Origin | None, WrapValidator(_origin_as_far_as_legible)] = None
     issued_at: Annotated[Timestamp | None, _IF_BAD] = None
     expires_at: Annotated[Timestamp | None, _IF_BAD] = None
     ts: Timestamp

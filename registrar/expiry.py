@@ -93,9 +93,19 @@ def renewable(deployment: Deployment) -> Iterator[Local]:
             yield Local(f"service {name}", file, f"meter61850 credentials rotate {name}", role)
 
 
-def renew(deployment: Deployment, now: datetime) -> list[str]:
-    """Renew what is due; the names. OSError if a file cannot be written: it is tried again then."""
-    return [one.name for one in renewable(deployment) if _renew(deployment, one, now)]
+def renew(deployment: Deployment, now: datetime) -> Iterator[str]:
+    """Renew what is due; the names, each once it is done.
+
+    A file that cannot be written is logged, and tried again at the next look; the others are renewed.
+    """
+    for one in renewable(deployment):
+        try:
+            done = _renew(deployment, one, now)
+        except OSError as error:
+            log.error("the certificate of %s is not renewed: %s", one.name, error)
+            continue
+        if done:
+            yield one.name
 
 
 def _renew(deployment: Deployment, one: Local, now: datetime) -> bool:

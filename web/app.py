@@ -69,7 +69,6 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
-        root_path=parts.settings.root_path,
         redirect_slashes=False,
     )
     app.state.parts = parts

@@ -142,6 +142,7 @@ def _everything(state: MeterState) -> dict[str, Any]:
     reading.pop("ts", None)
     return {
         **fields,
+        "state": state.state(now=utc_now()),
         "scl_name": scl_name(state.meter.meter_id),
         **times,
         **reading,
@@ -149,8 +150,9 @@ def _everything(state: MeterState) -> dict[str, Any]:
     }
 
 
-_INTERNAL = ("key", "session")
-_TIMES = ("first_seen", "last_seen", "born_at", "retired_at", "relay_at")
+_INTERNAL = ("key", "session", "session_at", "session_before", "standing", "relay_session")
+"""What decides whether a message is older (`broker.fleet`)."""
+_TIMES = ("first_seen", "last_seen", "born_at", "retired_at", "relay_at", "access_at")
 
 
 def _moment(ms: int | None) -> datetime | None:

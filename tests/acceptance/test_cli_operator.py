@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pytest
@@ -60,6 +61,8 @@ def test_one_meter_by_id_scl_name_and_name(chain: Running) -> None:
     ]
     assert {one["meter_id"] for one in shown} == {meter_id}
     assert shown[0]["serial"] == "SIM-1-00001"
+    assert shown[0]["state"] == "online"
+    assert all(type(shown[0][name]) in (str, NoneType) for name in shown[0] if name.endswith("_at"))
 
 
 def test_relay_opens_and_everything_agrees(chain: Running) -> None:

@@ -19,7 +19,7 @@ import pytest
 from broker.messages import QUANTITIES
 from tests.brokers import free_port
 from tests.chain import until
-from tests.cli import STOP_SECONDS, Running, error, run, up
+from tests.cli import STOP_SECONDS, Running, answer, error, run, up
 from tests.web import log_in
 
 
@@ -133,8 +133,8 @@ def test_first_login_works_and_is_told_once(tmp_path: Path) -> None:
 def assert_login(running: Running, name: str, password: str) -> None:
     """The page takes this name and password."""
     with httpx.Client(base_url=f"http://127.0.0.1:{running.web_port}") as client:
-        answer = log_in(client, name, password)
-        assert answer.status_code == 303, answer.text
+        told = log_in(client, name, password)
+        assert told.status_code == 303, told.text
         assert "House 1" in client.get("/").text
 
 
@@ -216,3 +216,13 @@ def first_child(running: Running) -> None:
     while not psutil.Process(running.process.pid).children():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_meter_that_is_blocked_is_not_waited_for(tmp_path: Path) -> None:
+    with up(tmp_path, "--meters", "2") as running:
+        running.ready()
+        meter_id = answer("meters", "list", folder=tmp_path)[0]["meter_id"]
+        assert run("meters", "block", meter_id, "--reason", "stolen", folder=tmp_path).returncode == 0
+    with up(tmp_path, "--meters", "2", "--mqtt-port", str(running.mqtt_port)) as again:
+        again.ready()
+        assert [meter["state"] for meter in answer("meters", "list", folder=tmp_path)] == ["out", "online"]

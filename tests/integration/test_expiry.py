@@ -37,6 +37,10 @@ def read(file: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificate(file.read_bytes())
 
 
+def renew(deployment: Deployment, now: datetime) -> list[str]:
+    return list(expiry.renew(deployment, now))
+
+
 def certificates(deployment: Deployment) -> dict[str, x509.Certificate]:
     return {one.name: read(one.file) for one in expiry.renewable(deployment)}
 
@@ -44,7 +48,7 @@ def certificates(deployment: Deployment) -> dict[str, x509.Certificate]:
 def test_nothing_is_renewed_before_two_thirds_of_its_life(deployment: Deployment) -> None:
     before = certificates(deployment)
     assert list(before) == LOCAL
-    assert expiry.renew(deployment, DUE - timedelta(days=2)) == []
+    assert renew(deployment, DUE - timedelta(days=2)) == []
     assert certificates(deployment) == before
 
 
@@ -54,7 +58,7 @@ def test_what_is_due_is_renewed_with_its_key_its_names_and_its_purpose(
 ) -> None:
     """Also what has ended already, because no registrar ran."""
     before = certificates(deployment)
-    assert expiry.renew(deployment, moment) == LOCAL
+    assert renew(deployment, moment) == LOCAL
     after = certificates(deployment)
     for name, old in before.items():
         new = after[name]
@@ -71,14 +75,14 @@ def test_what_is_due_is_renewed_with_its_key_its_names_and_its_purpose(
         assert known[fingerprint(new)].revoked is None
         assert known[fingerprint(old)].revoked is None  # a copy on another machine keeps working
         assert known[fingerprint(old)].ends is None
-    assert expiry.renew(deployment, moment) == []
+    assert renew(deployment, moment) == []
 
 
 def test_a_blocked_or_revoked_service_gets_nothing(deployment: Deployment) -> None:
     with deployment.register.change() as change:
         change.block("web", "stolen")
         change.revoke("mms")
-    renewed = expiry.renew(deployment, DUE)
+    renewed = renew(deployment, DUE)
     assert {"service web", "service mms"} & set(renewed) == set()
     assert len(renewed) == len(LOCAL) - 2
 
@@ -89,7 +93,7 @@ def test_a_certificate_of_somebody_else_is_left_alone_and_warned_of(deployment: 
     made = other.issue("broker.example", key.public_key(), days=20, hosts=["broker.example"])
     replace(deployment.broker / "server.crt", pki.pem(made), mode=PUBLIC)
     replace(deployment.broker / "server.key", pki.key_pem(key), mode=0o600)
-    assert expiry.renew(deployment, NOW + timedelta(days=15)) == []
+    assert renew(deployment, NOW + timedelta(days=15)) == []
     (one,) = expiry.ending(deployment, NOW)
     assert one.text.startswith("the certificate of server server ends on ")
     assert one.text.endswith(": meter61850 credentials rotate server")
@@ -98,8 +102,8 @@ def test_a_certificate_of_somebody_else_is_left_alone_and_warned_of(deployment: 
 def test_nothing_is_renewed_beyond_its_authority_which_is_warned_of(deployment: Deployment) -> None:
     """One warning for each, and no renewal in each round."""
     end = NOW + timedelta(days=pki.CA_DAYS)
-    assert len(expiry.renew(deployment, end - timedelta(days=800))) == len(LOCAL)
-    assert expiry.renew(deployment, end - timedelta(days=20)) == []
+    assert len(renew(deployment, end - timedelta(days=800))) == len(LOCAL)
+    assert renew(deployment, end - timedelta(days=20)) == []
     told = {one.what: one.cure for one in expiry.ending(deployment, end - timedelta(days=20))}
     assert told.keys() == {"authority ca", "authority services", *LOCAL}
     assert told["authority ca"] == "meter61850 credentials rotate-ca"
@@ -116,7 +120,7 @@ def test_people_and_meters_whose_certificate_nobody_renews_are_warned_of(
     with deployment.register.change() as change:
         change.block("bert", "left")
     end = NOW + timedelta(days=pki.CLIENT_DAYS)
-    expiry.renew(deployment, DUE)
+    renew(deployment, DUE)
     assert expiry.ending(deployment, end - timedelta(days=31)) == []
     for moment in (end - timedelta(days=29), end + timedelta(days=29)):
         told = sorted(one.what for one in expiry.ending(deployment, moment))
@@ -137,10 +141,7 @@ def test_it_is_logged_once_a_day_and_told_to_the_audit(
     assert caplog.text.count("the certificate of operator anna ends on ") == 2
     assert len(watch.warnings) == 1
     assert watch.ends["authority ca"] > watch.ends["server server"] > NOW.timestamp()
-    with deployment.register.connection() as connection:
-        notes = [json.loads(row["event"]) for row in connection.execute("SELECT event FROM note")]
-    renewed = [note["identity"] for note in notes if note["outcome"] == "renewed"]
-    assert renewed == [name.partition(" ")[2] for name in LOCAL]
+    assert renewed(deployment) == [name.partition(" ")[2] for name in LOCAL]
 
 
 def test_a_file_that_cannot_be_written_is_tried_again(
@@ -150,9 +151,39 @@ def test_a_file_that_cannot_be_written_is_tried_again(
     with monkeypatch.context() as full:
         full.setattr(expiry, "replace", _full)
         watch.try_look(DUE)
-    assert "the certificates cannot be looked at: disk is full" in caplog.text
+    for name in LOCAL:
+        assert f"the certificate of {name} is not renewed: disk is full" in caplog.text
     watch.try_look(DUE)
     assert min(one.not_valid_after_utc for one in certificates(deployment).values()) > DUE
+
+
+def test_one_file_that_cannot_be_written_keeps_no_other_from_being_renewed_and_recorded(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of one service is away: the rest is renewed, and the audit has each of it once."""
+    bad = deployment.mms / "mms.crt"
+
+    def put(file: Path, content: bytes, *, mode: int) -> None:
+        if file == bad:
+            raise OSError("read-only file system")
+        replace(file, content, mode=mode)
+
+    watch = Watch(deployment, Trail(deployment))
+    with monkeypatch.context() as away:
+        away.setattr(expiry, "replace", put)
+        watch.try_look(DUE)
+    rest = [name for name in LOCAL if name != "server mms"]
+    ends = {name: one.not_valid_after_utc for name, one in certificates(deployment).items()}
+    latest = NOW + timedelta(days=SERVER_DAYS + 1)
+    assert [name for name, end in ends.items() if end > latest] == rest
+    assert renewed(deployment) == [name.partition(" ")[2] for name in rest]
+
+
+def renewed(deployment: Deployment) -> list[str]:
+    """Whose renewal waits for the audit."""
+    with deployment.register.connection() as connection:
+        notes = [json.loads(row["event"]) for row in connection.execute("SELECT event FROM note")]
+    return [note["identity"] for note in notes if note["outcome"] == "renewed"]
 
 
 def _full(*_: object, **__: object) -> None:
@@ -177,15 +208,15 @@ def test_a_power_cut_at_any_moment_leaves_every_pair_whole(
         with monkeypatch.context() as patched:
             patched.setattr(os, "replace", cut)
             with suppress(KeyboardInterrupt):
-                expiry.renew(deployment, moment)
+                renew(deployment, moment)
         again = Deployment.open(deployment.folder)
         for pair in again.server_pairs():
             client_context(again.broker / "ca.crt", pair.with_suffix(".crt"), pair.with_suffix(".key"))
         for name in SERVICES:
             folder = again.identity_folder(name)
             client_context(folder / "ca.crt", folder / "client.crt", folder / "client.key")
-        expiry.renew(again, moment)
-        assert expiry.renew(again, moment) == []
+        renew(again, moment)
+        assert renew(again, moment) == []
         moment += timedelta(days=SERVER_DAYS * 2 / 3 + 1)  # due again
         if step < 4 * len(LOCAL) and moment > NOW + timedelta(days=pki.CA_DAYS - SERVER_DAYS):
             deployment, moment = found(deployment.folder.with_name(f"d{step}"), Plan()), DUE

@@ -173,6 +173,27 @@ def test_a_control_character_costs_no_message() -> None:
 
 
 # fmt: off
+UNREADABLE: dict[str, tuple[dict[str, object], object]] = {
+    "origin of a newer meter": ({"origin": {"category": "fire", "identifier": "anna", "via": "x"}}, "anna"),
+    "origin that is none": ({"origin": "anna"}, None),
+    "position": ({"position": "half"}, None), "cause": ({"cause": "by hand, at the meter"}, None),
+    "time": ({"issued_at": "yesterday", "expires_at": 0}, None),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize(("fields", "issuer"), UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_what_cannot_be_read_beside_a_result_hides_no_switching(
+    fields: dict[str, object], issuer: str | None
+) -> None:
+    told = {"command_id": "c", "outcome": "done", "ts": "2026-11-23T12:00:00.000Z", **fields}
+    result = parse.message(Result, json.dumps(told).encode())
+    assert result.outcome == "done"
+    assert (result.origin and result.origin.identifier) == issuer
+    assert {result.position, result.cause, result.issued_at, result.expires_at} == {None}
+
+
+# fmt: off
 BAD_QUANTITIES: dict[str, tuple[str, object, object]] = {
     "power factor": ("power_factor", 1.0000001, 1.0000001), "current": ("current", -0.001, -0.001),
     "voltage": ("voltage", -1, -1.0), "energy": ("energy", 1e13, 1e13),
@@ -181,6 +202,7 @@ BAD_QUANTITIES: dict[str, tuple[str, object, object]] = {
     "text": ("voltage", "much", "much"), "object": ("voltage", {}, "{}"),
     "infinity": ("power", float("-inf"), "-inf"), "huge": ("energy", 10**400, "beyond all limits"),
     "huger": ("energy", "x" * 9_000, "x" * 64), "NUL": ("alarm", "a\0", "a\ufffd"),
+    "true": ("voltage", True, "True"), "false": ("energy", False, "False"),
 }
 # fmt: on
 
