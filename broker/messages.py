@@ -603,6 +603,8 @@ class NoticeCode(StrEnum):
 class MeterNotice(Message):
     """The bridge to one meter, not retained. A meter ignores a code that it does not know."""
 
+    MAX_BYTES: ClassVar[int] = 64 * 1024
+
     code: Token
     """A :class:`NoticeCode`, or one that a newer bridge knows."""
     reason: Text = ""
@@ -613,8 +615,8 @@ class MeterNotice(Message):
     first: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
     """``first`` … ``seq`` of ``epoch`` are the readings in conflict; absent: all that are not confirmed."""
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
-    taken: Timestamp | None = None
-    """``ts`` of reading ``first``: a meter that took another one then is not meant, but its twin."""
+    taken: Annotated[tuple[Timestamp, ...], Field(max_length=1000)] | None = None
+    """``ts`` of each of these readings: one that was taken at another time is not meant, but a twin's."""
     ts: Timestamp
 
     def records(self, block: Block) -> bool:
