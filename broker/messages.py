@@ -295,6 +295,8 @@ class Stored(Message):
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
     ts: Timestamp | None = None
     """The bridge's time after it had received them; the meter judges the age of commands by it, too."""
+    taken: Annotated[tuple[int, ...], Field(min_length=2, max_length=2)] | None = None
+    """``ts`` of readings ``first`` and ``seq``, ms since 1970: a meter that took others is not meant."""
 
 
 class Relay(Message):

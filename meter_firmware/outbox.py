@@ -125,9 +125,15 @@ class Outbox:
         return len(rows) if synchronized else 0
 
     def confirm(self, stored: Stored) -> int:
-        """Forget what is stored; how many that were (0 for a repeated confirmation)."""
+        """Forget what is stored; how many that were (0 for a repeated confirmation).
+
+        None of them, if the first or the last of ours was taken at another time: those of a twin are stored
+        then, or those of a memory card that is gone.
+        """
         # NORMAL: a confirmation that a power cut undoes costs one resend, not worth a sync each.
         with self._changing, self._storage.writing("NORMAL") as connection:
+            if not self._is_ours(connection, stored):
+                return 0
             gone = connection.execute(
                 "DELETE FROM outbox WHERE seq BETWEEN ? AND ? AND epoch = ?",
                 (stored.first, stored.seq, stored.epoch),
@@ -135,6 +141,17 @@ class Outbox:
             self.count -= gone
             self._sent = {seq for seq in self._sent if not stored.first <= seq <= stored.seq}
         return gone
+
+    @staticmethod
+    def _is_ours(connection: sqlite3.Connection, stored: Stored) -> bool:
+        if stored.taken is None:
+            return True
+        times = dict(zip((stored.first, stored.seq), stored.taken, strict=True))
+        ends = connection.execute(
+            "SELECT seq, payload FROM outbox WHERE epoch = ? AND seq IN (?, ?)",
+            (stored.epoch, stored.first, stored.seq),
+        )
+        return all(_ms(Reading.model_validate_json(payload).ts) == times[seq] for seq, payload in ends)
 
     def rename(
         self, epoch: int, *, first: int, last: int, now: datetime, taken: Sequence[datetime] | None = None
@@ -212,6 +229,10 @@ class Outbox:
         """How many readings of ``first`` … ``last`` are still unconfirmed."""
         ((held,),) = self._storage.all("SELECT count(*) FROM outbox WHERE seq BETWEEN ? AND ?", (first, last))
         return int(held)
+
+
+def _ms(ts: datetime) -> int:
+    return round(ts.timestamp() * 1000)
 
 
 def _was_taken(row: tuple[int, bytes], times: Mapping[int, datetime]) -> bool:
