@@ -34,14 +34,14 @@ def put_cards_back(site: Site, process: str) -> None:
 
 
 def start_twin(site: Site, process: str) -> None:
-    """Another process runs on copies of the cards, in another house, with the same names."""
+    """Another process runs on copies of the cards, with the same names."""
     program, number = site.programs[process], len(list(site.witnessed("").glob(f"twin*of {process}")))
     name = f"twin {number + 1} of {process}"
     folder, cards = site.witnessed(name), site.folder / name
     program.kill()
     _copy(site, process, cards)
     folder.mkdir()
-    (folder / "house").touch()
+    (folder / "twin").touch()
     _note(site, process, event="copied")
     _note(site, process, event="twin", folder=name)
     own = {str(site.witnessed(process)): str(folder), str(site.folder / "meters"): str(cards)}

@@ -14,8 +14,8 @@ The site adds ``copied``, ``restored`` and ``twin`` (`cards`). Each line tells h
 in the outbox.
 
 While ``FOLDER/quiet`` exists the sensors stand still; each then makes a file ``<meter_id>.quiet``.
-``FOLDER/clock`` holds the seconds by which the process's clock is wrong; with a file ``FOLDER/house`` the
-sensors measure another house, for a twin must not read the same.
+``FOLDER/clock`` holds the seconds by which the process's clock is wrong. Its milliseconds are even, or odd
+with a file ``FOLDER/twin``: two readings of one millisecond are one to the bridge.
 """
 
 from __future__ import annotations
@@ -26,17 +26,15 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import broker.messages
 from tests.faults.cards import COLUMNS
 from tests.faults.wrong_clock import WrongClock
 
 QUIET_POLL = 0.05
-ELSEWHERE = 0.0625
-"""V that the other house has more."""
 
 
 class Witness:
@@ -51,12 +49,18 @@ class Witness:
     def install(self) -> None:
         """Wrap clock, outbox and sensor; to be called before anything of the firmware is imported."""
         self._clock.install()
+        broker.messages.utc_now = self.now
         from meter_firmware.outbox import Outbox  # noqa: PLC0415 - after the clock
         from meter_firmware.simulated import SimulatedHardware  # noqa: PLC0415 - after the clock
 
         self._watch_outbox(Outbox)
         self._watch_names(Outbox)
         self._watch_sensor(SimulatedHardware)
+
+    def now(self) -> datetime:
+        """The time that the meters believe in."""
+        now, odd = self._clock.now(), (self._folder / "twin").exists()
+        return now + timedelta(milliseconds=odd - now.microsecond // 1000 % 2)
 
     def _watch_outbox(self, outbox_class: Any) -> None:
         add, confirm = outbox_class.add, outbox_class.confirm
@@ -118,9 +122,7 @@ class Witness:
                     (self._folder / f"{sensor._path.parent.name}.quiet").touch()
                 told = True
                 await asyncio.sleep(QUIET_POLL)
-            measured = await read(sensor)
-            elsewhere = (self._folder / "house").exists()
-            return replace(measured, voltage=measured.voltage + ELSEWHERE) if elsewhere else measured
+            return await read(sensor)
 
         sensor_class.read = watched_read
 
