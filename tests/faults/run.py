@@ -23,8 +23,9 @@ from tests.faults.stored import named, read_stored
 from tests.faults.strikes import heal, strike
 
 START_SECONDS = 30.0
-SETTLE_SECONDS = 150.0
-"""A meter that has failed often waits up to 60 s before it connects again, and so a second time."""
+SETTLE_SECONDS = 300.0
+"""A meter that has failed often waits up to 60 s before it connects again, and so a second time; a batch that
+was sent again in vain waits twice as long each time."""
 POLL_SECONDS = 0.1
 DATABASE_AWAY = "the database is away"
 """The bridge's words when it can't commit."""

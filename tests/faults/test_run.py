@@ -31,7 +31,7 @@ def test_both_short_plans_together_hurt_every_role_in_every_way() -> None:
     assert struck == {(kind, "disk" if role == "file" else role) for kind, role in roles}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_every_reading_is_stored_once_after_all_faults(database: DatabaseKind, tmp_path: Path) -> None:
     layout = Layout(database, seconds=SECONDS)
