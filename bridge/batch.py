@@ -137,9 +137,12 @@ class Work:
     blocks: list[tuple[str, Block | None]] = field(default_factory=list)
     """What was said on the topics of blocks (meter_id, block); None is empty, or cannot be read."""
     _ranges: dict[bytes, list[tuple[int, int, int]]] = field(default_factory=dict)
+    _taken: dict[tuple[bytes, int, int], int] = field(default_factory=dict)
 
-    def confirm(self, topic: bytes, epoch: int, seq: int) -> None:
-        """Say on ``topic`` that this reading is safe; neighbours become one range."""
+    def confirm(self, topic: bytes, epoch: int, seq: int, ts: int | None = None) -> None:
+        """Say on ``topic`` that this reading (of ``ts``, in ms) is safe; neighbours become one range."""
+        if ts is not None:
+            self._taken[topic, epoch, seq] = ts
         ranges = self._ranges.get(topic)
         if ranges is None:
             self._ranges[topic] = [(epoch, seq, seq)]
@@ -179,7 +182,9 @@ class Work:
         ts = format_ts(sayable(self.now)).encode()
         for topic, ranges in self._ranges.items():
             for epoch, first, last in ranges:
-                yield topic, b'{"epoch":%d,"first":%d,"seq":%d,"ts":"%s"}' % (epoch, first, last, ts)
+                begin, end = self._taken.get((topic, epoch, first)), self._taken.get((topic, epoch, last))
+                taken = b"" if begin is None or end is None else b',"taken":[%d,%d]' % (begin, end)
+                yield topic, b'{"epoch":%d,"first":%d,"seq":%d,"ts":"%s"%s}' % (epoch, first, last, ts, taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +251,7 @@ class Sorter:
                     meter = keys.get(route.name, route.name)
                     row = parse.reading_row(message.payload, meter, latest=latest)
                     rows.append(row)
-                    work.confirm(route.stored, row[1], row[2])
+                    work.confirm(route.stored, row[1], row[2], row[3])
                     if row[parse.OTHER] is not None:
                         _note_spoiled(work, message, row)
                 else:
@@ -333,7 +338,7 @@ class Sorter:
                 self._reject(work, route, message, payload=item, cause=str(error))
             else:
                 work.rows.append(row)
-                work.confirm(route.stored, row[1], row[2])
+                work.confirm(route.stored, row[1], row[2], row[3])
                 if row[parse.OTHER] is not None:
                     _note_spoiled(work, message, row)
 
@@ -350,13 +355,22 @@ class Sorter:
         """What seems to come from the future comes again, or waits; what is far ahead is kept aside."""
         doubtful = not self._clock_kept()
         if ts > work.now + _WAITS_MS and not doubtful:
-            self._reject(work, route, message, payload=payload, cause=parse.FUTURE)
+            self._reject(work, route, message, payload=payload, cause=parse.FUTURE, ts=ts)
             return
         work.limit(message.topic, parse.DOUBTFUL if doubtful else parse.EARLY)
         if route.kind not in ("reading", "history"):
             work.early.append(Early(message, ts))
 
-    def _reject(self, work: Work, route: _Route, message: Publish, *, payload: bytes, cause: str) -> None:
+    def _reject(
+        self,
+        work: Work,
+        route: _Route,
+        message: Publish,
+        *,
+        payload: bytes,
+        cause: str,
+        ts: int | None = None,
+    ) -> None:
         """Keep ``payload`` aside; a reading that says which one it is need not be sent again."""
         identity = parse.identity(payload) if route.kind in ("reading", "history") else None
         reading = (route.stored, *identity) if identity else None
@@ -365,7 +379,7 @@ class Sorter:
         if route.kind == "block":
             work.blocks.append((route.name, None))
         if reading:
-            work.confirm(*reading)
+            work.confirm(*reading, ts)
         elif route.kind == "command" and (command_id := parse.command_id(payload)):
             bad = BadCommand(command_id=command_id, reason=cause)
             if not self._allowances.excess(bad, route.name, now=work.now):

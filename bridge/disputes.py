@@ -24,6 +24,8 @@ from bridge.parse import Row
 from bridge.tables import moment
 from broker.messages import MeterNotice, NoticeCode, format_ts, utc_now
 
+MOST = 1000
+"""Readings in a notice, which tells when each was taken: 30 kB."""
 CAUSE = "reading: another reading is stored with this epoch and seq"
 
 
@@ -49,7 +51,7 @@ def disputes(work: Work, rows: Sequence[Row], meter_ids: Mapping[int, str]) -> D
         found.names |= {(topic, row[1], row[2]) for row in own}
         times = {(row[1], row[2]): row[3] for row in own}
         for epoch, first, last in ranges(times):
-            taken = moment(times[epoch, first])
+            taken = [moment(times[epoch, seq]) for seq in range(first, last + 1)]
             detail = f"epoch {epoch}, seq {first} to {last}: other readings are stored with these numbers"
             found.notices.append((meter_id, _notice(epoch, first, last, taken, detail)))
             found.alarms.append((key, Raised(meter_id, Kind.EPOCH_CONFLICT, detail, last - first + 1)))
@@ -57,24 +59,24 @@ def disputes(work: Work, rows: Sequence[Row], meter_ids: Mapping[int, str]) -> D
 
 
 def ranges(names: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """(epoch, first, last) of neighbours among (epoch, seq)."""
+    """(epoch, first, last) of neighbours among (epoch, seq), at most `MOST` together."""
     found: list[tuple[int, int, int]] = []
     for epoch, seq in sorted(names):
-        if found and found[-1][0] == epoch and seq <= found[-1][2] + 1:
+        if found and found[-1][0] == epoch and found[-1][2] + 1 == seq < found[-1][1] + MOST:
             found[-1] = (epoch, found[-1][1], seq)
         else:
             found.append((epoch, seq, seq))
     return found
 
 
-def _notice(epoch: int, first: int, last: int, taken: datetime, reason: str) -> MeterNotice:
+def _notice(epoch: int, first: int, last: int, taken: list[datetime], reason: str) -> MeterNotice:
     return MeterNotice(
         code=NoticeCode.EPOCH_CONFLICT,
         reason=reason,
         epoch=epoch,
         first=first,
         seq=last,
-        taken=taken,
+        taken=tuple(taken),
         ts=utc_now(),
     )
 

@@ -308,6 +308,8 @@ class Stored(Message):
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
     ts: Timestamp | None = None
     """The bridge's time after it had received them; the meter judges the age of commands by it, too."""
+    taken: Annotated[tuple[int, ...], Field(min_length=2, max_length=2)] | None = None
+    """``ts`` of readings ``first`` and ``seq``, ms since 1970: a meter that took others is not meant."""
 
 
 class Relay(Message):
@@ -635,6 +637,8 @@ class NoticeCode(StrEnum):
 class MeterNotice(Message):
     """The bridge to one meter, not retained. A meter ignores a code that it does not know."""
 
+    MAX_BYTES: ClassVar[int] = 64 * 1024
+
     code: Token
     """A :class:`NoticeCode`, or one that a newer bridge knows."""
     reason: Text = ""
@@ -645,8 +649,8 @@ class MeterNotice(Message):
     first: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
     """``first`` … ``seq`` of ``epoch`` are the readings in conflict; absent: all that are not confirmed."""
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
-    taken: Timestamp | None = None
-    """``ts`` of reading ``first``: a meter that took another one then is not meant, but its twin."""
+    taken: Annotated[tuple[Timestamp, ...], Field(max_length=1000)] | None = None
+    """``ts`` of each of these readings: one that was taken at another time is not meant, but a twin's."""
     ts: Timestamp
 
     def records(self, block: Block) -> bool:

@@ -125,9 +125,15 @@ class Outbox:
         return len(rows) if synchronized else 0
 
     def confirm(self, stored: Stored) -> int:
-        """Forget what is stored; how many that were (0 for a repeated confirmation)."""
+        """Forget what is stored; how many that were (0 for a repeated confirmation).
+
+        None of them, if the first or the last of ours was taken at another time: those of a twin are stored
+        then, or those of a memory card that is gone.
+        """
         # NORMAL: a confirmation that a power cut undoes costs one resend, not worth a sync each.
         with self._changing, self._storage.writing("NORMAL") as connection:
+            if not self._is_ours(connection, stored):
+                return 0
             gone = connection.execute(
                 "DELETE FROM outbox WHERE seq BETWEEN ? AND ? AND epoch = ?",
                 (stored.first, stored.seq, stored.epoch),
@@ -136,20 +142,32 @@ class Outbox:
             self._sent = {seq for seq in self._sent if not stored.first <= seq <= stored.seq}
         return gone
 
+    @staticmethod
+    def _is_ours(connection: sqlite3.Connection, stored: Stored) -> bool:
+        if stored.taken is None:
+            return True
+        times = dict(zip((stored.first, stored.seq), stored.taken, strict=True))
+        ends = connection.execute(
+            "SELECT seq, payload FROM outbox WHERE epoch = ? AND seq IN (?, ?)",
+            (stored.epoch, stored.first, stored.seq),
+        )
+        return all(_ms(Reading.model_validate_json(payload).ts) == times[seq] for seq, payload in ends)
+
     def rename(
-        self, epoch: int, *, first: int, last: int, now: datetime, taken: datetime | None = None
+        self, epoch: int, *, first: int, last: int, now: datetime, taken: Sequence[datetime] | None = None
     ) -> int | None:
         """Give the unconfirmed readings ``first`` … ``last`` of ``epoch`` names of a new epoch, at once.
 
         Those that follow and were not sent yet get such names too, so that one epoch has them in the order
         of time; what was sent may be stored already, and would be there twice. It is the epoch of all
-        readings to come, if ``epoch`` was. How many were renamed; None when this is not about us: ``epoch``
-        is over and nothing of it is here, or reading ``first`` was not taken at ``taken``, but by a twin.
+        readings to come, if ``epoch`` was. Of ``first`` … ``last`` those are left as they are that were not
+        ``taken`` when their turn in it says: a twin took these. How many were renamed; None when this is not
+        about us: ``epoch`` is over and nothing of it is here, or all of them are the twin's.
         """
         with self._changing:
             with self._storage.writing() as connection:
-                rows = self._disputed(connection, epoch, first, last)
-                if (not rows and epoch != self.epoch) or (taken and not _is_of(rows, first, taken)):
+                rows, ours = self._disputed(connection, epoch, first, last, taken)
+                if (taken and not ours) or (not rows and epoch != self.epoch):
                     return None
                 new = self._new_epoch(connection, now)
                 for seq, (old, payload) in enumerate(rows, start=self.last_seq + 1):
@@ -164,12 +182,20 @@ class Outbox:
             return len(rows)
 
     def _disputed(
-        self, connection: sqlite3.Connection, epoch: int, first: int, last: int
-    ) -> list[tuple[int, bytes]]:
+        self,
+        connection: sqlite3.Connection,
+        epoch: int,
+        first: int,
+        last: int,
+        taken: Sequence[datetime] | None,
+    ) -> tuple[list[tuple[int, bytes]], bool]:
+        """What gets a new name, oldest first; and whether any of it is in dispute."""
         found = connection.execute(
             "SELECT seq, payload FROM outbox WHERE epoch = ? AND seq >= ? ORDER BY seq", (epoch, first)
-        )
-        return [row for row in found if row[0] <= last or not self._was_sent(row[0])]
+        ).fetchall()
+        times = None if taken is None else dict(enumerate(taken, start=first))
+        ours = [row for row in found if row[0] <= last and (times is None or _was_taken(row, times))]
+        return [*ours, *(row for row in found if row[0] > last and not self._was_sent(row[0]))], bool(ours)
 
     def _was_sent(self, seq: int) -> bool:
         return seq <= self._sent_before or seq in self._sent
@@ -205,9 +231,13 @@ class Outbox:
         return int(held)
 
 
-def _is_of(rows: Sequence[tuple[int, bytes]], seq: int, taken: datetime) -> bool:
-    """Whether the first of these is the reading ``seq`` that was taken then."""
-    return bool(rows) and rows[0][0] == seq and Reading.model_validate_json(rows[0][1]).ts == taken
+def _ms(ts: datetime) -> int:
+    return round(ts.timestamp() * 1000)
+
+
+def _was_taken(row: tuple[int, bytes], times: Mapping[int, datetime]) -> bool:
+    """Whether this reading (seq, payload) is the one that was taken at the time of its seq."""
+    return Reading.model_validate_json(row[1]).ts == times.get(row[0])
 
 
 def _renamed(payload: bytes, epoch: int, seq: int) -> bytes:

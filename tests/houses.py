@@ -30,18 +30,9 @@ from registrar.identities import Role
 from tests.brokers import free_port
 from tests.chain import until
 from tests.deployments import Site, deployed
-from tests.faults.ledger import (
-    Ledger,
-    OutboxState,
-    Stored,
-    audit,
-    last_left,
-    read_book,
-    read_outbox,
-    read_stored,
-    stored_upto,
-)
+from tests.faults.ledger import Ledger, OutboxState, audit, last_left, read_book, read_outbox
 from tests.faults.site import Program, tail
+from tests.faults.stored import Stored, read_stored, stored_upto
 
 LASTING, COUNT = 3, 5
 """Meters 1 to 3 run all the time, 4 (`late`) is restarted, of 5 (`thief`) the attacker has the identity."""

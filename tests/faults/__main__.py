@@ -57,10 +57,12 @@ def soak(  # noqa: PLR0917 - typer passes them by name
 ) -> None:
     """Hurt the real chain at random moments, then check that taken = stored, to the reading.
 
-    Starts Mosquitto, the bridge and processes of simulated meters, and for so many seconds kills,
-    stops, cuts off, stalls and slows them, fills the disk of the database, sets clocks wrong and
-    restarts PostgreSQL. Then every fault is healed, the outboxes must run empty, and every reading
-    that a meter took must be in the database once, unaltered, without holes.
+    Starts Mosquitto, the bridge, processes of simulated meters and a registrar, and for so many seconds
+    kills, stops, cuts off, stalls and slows them, fills the disk of the database or makes it read-only,
+    gives the broker an empty or an older file, sets the clocks of meters and bridge wrong, puts older
+    memory cards back, lets twins run on copies of them, and restarts PostgreSQL. Then every fault is
+    healed, the outboxes must run empty, and every reading that a meter took must be in the database once,
+    unaltered, without holes. Only what was on a card that is gone, and was not confirmed, may be lost.
 
     \b
     python -m tests.faults --seconds 120 --seed 7

@@ -4,6 +4,7 @@ A reading was taken when the witness saw the outbox return it, or when the meter
 and the outbox turned out to have it. Each must be in the database under its (meter, epoch, seq), once,
 with every value as the sensor gave it; seq runs from 1 to the outbox's last without holes; nothing
 else is there. A reading with a time of the future is kept aside as a dead letter instead, by design.
+Of a meter whose memory card was copied the content counts instead, by the rules of `cards`.
 
 >>> Ledger().balanced
 True
@@ -15,37 +16,20 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import Connection, NullPool, create_engine, make_url, text
+from bridge.disputes import CAUSE as DISPUTED
+from bridge.parse import EARLY
+from tests.faults.cards import AHEAD, Card, Name, Row, Taken, account, name_and_row, read_cards
+from tests.faults.stored import Stored
 
-from bridge.packs import decode
-from broker.messages import FUTURE_TOLERANCE, QUANTITIES
-
-COLUMNS = (*QUANTITIES, "alarm")
-FUTURE = FUTURE_TOLERANCE.total_seconds()
 LAST_BYTES = 4096
 """Where the last line of a book surely is."""
 SHOWN = 10
 """Rows that a message shows of each fault."""
-
-
-class Name(NamedTuple):
-    """Which reading it is, for ever."""
-
-    meter_id: str
-    epoch: int
-    seq: int
-
-
-class Row(NamedTuple):
-    """What a reading says: ``ts`` in ms since 1970, then the quantities and the alarm."""
-
-    ts: int
-    values: tuple[float | bool | None, ...]
 
 
 @dataclass(frozen=True)
@@ -68,22 +52,13 @@ class Book:
     ahead: dict[Name, float] = field(default_factory=dict)
     """Seconds by which the meter's clock was wrong then."""
     took: Counter[Name] = field(default_factory=Counter)
+    cards: list[Card] = field(default_factory=list)
+    """All copies of its memory card, if there was ever more than one."""
 
     def taken(self, outbox: OutboxState) -> set[Name]:
         """All that the outbox returned, and what it was found to have beyond that."""
         found = {name for name in self.wanted if name.epoch == outbox.epoch and name.seq <= outbox.seq}
         return found.union(self.took)
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What the database holds."""
-
-    rows: list[tuple[Name, Row]]
-    dead: list[tuple[str, bytes, str]]
-    """Dead letters: topic, payload, cause."""
-    packed: int = 0
-    """How many of the rows were in packs."""
 
 
 @dataclass
@@ -96,8 +71,10 @@ class Ledger:
     """Kept aside: their time was in the future."""
     packed: int = 0
     """Of those stored, how many had been packed: their time was days ago."""
-    meters: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    """Meter id → taken, stored, kept aside."""
+    lost: int = 0
+    """Not taken into account: they were on a memory card that is gone, and nobody had confirmed them."""
+    meters: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)
+    """Meter id → taken, stored, kept aside, lost with a card."""
     faults: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -111,7 +88,8 @@ class Ledger:
             self.faults.setdefault(fault, []).extend(shown)
 
     def __str__(self) -> str:
-        lines = [f"taken {self.taken}, stored {self.stored}, kept aside {self.aside}, packed {self.packed}"]
+        figures = f"taken {self.taken}, stored {self.stored}, kept aside {self.aside}, packed {self.packed}"
+        lines = [f"{figures}, lost with a card {self.lost}"]
         for fault, rows in self.faults.items():
             lines += [f"{fault}: {len(rows)}", *(f"  {row}" for row in rows[:SHOWN])]
         return "\n".join(lines)
@@ -119,27 +97,47 @@ class Ledger:
 
 def audit(books: Iterable[Book], outboxes: dict[str, OutboxState], stored: Stored) -> Ledger:
     """Compare; every difference is a fault."""
-    ledger = Ledger(packed=stored.packed)
-    rows = dict(stored.rows)
-    counts = Counter(name for name, _ in stored.rows)
-    ledger.tell("stored twice", (name for name, count in counts.items() if count > 1))
+    books, ledger = list(books), Ledger(packed=stored.packed)
+    copied = {book.meter_id for book in books if book.cards}
+    exact = [(name, row) for name, row in stored.rows if name.meter_id not in copied]
+    rows = dict(exact)
+    for fault, names in (
+        ("stored twice", _twice(name for name, _ in exact)),
+        ("name stored twice", _twice(name for name, _ in stored.rows if name.meter_id in copied)),
+        ("dead letter that is none", _wrongly_dead(stored.dead, copied)),
+    ):
+        ledger.tell(fault, names)
     aside = set(_future(stored.dead))
-    ledger.tell("dead letter that is none", _wrongly_dead(stored.dead))
     for book in books:
-        _audit_outbox(ledger, book, outboxes[book.meter_id])
-        _audit_meter(ledger, book, book.taken(outboxes[book.meter_id]), rows, aside)
+        outbox = outboxes[book.meter_id]
+        _audit_outbox(ledger, book, outbox)
+        if book.cards:
+            own = [Taken(name, row) for name, row in stored.rows if name.meter_id == book.meter_id]
+            _audit_cards(ledger, book, outbox, own, aside)
+        else:
+            _audit_names(ledger, book, outbox)
+            _audit_meter(ledger, book, book.taken(outbox), rows, aside)
     ledger.tell("stored, but never taken", sorted(rows))
     return ledger
 
 
+def _twice(names: Iterable[Name]) -> Iterator[Name]:
+    return (name for name, count in Counter(names).items() if count > 1)
+
+
 def _audit_outbox(ledger: Ledger, book: Book, outbox: OutboxState) -> None:
-    """The outbox forgot nothing, gave no name twice, and is empty."""
+    """The outbox dropped nothing, and is empty."""
     who = book.meter_id
-    ledger.tell("name given to two readings", (name for name, count in book.took.items() if count > 1))
-    last = max((name.seq for name in book.took if name.epoch == outbox.epoch), default=0)
-    ledger.tell("outbox went back", [f"{who}: at {outbox.seq}, was {last}"] if outbox.seq < last else [])
     ledger.tell("outbox dropped readings", [f"{who}: {outbox.dropped}"] if outbox.dropped else [])
     ledger.tell("outbox not empty", [f"{who}: {outbox.left}"] if outbox.left else [])
+
+
+def _audit_names(ledger: Ledger, book: Book, outbox: OutboxState) -> None:
+    """The outbox gave no name twice, and left none out."""
+    who = book.meter_id
+    ledger.tell("name given to two readings", _twice(book.took.elements()))
+    last = max((name.seq for name in book.took if name.epoch == outbox.epoch), default=0)
+    ledger.tell("outbox went back", [f"{who}: at {outbox.seq}, was {last}"] if outbox.seq < last else [])
     seqs = {name.seq for name in book.taken(outbox) if name.epoch == outbox.epoch}
     ledger.tell(
         "hole in seq", (Name(who, outbox.epoch, seq) for seq in range(1, outbox.seq + 1) if seq not in seqs)
@@ -147,19 +145,38 @@ def _audit_outbox(ledger: Ledger, book: Book, outbox: OutboxState) -> None:
     ledger.tell("another epoch", {name.epoch for name in book.took} - {outbox.epoch})
 
 
+def _audit_cards(
+    ledger: Ledger, book: Book, outbox: OutboxState, rows: list[Taken], aside: set[Name]
+) -> None:
+    """The same, by content; the card that is left numbered all that it took, under whatever epoch."""
+    card, who = book.cards[-1], book.meter_id
+    card.ended(outbox.seq)
+    last, seqs = max((name.seq for name in card.names), default=0), {name.seq for name in card.names}
+    ledger.tell("outbox went back", [f"{who}: at {outbox.seq}, was {last}"] if outbox.seq < last else [])
+    ledger.tell("hole in seq", (f"{who}: {seq}" for seq in range(1, outbox.seq + 1) if seq not in seqs))
+    found = account(book.cards, rows, aside)
+    for fault, told in found.faults.items():
+        ledger.tell(fault, told)
+    ledger.taken += found.taken
+    ledger.stored += found.stored
+    ledger.aside += found.aside
+    ledger.lost += found.lost
+    ledger.meters[who] = (found.taken, found.stored, found.aside, found.lost)
+
+
 def _audit_meter(
     ledger: Ledger, book: Book, taken: set[Name], rows: dict[Name, Row], aside: set[Name]
 ) -> None:
     """Each reading that was taken is there, as it was; what is accounted for leaves ``rows``."""
     there = taken & rows.keys()
-    kept = {name for name in taken - there if name in aside and book.ahead[name] > FUTURE - 1}
+    kept = {name for name in taken - there if name in aside and book.ahead[name] > AHEAD}
     ledger.tell("missing", (f"{name}: {book.wanted[name]}" for name in sorted(taken - there - kept)))
     changed = sorted(name for name in there if rows[name] != book.wanted[name])
     ledger.tell("altered", (f"{name}: {book.wanted[name]} became {rows[name]}" for name in changed))
     ledger.taken += len(taken)
     ledger.stored += len(there)
     ledger.aside += len(kept)
-    ledger.meters[book.meter_id] = (len(taken), len(there), len(kept))
+    ledger.meters[book.meter_id] = (len(taken), len(there), len(kept), 0)
     for name in there:
         del rows[name]
 
@@ -173,9 +190,16 @@ def _future(dead: Iterable[tuple[str, bytes, str]]) -> Iterator[Name]:
             yield Name(topic.split("/")[-2], fields["epoch"], fields["seq"])
 
 
-def _wrongly_dead(dead: Iterable[tuple[str, bytes, str]]) -> Iterator[str]:
-    """Our meters send nothing bad but times of the future, when their clock was set forward."""
-    return (f"{topic}: {cause}: {payload[:200]!r}" for topic, payload, cause in dead if not _is_future(cause))
+def _wrongly_dead(dead: Iterable[tuple[str, bytes, str]], copied: set[str]) -> Iterator[str]:
+    """Our meters send nothing bad but times of the future, when their clock was set forward.
+
+    Those whose card was ``copied`` send names that other readings have, too.
+    """
+    for topic, payload, cause in dead:
+        disputed = cause == DISPUTED and topic.split("/")[-2] in copied
+        waits = cause == EARLY and not payload  # it was left out, and comes again
+        if not (disputed or waits or _is_future(cause)):
+            yield f"{topic}: {cause}: {payload[:200]!r}"
 
 
 def _is_future(cause: str) -> bool:
@@ -188,6 +212,8 @@ def read_book(path: Path) -> Book:
     if path.exists():
         for line in path.read_bytes().splitlines():
             _enter(book, json.loads(line))
+    cards = read_cards(path)
+    book.cards = cards if len(cards) > 1 else []
     return book
 
 
@@ -203,8 +229,7 @@ def last_left(path: Path) -> int:
 def _enter(book: Book, line: dict[str, Any]) -> None:
     match line["event"]:
         case "want":
-            name = Name(book.meter_id, line["epoch"], line["seq"])
-            book.wanted[name] = Row(line["ts"], tuple(line["values"].get(column) for column in COLUMNS))
+            name, book.wanted[name] = name_and_row(book.meter_id, line)
             book.ahead[name] = line["ahead"]
         case "took":
             book.took[Name(book.meter_id, line["epoch"], line["seq"])] += 1
@@ -220,55 +245,15 @@ def read_outbox(path: Path) -> OutboxState:
     return OutboxState(epoch, seq, dropped, left)
 
 
-def read_stored(url: str) -> Stored:
-    """All readings, rows and packs, and all dead letters, by plain SQL."""
-    columns = ", ".join(f"r.{column}" for column in COLUMNS)
-    readings = (
-        f"SELECT m.meter_id, r.epoch, r.seq, r.ts, {columns} "
-        "FROM reading r LEFT JOIN meter m ON m.key = r.meter"
+def flows(path: Path, *, after: int) -> bool:
+    """Whether a reading that the meter took was confirmed, as its book tells from byte ``after`` on."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        file.seek(after)
+        lines = [json.loads(line) for line in file.read().splitlines()]
+    took = {(line["epoch"], line["seq"]) for line in lines if line["event"] == "took"}
+    freed = (line for line in lines if line["event"] == "freed")
+    return any(
+        (line["epoch"], seq) in took for line in freed for seq in range(line["first"], line["seq"] + 1)
     )
-    with _connection(url) as connection:
-        rows = [
-            (Name(str(row[0]), row[1], row[2]), Row(row[3], _values(row[4:])))
-            for row in connection.execute(text(readings))
-        ]
-        packed = list(_packed(connection))
-        dead = connection.execute(text("SELECT topic, payload, cause FROM dead_letter"))
-        letters = [(topic, bytes(payload), cause) for topic, payload, cause in dead]
-        return Stored(rows + packed, letters, len(packed))
-
-
-def _packed(connection: Connection) -> Iterator[tuple[Name, Row]]:
-    """Old readings (a clock was set back for days) may have been packed meanwhile."""
-    packs = (
-        "SELECT m.meter_id, p.epoch, p.first_seq, p.seq, p.data "
-        "FROM reading_pack p LEFT JOIN meter m ON m.key = p.meter"
-    )
-    for meter_id, *pack in connection.execute(text(packs)):
-        for reading in decode(*pack):
-            name = Name(str(meter_id), reading.epoch, reading.seq)
-            yield name, Row(reading.ts, _values(reading[3:10]))
-
-
-def stored_upto(url: str) -> dict[str, int]:
-    """Meter id → its last stored seq."""
-    query = """SELECT m.meter_id, max(r.seq) FROM meter m
-        JOIN (SELECT meter, seq FROM reading UNION ALL SELECT meter, seq FROM reading_pack) r
-        ON m.key = r.meter GROUP BY m.meter_id"""
-    with _connection(url) as connection:
-        return {str(row[0]): int(row[1]) for row in connection.execute(text(query))}
-
-
-@contextmanager
-def _connection(url: str) -> Iterator[Connection]:
-    parsed = make_url(url)
-    driver = "postgresql+psycopg" if parsed.drivername == "postgresql" else parsed.drivername
-    engine = create_engine(parsed.set(drivername=driver), poolclass=NullPool)
-    with engine.connect() as connection:
-        yield connection
-
-
-def _values(values: Iterable[Any]) -> tuple[float | bool | None, ...]:
-    """SQLite has no booleans: its alarm is 0 or 1."""
-    *quantities, alarm = values
-    return (*quantities, None if alarm is None else bool(alarm))

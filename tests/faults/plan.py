@@ -42,7 +42,7 @@ class Fault:
     variant: str = ""
 
     def __str__(self) -> str:
-        return f"{self.at:7.2f} s  {self.kind:<10} {self.target:<14} {self.seconds:5.2f} s  {self.variant}"
+        return f"{self.at:7.2f} s  {self.kind:<12} {self.target:<14} {self.seconds:5.2f} s  {self.variant}"
 
 
 PROCESSES = ("bridge", "broker", "meters", "registrar", "registrar's broker")
@@ -62,13 +62,17 @@ KINDS: tuple[Kind, ...] = (
     Kind("older",      ("broker",),  (1.0, 6.0)),
     Kind("clock",      ("clock",),   (1.0, 6.0),
          ("-864000", "-3600", "-2", "2", "60", "240", "400", "86400", "-1700000000")),
+    Kind("bridge clock", ("bridge clock",), (1.0, 6.0), ("-3600", "-2", "2", "60", "3600", "86400")),
+    Kind("older card", ("meters",),  (1.0, 6.0)),
+    Kind("twin",       ("meters",),  (2.0, 8.0)),
     Kind("restart",    ("database",), (0.1, 4.0)),
 )
 # fmt: on
 """Variants: the way that is stalled or closed (up: to the broker), the delay and the step in seconds;
 the last step is a clock that was never set, the two before it are readings of the future. A bridge that is
 struck by ``read-only`` starts anew while the disk of its file refuses to be written; a broker comes back
-``empty``, or with the ``older`` file of as many seconds ago."""
+``empty``, or with the ``older`` file of as many seconds ago. The meters of a process come back with the
+``older card`` of as many seconds ago, or run a second time, on copies of their cards, as their ``twin``."""
 
 
 def targets(
@@ -86,6 +90,7 @@ def targets(
         "bridge link": ("bridge link",),
         "meters link": tuple(f"{name} link" for name in names),
         "clock": tuple(f"{name} clock" for name in names),
+        "bridge clock": ("bridge clock",),
         "disk": ("disk",) if disk else (),
         "file": ("disk",) if file else (),
         "registrar": ("registrar",) if office else (),

@@ -29,12 +29,12 @@ def kinds_table(faults: Iterable[Fault]) -> Table:
 
 
 def ledger_table(ledger: Ledger) -> Table:
-    """Taken, stored, kept aside: by meter, and altogether."""
-    table = _table("meter", "taken", "stored", "kept aside")
+    """Taken, stored, kept aside, lost with a memory card: by meter, and altogether."""
+    table = _table("meter", "taken", "stored", "kept aside", "lost")
     for meter_id, figures in ledger.meters.items():
         table.add_row(meter_id, *(str(figure) for figure in figures))
     table.add_section()
-    table.add_row("all", str(ledger.taken), str(ledger.stored), str(ledger.aside))
+    table.add_row("all", str(ledger.taken), str(ledger.stored), str(ledger.aside), str(ledger.lost))
     return table
 
 

@@ -9,32 +9,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
-
-from tests.faults.ledger import (
-    Book,
-    Ledger,
-    audit,
-    last_left,
-    read_book,
-    read_outbox,
-    read_stored,
-    stored_upto,
-)
+from tests.faults.ledger import Book, Ledger, audit, flows, last_left, read_book, read_outbox
 from tests.faults.plan import GAP, Fault, plan, targets
 from tests.faults.site import Layout, Program, Site, site, tail
+from tests.faults.stored import named, read_stored
 from tests.faults.strikes import heal, strike
 
 START_SECONDS = 30.0
-SETTLE_SECONDS = 150.0
-"""A meter that has failed often waits up to 60 s before it connects again, and so a second time."""
+SETTLE_SECONDS = 300.0
+"""A meter that has failed often waits up to 60 s before it connects again, and so a second time; a batch that
+was sent again in vain waits twice as long each time."""
 POLL_SECONDS = 0.1
 DATABASE_AWAY = "the database is away"
 """The bridge's words when it can't commit."""
@@ -98,9 +89,11 @@ def run(
         problems = attack.problems
         settled = time.monotonic()
         try:
-            attack.until("starting", lambda: _behind(chain, 0), seconds=START_SECONDS)
+            start = dict.fromkeys(_paths(chain), 0)
+            attack.until("starting", lambda: _behind(start), seconds=START_SECONDS)
             attack.rage()
             attack.reach_database()
+            attack.meet_twin()
             settled = time.monotonic()
             _settle(chain, attack)
             if trouble := chain.office.trouble():
@@ -158,6 +151,21 @@ class _Attack:
         finally:
             heal(self._chain, fault)
 
+    def meet_twin(self) -> None:
+        """If there were twins: the bridge has named one, or names one now that nothing else hurts."""
+        twins = [fault for fault in self.faults if fault.kind == "twin"]
+        if not twins or named(self._chain.url, "twin"):
+            return
+        strike(self._chain, twins[-1])
+        try:
+            self.until(
+                "a twin is there",
+                lambda: "" if named(self._chain.url, "twin") else "unnoticed by the bridge",
+                seconds=SETTLE_SECONDS,
+            )
+        finally:
+            heal(self._chain, twins[-1])
+
     def until(self, phase: str, missing: Callable[[], str], *, seconds: float) -> None:
         """Wait until nothing is ``missing`` (it says what is); NotSettledError after ``seconds``."""
         self._progress.phase = phase
@@ -171,7 +179,8 @@ class _Attack:
             time.sleep(POLL_SECONDS)
 
     def _check_programs(self) -> None:
-        failures = [failure for program in self._chain.programs.values() if (failure := program.failure())]
+        programs = [*self._chain.programs.values(), *list(self._chain.twins.values())]
+        failures = [failure for program in programs if (failure := program.failure())]
         if failures:
             raise NotSettledError("\n".join(failures))
 
@@ -205,24 +214,18 @@ def _running(pending: Iterable[Future[None]]) -> str:
 
 def _settle(chain: Site, attack: _Attack) -> None:
     """Every meter gets new readings through; then the sensors stand still and every outbox runs empty."""
-    mark = {book.meter_id: max((name.seq for name in book.took), default=0) for book in _books(chain)}
+    mark = {path: path.stat().st_size for path in _paths(chain)}
     deadline = time.monotonic() + SETTLE_SECONDS
-    attack.until("flowing again", lambda: _behind(chain, mark), seconds=SETTLE_SECONDS)
+    attack.until("flowing again", lambda: _behind(mark), seconds=SETTLE_SECONDS)
     for program in chain.meters:
         (chain.witnessed(program) / "quiet").touch()
     left = deadline - time.monotonic()
     attack.until("emptying the outboxes", lambda: _waiting(chain), seconds=left)
 
 
-def _behind(chain: Site, mark: dict[str, int] | int) -> str:
-    """Meters of which nothing newer than ``mark`` is stored."""
-    try:
-        stored = stored_upto(chain.url)
-    except DBAPIError as error:  # not there yet
-        return f"no database: {error.orig}"
-    upto = mark if isinstance(mark, dict) else {}
-    ids = [meter_id for ids in chain.meters.values() for meter_id in ids]
-    return " ".join(meter_id[:8] for meter_id in ids if stored.get(meter_id, 0) <= upto.get(meter_id, 0))
+def _behind(marks: Mapping[Path, int]) -> str:
+    """Meters of which nothing is confirmed that they took since their book was so long."""
+    return " ".join(path.stem[:8] for path, size in marks.items() if not flows(path, after=size))
 
 
 def _waiting(chain: Site) -> str:

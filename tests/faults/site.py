@@ -123,10 +123,17 @@ class Site:
     disk: Disk | None
     server: Postgres | None
     office: Office
+    twins: dict[str, Program] = field(default_factory=dict)
+    """Meter process → another one that runs on copies of its meters' cards."""
 
     def witnessed(self, program: str) -> Path:
-        """Where the witness of a meter process writes, and reads clock and quiet."""
+        """Where a process reads its clock, and the witness of meters quiet; there it writes."""
         return self.folder / "witness" / program
+
+    def end_twins(self) -> None:
+        """Those that run."""
+        for twin in self.twins.values():
+            twin.kill()
 
     @property
     def meters(self) -> dict[str, list[str]]:
@@ -151,11 +158,12 @@ def site(folder: Path, layout: Layout) -> Iterator[Site]:
         links = {f"{name} link": network.relay((broker.host, broker.port)) for name in names}
         bridge = Program("bridge", [], folder, _environment())
         url, disk, server = stack.enter_context(_database(layout, bridge))
-        bridge.command += _bridge_command(layout, links["bridge link"], url)
+        bridge.command += _bridge_command(folder, layout, links["bridge link"], url)
         meters = {name: _meters(folder, layout, name, links[f"{name} link"]) for name in _firsts(layout)}
         there = stack.enter_context(office(folder / "office"))
         made = Site(folder, layout, broker, {"bridge": bridge} | meters, links, url, disk, server, there)
-        for name in meters:
+        stack.callback(made.end_twins)
+        for name in made.programs:
             made.witnessed(name).mkdir(parents=True)
         for program in made.programs.values():
             stack.callback(program.kill)
@@ -191,8 +199,9 @@ def _mqtt(layout: Layout, link: Relay) -> list[str]:
     return ["--mqtt", f"127.0.0.1:{link.port}", "--mqtt-version", str(layout.mqtt_version)]
 
 
-def _bridge_command(layout: Layout, link: Relay, url: str) -> list[str]:
-    return [sys.executable, "-m", "admin", "bridge", "run", "--database", url, *_mqtt(layout, link)]
+def _bridge_command(folder: Path, layout: Layout, link: Relay, url: str) -> list[str]:
+    clock = [sys.executable, "-m", "tests.faults.wrong_clock", str(folder / "witness" / "bridge")]
+    return [*clock, "bridge", "run", "--database", url, *_mqtt(layout, link)]
 
 
 def _meters(folder: Path, layout: Layout, name: str, link: Relay) -> Program:

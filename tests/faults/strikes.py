@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from tests.brokers import Broker
+from tests.faults.copies import end_twin, keep_cards, put_cards_back, start_twin
 from tests.faults.office import Service
 from tests.faults.plan import Fault
 from tests.faults.relay import WAYS, Relay, Way
@@ -113,7 +114,7 @@ def _saved(site: Site) -> Path:
 
 
 def _set_clock(site: Site, fault: Fault, offset: str) -> None:
-    """Step the clock of a meter process: one rename, so that it never reads half a number."""
+    """Step the clock of a process: one rename, so that it never reads half a number."""
     path: Path = site.witnessed(fault.target.removesuffix(" clock")) / "clock"
     draft = path.with_suffix(".new")
     draft.write_text(offset)
@@ -145,6 +146,9 @@ ACTS: dict[str, tuple[Act, Act]] = {
     "empty":      (lambda s, _: _empty(s), lambda s, _: s.broker.start()),
     "older":      (lambda s, _: _keep_file(s), lambda s, _: _older_file(s)),
     "clock":      (lambda s, f: _set_clock(s, f, f.variant), lambda s, f: _set_clock(s, f, "0")),
+    "bridge clock": (lambda s, f: _set_clock(s, f, f.variant), lambda s, f: _set_clock(s, f, "0")),
+    "older card": (lambda s, f: keep_cards(s, f.target), lambda s, f: put_cards_back(s, f.target)),
+    "twin":       (lambda s, f: start_twin(s, f.target), lambda s, f: end_twin(s, f.target)),
     "restart":    (lambda s, _: _stop_server(s), lambda s, _: _start_server(s)),
 }
 # fmt: on

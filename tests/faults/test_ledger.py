@@ -12,21 +12,11 @@ import pytest
 from sqlmodel import Session
 
 from bridge import database
-from bridge.packs import encode
+from bridge.packs import StoredReading, encode
 from bridge.tables import Meter, Pack, Reading
-from tests.faults.ledger import (
-    COLUMNS,
-    Ledger,
-    Name,
-    OutboxState,
-    Row,
-    Stored,
-    audit,
-    last_left,
-    read_book,
-    read_stored,
-    stored_upto,
-)
+from tests.faults.cards import COLUMNS, Name, Row
+from tests.faults.ledger import Ledger, OutboxState, audit, flows, last_left, read_book
+from tests.faults.stored import Stored, read_stored, stored_upto
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 TOPIC = f"sm/v1/{METER}"
@@ -81,7 +71,7 @@ def test_what_was_taken_and_stored_balances(scene: Scene) -> None:
     ledger = scene.audit()
     assert ledger.balanced, ledger
     assert (ledger.taken, ledger.stored, ledger.aside) == (3, 3, 0)
-    assert ledger.meters == {METER: (3, 3, 0)}
+    assert ledger.meters == {METER: (3, 3, 0, 0)}
 
 
 def lose(scene: Scene) -> None:
@@ -205,11 +195,30 @@ def test_the_last_line_tells_what_is_left(tmp_path: Path) -> None:
     assert last_left(path) == 7
 
 
+def test_readings_flow_when_one_that_was_taken_since_is_confirmed(tmp_path: Path) -> None:
+    path = tmp_path / "book.jsonl"
+    assert not flows(path, after=0)
+    path.write_text('{"event": "took", "epoch": 1, "seq": 4}\n')
+    before = path.stat().st_size
+    with path.open("a") as book:
+        book.write('{"event": "freed", "epoch": 1, "first": 1, "seq": 4}\n')
+    assert flows(path, after=0)
+    assert not flows(path, after=before)  # it was taken before
+    with path.open("a") as book:
+        book.write(
+            '{"event": "took", "epoch": 1, "seq": 5}\n{"event": "freed", "epoch": 2, "first": 5, "seq": 5}\n'
+        )
+    assert not flows(path, after=before)
+    with path.open("a") as book:
+        book.write('{"event": "freed", "epoch": 1, "first": 5, "seq": 5}\n')
+    assert flows(path, after=before)
+
+
 def test_rows_and_packs_are_read_as_they_are_in_the_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'chain.sqlite'}"
     engine = database.connect(url)
     database.migrate(engine)
-    old = (1, 1, 1000, 229.9, None, None, None, None, None, True)
+    old = StoredReading(1, 1, 1000, 229.9, None, None, None, None, None, True)
     with Session(engine) as session:
         session.add(Meter(key=7, meter_id=METER, first_seen=0, last_seen=0))
         session.add(Reading(meter=7, epoch=1, seq=2, ts=2000, voltage=230.1, power=21.3, alarm=False))

@@ -12,10 +12,10 @@ from tests.faults.plan import KINDS, Fault, plan, targets
 from tests.faults.run import DATABASE_AWAY, run
 from tests.faults.site import DatabaseKind, Layout
 
-SEED = 17368
-"""Its plans for the two databases hurt each role in each way, and a full disk while the bridge is well."""
+SEED = 2063
+"""Its plans for the two databases hurt each role in each way."""
 SECONDS = 24.0
-GAP = 1.0
+GAP = 0.75
 
 
 def kind_and_role(fault: Fault) -> tuple[str, str]:
@@ -31,7 +31,7 @@ def test_both_short_plans_together_hurt_every_role_in_every_way() -> None:
     assert struck == {(kind, "disk" if role == "file" else role) for kind, role in roles}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_every_reading_is_stored_once_after_all_faults(database: DatabaseKind, tmp_path: Path) -> None:
     layout = Layout(database, seconds=SECONDS)

@@ -1,17 +1,21 @@
 """The independent record: what each meter was about to keep, and what its outbox said that it kept.
 
-``python -m tests.faults.witness FOLDER meter simulate …`` is ``meter61850 meter simulate …`` with three
+``python -m tests.faults.witness FOLDER meter simulate …`` is ``meter61850 meter simulate …`` with some
 functions wrapped. One line of JSON for each event goes to ``FOLDER/<meter_id>.jsonl`` (appended by one
 write(2), so that ``kill -9`` loses none):
 
 * ``want``: the outbox is given this reading (written *before* it is), under this epoch and seq
 * ``took``: the outbox returned: from here on the reading must never be lost
 * ``freed``: the outbox forgot a range
+* ``opened``: a process has opened it at this seq
+* ``held``: a reading that it holds then, and after names were changed; one line for each
 
-Each line tells how many readings are ``left`` in the outbox.
+The site adds ``copied``, ``restored`` and ``twin`` (`cards`). Each line tells how many readings are ``left``
+in the outbox.
 
 While ``FOLDER/quiet`` exists the sensors stand still; each then makes a file ``<meter_id>.quiet``.
-``FOLDER/clock`` holds the seconds by which the process's clock is wrong.
+``FOLDER/clock`` holds the seconds by which the process's clock is wrong. Its milliseconds are even, or odd
+with a file ``FOLDER/twin``: two readings of one millisecond are one to the bridge.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ from pathlib import Path
 from typing import Any
 
 import broker.messages
+from tests.faults.cards import COLUMNS
+from tests.faults.wrong_clock import WrongClock
 
 QUIET_POLL = 0.05
 
@@ -38,27 +44,23 @@ class Witness:
         self._folder = folder
         self._lock = threading.Lock()
         self._books: dict[str, int] = {}
-        self._utc_now = broker.messages.utc_now
+        self._clock = WrongClock(folder)
 
     def install(self) -> None:
         """Wrap clock, outbox and sensor; to be called before anything of the firmware is imported."""
-        assert not any(name.startswith("meter_firmware") for name in sys.modules), "too late for the clock"
+        self._clock.install()
         broker.messages.utc_now = self.now
         from meter_firmware.outbox import Outbox  # noqa: PLC0415 - after the clock
         from meter_firmware.simulated import SimulatedHardware  # noqa: PLC0415 - after the clock
 
         self._watch_outbox(Outbox)
+        self._watch_names(Outbox)
         self._watch_sensor(SimulatedHardware)
 
     def now(self) -> datetime:
         """The time that the meters believe in."""
-        return self._utc_now() + timedelta(seconds=self._offset())
-
-    def _offset(self) -> float:
-        try:
-            return float((self._folder / "clock").read_text())
-        except FileNotFoundError:
-            return 0.0
+        now, odd = self._clock.now(), (self._folder / "twin").exists()
+        return now + timedelta(milliseconds=odd - now.microsecond // 1000 % 2)
 
     def _watch_outbox(self, outbox_class: Any) -> None:
         add, confirm = outbox_class.add, outbox_class.confirm
@@ -66,7 +68,11 @@ class Witness:
         def watched_add(
             outbox: Any, quantities: Mapping[str, float | bool], *, ts: datetime, held: bool
         ) -> Any:
-            event = {"seq": outbox.last_seq + 1, "ts": round(ts.timestamp() * 1000), "ahead": self._offset()}
+            event = {
+                "seq": outbox.last_seq + 1,
+                "ts": round(ts.timestamp() * 1000),
+                "ahead": self._clock.offset(),
+            }
             self._write(outbox, "want", event | {"values": dict(quantities)})
             kept = add(outbox, quantities, ts=ts, held=held)
             self._write(outbox, "took", {"seq": kept.seq})
@@ -75,10 +81,36 @@ class Witness:
         def watched_confirm(outbox: Any, stored: Any) -> Any:
             gone = confirm(outbox, stored)
             if gone:
-                self._write(outbox, "freed", {"first": stored.first, "seq": stored.seq})
+                told = {"epoch": stored.epoch, "first": stored.first, "seq": stored.seq}
+                self._write(outbox, "freed", told)
             return gone
 
         outbox_class.add, outbox_class.confirm = watched_add, watched_confirm
+
+    def _watch_names(self, outbox_class: Any) -> None:
+        open_, rename = outbox_class.open, outbox_class.rename
+
+        def watched_open(outbox: Any, **options: Any) -> None:
+            open_(outbox, **options)
+            self._write(outbox, "opened", {"seq": outbox.last_seq})
+            self._tell_held(outbox)
+
+        def watched_rename(outbox: Any, epoch: int, **options: Any) -> Any:
+            renamed = rename(outbox, epoch, **options)
+            if renamed:
+                self._tell_held(outbox)
+            return renamed
+
+        outbox_class.open, outbox_class.rename = watched_open, watched_rename
+
+    def _tell_held(self, outbox: Any) -> None:
+        from broker.messages import Reading  # noqa: PLC0415 - after the clock
+
+        for (payload,) in outbox._storage.all("SELECT payload FROM outbox ORDER BY seq"):
+            reading = Reading.model_validate_json(payload)
+            name = {"epoch": reading.epoch, "seq": reading.seq, "ts": round(reading.ts.timestamp() * 1000)}
+            values = {column: getattr(reading, column) for column in COLUMNS}
+            self._write(outbox, "held", name | {"values": values})
 
     def _watch_sensor(self, sensor_class: Any) -> None:
         read = sensor_class.read

@@ -10,7 +10,7 @@ import pytest
 
 from bridge import alarms, disputes
 from bridge.packs import StoredReading
-from broker.messages import MeterNotice, NoticeCode
+from broker.messages import MeterNotice, NoticeCode, format_ts
 from tests.bridges import BIRTH, METER, READING, TOPICS, Rig, birth, chain, eventually, reading, stamp
 from tests.brokers import Broker
 from tests.stores import DAY0, NOW, Kept, keeping, meter_id, row, series
@@ -48,6 +48,7 @@ def test_other_content_under_the_same_name_is_not_confirmed(rig: Rig) -> None:
     rig.client.publish(READING, other)
     (notice,) = eventually(lambda: notices(rig), what="a notice to the meter")
     assert (notice.code, notice.epoch, notice.first, notice.seq) == (NoticeCode.EPOCH_CONFLICT, 1, 1, 1)
+    assert [format_ts(ts) for ts in notice.taken or ()] == [json.loads(other)["ts"]]
     assert told(rig) == 1
     assert volts(rig) == [230]
     (letter,) = (letter for letter in rig.dead() if letter.cause == disputes.CAUSE)
@@ -92,6 +93,25 @@ def test_inside_one_batch(rig: Rig) -> None:
     assert rig.seqs() == [1, 2, 3]
     rig.client.publish(READING, items[1])
     eventually(lambda: rig.confirmed() == {1, 2, 3}, what="the stored one, sent again alone")
+
+
+def test_a_notice_says_of_each_reading_when_it_was_taken(rig: Rig) -> None:
+    """Two meters with copies of one card are in one batch: each knows its own by that."""
+    stored = [reading(seq, ts=stamp(seconds=seq)) for seq in (1, 2, 3)]
+    rig.client.publish(HISTORY, f'{{"readings":[{",".join(stored)}]}}')
+    eventually(lambda: rig.confirmed() == {1, 2, 3})
+    others = [reading(seq, ts=stamp(seconds=10 * seq)) for seq in (1, 2, 3)]
+    rig.client.publish(HISTORY, f'{{"readings":[{",".join(others)}]}}')
+    (notice,) = eventually(lambda: notices(rig))
+    assert [format_ts(ts) for ts in notice.taken or ()] == [json.loads(other)["ts"] for other in others]
+
+
+def test_a_notice_has_a_limit() -> None:
+    assert disputes.ranges((1, seq) for seq in range(1, 2502)) == [
+        (1, 1, 1000),
+        (1, 1001, 2000),
+        (1, 2001, 2501),
+    ]
 
 
 def test_a_thousand_of_a_restored_card_are_told_as_one_range(rig: Rig) -> None:

@@ -63,6 +63,10 @@ def stored(work: Work) -> list[tuple[int, int, int]]:
     return [(answer.epoch, answer.first, answer.seq) for answer in parsed]
 
 
+def taken(work: Work) -> list[tuple[int, ...] | None]:
+    return [Stored.model_validate_json(payload).taken for _, payload in work.stored()]
+
+
 def test_a_bad_reading_between_good_ones() -> None:
     work = sort(live(1), live(2, ts="never"), message(TOPICS.meter(METER, "reading"), b"{"), live(3))
     assert [row[2] for row in work.rows] == [1, 3]
@@ -265,6 +269,16 @@ def test_ranges_cover_exactly_what_was_confirmed(pairs: list[tuple[int, int]]) -
 
 def test_neighbours_become_one_range() -> None:
     assert stored(sort(*(live(seq) for seq in (3, 4, 4, 5, 9, 10, 1)))) == [(1, 3, 5), (1, 9, 10), (1, 1, 1)]
+
+
+def test_a_confirmation_tells_when_its_first_and_its_last_reading_were_taken() -> None:
+    """A meter whose own were taken at other times is not meant: a twin is, or a card that is gone."""
+    times = ["2026-11-23T11:59:57.001Z", "2026-11-23T11:59:58.002Z", "2026-11-23T11:59:59.003Z"]
+    tomorrow = live(9, ts="2026-11-24T12:00:00.000Z")
+    work = sort(*(live(seq, ts=ts) for seq, ts in enumerate(times, start=1)), tomorrow)
+    assert taken(work) == [(NOW - 2999, NOW - 997), (NOW + 86_400_000, NOW + 86_400_000)]
+    work.withhold({(TOPICS.meter(METER, "stored").encode(), 1, 1)})
+    assert taken(work)[0] == (NOW - 1998, NOW - 997)
 
 
 @pytest.mark.parametrize("now", [0, 10**14])

@@ -127,10 +127,38 @@ def test_a_notice_about_a_reading_of_a_twin_is_not_for_us(tmp_path: Path) -> Non
         fill(outbox, 1)
         ours = Reading.model_validate(kept(outbox)[0]).ts
         old, other = outbox.epoch, ours - timedelta(milliseconds=1)
-        assert outbox.rename(old, first=1, last=1, now=utc_now(), taken=other) is None
-        assert outbox.rename(old, first=2, last=2, now=utc_now(), taken=other) is None
+        assert outbox.rename(old, first=1, last=1, now=utc_now(), taken=[other]) is None
+        assert outbox.rename(old, first=2, last=2, now=utc_now(), taken=[other]) is None
         assert (outbox.epoch, names(outbox)) == (old, [(old, 1, 1)])
-        assert outbox.rename(old, first=1, last=1, now=utc_now(), taken=ours) == 1
+        assert outbox.rename(old, first=1, last=1, now=utc_now(), taken=[ours]) == 1
+
+
+def test_a_confirmation_of_readings_of_a_twin_frees_none_of_ours(tmp_path: Path) -> None:
+    with opened(tmp_path / "meter.sqlite") as outbox:
+        fill(outbox, 1, 2, 3)
+        taken = [round(Reading.model_validate(one).ts.timestamp() * 1000) for one in kept(outbox)]
+        for first, last in ((taken[0] + 38, taken[2]), (taken[0], taken[2] + 38)):
+            twins = Stored(epoch=outbox.epoch, first=1, seq=3, taken=(first, last))
+            assert outbox.confirm(twins) == 0
+        alone = Stored(epoch=outbox.epoch, first=2, seq=2, taken=(taken[1] + 38, taken[1] + 38))
+        assert outbox.confirm(alone) == 0
+        assert outbox.count == 3
+        ours = Stored(epoch=outbox.epoch, first=1, seq=2, taken=(taken[0], taken[1]))
+        assert outbox.confirm(ours) == 2
+        assert outbox.confirm(Stored(epoch=outbox.epoch, first=1, seq=3, taken=(taken[0], taken[2]))) == 1
+
+
+def test_of_a_notice_about_us_and_a_twin_only_ours_get_new_names(tmp_path: Path) -> None:
+    """The twin's have the names of ours, which are stored."""
+    with opened(tmp_path / "meter.sqlite") as outbox:
+        fill(outbox, 1, 2, 3, 4)
+        outbox.note_sent(outbox.batch(after=0, upto=4, limit=4))
+        taken = [Reading.model_validate(one).ts for one in kept(outbox)]
+        taken[1] += timedelta(milliseconds=38)
+        old = outbox.epoch
+        assert outbox.rename(old, first=1, last=4, now=utc_now(), taken=taken) == 3
+        assert [volt for epoch, _, volt in names(outbox) if epoch == old] == [2]
+        assert [volt for epoch, _, volt in names(outbox) if epoch == outbox.epoch] == [1, 3, 4]
 
 
 def test_what_may_have_been_sent_before_we_were_started_is_not_renamed_unless_named(tmp_path: Path) -> None:
