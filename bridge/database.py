@@ -89,20 +89,10 @@ def connect(url: str, *, reader: bool = False, cache: int = 8) -> Engine:
     raise ConfigurationError(f"database_url: {parsed.drivername} is not supported: sqlite or postgresql")
 
 
-def _make_private(file: Path) -> None:
-    """A new file is for its owner alone, whatever the umask; one that is there stays as it is."""
-    try:
-        durable.create(file)
-    except OSError as error:
-        log.debug("%s: %s", file, error)  # SQLite says what is wrong, if it needs to write
-
-
 def _sqlite(url: URL, *, reader: bool, cache: int) -> Engine:
     folder = Path(url.database or ":memory:").parent
     if not folder.is_dir():
         raise ConfigurationError(f"database_url: folder {folder} does not exist: make it, or name another")
-    if not reader and url.database not in (None, "", ":memory:"):
-        _make_private(Path(str(url.database)))
     engine = create_engine(url)
     pragmas = (*_PRAGMAS, f"cache_size=-{cache * 1024}")
     event.listen(engine, "do_connect", partial(_make_file, url.database))

@@ -53,6 +53,16 @@ RESTORE = f"bring {ENV} back from a copy; init writes the same for the same opti
 
 def check_whole(folder: Path) -> None:
     """ConfigurationError if ``folder`` was a deployment, and its settings are gone."""
-    left = [name for name in PARTS if (folder / name).exists()]
-    if left and not (folder / ENV).exists():
+    if _is_there(folder / ENV):
+        return
+    left = [name for name in PARTS if _is_there(folder / name)]
+    if left:
         raise ConfigurationError(f"{folder} holds {left[0]} but no {ENV}: {RESTORE}")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether ``path`` is there, or may be: a service may not look into ``ca``."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True

@@ -33,6 +33,8 @@ PATIENCE = 30.0
 READERS: dict[str, set[str]] = {
     "meter61850.env":       set(SERVICES),
     "register.sqlite":      {"registrar"},
+    "change.lock":          {"registrar"},
+    "finish.lock":          {"registrar"},
     "publish.lock":         {"registrar"},
     "trail.lock":           {"registrar"},
     "ca":                   {"registrar"},

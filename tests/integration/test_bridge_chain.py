@@ -37,10 +37,11 @@ def rig(broker: Broker, sqlite_url: str) -> Iterator[Rig]:
 
 
 def test_duplicates_are_stored_once_and_confirmed_again(rig: Rig) -> None:
-    rig.client.publish(READING, reading(1, power=5), retain=True)
+    told = reading(1, power=5)
+    rig.client.publish(READING, told, retain=True)
     eventually(lambda: rig.confirmed() == {1})
     rig.client.all.clear()
-    rig.client.publish(READING, reading(1, power=6))
+    rig.client.publish(READING, told)
     eventually(lambda: rig.confirmed() == {1})
     eventually(lambda: rig.client.counter("duplicate") == 1)
     meter = rig.meter()

@@ -134,9 +134,8 @@ def test_a_notice_names_the_result_that_is_recorded(broker: Broker, database_url
         rig.client.publish(TOPICS.meter(METER, "command"), command("c1"))
         for outcome in ("refused", "done", "done"):
             rig.client.publish(back, result("c1", outcome, "repeated" if outcome == "refused" else ""))
-        rig.client.publish(
-            back, json.dumps({"command_id": "c2", "outcome": "done", "ts": "1970-01-01T00:00:00Z"})
-        )
+        for command_id, ts in (("none", "1970-01-01T00:00:00Z"), ("c2", stamp(days=1))):
+            rig.client.publish(back, json.dumps({"command_id": command_id, "outcome": "done", "ts": ts}))
 
         def told() -> list[tuple[str, str | None, str]]:
             topic = TOPICS.meter(METER, "notice")

@@ -97,7 +97,7 @@ def fits(one: tuple[int, int, float], later: tuple[int, int, float]) -> bool:
 def steps(rows: list[Row]) -> float:
     """What the counters counted up in the day, computed apart and in one go."""
     epochs: dict[int, list[tuple[int, int, float]]] = defaultdict(list)
-    for _, epoch, seq, ts, *_, energy, _alarm in rows:
+    for _, epoch, seq, ts, *_, energy, _alarm, _other, _known in rows:
         epochs[epoch].append((seq, ts, energy))
     used = 0.0
     for readings in map(sorted, epochs.values()):

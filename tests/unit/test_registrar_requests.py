@@ -422,7 +422,7 @@ async def test_an_approval_is_of_the_key_that_was_shown(desk: Desk) -> None:
         with pytest.raises((ContractError, ConfigurationError), match="compare what the meter shows"):
             requests.approve(desk.deployment, METER, who="anna", key=wrong)
     assert desk.deployment.register.identity(METER) is None
-    shown = requests.listed(desk.deployment)[-1].key
+    (shown,) = (one.key for one in requests.listed(desk.deployment) if one.verdict == Verdict.PENDING)
     requests.approve(desk.deployment, METER, who="anna", key=shown.upper())
     assert desk.deployment.register.identity(METER) is not None
 
