@@ -37,8 +37,9 @@ def enter_deployment(folder: Path | None, group: str) -> None:
     if not (folder / ENV).exists():
         raise no_deployment(folder)
     check_secret(folder / ENV)  # it may hold the database's password
+    told = read(folder / ENV)  # first: half a file changes nothing
     os.environ[DIR] = str(folder)
-    for key, value in read(folder / ENV).items():
+    for key, value in told.items():
         os.environ.setdefault(key, value)
     identity = folder / "identities" / SERVICES.get(group, "admin")
     if identity.exists():

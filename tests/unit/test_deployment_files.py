@@ -110,6 +110,7 @@ def test_the_same_for_the_folder_that_is_taken_by_itself(
     hurt(Path("data") / SETTINGS, how)
     with pytest.raises(ConfigurationError, match=f"{SETTINGS}.*bring"):
         enter_deployment(None, "broker")
+    assert not [name for name in os.environ if name.startswith("METER61850_")]
 
 
 @pytest.mark.parametrize("key", ESSENTIAL)
