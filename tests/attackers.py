@@ -80,6 +80,15 @@ class Desk:
         await self._until(lambda: self._answers(command_id, before), why=f"answer to {command_id}")
         return self._answers(command_id, before)[0]
 
+    async def refused(self, command_id: str, *, count: int = 1) -> Result:
+        """The ``count``-th refusal of this command; the meter may say again what it did before."""
+
+        def found() -> list[Result]:
+            return [one for one in self._answers(command_id, 0) if one.outcome is Outcome.REFUSED]
+
+        await self._until(lambda: len(found()) >= count, why=f"refusal of {command_id}")
+        return found()[count - 1]
+
     async def online(self, meter: str, *, before: int) -> None:
         """Until the meter says so after the first ``before`` messages; what is retained may be old."""
         topic = TOPICS.meter(meter, "status")

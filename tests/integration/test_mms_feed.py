@@ -79,7 +79,7 @@ async def heard(seen: Seen, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
 async def test_a_flood_arrives_whole_and_in_order(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "ENOUGH", 50)  # the socket is left unread again and again
     mqtt = settings(broker)
-    async with aiomqtt.Client(broker.host, broker.port) as client, fed(mqtt) as seen:
+    async with aiomqtt.Client(broker.host, broker.port, timeout=60) as client, fed(mqtt) as seen:
         await heard(seen, client, mqtt)
         seen.messages.clear()
         payloads = [b"%d" % number for number in range(3000)]
