@@ -73,7 +73,7 @@ def soak(  # noqa: PLR0917 - typer passes them by name
     last log lines are printed, and the folder with all logs, books and databases is kept.
     """
     seed = secrets.randbelow(1_000_000) if seed is None else seed
-    layout = Layout(database, processes, meters, interval, seconds, mqtt_version)
+    layout = Layout(database, processes, meters, interval, seconds, mqtt_version=mqtt_version)
     console.print(
         f"seed {seed}: {seconds:g} s on {database}, {processes} processes of {meters} meters, "
         f"a reading every {interval:g} s from each"
