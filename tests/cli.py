@@ -119,7 +119,7 @@ def up(folder: Path, *options: str, **more: str) -> Iterator[Running]:
 
     ``more`` are environment variables.
     """
-    mqtt_port, mms_port = free_port(3), free_port()
+    mqtt_port, mms_port = free_port(3), free_port(2)
     log = folder / "up.txt"
     web_port = free_port()
     ports = ("--mqtt-port", str(mqtt_port), "--mms-port", str(mms_port), "--web-port", str(web_port))

@@ -12,7 +12,6 @@ import itertools
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +21,8 @@ from typing import Any, Protocol
 
 import psycopg
 import pytest
+
+from tests.brokers import free_port
 
 _numbers = itertools.count(1)
 
@@ -109,13 +110,6 @@ class DockerPostgres:
     def stop(self) -> None:
         """Stop at once, breaking every connection."""
         self.container.get_wrapped_container().kill()
-
-
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _installed() -> Path | None:

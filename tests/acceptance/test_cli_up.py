@@ -25,7 +25,7 @@ from tests.web import log_in
 
 def free_ports(folder: Path | None = None) -> tuple[str, ...]:
     """Options that let ``up`` listen where nothing else does; a deployment in ``folder`` keeps its own."""
-    options = {"--mqtt-port": 3, "--mms-port": 1, "--web-port": 1}
+    options = {"--mqtt-port": 3, "--mms-port": 2, "--web-port": 1}
     if folder and (folder / "data" / "meter61850.env").exists():
         del options["--mqtt-port"]
     return tuple(word for option, room in options.items() for word in (option, str(free_port(room))))
@@ -92,10 +92,11 @@ def test_ieds_fill_up_to_fifty_meters(tmp_path: Path) -> None:
 )
 def test_taken_port_is_named_with_its_option(option: str, offset: int, tmp_path: Path) -> None:
     with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
+        first = free_port(2)  # the ports before the taken one are free: up names the first that is not
+        port = first + offset
+        holder.bind(("127.0.0.1", port))
         holder.listen()
-        port = holder.getsockname()[1]
-        taken = (option, str(port - offset))
+        taken = (option, str(first))
         said = error("up", "--meters", "51", *free_ports(), *taken, code=4, folder=tmp_path)
     assert f"port {port} " in said
     assert option in said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ import pytest
 
 from mms_bridge import unblocked
 from mms_bridge.native import lib, library_path
+from tests.brokers import free_port
 
 CALLS = 20
 
@@ -51,7 +51,7 @@ def _waited(act: Callable[[int], None]) -> float:
         config = lib.IedServerConfig_create()
         server = lib.IedServer_createWithConfig(model, None, config)
         lib.IedServer_setLocalIpAddress(server, b"127.0.0.1")
-        lib.IedServer_startThreadless(server, _free_port())
+        lib.IedServer_startThreadless(server, free_port())
         begin = time.thread_time(), time.monotonic()
         act(server)
         waited = time.monotonic() - begin[1] - (time.thread_time() - begin[0])
@@ -63,12 +63,6 @@ def _waited(act: Callable[[int], None]) -> float:
 
     with ThreadPoolExecutor(1) as threads:
         return threads.submit(run).result(10.0)
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def test_only_the_calls_that_ask_for_it_do_not_wait() -> None:
