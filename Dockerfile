@@ -22,8 +22,8 @@ WORKDIR /app
 ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1
 
 # The packages first: they change less often than the sources. The same two steps as in the Makefile.
-COPY requirements.lock ./
-RUN python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+COPY requirements/run.lock requirements/
+RUN python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
 
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY admin admin

@@ -26,7 +26,7 @@ SEED   ?=
 DATABASE ?= sqlite
 MESSAGES ?= 100000
 BIRTHS  ?= 200
-SOURCES := admin bench bridge broker meter_firmware mms_bridge registrar scl_builder tests web
+SOURCES := admin bench bridge broker meter_firmware mms_bridge registrar scl_builder tests tools web
 
 PY := $(VENV)/bin/python
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -52,24 +52,24 @@ fuzz: SECONDS = 60
 fuzz: $(VENV)/.installed-fuzz
 	$(PY) -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
-$(VENV)/.installed-fuzz: requirements-fuzz.lock $(VENV)/.installed-dev
+$(VENV)/.installed-fuzz: requirements/fuzz.lock $(VENV)/.installed-dev
 	@$(PIP_INSTALL) --require-hashes --no-deps -r $<
 	@touch $@
 
 # In an environment of their own, so that the tools' own dependencies decide nothing of ours.
 AUDIT := $(VENV)-audit
 
-$(AUDIT)/.installed: requirements-audit.lock
+$(AUDIT)/.installed: requirements/audit.lock
 	@$(PYTHON) -m venv --clear $(AUDIT) >&2
 	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 audit: $(AUDIT)/.installed
-	@$(AUDIT)/bin/python -m tests.supply.audit $(if $(OSV),--osv $(OSV)) requirements.lock requirements-dev.lock
+	@$(AUDIT)/bin/python -m tests.supply.audit $(if $(OSV),--osv $(OSV)) requirements/run.lock requirements/dev.lock
 
 sbom: $(AUDIT)/.installed
 	@mkdir -p dist
-	@$(AUDIT)/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+	@$(AUDIT)/bin/cyclonedx-py requirements requirements/run.lock --pyproject pyproject.toml --output-reproducible \
 	  --output-file dist/meter61850-$(VERSION).cdx.json
 	@echo "dist/meter61850-$(VERSION).cdx.json"
 
@@ -88,7 +88,7 @@ bench: $(VENV)/.installed-dev servers
 	$(PY) -m bench.web $(ARGS)
 
 docs: $(VENV)/.installed-dev
-	$(PY) -m admin.reference
+	$(PY) -m tools.docs.cli
 
 # A machine with nothing but Python: an environment of our own, from the locked hashes.
 $(PY):
@@ -107,13 +107,13 @@ $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 touch $@
 endef
 
-$(VENV)/.installed: requirements.lock pyproject.toml | $(PY)
+$(VENV)/.installed: requirements/run.lock pyproject.toml | $(PY)
 	@echo "installing into $(VENV) (once)" >&2
-	@$(call install,requirements.lock)
+	@$(call install,requirements/run.lock)
 
-$(VENV)/.installed-dev: requirements-dev.lock pyproject.toml | $(PY)
+$(VENV)/.installed-dev: requirements/dev.lock pyproject.toml | $(PY)
 	@echo "installing into $(VENV) with the developer's tools (once)" >&2
-	@$(call install,requirements-dev.lock)
+	@$(call install,requirements/dev.lock)
 	@touch $(VENV)/.installed
 
 # Real parts for the tests: Mosquitto, PostgreSQL, Chromium, nginx and npm from Debian when they are missing, and by npm
@@ -152,7 +152,7 @@ BUILD := 'hatchling>=1.25,<2' 'editables>=0.5,<1'
 
 lock: | $(PY)
 	$(PIP_INSTALL) uv
-	for lock in "requirements.lock" "requirements-dev.lock --extra dev"; do \
+	for lock in "requirements/run.lock" "requirements/dev.lock --extra dev"; do \
 	  set -- $$lock; file=$$1; shift; \
 	  printf '%s\n' $(BUILD) | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-header --no-emit-index-url --no-emit-package rpi-gpio \
@@ -160,7 +160,7 @@ lock: | $(PY)
 	done
 	for tools in fuzz audit; do \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	    --no-emit-index-url requirements-$$tools.in -o requirements-$$tools.lock || exit 1; \
+	    --no-emit-index-url requirements/$$tools.in -o requirements/$$tools.lock || exit 1; \
 	done
 
 clean:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from admin.options import DATA_DIR
 from broker.environment import ENV, check_whole, read
-from broker.identity import check_secret
+from broker.mqtt.identity import check_secret
 from broker.no_deployment import no_deployment
 
 DIR = "METER61850_DIR"

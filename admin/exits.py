@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from broker.errors import ConfigurationError, Meter61850Error, UnavailableError
+from broker.contract.errors import ConfigurationError, Meter61850Error, UnavailableError
 
 
 class ExitCode(IntEnum):

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperGroup
 
-from broker.errors import UnavailableError
+from broker.contract.errors import UnavailableError
 
 OURS = ("admin", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar", "scl_builder", "web")
 

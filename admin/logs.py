@@ -14,8 +14,8 @@ import sys
 from datetime import UTC, datetime
 
 from admin.plain import escaped
-from broker.errors import reason
-from broker.messages import format_ts
+from broker.contract.errors import reason
+from broker.contract.messages import format_ts
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SECRET_KEY = re.compile(r"password|passwd|secret|token|credential", re.IGNORECASE)

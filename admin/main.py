@@ -20,12 +20,12 @@ import typer
 from pydantic import ValidationError
 
 from admin import logs
+from admin.chain.supervisor import obey_supervisor
 from admin.deployments import enter_deployment
 from admin.exits import MEANINGS, exit_code, root_cause
 from admin.lazy import Lazy, LazyGroup, new_app
 from admin.output import note
-from admin.supervisor import obey_supervisor
-from broker.errors import ConfigurationError, Meter61850Error, reason
+from broker.contract.errors import ConfigurationError, Meter61850Error, reason
 from broker.validation import first_complaint
 
 NAME = "meter61850"

@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 
 import aiomqtt
 
-from broker.client import new_client
-from broker.errors import UnavailableError, reason
-from broker.identity import common_name
-from broker.settings import MqttSettings
+from broker.contract.errors import UnavailableError, reason
+from broker.mqtt.client import new_client
+from broker.mqtt.identity import common_name
+from broker.mqtt.settings import MqttSettings
 
 NAME = "cli"
 """Our name in ``service/<name>/refused`` where nobody has an identity."""

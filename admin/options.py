@@ -15,9 +15,9 @@ from typing import Annotated, Any
 
 import typer
 
+from broker.contract.errors import ConfigurationError
 from broker.durations import UNITS, duration_of
-from broker.errors import ConfigurationError
-from broker.settings import MqttSettings
+from broker.mqtt.settings import MqttSettings
 
 DATA_DIR = Path("data")
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from admin.plain import escaped, plain
-from broker.messages import format_ts
+from broker.contract.messages import format_ts
 
 T = TypeVar("T")
 Row = dict[str, Any]

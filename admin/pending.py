@@ -14,10 +14,10 @@ import os
 from pathlib import Path
 
 from admin.output import note
-from broker.errors import UnavailableError
+from broker.contract.errors import UnavailableError
 from registrar import finishing
+from registrar.audit_queue import Trail
 from registrar.deployment import Deployment
-from registrar.trail import Trail
 
 NO_BROKER = "the broker is not there: it is pending until the broker has it (meter61850 broker run)"
 

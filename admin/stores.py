@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bridge.store import Store
-from broker.errors import UnavailableError
+from bridge.store.queries import Store
+from broker.contract.errors import UnavailableError
 
 
 def open_store(url: str) -> Store:

@@ -35,14 +35,14 @@ from open61850.mms.control import CTL_MODEL_SBO_ENHANCED
 from open61850.mms.errors import MmsError
 
 from bench.places import ISSUER, Place, bare
-from broker.messages import Command, Origin, OriginCategory, Position, Result, Revision, utc_now
-from broker.settings import NO_DELAY, MqttSettings
-from broker.topics import Topics, scl_name
+from broker.contract.messages import Command, Origin, OriginCategory, Position, Result, Revision, utc_now
+from broker.contract.topics import Topics, scl_name
+from broker.mqtt.settings import NO_DELAY, MqttSettings
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
-from scl_builder.builder import build_cid
-from scl_builder.project import Ied, Meter, Project
-from tests.brokers import free_port
+from scl_builder.build.builder import build_cid
+from scl_builder.build.project import Ied, Meter, Project
+from tests.support.brokers import free_port
 
 TOPICS = Topics()
 START_SECONDS = 30.0

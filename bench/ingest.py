@@ -38,12 +38,12 @@ from sqlalchemy import func, select
 
 from bench.ingest_load import PREFIX
 from bench.places import Place, bare
-from bridge import database
-from bridge.tables import Reading
-from broker.messages import ServiceStatus
-from broker.settings import MqttSettings
-from broker.topics import Topics
-from tests.databases import new_database, running_postgres
+from bridge.store import database
+from bridge.store.tables import Reading
+from broker.contract.messages import ServiceStatus
+from broker.contract.topics import Topics
+from broker.mqtt.settings import MqttSettings
+from tests.support.databases import new_database, running_postgres
 
 STATUS_SECONDS = 0.05
 """How often the bridge tells what it has stored: the error of the measured time."""
@@ -58,7 +58,7 @@ BRIDGE = """
 import logging, sys
 from bridge.run import run
 from bridge.settings import BridgeSettings
-from broker.settings import MqttSettings
+from broker.mqtt.settings import MqttSettings
 logging.basicConfig(level=logging.WARNING)
 port, url, status, *group = sys.argv[1:]
 mqtt = MqttSettings(port=int(port))

@@ -21,10 +21,10 @@ from datetime import UTC, datetime, timedelta
 from struct import pack
 from uuid import UUID
 
-from broker import packets
-from broker.messages import format_ts
-from broker.settings import MqttSettings
-from broker.topics import Topics
+from broker.contract.messages import format_ts
+from broker.contract.topics import Topics
+from broker.mqtt import packets
+from broker.mqtt.settings import MqttSettings
 
 PREFIX = "sm/v1"
 BEGIN = datetime.now(UTC) - timedelta(hours=1)

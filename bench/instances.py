@@ -30,7 +30,7 @@ import psutil
 from open61850.mms import MmsClient, ObjectName, rcb
 
 from bench.mms import fleet, payload, serve
-from broker.topics import Topic
+from broker.contract.topics import Topic
 from mms_bridge.gateway import Gateway
 from mms_bridge.run import calm_collector
 from mms_bridge.settings import MmsSettings

@@ -30,20 +30,20 @@ from pathlib import Path
 from open61850.mms import MmsClient
 
 from bench.ingest import go, line, process
-from broker.feed import Feed
-from broker.messages import Birth, Hardware, Reading, Status, utc_now
-from broker.settings import MqttSettings
-from broker.topics import Topic, Topics, scl_name
-from mms_bridge import values
+from broker.contract.messages import Birth, Hardware, Reading, Status, utc_now
+from broker.contract.topics import Topic, Topics, scl_name
+from broker.mqtt.receiver import Feed
+from broker.mqtt.settings import MqttSettings
+from mms_bridge.datamodel import mapping
 from mms_bridge.gateway import Gateway
-from mms_bridge.hearing import Hearing
-from mms_bridge.native import lib
+from mms_bridge.libiec61850.bindings import lib
+from mms_bridge.libiec61850.mms_server import Server
+from mms_bridge.mqtt.router import Hearing
 from mms_bridge.run import METER_KINDS, calm_collector
-from mms_bridge.server import Server
 from mms_bridge.settings import MmsSettings
-from scl_builder.builder import build_cid
-from scl_builder.project import Ied, Meter, Project
-from tests.brokers import free_port, mosquitto
+from scl_builder.build.builder import build_cid
+from scl_builder.build.project import Ied, Meter, Project
+from tests.support.brokers import free_port, mosquitto
 
 DEADLINE = 60.0
 
@@ -146,7 +146,7 @@ LOAD = """
 import sys
 from bench.ingest_load import Connection, connect, send
 from bench.mms import payload
-from broker.topics import Topics
+from broker.contract.topics import Topics
 port, readings, first, *ids = sys.argv[1:]
 clients = [Connection(connect(int(port), number), 100) for number in range(4)]
 topics = [Topics("sm/v1").meter(name, "reading").encode() for name in ids]
@@ -168,7 +168,7 @@ def write_rate(gateway: Gateway, seconds: float) -> float:
         for device in server.cid.devices[:-1]
     ]
     meter = next(m for m in gateway.fleet.meters.values() if m.reading is not None)
-    told = [list(values.reading_values(meter, broker_up=up)) for up in (True, False)]
+    told = [list(mapping.reading_values(meter, broker_up=up)) for up in (True, False)]
 
     def once(number: int) -> int:
         for server, domain in targets:

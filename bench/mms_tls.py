@@ -9,8 +9,8 @@ certificates. Three figures each way, and the processor time that the bridge spe
 - read: one attribute, one request after the other over one association;
 - control: SBOw + Oper until the positive termination.
 
-The client passes TLS through a thread of its own (``admin/tls_client.py``): its share is in the times, not
-in the bridge's processor time.
+The client passes TLS through a thread of its own (``admin/mms/tls_client.py``): its share is in the times,
+not in the bridge's processor time.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ import aiomqtt
 import psutil
 from open61850.mms import MmsClient
 
-from admin.tls_client import Identity, connect_tls
+from admin.mms.tls_client import Identity, connect_tls
 from bench.control import TOPICS, associated, control_times, read_times, service, times
-from broker.topics import scl_name
+from broker.contract.topics import scl_name
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
-from scl_builder.builder import build_cid
-from scl_builder.project import Ied, Meter, Project
-from tests.brokers import free_port, mosquitto
-from tests.certificates import Authority
+from scl_builder.build.builder import build_cid
+from scl_builder.build.project import Ied, Meter, Project
+from tests.support.brokers import free_port, mosquitto
+from tests.support.certificates import Authority
 
 METERS = 5
 Connect = Callable[[], MmsClient]

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import psutil
 
-from admin.chain import enlist_simulated
-from broker.settings import MqttSettings
+from admin.chain.parts import enlist_simulated
+from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
 from registrar.identities import Role
-from tests.brokers import mosquitto
-from tests.deployments import Site, deployed
+from tests.support.brokers import mosquitto
+from tests.support.deployments import Site, deployed
 
 ISSUER = "issuer"
 

@@ -29,24 +29,24 @@ from lxml import etree
 from sqlalchemy import Engine, insert
 from sqlmodel import Session, SQLModel
 
-from bridge import database
-from bridge.publication import Publication
-from bridge.registry import ied_name
+from bridge.ingest.registry import ied_name
+from bridge.scl.publication import Publication
 from bridge.settings import BridgeSettings
-from bridge.tables import Meter
-from broker.compressed import unpacked
-from broker.messages import utc_now
-from broker.settings import MqttSettings
-from broker.topics import Topic, meter_id_of
+from bridge.store import database
+from bridge.store.tables import Meter
+from broker.contract.compressed import unpacked
+from broker.contract.messages import utc_now
+from broker.contract.topics import Topic, meter_id_of
+from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import simulated_profile
-from mms_bridge import values
 from mms_bridge.cid import read_cid
+from mms_bridge.datamodel import mapping
 from mms_bridge.gateway import Gateway
-from mms_bridge.server import Limits, Server
+from mms_bridge.libiec61850.mms_server import Limits, Server
 from mms_bridge.settings import MmsSettings
-from scl_builder import builder
-from tests.brokers import free_port
+from scl_builder.build import builder
+from tests.support.brokers import free_port
 
 MMS_PORT = 20_000
 """Nothing listens on the ports that follow: one IED alone is served, on a port that is free."""
@@ -144,7 +144,7 @@ def serve(gateway: Gateway, xml: bytes) -> None:
     gateway.control.equip(server)
     for device in cid.devices[:-1]:
         meter = gateway.fleet.meter(meter_id_of(device.domain))
-        server.preset(device.domain, values.all_values(meter, broker_up=True, now=utc_now()))
+        server.preset(device.domain, mapping.all_values(meter, broker_up=True, now=utc_now()))
     os.close(idle)
     KEPT.append(server)
 
@@ -189,9 +189,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         runs = [asyncio.run(measure(Path(folder), options)) for _ in range(options.runs)]
     figures = {
-        name: {"median": statistics.median(values), "min": min(values), "max": max(values)}
+        name: {"median": statistics.median(mapping), "min": min(mapping), "max": max(mapping)}
         for name in runs[0]
-        for values in [[run[name] for run in runs]]
+        for mapping in [[run[name] for run in runs]]
     }
     if options.json:
         print(json.dumps({"ieds": options.ieds, "meters": options.meters, "runs": options.runs,

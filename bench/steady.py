@@ -31,11 +31,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.ingest import BRIDGE, STATUS_SECONDS, Watch
 from bench.ingest_load import EPOCH, PREFIX, Connection, connect, meter_id, reading, send
-from broker.messages import Stored, format_ts
-from broker.settings import MqttSettings
-from broker.topics import Topics
-from tests.brokers import mosquitto
-from tests.databases import new_database, running_postgres
+from broker.contract.messages import Stored, format_ts
+from broker.contract.topics import Topics
+from broker.mqtt.settings import MqttSettings
+from tests.support.brokers import mosquitto
+from tests.support.databases import new_database, running_postgres
 
 BATCH = 200
 """Readings of one history, as the meters send them."""

@@ -3,7 +3,7 @@
     python -m bench.storage
     python -m bench.storage --database postgresql --meters 50 --hours 48 --runs 1 --json
 
-The simulated houses of `meter_firmware.household`, a reading every ten seconds with the jitter of a
+The simulated houses of `meter_firmware.sensors.household`, a reading every ten seconds with the jitter of a
 process, all meters in turn, as they arrive. Written by the bridge's own writer, 5,000 readings a
 commit, then summed up and packed by its upkeep. Sizes are of tables with their indexes (and TOAST),
 after VACUUM on PostgreSQL. ``as rows, …`` are other layouts of the same rows, for comparison; on
@@ -27,15 +27,16 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine, func, select, text
 
-from bridge import bulk, database
-from bridge.batch import Work
-from bridge.parse import Row
-from bridge.store import Store
-from bridge.tables import HOUR_MS, ROLLUP, Pack, Reading
-from bridge.upkeep import Policy, upkeep
-from bridge.writer import Writer
-from meter_firmware.household import Household
-from tests.databases import new_database, running_postgres
+from bridge.ingest import bulk_insert
+from bridge.ingest.classify import Work
+from bridge.ingest.parse import Row
+from bridge.ingest.writer import Writer
+from bridge.store import database
+from bridge.store.queries import Store
+from bridge.store.tables import HOUR_MS, ROLLUP, Pack, Reading
+from bridge.store.upkeep import Policy, upkeep
+from meter_firmware.sensors.household import Household
+from tests.support.databases import new_database, running_postgres
 
 START = 1_795_392_000_000
 INTERVAL_MS = 10_000
@@ -142,7 +143,10 @@ def ways_to_write(new: Callable[[], str], rows: list[Row]) -> dict[str, float]:
     """Readings/s into an empty table: as the bridge does it, and as rows of one INSERT."""
     keyed = [(UUID(row[0]).int, *row[1:]) for row in rows[:100_000]]
     result = {}
-    for name, write in (("as the bridge does", bulk.insert_readings), ("512 rows an INSERT", multi_row)):
+    for name, write in (
+        ("as the bridge does", bulk_insert.insert_readings),
+        ("512 rows an INSERT", multi_row),
+    ):
         engine = database.connect(new())
         database.migrate(engine)
         begin = time.perf_counter()

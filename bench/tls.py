@@ -28,8 +28,8 @@ import psutil
 from bench.control import Rig, rig
 from bench.ingest import ours
 from bench.places import PLACES, Place, bare, deployment
-from broker import packets
-from broker.identity import CA, client_context
+from broker.mqtt import packets
+from broker.mqtt.identity import CA, client_context
 from registrar import pki
 
 CONNECTIONS = 1000

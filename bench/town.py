@@ -39,9 +39,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.ingest_load import PREFIX, Connection, connect, meter_id, reading, send
 from bench.town_figures import births, births_reference, read_rates, report_lags, wait_readable
-from broker.messages import Birth, Hardware, Position, Relay, Revision, Status, format_ts, utc_now
-from broker.topics import Topics
-from tests.brokers import mosquitto
+from broker.contract.messages import Birth, Hardware, Position, Relay, Revision, Status, format_ts, utc_now
+from broker.contract.topics import Topics
+from tests.support.brokers import mosquitto
 
 TOPICS = Topics(PREFIX)
 PER_IED = 50

@@ -23,9 +23,9 @@ from open61850.mms.transport import IsoConnection
 from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.ingest_load import PREFIX, Connection, connect, meter_id
-from broker.messages import format_ts
-from broker.topics import Topics, scl_name
-from tests.brokers import free_port
+from broker.contract.messages import format_ts
+from broker.contract.topics import Topics, scl_name
+from tests.support.brokers import free_port
 
 TOPICS = Topics(PREFIX)
 PER_IED = 50
@@ -40,8 +40,8 @@ BARE = """
 import os, sys, time
 os.sched_setaffinity(0, {int(sys.argv[2])})
 from mms_bridge.cid import read_cid
-from mms_bridge.model import build
-from mms_bridge.native import SIGNATURES, lib
+from mms_bridge.libiec61850.ied_model import build
+from mms_bridge.libiec61850.bindings import SIGNATURES, lib
 lib.IedServer_start.argtypes = SIGNATURES["IedServer_startThreadless"][1:]
 model = build(read_cid(sys.stdin.buffer.read()))
 config = lib.IedServerConfig_create()

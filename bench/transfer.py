@@ -45,11 +45,11 @@ from bench.transfer_listen import (
     listening,
     milliseconds,
 )
-from broker.messages import QUANTITIES, Birth, Hardware, Message, Position, Reading, Relay, Status
-from broker.topics import scl_name
-from scl_builder.builder import build_cid
-from scl_builder.project import Ied, Meter, Project
-from tests.brokers import free_port, mosquitto
+from broker.contract.messages import QUANTITIES, Birth, Hardware, Message, Position, Reading, Relay, Status
+from broker.contract.topics import scl_name
+from scl_builder.build.builder import build_cid
+from scl_builder.build.project import Ied, Meter, Project
+from tests.support.brokers import free_port, mosquitto
 
 TT1 = 1.0
 """Seconds; transfer time class of events in IEC 61850-5."""

@@ -42,12 +42,12 @@ from bench.ingest import BRIDGE, STATUS_SECONDS, go, line, process
 from bench.web_figures import Figures, day, latest, page, settled, streams
 from bench.web_load import TOPICS
 from bench.web_store import fill
-from bridge import database
-from bridge.tables import at_ms
-from broker.messages import ServiceStatus
-from tests.brokers import Broker, free_port, mosquitto
-from tests.chain import Chain, until
-from tests.web import Web, make_accounts, start
+from bridge.store import database
+from bridge.store.tables import at_ms
+from broker.contract.messages import ServiceStatus
+from tests.support.brokers import Broker, free_port, mosquitto
+from tests.support.chain import Chain, until
+from tests.support.web import Web, make_accounts, start
 
 
 def bare(file: str, port: int) -> None:

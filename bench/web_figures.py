@@ -23,15 +23,15 @@ from sqlmodel import col
 
 from bench.ingest import line, process
 from bench.web_listen import WARM_UP
-from bridge import database
-from bridge.tables import DAY_MS, Meter, Reading, moment
-from broker.messages import format_ts
-from tests.brokers import free_port
-from tests.browser import browser
-from tests.browser import log_in as log_in_browser
-from tests.chain import until
-from tests.web import Web
-from web.accounts import Role
+from bridge.store import database
+from bridge.store.tables import DAY_MS, Meter, Reading, moment
+from broker.contract.messages import format_ts
+from tests.support.brokers import free_port
+from tests.support.browser import browser
+from tests.support.browser import log_in as log_in_browser
+from tests.support.chain import until
+from tests.support.web import Web
+from web.auth.accounts import Role
 
 DAY = 8640
 OF_STORE = col(Reading.epoch) == 1

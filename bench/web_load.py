@@ -16,9 +16,9 @@ from itertools import count
 import aiomqtt
 
 from bench.ingest_load import meter_id
-from broker.messages import Birth, Hardware, Position, Reading, Relay, Status, utc_now
-from broker.settings import NO_DELAY
-from broker.topics import Topics
+from broker.contract.messages import Birth, Hardware, Position, Reading, Relay, Status, utc_now
+from broker.contract.topics import Topics
+from broker.mqtt.settings import NO_DELAY
 
 TOPICS = Topics()
 EPOCH = int(time.time())

@@ -21,12 +21,12 @@ from sqlalchemy import Connection, Engine, Table, insert, literal, select, text
 from sqlmodel import col
 
 from bench.ingest_load import meter_id
-from bridge import database
-from bridge.packs import StoredReading, encode
-from bridge.rollup import DAY, HOUR, fitting, summary
-from bridge.tables import DAY_MS, HOUR_MS, ROLLUP, Meter, Pack, Reading, at_ms
-from bridge.upkeep import Policy
-from meter_firmware.household import Household
+from bridge.store import database
+from bridge.store.pack_format import StoredReading, encode
+from bridge.store.rollup import DAY, HOUR, fitting, summary
+from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Meter, Pack, Reading, at_ms
+from bridge.store.upkeep import Policy
+from meter_firmware.sensors.household import Household
 
 STEP = 10_000
 PER_HOUR = HOUR_MS // STEP

@@ -1,1 +1,5 @@
-"""Placeholder; replaced by the package's own docstring."""
+"""Stores every reading exactly once, keeps the ledger of commands and blocks, and publishes the SCD.
+
+``mqtt`` receives, ``ingest`` parses and judges, ``store`` keeps, ``meters`` and ``scl`` follow from it;
+``run`` wires it all.
+"""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from broker.errors import reason
+from broker.contract.errors import reason
 
 log = logging.getLogger(__name__)
 

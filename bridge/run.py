@@ -17,27 +17,27 @@ from itertools import count
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from bridge import audit_head, database
-from bridge.audit_head import Watch
-from bridge.batch import Sorter
-from bridge.blocks import Blocks
-from bridge.clock import Clock
-from bridge.dead_letters import DeadLetters
-from bridge.inbox import Inbox
-from bridge.ingest import Ingest
+from bridge.ingest.classify import Sorter
+from bridge.ingest.clock import Clock
+from bridge.ingest.dead_letters import DeadLetters
+from bridge.ingest.ingest import Ingest
+from bridge.ingest.ledger import Deadlines, Hearing
+from bridge.ingest.repeats import Repeats
+from bridge.ingest.writer import Writer
 from bridge.leader import Leader
-from bridge.ledger import Deadlines, Hearing
-from bridge.link import Link
-from bridge.observe import Flow, observed
-from bridge.presence import Presence
-from bridge.publication import Publication
-from bridge.repeats import Repeats
-from bridge.session import Options
+from bridge.meters.blocks import Blocks
+from bridge.metrics import Flow, observed
+from bridge.mqtt.connection import Link
+from bridge.mqtt.inbox import Inbox
+from bridge.mqtt.presence import Presence
+from bridge.mqtt.session import Options
+from bridge.scl.publication import Publication
 from bridge.settings import BridgeSettings
-from bridge.upkeep import Policy, kept_up
-from bridge.writer import Writer
-from broker.errors import reason
-from broker.packets import Will
+from bridge.store import audit_head, database
+from bridge.store.audit_head import Watch
+from bridge.store.upkeep import Policy, kept_up
+from broker.contract.errors import reason
+from broker.mqtt.packets import Will
 
 log = logging.getLogger(__name__)
 

@@ -15,13 +15,13 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bridge.limits import Limits, Rate
+from bridge.ingest.rate_limits import Limits, Rate
+from broker.contract.topics import TOLD_KINDS
 from broker.durations import duration_of
 from broker.kernel import clock_synchronized
-from broker.settings import MqttSettings, Port
-from broker.topics import TOLD_KINDS
-from scl_builder.project import MAX_REPORT_INSTANCES, ControlModel
-from scl_builder.tables import MAX_METERS, OPERATE_TIMEOUT
+from broker.mqtt.settings import MqttSettings, Port
+from scl_builder.build.project import MAX_REPORT_INSTANCES, ControlModel
+from scl_builder.model.logical_devices import MAX_METERS, OPERATE_TIMEOUT
 
 
 def _duration(value: object) -> object:
@@ -96,8 +96,8 @@ class BridgeSettings(BaseSettings):
     """Seconds for which a stop may wait for what has been received to be stored."""
     status_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
     repeat_after: Annotated[float, Field(gt=0, le=3600)] = 10.0
-    """Seconds after a connection until what the broker has lost of the meters is repeated (bridge.repeats);
-    meters that are there connect meanwhile and tell it themselves."""
+    """Seconds after a connection until what the broker has lost of the meters is repeated
+    (bridge.ingest.repeats); meters that are there connect meanwhile and tell it themselves."""
     """Seconds between two publications of our status."""
 
     meter_message_rate: Annotated[float, Field(gt=0)] = 25.0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from broker.errors import ConfigurationError
+from broker.contract.errors import ConfigurationError
 
 ENV = "meter61850.env"
 ESSENTIAL = (

@@ -26,7 +26,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from broker.errors import PortTakenError
+from broker.contract.errors import PortTakenError
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from broker.errors import ConfigurationError
+from broker.contract.errors import ConfigurationError
 
 UP_LOCK = "up.lock"
 """What `meter61850 up` leaves in its folder."""

@@ -16,9 +16,9 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from broker.errors import UnavailableError
+from broker.contract.errors import UnavailableError
+from broker.contract.messages import EARLIEST, utc_now
 from broker.kernel import uptime_ms
-from broker.messages import EARLIEST, utc_now
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 
-from broker.errors import reason
+from broker.contract.errors import reason
 
 
 class Faults:

@@ -14,8 +14,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from broker import durable
-from broker.errors import ConfigurationError, ContractError
-from broker.topics import checked_meter_id
+from broker.contract.errors import ConfigurationError, ContractError
+from broker.contract.topics import checked_meter_id
 
 FILE_NAME = "meter_id"
 

@@ -14,14 +14,14 @@ import secrets
 
 from aiomqtt import Client, MqttError, Will
 
-from broker.backoff import Backoff
-from broker.client import new_client
-from broker.errors import reason
-from broker.messages import Status
-from broker.settings import MqttSettings
-from broker.topics import scl_name
+from broker.contract.errors import reason
+from broker.contract.messages import Status
+from broker.contract.topics import scl_name
+from broker.mqtt.backoff import Backoff
+from broker.mqtt.client import new_client
+from broker.mqtt.settings import MqttSettings
 from meter_firmware import clock
-from meter_firmware.age import Arrivals, Heartbeat
+from meter_firmware.relay.age import Arrivals, Heartbeat
 from meter_firmware.session import Parts, Session
 
 _log = logging.getLogger(__name__)

@@ -12,21 +12,21 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.settings import MqttSettings
+from broker.mqtt.settings import MqttSettings
 from meter_firmware import clock
-from meter_firmware.credentials import Credentials
+from meter_firmware.enrolment.credentials import Credentials
 from meter_firmware.faults import Faults
 from meter_firmware.link import Link
 from meter_firmware.outbox import Outbox
 from meter_firmware.profile import Profile
-from meter_firmware.relay import Pin
+from meter_firmware.relay.pin import Pin
+from meter_firmware.relay.switch import Switch
+from meter_firmware.relay.switch_log import SwitchLog
 from meter_firmware.sampler import Rhythm, Sampler
-from meter_firmware.sensor import Sensor
+from meter_firmware.sensors.sensor import Sensor
 from meter_firmware.session import Parts
 from meter_firmware.settings import OutboxSettings
 from meter_firmware.storage import Storage, StorageError
-from meter_firmware.switch import Switch
-from meter_firmware.switch_log import SwitchLog
 
 _log = logging.getLogger(__name__)
 

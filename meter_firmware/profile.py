@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
+from broker.contract.messages import Birth, Hardware, QuantityName
 from broker.kernel import clock_synchronized
-from broker.messages import Birth, Hardware, QuantityName
 from broker.version import VERSION
 from meter_firmware import clock
 from meter_firmware.settings import Identity

@@ -12,8 +12,8 @@ from meter_firmware.identity import kept_meter_id
 from meter_firmware.meter import Meter, Plan
 from meter_firmware.process import run_meters
 from meter_firmware.profile import Profile
-from meter_firmware.pzem004t import Pzem004t
-from meter_firmware.relay import GpioPin, Pin, SimulatedPin, simulated_pin
+from meter_firmware.relay.pin import GpioPin, Pin, SimulatedPin, simulated_pin
+from meter_firmware.sensors.pzem004t import Pzem004t
 from meter_firmware.settings import MeterSettings, RelaySettings
 
 

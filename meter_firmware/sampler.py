@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from broker.messages import MAX_SEQ, MeterNotice
+from broker.contract.messages import MAX_SEQ, MeterNotice
 from meter_firmware import clock
 from meter_firmware.faults import Faults
 from meter_firmware.outbox import Kept, Outbox
-from meter_firmware.sensor import Measurement, Sensor, SensorError
+from meter_firmware.sensors.sensor import Measurement, Sensor, SensorError
 from meter_firmware.storage import StorageError
 
 _log = logging.getLogger(__name__)

@@ -18,25 +18,25 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from pydantic import ValidationError
 
-from broker.admission import Credential
-from broker.errors import ContractError
-from broker.jobs import end
-from broker.messages import Block, MeterNotice, NoticeCode, Outcome, Status, Stored
-from broker.settings import MqttSettings
-from broker.topics import SPECS
+from broker.contract.enrolment import Credential
+from broker.contract.errors import ContractError
+from broker.contract.messages import Block, MeterNotice, NoticeCode, Outcome, Status, Stored
+from broker.contract.topics import SPECS
+from broker.mqtt.jobs import end
+from broker.mqtt.settings import MqttSettings
 from broker.validation import first_complaint
 from meter_firmware import clock
-from meter_firmware.age import arrived_after
-from meter_firmware.commands import UnreadableCommandError
-from meter_firmware.credentials import Credentials
+from meter_firmware.enrolment.credentials import Credentials
 from meter_firmware.faults import Faults
 from meter_firmware.outbox import Outbox
 from meter_firmware.profile import Profile
+from meter_firmware.relay.age import arrived_after
+from meter_firmware.relay.results import Results
+from meter_firmware.relay.rules import UnreadableCommandError
+from meter_firmware.relay.switch import Switch
 from meter_firmware.replay import Replay
-from meter_firmware.results import Results
 from meter_firmware.sampler import Sampler
 from meter_firmware.storage import StorageError
-from meter_firmware.switch import Switch
 
 HOUSEKEEPING_SECONDS = 60.0
 SUBSCRIPTIONS = ("block", "command", "stored", "notice")

@@ -17,11 +17,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from broker.errors import ConfigurationError
-from broker.messages import Hardware, Text
-from broker.settings import MqttSettings
+from broker.contract.errors import ConfigurationError
+from broker.contract.messages import Hardware, Text
+from broker.mqtt.settings import MqttSettings
 from broker.validation import first_complaint
-from meter_firmware.credentials import settle
+from meter_firmware.enrolment.credentials import settle
 
 Interval = Annotated[float, Field(ge=0.05, le=86_400)]
 IDENTITY = "identity"

@@ -15,19 +15,19 @@ import resource
 from pathlib import Path
 from uuid import UUID
 
-from broker.codes import EnrolmentCode
-from broker.errors import ConfigurationError
-from broker.messages import Hardware
-from broker.settings import MqttSettings
+from broker.contract.enrolment_codes import EnrolmentCode
+from broker.contract.errors import ConfigurationError
+from broker.contract.messages import Hardware
+from broker.mqtt.settings import MqttSettings
 from broker.signals import stop_on_signals
-from meter_firmware import enrol as enrolment
-from meter_firmware.credentials import settle
-from meter_firmware.household import Household
+from meter_firmware.enrolment import enrol as enrolment
+from meter_firmware.enrolment.credentials import settle
 from meter_firmware.meter import Meter, Plan
 from meter_firmware.process import run_meters
 from meter_firmware.profile import Profile
+from meter_firmware.sensors.household import Household
+from meter_firmware.sensors.simulated import SimulatedHardware
 from meter_firmware.settings import IDENTITY, Identity, SimulateSettings
-from meter_firmware.simulated import SimulatedHardware
 
 FILES_PER_METER = 4
 """Socket, database, its log, and one that is open for a moment."""
@@ -54,7 +54,7 @@ async def run(settings: SimulateSettings, *, stop: asyncio.Event | None = None) 
 async def enrol_all(
     settings: SimulateSettings, code: EnrolmentCode, *, host: str, port: int, ca: Path
 ) -> None:
-    """Have each meter let in that is not yet; the errors of `meter_firmware.enrol`."""
+    """Have each meter let in that is not yet; the errors of `meter_firmware.enrolment.enrol`."""
     for number in _numbers(settings):
         profile = simulated_profile(settings, number)
         data_dir = settings.data_dir / profile.meter_id

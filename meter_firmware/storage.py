@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from broker import durable
-from broker.errors import ConfigurationError, UnavailableError
+from broker.contract.errors import ConfigurationError, UnavailableError
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL, epoch INTEGER);

@@ -3,7 +3,7 @@
 The file is the truth: the server is built from what stands here and from nothing else, so that
 what a SCADA imported is what it finds. Types are resolved once for each template and shared.
 
->>> from scl_builder.builder import build_cid
+>>> from scl_builder.build.builder import build_cid
 >>> read_cid(build_cid(project, "SMGW001")).endpoint        # doctest: +SKIP
 ('127.0.0.1', 10102)
 """
@@ -18,11 +18,11 @@ from sys import intern
 
 from lxml import etree
 
-from broker.errors import ContractError
+from broker.contract.errors import ContractError
 from mms_bridge.cid_reports import NS, Report, flag, read_report
-from mms_bridge.native import FunctionalConstraint, TriggerOption
-from scl_builder.findings import one_line
-from scl_builder.reading import read
+from mms_bridge.libiec61850.bindings import FunctionalConstraint, TriggerOption
+from scl_builder.check.findings import one_line
+from scl_builder.read.scl_xml import read
 
 DEFAULT_ASSOCIATIONS = 5
 """When the file does not say."""

@@ -15,21 +15,21 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from broker.errors import ContractError, Meter61850Error
-from broker.messages import Block, Command, MeterNotice, Refusal, Result, Revision, utc_now
-from broker.topics import Topic
+from broker.contract.errors import ContractError, Meter61850Error
+from broker.contract.messages import Block, Command, MeterNotice, Refusal, Result, Revision, utc_now
+from broker.contract.topics import Topic
 from broker.validation import first_complaint
-from mms_bridge import values
-from mms_bridge.blocks import Blocks
+from mms_bridge.access.listeners import Doors
 from mms_bridge.cid import read_cid
-from mms_bridge.control import Control
-from mms_bridge.doors import Doors
-from mms_bridge.fleet import Fleet, Meter
+from mms_bridge.control.blocking import Blocks
+from mms_bridge.control.service import Control
+from mms_bridge.datamodel import mapping
 from mms_bridge.ied import Ied
-from mms_bridge.model import Key
-from mms_bridge.pace import pace
+from mms_bridge.libiec61850.capabilities import pace
+from mms_bridge.libiec61850.ied_model import Key
+from mms_bridge.libiec61850.value_writer import Value
+from mms_bridge.mqtt.fleet import Fleet, Meter
 from mms_bridge.settings import MmsSettings
-from mms_bridge.writing import Value
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class Gateway:
         if was_stale != meter.stale:
             self._refresh(meter)
         else:
-            self._write(meter, values.reading_values(meter, broker_up=self.fleet.broker_up))
+            self._write(meter, mapping.reading_values(meter, broker_up=self.fleet.broker_up))
 
     def _take_state(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
         meter = self.fleet.meter(topic.name)
@@ -209,7 +209,7 @@ class Gateway:
         if domain == ied.name + GATEWAY_SUFFIX:
             return self._gateway_values(ied)
         meter = self.fleet.of(domain)
-        return values.all_values(meter, broker_up=self.fleet.broker_up, now=utc_now())
+        return mapping.all_values(meter, broker_up=self.fleet.broker_up, now=utc_now())
 
     def _write(self, meter: Meter, told: Iterable[tuple[Key, Value]]) -> None:
         ied = self._ied_of.get(meter.domain)
@@ -237,7 +237,7 @@ class Gateway:
         ied = self._ied_of.get(meter.domain)
         if ied is None:
             return  # not in any CID yet: its state is kept, the generation that has it begins with it
-        told = values.all_values(meter, broker_up=self.fleet.broker_up, now=now or utc_now())
+        told = mapping.all_values(meter, broker_up=self.fleet.broker_up, now=now or utc_now())
         self._write(meter, told)
         self._recount(ied)
 
@@ -252,7 +252,7 @@ class Gateway:
 
     def _gateway_values(self, ied: Ied) -> Iterable[tuple[Key, Value]]:
         meters = list(self._meters_of(ied))
-        return values.gateway_values(meters, self.fleet, revision=self._revision, now=utc_now())
+        return mapping.gateway_values(meters, self.fleet, revision=self._revision, now=utc_now())
 
     def _meters_of(self, ied: Ied) -> Iterator[Meter]:
         for domain in ied.domains:

@@ -16,12 +16,12 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from mms_bridge import guard
+from mms_bridge import sockets
+from mms_bridge.access.listeners import Doors
 from mms_bridge.cid import Cid
-from mms_bridge.doors import Doors
-from mms_bridge.model import Key, check
-from mms_bridge.server import Limits, Server
-from mms_bridge.writing import Value
+from mms_bridge.libiec61850.ied_model import Key, check
+from mms_bridge.libiec61850.mms_server import Limits, Server
+from mms_bridge.libiec61850.value_writer import Value
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Ied:
         self._entrance = doors.entrance(name, self.admit)
         self._idle_fd = -1
         self._loop = asyncio.get_running_loop()
-        self._newcomers = guard.Newcomers()
+        self._newcomers = sockets.Newcomers()
         self._stalled: dict[int, Server] = {}  # descriptors that the library does not read now
 
     @property
@@ -179,7 +179,7 @@ class Ied:
     def _is_welcome(self, fd: int, inner: tuple[str, int] | None) -> bool:
         """Whether the connection may stay; it is ended if not."""
         try:
-            with guard.borrowed(fd) as connection:
+            with sockets.borrowed(fd) as connection:
                 peer = connection.getpeername()
         except OSError:
             return False  # it has gone already
@@ -191,7 +191,7 @@ class Ied:
 
     def _make_room(self) -> bool:
         """Give up the oldest connection that has not associated; False if there is none of some age."""
-        fd = self._newcomers.oldest(self._loop.time() - guard.GRACE_SECONDS)
+        fd = self._newcomers.oldest(self._loop.time() - sockets.GRACE_SECONDS)
         if fd is not None:
             self._give_up(fd)
         return fd is not None
@@ -203,7 +203,7 @@ class Ied:
 
     def _end_connection(self, fd: int) -> None:
         self._newcomers.forget(fd)
-        guard.give_up(fd)
+        sockets.give_up(fd)
         for server in self._generations:
             if fd in server.connections:
                 server.process()
@@ -211,7 +211,7 @@ class Ied:
 
     def _give_up_newcomers(self) -> None:
         """End the connections that had their time to associate and did not."""
-        before = self._loop.time() - guard.ASSOCIATE_SECONDS
+        before = self._loop.time() - sockets.ASSOCIATE_SECONDS
         while (fd := self._newcomers.oldest(before)) is not None:
             self._give_up(fd)
 
@@ -247,7 +247,7 @@ class Ied:
         if server.closed:
             self._watch(server)
             self._drain()
-        elif guard.is_blocked(fd):
+        elif sockets.is_blocked(fd):
             # the library reads nothing from a client that takes no answers: look again at the tick
             self._loop.remove_reader(fd)
             self._stalled[fd] = server

@@ -15,21 +15,21 @@ from collections.abc import Coroutine
 import aiomqtt
 from aiomqtt import MqttError
 
-from broker.backoff import Backoff, heed_cancellation
-from broker.client import new_client
+from broker.contract.errors import reason
 from broker.descriptors import raise_limit
-from broker.errors import reason
-from broker.feed import GOOD_CONNECTION, Feed
-from broker.jobs import end, together
-from broker.settings import MqttSettings
+from broker.mqtt.backoff import Backoff, heed_cancellation
+from broker.mqtt.client import new_client
+from broker.mqtt.jobs import end, together
+from broker.mqtt.receiver import GOOD_CONNECTION, Feed
+from broker.mqtt.settings import MqttSettings
 from broker.signals import stop_on_signals
 from broker.version import VERSION
 from mms_bridge.gateway import Gateway
-from mms_bridge.hearing import Hearing, Link
-from mms_bridge.mailbox import Mailbox
-from mms_bridge.observe import observed
+from mms_bridge.metrics import observed
+from mms_bridge.mqtt.publisher import last_words, publish_outbox, publish_status, status, tell_the_rest
+from mms_bridge.mqtt.queue import Mailbox
+from mms_bridge.mqtt.router import Hearing, Link
 from mms_bridge.settings import MmsSettings
-from mms_bridge.telling import last_words, publish_outbox, publish_status, status, tell_the_rest
 
 log = logging.getLogger(__name__)
 

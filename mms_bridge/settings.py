@@ -9,13 +9,13 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from broker import keypair
-from broker.identity import CIPHERS
-from broker.settings import MqttSettings, Port
-from mms_bridge.clients import Right
-from mms_bridge.credentials import TlsFiles
-from mms_bridge.selection import IedSelection, selection
-from scl_builder.tables import OPERATE_TIMEOUT
+from broker.mqtt import keypair
+from broker.mqtt.identity import CIPHERS
+from broker.mqtt.settings import MqttSettings, Port
+from mms_bridge.access.client_rights import Right
+from mms_bridge.access.tls_credentials import TlsFiles
+from mms_bridge.ied_filter import IedSelection, selection
+from scl_builder.model.logical_devices import OPERATE_TIMEOUT
 
 
 def _by_comma(value: object) -> object:

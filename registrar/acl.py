@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from broker.mosquitto import EDITION, END
-from broker.topics import TOLD_KINDS
+from broker.contract.topics import TOLD_KINDS
+from broker.daemon.mosquitto import EDITION, END
 from registrar.identities import Identity, Role
 
 HEAD = "# Written by meter61850 from the register of identities; a change here is lost at the next one.\n"

@@ -16,17 +16,17 @@ from datetime import timedelta
 import aiomqtt
 from pydantic import ValidationError
 
-from bridge.audit import Kind
-from broker.admission import Access
-from broker.errors import ConfigurationError, UnavailableError
-from broker.messages import FUTURE_TOLERANCE, Status, utc_now
-from broker.orders import parsed
-from broker.settings import MqttSettings
-from broker.topics import Topics
-from registrar.change import Change
+from bridge.store.audit import Kind
+from broker.contract.commands import parsed
+from broker.contract.enrolment import Access
+from broker.contract.errors import ConfigurationError, UnavailableError
+from broker.contract.messages import FUTURE_TOLERANCE, Status, utc_now
+from broker.contract.topics import Topics
+from broker.mqtt.settings import MqttSettings
 from registrar.deployment import Deployment
 from registrar.identities import Identity, NotRegisteredError, Role
-from registrar.post import connected
+from registrar.retained_outbox import connected
+from registrar.transaction import Change
 
 QUIET_SECONDS = 1.5
 """The meter has not come back for so long: the broker has read its files (its guardian looks each 0.2 s)."""

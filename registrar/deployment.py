@@ -1,12 +1,12 @@
 """A deployment's folder: made by ``meter61850 init DIR``, written again whenever the register changes.
 
     meter61850.env      settings of every service, explained
-    register.sqlite     who there is (`registrar.register`)
+    register.sqlite     who there is (`registrar.identity_store`)
     ca/                 ca.crt and ca.key of the authority; previous.crt and .key while it is replaced
     security/           what Mosquitto reads: certificate and key, crl.pem, acl, passwords
     mms/                what the MMS bridge reads: certificate and key, crl.pem, mms-clients.toml
     web/                what the web reads: certificate and key, accounts
-    identities/<name>/  an identity folder for each service (`broker.identity`)
+    identities/<name>/  an identity folder for each service (`broker.mqtt.identity`)
     broker/, bridge/, database/, spool/   what broker, bridge and web write
 
 Folders have mode 0700, secrets 0600; where each service has a user of its own, `registrar.layout` says who
@@ -28,27 +28,27 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from bridge.audit import Kind
-from broker import keypair
+from bridge.store.audit import Kind
+from broker.contract.errors import ConfigurationError
+from broker.contract.topics import Topics, is_slot
+from broker.daemon.mosquitto import check_lists
+from broker.daemon.passwords import hashed, new_password
 from broker.durable import PUBLIC, SECRET, locked, make_folder, replace
 from broker.environment import ENV, check_whole, read
-from broker.errors import ConfigurationError
-from broker.identity import CA, CERTIFICATE, CONNECTION, KEY, TOKEN, check_secret, read_secret
-from broker.mosquitto import check_lists
+from broker.mqtt import keypair
+from broker.mqtt.identity import CA, CERTIFICATE, CONNECTION, KEY, TOKEN, check_secret, read_secret
 from broker.no_deployment import no_deployment
-from broker.passwords import hashed, new_password
-from broker.topics import Topics, is_slot
 from registrar import acl, mms_rights, parcels, pki
-from registrar.change import Change
-from registrar.codes import open_slots
+from registrar.enrolment_codes import open_slots
 from registrar.identities import Identity, Role
+from registrar.identity_store import Register
 from registrar.pki import Authority
-from registrar.register import Register
+from registrar.transaction import Change
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """Opened with :meth:`open`, made by `registrar.founding`."""
+    """Opened with :meth:`open`, made by `registrar.init_deployment`."""
 
     folder: Path
     settings: str = ENV

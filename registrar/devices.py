@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 
-from bridge.audit import Kind
-from broker.errors import ContractError
+from bridge.store.audit import Kind
+from broker.contract.errors import ContractError
 from registrar.identities import NotRegisteredError
+from registrar.identity_store import Register
 from registrar.refusals import NotLetInError, Why
-from registrar.register import Register
 
 
 def check(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:

@@ -19,15 +19,15 @@ from pathlib import Path
 
 from cryptography import x509
 
-from bridge.audit import Kind
+from bridge.store.audit import Kind
+from broker.contract.errors import Meter61850Error
 from broker.durable import PUBLIC, replace
-from broker.errors import Meter61850Error
-from broker.identity import CERTIFICATE
+from broker.mqtt.identity import CERTIFICATE
 from registrar import pki
+from registrar.audit_queue import Trail
 from registrar.deployment import Deployment
 from registrar.identities import SERVICES, Identity, Role, fingerprint
 from registrar.pki import SERVER_DAYS, Authority
-from registrar.trail import Trail
 
 log = logging.getLogger(__name__)
 

@@ -19,13 +19,13 @@ from contextlib import asynccontextmanager
 import aiomqtt
 
 from broker import durable
-from broker.errors import UnavailableError
+from broker.contract.errors import UnavailableError
 from registrar import blocking, renewal, rotation
 from registrar.acl import edition_topic
-from registrar.change import Ending
 from registrar.deployment import Deployment
-from registrar.post import connected, deliver, settings
-from registrar.register import Unfinished
+from registrar.identity_store import Unfinished
+from registrar.retained_outbox import connected, deliver, settings
+from registrar.transaction import Ending
 
 LOOK_SECONDS = 0.1
 PATIENCE_SECONDS = 15.0

@@ -15,8 +15,8 @@ from enum import StrEnum
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from broker.errors import ConfigurationError, Meter61850Error
-from broker.topics import checked_meter_id
+from broker.contract.errors import ConfigurationError, Meter61850Error
+from broker.contract.topics import checked_meter_id
 
 STAFF_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 RESERVED = ("scl", "service", "enrol")

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from broker.errors import ConfigurationError
+from broker.contract.errors import ConfigurationError
 from registrar.identities import SERVICES
 
 PREFIX = "meter61850"

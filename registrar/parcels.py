@@ -16,14 +16,14 @@ from typing import Protocol
 
 from cryptography import x509
 
-from broker import keypair
 from broker.durable import PUBLIC, SECRET, make_folder, replace
-from broker.identity import CERTIFICATE, KEY
+from broker.mqtt import keypair
+from broker.mqtt.identity import CERTIFICATE, KEY
 from registrar import pki
-from registrar.change import Change
 from registrar.identities import Identity, Parcel
+from registrar.identity_store import Register
 from registrar.pki import Authority
-from registrar.register import Register
+from registrar.transaction import Change
 
 log = logging.getLogger(__name__)
 

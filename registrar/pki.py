@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from broker.errors import ConfigurationError, ContractError
+from broker.contract.errors import ConfigurationError, ContractError
 
 CA_DAYS = 10 * 365
 SERVER_DAYS = 825

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from broker.errors import ContractError
+from broker.contract.errors import ContractError
 
 
 class Why(StrEnum):

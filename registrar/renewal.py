@@ -14,17 +14,17 @@ from pathlib import Path
 
 from cryptography import x509
 
-from bridge.audit import Kind
-from broker.admission import Credential, Renewal
-from broker.errors import ConfigurationError, ContractError
-from broker.identity import Identity as Folder
-from broker.messages import utc_now
-from broker.topics import Topics
+from bridge.store.audit import Kind
+from broker.contract.enrolment import Credential, Renewal
+from broker.contract.errors import ConfigurationError, ContractError
+from broker.contract.messages import utc_now
+from broker.contract.topics import Topics
+from broker.mqtt.identity import Identity as Folder
 from registrar import pki
-from registrar.change import Change
 from registrar.deployment import Deployment
 from registrar.identities import Identity, NotRegisteredError, Role, fingerprint
 from registrar.parcels import certify
+from registrar.transaction import Change
 
 MAX_LIVING = 5
 """Certificates of one meter at a time: one in use, and some that it asked for and may not have got."""

@@ -14,16 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from bridge.audit import Kind
-from broker.admission import Answer, Ask, Verdict
-from broker.errors import ConfigurationError, ContractError
-from broker.messages import utc_now
-from broker.topics import Topics, checked_meter_id
+from bridge.store.audit import Kind
+from broker.contract.enrolment import Answer, Ask, Verdict
+from broker.contract.errors import ConfigurationError, ContractError
+from broker.contract.messages import utc_now
+from broker.contract.topics import Topics, checked_meter_id
 from registrar import devices, pki
-from registrar.change import Change
 from registrar.deployment import Deployment
 from registrar.identities import Identity, NotRegisteredError, Role, at
 from registrar.refusals import NotLetInError, Why
+from registrar.transaction import Change
 
 MAX_PENDING = 500
 """Requests that may wait for an administrator."""

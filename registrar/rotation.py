@@ -16,14 +16,14 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
-from bridge.audit import Kind
+from bridge.store.audit import Kind
+from broker.contract.errors import ConfigurationError
 from broker.durable import PUBLIC, replace
-from broker.errors import ConfigurationError
-from broker.identity import CA
+from broker.mqtt.identity import CA
 from registrar import pki, renewal
 from registrar.deployment import Deployment
-from registrar.founding import certify_server, keep_authority
 from registrar.identities import SERVICES, Identity, Role, fingerprint
+from registrar.init_deployment import certify_server, keep_authority
 from registrar.pki import Authority
 
 ROTATE, RETIRE, SERVER = "rotate-ca", "retire-ca", "rotate-server"

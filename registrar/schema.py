@@ -9,10 +9,10 @@ codes, of which only a hash is kept. ``request``: who asked with one of its slot
 rights were changed in which generation, until Mosquitto is known to have that; ``ending``: what is to be
 done then (`registrar.finishing`). ``parcel``: a certificate that is not in its folder yet. ``mark``: what
 somebody was at, until it is done. ``counter``: ``generation`` counts each change of what the
-broker is to read, by the triggers below. Events wait for the audit in the tables of `bridge.spool`.
+broker is to read, by the triggers below. Events wait for the audit in the tables of `bridge.store.spool`.
 """
 
-from bridge import spool
+from bridge.store import spool
 
 _CHANGES = (
     ("INSERT", "identity", "NEW.name", ""),

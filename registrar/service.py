@@ -1,7 +1,8 @@
 """The registrar as a process: takes enrolment requests and renewals, answers, and keeps the broker's files.
 
 All that it knows is in the register, which the administrator's commands change too; whoever comes later
-delivers what waits (`registrar.post`). It is not needed for meters that are enrolled, nor for blocking one.
+delivers what waits (`registrar.retained_outbox`). It is not needed for meters that are enrolled, nor for
+blocking one.
 
 >>> asyncio.run(run(Deployment.open(Path("deployment"))))  # doctest: +SKIP
 """
@@ -17,20 +18,20 @@ from collections.abc import Mapping
 
 import aiomqtt
 
-from broker.backoff import Backoff, heed_cancellation
-from broker.errors import ConfigurationError, Meter61850Error, UnavailableError, reason
-from broker.jobs import end, together
-from broker.messages import ServiceStatus, utc_now
-from broker.settings import MqttSettings
+from broker.contract.errors import ConfigurationError, Meter61850Error, UnavailableError, reason
+from broker.contract.messages import ServiceStatus, utc_now
+from broker.mqtt.backoff import Backoff, heed_cancellation
+from broker.mqtt.jobs import end, together
+from broker.mqtt.settings import MqttSettings
 from broker.signals import stop_on_signals
 from broker.version import VERSION
 from registrar import finishing
-from registrar.counter import Counter, Reply
+from registrar.audit_queue import Trail
 from registrar.deployment import Deployment
 from registrar.expiry import LOOK_SECONDS, Watch
 from registrar.observe import observed
-from registrar.post import connected, deliver, deliver_again, settings
-from registrar.trail import Trail
+from registrar.requests_handler import Counter, Reply
+from registrar.retained_outbox import connected, deliver, deliver_again, settings
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.brokers import Broker, mosquitto
-from tests.project import ROOT
+from tests.support.brokers import Broker, mosquitto
+from tests.support.project import ROOT
 
 # CI must not depend on luck: there hypothesis draws the same examples every time. A developer's runs
 # draw new ones, and what they find becomes an @example.

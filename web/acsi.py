@@ -1,7 +1,7 @@
 """The data model of IEC 61850 over HTTP, after Pedersen et al. (2010), Table 2.8 of the thesis: read only.
 
-Structure comes from the published CIDs, values from ``mms_bridge.values``: what MMS serves, from the same
-topics by the same rules.
+Structure comes from the published CIDs, values from ``mms_bridge.datamodel.mapping``: what MMS serves, from
+the same topics by the same rules.
 
 >>> acsi.read("SM_3f25…", "MMXN1", "Vol")["mag"]                                      # doctest: +SKIP
 {'f': 229.5}
@@ -14,16 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from bridge.tables import moment
-from broker.errors import ContractError
-from broker.messages import format_ts, utc_now
-from broker.topics import meter_id_of
+from bridge.store.tables import moment
+from broker.contract.errors import ContractError
+from broker.contract.messages import format_ts, utc_now
+from broker.contract.topics import meter_id_of
 from mms_bridge.cid import Attribute, Cid, DataObject, Device, Node, read_cid
-from mms_bridge.fleet import Meter
-from mms_bridge.native import FunctionalConstraint, Quality
-from mms_bridge.values import all_values, gateway_values
-from web.live import Live
-from web.problem import ProblemError
+from mms_bridge.datamodel.mapping import all_values, gateway_values
+from mms_bridge.libiec61850.bindings import FunctionalConstraint, Quality
+from mms_bridge.mqtt.fleet import Meter
+from web.live.state import Live
+from web.serving.problem import ProblemError
 
 T = TypeVar("T")
 _VALUE_PATHS = {"MV": ("mag", "f"), "BCR": ("actVal",)}

@@ -13,17 +13,20 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from broker.errors import Meter61850Error
+from broker.contract.errors import Meter61850Error
 from broker.version import VERSION
-from web import login, pages, problem, thesis_api
 from web.acsi import Acsi
 from web.api import acsi, commands, meters, operations, readings, scl, stream
-from web.guard import caller_of
+from web.auth import login
+from web.auth.guard import caller_of
+from web.legacy_http import routes
+from web.legacy_http.meters import ThesisMeters
+from web.pages import pages
+from web.pages.views import Views
 from web.parts import Parts
-from web.problem import ProblemError, as_problem
-from web.proxy import Proxies
-from web.thesis import ThesisMeters
-from web.views import Views
+from web.serving import problem
+from web.serving.problem import ProblemError, as_problem
+from web.serving.proxy import Proxies
 
 API = "/api/v1"
 DIFF, STREAM = f"{API}/scl/diff", f"{API}/stream"
@@ -82,7 +85,7 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
     app.include_router(acsi.router)
     if thesis is not None:
         app.state.thesis = thesis
-        app.include_router(thesis_api.router)
+        app.include_router(routes.router)
     app.include_router(login.router)
     app.include_router(pages.router)
     return Front(app, parts)

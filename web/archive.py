@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from bridge.store import Store
+from bridge.store.queries import Store
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Relay commands of our users: judged, sent once, and followed until the relay shows the new position.
 
-Rights, checks, expiry and ledger are those of the CLI (``broker.orders``). An idempotency key makes the
+Rights, checks, expiry and ledger are those of the CLI (``broker.contract.commands``). An idempotency key
+makes the
 command_id (RFC 9562 UUID of version 5 over account and key), so that a request that is repeated, after a
 restart of ours too, finds the same command in the ledger and is never sent again.
 
@@ -23,10 +24,11 @@ from typing import Any
 import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
-from bridge.tables import Command as Row
-from bridge.tables import moment
-from broker.errors import ContractError, NotAuthorizedError, UnavailableError
-from broker.messages import (
+from bridge.store.tables import Command as Row
+from bridge.store.tables import moment
+from broker.contract.commands import ANSWER_SECONDS, VALIDITY, became, in_vain, new_command
+from broker.contract.errors import ContractError, NotAuthorizedError, UnavailableError
+from broker.contract.messages import (
     Command,
     Message,
     Origin,
@@ -39,10 +41,9 @@ from broker.messages import (
     format_ts,
     utc_now,
 )
-from broker.orders import ANSWER_SECONDS, VALIDITY, became, in_vain, new_command
-from broker.topics import Topics
-from web.hub import Hub
-from web.live import Live
+from broker.contract.topics import Topics
+from web.live.hub import Hub
+from web.live.state import Live
 from web.sending import NAME, Sender
 
 _NAMESPACE = uuid.UUID("6d657465-7236-5138-a530-776562636d64")

@@ -13,7 +13,7 @@ from typing import IO, Any
 import orjson
 
 from web.differing import MEMORY, SECONDS
-from web.problem import ProblemError
+from web.serving.problem import ProblemError
 
 LARGEST_ANSWER = 8 * 1024 * 1024
 """Octets of what differs."""

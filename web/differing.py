@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 from lxml import etree
 
-from scl_builder.diff import diff
-from scl_builder.document import Document
-from scl_builder.outline import parse
+from scl_builder.check.diff import diff
+from scl_builder.check.document import Document
+from scl_builder.check.outline import parse
 
 MEMORY = 512 * 1024 * 1024
 """Octets of address space: two SCDs of 5,000 meters take 160 MB, and the unit allows the service 1 GiB."""

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from web.accounts import Accounts
 from web.archive import Archive
-from web.budgets import Budgets
+from web.auth.accounts import Accounts
+from web.auth.guesses import Guesses
+from web.auth.sessions import Limiter, Sessions
 from web.commands import Commands
-from web.guesses import Guesses
-from web.hub import Hub
-from web.live import Live
+from web.live.hub import Hub
+from web.live.state import Live
 from web.sending import Sender
-from web.sessions import Limiter, Sessions
+from web.serving.budgets import Budgets
 from web.settings import WebSettings
 
 
@@ -26,7 +26,7 @@ class Parts:
     accounts: Accounts
     sessions: Sessions
     limiter: Limiter
-    """Of one account from one network (`web.addresses`)."""
+    """Of one account from one network (`web.serving.addresses`)."""
     crowd_limiter: Limiter
     """Of one network."""
     guesses: Guesses

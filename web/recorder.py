@@ -1,6 +1,7 @@
 """Keeps what the web tells the audit: on our disk at once, and soon in the hash-chained log of the store.
 
-A thread moves it there (`bridge.spool`); while the database is locked or away it waits, also over a restart.
+A thread moves it there (`bridge.store.spool`); while the database is locked or away it waits, also over a
+restart.
 Relay commands are in there already, by the ledger. Refusals are many when somebody tries: beyond some each
 minute they are counted and logged, not recorded, so that nobody fills the disk without an account.
 
@@ -18,9 +19,9 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from bridge import audit as chain
-from bridge.audit import Kind
-from bridge.spool import Spool, opened
+from bridge.store import audit as chain
+from bridge.store.audit import Kind
+from bridge.store.spool import Spool, opened
 from web import audit
 from web.audit import Event
 

@@ -19,28 +19,28 @@ import orjson
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
-from bridge.tables import Command
-from broker import keypair
+from bridge.store.tables import Command
+from broker.contract.errors import Meter61850Error, PortTakenError
 from broker.descriptors import raise_limit
-from broker.errors import Meter61850Error, PortTakenError
-from broker.feed import Feed
+from broker.mqtt import keypair
+from broker.mqtt.receiver import Feed
 from broker.signals import stop_on_signals
-from web.accounts import Accounts
 from web.app import make_app
 from web.archive import Archive
-from web.budgets import Budgets
-from web.certificate import Certificate
+from web.auth.accounts import Accounts
+from web.auth.guesses import Guesses
+from web.auth.sessions import Limiter, Sessions
 from web.commands import Commands
-from web.connections import Connections, Listener, room
-from web.guesses import Guesses
-from web.hub import TICK, Hub
-from web.live import Live
+from web.legacy_http.meters import ThesisMeters
+from web.live.hub import TICK, Hub
+from web.live.state import Live
 from web.parts import Parts
 from web.recorder import Recorder
 from web.sending import Sender
-from web.sessions import Limiter, Sessions
+from web.serving.budgets import Budgets
+from web.serving.certificate import Certificate
+from web.serving.connections import Connections, Listener, room
 from web.settings import WebSettings
-from web.thesis import ThesisMeters
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def _config(parts: Parts, thesis: ThesisMeters | None) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         lifespan="off",
-        proxy_headers=False,  # web.proxy has its own, which believes configured proxies alone
+        proxy_headers=False,  # web.serving.proxy has its own, which believes configured proxies alone
         ssl_certfile=settings.certificate,
         ssl_keyfile=_usable_key(settings),
         timeout_graceful_shutdown=GRACE_SECONDS,

@@ -16,13 +16,13 @@ from contextlib import suppress
 import aiomqtt
 from aiomqtt import MqttError
 
-from broker.backoff import Backoff, heed_cancellation
-from broker.client import new_client
-from broker.errors import UnavailableError, reason
-from broker.messages import ServiceStatus, utc_now
-from broker.orders import expiring
-from broker.publishing import publish
-from broker.settings import MqttSettings
+from broker.contract.commands import expiring
+from broker.contract.errors import UnavailableError, reason
+from broker.contract.messages import ServiceStatus, utc_now
+from broker.mqtt.backoff import Backoff, heed_cancellation
+from broker.mqtt.client import new_client
+from broker.mqtt.publishing import publish
+from broker.mqtt.settings import MqttSettings
 from broker.version import VERSION
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from broker.settings import MqttSettings, Port
-from web.addresses import Network
+from broker.mqtt.settings import MqttSettings, Port
+from web.serving.addresses import Network
 
 _ROOT = re.compile(r"(/[0-9A-Za-z._~-]+)+")
 

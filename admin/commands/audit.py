@@ -16,12 +16,12 @@ from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json, since
 from admin.output import json_text, note, progress, show, show_one
 from admin.stores import open_store
-from bridge import audit_head
-from bridge.audit import NOTHING, Head, Kind
-from bridge.audit_check import TamperedError
-from bridge.store import Store, UnknownMeterError
-from bridge.tables import moment
-from broker.errors import ConfigurationError
+from bridge.store import audit_head
+from bridge.store.audit import NOTHING, Head, Kind
+from bridge.store.audit_verify import TamperedError
+from bridge.store.queries import Store, UnknownMeterError
+from bridge.store.tables import moment
+from broker.contract.errors import ConfigurationError
 
 TAIL = 50
 AT_ONCE = 1000

@@ -22,8 +22,8 @@ from admin.options import (
 )
 from bridge import run as bridge
 from bridge.settings import BridgeSettings
-from scl_builder.project import ControlModel
-from scl_builder.tables import MAX_METERS
+from scl_builder.build.project import ControlModel
+from scl_builder.model.logical_devices import MAX_METERS
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The bridge: MQTT to database and SCL.")
 

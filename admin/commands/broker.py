@@ -13,10 +13,10 @@ import typer
 
 from admin.lazy import load, new_app
 from admin.options import DATA_DIR, BrokerKind
-from broker import guardian
+from broker.daemon import reloader
+from broker.daemon.mosquitto import DOORS, BrokerSettings, command, find, render
+from broker.daemon.ports import check_free
 from broker.descriptors import raise_limit
-from broker.mosquitto import DOORS, BrokerSettings, command, find, render
-from broker.ports import check_free
 
 log = logging.getLogger(__name__)
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The MQTT broker.")
@@ -85,11 +85,11 @@ def run(
     if settings.security is not None:
         for name in DOORS:
             check_free(settings.bind, getattr(settings, name), option=f"--{name.replace('_', '-')}")
-        raise typer.Exit(guardian.run(settings))
+        raise typer.Exit(reloader.run(settings))
     if chosen(kind) is BrokerKind.EMBEDDED:
         if kind is BrokerKind.AUTO:
             log.warning("Mosquitto is not installed: the embedded broker takes its place, for trying out")
-        asyncio.run(load("broker.embedded").run(settings))
+        asyncio.run(load("broker.daemon.embedded").run(settings))
         return
     check_free(bind, port, option="--port")
     line = command(settings)

@@ -13,7 +13,7 @@ from admin.lazy import new_app
 from admin.options import DATA_DIR, DeploymentDir, Json, duration, user_name
 from admin.output import note, show
 from admin.pending import finished, opened, pending
-from broker.errors import ConfigurationError
+from broker.contract.errors import ConfigurationError
 from registrar import renewal, rotation
 from registrar.deployment import Deployment
 from registrar.identities import SERVICES, Certificate, Identity, Role, fingerprint

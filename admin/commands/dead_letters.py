@@ -13,13 +13,13 @@ from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json, Mqtt, Prefix, mqtt_settings, since
 from admin.output import note, progress, show, show_one
 from admin.stores import open_store
-from bridge import database as databases
-from bridge import dead_letters as graves
-from bridge.dead_letters import MORE
-from bridge.tables import DeadLetter, at_ms, moment
-from broker.errors import ConfigurationError
-from broker.publishing import publish
-from broker.settings import MqttSettings
+from bridge.ingest import dead_letters as graves
+from bridge.ingest.dead_letters import MORE
+from bridge.store import database as databases
+from bridge.store.tables import DeadLetter, at_ms, moment
+from broker.contract.errors import ConfigurationError
+from broker.mqtt.publishing import publish
+from broker.mqtt.settings import MqttSettings
 
 SHOWN = 60
 """Bytes of a payload in the table; --json and `show` give all that is kept."""

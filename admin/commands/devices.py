@@ -7,7 +7,7 @@ from admin.options import DATA_DIR, DeploymentDir, Json, user_name
 from admin.output import note, show
 from admin.pending import opened
 from registrar import devices
-from registrar.trail import Trail
+from registrar.audit_queue import Trail
 
 app = new_app(
     no_args_is_help=True,

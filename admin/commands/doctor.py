@@ -22,13 +22,13 @@ from admin.exits import ExitCode
 from admin.lazy import MissingPartError, load, new_app
 from admin.options import DATABASE, Database, Json, Mqtt, Prefix, mqtt_settings
 from admin.output import show
-from broker.connecting import connect
-from broker.errors import Meter61850Error, reason
-from broker.messages import Revision, ServiceStatus, utc_now
-from broker.mosquitto import find
-from broker.mosquitto import version as mosquitto_version
-from broker.orders import parsed
-from broker.settings import MqttSettings
+from broker.contract.commands import parsed
+from broker.contract.errors import Meter61850Error, reason
+from broker.contract.messages import Revision, ServiceStatus, utc_now
+from broker.daemon.mosquitto import find
+from broker.daemon.mosquitto import version as mosquitto_version
+from broker.mqtt.connecting import connect
+from broker.mqtt.settings import MqttSettings
 
 MIN_PYTHON = (3, 11)
 SERVICES = ("bridge", "mms")
@@ -272,6 +272,6 @@ def _audit(store: Any) -> Finding:
     check = "meter61850 audit verify"
     try:
         count = sum(1 for _ in store.verified_audit((), newest=AUDIT_ROWS))
-    except load("bridge.audit_check").TamperedError as error:
+    except load("bridge.store.audit_verify").TamperedError as error:
         return Finding(Verdict.FAIL, "audit", str(error), check)
     return Finding(Verdict.OK, "audit", f"the newest {count} rows are whole; `{check}` looks at all")

@@ -20,7 +20,7 @@ from admin.options import (
 )
 from admin.output import note, print_json, show
 from admin.pending import finished, opened, pending
-from registrar import codes, requests
+from registrar import enrolment_codes, requests
 from registrar.deployment import Deployment
 from registrar.service import run as serve
 
@@ -71,7 +71,7 @@ def new(
     """
     deployment = opened(folder)
     span = duration(valid, option="--for")
-    code = codes.make(
+    code = enrolment_codes.make(
         deployment.register, count=count, valid=span, automatic=automatic, who=user_name(), noted=True
     )
     if as_json:
@@ -95,7 +95,9 @@ def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
     """
     deployment = opened(folder)
     waiting = pending(deployment)
-    made = [_code(one) | {"pending": one.id in waiting} for one in codes.listed(deployment.register)]
+    made = [
+        _code(one) | {"pending": one.id in waiting} for one in enrolment_codes.listed(deployment.register)
+    ]
     asked = [_request(one) | {"pending": one.meter_id in waiting} for one in requests.listed(deployment)]
     if as_json:
         print_json({"codes": made, "requests": asked})
@@ -156,12 +158,12 @@ def withdraw(
     meter61850 enrol withdraw K7QM
     """
     deployment = opened(folder)
-    waited = codes.withdraw(deployment.register, code, who=user_name())
+    waited = enrolment_codes.withdraw(deployment.register, code, who=user_name())
     finished(deployment)
     note(f"{code[:4].upper()} is withdrawn; {waited} waited with it")
 
 
-def _code(code: codes.Code) -> dict[str, Any]:
+def _code(code: enrolment_codes.Code) -> dict[str, Any]:
     return {
         "code": f"{code.id}-…",
         "state": code.state,

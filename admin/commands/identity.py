@@ -13,12 +13,12 @@ from admin.lazy import new_app
 from admin.options import DATA_DIR, DeploymentDir, Json, user_name
 from admin.output import note, show
 from admin.pending import finished, opened, pending
-from bridge.audit import Kind
-from broker.errors import ConfigurationError
-from broker.identity import KEY
-from broker.keypair import following
-from registrar.change import Ending
+from bridge.store.audit import Kind
+from broker.contract.errors import ConfigurationError
+from broker.mqtt.identity import KEY
+from broker.mqtt.keypair import following
 from registrar.identities import SERVICES, Identity, Role
+from registrar.transaction import Ending
 
 app = new_app(
     no_args_is_help=True,

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from admin.chain import enlist_simulated, make_deployment
+from admin.chain.parts import enlist_simulated, make_deployment
 from admin.lazy import new_app
 from admin.output import note
-from broker.errors import ConfigurationError
+from broker.contract.errors import ConfigurationError
 from meter_firmware.settings import SimulateSettings
 from registrar import layout
 from registrar.deployment import Deployment
-from registrar.founding import Plan
+from registrar.init_deployment import Plan
 
 app = new_app(rich_markup_mode=None)
 Port = Annotated[int, typer.Option(min=1, max=65535)]

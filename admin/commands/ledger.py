@@ -10,7 +10,7 @@ from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json
 from admin.output import show
 from admin.stores import open_store
-from bridge.tables import BlockChange, Command, moment
+from bridge.store.tables import BlockChange, Command, moment
 
 app = new_app(rich_markup_mode=None)
 

@@ -11,11 +11,11 @@ import typer
 from admin.lazy import new_app
 from admin.options import DATA_DIR, Mqtt, MqttVersion, Prefix, duration, mqtt_settings
 from admin.output import note
-from broker.codes import EnrolmentCode
-from broker.errors import ConfigurationError
-from meter_firmware import enrol as enrolment
+from broker.contract.enrolment_codes import EnrolmentCode
+from broker.contract.errors import ConfigurationError
 from meter_firmware import run as firmware
 from meter_firmware import simulate as simulator
+from meter_firmware.enrolment import enrol as enrolment
 from meter_firmware.identity import kept_meter_id
 from meter_firmware.settings import MeterSettings, SimulateSettings
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from admin import directory, mqtt
+from admin import mqtt
 from admin.commands.meters_access import block, unblock
 from admin.commands.meters_replace import replace
 from admin.exits import NotFoundError, RefusedError
@@ -28,14 +28,15 @@ from admin.options import (
 from admin.output import note, show, show_one
 from admin.pending import pending_in
 from admin.stores import open_store
-from bridge.store import MeterState
-from bridge.tables import Meter as Row
-from bridge.tables import moment
-from broker.messages import utc_now
-from broker.orders import WITHDRAWN
-from broker.publishing import publish
-from broker.settings import MqttSettings
-from broker.topics import scl_name
+from admin.switching import directory
+from bridge.store.queries import MeterState
+from bridge.store.tables import Meter as Row
+from bridge.store.tables import moment
+from broker.contract.commands import WITHDRAWN
+from broker.contract.messages import utc_now
+from broker.contract.topics import scl_name
+from broker.mqtt.publishing import publish
+from broker.mqtt.settings import MqttSettings
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The meters that were ever heard of.")
 
@@ -151,7 +152,7 @@ def _everything(state: MeterState) -> dict[str, Any]:
 
 
 _INTERNAL = ("key", "session", "session_at", "session_before", "standing", "relay_session")
-"""What decides whether a message is older (`broker.fleet`)."""
+"""What decides whether a message is older (`broker.contract.fleet`)."""
 _TIMES = ("first_seen", "last_seen", "born_at", "retired_at", "relay_at", "access_at")
 
 

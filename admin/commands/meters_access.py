@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from admin import directory
 from admin.options import DATA_DIR, DATABASE, Database, DeploymentDir, Meter, user_name
 from admin.output import note
 from admin.pending import finished, opened
 from admin.stores import open_store
+from admin.switching import directory
 from registrar import blocking
 
 

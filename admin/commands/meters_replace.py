@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from admin import directory, mqtt
+from admin import mqtt
 from admin.options import (
     DATA_DIR,
     DATABASE,
@@ -21,10 +21,11 @@ from admin.options import (
 )
 from admin.output import note
 from admin.stores import open_store
-from bridge import replacement
-from broker.errors import ConfigurationError, UnavailableError
-from broker.publishing import publish
-from broker.settings import MqttSettings
+from admin.switching import directory
+from bridge.meters import replacement
+from broker.contract.errors import ConfigurationError, UnavailableError
+from broker.mqtt.publishing import publish
+from broker.mqtt.settings import MqttSettings
 from registrar import devices
 from registrar.deployment import Deployment
 

@@ -14,11 +14,11 @@ from open61850.mms.control import CTL_MODELS, OR_CAT_MAINTENANCE, ControlError, 
 from open61850.mms.errors import DataAccessError
 from open61850.mms.types import label
 
-from admin.association import Server, TlsCa, TlsCert, TlsKey, association, identity, plain
 from admin.commands.mms_compare import compare
 from admin.commands.mms_watch import watch
 from admin.exits import RefusedError
 from admin.lazy import new_app
+from admin.mms.association import Server, TlsCa, TlsCert, TlsKey, association, identity, plain
 from admin.options import (
     METRICS_ADDRESS,
     Json,
@@ -31,7 +31,7 @@ from admin.options import (
     user_name,
 )
 from admin.output import progress, show, show_one
-from broker.errors import ConfigurationError
+from broker.contract.errors import ConfigurationError
 from mms_bridge import run as bridge
 from mms_bridge.settings import MmsSettings
 

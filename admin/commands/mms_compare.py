@@ -12,15 +12,15 @@ from typing import Annotated, Any
 import typer
 from open61850.mms import OBJECT_CLASS_DOMAIN, MmsClient
 
-from admin.association import TlsCa, TlsCert, TlsKey, association, endpoint, identity
-from admin.comparison import Devices, Difference, device_differences, in_use
 from admin.exits import ExitCode, NotFoundError
+from admin.mms.association import TlsCa, TlsCert, TlsKey, association, endpoint, identity
+from admin.mms.comparison import Devices, Difference, device_differences, in_use
+from admin.mms.scl_model import Scl, read_scl
+from admin.mms.served_model import read_device
+from admin.mms.tls_client import Identity
 from admin.options import Json
 from admin.output import note, print_json, progress, show
-from admin.scl_model import Scl, read_scl
-from admin.served_model import read_device
-from admin.tls_client import Identity
-from broker.errors import ConfigurationError, Meter61850Error
+from broker.contract.errors import ConfigurationError, Meter61850Error
 
 
 @dataclass

@@ -20,13 +20,13 @@ from open61850.mms.errors import MmsConnectionError
 from open61850.mms.report import Report, ReportDecodeError
 
 from admin import output
-from admin.association import Server, TlsCa, TlsCert, TlsKey, association, identity
 from admin.exits import NoAnswerError, NotFoundError, RefusedError
+from admin.mms.association import Server, TlsCa, TlsCert, TlsKey, association, identity
+from admin.mms.report_lines import Line, Subscription, lines, parse_name
+from admin.mms.subscriptions import Wish, give_back, is_alive, take
+from admin.mms.tls_client import Identity
 from admin.output import note, print_json
-from admin.report_lines import Line, Subscription, lines, parse_name
-from admin.subscriptions import Wish, give_back, is_alive, take
-from admin.tls_client import Identity
-from broker.errors import UnavailableError
+from broker.contract.errors import UnavailableError
 
 QUEUE_SIZE = 1000
 """Reports that may wait for a slow terminal; then the server has to."""

@@ -15,13 +15,13 @@ from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json, Meter, since
 from admin.output import note, progress, show
 from admin.stores import open_store
-from bridge.export import TIMES, Table, write_csv, write_parquet
-from bridge.packs import StoredReading
-from bridge.rollup import DAY, HOUR
-from bridge.store import ROLLUP_FIELDS, Store
-from bridge.tables import Meter as MeterRow
-from bridge.tables import moment
-from broker.errors import ConfigurationError
+from bridge.store.export import TIMES, Table, write_csv, write_parquet
+from bridge.store.pack_format import StoredReading
+from bridge.store.queries import ROLLUP_FIELDS, Store
+from bridge.store.rollup import DAY, HOUR
+from bridge.store.tables import Meter as MeterRow
+from bridge.store.tables import moment
+from broker.contract.errors import ConfigurationError
 
 LAST = 20
 

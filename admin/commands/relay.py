@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from admin import fan_out_command, switching
-from admin.fan_out_command import Choice
 from admin.lazy import new_app
 from admin.options import Json, Meter, Mqtt, Prefix, mqtt_settings
 from admin.output import show_one
-from broker.messages import Position
-from broker.settings import MqttSettings
+from admin.switching import fan_out_command, switching
+from admin.switching.fan_out_command import Choice
+from broker.contract.messages import Position
+from broker.mqtt.settings import MqttSettings
 
 app = new_app(
     no_args_is_help=True, rich_markup_mode=None, help="Open, close or block the relay of a meter, or of many."

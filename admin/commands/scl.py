@@ -15,18 +15,18 @@ from admin.exits import ExitCode, NotFoundError
 from admin.lazy import new_app
 from admin.options import Json, Mqtt, Prefix, mqtt_settings
 from admin.output import line, note, print_json, show
-from broker.compressed import unpacked
-from broker.errors import ConfigurationError
-from broker.messages import Revision
-from broker.orders import parsed
-from broker.settings import MqttSettings
+from broker.contract.commands import parsed
+from broker.contract.compressed import unpacked
+from broker.contract.errors import ConfigurationError
+from broker.contract.messages import Revision
+from broker.mqtt.settings import MqttSettings
 from mms_bridge.cid import Cid, read_cid
-from scl_builder.checker import Finding, Severity
-from scl_builder.checker import check as findings_in
-from scl_builder.diff import condensed, diff
-from scl_builder.document import Document
-from scl_builder.naming import without_ld_name
-from scl_builder.outline import parse
+from scl_builder.check.checker import Finding, Severity
+from scl_builder.check.checker import check as findings_in
+from scl_builder.check.diff import condensed, diff
+from scl_builder.check.document import Document
+from scl_builder.check.naming import without_ld_name
+from scl_builder.check.outline import parse
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The SCD and the CIDs (IEC 61850-6).")
 

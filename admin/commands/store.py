@@ -12,12 +12,12 @@ import typer
 from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json, Keep
 from admin.output import note, show_one
-from bridge import database as databases
-from bridge.backup import back_up
-from bridge.restore import restore as restored
 from bridge.settings import BridgeSettings
-from bridge.upkeep import Done, Policy, upkeep
-from broker.errors import UnavailableError
+from bridge.store import database as databases
+from bridge.store.backup import back_up
+from bridge.store.restore import restore as restored
+from bridge.store.upkeep import Done, Policy, upkeep
+from broker.contract.errors import UnavailableError
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="Upkeep and backup of the database.")
 

@@ -14,8 +14,8 @@ from admin import mqtt as broker
 from admin.lazy import new_app
 from admin.options import Json, Mqtt, Prefix, mqtt_settings
 from admin.output import json_text, line
-from broker.messages import format_ts
-from broker.settings import MqttSettings
+from broker.contract.messages import format_ts
+from broker.mqtt.settings import MqttSettings
 
 app = new_app(rich_markup_mode=None)
 MAX_SHOWN = 2000

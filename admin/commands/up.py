@@ -11,16 +11,16 @@ from typing import Annotated, Any
 
 import typer
 
-from admin.chain import Chain, locked
+from admin.chain.parts import Chain, locked
+from admin.chain.supervisor import Supervisor
+from admin.chain.up import Up, first_login
+from admin.chain.watch import Watch
 from admin.commands.broker import chosen
 from admin.exits import ExitCode
 from admin.lazy import new_app
 from admin.options import DATA_DIR, BrokerKind
 from admin.output import note, print_json, stderr, stdout
 from admin.plain import plain
-from admin.supervisor import Supervisor
-from admin.up import Up, first_login
-from admin.watch import Watch
 from broker.signals import stop_on_signals
 
 app = new_app(rich_markup_mode=None)

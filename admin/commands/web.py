@@ -15,9 +15,9 @@ import uvloop
 from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json, Mqtt, MqttVersion, Prefix, mqtt_settings
 from admin.output import note, show
-from broker.errors import ConfigurationError
+from broker.contract.errors import ConfigurationError
 from web import run as web
-from web.accounts import Accounts, Role
+from web.auth.accounts import Accounts, Role
 from web.settings import WebSettings
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The HTTP API and the live page.")

@@ -1,1 +1,2 @@
-"""Alembic migrations of `bridge.tables`, for SQLite and PostgreSQL alike; `bridge.database` runs them."""
+"""Alembic migrations of `bridge.store.tables`, for SQLite and PostgreSQL alike; `bridge.store.database` runs
+them."""

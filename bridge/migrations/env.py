@@ -1,10 +1,11 @@
-"""Alembic's entry: migrate over the connection that `bridge.database.migrate` opened, in its transaction."""
+"""Alembic's entry: migrate over the connection that `bridge.store.database.migrate` opened, in its
+transaction."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from bridge.tables import metadata
+from bridge.store.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from paho.mqtt import publish
 
-from broker.messages import Command, Origin, OriginCategory, Position, utc_now
-from tests.brokers import Broker
-from tests.chain import Chain, chain, until
+from broker.contract.messages import Command, Origin, OriginCategory, Position, utc_now
+from tests.support.brokers import Broker
+from tests.support.chain import Chain, chain, until
 
 METER = """
 import os, signal, sys
 from admin.main import main
-from meter_firmware.simulated import SimulatedHardware
+from meter_firmware.sensors.simulated import SimulatedHardware
 
 record, deadly, *arguments = sys.argv[1:]
 drive = SimulatedHardware.drive

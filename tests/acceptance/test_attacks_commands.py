@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from broker.messages import Block, Outcome, Position, utc_now
-from tests.attackers import Desk, client, listening, order, rows
-from tests.chain import until
-from tests.houses import TOPICS, Street, street
+from broker.contract.messages import Block, Outcome, Position, utc_now
+from tests.support.attackers import Desk, client, listening, order, rows
+from tests.support.chain import until
+from tests.support.houses import TOPICS, Street, street
 
 
 @pytest.fixture(scope="module")

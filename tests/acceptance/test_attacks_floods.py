@@ -17,12 +17,12 @@ import pytest
 from open61850.mms import MmsClient
 from open61850.mms.errors import MmsError
 
-from broker.messages import Birth, Hardware, Reading, utc_now
-from broker.mosquitto import MAX_PACKET
-from broker.topics import METER_KINDS, scl_name
-from tests.attackers import client, listening, order, rows
-from tests.chain import until
-from tests.houses import TOPICS, Street, street
+from broker.contract.messages import Birth, Hardware, Reading, utc_now
+from broker.contract.topics import METER_KINDS, scl_name
+from broker.daemon.mosquitto import MAX_PACKET
+from tests.support.attackers import client, listening, order, rows
+from tests.support.chain import until
+from tests.support.houses import TOPICS, Street, street
 
 FLOOD_SECONDS = 4.0
 HELD = 3000

@@ -14,8 +14,7 @@ from open61850.mms import MmsClient
 from open61850.mms.errors import MmsError
 
 from bridge.settings import BridgeSettings
-from broker import packets
-from broker.messages import (
+from broker.contract.messages import (
     Birth,
     Block,
     Hardware,
@@ -30,11 +29,12 @@ from broker.messages import (
     Status,
     utc_now,
 )
-from broker.topics import scl_name
+from broker.contract.topics import scl_name
+from broker.mqtt import packets
 from registrar.identities import Role
-from tests.attackers import Desk, associate, client, listening, order, rows
-from tests.chain import until
-from tests.houses import TOPICS, Street, street
+from tests.support.attackers import Desk, associate, client, listening, order, rows
+from tests.support.chain import until
+from tests.support.houses import TOPICS, Street, street
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,12 @@ from open61850.mms.model import compare
 from open61850.mms.report import Report
 from paho.mqtt import publish
 
-from broker.topics import scl_name
-from scl_builder.checker import check
-from tests.brokers import Broker
-from tests.chain import Chain, chain, until
+from broker.contract.topics import scl_name
+from scl_builder.check.checker import check
 from tests.integration.test_mms_values import GOOD, MEASURED, OLD, POSITIONS, Told, read
-from tests.pzem import Pzem
+from tests.support.brokers import Broker
+from tests.support.chain import Chain, chain, until
+from tests.support.pzem import Pzem
 
 THESIS = {
     "voltage": 231.0,

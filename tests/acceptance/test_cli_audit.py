@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from bridge import database
-from bridge.audit import Event, Kind, record
-from tests import cli
-from tests.bridges import Client
-from tests.brokers import Broker
-from tests.chain import chain, until
+from bridge.store import database
+from bridge.store.audit import Event, Kind, record
+from tests.support import cli
+from tests.support.bridges import Client
+from tests.support.brokers import Broker
+from tests.support.chain import chain, until
 
 
 def test_a_command_from_the_cli_to_the_audit(broker: Broker, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from tests.brokers import Broker
-from tests.chain import Chain, chain, until
+from tests.support.brokers import Broker
+from tests.support.chain import Chain, chain, until
 
 
 def kill(running: Chain, name: str) -> None:

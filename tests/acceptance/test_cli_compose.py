@@ -18,11 +18,11 @@ from typing import Any
 import httpx
 import pytest
 
-from broker import packets
-from tests.brokers import free_port
-from tests.chain import until
-from tests.cli import STOP_SECONDS, environment
-from tests.project import Command, commands
+from broker.mqtt import packets
+from tests.support.brokers import free_port
+from tests.support.chain import until
+from tests.support.cli import STOP_SECONDS, environment
+from tests.support.project import Command, commands
 
 DOORS = ("8882", "8883", "8884")
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.brokers import Broker
-from tests.chain import Chain, chain, until
-from tests.cli import environment, error
+from tests.support.brokers import Broker
+from tests.support.chain import Chain, chain, until
+from tests.support.cli import environment, error
 
 COUNT = 4
 

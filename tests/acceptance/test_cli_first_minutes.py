@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from broker.topics import checked_meter_id
+from broker.contract.topics import checked_meter_id
 from meter_firmware.simulate import meter_id
 from tests.acceptance.test_cli_readme import shown
-from tests.cli import DEADLINE, Running, environment, up
+from tests.support.cli import DEADLINE, Running, environment, up
 
 IDENTITY = "METER61850_MQTT_IDENTITY="
 NEW = checked_meter_id(meter_id(seed=7, number=1))

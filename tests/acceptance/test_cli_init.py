@@ -9,9 +9,9 @@ import pytest
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
 from registrar.deployment import Deployment
-from registrar.founding import Plan, found
 from registrar.identities import Role
-from tests.cli import answer, error, run
+from registrar.init_deployment import Plan, found
+from tests.support.cli import answer, error, run
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -14,10 +14,10 @@ from typing import Any
 
 from open61850.mms import MmsClient, ObjectName, rcb
 
-from broker.messages import Position
-from tests.brokers import Broker, free_port
-from tests.cli import STOP_SECONDS, answer, environment, error, run
-from tests.mms import DrivenMeter, Scene, eventually, scene
+from broker.contract.messages import Position
+from tests.support.brokers import Broker, free_port
+from tests.support.cli import STOP_SECONDS, answer, environment, error, run
+from tests.support.mms import DrivenMeter, Scene, eventually, scene
 
 READING = {"voltage": 230.0, "current": 1.0, "power": 200.0, "power_factor": 0.9, "frequency": 50.0}
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from paho.mqtt import publish
 
-from broker.settings import MqttSettings
-from broker.topics import scl_name
+from broker.contract.topics import scl_name
+from broker.mqtt.settings import MqttSettings
 from mms_bridge.cid import read_cid
-from scl_builder.checker import check
-from tests.chain import until
-from tests.cli import Running, answer, error, run, up
+from scl_builder.check.checker import check
+from tests.support.chain import until
+from tests.support.cli import Running, answer, error, run, up
 
 UNKNOWN = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import aiomqtt
 
-from broker.messages import Birth, Reading, Status
-from tests.brokers import Broker
-from tests.cli import STOP_SECONDS, environment
+from broker.contract.messages import Birth, Reading, Status
+from tests.support.brokers import Broker
+from tests.support.cli import STOP_SECONDS, environment
 
 SERVER_PACKAGES = (
     "alembic", "amqtt", "lxml", "open61850", "orjson", "prometheus_client", "psycopg", "pyiec61850",

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from admin.live import Line, live_table
-from admin.meter_values import Told
-from broker.messages import QUANTITIES, Position
-from tests.cli import Running, environment, up
-from tests.project import ROOT
+from admin.chain.live import Line, live_table
+from admin.mms.meter_values import Told
+from broker.contract.messages import QUANTITIES, Position
+from tests.support.cli import Running, environment, up
+from tests.support.project import ROOT
 
 README = (ROOT / "README.md").read_text()
 

@@ -12,7 +12,7 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from broker.messages import (
+from broker.contract.messages import (
     Birth,
     Command,
     Hardware,
@@ -25,9 +25,9 @@ from broker.messages import (
     Status,
     utc_now,
 )
-from broker.topics import Topics
-from tests.brokers import Broker
-from tests.cli import error, run
+from broker.contract.topics import Topics
+from tests.support.brokers import Broker
+from tests.support.cli import error, run
 
 ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 TOPICS = Topics()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.chain import until
-from tests.cli import answer, error, run, up
+from tests.support.chain import until
+from tests.support.cli import answer, error, run, up
 
 
 def test_restore_names_who_has_it_open_and_works_when_they_have_ended(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from tests.brokers import mosquitto
-from tests.cli import run
+from tests.support.brokers import mosquitto
+from tests.support.cli import run
 from tests.unit.test_scl_allowed import CLEAN, FAULTS, changed
 
 

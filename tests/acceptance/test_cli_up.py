@@ -16,11 +16,11 @@ import httpx
 import psutil
 import pytest
 
-from broker.messages import QUANTITIES
-from tests.brokers import free_port
-from tests.chain import until
-from tests.cli import STOP_SECONDS, Running, answer, error, run, up
-from tests.web import log_in
+from broker.contract.messages import QUANTITIES
+from tests.support.brokers import free_port
+from tests.support.chain import until
+from tests.support.cli import STOP_SECONDS, Running, answer, error, run, up
+from tests.support.web import log_in
 
 
 def free_ports(folder: Path | None = None) -> tuple[str, ...]:

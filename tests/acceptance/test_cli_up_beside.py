@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.test_cli_up import free_ports
-from tests.brokers import free_port
-from tests.cli import error, run, up
+from tests.support.brokers import free_port
+from tests.support.cli import error, run, up
 
 PLAIN = [("--broker", "embedded"), ("--plain",)]
 

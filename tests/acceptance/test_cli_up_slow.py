@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from broker.mosquitto import find
-from tests.chain import until
-from tests.cli import Running, run, up
+from broker.daemon.mosquitto import find
+from tests.support.chain import until
+from tests.support.cli import Running, run, up
 
 SLOW_SECONDS = 12
 """Longer than the 10 s that `up` once had."""

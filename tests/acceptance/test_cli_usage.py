@@ -12,8 +12,8 @@ import pytest
 
 from admin import logs
 from admin.main import Commands, main
-from tests.brokers import free_port
-from tests.cli import error, run
+from tests.support.brokers import free_port
+from tests.support.cli import error, run
 
 GROUPS = {"audit", "meters", "relay", "scl", "mms", "broker", "bridge", "web", "meter", "store"}
 COMMANDS = [

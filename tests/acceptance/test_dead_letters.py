@@ -7,8 +7,8 @@ from pathlib import Path
 
 from paho.mqtt import publish
 
-from tests.brokers import Broker
-from tests.chain import chain, until
+from tests.support.brokers import Broker
+from tests.support.chain import chain, until
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 

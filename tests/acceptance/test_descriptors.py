@@ -18,13 +18,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from broker.messages import ServiceStatus
-from tests.bridges import TOPICS, Client
-from tests.brokers import free_port, mosquitto
-from tests.certificates import Authority
-from tests.chain import Chain, chain, until
-from tests.web import Web, served
-from web.connections import RESERVED
+from broker.contract.messages import ServiceStatus
+from tests.support.bridges import TOPICS, Client
+from tests.support.brokers import free_port, mosquitto
+from tests.support.certificates import Authority
+from tests.support.chain import Chain, chain, until
+from tests.support.web import Web, served
+from web.serving.connections import RESERVED
 
 NOTHING = 3
 """Descriptors: those of stdin, stdout and stderr, which are taken."""

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from broker.codes import EnrolmentCode
-from tests.chain import until
-from tests.pzem import Pzem
-from tests.sites import Deployed, MeterFolder, deployed
+from broker.contract.enrolment_codes import EnrolmentCode
+from tests.support.chain import until
+from tests.support.pzem import Pzem
+from tests.support.sites import Deployed, MeterFolder, deployed
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,10 @@ import pytest
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
 from registrar import layout
-from tests.brokers import free_port
-from tests.chain import until
-from tests.cli import environment
-from tests.users import ROOT, Users
+from tests.support.brokers import free_port
+from tests.support.chain import until
+from tests.support.cli import environment
+from tests.support.users import ROOT, Users
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be other users")
 

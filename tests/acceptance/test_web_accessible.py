@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from selenium.webdriver import Chrome
 
-from tests.browser import DESKTOP, PHONE, logged_in, resize, shows
-from tests.project import ROOT
-from tests.web import Web, beside_meters
+from tests.support.browser import DESKTOP, PHONE, logged_in, resize, shows
+from tests.support.project import ROOT
+from tests.support.web import Web, beside_meters
 
 AXE = ROOT / "tests" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 SERIOUS = ("serious", "critical")

@@ -12,10 +12,10 @@ from open61850.data import BitStringData, TimestampData
 from open61850.mms import MmsClient, ObjectName
 from open61850.quality import Quality
 
-from broker.topics import scl_name
-from scl_builder.reference import Reference
-from scl_builder.tables import GATEWAY_LD, METER_LD, DataObject, LogicalNode
-from tests.web import Web, beside_meters
+from broker.contract.topics import scl_name
+from scl_builder.model.logical_devices import GATEWAY_LD, METER_LD, DataObject, LogicalNode
+from scl_builder.model.reference import Reference
+from tests.support.web import Web, beside_meters
 
 VALUES = {"MV": (("mag", "f"), "MX"), "BCR": (("actVal",), "ST")}
 DBPOS = {"off": 0x40, "on": 0x80, "intermediate-state": 0x00}

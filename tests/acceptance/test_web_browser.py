@@ -11,7 +11,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser import (
+from tests.support.browser import (
     DESKTOP,
     PHONE,
     browser,
@@ -22,8 +22,8 @@ from tests.browser import (
     shows,
     text_of,
 )
-from tests.chain import until
-from tests.web import Web, beside_meters, start
+from tests.support.chain import until
+from tests.support.web import Web, beside_meters, start
 
 PAGES = ("/", "/commands", "/scl", "/dead-letters", "/health", "/docs")
 

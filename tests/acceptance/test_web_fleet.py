@@ -10,13 +10,13 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from tests.bridges import TOPICS, Client, birth
-from tests.browser import fetched, opened, said, same, shows, text_of
-from tests.chain import until
-from tests.played import Played
-from tests.web import Web
+from tests.support.bridges import TOPICS, Client, birth
+from tests.support.browser import fetched, opened, said, same, shows, text_of
+from tests.support.chain import until
+from tests.support.played import Played
+from tests.support.web import Web
 
-pytest_plugins = ("tests.played",)
+pytest_plugins = ("tests.support.played",)
 
 TOWN = 1050
 TABS = 7

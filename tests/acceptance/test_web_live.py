@@ -10,11 +10,22 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from tests.bridges import METER, READING, TOPICS, Client, birth, not_at_midnight, reading
-from tests.browser import DESKTOP, fetched, logged_in, opened, resize, said, same, shows, text_of, window
-from tests.chain import until
-from tests.web import Web, limited
-from web.accounts import Role
+from tests.support.bridges import METER, READING, TOPICS, Client, birth, not_at_midnight, reading
+from tests.support.browser import (
+    DESKTOP,
+    fetched,
+    logged_in,
+    opened,
+    resize,
+    said,
+    same,
+    shows,
+    text_of,
+    window,
+)
+from tests.support.chain import until
+from tests.support.web import Web, limited
+from web.auth.accounts import Role
 
 MOST = 10
 STRANGER = "00000000-0000-4000-8000-0000000000dd"

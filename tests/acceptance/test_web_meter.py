@@ -13,14 +13,14 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from broker.messages import format_ts
-from tests.bridges import METER, OTHER, Client, not_at_midnight, stamp
-from tests.browser import PHONE, opened, resize, said, same, shows, text_of
-from tests.chain import until
-from tests.played import Played
-from tests.web import Web
+from broker.contract.messages import format_ts
+from tests.support.bridges import METER, OTHER, Client, not_at_midnight, stamp
+from tests.support.browser import PHONE, opened, resize, said, same, shows, text_of
+from tests.support.chain import until
+from tests.support.played import Played
+from tests.support.web import Web
 
-pytest_plugins = ("tests.played",)
+pytest_plugins = ("tests.support.played",)
 
 OPEN, CLOSED = '[data-order="open"]', '[data-order="closed"]'
 PLOTS = """

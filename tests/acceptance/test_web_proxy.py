@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.browser import browser, complaints, shows
-from tests.chain import until
-from tests.nginx import NAME, proxied
-from tests.web import PASSWORD, Web, beside_meters, csrf_of
-from web.accounts import Role
+from tests.support.browser import browser, complaints, shows
+from tests.support.chain import until
+from tests.support.nginx import NAME, proxied
+from tests.support.web import PASSWORD, Web, beside_meters, csrf_of
+from web.auth.accounts import Role
 
 FLAGS = ("--ignore-certificate-errors", f"--host-resolver-rules=MAP {NAME} 127.0.0.1")
 LINK = re.compile(r'(?:href|action|src)="(/[^"]*)"')

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from broker.messages import Reading, Status
-from tests.bridges import TOPICS, Client
-from tests.brokers import mosquitto
-from tests.chain import chain, until
-from tests.web import Web, served, start
-from web.thesis import meter_of
+from broker.contract.messages import Reading, Status
+from tests.support.bridges import TOPICS, Client
+from tests.support.brokers import mosquitto
+from tests.support.chain import chain, until
+from tests.support.web import Web, served, start
+from web.legacy_http.meters import meter_of
 
 INTERVAL = 1.0
 SILENT = 3 * INTERVAL

@@ -13,12 +13,12 @@ from uuid import UUID
 import pytest
 from lxml import etree
 
-from broker.topics import scl_name
-from tests.brokers import mosquitto
-from tests.chain import chain, until
-from tests.web import Web, served, start
-from web.accounts import Role
-from web.thesis import meter_of
+from broker.contract.topics import scl_name
+from tests.support.brokers import mosquitto
+from tests.support.chain import chain, until
+from tests.support.web import Web, served, start
+from web.auth.accounts import Role
+from web.legacy_http.meters import meter_of
 
 SCL = "{http://www.iec.ch/61850/2003/SCL}"
 READING = {"voltage": 229.5, "current": 1.25, "power": 280.1, "powerFactor": 0.97}

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 import pytest
 from selenium.webdriver import Chrome
 
-from tests.bridges import METER, Client, stamp
-from tests.browser import opened, shows
-from tests.played import Played
-from tests.web import Web
+from tests.support.bridges import METER, Client, stamp
+from tests.support.browser import opened, shows
+from tests.support.played import Played
+from tests.support.web import Web
 
-pytest_plugins = ("tests.played",)
+pytest_plugins = ("tests.support.played",)
 
 FEW_SECONDS = 15.0
 """Much less than the 25 s that it took; the page knows after 6."""

@@ -16,9 +16,9 @@ from rich.console import Console
 
 from mms_bridge.settings import MmsSettings
 from tests.births.run import Verdict, run
-from tests.brokers import free_port, mosquitto
-from tests.chain import Chain
-from tests.mms import DrivenMeter, Scene, eventually, meter_id, scene
+from tests.support.brokers import free_port, mosquitto
+from tests.support.chain import Chain
+from tests.support.mms import DrivenMeter, Scene, eventually, meter_id, scene
 
 PREFIX = "sm/v1"
 METERS_PER_IED = 100

@@ -17,8 +17,8 @@ from itertools import pairwise
 
 from open61850.mms.errors import MmsError
 
-from tests.open61850_client import Open61850, open61850
-from tests.scada import CommandRefusedError, Told
+from tests.support.open61850_client import Open61850, open61850
+from tests.support.scada import CommandRefusedError, Told
 
 VOLTAGES = "SMGW001GW/LLN0.RP.urcbVol01"
 POSITIONS = "SMGW001GW/LLN0.BR.brcbPos01"

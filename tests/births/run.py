@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from broker.messages import Position
+from broker.contract.messages import Position
 from tests.births.clients import Published, Work, at_work
-from tests.mms import DrivenMeter, Scene
+from tests.support.mms import DrivenMeter, Scene
 
 PACE = 0.1
 """Seconds between two readings of the first meter; its relay moves as often."""

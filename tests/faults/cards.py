@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from broker.messages import FUTURE_TOLERANCE, QUANTITIES
+from broker.contract.messages import FUTURE_TOLERANCE, QUANTITIES
 
 COLUMNS = (*QUANTITIES, "alarm")
 AHEAD = FUTURE_TOLERANCE.total_seconds() - 1

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bridge.disputes import CAUSE as DISPUTED
-from bridge.parse import EARLY
+from bridge.ingest.disputes import CAUSE as DISPUTED
+from bridge.ingest.parse import EARLY
 from tests.faults.cards import AHEAD, Card, Name, Row, Taken, account, name_and_row, read_cards
 from tests.faults.stored import Stored
 

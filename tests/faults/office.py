@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.sites import Deployed, deployed
+from tests.support.sites import Deployed, deployed
 
 NEWCOMERS = 1000
 """Meters that the code lets in: more than are tried."""

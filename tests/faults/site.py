@@ -22,12 +22,12 @@ import psycopg
 
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
-from tests.brokers import Broker, mosquitto
-from tests.databases import LocalPostgres, Postgres, new_database, running_postgres
 from tests.faults.disk import Disk, Quota, may_mount, small_disk
 from tests.faults.office import Office, office
 from tests.faults.plan import KEEPALIVE
 from tests.faults.relay import Network, Relay
+from tests.support.brokers import Broker, mosquitto
+from tests.support.databases import LocalPostgres, Postgres, new_database, running_postgres
 
 ROOT = Path(__file__).parents[2]
 STOP_SECONDS = 10.0

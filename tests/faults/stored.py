@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 
-from bridge.packs import decode
+from bridge.store.pack_format import decode
 from tests.faults.cards import COLUMNS, Name, Row
 
 

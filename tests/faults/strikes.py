@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from tests.brokers import Broker
 from tests.faults.copies import end_twin, keep_cards, put_cards_back, start_twin
 from tests.faults.office import Service
 from tests.faults.plan import Fault
 from tests.faults.relay import WAYS, Relay, Way
 from tests.faults.site import Program, Site
+from tests.support.brokers import Broker
 
 Act = Callable[[Site, Fault], None]
 ATTEMPTS = 50

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.disputes import CAUSE
+from bridge.ingest.disputes import CAUSE
 from tests.faults.cards import COLUMNS, Name, Row, read_cards
 from tests.faults.ledger import Ledger, OutboxState, audit, read_book
 from tests.faults.stored import Stored

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from sqlmodel import Session
 
-from bridge import database
-from bridge.packs import StoredReading, encode
-from bridge.tables import Meter, Pack, Reading
+from bridge.store import database
+from bridge.store.pack_format import StoredReading, encode
+from bridge.store.tables import Meter, Pack, Reading
 from tests.faults.cards import COLUMNS, Name, Row
 from tests.faults.ledger import Ledger, OutboxState, audit, flows, last_left, read_book
 from tests.faults.stored import Stored, read_stored, stored_upto

@@ -16,12 +16,12 @@ from pathlib import Path
 from tests.faults.wrong_clock import WrongClock
 right, steady = time.time_ns() // 1_000_000, time.monotonic()
 WrongClock(Path(sys.argv[1])).install()
-import bridge.upkeep
-from bridge.audit import now_ms
-from bridge.clock import Clock
-from broker.messages import utc_now
+import bridge.store.upkeep
+from bridge.store.audit import now_ms
+from bridge.ingest.clock import Clock
+from broker.contract.messages import utc_now
 clock = Clock()
-walls = now_ms(), round(utc_now().timestamp() * 1000), bridge.upkeep.time_ns() // 1_000_000
+walls = now_ms(), round(utc_now().timestamp() * 1000), bridge.store.upkeep.time_ns() // 1_000_000
 print(*(wall - right for wall in walls))
 print((time.monotonic() - steady) * 1000)
 (Path(sys.argv[1]) / "clock").write_text("0")

@@ -30,7 +30,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import broker.messages
+import broker.contract.messages
 from tests.faults.cards import COLUMNS
 from tests.faults.wrong_clock import WrongClock
 
@@ -49,9 +49,9 @@ class Witness:
     def install(self) -> None:
         """Wrap clock, outbox and sensor; to be called before anything of the firmware is imported."""
         self._clock.install()
-        broker.messages.utc_now = self.now
+        broker.contract.messages.utc_now = self.now
         from meter_firmware.outbox import Outbox  # noqa: PLC0415 - after the clock
-        from meter_firmware.simulated import SimulatedHardware  # noqa: PLC0415 - after the clock
+        from meter_firmware.sensors.simulated import SimulatedHardware  # noqa: PLC0415 - after the clock
 
         self._watch_outbox(Outbox)
         self._watch_names(Outbox)
@@ -104,7 +104,7 @@ class Witness:
         outbox_class.open, outbox_class.rename = watched_open, watched_rename
 
     def _tell_held(self, outbox: Any) -> None:
-        from broker.messages import Reading  # noqa: PLC0415 - after the clock
+        from broker.contract.messages import Reading  # noqa: PLC0415 - after the clock
 
         for (payload,) in outbox._storage.all("SELECT payload FROM outbox ORDER BY seq"):
             reading = Reading.model_validate_json(payload)

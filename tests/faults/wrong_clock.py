@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import broker.messages
+import broker.contract.messages
 
-_utc_now, _time_ns = broker.messages.utc_now, time.time_ns
+_utc_now, _time_ns = broker.contract.messages.utc_now, time.time_ns
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class WrongClock:
         """For all that is imported from now on."""
         early = [name for name in sys.modules if name.startswith(("bridge.", "meter_firmware."))]
         assert not early, f"too late for the clock: {early}"
-        broker.messages.utc_now, time.time_ns = self.now, self.time_ns
+        broker.contract.messages.utc_now, time.time_ns = self.now, self.time_ns
 
 
 def main() -> None:

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from broker import packets
-from broker.admission import Access, Answer, Ask, Credential, Renewal
-from broker.messages import (
+from broker.contract.enrolment import Access, Answer, Ask, Credential, Renewal
+from broker.contract.messages import (
     Birth,
     Block,
     Command,
@@ -29,8 +28,9 @@ from broker.messages import (
     Status,
     Stored,
 )
-from scl_builder.builder import build_cid, build_scd
-from scl_builder.project import Ied, Meter, Project
+from broker.mqtt import packets
+from scl_builder.build.builder import build_cid, build_scd
+from scl_builder.build.project import Ied, Meter, Project
 from tests.fuzz.targets import KINDS, METER, VERSIONS
 
 TS = "2026-11-23T12:00:00.000Z"

@@ -15,22 +15,22 @@ from functools import cache
 
 from pydantic import ValidationError
 
-from admin.scl_model import read_scl
-from bridge import batch, parse
-from broker import packets
-from broker.errors import ConfigurationError, ContractError
-from broker.messages import Message
-from broker.packets import Control, Decoder, ProtocolError, Publish, Version
-from broker.topics import METER_KINDS, SPECS, Topics
-from meter_firmware.commands import UnreadableCommandError, read
+from admin.mms.scl_model import read_scl
+from bridge.ingest import classify, parse
+from broker.contract.errors import ConfigurationError, ContractError
+from broker.contract.messages import Message
+from broker.contract.topics import METER_KINDS, SPECS, Topics
+from broker.mqtt import packets
+from broker.mqtt.packets import Control, Decoder, ProtocolError, Publish, Version
+from meter_firmware.relay.rules import UnreadableCommandError, read
 from mms_bridge.cid import read_cid
 from mms_bridge.gateway import Gateway
-from mms_bridge.hearing import Hearing
-from mms_bridge.model import check as check_model
+from mms_bridge.libiec61850.ied_model import check as check_model
+from mms_bridge.mqtt.router import Hearing
 from mms_bridge.settings import MmsSettings
-from scl_builder.checker import check
-from scl_builder.diff import diff
-from scl_builder.outline import parse as parse_scl
+from scl_builder.check.checker import check
+from scl_builder.check.diff import diff
+from scl_builder.check.outline import parse as parse_scl
 
 NOW = 1_795_435_200_000
 """ms since 1970."""
@@ -74,7 +74,7 @@ def ingest(data: bytes) -> None:
     if not data:
         return
     kind, payload = KINDS[data[0] % len(KINDS)], data[1:]
-    sorter = batch.Sorter(TOPICS, keys={})
+    sorter = classify.Sorter(TOPICS, keys={})
     work = sorter.sort(
         [Publish(topics(kind), payload, b"", 0), Publish(payload[:200], payload, b"", 0)], now=NOW
     )

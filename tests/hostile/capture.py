@@ -2,7 +2,7 @@
 
 The first line is the COTP connection request, the second the association (session, presentation, ACSE,
 MMS initiate), the others are MMS requests. ``#`` begins a comment. They were recorded with :class:`Tap`
-between an independent client and our server, whose one meter is number 1 of ``tests/mms.py``:
+between an independent client and our server, whose one meter is number 1 of ``tests/support/mms.py``:
 ``python -m tests.hostile.record``.
 
 >>> [capture.name for capture in load()][:2]

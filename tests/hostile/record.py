@@ -13,11 +13,11 @@ from open61850.mms import MmsClient, ObjectName, control, rcb
 from open61850.mms.control import Origin
 from open61850.mms.errors import MmsError
 
-from tests.brokers import mosquitto
 from tests.hostile.ber import Node, encode
 from tests.hostile.capture import FOLDER, tapped, write
-from tests.iec61850_client import Iec61850Client, RefusedError, iec61850
-from tests.mms import scene
+from tests.support.brokers import mosquitto
+from tests.support.iec61850_client import Iec61850Client, RefusedError, iec61850
+from tests.support.mms import scene
 
 DOMAINS, VARIABLES, LISTS = 9, 0, 2  # object classes of GetNameList
 Session = Callable[[MmsClient, str], object]

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from open61850.mms.errors import MmsError
 
-from tests.brokers import mosquitto
 from tests.hostile.attack import Onslaught, Toll, rudeness
 from tests.hostile.capture import load
 from tests.hostile.process import MmsProcess
-from tests.mms import DrivenMeter, Scene, eventually, scene
+from tests.support.brokers import mosquitto
+from tests.support.mms import DrivenMeter, Scene, eventually, scene
 
 GROWTH_MEBIBYTES = 8.0
 """By which the process may grow: buffers of the connections that are open at a time, and the heap's waste."""

@@ -16,9 +16,9 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from broker.settings import MqttSettings
+from broker.mqtt.settings import MqttSettings
 from registrar.identities import Role
-from tests.deployments import Site, deployed
+from tests.support.deployments import Site, deployed
 
 OWN = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 """The meter with a certificate, in address code 7500."""

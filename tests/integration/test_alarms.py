@@ -12,20 +12,20 @@ from typing import Any
 import httpx
 import pytest
 
-from bridge import alarms
-from bridge.alarms import Kind, Raised
-from bridge.twins import Twins, signs
-from broker.messages import Birth, Status, utc_now
-from tests.bridges import BIRTH, METER, OTHER, READING, TOPICS, birth, chain, eventually, reading
-from tests.brokers import Broker, free_port
+from bridge.meters import alarms
+from bridge.meters.alarms import Kind, Raised
+from bridge.meters.twins import Twins, signs
+from broker.contract.messages import Birth, Status, utc_now
 from tests.integration.test_mms_observe import metrics
-from tests.stores import DAY0, NOW, keeping, meter_id, row
-from web.accounts import Accounts, Role
+from tests.support.bridges import BIRTH, METER, OTHER, READING, TOPICS, birth, chain, eventually, reading
+from tests.support.brokers import Broker, free_port
+from tests.support.stores import DAY0, NOW, keeping, meter_id, row
 from web.app import make_app
+from web.auth.accounts import Accounts, Role
 from web.run import make_parts
 from web.settings import WebSettings
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 
 def doctor(url: str) -> list[dict[str, str]]:

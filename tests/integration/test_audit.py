@@ -14,12 +14,12 @@ from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
-from bridge import database
-from bridge.audit import FIRST, HASHED, NOTHING, Event, Head, Kind, append, digest, head, record
-from bridge.audit_check import TamperedError, verified
-from bridge.tables import Audit
+from bridge.store import database
+from bridge.store.audit import FIRST, HASHED, NOTHING, Event, Head, Kind, append, digest, head, record
+from bridge.store.audit_verify import TamperedError, verified
+from bridge.store.tables import Audit
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 ROWS = 6
 

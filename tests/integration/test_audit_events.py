@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bridge import database
-from bridge.ledger import Deadlines
-from bridge.store import Store
-from bridge.tables import moment
-from broker.messages import format_ts
-from broker.packets import DUP, RETAIN, Publish
+from bridge.ingest.ledger import Deadlines
+from bridge.store import database
+from bridge.store.queries import Store
+from bridge.store.tables import moment
+from broker.contract.messages import format_ts
+from broker.mqtt.packets import DUP, RETAIN, Publish
 from tests.integration.test_bridge_store import NOW, TOPICS, TS, Rig, birth, message, meter_id, reading
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 WHO = "remote-control desk 4"
 COMMAND = f"{TOPICS.prefix}/{meter_id(1)}/command"

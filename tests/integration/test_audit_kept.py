@@ -12,18 +12,18 @@ from sqlalchemy import Engine, func, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlmodel import col
 
-from bridge import audit, audit_head, database
-from bridge.audit import FIRST, Head, head, record
-from bridge.audit_head import Watch
-from bridge.backup import back_up
-from bridge.tables import Audit
-from broker.errors import ConfigurationError
-from tests.databases import Postgres, new_database
+from bridge.store import audit, audit_head, database
+from bridge.store.audit import FIRST, Head, head, record
+from bridge.store.audit_head import Watch
+from bridge.store.backup import back_up
+from bridge.store.tables import Audit
+from broker.contract.errors import ConfigurationError
 from tests.integration.test_audit import ROWS, event, verify
 from tests.integration.test_store_migration import run
-from tests.stores import keeping, series
+from tests.support.databases import Postgres, new_database
+from tests.support.stores import keeping, series
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 
 @pytest.fixture

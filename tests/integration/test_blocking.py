@@ -13,14 +13,14 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from admin.chain import enlist_simulated
-from broker.settings import MqttSettings
+from admin.chain.parts import enlist_simulated
+from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
 from registrar import blocking, renewal
 from registrar.finishing import finish
-from registrar.post import connected
-from tests.sites import Deployed, deployed
+from registrar.retained_outbox import connected
+from tests.support.sites import Deployed, deployed
 
 WITHIN = 5.0
 """Seconds in which a blocked meter must be cut off on a busy machine."""

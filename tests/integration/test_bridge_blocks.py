@@ -8,15 +8,16 @@ from typing import Any
 
 from sqlmodel import Session
 
-from bridge import block_ledger, database
-from bridge.batch import Notice
-from bridge.blocks import Blocks
-from broker.messages import Block, MeterNotice
-from broker.packets import Publish
-from tests.bridges import METER, OTHER, TOPICS, Client, Rig, chain, command, eventually, stamp
-from tests.brokers import Broker
+from bridge.ingest.classify import Notice
+from bridge.meters import block_ledger
+from bridge.meters.blocks import Blocks
+from bridge.store import database
+from broker.contract.messages import Block, MeterNotice
+from broker.mqtt.packets import Publish
+from tests.support.bridges import METER, OTHER, TOPICS, Client, Rig, chain, command, eventually, stamp
+from tests.support.brokers import Broker
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 BLOCK = TOPICS.meter(METER, "block")
 

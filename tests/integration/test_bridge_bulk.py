@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from bridge import database
-from bridge.bulk import insert_readings
-from bridge.parse import Row
+from bridge.ingest.bulk_insert import insert_readings
+from bridge.ingest.parse import Row
+from bridge.store import database
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 GOOD: Row = (1, 1, 1, 1000, 230.1, *[None] * 7, True)
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from broker.messages import utc_now
-from tests.bridges import (
+from broker.contract.messages import utc_now
+from tests.support.bridges import (
     BIRTH,
     METER,
     OTHER,
@@ -25,9 +25,9 @@ from tests.bridges import (
     result,
     stamp,
 )
-from tests.brokers import Broker
+from tests.support.brokers import Broker
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 
 @pytest.fixture

@@ -8,19 +8,31 @@ from functools import partial
 import pytest
 from sqlmodel import Session
 
-from bridge import database, dead_letters
-from bridge.audit import now_ms
-from bridge.batch import Dead
-from bridge.dead_letters import MORE, DeadLetters
-from bridge.ledger import Deadlines
-from bridge.store import Store
-from bridge.tables import Command, DeadLetter
-from broker.messages import Outcome
-from tests.bridges import BIRTH, METER, READING, TOPICS, birth, chain, command, eventually, reading, stamp
-from tests.brokers import Broker, free_port
+from bridge.ingest import dead_letters
+from bridge.ingest.classify import Dead
+from bridge.ingest.dead_letters import MORE, DeadLetters
+from bridge.ingest.ledger import Deadlines
+from bridge.store import database
+from bridge.store.audit import now_ms
+from bridge.store.queries import Store
+from bridge.store.tables import Command, DeadLetter
+from broker.contract.messages import Outcome
 from tests.integration.test_mms_observe import fetched, metrics
+from tests.support.bridges import (
+    BIRTH,
+    METER,
+    READING,
+    TOPICS,
+    birth,
+    chain,
+    command,
+    eventually,
+    reading,
+    stamp,
+)
+from tests.support.brokers import Broker, free_port
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 NOW = 1_795_435_200_000
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from bridge import alarms, disputes
-from bridge.packs import StoredReading
-from broker.messages import MeterNotice, NoticeCode, format_ts
-from tests.bridges import BIRTH, METER, READING, TOPICS, Rig, birth, chain, eventually, reading, stamp
-from tests.brokers import Broker
-from tests.stores import DAY0, NOW, Kept, keeping, meter_id, row, series
+from bridge.ingest import disputes
+from bridge.meters import alarms
+from bridge.store.pack_format import StoredReading
+from broker.contract.messages import MeterNotice, NoticeCode, format_ts
+from tests.support.bridges import BIRTH, METER, READING, TOPICS, Rig, birth, chain, eventually, reading, stamp
+from tests.support.brokers import Broker
+from tests.support.stores import DAY0, NOW, Kept, keeping, meter_id, row, series
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 HISTORY = TOPICS.meter(METER, "history")
 NOTICE = TOPICS.meter(METER, "notice")

@@ -13,17 +13,17 @@ import pytest
 from sqlalchemy import func, text
 from sqlmodel import Session, select
 
-from bridge import database
-from bridge.store import Store
-from bridge.tables import Reading
-from broker.messages import utc_now
-from tests.bridges import TOPICS, Client, bridge, eventually
-from tests.brokers import Broker
+from bridge.store import database
+from bridge.store.queries import Store
+from bridge.store.tables import Reading
+from broker.contract.messages import utc_now
+from tests.support.bridges import TOPICS, Client, bridge, eventually
+from tests.support.brokers import Broker
 
 if TYPE_CHECKING:
-    from tests.databases import Postgres
+    from tests.support.databases import Postgres
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 METERS = [f"3f2504e0-4f89-41d3-9a0c-{number:012x}" for number in range(1, 51)]
 READING = TOPICS.meter(METERS[0], "reading")

@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from bridge import database
 from bridge.leader import Leader
 from bridge.settings import BridgeSettings
-from bridge.store import Store
-from broker.messages import ServiceStatus
-from broker.settings import MqttSettings
+from bridge.store import database
+from bridge.store.queries import Store
+from broker.contract.messages import ServiceStatus
+from broker.mqtt.settings import MqttSettings
 from meter_firmware import simulate
 from meter_firmware.settings import OutboxSettings, SimulateSettings
-from tests.bridges import METER, TOPICS, BridgeProcess, Client, bridge, command, eventually, result
-from tests.brokers import Broker
+from tests.support.bridges import METER, TOPICS, BridgeProcess, Client, bridge, command, eventually, result
+from tests.support.brokers import Broker
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 METERS = 4
 

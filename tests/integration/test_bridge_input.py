@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bridges import (
+from tests.support.bridges import (
     BIRTH,
     METER,
     READING,
@@ -22,9 +22,9 @@ from tests.bridges import (
     reading,
     stamp,
 )
-from tests.brokers import Broker, mosquitto
+from tests.support.brokers import Broker, mosquitto
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 
 # fmt: off

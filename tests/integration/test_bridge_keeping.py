@@ -17,12 +17,13 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
-import tests.bridges
-from bridge import audit, clock, database
-from bridge.clock import Clock
-from bridge.ledger import Deadlines
-from bridge.tables import Command as Row
-from tests.bridges import (
+import tests.support.bridges
+from bridge.ingest import clock
+from bridge.ingest.clock import Clock
+from bridge.ingest.ledger import Deadlines
+from bridge.store import audit, database
+from bridge.store.tables import Command as Row
+from tests.support.bridges import (
     BIRTH,
     METER,
     READING,
@@ -36,9 +37,9 @@ from tests.bridges import (
     result,
     stamp,
 )
-from tests.brokers import Broker
+from tests.support.brokers import Broker
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 MANY = 601
 HISTORY = TOPICS.meter(METER, "history")
@@ -149,9 +150,9 @@ def test_an_outcome_that_only_a_newer_meter_knows_is_kept_as_text(broker: Broker
 
 _WITH_CLOCK = """
 import os, pathlib, time
-import bridge.audit, bridge.upkeep
+import bridge.store.audit, bridge.store.upkeep
 real, offset = time.time_ns, pathlib.Path(os.environ["TEST_CLOCK"])
-bridge.audit.time_ns = bridge.upkeep.time_ns = lambda: real() + int(offset.read_text()) * 10**9
+bridge.store.audit.time_ns = bridge.store.upkeep.time_ns = lambda: real() + int(offset.read_text()) * 10**9
 """
 
 
@@ -161,7 +162,7 @@ def offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "offset"
     file.write_text("0")
     monkeypatch.setitem(os.environ, "TEST_CLOCK", str(file))
-    monkeypatch.setattr(tests.bridges, "_RUN", _WITH_CLOCK + tests.bridges._RUN)
+    monkeypatch.setattr(tests.support.bridges, "_RUN", _WITH_CLOCK + tests.support.bridges._RUN)
     return file
 
 
@@ -216,7 +217,7 @@ def test_no_command_times_out_while_our_clock_is_in_doubt(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ahead, real = [0], time.time_ns
-    monkeypatch.setattr("bridge.audit.time_ns", lambda: real() + ahead[0] * 10**9)
+    monkeypatch.setattr("bridge.store.audit.time_ns", lambda: real() + ahead[0] * 10**9)
     told: Any = {"position": "open", "origin_category": "x", "origin_identifier": "y"}
     with Session(engine) as session:
         now = audit.now_ms()
@@ -237,7 +238,7 @@ def test_no_command_times_out_while_our_clock_is_in_doubt(
 
 def test_a_clock_that_was_set_is_in_doubt_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     ahead, real, since = [0], time.time_ns, [0.0]
-    monkeypatch.setattr("bridge.audit.time_ns", lambda: real() + ahead[0] * 10**9)
+    monkeypatch.setattr("bridge.store.audit.time_ns", lambda: real() + ahead[0] * 10**9)
     monkeypatch.setattr(clock, "monotonic", lambda: since[0] + real() / 10**9)
     looked = Clock()
     assert not looked.in_doubt

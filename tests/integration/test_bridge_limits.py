@@ -7,14 +7,15 @@ import uuid
 
 import pytest
 
-from bridge import database, limits
-from bridge.batch import Dead
-from bridge.dead_letters import MORE, DeadLetters
-from bridge.store import Store
-from tests.bridges import METER, OTHER, READING, TOPICS, birth, chain, eventually, reading, stamp
-from tests.brokers import Broker
+from bridge.ingest import rate_limits
+from bridge.ingest.classify import Dead
+from bridge.ingest.dead_letters import MORE, DeadLetters
+from bridge.store import database
+from bridge.store.queries import Store
+from tests.support.bridges import METER, OTHER, READING, TOPICS, birth, chain, eventually, reading, stamp
+from tests.support.brokers import Broker
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 NOW = 1_795_435_200_000
 
@@ -30,9 +31,9 @@ def test_a_flood_of_one_meter_is_left_out_and_the_other_is_stored(broker: Broker
         assert 100 <= len(mine) < 200
         eventually(lambda: rig.client.counter("limited") == 3000 - len(rig.seqs()))
         assert rig.confirmed() == set(rig.seqs()), "only what is stored is confirmed"
-        (letter,) = (letter for letter in rig.dead() if letter.cause == limits.MESSAGES)
+        (letter,) = (letter for letter in rig.dead() if letter.cause == rate_limits.MESSAGES)
         assert (letter.topic, letter.size, letter.count) == (READING, 0, 3000 - len(rig.seqs()))
-        assert rig.bridge.log.read_text().count(limits.MESSAGES) == 1
+        assert rig.bridge.log.read_text().count(rate_limits.MESSAGES) == 1
 
 
 def test_an_honest_meter_loses_nothing_to_a_limit_that_is_too_low(broker: Broker, database_url: str) -> None:
@@ -71,7 +72,7 @@ def test_a_flood_of_births_registers_so_many(broker: Broker, database_url: str) 
         assert len(rig.store.meters()) == 20
         assert TOPICS.meter(stranger, "stored") not in rig.client.latest
         (letter,) = rig.dead()
-        assert (letter.topic, letter.cause, letter.count) == (MORE, limits.NEW_METERS, 282)
+        assert (letter.topic, letter.cause, letter.count) == (MORE, rate_limits.NEW_METERS, 282)
 
 
 def test_a_birth_that_was_left_out_waits_its_turn(broker: Broker, database_url: str) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from broker.messages import format_ts
-from broker.settings import MqttSettings
-from tests.bridges import METER, OTHER, TOPICS, Client, Rig, birth, chain, eventually, reading, stamp
-from tests.brokers import Broker, older_file
+from broker.contract.messages import format_ts
+from broker.mqtt.settings import MqttSettings
+from tests.support.bridges import METER, OTHER, TOPICS, Client, Rig, birth, chain, eventually, reading, stamp
+from tests.support.brokers import Broker, older_file
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 LONG = 60.0
 """Seconds for the bridge to connect again."""

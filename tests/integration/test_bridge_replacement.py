@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from bridge import replacement
-from bridge.audit import Kind
-from bridge.store import Store, UnknownMeterError
-from broker.errors import ConfigurationError
-from broker.messages import MeterNotice, NoticeCode, utc_now
-from scl_builder.builder import NAMESPACE
-from tests.bridges import BIRTH, METER, OTHER, TOPICS, Rig, birth, chain, eventually
-from tests.brokers import Broker
-from tests.cli import answer, error, run
-from tests.firmware_rig import Rig as Firmware
-from tests.mms import eventually as soon
+from bridge.meters import replacement
+from bridge.store.audit import Kind
+from bridge.store.queries import Store, UnknownMeterError
+from broker.contract.errors import ConfigurationError
+from broker.contract.messages import MeterNotice, NoticeCode, utc_now
+from scl_builder.build.builder import NAMESPACE
+from tests.support.bridges import BIRTH, METER, OTHER, TOPICS, Rig, birth, chain, eventually
+from tests.support.brokers import Broker
+from tests.support.cli import answer, error, run
+from tests.support.firmware_rig import Rig as Firmware
+from tests.support.mms import eventually as soon
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 NOTICE = TOPICS.meter(METER, "notice")
 
 

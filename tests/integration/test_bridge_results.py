@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from bridge.audit import Kind
-from broker.messages import MeterNotice
-from broker.orders import NOT_MOVED
-from broker.settings import MqttSettings
-from meter_firmware import results, simulate
+from bridge.store.audit import Kind
+from broker.contract.commands import NOT_MOVED
+from broker.contract.messages import MeterNotice
+from broker.mqtt.settings import MqttSettings
+from meter_firmware import simulate
+from meter_firmware.relay import results
 from meter_firmware.settings import OutboxSettings, SimulateSettings
-from tests.bridges import (
+from tests.support.bridges import (
     BIRTH,
     METER,
     TOPICS,
@@ -32,9 +33,9 @@ from tests.bridges import (
     result,
     stamp,
 )
-from tests.brokers import Broker
+from tests.support.brokers import Broker
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 
 @contextmanager
@@ -175,7 +176,7 @@ def relay(position: str, *, operations: int = 0, command_id: str | None = None) 
 def test_done_without_a_move_is_no_more_done_in_the_ledger_than_for_its_issuer(
     broker: Broker, database_url: str
 ) -> None:
-    """MMS, HTTP and CLI say that it has timed out (`broker.orders.became`)."""
+    """MMS, HTTP and CLI say that it has timed out (`broker.contract.commands.became`)."""
     with chain(broker, database_url) as rig:
         rig.client.publish(BIRTH, birth(), retain=True)
         rig.client.publish(TOPICS.meter(METER, "relay"), relay("closed"), retain=True)

@@ -9,12 +9,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from bridge import database
-from bridge.store import Store
-from bridge.tables import metadata
-from broker.errors import ConfigurationError, UnavailableError
+from bridge.store import database
+from bridge.store.queries import Store
+from bridge.store.tables import metadata
+from broker.contract.errors import ConfigurationError, UnavailableError
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 
 def test_the_migrated_schema_is_that_of_the_tables(database_url: str) -> None:

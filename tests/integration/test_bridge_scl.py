@@ -9,22 +9,13 @@ from collections.abc import Iterator
 import pytest
 from lxml import etree
 
-from broker.topics import scl_name
-from scl_builder.builder import NAMESPACE
-from tests.bridges import (
-    BIRTH,
-    METER,
-    OTHER,
-    TOPICS,
-    Rig,
-    birth,
-    chain,
-    eventually,
-)
-from tests.brokers import Broker
+from broker.contract.topics import scl_name
+from scl_builder.build.builder import NAMESPACE
+from tests.support.bridges import BIRTH, METER, OTHER, TOPICS, Rig, birth, chain, eventually
+from tests.support.brokers import Broker
 
 SCL = {"s": NAMESPACE}
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from __future__ import annotations
 import selectors
 import socket
 
-from bridge.inbox import Inbox
-from bridge.outbound import Outbound
-from bridge.session import Options, Session
-from broker import packets
+from bridge.mqtt.inbox import Inbox
+from bridge.mqtt.outbound import Outbound
+from bridge.mqtt.session import Options, Session
+from broker.mqtt import packets
 
 CONNACK = bytes.fromhex("2003010000")  # session present, accepted, no properties
 

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from bridge import database
-from bridge.batch import Sorter
-from bridge.registry import FOREIGN_SERIAL
-from bridge.store import Store, UnknownMeterError
-from bridge.tables import Meter, moment
-from bridge.writer import Committed, Writer
-from broker.messages import format_ts
-from broker.packets import Publish
-from broker.topics import Topics, scl_name
+from bridge.ingest.classify import Sorter
+from bridge.ingest.registry import FOREIGN_SERIAL
+from bridge.ingest.writer import Committed, Writer
+from bridge.store import database
+from bridge.store.queries import Store, UnknownMeterError
+from bridge.store.tables import Meter, moment
+from broker.contract.messages import format_ts
+from broker.contract.topics import Topics, scl_name
+from broker.mqtt.packets import Publish
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 TOPICS = Topics("sm/v1")
 NOW = 1_795_435_200_000

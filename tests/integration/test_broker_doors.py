@@ -17,16 +17,16 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from broker import packets
-from broker.identity import CA, CERTIFICATE, KEY, client_context
-from broker.settings import MqttSettings
+from broker.mqtt import packets
+from broker.mqtt.identity import CA, CERTIFICATE, KEY, client_context
+from broker.mqtt.settings import MqttSettings
 from registrar import pki
 from registrar.deployment import Deployment
 from registrar.identities import Role
 from registrar.pki import Authority
-from tests.brokers import DEADLINE
-from tests.cli import run
-from tests.deployments import Site, deployed
+from tests.support.brokers import DEADLINE
+from tests.support.cli import run
+from tests.support.deployments import Site, deployed
 
 METER, NEIGHBOUR = "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "3f2504e0-4f89-41d3-9a0c-0305e82c3302"
 

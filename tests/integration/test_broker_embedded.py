@@ -11,10 +11,10 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from broker.embedded import serve
-from broker.errors import ConfigurationError, PortTakenError
-from broker.mosquitto import BrokerSettings
-from tests.brokers import free_port
+from broker.contract.errors import ConfigurationError, PortTakenError
+from broker.daemon.embedded import serve
+from broker.daemon.mosquitto import BrokerSettings
+from tests.support.brokers import free_port
 
 
 @asynccontextmanager

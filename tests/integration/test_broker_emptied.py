@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from admin import mqtt
-from admin.chain import enlist_simulated
-from broker.settings import MqttSettings
+from admin.chain.parts import enlist_simulated
+from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
-from tests.brokers import free_port
-from tests.chain import until
-from tests.sites import Deployed, deployed
+from tests.support.brokers import free_port
+from tests.support.chain import until
+from tests.support.sites import Deployed, deployed
 
 METERS = meter_ids(SimulateSettings(n=5, seed=1))
 HERE, ALSO_HERE, AWAY, BLOCKED, RETIRED = METERS

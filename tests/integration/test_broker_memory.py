@@ -16,12 +16,12 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from broker import packets
-from broker.mosquitto import MAX_PACKET
+from broker.daemon.mosquitto import MAX_PACKET
+from broker.mqtt import packets
 from registrar.identities import Role
-from tests.brokers import Broker
-from tests.chain import until
-from tests.deployments import Site, deployed
+from tests.support.brokers import Broker
+from tests.support.chain import until
+from tests.support.deployments import Site, deployed
 
 UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "meter61850-broker.service"
 BIRTHS = 59

@@ -11,9 +11,9 @@ import aiomqtt
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from broker.compressed import packed, unpacked
-from broker.mosquitto import MAX_PACKET, find, version
-from tests.brokers import Broker, mosquitto
+from broker.contract.compressed import packed, unpacked
+from broker.daemon.mosquitto import MAX_PACKET, find, version
+from tests.support.brokers import Broker, mosquitto
 
 
 def client(broker: Broker, **settings: object) -> aiomqtt.Client:

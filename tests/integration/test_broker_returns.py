@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from admin import mqtt
-from admin.chain import enlist_simulated
-from broker.settings import MqttSettings
+from admin.chain.parts import enlist_simulated
+from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
-from tests.brokers import free_port
-from tests.chain import until
 from tests.integration.test_broker_doors import is_let_in
-from tests.sites import Deployed, deployed
+from tests.support.brokers import free_port
+from tests.support.chain import until
+from tests.support.sites import Deployed, deployed
 
 DEADLINE = 90.0
 """Seconds: a service may wait for up to a minute before it tries again."""

@@ -15,24 +15,24 @@ from typing import Any
 import pytest
 import uvloop
 
-from admin.association import association
 from admin.logs import KeyValueFormatter
-from bridge.inbox import Inbox
-from bridge.link import Link
-from bridge.session import Options
-from broker.client import new_client
-from broker.connecting import connect
-from broker.errors import UnavailableError, reason
-from broker.feed import Feed
-from broker.packets import Will
-from broker.settings import MqttSettings
+from admin.mms.association import association
+from bridge.mqtt.connection import Link
+from bridge.mqtt.inbox import Inbox
+from bridge.mqtt.session import Options
+from broker.contract.errors import UnavailableError, reason
+from broker.mqtt.client import new_client
+from broker.mqtt.connecting import connect
+from broker.mqtt.packets import Will
+from broker.mqtt.receiver import Feed
+from broker.mqtt.settings import MqttSettings
 from meter_firmware import run as meter
-from tests.brokers import Broker, free_port
-from tests.chain import until
-from tests.cli import error, run
-from tests.firmware_rig import meter_settings
-from tests.mms import eventually
-from tests.pzem import Pzem
+from tests.support.brokers import Broker, free_port
+from tests.support.chain import until
+from tests.support.cli import error, run
+from tests.support.firmware_rig import meter_settings
+from tests.support.mms import eventually
+from tests.support.pzem import Pzem
 
 NAME = "broker.test"
 DEAD = "127.0.0.2"

@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 import aiomqtt
 import pytest
 
-from broker.admission import Answer, Ask, Verdict
-from broker.codes import EnrolmentCode
-from broker.messages import Hardware, utc_now
-from meter_firmware import keys
+from broker.contract.enrolment import Answer, Ask, Verdict
+from broker.contract.enrolment_codes import EnrolmentCode
+from broker.contract.messages import Hardware, utc_now
+from meter_firmware.enrolment import keys
 from registrar import requests
-from tests.chain import until
-from tests.sites import Deployed, deployed
+from tests.support.chain import until
+from tests.support.sites import Deployed, deployed
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 FORGED = "3f2504e0-4f89-41d3-9a0c-0305e82c3302"

@@ -13,14 +13,14 @@ from cryptography import x509
 
 from admin.commands.doctor import Verdict, _certificates
 from broker.durable import PUBLIC, replace
-from broker.identity import client_context
+from broker.mqtt.identity import client_context
 from registrar import expiry, pki
+from registrar.audit_queue import Trail
 from registrar.deployment import Deployment
 from registrar.expiry import Watch
-from registrar.founding import Plan, found
 from registrar.identities import SERVICES, Identity, Role, fingerprint
+from registrar.init_deployment import Plan, found
 from registrar.pki import SERVER_DAYS
-from registrar.trail import Trail
 
 NOW = datetime.now(UTC)
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"

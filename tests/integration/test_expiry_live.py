@@ -15,22 +15,22 @@ import httpx
 import pytest
 from cryptography import x509
 
+from broker.contract.errors import ContractError
+from broker.contract.messages import ServiceStatus
 from broker.durable import PUBLIC, replace
-from broker.errors import ContractError
-from broker.messages import ServiceStatus
-from broker.settings import MqttSettings
+from broker.mqtt.settings import MqttSettings
 from registrar import expiry, pki
 from registrar.deployment import Deployment
 from registrar.identities import Identity, Role
 from registrar.pki import SERVER_DAYS
-from tests.brokers import free_port
-from tests.chain import until
 from tests.integration.test_expiry import issued, read
 from tests.integration.test_mms_observe import metrics
-from tests.sites import Deployed, deployed
-from tests.web import API, PASSWORD, log_in
-from web.accounts import Accounts
-from web.accounts import Role as WebRole
+from tests.support.brokers import free_port
+from tests.support.chain import until
+from tests.support.sites import Deployed, deployed
+from tests.support.web import API, PASSWORD, log_in
+from web.auth.accounts import Accounts
+from web.auth.accounts import Role as WebRole
 
 PATIENCE = 30.0
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from broker.messages import Block, Origin, OriginCategory, Position, utc_now
+from broker.contract.messages import Block, Origin, OriginCategory, Position, utc_now
 from meter_firmware.session import SUBSCRIPTIONS
-from tests.brokers import Broker
-from tests.firmware_rig import Rig, command
 from tests.integration.test_firmware_commands import result
+from tests.support.brokers import Broker
+from tests.support.firmware_rig import Rig, command
 
 ORIGIN = Origin(category=OriginCategory.REMOTE_CONTROL, identifier="desk 4")
 

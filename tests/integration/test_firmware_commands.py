@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from broker.messages import Position, Result
-from broker.settings import MqttSettings
+from broker.contract.messages import Position, Result
+from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import RelaySettings
-from tests.brokers import Broker
-from tests.firmware_rig import Rig, command
+from tests.support.brokers import Broker
+from tests.support.firmware_rig import Rig, command
 
 
 async def result(rig: Rig, command_id: str, *, since: int = 0) -> tuple[str, str]:

@@ -6,12 +6,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from broker.messages import History
+from broker.contract.messages import History
 from meter_firmware.meter import FILE_NAME
 from meter_firmware.settings import OutboxSettings
 from meter_firmware.storage import Storage
-from tests.brokers import Broker
-from tests.firmware_rig import Rig, command
+from tests.support.brokers import Broker
+from tests.support.firmware_rig import Rig, command
 
 
 def kept(rig: Rig) -> set[int]:

@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 import pytest
 
-from broker.errors import ConfigurationError
-from broker.messages import QUANTITIES, Birth, Reading, Relay, Status
-from broker.settings import MqttSettings
+from broker.contract.errors import ConfigurationError
+from broker.contract.messages import QUANTITIES, Birth, Reading, Relay, Status
+from broker.mqtt.settings import MqttSettings
 from meter_firmware import run, simulate
 from meter_firmware.settings import OutboxSettings, RelaySettings, SimulateSettings
-from tests.brokers import Broker
-from tests.firmware_rig import Rig, meter_settings
-from tests.pzem import Mode
+from tests.support.brokers import Broker
+from tests.support.firmware_rig import Rig, meter_settings
+from tests.support.pzem import Mode
 
 MEASURED = {*QUANTITIES, "alarm"}
 MAIN = """

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from meter_firmware.pzem004t import Pzem004t, decode
-from meter_firmware.sensor import SensorError
-from tests.pzem import THESIS, Mode, Pzem, crc16
+from meter_firmware.sensors.pzem004t import Pzem004t, decode
+from meter_firmware.sensors.sensor import SensorError
+from tests.support.pzem import THESIS, Mode, Pzem, crc16
 
 FAILURES = {
     Mode.BAD_CRC: "sensor answer is damaged",

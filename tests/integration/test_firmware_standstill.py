@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from broker.messages import Position, Stored, utc_now
-from broker.settings import MqttSettings
+from broker.contract.messages import Position, Stored, utc_now
+from broker.mqtt.settings import MqttSettings
 from meter_firmware import clock
-from tests.brokers import Broker
-from tests.firmware_rig import Rig, command
 from tests.integration.test_firmware_commands import result
+from tests.support.brokers import Broker
+from tests.support.firmware_rig import Rig, command
 
 BEHIND = 4.5
 """Seconds that the meter's clock is behind; less than a command may seem to come from the future."""

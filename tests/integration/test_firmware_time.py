@@ -12,13 +12,13 @@ from time import monotonic
 
 import pytest
 
-from broker.messages import Reading, utc_now
+from broker.contract.messages import Reading, utc_now
 from meter_firmware import clock, outbox, profile
 from meter_firmware.outbox import Outbox
 from meter_firmware.storage import Storage
-from tests.brokers import Broker
-from tests.firmware_rig import Rig
-from tests.mms import eventually
+from tests.support.brokers import Broker
+from tests.support.firmware_rig import Rig
+from tests.support.mms import eventually
 
 BEHIND = timedelta(minutes=40)
 A_DAY = 86_400.0

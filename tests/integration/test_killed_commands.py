@@ -16,13 +16,13 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from broker.settings import MqttSettings
+from broker.mqtt.settings import MqttSettings
 from registrar.identities import Identity, Role
-from registrar.post import connected
-from tests.chain import until
+from registrar.retained_outbox import connected
 from tests.integration.test_broker_doors import is_let_in
-from tests.killed import killed_at, run
-from tests.sites import Deployed, deployed
+from tests.support.chain import until
+from tests.support.killed import killed_at, run
+from tests.support.sites import Deployed, deployed
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 DEADLINE = 40.0

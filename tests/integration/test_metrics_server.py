@@ -13,7 +13,7 @@ import pytest
 
 from broker import metrics
 from broker.metrics import MetricsServer, Sample
-from tests.brokers import free_port
+from tests.support.brokers import free_port
 
 PATIENCE = 30.0
 

@@ -14,12 +14,12 @@ import pytest
 from open61850.mms import MmsClient
 from open61850.mms.control import Origin
 
-from broker.messages import Cause, Outcome, Position, Refusal, Result, utc_now
-from scl_builder.project import ControlModel
-from tests.brokers import Broker
+from broker.contract.messages import Cause, Outcome, Position, Refusal, Result, utc_now
+from scl_builder.build.project import ControlModel
 from tests.integration.test_mms_values import GOOD, position
-from tests.mms import DrivenMeter, Scene, eventually, scene
-from tests.mms_control import OPENING, Desk
+from tests.support.brokers import Broker
+from tests.support.mms import DrivenMeter, Scene, eventually, scene
+from tests.support.mms_control import OPENING, Desk
 
 (NOT_SUPPORTED, HIERARCHY, SELECT_FAILED, INVALID_POSITION, REACHED, MODE, PROCESS, INTERLOCKING) = (
     1, 2, 3, 4, 5, 8, 9, 10

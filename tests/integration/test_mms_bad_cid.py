@@ -9,8 +9,8 @@ import pytest
 from open61850.mms import MmsClient
 from open61850.mms.errors import MmsError
 
-from tests.brokers import Broker, free_port
-from tests.mms import DrivenMeter, Scene, eventually, scene
+from tests.support.brokers import Broker, free_port
+from tests.support.mms import DrivenMeter, Scene, eventually, scene
 
 
 async def publish(running: Scene, cid: bytes) -> None:

@@ -15,10 +15,10 @@ import pytest
 from open61850.mms import MmsClient
 from open61850.mms.errors import MmsError
 
-from scl_builder.tables import MAX_ASSOCIATIONS
+from scl_builder.model.logical_devices import MAX_ASSOCIATIONS
 from tests.births.run import run
-from tests.brokers import Broker
-from tests.mms import DrivenMeter, Scene, eventually, scene
+from tests.support.brokers import Broker
+from tests.support.mms import DrivenMeter, Scene, eventually, scene
 
 DOMAINS = 9  # object class of GetNameList
 

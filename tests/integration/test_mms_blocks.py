@@ -12,12 +12,12 @@ import pytest
 from open61850.mms import MmsClient
 from open61850.mms.control import Origin
 
-from broker.messages import Block, MeterNotice, NoticeCode, OriginCategory, ServiceStatus, utc_now
-from tests.brokers import Broker
+from broker.contract.messages import Block, MeterNotice, NoticeCode, OriginCategory, ServiceStatus, utc_now
 from tests.integration.test_mms_addcauses import INTERLOCKING, SBO, TIME_LIMIT, at_desk, stands, tried
 from tests.integration.test_mms_values import GOOD, position
-from tests.mms import DEADLINE, DrivenMeter, Scene, eventually
-from tests.mms_control import CLOSING, OPENING, Desk
+from tests.support.brokers import Broker
+from tests.support.mms import DEADLINE, DrivenMeter, Scene, eventually
+from tests.support.mms_control import CLOSING, OPENING, Desk
 
 
 async def kept(running: Scene, meter: DrivenMeter) -> Block:

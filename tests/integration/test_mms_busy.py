@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from open61850.mms import MmsClient
 
-from broker.messages import (
+from broker.contract.messages import (
     Birth,
     Command,
     Hardware,
@@ -21,16 +21,16 @@ from broker.messages import (
     Status,
     utc_now,
 )
-from broker.topics import Topic, scl_name
+from broker.contract.topics import Topic, scl_name
 from mms_bridge.gateway import Gateway
 from mms_bridge.run import _keep_ticking
 from mms_bridge.settings import MmsSettings
-from scl_builder.builder import build_cid
-from scl_builder.project import ControlModel, Ied, Meter, Project
-from tests.brokers import free_port
+from scl_builder.build.builder import build_cid
+from scl_builder.build.project import ControlModel, Ied, Meter, Project
 from tests.integration.test_mms_addcauses import NOT_SUPPORTED
-from tests.mms import DrivenMeter, eventually, meter_id
-from tests.mms_control import Desk
+from tests.support.brokers import free_port
+from tests.support.mms import DrivenMeter, eventually, meter_id
+from tests.support.mms_control import Desk
 
 METER = meter_id(1)
 

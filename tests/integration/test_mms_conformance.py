@@ -25,9 +25,9 @@ from open61850.mms.model import discover
 from open61850.mms.report import Report
 from open61850.mms.types import PrimitiveType
 
-from admin import conformance_pixit
-from tests.brokers import Broker
-from tests.mms import DrivenMeter, Scene, scene
+from tests.support.brokers import Broker
+from tests.support.mms import DrivenMeter, Scene, scene
+from tools.docs import conformance_pixit
 
 READING = {"voltage": 230.0, "current": 1.0, "power": 200.0, "power_factor": 0.9, "frequency": 50.0}
 

@@ -13,11 +13,11 @@ from open61850.mms import MmsClient, ObjectName, control, operate
 from open61850.mms.control import ControlError, Origin
 from open61850.mms.errors import MmsError
 
-from broker.messages import OriginCategory, Outcome, Position, Refusal
-from scl_builder.project import ControlModel
-from tests.brokers import Broker
+from broker.contract.messages import OriginCategory, Outcome, Position, Refusal
+from scl_builder.build.project import ControlModel
 from tests.integration.test_mms_values import GOOD, position
-from tests.mms import DrivenMeter, Scene, eventually, scene
+from tests.support.brokers import Broker
+from tests.support.mms import DrivenMeter, Scene, eventually, scene
 
 MODELS: list[ControlModel] = [
     "sbo-with-enhanced-security",

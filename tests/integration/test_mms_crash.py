@@ -8,12 +8,12 @@ import signal
 from contextlib import ExitStack
 from pathlib import Path
 
-from broker.messages import Outcome, Position
-from tests.brokers import Broker
+from broker.contract.messages import Outcome, Position
 from tests.hostile.process import MmsProcess
 from tests.integration.test_mms_values import GOOD, position, read
-from tests.mms import eventually, scene
-from tests.mms_control import Desk
+from tests.support.brokers import Broker
+from tests.support.mms import eventually, scene
+from tests.support.mms_control import Desk
 
 VOLTS = ("MMXN1.Vol", "mag.f", "MX")
 

@@ -7,10 +7,10 @@ from contextlib import suppress
 
 from open61850.mms.errors import MmsError
 
-from broker.messages import Position, Refusal
-from tests.brokers import Broker
-from tests.mms import DrivenMeter, Scene, scene
-from tests.mms_control import Desk
+from broker.contract.messages import Position, Refusal
+from tests.support.brokers import Broker
+from tests.support.mms import DrivenMeter, Scene, scene
+from tests.support.mms_control import Desk
 
 GONE = "select: selected, but its client has gone"
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 import aiomqtt
 import pytest
 
-from broker import feed
-from broker.feed import Feed
-from broker.settings import MqttSettings
+from broker.mqtt import receiver
+from broker.mqtt.receiver import Feed
+from broker.mqtt.settings import MqttSettings
 from mms_bridge.run import METER_KINDS
-from tests.brokers import Broker
-from tests.mms import eventually, meter_id
+from tests.support.brokers import Broker
+from tests.support.mms import eventually, meter_id
 
 
 @dataclass
@@ -77,7 +77,7 @@ async def heard(seen: Seen, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
 
 
 async def test_a_flood_arrives_whole_and_in_order(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "ENOUGH", 50)  # the socket is left unread again and again
+    monkeypatch.setattr(receiver, "ENOUGH", 50)  # the socket is left unread again and again
     mqtt = settings(broker)
     async with aiomqtt.Client(broker.host, broker.port, timeout=60) as client, fed(mqtt) as seen:
         await heard(seen, client, mqtt)
@@ -138,17 +138,17 @@ async def test_a_broker_that_was_not_listened_to_is_not_silent(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The socket was left unread for long, and the next ping is due just when it is read again."""
-    monkeypatch.setattr(feed, "ENOUGH", 0)
-    receive, late = feed._Receiver.data_received, []
+    monkeypatch.setattr(receiver, "ENOUGH", 0)
+    receive, late = receiver._Receiver.data_received, []
 
-    def receive_and_be_late(receiver: feed._Receiver, data: bytes) -> None:
+    def receive_and_be_late(receiver: receiver._Receiver, data: bytes) -> None:
         receive(receiver, data)
         if b"work" in data:
             late.append(receiver)
             receiver._heard -= 3600
             time.sleep(1.1)  # the event loop's: the ping of each second is due
 
-    monkeypatch.setattr(feed._Receiver, "data_received", receive_and_be_late)
+    monkeypatch.setattr(receiver._Receiver, "data_received", receive_and_be_late)
     mqtt = settings(broker, keepalive=2)
     async with aiomqtt.Client(broker.host, broker.port) as client, fed(mqtt) as seen:
         await heard(seen, client, mqtt)

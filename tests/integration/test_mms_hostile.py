@@ -20,9 +20,8 @@ import pytest
 from open61850.mms import ObjectName
 from open61850.mms.errors import MmsError
 
-from mms_bridge import guard
-from scl_builder.tables import MAX_ASSOCIATIONS
-from tests.brokers import Broker
+from mms_bridge import sockets
+from scl_builder.model.logical_devices import MAX_ASSOCIATIONS
 from tests.hostile.attack import given_up, never_reading
 from tests.hostile.ber import parse
 from tests.hostile.capture import Capture, load
@@ -30,7 +29,8 @@ from tests.hostile.layers import DATA
 from tests.hostile.mutate import KINDS, attack
 from tests.hostile.process import MmsProcess
 from tests.hostile.run import GROWTH_MEBIBYTES, run
-from tests.mms import Scene, eventually, scene
+from tests.support.brokers import Broker
+from tests.support.mms import Scene, eventually, scene
 
 SEED = 61850
 MESSAGES = 20_000
@@ -128,7 +128,7 @@ async def test_a_crash_would_be_seen(tmp_path: Path) -> None:
 
 
 async def test_who_does_not_associate_is_given_up(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "ASSOCIATE_SECONDS", 0.5)
+    monkeypatch.setattr(sockets, "ASSOCIATE_SECONDS", 0.5)
     async with served(broker) as running:
         opening = capture("reads").opening
         client = await running.associate()
@@ -164,7 +164,7 @@ async def test_associated_clients_keep_their_place(broker: Broker) -> None:
     async with served(broker) as running:
         with ExitStack() as clients:
             joined = [clients.enter_context(await running.associate()) for _ in range(MAX_ASSOCIATIONS)]
-            await asyncio.sleep(guard.GRACE_SECONDS * 1.5)  # older than what is given up for another
+            await asyncio.sleep(sockets.GRACE_SECONDS * 1.5)  # older than what is given up for another
             with pytest.raises((MmsError, OSError)):
                 await asyncio.to_thread(running.connect)
             assert all(client.get_name_list(9) for client in joined)
@@ -183,7 +183,7 @@ async def test_a_client_that_never_reads_costs_nothing(broker: Broker, tmp_path:
 
 
 async def test_a_client_that_never_reads_is_given_up(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "UNREAD_SECONDS", 1)
+    monkeypatch.setattr(sockets, "UNREAD_SECONDS", 1)
     async with served(broker) as running:
         with await running.associate() as client, never_reads(running) as rude:
             await eventually(lambda: given_up(rude))

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from mms_bridge.settings import MmsSettings
-from tests.brokers import Broker
 from tests.hostile.capture import load
-from tests.iec61850_client import RefusedError, libiec61850
 from tests.integration.test_mms_hostile import _message, _pdu
-from tests.mms import scene
-from tests.mms_tls import site
+from tests.support.brokers import Broker
+from tests.support.iec61850_client import RefusedError, libiec61850
+from tests.support.mms import scene
+from tests.support.mms_tls import site
 
 NAME = b"\xa0\x11\x19\x0f/SCL/SMGW001.cid"
 FRSM = b"\x02\x01\x01"

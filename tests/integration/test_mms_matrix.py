@@ -10,7 +10,8 @@
 | four control models, cancel           | yes                  | yes                                |
 | Identify                              | yes                  | lacks it                           |
 
-The table is :data:`tests.scada.LACKS`; what is in it must be missing in the client, else the test fails.
+The table is :data:`tests.support.scada.LACKS`; what is in it must be missing in the client, else the test
+fails.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ import open61850.mms
 import pytest
 from open61850.mms.rcb import RcbError
 
-from broker.messages import Position
-from scl_builder.project import ControlModel
-from tests.brokers import Broker
-from tests.clients import CLIENTS, collect
-from tests.iec61850_client import RefusedError
-from tests.scada import LACKS, Client, CommandRefusedError, Told
-from tests.served import lacking, served
+from broker.contract.messages import Position
+from scl_builder.build.project import ControlModel
+from tests.support.brokers import Broker
+from tests.support.clients import CLIENTS, collect
+from tests.support.iec61850_client import RefusedError
+from tests.support.scada import LACKS, Client, CommandRefusedError, Told
+from tests.support.served import lacking, served
 
 MODELS: tuple[ControlModel, ...] = (
     "direct-with-normal-security",

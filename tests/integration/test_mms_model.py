@@ -14,13 +14,13 @@ from open61850.mms import OBJECT_CLASS_DOMAIN, MmsClient, discover, operate
 from open61850.mms.control import ControlError
 from open61850.mms.model import compare
 
-from admin.comparison import Devices, differences
-from admin.scl_model import read_scl
-from admin.served_model import read_device
-from mms_bridge.native import AddCause
-from scl_builder.project import ControlModel
-from tests.brokers import Broker
-from tests.mms import eventually, scene
+from admin.mms.comparison import Devices, differences
+from admin.mms.scl_model import read_scl
+from admin.mms.served_model import read_device
+from mms_bridge.libiec61850.bindings import AddCause
+from scl_builder.build.project import ControlModel
+from tests.support.brokers import Broker
+from tests.support.mms import eventually, scene
 
 
 def described(cid: bytes) -> Devices:

@@ -7,8 +7,8 @@ import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.brokers import Broker, free_port
-from tests.mms import eventually, scene
+from tests.support.brokers import Broker, free_port
+from tests.support.mms import eventually, scene
 
 
 def fetched(port: int, path: str) -> tuple[int, str]:

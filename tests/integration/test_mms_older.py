@@ -12,10 +12,9 @@ import aiomqtt
 import pytest
 from open61850.mms import MmsClient
 
-from broker.admission import Access
-from broker.messages import Birth, Hardware, Message, Position, Reading, Relay, Status, utc_now
-from broker.settings import MqttSettings
-from tests.brokers import Broker, older_file
+from broker.contract.enrolment import Access
+from broker.contract.messages import Birth, Hardware, Message, Position, Reading, Relay, Status, utc_now
+from broker.mqtt.settings import MqttSettings
 from tests.integration.test_mms_values import (
     FULL,
     GOOD,
@@ -29,7 +28,8 @@ from tests.integration.test_mms_values import (
     read,
     served,
 )
-from tests.mms import DrivenMeter, Scene, eventually, meter_id, scene
+from tests.support.brokers import Broker, older_file
+from tests.support.mms import DrivenMeter, Scene, eventually, meter_id, scene
 
 LONG = 30.0
 """Seconds that a test waits for a busy machine."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mms_bridge import shared_types, short_texts, stencil, writing
-from tests.brokers import Broker
+from mms_bridge.libiec61850 import shared_types, short_texts, stencil, value_writer
 from tests.integration import test_mms_births, test_mms_model, test_mms_reports
+from tests.support.brokers import Broker
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def _unknown_build(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "known_version", lambda: False)
     monkeypatch.setattr(stencil, "_stencils", {})
     monkeypatch.setattr(short_texts, "_PLACES", None)
-    monkeypatch.setattr(writing, "FLOAT_AT", None)
+    monkeypatch.setattr(value_writer, "FLOAT_AT", None)
 
 
 async def test_the_model_is_the_cid(broker: Broker, tmp_path: Path) -> None:

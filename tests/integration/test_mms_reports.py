@@ -12,10 +12,10 @@ from open61850.data import BoolData, StructureData, TimestampData, VisibleString
 from open61850.mms import MmsClient, ObjectName, decode_report, is_report, rcb
 from open61850.mms.report import Report
 
-from broker.messages import Position
-from tests.brokers import Broker
-from tests.clients import CLIENTS
-from tests.mms import DrivenMeter, Scene, scene
+from broker.contract.messages import Position
+from tests.support.brokers import Broker
+from tests.support.clients import CLIENTS
+from tests.support.mms import DrivenMeter, Scene, scene
 
 READING = {"voltage": 230.0, "current": 1.0, "power": 200.0, "power_factor": 0.9, "frequency": 50.0}
 VOLTAGES = ObjectName("LLN0$RP$urcbVol01", "SMGW001GW")

@@ -8,10 +8,10 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from broker.settings import MqttSettings
+from broker.mqtt.settings import MqttSettings
 from mms_bridge import run
 from mms_bridge.settings import MmsSettings
-from tests.brokers import Broker
+from tests.support.brokers import Broker
 
 STOP_SECONDS = 5.0
 

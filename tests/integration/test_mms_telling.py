@@ -8,14 +8,14 @@ from datetime import timedelta
 import aiomqtt
 import pytest
 
-from broker.messages import Block, Origin, OriginCategory, Refusal, utc_now
-from broker.settings import MqttSettings
-from broker.topics import Topic
+from broker.contract.messages import Block, Origin, OriginCategory, Refusal, utc_now
+from broker.contract.topics import Topic
+from broker.mqtt.settings import MqttSettings
 from mms_bridge.gateway import Gateway
+from mms_bridge.mqtt.publisher import publish_outbox, tell_the_rest
 from mms_bridge.settings import MmsSettings
-from mms_bridge.telling import publish_outbox, tell_the_rest
-from tests.brokers import Broker
-from tests.mms import meter_id
+from tests.support.brokers import Broker
+from tests.support.mms import meter_id
 
 METER = meter_id(1)
 

@@ -15,13 +15,13 @@ from open61850.data import BoolData
 from open61850.mms import MmsClient
 from open61850.mms.errors import MmsError
 
-from broker.messages import Position
-from mms_bridge import handshakes
-from tests.brokers import Broker
-from tests.certificates import Authority
-from tests.mms import eventually
-from tests.mms_control import OPENING, Desk
-from tests.mms_tls import NO_ACCESS_AUTHORITY, fails, listens, site, voltage
+from broker.contract.messages import Position
+from mms_bridge.access import handshake_limit
+from tests.support.brokers import Broker
+from tests.support.certificates import Authority
+from tests.support.mms import eventually
+from tests.support.mms_control import OPENING, Desk
+from tests.support.mms_tls import NO_ACCESS_AUTHORITY, fails, listens, site, voltage
 
 
 async def test_a_client_reads_what_the_plain_port_tells(broker: Broker, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ async def test_one_address_has_so_many_associations_and_no_more(broker: Broker, 
 async def test_floods_and_slow_handshakes_leave_the_others_served(
     broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handshakes, "SECONDS", 3.0)
+    monkeypatch.setattr(handshake_limit, "SECONDS", 3.0)
     async with site(broker, tmp_path, associations_per_address=1000) as there:
         port, desk = there.running.tls_port or 0, there.ca.issue("desk")
         with await there.associate(desk) as client:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import Broker
-from tests.certificates import Authority, replace
-from tests.mms import eventually
-from tests.mms_control import Desk
-from tests.mms_tls import NO_ACCESS_AUTHORITY, RIGHTS, ended, fails, site, voltage
+from tests.support.brokers import Broker
+from tests.support.certificates import Authority, replace
+from tests.support.mms import eventually
+from tests.support.mms_control import Desk
+from tests.support.mms_tls import NO_ACCESS_AUTHORITY, RIGHTS, ended, fails, site, voltage
 
 
 async def test_a_revoked_client_is_cut_off_and_others_stay(broker: Broker, tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import Broker
-from tests.certificates import Issued
-from tests.cli import run
-from tests.iec61850_client import LibIec61850, RefusedError, libiec61850
-from tests.mms_tls import Site, site, voltage
+from tests.support.brokers import Broker
+from tests.support.certificates import Issued
+from tests.support.cli import run
+from tests.support.iec61850_client import LibIec61850, RefusedError, libiec61850
+from tests.support.mms_tls import Site, site, voltage
 
 
 def files(there: Site, issued: Issued) -> dict[str, str]:

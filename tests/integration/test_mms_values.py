@@ -11,11 +11,11 @@ import pytest
 from open61850.mms import OBJECT_CLASS_NAMED_VARIABLE, MmsClient, ObjectName, discover
 from open61850.quality import Quality, TimeQuality
 
-from broker.admission import Access
-from broker.messages import Position, ServiceStatus, utc_now
-from broker.topics import scl_name
-from tests.brokers import Broker
-from tests.mms import DrivenMeter, Scene, eventually, meter_id, scene
+from broker.contract.enrolment import Access
+from broker.contract.messages import Position, ServiceStatus, utc_now
+from broker.contract.topics import scl_name
+from tests.support.brokers import Broker
+from tests.support.mms import DrivenMeter, Scene, eventually, meter_id, scene
 
 GOOD, INVALID, FAILED, OLD = "good", "invalid", "invalid,failure", "questionable,old-data"
 FULL = {

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import yaml
 
-from tests.bridges import BIRTH, READING, birth, chain, eventually, reading
-from tests.brokers import Broker, free_port
 from tests.integration.test_mms_observe import metrics
-from tests.mms import scene
+from tests.support.bridges import BIRTH, READING, birth, chain, eventually, reading
+from tests.support.brokers import Broker, free_port
+from tests.support.mms import scene
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 MONITORING = Path(__file__).parents[2] / "docs" / "monitoring"
 ON_EVENT = {"meter61850_ledger_commands", "meter61850_mms_commands_total"}

@@ -14,16 +14,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from bridge import database
-from bridge.store import Store
-from broker.messages import utc_now
+from bridge.store import database
+from bridge.store.queries import Store
+from broker.contract.messages import utc_now
 from meter_firmware.outbox import Outbox
 from meter_firmware.storage import Storage, StorageError
-from tests.bridges import READING, Client, bridge, eventually, reading
-from tests.brokers import Broker
 from tests.faults.disk import may_mount, small_disk
+from tests.support.bridges import READING, Client, bridge, eventually, reading
+from tests.support.brokers import Broker
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 
 @contextmanager

@@ -9,17 +9,17 @@ from uuid import uuid4
 
 import pytest
 
-from admin.chain import enlist_simulated
+from admin.chain.parts import enlist_simulated
 from admin.mqtt import refused_topic
-from broker.messages import Command, Origin, OriginCategory, Position, Refusal, utc_now
-from broker.orders import new_command
-from broker.settings import MqttSettings
+from broker.contract.commands import new_command
+from broker.contract.messages import Command, Origin, OriginCategory, Position, Refusal, utc_now
+from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
 from registrar.identities import Identity, Role
-from registrar.post import connected
-from tests.chain import until
-from tests.sites import Deployed, deployed
+from registrar.retained_outbox import connected
+from tests.support.chain import until
+from tests.support.sites import Deployed, deployed
 
 (METER,) = meter_ids(SimulateSettings(n=1, seed=1))
 FOREIGN = "3f2504e0-4f89-41d3-9a0c-0305e82c3302"

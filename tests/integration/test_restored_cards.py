@@ -9,21 +9,21 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bridge.alarms import LastingAlarm
-from bridge.store import Store
-from bridge.tables import moment
-from broker.messages import MeterNotice, NoticeCode, format_ts, utc_now
-from broker.settings import MqttSettings
+from bridge.meters.alarms import LastingAlarm
+from bridge.store.queries import Store
+from bridge.store.tables import moment
+from broker.contract.messages import MeterNotice, NoticeCode, format_ts, utc_now
+from broker.mqtt.settings import MqttSettings
 from meter_firmware import run
 from meter_firmware.meter import FILE_NAME
 from meter_firmware.settings import MeterSettings, OutboxSettings, SensorSettings
 from meter_firmware.storage import Storage
-from tests.bridges import bridge
-from tests.brokers import Broker
-from tests.firmware_rig import Rig
-from tests.pzem import THESIS, Pzem
+from tests.support.bridges import bridge
+from tests.support.brokers import Broker
+from tests.support.firmware_rig import Rig
+from tests.support.pzem import THESIS, Pzem
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 DEADLINE = 60.0
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from admin.chain import enlist_simulated
+from admin.chain.parts import enlist_simulated
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
 from registrar import renewal
 from registrar.identities import Certificate
-from registrar.post import deliver_now
-from tests.chain import until
-from tests.sites import Deployed, deployed
+from registrar.retained_outbox import deliver_now
+from tests.support.chain import until
+from tests.support.sites import Deployed, deployed
 
 COUNT = 3
 METERS = meter_ids(SimulateSettings(n=COUNT, seed=1))

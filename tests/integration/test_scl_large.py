@@ -6,12 +6,12 @@ from pathlib import Path
 
 import aiomqtt
 
-from broker.compressed import PLAIN_BYTES, packed
-from broker.topics import Topics
-from tests.brokers import Broker
-from tests.cli import run
-from web.hub import Hub
-from web.live import Live
+from broker.contract.compressed import PLAIN_BYTES, packed
+from broker.contract.topics import Topics
+from tests.support.brokers import Broker
+from tests.support.cli import run
+from web.live.hub import Hub
+from web.live.state import Live
 
 TOPICS = Topics("sm/v1")
 SCD = b"<SCL>" + b"<!-- a meter -->" * 50_000 + b"</SCL>\n"

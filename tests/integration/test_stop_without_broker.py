@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import Broker
-from tests.chain import until
-from tests.cli import STOP_SECONDS, environment
+from tests.support.brokers import Broker
+from tests.support.chain import until
+from tests.support.cli import STOP_SECONDS, environment
 
 
 @pytest.mark.parametrize("late", [0, 1])

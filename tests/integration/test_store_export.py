@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from admin.main import main
-from bridge.export import Table, write_parquet
-from bridge.packs import StoredReading
-from bridge.tables import HOUR_MS, Due, at_ms
-from bridge.upkeep import Done
-from broker.errors import UnavailableError
-from broker.messages import utc_now
-from tests.stores import DAY0, Kept, keeping, meter_id, series
+from bridge.store.export import Table, write_parquet
+from bridge.store.pack_format import StoredReading
+from bridge.store.tables import HOUR_MS, Due, at_ms
+from bridge.store.upkeep import Done
+from broker.contract.errors import UnavailableError
+from broker.contract.messages import utc_now
+from tests.support.stores import DAY0, Kept, keeping, meter_id, series
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 HOUR0 = at_ms(utc_now()) // HOUR_MS * HOUR_MS - 60 * HOUR_MS
 """A whole hour, sixty ago: the command line asks the real clock."""

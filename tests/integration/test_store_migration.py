@@ -16,17 +16,17 @@ from alembic import command
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine import make_url
 
-from bridge import database
-from bridge.backup import back_up
-from bridge.rollup import DAY, HOUR
-from bridge.store import Store
-from bridge.tables import HOUR_MS
-from broker.errors import ConfigurationError, UnavailableError
-from broker.messages import QUANTITIES
-from tests.databases import Postgres, new_database
-from tests.stores import DAY0, Kept, keeping, meter_id, row, series
+from bridge.store import database
+from bridge.store.backup import back_up
+from bridge.store.queries import Store
+from bridge.store.rollup import DAY, HOUR
+from bridge.store.tables import HOUR_MS
+from broker.contract.errors import ConfigurationError, UnavailableError
+from broker.contract.messages import QUANTITIES
+from tests.support.databases import Postgres, new_database
+from tests.support.stores import DAY0, Kept, keeping, meter_id, row, series
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 
 def first_release(engine: Engine) -> None:

@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import select
 from sqlmodel import col
 
-from bridge.rollup import DAY, HOUR
-from bridge.tables import DAY_MS, HOUR_MS, Due, Pack, Reading, moment
-from bridge.upkeep import Done, Policy, let_others, upkeep
-from tests.bridges import eventually
-from tests.stores import DAY0, NOW, Kept, keeping, row, series
+from bridge.store.rollup import DAY, HOUR
+from bridge.store.tables import DAY_MS, HOUR_MS, Due, Pack, Reading, moment
+from bridge.store.upkeep import Done, Policy, let_others, upkeep
+from tests.support.bridges import eventually
+from tests.support.stores import DAY0, NOW, Kept, keeping, row, series
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 PER_HOUR, PER_DAY = 360, 8640
 PACK_AFTER_MS = Policy.pack_after // timedelta(milliseconds=1)
@@ -221,7 +221,7 @@ def test_a_clock_without_ntp_deletes_what_is_old_while_readings_come(kept: Kept)
 
 def test_what_is_not_summed_up_is_never_deleted(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     kept.put(*series(1, 1000))
-    monkeypatch.setattr("bridge.rollup.Summer.step", lambda _self, _connection: False)
+    monkeypatch.setattr("bridge.store.rollup.Summer.step", lambda _self, _connection: False)
     assert kept.upkeep(keep=timedelta(days=1)) == Done()
     assert len(kept.readings()) == 1000
     monkeypatch.undo()

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from bridge import restore as restoring
-from bridge.backup import back_up
-from bridge.restore import holders, restore
-from broker.errors import ConfigurationError, UnavailableError
-from tests.stores import keeping, series
+from bridge.store import restore as restoring
+from bridge.store.backup import back_up
+from bridge.store.restore import holders, restore
+from broker.contract.errors import ConfigurationError, UnavailableError
+from tests.support.stores import keeping, series
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 HOLD = """
 import sqlite3, sys

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from bridge.rollup import DAY, GRACE_MS, HOUR
-from bridge.tables import DAY_MS, HOUR_MS, Due, Meter, Reading
-from bridge.upkeep import Done, Policy, upkeep
-from tests.stores import DAY0, NOW, Kept, keeping, row, series
+from bridge.store.rollup import DAY, GRACE_MS, HOUR
+from bridge.store.tables import DAY_MS, HOUR_MS, Due, Meter, Reading
+from bridge.store.upkeep import Done, Policy, upkeep
+from tests.support.stores import DAY0, NOW, Kept, keeping, row, series
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 
 @pytest.fixture
@@ -268,7 +268,7 @@ def test_a_running_hour_is_noted_once_and_a_past_one_each_time(kept: Kept) -> No
 
 
 def test_stopped_at_any_moment_it_goes_on_where_it_was(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.upkeep._TURN_SECONDS", 0.0)
+    monkeypatch.setattr("bridge.store.upkeep._TURN_SECONDS", 0.0)
     kept.put(*series(1, 48 * 60, step=60_000))
     stops = 0
     while upkeep(kept.engine, Policy(), now=NOW, pause=lambda _seconds: True) is None:

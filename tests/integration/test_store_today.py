@@ -9,12 +9,12 @@ from random import Random
 
 import pytest
 
-from bridge.parse import Row
-from bridge.rollup import GRACE_MS
-from bridge.tables import DAY_MS, HOUR_MS
-from tests.stores import DAY0, Kept, keeping, row
+from bridge.ingest.parse import Row
+from bridge.store.rollup import GRACE_MS
+from bridge.store.tables import DAY_MS, HOUR_MS
+from tests.support.stores import DAY0, Kept, keeping, row
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from lxml import etree
 
-from broker.messages import format_ts
-from scl_builder.checker import check
-from tests.bridges import Client
-from tests.chain import until
-from tests.web import Web, beside_meters
-from web.accounts import Role
+from broker.contract.messages import format_ts
+from scl_builder.check.checker import check
+from tests.support.bridges import Client
+from tests.support.chain import until
+from tests.support.web import Web, beside_meters
+from web.auth.accounts import Role
 
 ABSENT = "00000000-0000-4000-8000-000000000001"
 SCL = "{http://www.iec.ch/61850/2003/SCL}"

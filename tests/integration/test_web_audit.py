@@ -19,18 +19,18 @@ from sqlalchemy import Engine, make_url, select
 from sqlalchemy.exc import ProgrammingError
 from sqlmodel import col
 
-from bridge import audit as chain
-from bridge import database
-from bridge.audit_check import verified
-from bridge.tables import Audit
-from tests.chain import until
-from tests.web import Web, beside_meters, log_in, start
-from web.accounts import Role
+from bridge.store import audit as chain
+from bridge.store import database
+from bridge.store.audit_verify import verified
+from bridge.store.tables import Audit
+from tests.support.chain import until
+from tests.support.web import Web, beside_meters, log_in, start
 from web.archive import Archive
 from web.audit import Event, audit
+from web.auth.accounts import Role
 from web.recorder import REFUSALS, Recorder
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.support.databases",)
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations-store.md"
 
 
@@ -176,8 +176,8 @@ _MOVED = """
 import os, signal
 from pathlib import Path
 from bridge import audit
-from bridge.spool import Spool, opened
-from bridge.audit import Event, Kind
+from bridge.store.spool import Spool, opened
+from bridge.store.audit import Event, Kind
 
 record = audit.record
 def killed(engine, *events):

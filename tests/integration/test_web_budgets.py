@@ -13,17 +13,17 @@ import httpx
 import psutil
 import pytest
 
-from tests.brokers import mosquitto
-from tests.chain import chain, until
-from tests.inside import Inside, inside
-from tests.mms import eventually
-from tests.stores import DAY0, meter_id, row
-from tests.web import PASSWORD, Web, served
-from web.accounts import Account, Role
-from web.budgets import Budget, Turns
-from web.guesses import Guesses
-from web.problem import ProblemError
-from web.sessions import MAX_OF_ACCOUNT, Sessions
+from tests.support.brokers import mosquitto
+from tests.support.chain import chain, until
+from tests.support.inside import Inside, inside
+from tests.support.mms import eventually
+from tests.support.stores import DAY0, meter_id, row
+from tests.support.web import PASSWORD, Web, served
+from web.auth.accounts import Account, Role
+from web.auth.guesses import Guesses
+from web.auth.sessions import MAX_OF_ACCOUNT, Sessions
+from web.serving.budgets import Budget, Turns
+from web.serving.problem import ProblemError
 
 STREAMS = 4
 SECONDS = 60.0

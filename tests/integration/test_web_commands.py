@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from broker.messages import Origin, OriginCategory, Position, Result
-from broker.orders import NO_RELAY, NOT_MOVED, new_command
-from tests.bridges import TOPICS, Client, stamp
-from tests.chain import until
-from tests.played import Played
-from tests.web import PASSWORD, Web, beside_meters, csrf_of, log_in, start
-from web.accounts import Accounts, Role
+from broker.contract.commands import NO_RELAY, NOT_MOVED, new_command
+from broker.contract.messages import Origin, OriginCategory, Position, Result
+from tests.support.bridges import TOPICS, Client, stamp
+from tests.support.chain import until
+from tests.support.played import Played
+from tests.support.web import PASSWORD, Web, beside_meters, csrf_of, log_in, start
+from web.auth.accounts import Accounts, Role
 from web.commands import TOO_LATE
 
 ABSENT = "00000000-0000-4000-8000-000000000001"

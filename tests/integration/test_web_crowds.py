@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from bridge.store import Store
-from tests.chain import until
-from tests.inside import Inside, inside
-from tests.stores import DAY0, meter_id, row
+from bridge.store.queries import Store
+from tests.support.chain import until
+from tests.support.inside import Inside, inside
+from tests.support.stores import DAY0, meter_id, row
 from web import app
 from web.app import LARGEST_BODY, LARGEST_SCL
-from web.budgets import Budget
-from web.problem import ProblemError
 from web.run import keep_registry
+from web.serving.budgets import Budget
+from web.serving.problem import ProblemError
 
 DIFF = "/api/v1/scl/diff"
 READINGS = f"/api/v1/meters/{meter_id(1)}/readings"

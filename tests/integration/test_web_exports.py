@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi import Request
 
-from bridge.export import Table
-from tests.inside import Inside, inside
-from tests.stores import DAY0, meter_id, series
-from web.answers import CSV, PARQUET
+from bridge.store.export import Table
+from tests.support.inside import Inside, inside
+from tests.support.stores import DAY0, meter_id, series
 from web.api.exports import export
+from web.serving.answers import CSV, PARQUET
 
 COUNT = 3000
 """Readings: more than one piece of a file."""

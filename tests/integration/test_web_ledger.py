@@ -11,9 +11,9 @@ import httpx
 import pytest
 from sqlmodel import Session
 
-from bridge.tables import Command
-from tests.inside import Inside, inside
-from tests.stores import DAY0, meter_id
+from bridge.store.tables import Command
+from tests.support.inside import Inside, inside
+from tests.support.stores import DAY0, meter_id
 from web.commands import command_id
 
 KEY = "an-idempotency-key"

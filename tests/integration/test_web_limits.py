@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.bridges import TOPICS, Client
-from tests.chain import until
-from tests.web import Web, limited
-from web.accounts import Role
+from tests.support.bridges import TOPICS, Client
+from tests.support.chain import until
+from tests.support.web import Web, limited
+from web.auth.accounts import Role
 
 MOST = 3
 

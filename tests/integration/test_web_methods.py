@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridges import TOPICS, birth
-from tests.inside import Inside, inside
-from tests.stores import DAY0, meter_id, row
+from tests.support.bridges import TOPICS, birth
+from tests.support.inside import Inside, inside
+from tests.support.stores import DAY0, meter_id, row
 
 METER = f"/api/v1/meters/{meter_id(1)}"
 

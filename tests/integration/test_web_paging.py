@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.bridges import TOPICS, birth
-from tests.inside import Inside, inside
-from tests.stores import meter_id, series
+from tests.support.bridges import TOPICS, birth
+from tests.support.inside import Inside, inside
+from tests.support.stores import meter_id, series
 
 NAMES = ["House 2", "House 10", "House 10", "x" * 255, "ÿ" * 255]
 IDS = [meter_id(number) for number, _ in enumerate(NAMES, start=1)]

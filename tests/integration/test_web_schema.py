@@ -19,9 +19,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.chain import until
-from tests.web import Web, beside_meters
-from web.accounts import Role
+from tests.support.chain import until
+from tests.support.web import Web, beside_meters
+from web.auth.accounts import Role
 
 CHECKS = [
     not_a_server_error,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from broker.errors import UnavailableError
-from broker.messages import Origin, OriginCategory, Position
-from broker.orders import new_command
+from broker.contract.commands import new_command
+from broker.contract.errors import UnavailableError
+from broker.contract.messages import Origin, OriginCategory, Position
 from registrar.identities import Role
-from registrar.post import connected
-from tests.deployments import deployed
+from registrar.retained_outbox import connected
+from tests.support.deployments import deployed
 from web.sending import Sender
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from broker.settings import MqttSettings
-from tests.brokers import Broker, free_port
-from tests.mms import eventually
-from tests.web import API, make_accounts
+from broker.mqtt.settings import MqttSettings
+from tests.support.brokers import Broker, free_port
+from tests.support.mms import eventually
+from tests.support.web import API, make_accounts
 from web import run
-from web.accounts import Role
-from web.hub import PIECE
-from web.interests import WAITING
+from web.auth.accounts import Role
+from web.live.hub import PIECE
+from web.live.interests import WAITING
 from web.parts import Parts
 from web.settings import WebSettings
 

@@ -9,9 +9,9 @@ from functools import partial
 import pytest
 from lxml import etree
 
-from tests.bridges import METER, READING, TOPICS, Client, birth, not_at_midnight, reading
-from tests.chain import until
-from tests.web import Web, beside_meters
+from tests.support.bridges import METER, READING, TOPICS, Client, birth, not_at_midnight, reading
+from tests.support.chain import until
+from tests.support.web import Web, beside_meters
 
 ABSENT = "00000000-0000-4000-8000-000000000001"
 

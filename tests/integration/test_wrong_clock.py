@@ -17,19 +17,19 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from admin import mqtt
-from admin.tls_client import Identity, connect_tls
-from broker.codes import EnrolmentCode
-from broker.errors import UnavailableError
-from broker.feed import Feed
-from broker.identity import CERTIFICATE, KEY
-from broker.messages import Hardware
-from broker.settings import MqttSettings
-from meter_firmware import enrol
-from meter_firmware.credentials import DOUBTED, Credentials
+from admin.mms.tls_client import Identity, connect_tls
+from broker.contract.enrolment_codes import EnrolmentCode
+from broker.contract.errors import UnavailableError
+from broker.contract.messages import Hardware
+from broker.mqtt.identity import CERTIFICATE, KEY
+from broker.mqtt.receiver import Feed
+from broker.mqtt.settings import MqttSettings
+from meter_firmware.enrolment import enrol
+from meter_firmware.enrolment.credentials import DOUBTED, Credentials
 from meter_firmware.settings import Identity as House
 from registrar import pki
 from registrar.pki import Authority
-from tests.mms import eventually
+from tests.support.mms import eventually
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 YEAR = timedelta(days=365)

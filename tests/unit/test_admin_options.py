@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from admin.directory import chosen, exact
 from admin.exits import NotFoundError
 from admin.options import make_folder, mqtt_settings, since, user_name
-from broker.errors import ConfigurationError
-from broker.messages import Birth, Hardware, Position, Relay, Status, utc_now
-from broker.orders import Known
+from admin.switching.directory import chosen, exact
+from broker.contract.commands import Known
+from broker.contract.errors import ConfigurationError
+from broker.contract.messages import Birth, Hardware, Position, Relay, Status, utc_now
 
 ID, OTHER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "00000000-0000-4000-8000-000000000002"
 

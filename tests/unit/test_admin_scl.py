@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from admin.commands.scl import _export_all
-from broker.errors import ConfigurationError
-from scl_builder.builder import build_cid
-from scl_builder.checker import check
+from broker.contract.errors import ConfigurationError
+from scl_builder.build.builder import build_cid
+from scl_builder.check.checker import check
 from tests.unit.test_scl_builder import project
 
 CIDS = {name: build_cid(project(2), name) for name in ("SMGW001", "SMGW002")}

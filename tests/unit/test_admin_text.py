@@ -13,8 +13,14 @@ from rich.console import Console
 from admin.exits import ExitCode, NoAnswerError, NotFoundError, RefusedError, exit_code, root_cause
 from admin.logs import KeyValueFormatter, redacted
 from admin.output import Row, cell, line, note, print_json, show, table
-from bridge.store import UnknownMeterError
-from broker.errors import ConfigurationError, ContractError, Meter61850Error, PortTakenError, UnavailableError
+from bridge.store.queries import UnknownMeterError
+from broker.contract.errors import (
+    ConfigurationError,
+    ContractError,
+    Meter61850Error,
+    PortTakenError,
+    UnavailableError,
+)
 
 
 @pytest.mark.parametrize(

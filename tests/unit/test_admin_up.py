@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from admin.chain import Chain
-from admin.live import Line, live_table
-from admin.meter_values import NAMES, Told, same, worst_quality
+from admin.chain.live import Line, live_table
+from admin.chain.parts import Chain
+from admin.chain.supervisor import Part, Supervisor
+from admin.chain.up import NotReadyError, Up, compared
+from admin.chain.watch import Watch
+from admin.mms.meter_values import NAMES, Told, same, worst_quality
 from admin.options import BrokerKind
-from admin.supervisor import Part, Supervisor
-from admin.up import NotReadyError, Up, compared
-from admin.watch import Watch
-from bridge.packs import StoredReading
-from bridge.store import MeterState
-from bridge.tables import Meter, at_ms
-from broker.messages import QUANTITIES, Position
+from bridge.store.pack_format import StoredReading
+from bridge.store.queries import MeterState
+from bridge.store.tables import Meter, at_ms
+from broker.contract.messages import QUANTITIES, Position
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -181,7 +181,7 @@ async def test_meters_are_waited_for_however_long_the_parts_took_to_start(tmp_pa
 async def test_part_at_which_the_meters_have_got_stuck_is_named(
     born: bool, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("admin.up.READY_SECONDS", -10.0)
+    monkeypatch.setattr("admin.chain.up.READY_SECONDS", -10.0)
     chain = Chain(meters=1, plain=True, data_dir=tmp_path)
     watch = Watch(chain.mqtt(BrokerKind.MOSQUITTO))
     watch.names = dict.fromkeys(chain.meter_ids(), "House 1") if born else {}

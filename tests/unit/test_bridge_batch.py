@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import parse
-from bridge.batch import BadCommand, Dead, Sorter, Withdrawal, Work
-from broker.messages import Birth, Block, Command, Refusal, Relay, Result, Status, Stored
-from broker.packets import DUP, RETAIN, Publish
-from broker.topics import Topics
+from bridge.ingest import parse
+from bridge.ingest.classify import BadCommand, Dead, Sorter, Withdrawal, Work
+from broker.contract.messages import Birth, Block, Command, Refusal, Relay, Result, Status, Stored
+from broker.contract.topics import Topics
+from broker.mqtt.packets import DUP, RETAIN, Publish
 
 TOPICS = Topics("sm/v1")
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import limits
-from bridge.batch import Dead, Sorter, Work
-from bridge.limits import Allowance, Limits, Rate
-from bridge.newcomers import Newcomers
-from broker.packets import Publish
-from broker.topics import Topics
+from bridge.ingest import rate_limits
+from bridge.ingest.classify import Dead, Sorter, Work
+from bridge.ingest.new_meters import Newcomers
+from bridge.ingest.rate_limits import Allowance, Limits, Rate
+from broker.contract.topics import Topics
+from broker.mqtt.packets import Publish
 
 TOPICS = Topics("sm/v1")
 NOW = 1_795_435_200_000
@@ -115,7 +115,7 @@ def test_messages_beyond_the_limit_are_left_out_unconfirmed_and_others_are_not_t
     assert seqs(work) == [1, 2, 3, 4, 5, 1]
     assert confirmed(work) == {1, 2, 3, 4, 5}
     topic = TOPICS.meter(METERS[0], "reading").encode()
-    assert work.limited == {Dead(topic, b"", limits.MESSAGES): 3}
+    assert work.limited == {Dead(topic, b"", rate_limits.MESSAGES): 3}
     assert not work.dead
     later = sorting.sort([live(6), live(7), live(8)], now=NOW + 2000)
     assert seqs(later) == [6, 7], "they come again, and time has passed"
@@ -133,14 +133,14 @@ def test_a_history_beyond_the_limit_is_left_out_whole() -> None:
     work = sorting.sort([history(1, 15), history(16, 15)], now=NOW)
     assert seqs(work) == list(range(1, 16))
     assert confirmed(work) == set(range(1, 16))
-    assert [letter.cause for letter in work.limited] == [limits.READINGS]
+    assert [letter.cause for letter in work.limited] == [rate_limits.READINGS]
     assert seqs(sorting.sort([history(16, 15)], now=NOW + 1000)) == list(range(16, 31))
 
 
 def test_the_ledger_takes_so_much_of_one_meter() -> None:
     work = sorter().sort([result("a"), result("b"), result("c"), command("d", meter=1)], now=NOW)
     assert [entry.meter_id for entry in work.entries] == [METERS[0], METERS[0], METERS[1]]
-    assert [letter.cause for letter in work.limited] == [limits.COMMANDS]
+    assert [letter.cause for letter in work.limited] == [rate_limits.COMMANDS]
 
 
 def test_a_flood_hides_no_command_that_was_obeyed() -> None:
@@ -163,7 +163,7 @@ def test_the_ledger_takes_so_much_of_one_issuer() -> None:
     orders = [command(f"c{n}", meter=n % 3) for n in range(6)]
     work = sorter().sort([*orders, command("d", meter=1, who="another")], now=NOW)
     assert len(work.entries) == 5
-    assert [letter.cause for letter in work.limited] == [limits.ISSUER] * len(work.limited)
+    assert [letter.cause for letter in work.limited] == [rate_limits.ISSUER] * len(work.limited)
     assert work.limited.total() == 2
 
 

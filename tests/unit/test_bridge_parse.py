@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import parse
-from bridge.parse import RejectedError, reading_row
-from bridge.tables import at_ms
-from broker.messages import EARLIEST, QUANTITIES, Birth, Reading, Result, format_ts
+from bridge.ingest import parse
+from bridge.ingest.parse import RejectedError, reading_row
+from bridge.store.tables import at_ms
+from broker.contract.messages import EARLIEST, QUANTITIES, Birth, Reading, Result, format_ts
 
 NOW = at_ms(datetime(2026, 11, 23, 12, tzinfo=UTC))
 GOOD = {

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from bridge.inbox import Inbox
-from bridge.outbound import Outbound
-from broker.packets import Decoder, Publish
+from bridge.mqtt.inbox import Inbox
+from bridge.mqtt.outbound import Outbound
+from broker.mqtt.packets import Decoder, Publish
 
 
 def some(count: int) -> list[Publish]:

@@ -6,13 +6,13 @@ from functools import partial
 
 import pytest
 
-from bridge import ledger, registry
-from bridge.batch import BadCommand, Notice, Withdrawal
-from bridge.publication import changes
-from bridge.registry import ied_name, ied_number, next_ied
-from bridge.tables import Command as LedgerRow
-from bridge.tables import Meter, at_ms
-from broker.messages import (
+from bridge.ingest import ledger, registry
+from bridge.ingest.classify import BadCommand, Notice, Withdrawal
+from bridge.ingest.registry import ied_name, ied_number, next_ied
+from bridge.scl.publication import changes
+from bridge.store.tables import Command as LedgerRow
+from bridge.store.tables import Meter, at_ms
+from broker.contract.messages import (
     MAX_SEQ,
     Birth,
     Command,
@@ -27,7 +27,7 @@ from broker.messages import (
     Status,
     utc_now,
 )
-from broker.packets import DUP, RETAIN, Publish
+from broker.mqtt.packets import DUP, RETAIN, Publish
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 TS = utc_now()

@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from bridge import database
 from bridge.settings import BridgeSettings
-from broker.errors import ConfigurationError
+from bridge.store import database
+from broker.contract.errors import ConfigurationError
 from mms_bridge.settings import MmsSettings
-from scl_builder.builder import build_cid
-from scl_builder.project import Ied, Meter, Project
-from scl_builder.tables import OPERATE_TIMEOUT
+from scl_builder.build.builder import build_cid
+from scl_builder.build.project import Ied, Meter, Project
+from scl_builder.model.logical_devices import OPERATE_TIMEOUT
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from broker.backoff import heed_cancellation
+from broker.mqtt.backoff import heed_cancellation
 
 
 async def test_a_cancellation_that_a_client_hides_ends_the_loop() -> None:

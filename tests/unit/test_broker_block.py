@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from broker.messages import Block, Origin, OriginCategory, Position, utc_now
+from broker.contract.messages import Block, Origin, OriginCategory, Position, utc_now
 
 NOW = utc_now()
 WHO = Origin(category=OriginCategory.REMOTE_CONTROL, identifier="desk")

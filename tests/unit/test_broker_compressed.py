@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bench.scl import Town
-from broker.compressed import MAX_DOCUMENT, PLAIN_BYTES, packed, unpacked
-from broker.errors import ContractError
-from broker.mosquitto import MAX_PACKET
+from broker.contract.compressed import MAX_DOCUMENT, PLAIN_BYTES, packed, unpacked
+from broker.contract.errors import ContractError
+from broker.daemon.mosquitto import MAX_PACKET
 
 
 @pytest.mark.parametrize("size", [0, 1, PLAIN_BYTES, PLAIN_BYTES + 1, 9_000_000])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from broker import durable
-from broker.errors import CredentialError
-from broker.identity import check_secret
+from broker.contract.errors import CredentialError
+from broker.mqtt.identity import check_secret
 
 
 def mode(path: Path) -> int:

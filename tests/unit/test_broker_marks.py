@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from admin.deployments import enter_deployment
-from broker.errors import CredentialError
-from broker.identity import client_context
-from broker.settings import MqttSettings
+from broker.contract.errors import CredentialError
+from broker.mqtt.identity import client_context
+from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import MeterSettings
-from mms_bridge.clients import read_rights
-from mms_bridge.credentials import TlsFiles, load
+from mms_bridge.access.client_rights import read_rights
+from mms_bridge.access.tls_credentials import TlsFiles, load
 from registrar import pki
 from registrar.deployment import Deployment
-from registrar.founding import Plan, found
+from registrar.init_deployment import Plan, found
 from registrar.pki import Authority
-from scl_builder.checker import check
-from scl_builder.outline import parse
-from web.accounts import Accounts, Role
+from scl_builder.check.checker import check
+from scl_builder.check.outline import parse
+from web.auth.accounts import Accounts, Role
 
 ROOT = Path(__file__).parents[2]
 

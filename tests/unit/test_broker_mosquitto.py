@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from broker.mosquitto import OPTIONS, BrokerSettings, command, find, render
+from broker.daemon.mosquitto import OPTIONS, BrokerSettings, command, find, render
 
 ROOT = Path(__file__).parents[2]
 

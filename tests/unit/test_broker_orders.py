@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from broker.messages import Birth, Hardware, Outcome, Position, Relay, Result, Status, utc_now
-from broker.orders import NO_RELAY, NOT_ANSWERED, NOT_MOVED, Known, became, in_vain
+from broker.contract.commands import NO_RELAY, NOT_ANSWERED, NOT_MOVED, Known, became, in_vain
+from broker.contract.messages import Birth, Hardware, Outcome, Position, Relay, Result, Status, utc_now
 
 OPEN, CLOSED = Position
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker import packets
-from broker.packets import Connack, Control, Decoder, ProtocolError, Publish, Version, Will
+from broker.mqtt import packets
+from broker.mqtt.packets import Connack, Control, Decoder, ProtocolError, Publish, Version, Will
 
 VERSIONS: list[Version] = [4, 5]
 messages = st.lists(

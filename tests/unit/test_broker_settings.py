@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from broker.settings import MqttSettings
+from broker.mqtt.settings import MqttSettings
 
 
 def test_every_setting_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

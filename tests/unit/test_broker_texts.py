@@ -11,18 +11,18 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bridge import parse
-from bridge.batch import Sorter
-from bridge.parse import RejectedError
-from broker import texts
-from broker.admission import Access
-from broker.messages import Birth, Block, Command, Message, Origin, Result, format_ts
-from broker.orders import Known, parsed
-from broker.packets import Publish
-from broker.topics import Topics
-from meter_firmware.commands import UnreadableCommandError, read
-from web.hub import Hub
-from web.live import Live
+from bridge.ingest import parse
+from bridge.ingest.classify import Sorter
+from bridge.ingest.parse import RejectedError
+from broker.contract import texts
+from broker.contract.commands import Known, parsed
+from broker.contract.enrolment import Access
+from broker.contract.messages import Birth, Block, Command, Message, Origin, Result, format_ts
+from broker.contract.topics import Topics
+from broker.mqtt.packets import Publish
+from meter_firmware.relay.rules import UnreadableCommandError, read
+from web.live.hub import Hub
+from web.live.state import Live
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 TOPICS = Topics()

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from admin.comparison import Block, Devices, Node, differences
-from admin.scl_model import read_scl
-from broker.errors import ConfigurationError
-from scl_builder.builder import build_scd
-from scl_builder.project import Ied, Meter, Project
+from admin.mms.comparison import Block, Devices, Node, differences
+from admin.mms.scl_model import read_scl
+from broker.contract.errors import ConfigurationError
+from scl_builder.build.builder import build_scd
+from scl_builder.build.project import Ied, Meter, Project
 
 METER = Meter("SM_1", name="House 1")
 SCD = build_scd(Project("town", 3, (Ied("A1", "10.0.0.5", 102, (METER,)), Ied("A2", "10.0.0.6", 10102, ()))))

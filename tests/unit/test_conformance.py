@@ -9,12 +9,12 @@ from string import Formatter
 import pytest
 from lxml import etree
 
-from admin import conformance
-from admin.conformance import OFFERS, conformance_markdown, example_cid
-from admin.conformance_model import model_markdown
-from admin.conformance_pixit import ANSWERS, facts
 from mms_bridge.cid import read_cid
-from scl_builder.tables import GATEWAY_LD, METER_LD
+from scl_builder.model.logical_devices import GATEWAY_LD, METER_LD
+from tools.docs import conformance
+from tools.docs.conformance import OFFERS, conformance_markdown, example_cid
+from tools.docs.conformance_model import model_markdown
+from tools.docs.conformance_pixit import ANSWERS, facts
 
 
 def services() -> etree._Element:

@@ -13,20 +13,20 @@ import pytest
 
 from admin.deployments import enter_deployment
 from admin.pending import opened
-from bridge import database
-from bridge.backup import back_up
+from bridge.store import database
+from bridge.store.backup import back_up
+from broker.contract.errors import ConfigurationError
+from broker.daemon.mosquitto import BrokerSettings, check_files
+from broker.daemon.reloader import _usable
 from broker.environment import ESSENTIAL
-from broker.errors import ConfigurationError
-from broker.guardian import _usable
-from broker.mosquitto import BrokerSettings, check_files
-from broker.settings import MqttSettings
+from broker.mqtt.settings import MqttSettings
 from meter_firmware.storage import Storage
 from registrar.deployment import Deployment
-from registrar.founding import Plan, found
 from registrar.identities import Identity, Role
-from tests.cli import environment
-from web.accounts import Accounts
-from web.accounts import Role as WebRole
+from registrar.init_deployment import Plan, found
+from tests.support.cli import environment
+from web.auth.accounts import Accounts
+from web.auth.accounts import Role as WebRole
 
 HURT = ("empty", "half", "missing")
 MADE_AGAIN = ("acl", "passwords", "crl.pem", "services-crl.pem", "ca.crt", "services-ca.crt")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from admin.main import Commands
-from admin.reference import documents
-from broker.topics import SPECS
+from broker.contract.topics import SPECS
+from tools.docs.cli import documents
 
 ROOT = Path(__file__).parents[2]
 

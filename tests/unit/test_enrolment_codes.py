@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.codes import ALPHABET, LENGTH, MAX_COUNT, EnrolmentCode
-from broker.errors import ConfigurationError
+from broker.contract.enrolment_codes import ALPHABET, LENGTH, MAX_COUNT, EnrolmentCode
+from broker.contract.errors import ConfigurationError
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 counts = st.integers(1, MAX_COUNT)

@@ -9,11 +9,11 @@ from datetime import timedelta
 import aiomqtt
 import pytest
 
-from broker import orders
-from broker.messages import Outcome, Position, utc_now
-from meter_firmware import age
-from meter_firmware.age import Arrivals, BridgeTime, Heartbeat, arrived_after
-from meter_firmware.commands import WAITED_SHARE, Circumstances, refusal
+from broker.contract import commands
+from broker.contract.messages import Outcome, Position, utc_now
+from meter_firmware.relay import age
+from meter_firmware.relay.age import Arrivals, BridgeTime, Heartbeat, arrived_after
+from meter_firmware.relay.rules import WAITED_SHARE, Circumstances, refusal
 from tests.unit.test_firmware_commands import CLOSED, command
 
 
@@ -91,9 +91,9 @@ def test_by_the_bridges_time_a_command_is_late_on_its_way_too() -> None:
 @pytest.mark.parametrize("limit", [0.6, 1.0, 2.0, 5.0, 20.0, 60.0])
 def test_no_issuer_says_no_before_a_command_can_no_longer_be_obeyed(limit: float) -> None:
     """docs/architecture.md, "From an operator to the relay"."""
-    valid, ends = orders.mms_validity(limit), orders.mms_end(limit)
+    valid, ends = commands.mms_validity(limit), commands.mms_end(limit)
     assert 0 < valid < ends < limit
-    assert round(ends - valid, 6) >= round(min(orders.MARGIN, 0.1 * limit), 6)
-    assert orders.ANSWER_SECONDS - orders.VALIDITY >= orders.MARGIN
+    assert round(ends - valid, 6) >= round(min(commands.MARGIN, 0.1 * limit), 6)
+    assert commands.ANSWER_SECONDS - commands.VALIDITY >= commands.MARGIN
     assert WAITED_SHARE * valid > 2 * age.BEAT or limit < 2.0
     assert WAITED_SHARE < 1

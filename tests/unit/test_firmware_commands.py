@@ -9,14 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.messages import Block, Cause, Command, Origin, OriginCategory, Outcome, Position, Relay, utc_now
-from meter_firmware.commands import (
-    MAX_PAYLOAD,
-    Circumstances,
-    UnreadableCommandError,
-    read,
-    refusal,
+from broker.contract.messages import (
+    Block,
+    Cause,
+    Command,
+    Origin,
+    OriginCategory,
+    Outcome,
+    Position,
+    Relay,
+    utc_now,
 )
+from meter_firmware.relay.rules import MAX_PAYLOAD, Circumstances, UnreadableCommandError, read, refusal
 
 NOW = utc_now()
 ORIGIN = Origin(category=OriginCategory.REMOTE_CONTROL, identifier="test")

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from broker.admission import Answer, Credential, Verdict
-from broker.errors import ContractError
-from broker.messages import utc_now
-from meter_firmware import keys
-from meter_firmware.credentials import Credentials, settle
-from meter_firmware.draft import Draft
+from broker.contract.enrolment import Answer, Credential, Verdict
+from broker.contract.errors import ContractError
+from broker.contract.messages import utc_now
+from meter_firmware.enrolment import keys
+from meter_firmware.enrolment.credentials import Credentials, settle
+from meter_firmware.enrolment.draft import Draft
 from registrar import pki
 from registrar.pki import Authority
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from broker.messages import Reading, Stored, utc_now
+from broker.contract.messages import Reading, Stored, utc_now
 from meter_firmware.outbox import Outbox
 from meter_firmware.storage import SCHEMA, Storage
 
@@ -198,7 +198,7 @@ def test_a_file_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None:
 _RENAME = """
 import sys
 from pathlib import Path
-from broker.messages import utc_now
+from broker.contract.messages import utc_now
 from meter_firmware.outbox import Outbox
 from meter_firmware.storage import Storage
 with Storage(Path(sys.argv[1])) as storage:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from broker.errors import ConfigurationError
+from broker.contract.errors import ConfigurationError
 from meter_firmware.identity import kept_meter_id
 
 

@@ -13,8 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from broker.errors import ConfigurationError
-from broker.messages import Reading, Stored, utc_now
+from broker.contract.errors import ConfigurationError
+from broker.contract.messages import Reading, Stored, utc_now
 from meter_firmware.outbox import Outbox
 from meter_firmware.storage import Storage, StorageError
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.messages import QUANTITIES, Reading, utc_now
-from meter_firmware.pzem004t import ALARM_REGISTER, REGISTERS, TABLE, decode
-from meter_firmware.sensor import Measurement
-from tests.pzem import THESIS, crc16
+from broker.contract.messages import QUANTITIES, Reading, utc_now
+from meter_firmware.sensors.pzem004t import ALARM_REGISTER, REGISTERS, TABLE, decode
+from meter_firmware.sensors.sensor import Measurement
+from tests.support.pzem import THESIS, crc16
 
 WORDS = st.integers(0, 0xFFFF)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from broker.errors import ConfigurationError
-from broker.messages import Position
-from meter_firmware.relay import GpioPin, RelayError, simulated_pin
+from broker.contract.errors import ConfigurationError
+from broker.contract.messages import Position
+from meter_firmware.relay.pin import GpioPin, RelayError, simulated_pin
 
 
 @dataclass

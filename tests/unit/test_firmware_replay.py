@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from broker.messages import History, Stored, utc_now
+from broker.contract.messages import History, Stored, utc_now
 from meter_firmware.outbox import Outbox
 from meter_firmware.replay import BATCH, Replay, history
 from meter_firmware.storage import Storage

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from broker.errors import ConfigurationError
+from broker.contract.errors import ConfigurationError
 from meter_firmware.settings import MeterSettings, OutboxSettings, SimulateSettings
 
 EXAMPLE = Path(__file__).parents[2] / "meter_firmware" / "meter.example.toml"

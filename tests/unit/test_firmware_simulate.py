@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.errors import ConfigurationError
-from broker.messages import Position, Reading, utc_now
-from meter_firmware.household import HOUR, Household, frequency
-from meter_firmware.relay import RelayError
+from broker.contract.errors import ConfigurationError
+from broker.contract.messages import Position, Reading, utc_now
+from meter_firmware.relay.pin import RelayError
+from meter_firmware.sensors.household import HOUR, Household, frequency
+from meter_firmware.sensors.simulated import SimulatedHardware
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import allow_files, meter_ids, simulated_profile
-from meter_firmware.simulated import SimulatedHardware
 
 MIDNIGHT = 1_795_478_400.0
 """2026-11-24T00:00:00Z."""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.errors import ConfigurationError
-from broker.messages import (
+from broker.contract.errors import ConfigurationError
+from broker.contract.messages import (
     Block,
     Cause,
     Command,
@@ -25,12 +25,13 @@ from broker.messages import (
     Result,
     utc_now,
 )
-from meter_firmware import clock, commands, switch_log
-from meter_firmware.commands import UnreadableCommandError
-from meter_firmware.relay import RelayError, SimulatedPin
+from meter_firmware import clock
+from meter_firmware.relay import rules, switch_log
+from meter_firmware.relay.pin import RelayError, SimulatedPin
+from meter_firmware.relay.rules import UnreadableCommandError
+from meter_firmware.relay.switch import Switch
+from meter_firmware.relay.switch_log import SwitchLog
 from meter_firmware.storage import Storage, StorageError
-from meter_firmware.switch import Switch
-from meter_firmware.switch_log import SwitchLog
 
 
 class WatchedPin(SimulatedPin):
@@ -380,24 +381,24 @@ def test_a_damaged_block_is_told_with_the_cure_and_not_taken_for_none(tmp_path: 
 async def test_contacts_switch_ten_times_and_then_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "PERIOD", 60.0)
+    monkeypatch.setattr(rules, "PERIOD", 60.0)
     pin = WatchedPin()
     with opened(tmp_path, pin) as (switch, _, _):
         positions = [Position.OPEN, Position.CLOSED]
-        for number in range(commands.OPERATIONS):
+        for number in range(rules.OPERATIONS):
             assert await obey(switch, command(f"c{number}", positions[number % 2])) == (Outcome.DONE, "")
         outcome, reason = await obey(switch, command("more", Position.OPEN))
         assert outcome is Outcome.REFUSED
         assert reason.startswith("too often")
-        assert len(pin.driven) == commands.OPERATIONS + 1, "and once at the start"
+        assert len(pin.driven) == rules.OPERATIONS + 1, "and once at the start"
         assert switch.relay.position is Position.CLOSED
-        monkeypatch.setattr(commands, "PERIOD", 0.0)
+        monkeypatch.setattr(rules, "PERIOD", 0.0)
         assert await obey(switch, command("later", Position.OPEN)) == (Outcome.DONE, "")
 
 
 async def test_a_refused_command_wears_nothing_out(tmp_path: Path) -> None:
     with opened(tmp_path, WatchedPin()) as (switch, _, _):
-        for number in range(3 * commands.OPERATIONS):
+        for number in range(3 * rules.OPERATIONS):
             assert (await obey(switch, command(f"c{number}", Position.CLOSED)))[0] is Outcome.REFUSED
         assert await obey(switch, command("real", Position.OPEN)) == (Outcome.DONE, "")
 
@@ -407,5 +408,5 @@ async def test_what_has_no_contacts_is_not_spared(tmp_path: Path) -> None:
         switch = Switch(SwitchLog(storage), SimulatedPin(), lock=asyncio.Lock(), spared=False)
         switch.open(now=utc_now())
         positions = [Position.OPEN, Position.CLOSED]
-        for number in range(2 * commands.OPERATIONS):
+        for number in range(2 * rules.OPERATIONS):
             assert await obey(switch, command(f"c{number}", positions[number % 2])) == (Outcome.DONE, "")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.backoff import Backoff
 from broker.kernel import clock_synchronized
+from broker.mqtt.backoff import Backoff
 from meter_firmware import clock
 from meter_firmware.faults import Faults
 from meter_firmware.sampler import Rhythm

@@ -11,18 +11,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge import registry
-from bridge.batch import Withdrawal
-from bridge.tables import Meter as Row
-from bridge.tables import at_ms
-from broker.admission import Access
-from broker.fleet import State, is_later
-from broker.messages import Birth, Hardware, Message, Position, Reading, Relay, ServiceStatus, Status, utc_now
-from broker.orders import Known
-from broker.topics import Topics
-from mms_bridge.fleet import Behaviour, Fleet
-from web.hub import Hub
-from web.live import Live
+from bridge.ingest import registry
+from bridge.ingest.classify import Withdrawal
+from bridge.store.tables import Meter as Row
+from bridge.store.tables import at_ms
+from broker.contract.commands import Known
+from broker.contract.enrolment import Access
+from broker.contract.fleet import State, is_later
+from broker.contract.messages import (
+    Birth,
+    Hardware,
+    Message,
+    Position,
+    Reading,
+    Relay,
+    ServiceStatus,
+    Status,
+    utc_now,
+)
+from broker.contract.topics import Topics
+from mms_bridge.mqtt.fleet import Behaviour, Fleet
+from web.live.hub import Hub
+from web.live.state import Live
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 TOPICS = Topics()

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bridge import parse
-from broker.errors import ContractError
-from broker.messages import Status
-from meter_firmware.commands import UnreadableCommandError, read
+from bridge.ingest import parse
+from broker.contract.errors import ContractError
+from broker.contract.messages import Status
+from meter_firmware.relay.rules import UnreadableCommandError, read
 from mms_bridge.cid import read_cid
 from tests.fuzz.seeds import BEYOND_UTC, DEEP_HISTORY, good_cid, good_messages, seeds
 from tests.fuzz.targets import MODELS, TARGETS

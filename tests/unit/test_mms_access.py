@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from broker.errors import ConfigurationError
-from mms_bridge.access import PER_IED, STANDING_FOR, Access, alias
-from mms_bridge.clients import Client, Right, read_rights
-from mms_bridge.credentials import TlsFiles, load
-from mms_bridge.handshakes import PER_ADDRESS, Budget, Handshakes
+from broker.contract.errors import ConfigurationError
+from mms_bridge.access.associations import PER_IED, STANDING_FOR, Access, alias
+from mms_bridge.access.client_rights import Client, Right, read_rights
+from mms_bridge.access.handshake_limit import PER_ADDRESS, Budget, Handshakes
+from mms_bridge.access.tls_credentials import TlsFiles, load
 from mms_bridge.settings import MmsSettings
-from tests.certificates import Authority
+from tests.support.certificates import Authority
 
 FILE = """
 [clients.desk]

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from admin.scl_model import read_scl
-from broker.errors import ContractError
+from admin.mms.scl_model import read_scl
+from broker.contract.errors import ContractError
 from mms_bridge.cid import DataSetMember, read_cid
-from mms_bridge.native import FunctionalConstraint, TriggerOption
-from scl_builder.builder import build_cid
-from scl_builder.checker import check
-from scl_builder.diff import diff
-from scl_builder.outline import parse
-from scl_builder.project import Ied, Meter, Project
+from mms_bridge.libiec61850.bindings import FunctionalConstraint, TriggerOption
+from scl_builder.build.builder import build_cid
+from scl_builder.build.project import Ied, Meter, Project
+from scl_builder.check.checker import check
+from scl_builder.check.diff import diff
+from scl_builder.check.outline import parse
 
 LD = "SM_" + "0" * 31 + "1"
 CID = build_cid(

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from broker.admission import Access
-from broker.messages import Birth, Hardware, Reading, ServiceStatus, Status, utc_now
-from mms_bridge.fleet import Behaviour, Fleet, Meter
+from broker.contract.enrolment import Access
+from broker.contract.messages import Birth, Hardware, Reading, ServiceStatus, Status, utc_now
+from mms_bridge.mqtt.fleet import Behaviour, Fleet, Meter
 
 NOW = utc_now()
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"

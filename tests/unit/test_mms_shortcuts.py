@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from mms_bridge import memory, shared_types, short_texts, stencil, writing
 from mms_bridge.cid import Cid, Device, read_cid
-from mms_bridge.memory import MEMORY
-from mms_bridge.model import NativeModel, build
-from mms_bridge.native import Quality, lib
-from mms_bridge.plan import plans
-from mms_bridge.writing import Value
-from scl_builder.builder import build_cid
-from scl_builder.project import Ied, Meter, Project
+from mms_bridge.libiec61850 import memory, shared_types, short_texts, stencil, value_writer
+from mms_bridge.libiec61850.bindings import Quality, lib
+from mms_bridge.libiec61850.ied_model import NativeModel, build
+from mms_bridge.libiec61850.memory import MEMORY
+from mms_bridge.libiec61850.node_plan import plans
+from mms_bridge.libiec61850.value_writer import Value
+from scl_builder.build.builder import build_cid
+from scl_builder.build.project import Ied, Meter, Project
 
 _find = CFUNCTYPE(c_void_p, c_void_p, c_char_p)(("IedModel_getModelNodeByObjectReference", lib))
 FLOATS = [0.0, -0.0, 230.4, -1e-30, 3.4e38, float("inf")]
@@ -109,7 +109,7 @@ def test_each_device_has_values_of_its_own() -> None:
         meters = [device.domain for device in it.cid.devices if device.domain.startswith("SM_")]
         for number, domain in enumerate(meters):
             told = [(key, Value(number + 1, Quality.GOOD, 1000 * number)) for key in keys]
-            writing.write(it.server, it.model.points[domain], told)
+            value_writer.write(it.server, it.model.points[domain], told)
         for number, domain in enumerate(meters):
             amperes = it.attribute(domain, "MMXN1", ("Amp", "mag", "f"))
             assert lib.MmsValue_toFloat(lib.IedServer_getAttributeValue(it.server, amperes)) == number + 1
@@ -153,7 +153,7 @@ def test_a_number_that_is_no_float32_is_written_as_the_library_does() -> None:
     with made(1) as it:
         domain = next(name for name in it.model.points if name.startswith("SM_"))
         told = [(("MMXN1", "Amp"), Value(1e300, Quality.GOOD, 0))]
-        writing.write(it.server, it.model.points[domain], told)
+        value_writer.write(it.server, it.model.points[domain], told)
         held = lib.IedServer_getAttributeValue(it.server, it.attribute(domain, "MMXN1", ("Amp", "mag", "f")))
         assert lib.MmsValue_toFloat(held) == float("inf")
 

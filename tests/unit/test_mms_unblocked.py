@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from mms_bridge import unblocked
-from mms_bridge.native import lib, library_path
-from tests.brokers import free_port
+from mms_bridge.libiec61850 import wait_hook
+from mms_bridge.libiec61850.bindings import lib, library_path
+from tests.support.brokers import free_port
 
 CALLS = 20
 
 
 @pytest.fixture(autouse=True)
 def _unblocked() -> None:
-    assert unblocked.unblock(lib, library_path()), "the wheel's library has no slot that we find"
+    assert wait_hook.unblock(lib, library_path()), "the wheel's library has no slot that we find"
 
 
 Call = Callable[[Callable[[int], None], int], None]
@@ -68,7 +68,7 @@ def _waited(act: Callable[[int], None]) -> float:
 def test_only_the_calls_that_ask_for_it_do_not_wait() -> None:
     """The library waits 1 ms at each call; those of others keep that, before and after ours."""
     before = _seconds_of_idle_calls(_plainly)
-    ours = min(_seconds_of_idle_calls(unblocked.quickly) for _ in range(5))
+    ours = min(_seconds_of_idle_calls(wait_hook.quickly) for _ in range(5))
     after = _seconds_of_idle_calls(_plainly)
     assert min(before, after) >= CALLS * 0.001
     assert ours < CALLS * 0.001 / 2
@@ -77,7 +77,7 @@ def test_only_the_calls_that_ask_for_it_do_not_wait() -> None:
 def test_closing_a_socket_holds_up_only_others() -> None:
     """The library sleeps for 10 ms after each socket that it has closed; here it is the listening one."""
     plainly = _seconds_to_stop(_plainly)
-    ours = min(_seconds_to_stop(unblocked.quickly) for _ in range(5))
+    ours = min(_seconds_to_stop(wait_hook.quickly) for _ in range(5))
     assert plainly >= 0.01
     assert ours < 0.005
 
@@ -87,14 +87,14 @@ def test_a_call_that_fails_leaves_the_waits_as_they_were() -> None:
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        unblocked.quickly(fail, 0)
+        wait_hook.quickly(fail, 0)
     assert _seconds_of_idle_calls(_plainly) >= CALLS * 0.001
 
 
 def test_once_is_enough() -> None:
-    slots = list(unblocked._slots)
-    assert unblocked.unblock(lib, library_path())
-    assert list(map(id, unblocked._slots)) == list(map(id, slots))
+    slots = list(wait_hook._slots)
+    assert wait_hook.unblock(lib, library_path())
+    assert list(map(id, wait_hook._slots)) == list(map(id, slots))
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,10 @@ def test_once_is_enough() -> None:
     ids=["empty", "magic only", "no ELF", "hollow"],
 )
 def test_a_file_without_the_slot_changes_nothing(image: bytes) -> None:
-    assert unblocked.find_slot(image, unblocked.NAME) is None
+    assert wait_hook.find_slot(image, wait_hook.NAME) is None
 
 
 def test_a_function_that_the_library_does_not_define_has_no_slot() -> None:
     image = library_path().read_bytes()
-    assert unblocked.find_slot(image, "poll") is None  # libc's: its address here is none of ours
-    assert unblocked.find_slot(image, "Handleset_waitReadyy") is None
+    assert wait_hook.find_slot(image, "poll") is None  # libc's: its address here is none of ours
+    assert wait_hook.find_slot(image, "Handleset_waitReadyy") is None

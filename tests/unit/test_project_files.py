@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from broker.mosquitto import BrokerSettings, render
+from broker.daemon.mosquitto import BrokerSettings, render
 from registrar import layout
 
 ROOT = Path(__file__).parents[2]
@@ -39,8 +39,8 @@ def test_the_image_is_installed_as_make_installs() -> None:
     for options in ("--require-hashes -r", "--no-deps --no-build-isolation"):
         assert options in makefile
         assert options in DOCKERFILE
-    assert "requirements.lock" in makefile
-    assert "requirements.lock" in DOCKERFILE
+    assert "requirements/run.lock" in makefile
+    assert "requirements/run.lock" in DOCKERFILE
 
 
 def test_each_service_runs_as_its_own_user_in_the_groups_that_it_needs() -> None:

@@ -18,19 +18,19 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from admin.pending import opened
-from bridge import database
-from bridge.tables import Audit
-from broker.admission import Access, Ask, Verdict
-from broker.fleet import takes_access
-from broker.identity import client_context
-from broker.messages import Hardware, utc_now
-from meter_firmware import keys
-from registrar import blocking, codes, renewal, requests, rotation
+from bridge.store import database
+from bridge.store.tables import Audit
+from broker.contract.enrolment import Access, Ask, Verdict
+from broker.contract.fleet import takes_access
+from broker.contract.messages import Hardware, utc_now
+from broker.mqtt.identity import client_context
+from meter_firmware.enrolment import keys
+from registrar import blocking, enrolment_codes, renewal, requests, rotation
 from registrar.deployment import Deployment
-from registrar.founding import Plan, found
 from registrar.identities import SERVICES, Identity, Role
-from tests.brokers import free_port
-from tests.killed import killed_at
+from registrar.init_deployment import Plan, found
+from tests.support.brokers import free_port
+from tests.support.killed import killed_at
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 CSR = keys.request(METER, keys.new_key())
@@ -56,7 +56,7 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
 def waiting(deployment: Deployment, *, automatic: bool = False) -> str:
     """METER has asked with a new code; the code's id."""
     valid = timedelta(days=1)
-    code = codes.make(deployment.register, count=2, valid=valid, automatic=automatic, who="test")
+    code = enrolment_codes.make(deployment.register, count=2, valid=valid, automatic=automatic, who="test")
     requests.take(deployment, f"{code.id}-1", ASK, serials={})
     return code.id
 
@@ -143,8 +143,8 @@ def _new_certificate(deployment: Deployment, name: str) -> bool:
     return len(certificates) == 2 and certificates[-1].serial == there.serial_number
 
 
-def _first_code(deployment: Deployment) -> codes.Code:
-    return codes.listed(deployment.register)[0]
+def _first_code(deployment: Deployment) -> enrolment_codes.Code:
+    return enrolment_codes.listed(deployment.register)[0]
 
 
 def _request(deployment: Deployment) -> requests.Request:
@@ -211,9 +211,10 @@ CASES: dict[str, Case] = {
     "new code": (
         _nothing,
         ("enrol", "new"),
-        lambda d: bool(codes.listed(d.register)),
+        lambda d: bool(enrolment_codes.listed(d.register)),
         lambda d: (
-            bool(codes.listed(d.register)) and f"user {_first_code(d).id}-1" in (d.broker / "acl").read_text()
+            bool(enrolment_codes.listed(d.register))
+            and f"user {_first_code(d).id}-1" in (d.broker / "acl").read_text()
         ),
         {"enrolment-code-made": 1},
     ),

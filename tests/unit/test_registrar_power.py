@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from broker import durable, keypair
-from broker.errors import ConfigurationError
-from broker.identity import client_context
-from broker.mosquitto import BrokerSettings
-from broker.settings import MqttSettings
+from broker import durable
+from broker.contract.errors import ConfigurationError
+from broker.daemon.mosquitto import BrokerSettings
+from broker.mqtt import keypair
+from broker.mqtt.identity import client_context
+from broker.mqtt.settings import MqttSettings
 from registrar import pki, rotation
 from registrar.deployment import Deployment
-from registrar.founding import Plan, found
 from registrar.identities import SERVICES
+from registrar.init_deployment import Plan, found
 
 
 class _PowerCut(BaseException):

@@ -19,23 +19,23 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlmodel import col
 
-from bridge import database
-from bridge.audit import Kind
-from bridge.tables import Audit
-from broker.admission import Answer, Credential, Renewal, Verdict
-from broker.codes import EnrolmentCode
-from broker.errors import ConfigurationError, ContractError
-from broker.messages import Birth, Hardware, utc_now
-from broker.passwords import hashed
-from meter_firmware import keys
-from registrar import codes, devices, founding, renewal, requests, rotation
-from registrar.counter import Counter
+from bridge.store import database
+from bridge.store.audit import Kind
+from bridge.store.tables import Audit
+from broker.contract.enrolment import Answer, Credential, Renewal, Verdict
+from broker.contract.enrolment_codes import EnrolmentCode
+from broker.contract.errors import ConfigurationError, ContractError
+from broker.contract.messages import Birth, Hardware, utc_now
+from broker.daemon.passwords import hashed
+from meter_firmware.enrolment import keys
+from registrar import devices, enrolment_codes, init_deployment, renewal, requests, rotation
+from registrar.audit_queue import Trail
 from registrar.deployment import Deployment
-from registrar.founding import Plan, found
 from registrar.identities import Identity, NotRegisteredError, Role
+from registrar.init_deployment import Plan, found
 from registrar.pki import Authority, common_name
 from registrar.refusals import Why
-from registrar.trail import Trail
+from registrar.requests_handler import Counter
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 
@@ -50,7 +50,9 @@ class Desk:
     def code(self, *, count: int = 5, automatic: bool = False, valid: float = 3600) -> EnrolmentCode:
         """A new one."""
         span = timedelta(seconds=valid)
-        return codes.make(self.deployment.register, count=count, valid=span, automatic=automatic, who="test")
+        return enrolment_codes.make(
+            self.deployment.register, count=count, valid=span, automatic=automatic, who="test"
+        )
 
     def ask(self, slot: str, **changes: Any) -> Answer | None:
         """The refusal, or the answer that is to be retained; None if there is none at all."""
@@ -143,7 +145,7 @@ async def test_a_bad_request_is_answered_with_the_reason(
 
 async def test_slots_of_no_code_and_of_an_expired_and_a_withdrawn_one(desk: Desk) -> None:
     old, gone = desk.code(valid=0.001), desk.code()
-    codes.withdraw(desk.deployment.register, gone.id)
+    enrolment_codes.withdraw(desk.deployment.register, gone.id)
     for slot, reason in (("ABCD-1", "no such"), (f"{old.id}-1", "expired"), (f"{gone.id}-1", "withdrawn")):
         answer = desk.ask(slot)
         assert answer is not None
@@ -194,15 +196,15 @@ async def test_too_many_do_not_wait(desk: Desk, monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_used_slot_closes_when_the_meter_is_heard_as_itself(desk: Desk) -> None:
     code = desk.code(count=1, automatic=True)
-    assert [slot for slot, _ in codes.open_slots(desk.deployment.register)] == [f"{code.id}-1"]
+    assert [slot for slot, _ in enrolment_codes.open_slots(desk.deployment.register)] == [f"{code.id}-1"]
     desk.ask(f"{code.id}-1")
-    assert codes.open_slots(desk.deployment.register)  # it may come back for the answer
+    assert enrolment_codes.open_slots(desk.deployment.register)  # it may come back for the answer
     birth = Birth(
         name="m", hardware=Hardware(serial="S-1"), firmware="1", interval=1, session="a", ts=utc_now()
     )
     desk.counter.hear(f"sm/v1/{METER}/birth", birth.payload())
     desk.counter.tidy()
-    assert codes.open_slots(desk.deployment.register) == []
+    assert enrolment_codes.open_slots(desk.deployment.register) == []
     assert f"{code.id}-1" not in (desk.deployment.broker / "passwords").read_text()
     assert desk.letter(f"sm/v1/enrol/{code.id}-1/answer") == b""
 
@@ -312,7 +314,7 @@ async def test_a_rotation_that_was_killed_at_its_beginning_locks_nobody_out(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(deployment: Deployment, name: str, authority: Authority) -> None:
-        founding.keep_authority(deployment, name, authority)
+        init_deployment.keep_authority(deployment, name, authority)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -337,10 +339,10 @@ async def test_a_new_authority_is_told_to_meters_with_a_token_too(desk: Desk) ->
 async def test_two_meters_that_wait_with_a_withdrawn_code_are_refused(desk: Desk) -> None:
     code = desk.code()
     desk.ask(f"{code.id}-1")
-    assert codes.withdraw(desk.deployment.register, code.id.lower()) == 1
+    assert enrolment_codes.withdraw(desk.deployment.register, code.id.lower()) == 1
     assert requests.listed(desk.deployment)[0].verdict is Verdict.REFUSED
     with pytest.raises(NotRegisteredError):
-        codes.withdraw(desk.deployment.register, "ZZZZ")
+        enrolment_codes.withdraw(desk.deployment.register, "ZZZZ")
 
 
 async def test_a_blocked_meter_is_not_enrolled_again(desk: Desk) -> None:

@@ -17,7 +17,7 @@ from open61850.mms import DataAccessError, ObjectName, OptFlds, ReasonCode, Refe
 from open61850.mms.report import Report, ReportEntry
 from open61850.mms.types import PrimitiveType, StructureType
 
-from admin.report_lines import Line, Member, Subscription, lines
+from admin.mms.report_lines import Line, Member, Subscription, lines
 
 NOW = datetime(2026, 11, 24, 22, 0, 0, 500_000, tzinfo=UTC)
 T = datetime(2026, 11, 24, 21, 59, 59, 123_000, tzinfo=UTC)

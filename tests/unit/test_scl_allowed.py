@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from mms_bridge.cid import read_cid
-from scl_builder.checker import Finding, Severity, check
-from scl_builder.diff import diff
-from scl_builder.outline import parse
+from scl_builder.check.checker import Finding, Severity, check
+from scl_builder.check.diff import diff
+from scl_builder.check.outline import parse
 
 FAULTS = Path(__file__).parent / "scl_faults"
 CLEAN = (FAULTS / "clean.scd").read_text()

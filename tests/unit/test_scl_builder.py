@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from broker.topics import scl_name
+from broker.contract.topics import scl_name
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import simulated_profile
 from mms_bridge.cid import Device, read_cid
-from scl_builder import builder
-from scl_builder.builder import build_cid, build_scd
-from scl_builder.checker import check
-from scl_builder.project import ControlModel, HistoryItem, Ied, Meter, Project
-from scl_builder.schema import load_schema
+from scl_builder.build import builder
+from scl_builder.build.builder import build_cid, build_scd
+from scl_builder.build.project import ControlModel, HistoryItem, Ied, Meter, Project
+from scl_builder.check.checker import check
+from scl_builder.check.schema import load_schema
 
 NS = {"s": "http://www.iec.ch/61850/2003/SCL"}
 SCL = "{http://www.iec.ch/61850/2003/SCL}"

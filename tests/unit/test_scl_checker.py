@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scl_builder.checker import Finding, check
+from scl_builder.check.checker import Finding, check
 
 FAULTS = Path(__file__).parent / "scl_faults"
 CLEAN = (FAULTS / "clean.scd").read_bytes()
@@ -28,7 +28,7 @@ def test_clean_file_has_no_finding() -> None:
 
 def test_there_is_a_file_for_each_rule() -> None:
     """Every rule name that stands in the checker's source is shown by at least one file."""
-    source = "".join(path.read_text() for path in (Path(__file__).parents[2] / "scl_builder").glob("*.py"))
+    source = "".join(path.read_text() for path in (Path(__file__).parents[2] / "scl_builder").rglob("*.py"))
     rules = set(re.findall(r'found\.add\(\s*[\w.\[\]"]+,\s*"([\w-]+)"', source)) | {"xml", "schema"}
     shown = {found[1] for name in SINGLE if (found := EXPECTED.search((FAULTS / name).read_text()))}
     assert rules - shown == set()

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scl_builder.builder import build_cid, build_scd
-from scl_builder.diff import Change, condensed, diff
-from scl_builder.naming import without_ld_name
-from scl_builder.outline import parse
-from scl_builder.project import Ied, Project
+from scl_builder.build.builder import build_cid, build_scd
+from scl_builder.build.project import Ied, Project
+from scl_builder.check.diff import Change, condensed, diff
+from scl_builder.check.naming import without_ld_name
+from scl_builder.check.outline import parse
 from tests.unit.test_scl_builder import meter, project
 
 FAULTS = Path(__file__).parent / "scl_faults"

@@ -8,11 +8,11 @@ import pytest
 from open61850.scl import load_ieds, load_model
 from scl_loader.scl_loader import SCD_handler
 
-from scl_builder.builder import build_cid, build_scd
-from scl_builder.project import ControlModel, Ied, Meter, Project
-from scl_builder.reference import Reference
-from scl_builder.tables import GATEWAY_LD, GROUPS, METER_LD, DataObject, LogicalNode
-from scl_builder.templates import SERVED_ATTRIBUTES
+from scl_builder.build.builder import build_cid, build_scd
+from scl_builder.build.project import ControlModel, Ied, Meter, Project
+from scl_builder.build.templates import SERVED_ATTRIBUTES
+from scl_builder.model.logical_devices import GATEWAY_LD, GROUPS, METER_LD, DataObject, LogicalNode
+from scl_builder.model.reference import Reference
 
 LD = "SM_" + "1" * 32
 # fmt: off

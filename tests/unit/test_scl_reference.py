@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scl_builder.reference import Reference
+from scl_builder.model.reference import Reference
 
 NAMES = st.from_regex(r"[A-Za-z][0-9A-Za-z_]{0,11}", fullmatch=True)
 CONSTRAINTS = st.sampled_from(["ST", "MX", "CO", "CF", "DC", "SP", "SV", "EX", "OR", "BL", "SE", "SG"])

@@ -10,9 +10,9 @@ from itertools import pairwise
 import pytest
 from lxml import etree
 
-from scl_builder import tables
-from scl_builder.builder import build_scd
-from scl_builder.nsd_enums import ENUMERATIONS
+from scl_builder.build.builder import build_scd
+from scl_builder.model import logical_devices
+from scl_builder.model.nsd_enums import ENUMERATIONS
 from tests.unit.test_scl_builder import NS, SCL, attributes, find, project
 
 XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
@@ -185,7 +185,7 @@ def test_values_of_a_meter(scd: bytes) -> None:
 
 
 def test_units_are_fixed_in_the_types(scd: bytes) -> None:
-    for do in (do for node in tables.METER_LD for do in node.objects if do.unit is not None):
+    for do in (do for node in logical_devices.METER_LD for do in node.objects if do.unit is not None):
         type_id = attributes(scd, f"//s:DO[@name='{do.name}']/@type")[0]
         units = attributes(scd, f"//s:DOType[@id='{type_id}']/s:DA[@name='units']/@type")[0]
         value = find(scd, f"//s:DAType[@id='{units}']/s:BDA[@name='SIUnit']/s:Val")[0].text or ""

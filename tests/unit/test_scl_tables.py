@@ -6,13 +6,10 @@ from typing import get_args
 
 import pytest
 
-from mms_bridge.native import MAX_DATA_SET_MEMBERS
-from mms_bridge.server import Limits
-from scl_builder import templates
-from scl_builder.nsd_cdcs import CDCS, STRUCTS
-from scl_builder.nsd_enums import ENUMERATIONS
-from scl_builder.nsd_nodes import LN_CLASSES, rule
-from scl_builder.tables import (
+from mms_bridge.libiec61850.bindings import MAX_DATA_SET_MEMBERS
+from mms_bridge.libiec61850.mms_server import Limits
+from scl_builder.build import templates
+from scl_builder.model.logical_devices import (
     GATEWAY_LD,
     GROUP_REVISION,
     GROUPS,
@@ -24,6 +21,9 @@ from scl_builder.tables import (
     Source,
     data_object,
 )
+from scl_builder.model.nsd_cdcs import CDCS, STRUCTS
+from scl_builder.model.nsd_enums import ENUMERATIONS
+from scl_builder.model.nsd_nodes import LN_CLASSES, rule
 
 DEVICES = (METER_LD, GATEWAY_LD)
 MEMBERS_OF = {

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from lxml import etree
 
-from scl_builder.text import escape, unicode, visible
+from scl_builder.build.text import escape, unicode, visible
 
 ANYTHING = st.text(st.characters(codec=None, categories=None), max_size=400)
 """All code points, lone surrogates and controls included."""

@@ -13,7 +13,7 @@ import pytest
 from tests.supply.audit import Verdict, _sort, audit, look_up, pins
 
 ROOT = Path(__file__).parents[2]
-LOCKS = sorted(ROOT.glob("requirements*.lock"))
+LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 LOCK = """Lxml==5.3.0 \\
     --hash=sha256:00
 pydantic-core==2.50.4 ; python_version > '3' \\
@@ -23,7 +23,7 @@ pydantic-core==2.50.4 ; python_version > '3' \\
 
 @pytest.fixture
 def lock(tmp_path: Path) -> Path:
-    path = tmp_path / "requirements.lock"
+    path = tmp_path / "run.lock"
     path.write_text(LOCK)
     return path
 
@@ -109,5 +109,5 @@ def test_every_locked_package_has_a_hash(path: Path) -> None:
 
 
 def test_the_build_backend_is_locked() -> None:
-    for path in (ROOT / "requirements.lock", ROOT / "requirements-dev.lock"):
+    for path in (ROOT / "requirements/run.lock", ROOT / "requirements/dev.lock"):
         assert {"hatchling", "editables"} <= pins([path]).keys()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from web.connections import Connections
+from web.serving.connections import Connections
 
 
 def test_the_oldest_that_waits_makes_room_and_the_busy_stay() -> None:

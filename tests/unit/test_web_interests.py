@@ -7,11 +7,11 @@ from itertools import pairwise, product
 
 import pytest
 
-from broker.messages import Birth, Hardware, utc_now
-from broker.topics import Topics
-from web.hub import PIECE, Hub, joined
-from web.interests import Event, Interest, Interests, Listener
-from web.live import Live
+from broker.contract.messages import Birth, Hardware, utc_now
+from broker.contract.topics import Topics
+from web.live.hub import PIECE, Hub, joined
+from web.live.interests import Event, Interest, Interests, Listener
+from web.live.state import Live
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 METERS = ("", "a", "b", "c")

@@ -9,9 +9,9 @@ import anyio
 import httpx
 import pytest
 
-import web.pages
-from web.accounts import Accounts, Role
+import web.pages.pages
 from web.app import make_app
+from web.auth.accounts import Accounts, Role
 from web.parts import Parts
 from web.run import make_parts
 from web.settings import WebSettings
@@ -28,7 +28,7 @@ def test_what_happens_while_a_page_reads_comes_after_its_position(
         parts.hub.tell("service", b"{}")
         return "ok"
 
-    monkeypatch.setattr(web.pages, "database_state", slow)
+    monkeypatch.setattr(web.pages.pages, "database_state", slow)
     before = parts.hub.position
     page = anyio.run(_health, parts, token)
     assert re.findall('name="since" content="([^"]+)"', page) == [before]

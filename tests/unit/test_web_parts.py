@@ -11,16 +11,16 @@ import pytest
 from lxml import etree
 from pydantic import ValidationError
 
-from broker.errors import ConfigurationError
-from web.accounts import Accounts, Role, UnknownAccountError
-from web.answers import CSV, JSON, XML, chosen
-from web.hub import KEPT, Hub
-from web.interests import WAITING, Interest, Listener
-from web.live import by_name
-from web.problem import ProblemError
-from web.sessions import Limiter, Sessions
+from broker.contract.errors import ConfigurationError
+from web.auth.accounts import Accounts, Role, UnknownAccountError
+from web.auth.sessions import Limiter, Sessions
+from web.live.hub import KEPT, Hub
+from web.live.interests import WAITING, Interest, Listener
+from web.live.state import by_name
+from web.serving.answers import CSV, JSON, XML, chosen
+from web.serving.problem import ProblemError
+from web.serving.xml import xml_document
 from web.settings import WebSettings
-from web.xml import xml_document
 
 ALL = Interest()
 PASSWORD = "correct horse"

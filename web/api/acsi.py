@@ -9,9 +9,9 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from web.acsi import Acsi
-from web.answers import XML, answer
 from web.api.common import also, problems
-from web.guard import Observer
+from web.auth.guard import Observer
+from web.serving.answers import XML, answer
 
 router = APIRouter(prefix="/iec61850", tags=["acsi"])
 

@@ -10,15 +10,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response
 
-from bridge.tables import BlockChange, Command
-from web.answers import XML, answer, format_of
+from bridge.store.tables import BlockChange, Command
 from web.api.common import MeterPath, also, at, problems
 from web.api.models import CommandDocument, Ledger, RelayOrder
 from web.audit import Event, audit
+from web.auth.guard import Caller, Observer, Operator, denied
 from web.commands import LOST, Entry, entry_of
-from web.guard import Caller, Observer, Operator, denied
 from web.parts import Parts, parts_of, root_of
-from web.problem import ProblemError
+from web.serving.answers import XML, answer, format_of
+from web.serving.problem import ProblemError
 
 router = APIRouter(tags=["commands"])
 

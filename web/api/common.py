@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import orjson
 from fastapi import Path, Query
 
-from bridge.store import UnknownMeterError
-from bridge.tables import Meter as Row
-from bridge.tables import moment
-from broker.messages import format_ts
+from bridge.store.queries import UnknownMeterError
+from bridge.store.tables import Meter as Row
+from bridge.store.tables import moment
+from broker.contract.messages import format_ts
 from web.api.models import ProblemDocument
 from web.archive import Archive
-from web.problem import MEDIA_TYPE, ProblemError
+from web.serving.problem import MEDIA_TYPE, ProblemError
 
 MeterPath = Annotated[
     str,

@@ -16,8 +16,8 @@ from functools import partial
 from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
-from bridge.export import Table, stream_parquet, write_csv
-from web.answers import CSV, GZIP_LEVEL, PRIVATE, has_already, takes_gzip
+from bridge.store.export import Table, stream_parquet, write_csv
+from web.serving.answers import CSV, GZIP_LEVEL, PRIVATE, has_already, takes_gzip
 
 PIECE = 256 * 1024
 """Octets that are sent at once."""

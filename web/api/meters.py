@@ -13,18 +13,18 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from bridge.tables import Meter as Row
-from broker.orders import WITHDRAWN
-from broker.topics import scl_name
-from mms_bridge.fleet import Meter
-from web.answers import GZIP_LEVEL, JSON, XML, answer, chosen, has_already, takes_gzip
+from bridge.store.tables import Meter as Row
+from broker.contract.commands import WITHDRAWN
+from broker.contract.topics import scl_name
+from mms_bridge.mqtt.fleet import Meter
 from web.api.common import Cursor, MeterPath, also, at, cursor, position, problems, registered
 from web.api.models import Latest, LatestOfAll, MeterDocument, MeterPage
 from web.audit import Event, audit
-from web.guard import Administrator, Observer
-from web.live import Live, by_name
+from web.auth.guard import Administrator, Observer
+from web.live.state import Live, by_name
 from web.parts import Parts, parts_of
-from web.problem import ProblemError
+from web.serving.answers import GZIP_LEVEL, JSON, XML, answer, chosen, has_already, takes_gzip
+from web.serving.problem import ProblemError
 
 router = APIRouter(tags=["meters"])
 

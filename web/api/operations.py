@@ -10,13 +10,13 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 
-from broker.errors import Meter61850Error
-from broker.messages import format_ts
-from web.answers import XML, answer
+from broker.contract.errors import Meter61850Error
+from broker.contract.messages import format_ts
 from web.api.common import also, at, problems
 from web.api.models import DeadLetters, Health
-from web.guard import Observer
+from web.auth.guard import Observer
 from web.parts import Parts, parts_of
+from web.serving.answers import XML, answer
 
 router = APIRouter(tags=["operations"])
 

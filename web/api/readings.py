@@ -17,19 +17,19 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, AwareDatetime
 from starlette.responses import Response
 
-from bridge.export import TIMES, Table
-from bridge.packs import StoredReading
-from bridge.rollup import DAY, HOUR
-from bridge.store import ROLLUP_FIELDS, Store
-from bridge.tables import DAY_MS, Meter, at_ms, moment
-from broker.messages import EARLIEST, LATEST, format_ts
-from web.answers import CSV, JSON, PARQUET, XML, answer, chosen
+from bridge.store.export import TIMES, Table
+from bridge.store.pack_format import StoredReading
+from bridge.store.queries import ROLLUP_FIELDS, Store
+from bridge.store.rollup import DAY, HOUR
+from bridge.store.tables import DAY_MS, Meter, at_ms, moment
+from broker.contract.messages import EARLIEST, LATEST, format_ts
 from web.api.common import Cursor, MeterPath, also, cursor, not_ours, position, problems, registered
 from web.api.exports import export
 from web.api.models import ReadingsPage, Today
-from web.guard import Observer
+from web.auth.guard import Observer
 from web.parts import parts_of
-from web.problem import ProblemError
+from web.serving.answers import CSV, JSON, PARQUET, XML, answer, chosen
+from web.serving.problem import ProblemError
 
 router = APIRouter(tags=["readings"])
 

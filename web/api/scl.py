@@ -9,13 +9,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from web.answers import XML, answer, encoded, format_of
 from web.api.common import also, at, problems
 from web.api.models import Difference, Revisions
+from web.auth.guard import Observer
 from web.comparison import compared
-from web.guard import Observer
 from web.parts import parts_of
-from web.problem import ProblemError
+from web.serving.answers import XML, answer, encoded, format_of
+from web.serving.problem import ProblemError
 
 router = APIRouter(prefix="/scl", tags=["scl"])
 

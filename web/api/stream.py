@@ -11,13 +11,13 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from broker.messages import format_ts, utc_now
+from broker.contract.messages import format_ts, utc_now
 from web.api.common import problems
-from web.guard import Observer, caller_of
-from web.hub import joined
-from web.interests import Interest, Listener
+from web.auth.guard import Observer, caller_of
+from web.live.hub import joined
+from web.live.interests import Interest, Listener
 from web.parts import Parts, parts_of
-from web.problem import ProblemError
+from web.serving.problem import ProblemError
 
 router = APIRouter(tags=["stream"])
 

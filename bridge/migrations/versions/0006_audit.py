@@ -1,7 +1,7 @@
 """The audit: a table that takes new rows at its end and nothing else, whoever asks.
 
 The triggers stop what is done by mistake or through our own programs; who owns the database can drop them,
-and is found by the chain of hashes (`bridge.audit_check`).
+and is found by the chain of hashes (`bridge.store.audit_verify`).
 """
 
 from __future__ import annotations

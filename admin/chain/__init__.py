@@ -1,0 +1,1 @@
+"""The whole chain of programs on one machine, for `meter61850 up`."""

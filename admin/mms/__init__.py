@@ -1,0 +1,1 @@
+"""The MMS client side of the CLI: associations, values, reports and comparisons."""

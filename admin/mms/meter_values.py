@@ -1,0 +1,148 @@
+"""A meter's values as an independent MMS client sees them: for ``up``, which promises them.
+
+What to read comes from the model tables of scl_builder, where to read from the published CIDs.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from open61850.data import BitStringData, TimestampData
+from open61850.display import DBPOS
+from open61850.mms import MmsClient, ObjectName
+from open61850.mms.errors import DataAccessError, MmsError
+from open61850.quality import Quality
+
+from admin.mms.tls_client import connect_plain
+from broker.contract.messages import QUANTITIES, Position
+from mms_bridge.cid import Cid
+from scl_builder.model.logical_devices import METER_LD
+from scl_builder.model.reference import Reference
+
+TIMEOUT = 2.0
+"""Seconds for one request; Ctrl-C may have to wait for it."""
+GOOD = "good"
+POSITIONS = {"on": Position.CLOSED, "off": Position.OPEN}
+_VALUE = {"MV": (("mag", "f"), "MX"), "BCR": (("actVal",), "ST"), "DPC": (("stVal",), "ST")}
+"""CDC → value attribute and functional constraint (IEC 61850-7-3)."""
+
+Endpoint = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Told:
+    """One data object: value, quality, and the meter's time."""
+
+    value: Any
+    quality: str
+    ts: datetime
+
+
+def _read_names() -> dict[str, tuple[Reference, ...]]:
+    """From the model tables, in their order."""
+    found: dict[str, tuple[Reference, ...]] = {}
+    for node in METER_LD:
+        for data_object in node.objects:
+            group, _, field = data_object.source.partition(".")
+            if group == "reading" or (node.ln_class, data_object.name) == ("XSWI", "Pos"):
+                path, fc = _VALUE[data_object.cdc]
+                base = Reference("", node.name, (data_object.name,), fc)
+                found["relay" if group == "relay" else field] = (
+                    base.child(*path), base.child("q"), base.child("t"),
+                )  # fmt: skip
+    return found
+
+
+_FOUND = _read_names()
+NAMES = {name: _FOUND[name] for name in (*QUANTITIES, "relay")}
+"""Field of a reading, or ``relay`` → its value, q and t below a logical device without name."""
+_ALL_NAMES = [reference for references in NAMES.values() for reference in references]
+
+
+class Servers:
+    """Reads from the MMS servers of a set of CIDs; every method blocks.
+
+    Associations last for one call of :meth:`read`: a server takes few of them, and SCADA needs them.
+    """
+
+    def __init__(self) -> None:
+        self._endpoints: dict[str, Endpoint] = {}
+        self._client: MmsClient | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """For ever: a read that is under way in a thread fails, and makes no new associations."""
+        self._closed = True
+        if self._client is not None:
+            self._client.close()
+
+    def follow(self, cids: Iterable[Cid]) -> None:
+        """Read from these IEDs from now on."""
+        self._endpoints = {device.domain: cid.endpoint for cid in cids for device in cid.devices}
+
+    def read(self, domains: Iterable[str]) -> dict[str, dict[str, Told]]:
+        """All values of each meter whose server, and whose logical device, is there."""
+        by_server: dict[Endpoint, list[str]] = {}
+        for domain in domains:
+            if domain in self._endpoints:
+                by_server.setdefault(self._endpoints[domain], []).append(domain)
+        found: dict[str, dict[str, Told]] = {}
+        for endpoint, there in by_server.items():
+            with suppress(MmsError, OSError):  # not there yet, or it went away: the others may be
+                self._read_server(endpoint, there, found)
+        return found
+
+    def _read_server(self, endpoint: Endpoint, domains: list[str], found: dict[str, dict[str, Told]]) -> None:
+        if self._closed:
+            return
+        with connect_plain(*endpoint, timeout=TIMEOUT) as client:
+            self._client = client
+            for domain in domains:
+                results = client.read_many([_object_name(domain, name) for name in _ALL_NAMES])
+                if not any(isinstance(result, DataAccessError) for result in results):
+                    found[domain] = _by_field(results)
+
+
+def _by_field(results: list[Any]) -> dict[str, Told]:
+    """Value, q and t of each field, as they were asked for."""
+    triples = [results[start : start + 3] for start in range(0, len(results), 3)]
+    return {field: _told(*triple) for field, triple in zip(NAMES, triples, strict=True)}
+
+
+def _object_name(domain: str, reference: Reference) -> ObjectName:
+    return ObjectName(reference.mms[1], domain)
+
+
+def _told(value: Any, q: Any, t: Any) -> Told:
+    assert isinstance(q, BitStringData)
+    assert isinstance(t, TimestampData)
+    quality = str(Quality.from_bitstring(q))
+    if isinstance(value, BitStringData):
+        return Told(POSITIONS.get(DBPOS[value.value[0] >> 6]), quality, t.value)
+    return Told(value.value, quality, t.value)
+
+
+def worst_quality(told: Mapping[str, Told]) -> str:
+    """``good`` if all values are, else the first other quality."""
+    return next((one.quality for one in told.values() if one.quality != GOOD), GOOD)
+
+
+def same(field: str, stored: float | str | None, told: Told) -> bool:
+    """Whether MMS tells what is stored: mag.f is a 32-bit float, actVal counts whole Wh."""
+    if stored is None:
+        return told.quality.startswith("invalid")
+    if field == "relay":
+        return bool(told.value == stored)
+    if field == "energy":
+        return bool(told.value == round(float(stored)))
+    return struct.pack("f", told.value) == struct.pack("f", stored)
+
+
+def same_time(stored: datetime, told: Told) -> bool:
+    """Equal to the millisecond; a UtcTime's fraction has 24 bits."""
+    return abs(told.ts - stored) < timedelta(milliseconds=1)

@@ -1,0 +1,174 @@
+"""Reports (IEC 61850-7-2, 17) as lines: one for each member of the data set that a report includes.
+
+A member's value is its process value (``stVal``, ``mag.f``, ``actVal``), its time is its own ``t``, and its
+quality is said in the standard's words. Whoever reads a report needs to know the data set and its types:
+:class:`Subscription` holds both.
+
+>>> parse_name(ObjectName("LLN0$BR$brcbPos01", "SMGW001GW"))
+'SMGW001GW/LLN0.brcbPos01'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from open61850.data import BitStringData, IECData, IntData, TimestampData
+from open61850.mms import DataAccessError, ObjectName, ReasonCode, Reference
+from open61850.mms.report import Report, ReportEntry
+from open61850.mms.types import MmsType, label
+from open61850.quality import Quality, TimeQuality
+
+from admin.mms.association import plain
+from admin.output import text
+from broker.contract.messages import format_ts
+from scl_builder.model.nsd_enums import ENUMERATIONS
+
+PROCESS_VALUES = ("stVal", "mag.f", "mag.i", "actVal", "cVal.mag.f", "instMag.f")
+"""Where the process value of a data object is; one that has none of them is shown with all its parts."""
+ENUMERATED = {
+    "Beh": "BehaviourModeKind", "Mod": "BehaviourModeKind",
+    "Health": "HealthKind", "PhyHealth": "HealthKind",
+}  # fmt: skip
+"""Data objects whose stVal has the same enumeration wherever they are (IEC 61850-7-4)."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of a data set, and what its values mean."""
+
+    reference: Reference
+    kind: MmsType | None
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """A report control block that is ours."""
+
+    block: ObjectName
+    report_id: str
+    data_set: str
+    members: tuple[Member, ...]
+    buffered: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """One member of one report."""
+
+    received: datetime
+    time: datetime | None
+    clock_synchronized: bool | None
+    reference: str
+    value: bool | int | float | str
+    unit: str
+    quality: str
+    reason: str
+    block: str
+    sequence: int | None
+    entry: str | None
+    """EntryID in hex, of a buffered block."""
+    overflow: bool | None
+    """BufOvfl: entries before this one may be lost; of the first entry of a buffer nobody knows."""
+
+    def __str__(self) -> str:
+        moment = self.time or self.received
+        stamp = f"{moment.astimezone():%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}"
+        value = f"{self.value:.6g}" if isinstance(self.value, float) else str(self.value)
+        clock = "" if self.clock_synchronized in (True, None) else " (clock not synchronized)"
+        lost = " (entries before it may be lost)" if self.overflow else ""
+        number = "" if self.sequence is None else f" #{self.sequence}"
+        words = (
+            stamp,
+            f"{self.reference:<46}",
+            f"{value} {self.unit}".ljust(14),
+            f"{self.quality or 'no quality'}{clock}",
+            self.reason,
+            f"{self.block}{number}{lost}",
+        )
+        return text("  ".join(words)).plain
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        told = dict(vars(self))
+        for name in ("received", "time"):
+            told[name] = None if told[name] is None else format_ts(told[name])
+        return told
+
+
+def parse_name(block: ObjectName) -> str:
+    """A block as IEC 61850-7-2 names it."""
+    return Reference.from_object_name(block).name
+
+
+def lines(report: Report, subscription: Subscription, *, received: datetime) -> Iterator[Line]:
+    """Each member that ``report`` includes."""
+    for entry in report.entries:
+        known = entry.index < len(subscription.members)
+        member = subscription.members[entry.index] if known else None
+        yield _line(report, entry, member, subscription, received)
+
+
+def _line(
+    report: Report,
+    entry: ReportEntry,
+    member: Member | None,
+    subscription: Subscription,
+    received: datetime,
+) -> Line:
+    leaves = {} if isinstance(entry.value, DataAccessError) else _leaves(entry.value, member)
+    q, t = leaves.get("q"), leaves.get("t")
+    failed = isinstance(entry.value, DataAccessError)
+    return Line(
+        received=received,
+        time=t.value.astimezone(UTC) if isinstance(t, TimestampData) else None,
+        clock_synchronized=_synchronized(t),
+        reference=member.reference.name if member else entry.reference or f"member {entry.index + 1}",
+        value=f"not readable: {entry.value}" if failed else _value(leaves, member),
+        unit=member.unit if member else "",
+        quality=str(Quality.from_bitstring(q)) if isinstance(q, BitStringData) else "",
+        reason=reason_words(entry.reason),
+        block=parse_name(subscription.block),
+        sequence=report.seq_num,
+        entry=report.entry_id.hex() if report.entry_id else None,
+        overflow=report.buf_ovfl if subscription.buffered else None,
+    )
+
+
+def _leaves(value: IECData, member: Member | None) -> dict[str, IECData]:
+    return dict(label(value, member.kind if member else None))
+
+
+def _synchronized(t: IECData | None) -> bool | None:
+    if not isinstance(t, TimestampData):
+        return None
+    return not TimeQuality.from_octet(t.quality).clock_not_synchronized
+
+
+def _value(leaves: Mapping[str, IECData], member: Member | None) -> bool | int | float | str:
+    for name in PROCESS_VALUES:
+        if name in leaves:
+            return _in_words(plain(name, leaves[name]), leaves[name], member)
+    if len(leaves) == 1:
+        ((name, leaf),) = leaves.items()
+        return plain(name or (member.reference.path[-1] if member else ""), leaf)
+    return " ".join(f"{name}={plain(name, leaf)}" for name, leaf in leaves.items() if name not in ("q", "t"))
+
+
+def _in_words(
+    shown: bool | int | float | str, leaf: IECData, member: Member | None
+) -> bool | int | float | str:
+    """An ordinal of an enumeration that we know is its literal."""
+    kind = ENUMERATED.get(member.reference.path[0], "") if member and member.reference.path else ""
+    if kind and isinstance(leaf, IntData):
+        return ENUMERATIONS[kind].get(leaf.value, leaf.value)
+    return shown
+
+
+def reason_words(reason: ReasonCode | None) -> str:
+    """Why a member is in a report."""
+    told = [name.replace("_", "-") for name, is_set in vars(reason).items() if is_set] if reason else []
+    return "+".join(told) or "no reason given"

@@ -1,0 +1,1 @@
+"""Relay commands from the CLI, to one meter or to many."""

@@ -1,0 +1,94 @@
+"""Which meter is meant, and what it last said: a meter_id, its SM_ name, or a name that only one meter has.
+
+>>> chosen("House 1", {"3f2504e0-4f89-41d3-9a0c-0305e82c3301": "House 1"})
+'3f2504e0-4f89-41d3-9a0c-0305e82c3301'
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+
+import aiomqtt
+
+from admin import mqtt
+from admin.exits import NotFoundError
+from broker.contract.commands import STATES, Known, parsed
+from broker.contract.errors import ConfigurationError, ContractError
+from broker.contract.messages import Birth
+from broker.contract.topics import Topics, checked_meter_id, meter_id_of
+from broker.mqtt.settings import MqttSettings
+
+_METER = re.compile(rb"SM_[0-9a-f]{32}")
+
+
+def exact(text: str) -> str | None:
+    """The meter_id that ``text`` is, or whose SM_ name it is; None for a name."""
+    for reading in (checked_meter_id, meter_id_of):
+        with suppress(ContractError):
+            return reading(text)
+    return None
+
+
+def chosen(text: str, names: Mapping[str, str]) -> str:
+    """The meter_id of ``text`` in ``names`` (meter_id → name); NotFoundError if there is none."""
+    meter_id = exact(text)
+    if meter_id is not None:
+        if meter_id not in names:
+            raise NotFoundError(f"no meter {meter_id}: `meter61850 meters list` shows all")
+        return meter_id
+    found = [candidate for candidate, name in names.items() if name == text]
+    if not found:
+        raise NotFoundError(f"no meter is called {text!r}: `meter61850 meters list` shows all")
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"{len(found)} meters are called {text!r}: say which meter_id, such as {found[0]}"
+        )
+    return found[0]
+
+
+async def names(client: aiomqtt.Client, topics: Topics) -> dict[str, str]:
+    """meter_id → name of every meter whose birth is retained."""
+    births = await mqtt.retained(client, topics.meter("+", "birth"), barrier=_barrier(topics))
+    found = {}
+    for topic, payload in births.items():
+        with suppress(ContractError):  # a stranger's topic: the bridge keeps it as a dead letter
+            if birth := parsed(Birth, payload):
+                found[topics.parse(topic).name] = birth.name
+    return found
+
+
+async def find(client: aiomqtt.Client, settings: MqttSettings, meter: str) -> Known:
+    """What is retained of the meter that ``meter`` names; NotFoundError for a name that none has."""
+    topics = settings.topics
+    meter_id = exact(meter) or chosen(meter, await names(client, topics))
+    wanted = {topics.meter(meter_id, kind): kind for kind in STATES}
+    found = await mqtt.retained(client, *wanted, barrier=_barrier(topics))
+    known = Known(meter_id)
+    for topic, payload in found.items():
+        known.hear(wanted[topic], payload, live=False)
+    return known
+
+
+async def everybody(client: aiomqtt.Client, topics: Topics) -> dict[str, Known]:
+    """meter_id → what is retained, of every meter that was born."""
+    filters = [topics.meter("+", kind) for kind in STATES]
+    found: dict[str, Known] = {}
+    for topic, payload in (await mqtt.retained(client, *filters, barrier=_barrier(topics))).items():
+        with suppress(ContractError):  # as above
+            told = topics.parse(topic)
+            found.setdefault(told.name, Known(told.name)).hear(told.kind, payload, live=False)
+    return {meter_id: known for meter_id, known in found.items() if known.birth}
+
+
+async def meters_of(client: aiomqtt.Client, topics: Topics, ied: str) -> set[str]:
+    """meter_ids of the meters that the IED's CID names; NotFoundError without one."""
+    found = await mqtt.retained(client, topics.cid(ied), barrier=_barrier(topics))
+    if not found:
+        raise NotFoundError(f"no IED {ied}: `meter61850 meters list` shows the IEDs")
+    return {meter_id_of(name.decode()) for name in _METER.findall(found[topics.cid(ied)])}
+
+
+def _barrier(topics: Topics) -> str:
+    return topics.service_status(mqtt.NAME)

@@ -1,0 +1,166 @@
+"""One command for each of many meters: at a limited rate, each with a record of its own.
+
+A neighbourhood that is switched at once draws its inrush at once, so commands go out one by one. Each
+is made when it is sent, and what speaks against it is looked up then: a fan-out of an hour must not act
+on what was known at its beginning.
+
+>>> fan_out = FanOut(client, settings, Position.OPEN, meters)        # doctest: +SKIP
+>>> await fan_out.run(rate=2.0, stop=asyncio.Event())                # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import aiomqtt
+
+from admin.exits import ExitCode
+from admin.switching.orders import our_command, publish_command, tell_refusal
+from broker.contract.commands import ANSWER_SECONDS, STATES, Known, became, in_vain, parsed
+from broker.contract.errors import ContractError
+from broker.contract.messages import Command, Outcome, Position, Result
+from broker.mqtt.settings import MqttSettings
+
+NOT_SENT, UNANSWERED, UNMOVED = "not sent", "unanswered", "timed out"
+"""Outcomes beside those of the meters; the last one: the meter says done, and its relay did not move."""
+
+
+@dataclass
+class Order:
+    """What becomes of one meter's command."""
+
+    meter: Known
+    command: Command | None = None
+    sent_at: float | None = None
+    """Monotonic seconds."""
+    took: float | None = None
+    outcome: str = NOT_SENT
+    reason: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it was sent and the meter can still answer, or move."""
+        return self.outcome in (UNANSWERED, UNMOVED)
+
+    def row(self, position: Position) -> dict[str, Any]:
+        """For the table and for programs."""
+        return {
+            "meter": self.meter.name,
+            "meter_id": self.meter.meter_id,
+            "position": position,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "seconds": None if self.took is None else round(self.took, 3),
+            "command_id": self.command.command_id if self.command else None,
+        }
+
+
+class FanOut:
+    """Sends and listens; ``orders`` say what became of each."""
+
+    def __init__(
+        self, client: aiomqtt.Client, settings: MqttSettings, position: Position, meters: Sequence[Known]
+    ) -> None:
+        self.orders = [Order(meter) for meter in meters]
+        self._client = client
+        self._settings = settings
+        self._position = position
+        self._by_meter = {order.meter.meter_id: order for order in self.orders}
+        self._changed = asyncio.Event()
+
+    async def run(self, *, rate: float, stop: asyncio.Event, sent: Callable[[], None]) -> None:
+        """Send ``rate`` commands a second until all are out or ``stop``; then wait for the answers."""
+        topics = self._settings.topics
+        filters = [topics.meter("+", kind) for kind in ("result", *STATES)]
+        await self._client.subscribe([(topic, 1) for topic in filters])
+        listening = asyncio.create_task(self._listen(), name="answers")
+        try:
+            await self._send_all(rate, stop, sent)
+            await self._await_answers(listening)
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def _send_all(self, rate: float, stop: asyncio.Event, sent: Callable[[], None]) -> None:
+        due = time.monotonic()
+        for order in self.orders:
+            if order.meter.obstacle(self._position) is None:  # what is refused costs no inrush, and no time
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                        await stop.wait()
+                due = max(due, time.monotonic()) + 1 / rate
+            if stop.is_set():
+                return
+            await self._send(order)
+            sent()
+
+    async def _send(self, order: Order) -> None:
+        order.command = command = our_command(self._position)
+        meter_id = order.meter.meter_id
+        if reason := order.meter.obstacle(self._position):
+            order.outcome, order.reason = Outcome.REFUSED, reason
+            await tell_refusal(self._client, self._settings, meter_id, command, reason)
+            return
+        order.outcome, order.sent_at = UNANSWERED, time.monotonic()
+        await publish_command(self._client, self._settings, meter_id, command)
+
+    async def _await_answers(self, listening: asyncio.Task[None]) -> None:
+        """Until every meter has answered, or cannot any more, or the broker has gone."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while any(order.waits for order in self.orders) and not listening.done():
+                    self._changed.clear()
+                    changed = asyncio.create_task(self._changed.wait())
+                    try:
+                        await asyncio.wait({changed, listening}, return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        changed.cancel()
+        if listening.done() and (error := listening.exception()):
+            raise error
+
+    async def _listen(self) -> None:
+        async for message in self._client.messages:
+            payload = message.payload if isinstance(message.payload, bytes) else b""
+            with suppress(ContractError):  # a stranger's topic
+                topic = self._settings.topics.parse(message.topic.value)
+                if order := self._by_meter.get(topic.name):
+                    self._take(order, topic.kind, payload, live=not message.retain)
+                    self._changed.set()
+
+    def _take(self, order: Order, kind: str, payload: bytes, *, live: bool) -> None:
+        if kind != "result":
+            order.meter.hear(kind, payload, live=live)
+            if order.outcome == UNMOVED and self._shown(order) is self._position:
+                self._end(order, Outcome.DONE)
+            return
+        result = parsed(Result, payload)
+        if order.outcome != UNANSWERED or result is None or order.command is None:
+            return  # a broker may deliver a command twice: the second answer is a refusal
+        if result.command_id != order.command.command_id:
+            return
+        told = became(result, shows=self._shown(order), wanted=self._position)
+        if told is None:
+            order.outcome, order.reason = UNMOVED, in_vain(answered=True)
+        else:
+            self._end(order, told, result.reason)
+
+    @staticmethod
+    def _shown(order: Order) -> Position | None:
+        return order.meter.relay.position if order.meter.relay else None
+
+    def _end(self, order: Order, outcome: str, reason: str = "") -> None:
+        order.outcome, order.reason = outcome, reason
+        order.took = time.monotonic() - order.sent_at if order.sent_at is not None else None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What a script is told: unanswered is worse than refused, and not sent is told by what ended it."""
+        outcomes = {order.outcome for order in self.orders}
+        if any(order.waits for order in self.orders):
+            return ExitCode.NO_ANSWER
+        return ExitCode.OK if outcomes <= {Outcome.DONE, NOT_SENT} else ExitCode.REFUSED

@@ -1,0 +1,427 @@
+"""What a batch of messages means: rows, notices for registry and ledger, dead letters, `stored` ranges.
+
+Pure: messages in, values out; no database, no socket, and the clock is an argument. One bad message
+never hurts the others: it becomes a dead letter, and the next one is looked at.
+
+>>> topic = b"sm/v1/3f2504e0-4f89-41d3-9a0c-0305e82c3301/reading"
+>>> message = Publish(topic, b'{"epoch":1,"seq":1,"ts":"2026-11-23T12:00:00.000Z"}', b"", 0)
+>>> work = Sorter(Topics("sm/v1"), keys={}).sort([message], now=1_795_435_200_000)
+>>> work.rows[0][:4], work.dead
+(('3f2504e0-4f89-41d3-9a0c-0305e82c3301', 1, 1, 1795435200000), [])
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bridge.ingest import parse, rate_limits
+from bridge.ingest.parse import FutureError, RejectedError, Row
+from bridge.ingest.rate_limits import UNLIMITED, Allowance, Allowances, Limits
+from bridge.meters import alarms, twins
+from bridge.meters.alarms import Raised
+from bridge.meters.twins import Twins
+from bridge.store.tables import sayable
+from broker.contract.enrolment import Access
+from broker.contract.errors import ContractError
+from broker.contract.messages import (
+    FUTURE_TOLERANCE,
+    Birth,
+    Block,
+    Command,
+    Message,
+    MeterNotice,
+    Refusal,
+    Relay,
+    Result,
+    Status,
+    format_ts,
+)
+from broker.contract.topics import ENROL_KINDS, METER_KINDS, PRIVATE_KINDS, SPECS, Topics, checked_meter_id
+from broker.mqtt.packets import DUP, IDENTIFIED, RETAIN, Publish
+
+TOLERANCE_MS = round(FUTURE_TOLERANCE.total_seconds() * 1000)
+_WAITS_MS = 12 * 3_600_000
+"""What is ahead by less waits until its time has come: a clock that was set by hand, or to local time."""
+_MAX_ROUTES = 200_000
+"""Topics remembered: the kinds of more than 20,000 meters, and a bound for invented ones."""
+
+_OURS = frozenset(
+    {"stored", "notice", "scd", "revision", "cid", "service_status", *PRIVATE_KINDS, *ENROL_KINDS}
+)
+"""Kinds that say nothing to the bridge: its own, other services', and what is for the registrar."""
+
+_CLEARED = frozenset(kind for kind, spec in SPECS.items() if spec.retained) | {"command"}
+"""Kinds that someone may clear with an empty retained message."""
+
+
+class Withdrawal(Message):
+    """An empty message: what was told is taken back; with its birth a meter is taken out of service."""
+
+    kind: str = "birth"
+
+
+class BadCommand(Message):
+    """A command that does not parse but says which one it is: the ledger keeps that it was refused."""
+
+    command_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A message for the registry or the ledger, and the packet that it came in."""
+
+    meter_id: str
+    message: Birth | Status | Relay | Access | Withdrawal | Command | Result | Block | Refusal | BadCommand
+    source: Publish
+
+    @property
+    def retained(self) -> bool:
+        """True for a command that was published retained, and for all that was before we subscribed."""
+        return bool(self.source.flags & RETAIN)
+
+    @property
+    def live(self) -> bool:
+        """True when it was published just now: the broker did not have it before we subscribed."""
+        return not self.retained
+
+    @property
+    def again(self) -> bool:
+        """True when the broker sends it again, not knowing whether we had it."""
+        return bool(self.source.flags & DUP)
+
+
+@dataclass(frozen=True)
+class Dead:
+    """A message, or one reading of a history, that cannot be taken as good."""
+
+    topic: bytes
+    payload: bytes
+    cause: str
+    reading: tuple[bytes, int, int] | None = None
+    """Topic of `stored`, epoch, seq: the reading that its meter may forget if this is kept."""
+
+
+@dataclass(frozen=True)
+class Early:
+    """A message that seems to come from the future (``ts`` in ms): it waits (`bridge.mqtt.waiting`)."""
+
+    source: Publish
+    ts: int
+
+
+@dataclass
+class Work:
+    """All that one commit has to do, and what may be said after it."""
+
+    now: int
+    """ms since 1970."""
+    rows: list[Row] = field(default_factory=list)
+    events: list[Notice] = field(default_factory=list)
+    """For the registry: births, statuses, relays, withdrawals, and who may connect."""
+    entries: list[Notice] = field(default_factory=list)
+    """For the ledger: commands, results, refusals, blocks."""
+    dead: list[Dead] = field(default_factory=list)
+    limited: Counter[Dead] = field(default_factory=Counter)
+    """What exceeded a limit, or seems to be of the future: topic and cause. It is neither stored nor
+    confirmed."""
+    spoiled: Counter[Dead] = field(default_factory=Counter)
+    """Quantities that were bad, by topic and cause: their readings are stored without them."""
+    early: list[Early] = field(default_factory=list)
+    """Births, statuses, relays and rights of the future."""
+    alarms: list[Raised] = field(default_factory=list)
+    notices: list[tuple[str, MeterNotice]] = field(default_factory=list)
+    """What is said to single meters (meter_id, notice), after the commit. A notice may be lost on its way:
+    what led to it comes again."""
+    blocks: list[tuple[str, Block | None]] = field(default_factory=list)
+    """What was said on the topics of blocks (meter_id, block); None is empty, or cannot be read."""
+    _ranges: dict[bytes, list[tuple[int, int, int]]] = field(default_factory=dict)
+    _taken: dict[tuple[bytes, int, int], int] = field(default_factory=dict)
+
+    def confirm(self, topic: bytes, epoch: int, seq: int, ts: int | None = None) -> None:
+        """Say on ``topic`` that this reading (of ``ts``, in ms) is safe; neighbours become one range."""
+        if ts is not None:
+            self._taken[topic, epoch, seq] = ts
+        ranges = self._ranges.get(topic)
+        if ranges is None:
+            self._ranges[topic] = [(epoch, seq, seq)]
+            return
+        last_epoch, first, last = ranges[-1]
+        if epoch == last_epoch and first <= seq <= last + 1:
+            ranges[-1] = (epoch, first, max(last, seq))
+        else:
+            ranges.append((epoch, seq, seq))
+
+    def limit(self, topic: bytes, cause: str) -> None:
+        """A message on ``topic`` is left out for ``cause``."""
+        self.limited[Dead(topic, b"", cause)] += 1
+
+    def leave_out(self, meter_ids: Collection[str], topic: bytes, cause: str) -> None:
+        """No reading of these meters, which have no key, is stored or confirmed; ``topic`` names them."""
+        self.rows = [row for row in self.rows if row[0] not in meter_ids]
+        for stored in [name for name in self._ranges if name.decode().split("/")[-2] in meter_ids]:
+            del self._ranges[stored]
+        self.limited[Dead(topic, b"", cause)] += len(meter_ids)
+
+    def withhold(self, names: Collection[tuple[bytes, int, int]]) -> None:
+        """These readings (topic of `stored`, epoch, seq) are not confirmed after all."""
+        for topic in {name[0] for name in names} & self._ranges.keys():
+            for epoch, first, last in self._ranges.pop(topic):
+                for seq in range(first, last + 1):
+                    if (topic, epoch, seq) not in names:
+                        self.confirm(topic, epoch, seq)
+
+    def stored_topic(self, meter_id: str) -> bytes:
+        """Where the readings of this meter are confirmed."""
+        own = (topic for topic in self._ranges if topic.decode().split("/")[-2] == meter_id)
+        return next(own, f"{meter_id}/stored".encode())
+
+    def stored(self) -> Iterator[tuple[bytes, bytes]]:
+        """The `stored` messages, as (topic, payload): a `broker.contract.messages.Stored` each."""
+        ts = format_ts(sayable(self.now)).encode()
+        for topic, ranges in self._ranges.items():
+            for epoch, first, last in ranges:
+                begin, end = self._taken.get((topic, epoch, first)), self._taken.get((topic, epoch, last))
+                taken = b"" if begin is None or end is None else b',"taken":[%d,%d]' % (begin, end)
+                yield topic, b'{"epoch":%d,"first":%d,"seq":%d,"ts":"%s"%s}' % (epoch, first, last, ts, taken)
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """What a topic is; ``name`` is the meter, the service, or the fault of a topic that is ``bad``."""
+
+    kind: str
+    name: str
+    messages: Allowance
+    """What its meter may still publish."""
+    stored: bytes = b""
+    """The topic on which the meter's readings are confirmed."""
+    refused_of: str = ""
+    """The meter of which a person tells a refusal."""
+
+
+# fmt: off
+_MODELS: dict[str, type[Birth | Status | Relay | Access | Command | Result | Block | Refusal]] = {
+    "birth": Birth, "status": Status, "relay": Relay, "access": Access,
+    "command": Command, "result": Result, "block": Block, "refused": Refusal,
+}
+# fmt: on
+
+
+class Sorter:
+    """Sorts messages; ``keys`` maps a meter_id to the key of its row, and may grow meanwhile.
+
+    What seems to come from the future is not judged at once, for it may be our clock that is wrong: readings
+    stay with their meters, other messages wait. Only what is far ahead of a clock that is ``clock_kept`` (by
+    NTP) is kept aside as a dead letter, else it would come again for years. ``doubled``: commands come twice,
+    and those count that are marked `packets.IDENTIFIED`.
+    """
+
+    def __init__(
+        self,
+        topics: Topics,
+        *,
+        keys: Mapping[str, int],
+        limits: Limits | None = None,
+        clock_kept: Callable[[], bool] = lambda: True,
+        doubled: bool = False,
+    ) -> None:
+        self._topics = topics
+        self._keys = keys
+        self._clock_kept = clock_kept
+        self._doubled = doubled
+        self._allowances = Allowances(limits or Limits())
+        self._twins = Twins()
+        self._routes: dict[bytes, _Route] = {}
+
+    def sort(self, messages: Sequence[Publish], *, now: int) -> Work:
+        """The work in ``messages``; ``now`` in ms since 1970 UTC."""
+        work, latest = Work(now), now + TOLERANCE_MS
+        routes, keys, rows = self._routes, self._keys, work.rows
+        for message in messages:
+            route = routes.get(message.topic) or self._route(message.topic, now=now)
+            allowed = route.messages
+            left = allowed.left = allowed.left - 1  # as `take` does, without the price of a call
+            if left < 0 and not allowed.refill(1, now=now):
+                work.limit(message.topic, rate_limits.REFUSALS if route.refused_of else rate_limits.MESSAGES)
+                continue
+            try:
+                if route.kind == "reading" and message.payload:  # inline: nearly all messages are these
+                    meter = keys.get(route.name, route.name)
+                    row = parse.reading_row(message.payload, meter, latest=latest)
+                    rows.append(row)
+                    work.confirm(route.stored, row[1], row[2], row[3])
+                    if row[parse.OTHER] is not None:
+                        _note_spoiled(work, message, row)
+                else:
+                    self._other(work, route, message, latest=latest)
+            except parse.RepeatedError:
+                pass
+            except FutureError as error:
+                self._postpone(work, route, message, payload=message.payload, ts=error.ts)
+            except RejectedError as error:
+                self._reject(work, route, message, payload=message.payload, cause=str(error))
+        return work
+
+    def reject(self, message: Publish, cause: str, *, now: int) -> Work:
+        """The work of keeping ``message`` aside for ``cause``."""
+        work = Work(now)
+        route = self._route(message.topic, now=now)
+        self._reject(work, route, message, payload=message.payload, cause=cause)
+        return work
+
+    def answers(self, work: Work) -> Iterator[tuple[bytes, bytes]]:
+        """All that the meters are told after the commit of ``work``, as (topic, payload)."""
+        yield from work.stored()
+        for meter_id, notice in work.notices:
+            yield self._topics.meter(meter_id, "notice").encode(), notice.payload()
+
+    def _route(self, topic: bytes, *, now: int) -> _Route:
+        if len(self._routes) >= _MAX_ROUTES:
+            self._routes.clear()
+        kind, name, refused_of = _routed(self._topics, topic)
+        stored = self._topics.meter(name, "stored").encode() if kind in METER_KINDS else b""
+        if stored or kind == "bad":
+            messages = self._allowances.meter(name if stored else "", now=now).messages
+        elif refused_of:
+            messages = self._allowances.meter(name, now=now).commands  # of all that this person tells
+        else:
+            messages = Allowance(UNLIMITED, now=now)
+        route = self._routes[topic] = _Route(kind, name, messages, stored, refused_of)
+        return route
+
+    def _other(self, work: Work, route: _Route, message: Publish, *, latest: int) -> None:
+        """Anything but a reading; RejectedError if it is not of the contract."""
+        if route.kind == "bad":
+            raise RejectedError(route.name)
+        if route.kind in _OURS:
+            return
+        if self._doubled and route.kind == "command" and not message.flags & IDENTIFIED:
+            return
+        if not message.payload and route.kind in _CLEARED:
+            if route.kind in ("birth", "status", "relay", "access"):
+                work.events.append(Notice(route.name, Withdrawal(kind=route.kind), message))
+            elif route.kind == "block":
+                work.blocks.append((route.name, None))
+        elif route.kind == "history":
+            self._history(work, route, message, latest=latest)
+        else:
+            self._note(work, message, _notice(route, message, latest=latest))
+
+    def _note(self, work: Work, message: Publish, notice: Notice) -> None:
+        """For the registry or the ledger."""
+        if isinstance(notice.message, Block):
+            work.blocks.append((notice.meter_id, notice.message))
+        if isinstance(notice.message, Birth | Status | Relay | Access):
+            work.events.append(notice)
+            self._look_for_twins(work, notice)
+        elif cause := self._allowances.excess(notice.message, notice.meter_id, now=work.now):
+            work.limit(message.topic, cause)
+        else:
+            work.entries.append(notice)
+
+    def _history(self, work: Work, route: _Route, message: Publish, *, latest: int) -> None:
+        """Each reading for itself."""
+        meter, items = self._keys.get(route.name, route.name), parse.history_items(message.payload)
+        if not self._allowances.meter(route.name, now=work.now).readings.take(len(items), now=work.now):
+            work.limit(message.topic, rate_limits.READINGS)
+            return
+        for item in items:
+            try:
+                row = parse.reading_row(item, meter, latest=latest)
+            except parse.RepeatedError:
+                pass
+            except FutureError as error:
+                self._postpone(work, route, message, payload=item, ts=error.ts)
+            except RejectedError as error:
+                self._reject(work, route, message, payload=item, cause=str(error))
+            else:
+                work.rows.append(row)
+                work.confirm(route.stored, row[1], row[2], row[3])
+                if row[parse.OTHER] is not None:
+                    _note_spoiled(work, message, row)
+
+    def _look_for_twins(self, work: Work, notice: Notice) -> None:
+        message, meter_id = notice.message, notice.meter_id
+        if (
+            isinstance(message, Birth | Status)
+            and not message.repeated
+            and (names := self._twins.look(meter_id, twins.signs(message), now=work.now))
+        ):
+            work.alarms.append(Raised(meter_id, alarms.Kind.TWIN, f"two meters have this identity: {names}"))
+
+    def _postpone(self, work: Work, route: _Route, message: Publish, *, payload: bytes, ts: int) -> None:
+        """What seems to come from the future comes again, or waits; what is far ahead is kept aside."""
+        doubtful = not self._clock_kept()
+        if ts > work.now + _WAITS_MS and not doubtful:
+            self._reject(work, route, message, payload=payload, cause=parse.FUTURE, ts=ts)
+            return
+        work.limit(message.topic, parse.DOUBTFUL if doubtful else parse.EARLY)
+        if route.kind not in ("reading", "history"):
+            work.early.append(Early(message, ts))
+
+    def _reject(
+        self,
+        work: Work,
+        route: _Route,
+        message: Publish,
+        *,
+        payload: bytes,
+        cause: str,
+        ts: int | None = None,
+    ) -> None:
+        """Keep ``payload`` aside; a reading that says which one it is need not be sent again."""
+        identity = parse.identity(payload) if route.kind in ("reading", "history") else None
+        reading = (route.stored, *identity) if identity else None
+        told = f"{route.kind}: {cause}" if route.stored else cause
+        work.dead.append(Dead(message.topic, payload, told, reading))
+        if route.kind == "block":
+            work.blocks.append((route.name, None))
+        if reading:
+            work.confirm(*reading, ts)
+        elif route.kind == "command" and (command_id := parse.command_id(payload)):
+            bad = BadCommand(command_id=command_id, reason=cause)
+            if not self._allowances.excess(bad, route.name, now=work.now):
+                work.entries.append(Notice(route.name, bad, message))
+
+
+def _note_spoiled(work: Work, message: Publish, row: Row) -> None:
+    for name in parse.refused(row):
+        cause = f"reading: {name} is not a value within its limits: stored without it, see `other`"
+        work.spoiled[Dead(message.topic, b"", cause)] += 1
+
+
+def _routed(topics: Topics, topic: bytes) -> tuple[str, str, str]:
+    """Kind and name of a topic, and the meter of a person's refusal; ``bad`` and what is wrong with it."""
+    text = topic.decode(errors="replace")
+    try:
+        parsed = topics.parse(text)
+    except ContractError:
+        last = text.rpartition("/")[2]
+        looks_right = last in METER_KINDS and text.count("/") == topics.prefix.count("/") + 2
+        fault = "meter_id is not a UUID in canonical form" if looks_right else "topic is not of the contract"
+        return "bad", fault, ""
+    return parsed.kind, parsed.name, parsed.meter_id
+
+
+def _notice(route: _Route, message: Publish, *, latest: int) -> Notice:
+    """The notice in a message; only what changes the registry is judged by its time.
+
+    The meter judges a command's times, a block's time is for its order, and a result or a refusal is a record
+    of what has happened, whatever the clock of who tells it.
+    """
+    parsed = parse.message(_MODELS[route.kind], message.payload)
+    if isinstance(parsed, Birth | Status | Relay | Access):
+        parse.not_future(parsed.ts, latest=latest)
+    if not isinstance(parsed, Refusal):
+        return Notice(route.name, parsed, message)
+    if parsed.command is None and parsed.block is None:
+        raise RejectedError("command: Field required")
+    if route.refused_of not in ("", parsed.meter_id):
+        raise RejectedError("meter_id: is another than the topic's")
+    try:
+        return Notice(checked_meter_id(parsed.meter_id), parsed, message)
+    except ContractError:
+        raise RejectedError("meter_id: is not a UUID in canonical form") from None

@@ -1,0 +1,89 @@
+"""What follows when readings have the names of others that are stored (`bridge.store.namesakes`).
+
+They are not confirmed, so their meter keeps them; each is kept aside, the meter hears which ones they are and
+gives them new names, and an alarm tells that a memory card was restored or copied.
+
+>>> ranges([(1, 7), (1, 8), (1, 3), (2, 9)])
+[(1, 3, 3), (1, 7, 8), (2, 9, 9)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
+
+import orjson
+
+from bridge.ingest.classify import Dead, Work
+from bridge.ingest.parse import Row
+from bridge.meters.alarms import Kind, Raised
+from bridge.store.pack_format import StoredReading
+from bridge.store.tables import moment
+from broker.contract.messages import MeterNotice, NoticeCode, format_ts, utc_now
+
+MOST = 1000
+"""Readings in a notice, which tells when each was taken: 30 kB."""
+CAUSE = "reading: another reading is stored with this epoch and seq"
+
+
+@dataclass
+class Disputes:
+    """All of one commit."""
+
+    dead: list[Dead] = field(default_factory=list)
+    notices: list[tuple[str, MeterNotice]] = field(default_factory=list)
+    alarms: list[tuple[int, Raised]] = field(default_factory=list)
+    names: set[tuple[bytes, int, int]] = field(default_factory=set)
+    """Topic of `stored`, epoch, seq: not to be confirmed."""
+
+
+def disputes(work: Work, rows: Sequence[Row], meter_ids: Mapping[int, str]) -> Disputes:
+    """What to do about ``rows`` of ``work``, under whose names other readings are stored."""
+    found = Disputes()
+    for key, group in groupby(sorted(rows, key=itemgetter(0, 1, 2)), key=itemgetter(0)):
+        meter_id, own = meter_ids[key], list(group)
+        topic = work.stored_topic(meter_id)
+        reading = topic.rpartition(b"/")[0] + b"/reading"
+        found.dead += (Dead(reading, _payload(row), CAUSE) for row in own)
+        found.names |= {(topic, row[1], row[2]) for row in own}
+        times = {(row[1], row[2]): row[3] for row in own}
+        for epoch, first, last in ranges(times):
+            taken = [moment(times[epoch, seq]) for seq in range(first, last + 1)]
+            detail = f"epoch {epoch}, seq {first} to {last}: other readings are stored with these numbers"
+            found.notices.append((meter_id, _notice(epoch, first, last, taken, detail)))
+            found.alarms.append((key, Raised(meter_id, Kind.EPOCH_CONFLICT, detail, last - first + 1)))
+    return found
+
+
+def ranges(names: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """(epoch, first, last) of neighbours among (epoch, seq), at most `MOST` together."""
+    found: list[tuple[int, int, int]] = []
+    for epoch, seq in sorted(names):
+        if found and found[-1][0] == epoch and found[-1][2] + 1 == seq < found[-1][1] + MOST:
+            found[-1] = (epoch, found[-1][1], seq)
+        else:
+            found.append((epoch, seq, seq))
+    return found
+
+
+def _notice(epoch: int, first: int, last: int, taken: list[datetime], reason: str) -> MeterNotice:
+    return MeterNotice(
+        code=NoticeCode.EPOCH_CONFLICT,
+        reason=reason,
+        epoch=epoch,
+        first=first,
+        seq=last,
+        taken=tuple(taken),
+        ts=utc_now(),
+    )
+
+
+def _payload(row: Row) -> bytes:
+    """The reading as the contract writes it, for a human: its octets as they came are gone."""
+    fields = StoredReading._make(row[1:])._asdict()
+    other = orjson.loads(fields.pop("other") or "{}")
+    told = fields | {"ts": format_ts(moment(fields["ts"]))} | other
+    return orjson.dumps({name: value for name, value in told.items() if value is not None})

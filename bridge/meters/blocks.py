@@ -1,0 +1,124 @@
+"""What is blocked, as the ledger has it: told again to a broker that has something older, or nothing.
+
+A block holds from the moment that it is in the ledger. A broker that is killed forgets up to five minutes,
+the MMS bridge keeps blocks in memory, and a meter that is offline has not heard yet: so the bridge publishes
+what it knows, at each connection once the broker's retained messages are here, and whenever somebody clears
+or spoils the topic. Of several bridges the one that leads does it.
+
+>>> blocks = Blocks(engine, topics, publish=link.publish, leads=lambda: True, taken=int)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from bridge.meters.block_ledger import recorded
+from broker.contract.messages import Block
+from broker.contract.topics import Topics
+
+log = logging.getLogger(__name__)
+
+Heard = tuple[str, Block | None]
+"""meter_id, and what a message on its topic said: None for one that is empty or cannot be read."""
+
+
+class Blocks:
+    """Any thread may call. ``publish`` (topic, payload) retains; ``leads`` tells whether we are to speak.
+
+    ``taken`` counts the messages that have come from the broker. When those that had come with the
+    subscriptions have been through the database, all that was retained has been heard.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        topics: Topics,
+        *,
+        publish: Callable[[str, bytes], None],
+        leads: Callable[[], bool],
+        taken: Callable[[], int],
+    ) -> None:
+        self._engine = engine
+        self._topics = topics
+        self._publish = publish
+        self._leads = leads
+        self._taken = taken
+        self._stored = 0
+        self._lock = threading.Lock()
+        self._known: dict[str, Block] = {}
+        self._heard: dict[str, Block | None] = {}
+        """What the broker has, over this connection."""
+        self._loaded = False
+        self._enough: int | None = None
+        """So many messages have come when all that was retained is among them."""
+        self._settled = False
+
+    def begin(self) -> None:
+        """A new connection: nothing was heard over it yet."""
+        with self._lock:
+            self._heard.clear()
+            self._enough, self._settled = None, False
+
+    def ready(self) -> None:
+        """The subscriptions stand, and what is retained has come."""
+        with self._lock:
+            self._enough = self._taken()
+            self._settle()
+
+    def take_over(self) -> None:
+        """This bridge leads from now on: what others have written counts, too."""
+        with self._lock:
+            self._loaded = self._settled = False
+
+    def take(self, changes: Iterable[Heard], heard: Iterable[Heard]) -> None:
+        """``changes`` are in the ledger now; ``heard`` is what the broker has told, in order."""
+        with self._lock:
+            for meter_id, block in (*changes, *heard):
+                if block is not None:
+                    self._known[meter_id] = block.merged(self._known.get(meter_id))
+            for meter_id, block in heard:
+                self._heard[meter_id] = None if block is None or block.undated else block.merged(None)
+                if self._settled:
+                    self._repeat(meter_id)
+
+    def passed(self, messages: int) -> None:
+        """So many messages have been through the database."""
+        with self._lock:
+            self._stored += messages
+            self._settle()
+
+    def look(self) -> None:
+        """While this bridge leads: know what the ledger has; DBAPIError without the database."""
+        with self._lock:
+            if self._loaded:
+                return
+            with Session(self._engine) as session:
+                for meter_id, block in recorded(session).items():
+                    self._known[meter_id] = block.merged(self._known.get(meter_id))
+            self._loaded = True
+            self._settle()
+
+    def _settle(self) -> None:
+        """Once all that is retained was heard, tell the broker what it lacks."""
+        heard_all = self._enough is not None and self._stored >= self._enough
+        if self._settled or not (self._loaded and heard_all and self._leads()):
+            return
+        self._settled = True
+        for meter_id in self._known:
+            self._repeat(meter_id)
+
+    def _repeat(self, meter_id: str) -> None:
+        """Tell what we know where the broker has less."""
+        known = self._known.get(meter_id)
+        if known is None or self._heard.get(meter_id) == known or not self._leads():
+            return
+        log.info(
+            "the broker had lost what is blocked at %s, it is published again: %s", meter_id, known.words
+        )
+        self._heard[meter_id] = known
+        self._publish(self._topics.meter(meter_id, "block"), known.payload())

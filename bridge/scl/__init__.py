@@ -1,0 +1,1 @@
+"""The SCD and the CIDs that the bridge publishes."""

@@ -1,0 +1,1 @@
+"""The database: tables, packs, roll-ups, the audit, queries and backups."""

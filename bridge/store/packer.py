@@ -1,0 +1,122 @@
+"""Packs the readings of hours and days gone by: rows into `bridge.store.pack_format`, up to 1,000 in each.
+
+The hours that make a pack of 300 readings or more (`bridge.store.rollup.fitting`: one at a reading every ten
+seconds, eight for one every minute) are packed when they are over for ``pack_after`` and summed up. So a
+town's rows are those of the last hour, and a meter's day, whose rows would lie all over the table, is read
+from a few places. Readings that cannot be packed with neighbours stay as rows, and so does the newest of
+a meter, which `Store.meters` shows. A late reading makes its hours due again: it gets a pack of its own,
+or stays as a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, insert, select, tuple_
+from sqlmodel import col
+
+from bridge.store.pack_format import MAX_READINGS, StoredReading, encode
+from bridge.store.rollup import PACKED_HOURS, done, next_due
+from bridge.store.tables import HOUR_MS, Due, Pack, Reading
+
+MIN_READINGS = 16
+"""Fewer are not worth a pack."""
+
+_COLUMNS = [getattr(Reading, name) for name in StoredReading._fields]
+_TIME = (col(Reading.ts), col(Reading.epoch), col(Reading.seq))
+
+
+class Packer:
+    """Packs what is due of one kind of work, and over ``until`` (ms), up to 1,000 readings in each step."""
+
+    def __init__(self, work: str, *, until: int) -> None:
+        self._work = work
+        self._span = PACKED_HOURS[work] * HOUR_MS
+        self._until = until - self._span
+        self._chosen: tuple[int, int] | None = None
+        self._position = (0, 0, 0)
+        self._passed = -1
+        self.packed = 0
+
+    def step(self, connection: Connection) -> bool:
+        """Pack some of a meter's hours; False when nothing is due."""
+        if self._chosen is None and not self._begin(connection):
+            return False
+        assert self._chosen is not None
+        meter, start = self._chosen
+        rows = self._rows(connection, meter, start)
+        for run in _runs(rows):
+            if len(run) >= MIN_READINGS:
+                _move(connection, meter, run)
+                self.packed += len(run)
+        if len(rows) < MAX_READINGS:
+            done(connection, self._work, meter, start)
+            self._chosen = None
+        else:
+            newest = rows[-1]
+            self._position = (newest.ts, newest.epoch, newest.seq)
+        return True
+
+    def _begin(self, connection: Connection) -> bool:
+        """Choose the next one; what has an hour that is due to be summed up waits for it."""
+        while (due := next_due(connection, self._work, until=self._until, after=self._passed)) is not None:
+            meter, start = due
+            if not hours_due(connection, meter, start, start + self._span):
+                self._chosen, self._position = due, (start, 0, 0)
+                return True
+            self._passed = start
+        return False
+
+    def _rows(self, connection: Connection, meter: int, start: int) -> list[StoredReading]:
+        newest = select(*_TIME).where(col(Reading.meter) == meter)
+        newest = newest.order_by(*(column.desc() for column in _TIME)).limit(1)
+        last = connection.execute(newest).first()
+        rows = (
+            select(*_COLUMNS)
+            .where(
+                col(Reading.meter) == meter,
+                col(Reading.ts) >= self._position[0],  # said alone, for the index on meter and ts
+                col(Reading.ts) < start + self._span,
+                tuple_(*_TIME) > self._position,
+                tuple_(*_TIME) < tuple(last or self._position),
+            )
+            .order_by(*_TIME)
+            .limit(MAX_READINGS)
+        )
+        return [StoredReading._make(row) for row in connection.execute(rows)]
+
+
+def hours_due(connection: Connection, meter: int, start: int, end: int) -> bool:
+    """True when an hour of this time is not summed up yet."""
+    some = and_(
+        col(Due.work) == "hour", col(Due.meter) == meter, col(Due.start) >= start, col(Due.start) < end
+    )
+    return connection.execute(select(col(Due.start)).where(some).limit(1)).first() is not None
+
+
+def _runs(rows: Sequence[StoredReading]) -> Iterator[list[StoredReading]]:
+    """``rows`` by epoch and seq, in pieces without a hole."""
+    places = enumerate(sorted(rows, key=lambda row: (row.epoch, row.seq)))
+    for _, run in groupby(places, key=lambda place: (place[1].epoch, place[1].seq - place[0])):
+        yield [row for _, row in run]
+
+
+def _move(connection: Connection, meter: int, run: Sequence[StoredReading]) -> None:
+    """From rows into a pack."""
+    epoch, first, last = run[0].epoch, run[0].seq, run[-1].seq
+    pack: dict[str, Any] = {
+        "meter": meter,
+        "epoch": epoch,
+        "seq": last,
+        "first_seq": first,
+        "first_ts": min(row.ts for row in run),
+        "last_ts": max(row.ts for row in run),
+        "data": encode(run),
+    }
+    key = and_(
+        col(Reading.meter) == meter, col(Reading.epoch) == epoch, col(Reading.seq).between(first, last)
+    )
+    connection.execute(insert(Pack), pack)
+    connection.execute(delete(Reading).where(key))

@@ -1,0 +1,296 @@
+"""The read side of the store: what the bridge has written, for the CLI and the web.
+
+>>> store = Store.open("sqlite:///meter61850.sqlite")  # doctest: +SKIP
+>>> [(state.meter.name, state.latest.power) for state in store.meters()]  # doctest: +SKIP
+[('House 7', 21.3)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import ColumnElement, Engine, Row, and_, func, make_url, or_, true, tuple_
+from sqlalchemy import select as core_select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, SQLModel, col, select
+from sqlmodel.sql.expression import SelectOfScalar
+
+from bridge.meters import alarms
+from bridge.meters.alarms import LastingAlarm
+from bridge.store import database, series, today
+from bridge.store.audit import Head, head, now_ms
+from bridge.store.audit_verify import verified
+from bridge.store.pack_format import Columns, StoredReading, readings_of
+from bridge.store.tables import (
+    ROLLUP,
+    Audit,
+    BlockChange,
+    Command,
+    DeadLetter,
+    Meter,
+    Pack,
+    Reading,
+    SclRevision,
+    at_ms,
+    moment,
+)
+from broker.contract.errors import ContractError, Meter61850Error, UnavailableError, reason
+from broker.contract.fleet import STALE_INTERVALS, State, age_of, state_of
+from broker.contract.topics import meter_id_of
+
+T = TypeVar("T", bound=SQLModel)
+
+ROLLUP_FIELDS = tuple(str(column.name) for column in ROLLUP.c if column.name not in ("span", "meter"))
+
+
+class UnknownMeterError(Meter61850Error, LookupError):
+    """No meter, or more than one, is called so."""
+
+
+@dataclass(frozen=True)
+class MeterState:
+    """A meter and the latest of its readings."""
+
+    meter: Meter
+    latest: StoredReading | None
+
+    def state(self, *, now: datetime) -> State:
+        """Online, stale, offline or out of service: the rules of every reader (`broker.contract.fleet`)."""
+        meter, read_at = self.meter, self.latest and moment(self.latest.ts)
+        stale = read_at is None or age_of(read_at, now=now) >= STALE_INTERVALS * meter.interval
+        out = meter.born_at is None or meter.retired_at is not None or bool(meter.blocked)
+        return state_of(broker_up=True, out=out, online=meter.online, stale=stale)
+
+
+_COLUMNS = [getattr(Reading, name) for name in StoredReading._fields]
+
+
+class Store:
+    """Reads, each in a transaction of its own; times are ms since 1970 UTC, as in `bridge.store.tables`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """The store at ``url``; UnavailableError without one, ConfigurationError if it is not ours."""
+        engine = database.connect(url, reader=True)
+        file = make_url(url).database
+        if engine.dialect.name == "sqlite" and not (file and Path(file).is_file()):
+            raise UnavailableError(f"no database {file}: start the bridge, or name the right one")
+        try:
+            database.check_schema(engine)
+        except DBAPIError as error:
+            raise UnavailableError(f"the database does not answer: {reason(error)}") from error
+        return cls(engine)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def meters(self, *, retired: bool = False) -> list[MeterState]:
+        """Every meter in the order in which they were first heard, ``retired`` ones only if asked for."""
+        return self._states(true() if retired else col(Meter.retired_at).is_(None))
+
+    def meter(self, name: str) -> MeterState:
+        """The meter with this meter_id, SCL name, name, or start of a meter_id; UnknownMeterError."""
+        wanted = _canonical(name)
+        found = self._states(or_(col(Meter.meter_id) == wanted, col(Meter.name) == name))
+        if not found and len(wanted) >= 4:
+            found = self._states(col(Meter.meter_id).startswith(wanted, autoescape=True))
+        if len(found) != 1:
+            how_many = f"{len(found)} meters are" if found else "no meter is"
+            raise UnknownMeterError(f"{how_many} called {name[:64]!r}: meter61850 meters list shows them all")
+        return found[0]
+
+    def registry(self, *, retired: bool = False) -> list[Meter]:
+        """Every meter in the order in which they were first heard, without its readings."""
+        statement = select(Meter).order_by(col(Meter.key))
+        return self._all(statement if retired else statement.where(col(Meter.retired_at).is_(None)))
+
+    def registered(self, meter_id: str) -> Meter | None:
+        """The meter with exactly this meter_id; None without one."""
+        return next(iter(self._all(select(Meter).where(col(Meter.meter_id) == meter_id))), None)
+
+    def span(self, meter: Meter, *, start: int, end: int) -> Iterator[StoredReading]:
+        """Readings of ``meter`` with start <= ts < end (ms since 1970), by ts, epoch and seq."""
+        return chain.from_iterable(map(readings_of, self.pieces(meter, start=start, end=end)))
+
+    def pieces(self, meter: Meter, *, start: int, end: int) -> Iterator[Columns]:
+        """The same in pieces, a list for each field of `StoredReading`: what is read as it was packed."""
+        assert meter.key is not None
+        with database.snapshot(self._engine) as connection:
+            yield from series.pieces(connection, meter.key, start=start, end=end)
+
+    def readings(
+        self, meter: Meter, *, since: datetime | None = None, last: int | None = None
+    ) -> Iterator[StoredReading]:
+        """Readings of ``meter`` by time, oldest first: from ``since`` on, and of these the ``last`` ones."""
+        start, key = (at_ms(since) if since else None), meter.key
+        assert key is not None
+        with database.snapshot(self._engine) as connection:
+            if last is None:
+                yield from series.between(connection, key, start=start)
+            else:
+                yield from series.last(connection, key, start=start, count=last)
+
+    def count(self, meter: Meter, *, since: datetime | None = None) -> int:
+        """About how many readings there are from ``since`` on; a pack counts as a whole."""
+        start = at_ms(since) if since else 0
+        rows = select(func.count()).where(col(Reading.meter) == meter.key, col(Reading.ts) >= start)
+        packed = select(func.sum(col(Pack.seq) - col(Pack.first_seq) + 1)).where(
+            col(Pack.meter) == meter.key, col(Pack.last_ts) >= start
+        )
+        with self._engine.connect() as connection:
+            return int(connection.scalar(rows) or 0) + int(connection.scalar(packed) or 0)
+
+    def rollups(
+        self,
+        meter: Meter,
+        span: int,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        last: int | None = None,
+    ) -> Iterator[tuple[Any, ...]]:
+        """Hours (``span`` 3600) or UTC days (86400) with the fields of ROLLUP_FIELDS, oldest first.
+
+        The one that ``since`` falls into is the first, the last begins before ``until``; the running one is
+        not summed up yet.
+        """
+        start = at_ms(since) if since else 0
+        key, columns = ROLLUP.c.start, [ROLLUP.c[name] for name in ROLLUP_FIELDS]
+        wanted = core_select(*columns).where(
+            ROLLUP.c.span == span, ROLLUP.c.meter == meter.key, key > start - span * 1000
+        )
+        if until is not None:
+            wanted = wanted.where(key < at_ms(until))
+        if last is not None:
+            newest = wanted.order_by(key.desc()).limit(last).subquery()
+            wanted = core_select(newest).order_by(newest.c.start)
+        else:
+            wanted = wanted.order_by(key)
+        with self._engine.connect() as connection:
+            found = connection.execute(wanted, execution_options={"yield_per": 1000})
+            yield from (tuple(row) for row in found)
+
+    def energy_used(self, meter: Meter, *, day: int) -> float | None:
+        """Wh used until now in the UTC day that begins at ``day``; None when its counter told no step."""
+        assert meter.key is not None
+        with database.snapshot(self._engine) as connection:
+            return today.energy_used(connection, meter.key, start=day)
+
+    def alarms(self, *, now: int | None = None) -> list[LastingAlarm]:
+        """What is wrong with single meters and not over at ``now`` (ms, this moment unless told)."""
+        return alarms.lasting(self._engine, now=now_ms() if now is None else now)
+
+    def dead_letters(self, *, last: int = 100) -> list[DeadLetter]:
+        """The dead letters that were seen last, the latest first."""
+        newest = (col(DeadLetter.last_seen).desc(), col(DeadLetter.key).desc())
+        return self._all(select(DeadLetter).order_by(*newest).limit(last))
+
+    def commands(self, meter_id: str | None = None, *, last: int = 100) -> list[Command]:
+        """The newest commands of the ledger, of one meter or of all, the newest first."""
+        statement = select(Command).order_by(col(Command.key).desc()).limit(last)
+        return self._all(statement.where(col(Command.meter_id) == meter_id) if meter_id else statement)
+
+    def blocks(self, meter_id: str | None = None, *, last: int = 100) -> list[BlockChange]:
+        """The newest changes of blocks, of one meter or of all, the newest first."""
+        statement = select(BlockChange).order_by(col(BlockChange.key).desc()).limit(last)
+        return self._all(statement.where(col(BlockChange.meter_id) == meter_id) if meter_id else statement)
+
+    def audit(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        event: str | None = None,
+        who: str | None = None,
+        subject: str | None = None,
+        last: int | None = None,
+    ) -> Iterator[Row[Any]]:
+        """Rows of the audit, oldest first, and of these the ``last`` ones; streamed.
+
+        ``who`` is a part of it, ``subject`` a meter_id, or a part of an identity.
+        """
+        columns = {name: getattr(Audit, name) for name in Audit.model_fields}
+        conditions = [
+            columns["ts"] >= at_ms(since) if since else true(),
+            columns["ts"] < at_ms(until) if until else true(),
+            columns["event"] == event if event else true(),
+            columns["who"].contains(who, autoescape=True) if who else true(),
+            or_(columns["meter_id"] == subject, columns["identity"].contains(subject, autoescape=True))
+            if subject
+            else true(),
+        ]
+        wanted = core_select(*columns.values()).where(*conditions).order_by(columns["no"].desc())
+        newest = wanted.limit(last).subquery()
+        with self._engine.connect() as connection:
+            oldest_first = core_select(newest).order_by(newest.c.no)
+            yield from connection.execute(oldest_first, execution_options={"yield_per": 1000})
+
+    def verified_audit(self, heads: Iterable[Head], *, newest: int | None = None) -> Iterator[Row[Any]]:
+        """Every row of the audit, once it is found good; see :func:`bridge.store.audit_verify.verified`."""
+        with database.snapshot(self._engine) as connection:
+            yield from verified(connection, heads, newest=newest)
+
+    def audit_head(self) -> Head:
+        """Where the audit ends."""
+        with self._engine.connect() as connection:
+            return head(connection)
+
+    def command(self, command_id: str) -> Command | None:
+        """The ledger's row for one command; None while the bridge has heard nothing of it."""
+        return next(iter(self._all(select(Command).where(col(Command.command_id) == command_id))), None)
+
+    def revisions(self, *, last: int = 100) -> list[SclRevision]:
+        """The newest revisions of the SCD, the newest first."""
+        return self._all(select(SclRevision).order_by(col(SclRevision.revision).desc()).limit(last))
+
+    def _states(self, condition: ColumnElement[bool]) -> list[MeterState]:
+        """The meters that meet ``condition``, each with its latest reading."""
+        newer = aliased(Reading)
+        latest = (
+            select(newer.epoch, newer.seq)
+            .where(col(newer.meter) == col(Meter.key))
+            .order_by(col(newer.ts).desc(), col(newer.epoch).desc(), col(newer.seq).desc())
+            .limit(1)
+            .correlate(Meter)
+            .scalar_subquery()
+        )
+        is_latest = and_(
+            col(Reading.meter) == col(Meter.key), tuple_(col(Reading.epoch), col(Reading.seq)) == latest
+        )
+        statement = select(Meter, *_COLUMNS).outerjoin(Reading, is_latest).where(condition)
+        with Session(self._engine) as session:
+            return [
+                MeterState(meter, StoredReading._make(values) if values[0] is not None else None)
+                for meter, *values in session.execute(statement.order_by(col(Meter.key)))
+            ]
+
+    def _all(self, statement: SelectOfScalar[T]) -> list[T]:
+        with Session(self._engine) as session:
+            return list(session.exec(statement))
+
+
+def _canonical(name: str) -> str:
+    """The meter_id of an SCL name; any other name as it is."""
+    try:
+        return meter_id_of(name)
+    except ContractError:
+        return name

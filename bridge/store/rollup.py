@@ -1,0 +1,229 @@
+"""Roll-ups: hours and UTC days of each meter, made from committed readings and kept for ever.
+
+The writer notes the hours that it touches (`bridge.store.tables.Due`) in the transaction that stores the
+readings; an hour that is over is summed up from its readings, and its day from its hours. A late
+reading makes its hour due again, so it is corrected; summing up twice gives the same.
+
+**Energy used** is the sum of the steps of the meter's counter that end in the hour, as `bridge.ingest.energy`
+judges
+them: from each reading's predecessor, the one with the next lower seq of the same epoch, which may lie hours
+back. After an outage the whole step falls into the hour in which the meter was heard again. A change of epoch
+(another outbox, maybe another sensor) counts as zero. ``energy_doubtful`` counts the steps that are left out.
+What a reading says of the steps beside it may concern other hours, which are then summed up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import col
+
+from bridge.ingest.energy import Step, is_counted, is_settled, judged, rating_of
+from bridge.store import series
+from bridge.store.pack_format import StoredReading
+from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Due, Meter
+from broker.contract.messages import QUANTITIES
+
+HOUR = HOUR_MS // 1000
+DAY = DAY_MS // 1000
+
+PACKED_HOURS = {"pack1": 1, "pack2": 2, "pack4": 4, "pack8": 8, "pack": 24}
+"""Work for `bridge.store.packer` → hours that it packs together, from a multiple of so many hours of the
+day."""
+GOOD_PACK = 300
+"""Readings that make a small pack: fewer are packed over more hours. Less than the 360 of an hour at 10 s,
+of which some may be missing."""
+_MOST_BESIDE = 1000
+"""Readings that are looked at on each side of an hour, if no two neighbours agree: of a broken meter."""
+GRACE_MS = 300_000
+"""ms after an hour or day before it is summed up: the clocks of several bridges may differ by this."""
+
+
+class Summer:
+    """Sums up what is due, one hour or day in each step."""
+
+    def __init__(self, *, now: int) -> None:
+        self._now = now
+        self.hours = 0
+        self.days = 0
+
+    def step(self, connection: Connection) -> bool:
+        """Sum up one hour or, after all of them, one day; False when nothing is due."""
+        if (due := next_due(connection, "hour", until=self._now - HOUR_MS - GRACE_MS)) is not None:
+            self.hours += 1
+            sum_hour(connection, *due)
+        elif (due := next_due(connection, "day", until=self._now - DAY_MS - GRACE_MS)) is not None:
+            self.days += 1
+            sum_day(connection, *due)
+        return due is not None
+
+
+def next_due(connection: Connection, work: str, *, until: int, after: int = -1) -> tuple[int, int] | None:
+    """The earliest (meter, start) that is due, with after < start <= until."""
+    row = connection.execute(
+        select(col(Due.meter), col(Due.start))
+        .where(col(Due.work) == work, col(Due.start) > after, col(Due.start) <= until)
+        .order_by(col(Due.start), col(Due.meter))
+        .limit(1)
+    ).first()
+    return (row.meter, row.start) if row is not None else None
+
+
+def note_due(connection: Connection, work: str, meter: int, start: int) -> None:
+    """Note ``work`` for upkeep."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    connection.execute(insert(Due).on_conflict_do_nothing(), {"work": work, "start": start, "meter": meter})
+
+
+def done(connection: Connection, work: str, meter: int, start: int) -> None:
+    """Strike ``work`` from what is due."""
+    connection.execute(
+        delete(Due).where(col(Due.work) == work, col(Due.start) == start, col(Due.meter) == meter)
+    )
+
+
+def sum_hour(connection: Connection, meter: int, start: int) -> None:
+    """Sum up one hour of a meter, and correct the hours whose energy its readings have a say in."""
+    done(connection, "hour", meter, start)
+    for hour in _sum(connection, meter, start) - {start}:
+        if _count(connection, HOUR, meter, hour) is not None:  # else it is due itself
+            _sum(connection, meter, hour)
+
+
+def _sum(connection: Connection, meter: int, start: int) -> set[int]:
+    """Write the roll-up of an hour; the other hours whose energy its readings have a say in."""
+    hour = series.between(connection, meter, start=start, end=start + HOUR_MS, rows_at_a_time=None)
+    readings = list(hour)
+    if not readings or len(readings) < (_count(connection, HOUR, meter, start) or 0):
+        return set()  # retention has deleted them: the roll-up that was made from all of them stays
+    readings.sort(key=attrgetter("epoch", "seq"))
+    found = list(stretches(connection, meter, readings))
+    ends = [step for stretch in found for step in stretch.steps if _hour_of(step.reading) == start]
+    energy = {"energy_used": total(ends), "energy_doubtful": sum(step.wh is None for step in ends)}
+    _write(connection, {"span": HOUR, "meter": meter, "start": start, **energy, **summary(readings)})
+    day = start - start % DAY_MS
+    note_due(connection, "day", meter, day)
+    work, hours = fitting(len(readings))
+    note_due(connection, work, meter, start - start % (hours * HOUR_MS))
+    return {_hour_of(reading) for stretch in found for reading in stretch.concerned}
+
+
+def _hour_of(reading: StoredReading) -> int:
+    return reading.ts - reading.ts % HOUR_MS
+
+
+def fitting(per_hour: int) -> tuple[str, int]:
+    """The work that packs so many readings an hour well, and its hours; the day's for very few.
+
+    >>> fitting(360), fitting(60), fitting(4)
+    (('pack1', 1), ('pack8', 8), ('pack', 24))
+    """
+    good = (entry for entry in PACKED_HOURS.items() if per_hour * entry[1] >= GOOD_PACK)
+    return next(good, ("pack", 24))
+
+
+def summary(readings: Sequence[StoredReading]) -> dict[str, Any]:
+    """Number of readings, and count, min, max and mean of each quantity."""
+    result: dict[str, Any] = {"readings": len(readings)}
+    for name in QUANTITIES:
+        values = [value for value in map(attrgetter(name), readings) if value is not None]
+        result[f"{name}_count"] = len(values)
+        result[f"{name}_min"] = min(values, default=None)
+        result[f"{name}_max"] = max(values, default=None)
+        result[f"{name}_mean"] = sum(values) / len(values) if values else None
+    return result
+
+
+def total(steps: Iterable[Step]) -> float | None:
+    """Wh of the steps that count; None without one."""
+    known = [step.wh for step in steps if step.wh is not None]
+    return round(sum(known), 6) if known else None  # 0.1 + 0.2 Wh is 0.3 Wh
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Readings of one epoch that follow each other, and what the rule says of them."""
+
+    steps: list[Step]
+    """From somewhat before the readings that it was made for, until somewhat after them."""
+    concerned: list[StoredReading]
+    """Readings whose steps may be others because of these."""
+    is_open: StoredReading | None
+    """The reading before them, if it was doubtful until they came."""
+
+
+def stretches(connection: Connection, meter: int, readings: Iterable[StoredReading]) -> Iterator[Stretch]:
+    """The steps that ``readings``, by epoch and seq, begin, end or decide, and those between them."""
+    rating = rating_of(connection.scalar(select(col(Meter.model)).where(col(Meter.key) == meter)) or "")
+    for epoch, group in groupby(filter(is_counted, readings), key=attrgetter("epoch")):
+        own = list(group)
+        first, last = own[0].seq, own[-1].seq
+        if last - first >= len(own):  # in a hole may be readings of another time, if a clock was set
+            own = series.counted(connection, meter, epoch, first=first, last=last)
+        before = _until_settled(series.backwards(connection, meter, epoch, before=first), rating)[::-1]
+        after = _until_settled(series.forwards(connection, meter, epoch, after=last), rating)
+        told = judged(before, rating)
+        is_open = told[-1].reading if told and told[-1].wh is None else None
+        concerned = [*own, *after, *([is_open] if is_open is not None else [])]
+        yield Stretch(judged((*before, *own, *after), rating), concerned, is_open)
+
+
+def _until_settled(readings: Iterator[StoredReading], rating: float) -> list[StoredReading]:
+    """The first of ``readings`` until two of them agree, whichever of the two is the earlier one."""
+    found: list[StoredReading] = []
+    for reading in filter(is_counted, readings):
+        found.append(reading)
+        if is_settled(sorted(found[-2:], key=attrgetter("seq")), rating) or len(found) == _MOST_BESIDE:
+            break
+    return found
+
+
+def sum_day(connection: Connection, meter: int, start: int) -> None:
+    """Sum up one UTC day of a meter from its hours."""
+    done(connection, "day", meter, start)
+    hours = and_(
+        ROLLUP.c.span == HOUR,
+        ROLLUP.c.meter == meter,
+        ROLLUP.c.start >= start,
+        ROLLUP.c.start < start + DAY_MS,
+    )
+    row = connection.execute(select(*_day_columns()).where(hours)).one()._asdict()
+    if row["energy_used"] is not None:
+        row["energy_used"] = round(row["energy_used"], 6)
+    _write(connection, {"span": DAY, "meter": meter, "start": start, **row})
+
+
+def _day_columns() -> Iterator[ColumnElement[Any]]:
+    columns = ROLLUP.c
+    for name in ("readings", "energy_used", "energy_doubtful"):
+        yield func.sum(columns[name]).label(name)
+    for name in QUANTITIES:
+        count, mean = columns[f"{name}_count"], columns[f"{name}_mean"]
+        yield func.sum(count).label(count.name)
+        yield func.min(columns[f"{name}_min"]).label(f"{name}_min")
+        yield func.max(columns[f"{name}_max"]).label(f"{name}_max")
+        yield (func.sum(count * mean) / func.nullif(func.sum(count), 0)).label(mean.name)
+
+
+def _count(connection: Connection, span: int, meter: int, start: int) -> int | None:
+    """Readings of a roll-up; None when there is no such roll-up."""
+    key = and_(ROLLUP.c.span == span, ROLLUP.c.meter == meter, ROLLUP.c.start == start)
+    return connection.scalar(select(ROLLUP.c.readings).where(key))
+
+
+def _write(connection: Connection, values: dict[str, Any]) -> None:
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(ROLLUP)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["span", "meter", "start"],
+            set_={column.name: column for column in statement.excluded if not column.primary_key},
+        ),
+        values,
+    )

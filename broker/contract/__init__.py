@@ -1,0 +1,1 @@
+"""The contract of all programs: topics, messages, and the rules that every reader shares."""

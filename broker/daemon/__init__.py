@@ -1,0 +1,1 @@
+"""Mosquitto and the embedded broker: configuration, start, reload."""

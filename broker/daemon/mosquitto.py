@@ -1,0 +1,306 @@
+"""Mosquitto, the broker: finds it, writes its configuration, starts it.
+
+The options are those of mosquitto.conf(5) for 2.0.11 (Debian 12) and newer; :data:`OPTIONS` is the
+table of them, with the reason for each value. The ``mosquitto.conf`` at the top of the project is
+what :func:`render` gives for the defaults: one plain listener on loopback, for trying out. With
+``security`` (the folder that `meter61850 init` makes) there are three doors instead, all TLS.
+
+>>> print(render(BrokerSettings()).splitlines()[3])
+listener 1883 127.0.0.1
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from broker.contract.errors import ConfigurationError, UnavailableError
+from broker.mqtt import keypair
+from broker.mqtt.identity import CIPHERS, check_secret
+from broker.mqtt.settings import Port
+
+SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin")
+"""Where packages put mosquitto; Debian's /usr/sbin is not on a user's PATH."""
+
+MAX_PACKET = 1024 * 1024
+"""Bytes. The largest message is the retained SCD: as xz 0.4 MB at 10,000 meters
+(`broker.contract.compressed`)."""
+
+
+class BrokerSettings(BaseSettings):
+    """Where the broker listens and keeps its data."""
+
+    model_config = SettingsConfigDict(env_prefix="METER61850_BROKER_", extra="forbid", frozen=True)
+
+    bind: str = "127.0.0.1"
+    """IP address to listen on. Any other than loopback needs ``security`` or ``password_file``."""
+    port: Port = 1883
+    """With ``security`` the port for clients with certificates: 8883 is usual."""
+    password_port: Port = 8884
+    """With ``security``: the port for enrolment and for meters with a token."""
+    services_bind: str = "127.0.0.1"
+    """With ``security``: where our services connect. Whoever comes in here chooses the client id."""
+    services_port: Port = 8882
+    security: Path | None = None
+    """Folder with ca.crt, server.crt, server.key, crl.pem, acl and passwords (`meter61850 init`)."""
+    data_dir: Path = Path("/var/lib/mosquitto")
+    """Retained messages and sessions are saved here."""
+    persistence: bool = True
+    autosave: Annotated[int, Field(ge=1)] = 300
+    """Seconds between saves."""
+    memory_limit: Annotated[int, Field(ge=64 * 1024 * 1024)] = 1024 * 1024 * 1024
+    """Bytes that Mosquitto may take beside those of TLS (50 kB a connection); its unit has 2 GiB."""
+    password_file: Path | None = None
+    """Made with mosquitto_passwd(1)."""
+    user: str = "mosquitto"
+    """Whom to become when started by root."""
+
+    @model_validator(mode="after")
+    def _strangers_need_a_password(self) -> BrokerSettings:
+        if not self.loopback and self.password_file is None and self.security is None:
+            raise ValueError(
+                f"bind={self.bind} lets anyone on the network in: make a deployment (meter61850 init DIR), "
+                "set password_file (mosquitto_passwd(1)), or bind 127.0.0.1"
+            )
+        if self.security is not None:
+            keypair.settle(self.security / "server.key", self.security / "server.crt")
+            check_files(self.security)
+        return self
+
+    @property
+    def loopback(self) -> bool:
+        """True when only programs on this machine can reach the broker."""
+        return self.bind == "localhost" or ipaddress.ip_address(self.bind).is_loopback
+
+
+@dataclass(frozen=True)
+class Door:
+    """One TLS listener."""
+
+    why: str
+    connections: int
+    """At most: beyond it the broker closes a new connection at once."""
+    certificate: bool
+    """Who has no certificate of ours does not get in; its common name is user name."""
+    authority: str
+    """Whose certificates open it: file names begin so."""
+    bound: bool
+    """The client id is the user name, whatever the client says: nobody can take another's session over."""
+
+
+DOORS: dict[str, Door] = {
+    "port": Door(
+        "Meters, operators and command issuers: who they are is the common name of their certificate.",
+        connections=20_000,
+        certificate=True,
+        authority="",
+        bound=True,
+    ),
+    "password_port": Door(
+        "Enrolment, and meters that cannot keep a certificate: user name and password.",
+        connections=2_000,
+        certificate=False,
+        authority="",
+        bound=True,
+    ),
+    "services_port": Door(
+        "Our services: certificates too, and several connections of one identity.",
+        connections=200,
+        certificate=True,
+        authority="services-",
+        bound=False,
+    ),
+}
+
+# fmt: off
+OPTIONS: tuple[tuple[str, str, str], ...] = (
+    ("listener", "{port} {bind}", ""),
+    ("allow_anonymous", "{anonymous}",
+     "True only where the one listener is on loopback, for programs of this machine."),
+    ("user", "{user}",
+     "Started by root, it becomes this user, who must be able to write to the data folder."),
+    ("persistence", "{persistence}",
+     "Retained messages and the bridge's session outlive a restart. No reading depends on it: a meter\n"
+     "keeps each reading until the bridge says that the database has it, and sends it again otherwise."),
+    ("persistence_location", "{location}", ""),
+    ("autosave_interval", "{autosave}",
+     "Seconds. A save writes everything and stops the broker meanwhile (some 100 ms at 10,000 meters), so\n"
+     "not often; a broker that is killed loses what came since, which every program publishes again when\n"
+     "it reconnects, so not seldom. A clean stop always saves."),
+    ("autosave_on_changes", "false", ""),
+    ("max_inflight_messages", "10000",
+     "Messages to one client that wait for its PUBACK. The bridge acknowledges after the database commit,\n"
+     "in batches: with the default of 20 it would wait for each 20 readings. 10,000 is two large batches."),
+    ("max_queued_messages", "100000",
+     "Messages kept for one client beyond those in flight, while it is slow or away. More is dropped here,\n"
+     "not lost: the meters send it again from their outboxes."),
+    ("max_inflight_bytes", "8388608",
+     "Bytes to one client that wait for its PUBACK, before more is queued (8 MiB): 10,000 readings have 2."),
+    ("max_queued_bytes", "67108864",
+     "Bytes queued for one client (64 MiB): all that is retained in a town of 10,000 meters is 32 MiB."),
+    ("max_packet_size", str(MAX_PACKET),
+     "Bytes of one whole message (1 MiB): lets the SCD of 10,000 meters through, which is sent compressed.\n"
+     "The sender of a larger one is disconnected before the broker has taken it into memory."),
+    ("memory_limit", "{memory_limit}",
+     "Bytes that the broker itself may take, beside those of TLS: less than its unit's MemoryMax, so that\n"
+     "it is never killed. At the limit the sender of a large message is disconnected; small ones pass."),
+    ("persistent_client_expiration", "7d",
+     "A client that stays away for longer is forgotten, with its queue."),
+    ("set_tcp_nodelay", "true", "A relay command must not wait for Nagle's timer."),
+    ("log_dest", "stderr", "For the supervisor (systemd, a container, meter61850 up) to keep."),
+    ("log_type", "error", ""),
+    ("log_type", "warning", ""),
+    ("log_type", "notice", ""),
+    ("log_type", "information", ""),
+    ("log_timestamp_format", "%Y-%m-%dT%H:%M:%S%z", ""),
+)
+# fmt: on
+
+SERVER_FILES = {"certfile": "server.crt", "keyfile": "server.key"}
+LISTS = ("ca.crt", "services-ca.crt", "crl.pem", "services-crl.pem")
+WATCHED = (*SERVER_FILES.values(), *LISTS, "acl", "passwords")
+"""What Mosquitto reads again at SIGHUP."""
+
+EDITION, END = b"# Edition ", b"# End\n"
+"""An access list of ours has both, in its second and its last line (`registrar.acl`)."""
+
+
+def check_files(folder: Path) -> None:
+    """ConfigurationError if Mosquitto cannot take, or must not take, what is in ``folder``."""
+    check_secret(folder / "server.key")
+    _check_whole(folder, tuple(SERVER_FILES.values()))
+    check_lists(folder)
+
+
+def check_lists(folder: Path) -> None:
+    """The same of what is written from the register.
+
+    With an empty access list Mosquitto lets everybody do everything; with half of one, who is blocked in the
+    other half. Nobody can get in with passwords that are lost.
+    """
+    check_secret(folder / "passwords")
+    _check_whole(folder, (*LISTS, "acl"))
+
+
+def _check_whole(folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        try:
+            content = (folder / name).read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"{folder / name}: {error.strerror}: {RESTORE}") from error
+        whole = content.endswith(END) or EDITION not in content
+        if name != "acl":
+            whole = content.rstrip().endswith(b"-----")
+        if not content.strip() or not whole:
+            raise ConfigurationError(f"{folder / name} is empty or cut short: {RESTORE}")
+
+
+RESTORE = (
+    "bring it back from a copy, or have it written again: "
+    "meter61850 credentials list (access list, passwords, revocation lists), "
+    "meter61850 credentials rotate server (server.crt and server.key)"
+)
+
+_HEAD = "# Mosquitto for meter61850: `meter61850 broker config` writes this file, see mosquitto.conf(5).\n"
+
+
+def render(settings: BrokerSettings) -> str:
+    """The text of mosquitto.conf for ``settings``."""
+    values = _values(settings)
+    text = _HEAD
+    for name, value, why in OPTIONS:
+        if name == "listener" and settings.security is not None:
+            continue
+        text += "".join(f"\n# {line}" for line in why.splitlines()) if why else ""
+        text += f"\n{name} {value.format_map(values)}"
+    if settings.password_file is not None:
+        text += f"\npassword_file {settings.password_file.absolute()}"
+    return text + "\n" + _doors(settings)
+
+
+def _doors(settings: BrokerSettings) -> str:
+    """The listeners of a deployment; they come last, since what follows a listener belongs to it."""
+    folder = settings.security
+    if folder is None:
+        return ""
+    folder = folder.absolute()
+    text = f"\n# Who may do what: written by meter61850, read again at SIGHUP.\nacl_file {folder}/acl\n"
+    text += f"password_file {folder}/passwords\n"
+    for name, door in DOORS.items():
+        bind = settings.services_bind if name == "services_port" else settings.bind
+        lines = [
+            f"# {door.why}",
+            f"listener {getattr(settings, name)} {bind}",
+            f"max_connections {door.connections}",
+            f"cafile {folder}/{door.authority}ca.crt",
+            *(f"{option} {folder}/{file}" for option, file in SERVER_FILES.items()),
+            f"tls_version tlsv1.2\nciphers {CIPHERS}",
+        ]
+        if door.certificate:
+            lines += [
+                f"crlfile {folder}/{door.authority}crl.pem",
+                "require_certificate true",
+                "use_identity_as_username true",
+            ]
+        if door.bound:
+            lines.append("use_username_as_clientid true")
+        text += "\n" + "\n".join(lines) + "\n"
+    return text
+
+
+def _values(settings: BrokerSettings) -> dict[str, object]:
+    return {
+        "port": settings.port,
+        "bind": settings.bind,
+        "anonymous": "true" if settings.password_file is None and settings.security is None else "false",
+        "user": settings.user,
+        "persistence": "true" if settings.persistence else "false",
+        "location": settings.data_dir.absolute(),
+        "autosave": settings.autosave,
+        "memory_limit": settings.memory_limit,
+    }
+
+
+def find() -> Path | None:
+    """The mosquitto binary on PATH or where packages put it; None when it is not installed."""
+    folders = os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS))
+    found = shutil.which("mosquitto", path=folders)
+    return Path(found) if found else None
+
+
+def command(settings: BrokerSettings) -> list[str]:
+    """Write the configuration into the data folder; the command line that starts Mosquitto with it."""
+    binary = find()
+    if binary is None:
+        raise UnavailableError(
+            "Mosquitto is not installed: apt-get install mosquitto, or use the embedded broker "
+            "(--broker embedded)"
+        )
+    config = settings.data_dir / "mosquitto.conf"
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        config.write_text(render(settings))
+    except OSError as error:
+        raise ConfigurationError(
+            f"data_dir {settings.data_dir}: {error.strerror}; choose a folder that you can write to"
+        ) from error
+    return [str(binary), "-c", str(config)]
+
+
+def version(binary: Path) -> str:
+    """Mosquitto's version, such as ``2.0.11``; empty when the binary does not tell."""
+    # -h ends with 3 by design; its first line is "mosquitto version 2.0.11".
+    try:
+        done = subprocess.run([binary, "-h"], capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:  # it is a word in a report: nothing may fail for it
+        return ""
+    words = done.stdout.split()
+    return words[2] if words[:2] == ["mosquitto", "version"] else ""

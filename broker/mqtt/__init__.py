@@ -1,0 +1,1 @@
+"""MQTT: codec, client, receiver, backoff and identities."""

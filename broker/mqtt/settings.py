@@ -1,0 +1,101 @@
+"""How a program of ours reaches the broker: shared by every service's settings.
+
+Values come from keyword arguments (the CLI), then from the environment (``METER61850_MQTT_HOST``
+and so on). An unknown key or an impossible value refuses to start, naming the key.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from broker.contract.topics import Topics
+from broker.mqtt import keypair
+from broker.mqtt.identity import CERTIFICATE, KEY, Identity, client_context, unguessable
+
+
+def _number(value: object) -> object:
+    """The number that an environment variable's text is; Literal takes no text."""
+    return int(value) if isinstance(value, str) and value.isdigit() else value
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
+"""For a client's socket: Nagle's timer and the other end's would hold each answer back for up to 40 ms."""
+
+
+class MqttSettings(BaseSettings):
+    """The broker's address and our login."""
+
+    model_config = SettingsConfigDict(env_prefix="METER61850_MQTT_", extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: Port = 1883
+    username: str | None = None
+    password: SecretStr | None = None
+    prefix: str = "sm/v1"
+    version: Annotated[Literal[4, 5], BeforeValidator(_number)] = 5
+    """MQTT protocol level: 5, or 4 (3.1.1) for a broker that knows no more, such as amqtt."""
+    keepalive: Annotated[int, Field(ge=1, le=3600)] = 15
+    """Seconds; a peer that is silent for 1.5 times this is taken as gone."""
+    identity: Path | None = None
+    """Folder that says who we are and where the broker is (docs/security.md); gives all that is not told."""
+    ca: Path | None = None
+    """PEM file of the authorities that the broker's certificate must come from; then TLS is spoken."""
+    cert: Path | None = None
+    """Our certificate, PEM."""
+    key: Path | None = None
+    """Its private key, PEM, mode 0600."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _identity_gives_the_rest(cls, told: Any) -> Any:
+        folder = told.get("identity") if isinstance(told, dict) else None
+        if not folder:
+            return told
+        keypair.settle(Path(folder) / KEY, Path(folder) / CERTIFICATE)
+        given = {key: value for key, value in told.items() if value is not None}
+        return Identity.load(Path(folder)).settings() | given
+
+    @model_validator(mode="after")
+    def _credentials_are_of_use(self) -> MqttSettings:
+        if self.cert is not None and (self.ca is None or self.key is None):
+            raise ValueError("cert needs ca and key beside it")
+        self.tls()
+        return self
+
+    @field_validator("prefix")
+    @classmethod
+    def _prefix_is_words(cls, prefix: str) -> str:
+        Topics(prefix)
+        return prefix
+
+    def tls(self) -> ssl.SSLContext | None:
+        """For a new connection; None without TLS. CredentialError names a file that is of no use."""
+        return None if self.ca is None else client_context(self.ca, self.cert, self._usable_key)
+
+    @property
+    def _usable_key(self) -> Path | None:
+        if self.key is None or self.cert is None:
+            return self.key
+        return keypair.usable(self.key, self.cert)
+
+    def own(self, name: str) -> str:
+        """``name`` as only who has our key can say it; as it is without a key.
+
+        Mosquitto ends a client's connection for whoever comes with the same client id, and keeps a part of a
+        group's messages for whoever subscribes with its name, though it may not read them.
+        """
+        key = self._usable_key
+        return name if key is None else unguessable(name, key)
+
+    @property
+    def topics(self) -> Topics:
+        """The contract's topics below our prefix."""
+        return Topics(self.prefix)

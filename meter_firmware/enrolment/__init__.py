@@ -1,0 +1,1 @@
+"""How a meter gets its certificate."""

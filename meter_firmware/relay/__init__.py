@@ -1,0 +1,1 @@
+"""The relay: its pin, the rules for commands, and their log."""

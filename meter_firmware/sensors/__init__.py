@@ -1,0 +1,1 @@
+"""Sensors: the PZEM-004T and simulated ones."""

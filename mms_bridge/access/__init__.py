@@ -1,0 +1,1 @@
+"""Who may connect to the MMS server, and over what."""

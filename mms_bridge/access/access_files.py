@@ -1,0 +1,151 @@
+"""The files that say who gets in, followed while the bridge runs: certificates, revocations, rights.
+
+A file that was changed is read at the next look. A broken one never replaces a good one: it is counted, told
+once, and the old state holds until a better one comes. Who is not welcome any more is cut off at once then.
+
+>>> security = Security(settings, access)        # doctest: +SKIP
+>>> security.start(); security.look(now=0.0)     # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from broker.contract.errors import ConfigurationError
+from mms_bridge.access.associations import Access, Session
+from mms_bridge.access.client_rights import Right, Rights, read_rights
+from mms_bridge.access.tls_credentials import Certificate, Credentials, load, outdated
+from mms_bridge.settings import MmsSettings
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+"""Between two looks at the files."""
+
+Signature = tuple[tuple[int, int, int] | None, ...]
+
+
+class Followed:
+    """Files that are read together; ``read`` raises ConfigurationError."""
+
+    def __init__(self, files: tuple[Path, ...], read: Callable[[], None]) -> None:
+        self._files = files
+        self._read = read
+        self._seen: Signature = ()
+        self._told = ""
+
+    def start(self) -> None:
+        """Read for the first time; ConfigurationError if that is not possible."""
+        self._seen = self._signature()
+        self._read()
+
+    def look(self) -> str | None:
+        """Read again if a file was changed: what is wrong, "" when it was read, None when nothing changed."""
+        signature = self._signature()
+        if signature == self._seen:
+            return None
+        self._seen = signature
+        try:
+            self._read()
+        except ConfigurationError as error:
+            return self._complaint(str(error))
+        self._told = ""
+        return ""
+
+    def _complaint(self, complaint: str) -> str:
+        if complaint != self._told:
+            self._told = complaint
+            log.error("%s: what was read before goes on to hold", complaint)
+        return complaint
+
+    def _signature(self) -> Signature:
+        return tuple(map(_stat, self._files))
+
+
+def _stat(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+class Security:
+    """The credentials and rights that hold now; nothing without TLS settings."""
+
+    def __init__(self, settings: MmsSettings, access: Access) -> None:
+        self.credentials: Credentials | None = None
+        self.rights = Rights()
+        self._settings = settings
+        self._access = access
+        self._followed: tuple[Followed, ...] = ()
+        self._next_look = 0.0
+        self._outdated = False
+
+    def start(self) -> None:
+        """Read all files, if there are any; ConfigurationError names the one that cannot be used."""
+        files, clients = self._settings.tls_files, self._settings.clients
+        if files is None or clients is None:
+            return
+        pem = tuple(file for file in files if file is not None)
+        self._followed = (Followed(pem, self._read_pem), Followed((clients,), self._read_rights))
+        for followed in self._followed:
+            followed.start()
+        if files.crl is None:
+            log.warning("METER61850_MMS_TLS_CRL is not set: a client's certificate cannot be revoked")
+
+    def _read_pem(self) -> None:
+        files = self._settings.tls_files
+        assert files is not None
+        self.credentials = load(files, ciphers=self._settings.tls_ciphers)
+
+    def _read_rights(self) -> None:
+        file = self._settings.clients
+        assert file is not None
+        try:
+            text = file.read_text(encoding="utf-8")
+            if not text.strip():
+                raise ConfigurationError("it is empty: bring it back, or `meter61850 credentials list` does")
+            self.rights = read_rights(text)
+        except (OSError, ValueError) as error:  # a ConfigurationError is a ValueError
+            raise ConfigurationError(f"{file} (clients and their rights): {error}") from error
+
+    def look(self, now: float) -> None:
+        """At most once a second: read what was changed, and cut off whoever may not be here any more."""
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_SECONDS
+        results = [result for followed in self._followed if (result := followed.look()) is not None]
+        self._access.counters["files rejected"] += sum(map(bool, results))
+        if "" in results:
+            self._access.counters["files reloaded"] += results.count("")
+            self._review()
+        if self.credentials is not None and outdated(self.credentials) != self._outdated:
+            self._outdated = not self._outdated
+            if self._outdated:
+                log.error("%s is past its nextUpdate: no new client gets in", self._settings.tls_crl)
+
+    def judge(self, certificate: Certificate, ip: str) -> tuple[Right | None, str]:
+        """What the client may; None, and why, when it may not be here."""
+        assert self.credentials is not None
+        if reason := self.credentials.refuses(certificate):
+            return None, reason
+        if not certificate.name:
+            return None, "its certificate has no common name, or several"
+        right = self.rights.of(certificate.name, ip)
+        return right, "" if right else f"{self._settings.clients} lets no {certificate.name!r} in from {ip}"
+
+    def _review(self) -> None:
+        for session in self._access.sessions:
+            self._review_one(session)
+
+    def _review_one(self, session: Session) -> None:
+        right, reason = self.judge(session.certificate, session.ip)
+        if right is not None:
+            session.right = right
+            return
+        self._access.counters["cut off"] += 1
+        log.warning("%s is cut off: %s", session.client, reason)
+        session.connection.cut()

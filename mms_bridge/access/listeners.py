@@ -1,0 +1,153 @@
+"""Where an IED's clients come in: the plain port, on loopback unless opened on purpose, and the port for TLS.
+
+>>> doors = Doors(settings)                     # doctest: +SKIP
+>>> entrance = doors.entrance("SMGW001", admit)  # doctest: +SKIP
+>>> entrance.open(cid)                          # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from ipaddress import IPv4Address
+
+from broker.contract.errors import PortTakenError, UnavailableError
+from mms_bridge import sockets
+from mms_bridge.access.access_files import Security
+from mms_bridge.access.associations import Access
+from mms_bridge.access.handshake_limit import Handshakes
+from mms_bridge.access.tls_frontend import Admit, Gate
+from mms_bridge.cid import Cid
+from mms_bridge.settings import MmsSettings
+
+log = logging.getLogger(__name__)
+
+Endpoint = tuple[str, int]
+PLAIN, TLS = "--mms-port", "--mms-tls-port"
+"""By the bridge's option that says where it is."""
+LOOPBACK = "127.0.0.1"
+
+
+class Doors:
+    """What the entrances of all IEDs share."""
+
+    def __init__(self, settings: MmsSettings) -> None:
+        self.access = Access(
+            allowed=settings.allow,
+            plain_right=settings.plain_rights,
+            per_address=settings.associations_per_address,
+        )
+        self.security = Security(settings, self.access)
+        self.handshakes = Handshakes()
+        self._settings = settings
+        self._told: set[str] = set()
+
+    def entrance(self, name: str, admit: Admit) -> Entrance:
+        """The entrance of one IED."""
+        return Entrance(name, self, admit=admit)
+
+    def places(self, cid: Cid) -> dict[str, Endpoint]:
+        """Where to listen for ``cid``, by the option that says so."""
+        found: dict[str, Endpoint] = {}
+        if self._settings.plain:
+            found[PLAIN] = self._plain(cid)
+        if self.security.credentials is not None:
+            told = cid.tls_endpoint or (None if self._settings.plain else cid.endpoint)
+            if told is None:
+                self._once(
+                    "%s has no TLS access point: set METER61850_MMS_TLS_PORT for `meter61850 bridge run` "
+                    "(told once)", cid.ied,
+                )  # fmt: skip
+            else:
+                found[TLS] = (self._settings.bind or told[0], told[1])
+        return found
+
+    def _plain(self, cid: Cid) -> Endpoint:
+        host, port = cid.endpoint
+        here = self._settings.plain_bind or (host if _is_loopback(host) else LOOPBACK)
+        if not _is_loopback(here):
+            self._once(
+                "plain MMS is open on %s: no identity, no encryption, whoever reaches it reads every meter; "
+                "METER61850_MMS_PLAIN_RIGHTS says whether he switches relays, too (told once)", here,
+            )  # fmt: skip
+        elif here != host:
+            self._once(
+                "plain MMS listens on %s only, though the CIDs say %s: use TLS, or open it with "
+                "METER61850_MMS_PLAIN_BIND=%s; then whoever reaches the port reads every meter, without "
+                "identity or encryption (told once)", here, host, host,
+            )  # fmt: skip
+        return here, port
+
+    def _once(self, text: str, *arguments: object) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            log.warning(text, *arguments)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return IPv4Address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Entrance:
+    """The listening sockets of one IED."""
+
+    def __init__(self, name: str, doors: Doors, *, admit: Admit) -> None:
+        self._name = name
+        self._doors = doors
+        self._gate = Gate(doors.access, doors.security, doors.handshakes, admit=admit)
+        self._callbacks: dict[str, Callable[[socket.socket], object]] = {
+            PLAIN: admit,
+            TLS: self._gate.on_connect,
+        }
+        self._open: dict[str, tuple[Endpoint, socket.socket]] = {}
+        self._loop = asyncio.get_running_loop()
+
+    def open(self, cid: Cid) -> None:
+        """Listen where ``cid`` says, and nowhere else; after UnavailableError everything is as before."""
+        places = self._doors.places(cid)
+        with ExitStack() as undo:
+            new = {}
+            for option, endpoint in places.items():
+                if option not in self._open or self._open[option][0] != endpoint:
+                    new[option] = endpoint, undo.enter_context(_listening(self._name, endpoint, option))
+            undo.pop_all()
+        for option in [option for option in self._open if option in new or option not in places]:
+            self._close(option)
+        for option, (endpoint, listener) in new.items():
+            self._open[option] = endpoint, listener
+            self._loop.add_reader(listener, self._callbacks[option], listener)
+
+    def close(self) -> None:
+        """Listen no more, and end the TLS clients."""
+        for option in list(self._open):
+            self._close(option)
+        self._gate.close()
+
+    def _close(self, option: str) -> None:
+        _, listener = self._open.pop(option)
+        self._loop.remove_reader(listener)
+        listener.close()
+
+
+def _listening(name: str, endpoint: Endpoint, option: str) -> socket.socket:
+    """A socket that listens at ``endpoint``; UnavailableError if it cannot."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setblocking(False)
+    try:
+        listener.bind(endpoint)
+        sockets.protect(listener)
+        listener.listen(128)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise PortTakenError(endpoint[1], option) from error
+        raise UnavailableError(f"{name} cannot listen on {endpoint[0]}:{endpoint[1]}: {error}") from error
+    return listener

@@ -1,0 +1,53 @@
+"""What a control object moves: found in the model's tables by its logical node and name.
+
+>>> target_of("SM_3f2504e04f8941d39a0c0305e82c3301", "CSWI1", "Pos", normal=False).source
+'relay.position'
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from broker.contract.errors import ContractError
+from broker.contract.topics import meter_id_of
+from scl_builder.model.logical_devices import METER_LD
+
+POSITION, BLOCK_OPEN, BLOCK_CLOSE = "relay.position", "relay.block_open", "relay.block_close"
+_SOURCES = {(node.name, obj.name): obj.source for node in METER_LD for obj in node.objects}
+
+
+class Target(NamedTuple):
+    """``source`` of a meter; empty where a CID lets something be operated that is not ours to move."""
+
+    meter_id: str = ""
+    source: str = ""
+    normal: bool = False
+    """Normal security: the response to Oper waits, there is no termination."""
+    limit: float | None = None
+    """Seconds that an operate may take by the file (operTimeout); None where it does not say."""
+
+
+def target_of(domain: str, node: str, name: str, *, normal: bool, limit: float | None = None) -> Target:
+    """The target of a control object by its MMS domain, logical node and name."""
+    try:
+        return Target(meter_id_of(domain), _SOURCES.get((node, name), ""), normal, limit)
+    except ContractError:  # a device that is no meter
+        return Target(normal=normal, limit=limit)
+
+
+class Targets:
+    """The numbers by which handlers are told their target; 0, NULL in C, is none."""
+
+    def __init__(self) -> None:
+        self._targets = [Target()]
+        self._numbers: dict[Target, int] = {}
+
+    def __getitem__(self, number: int) -> Target:
+        return self._targets[number]
+
+    def number(self, target: Target) -> int:
+        """The number of ``target``, always the same."""
+        if target not in self._numbers:
+            self._numbers[target] = len(self._targets)
+            self._targets.append(target)
+        return self._numbers[target]

@@ -1,0 +1,178 @@
+"""A meter's state as values of data objects: value, quality and time (IEC 61850-7-3).
+
+The model tables of ``scl_builder`` say which source feeds which data object; here stands what each source
+gives. Quality follows the value: good; invalid while there is no value (and failure when the sensor should
+have given it), and once the meter is withdrawn or kept out; questionable + oldData when the meter is
+offline or silent or the broker is away. Time is the meter's, with clock-not-synchronized when its birth
+or the reading itself says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from operator import attrgetter
+
+from broker.contract.fleet import State
+from broker.contract.messages import QUANTITIES, Position, Reading
+from mms_bridge.libiec61850.bindings import Quality
+from mms_bridge.libiec61850.ied_model import Key
+from mms_bridge.libiec61850.value_writer import Value
+from mms_bridge.mqtt.fleet import Behaviour, Fleet, Meter
+from scl_builder.model.logical_devices import GATEWAY_LD, METER_LD, LogicalNode
+
+ON = int(Behaviour.ON)
+OK, WARNING, ALARM = 1, 2, 3  # HealthKind
+DBPOS = {Position.OPEN: 1, Position.CLOSED: 2}
+DBPOS_INTERMEDIATE = 0
+
+T_SYNCHRONIZED, T_NOT_SYNCHRONIZED = 0x8A, 0x2A
+"""Time quality: leap seconds known and 1 ms; or clock-not-synchronized."""
+
+OLD = Quality.QUESTIONABLE | Quality.OLD_DATA
+FAILED = Quality.INVALID | Quality.FAILURE
+
+
+def bindings(tables: tuple[LogicalNode, ...]) -> Mapping[str, tuple[tuple[Key, str], ...]]:
+    """Source group ("reading", "relay", …) -> ((logical node, data object), field) of a table."""
+    found: dict[str, list[tuple[Key, str]]] = {}
+    for node in tables:
+        for obj in node.objects:
+            if obj.source:
+                group, _, name = obj.source.partition(".")
+                found.setdefault(group, []).append(((node.name, obj.name), name))
+    return {group: tuple(items) for group, items in found.items()}
+
+
+METER_BINDINGS = bindings(METER_LD)
+_KNOWN = tuple((key, (group, name)) for group in ("service", "meter") for key, name in METER_BINDINGS[group])
+"""What the gateway itself knows of a meter."""
+GATEWAY_BINDINGS = bindings(GATEWAY_LD)
+
+
+def milliseconds(ts: datetime) -> int:
+    """``ts`` as milliseconds since 1970."""
+    return round(ts.timestamp() * 1000)
+
+
+def reading_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
+    """What the latest reading says, as data objects; all invalid before the first one."""
+    reading = meter.reading
+    if reading is None or not meter.in_service:
+        for key, _ in METER_BINDINGS["reading"]:
+            yield key, Value(None, Quality.INVALID, _out_ms(meter))
+        return
+    good = _quality(meter.state(broker_up=broker_up))
+    t_ms, t_quality = milliseconds(reading.ts), _time_quality(meter)
+    if reading.clock_synchronized is False:
+        t_quality = T_NOT_SYNCHRONIZED
+    told = _quantities(reading)
+    expected = None if None not in told.values() else _expected(meter)
+    for key, name in METER_BINDINGS["reading"]:
+        value = told[name]
+        if value is None and expected is not None:
+            missing = FAILED if MADE_OF[name].issubset(expected) else Quality.INVALID
+            yield key, Value(None, missing, t_ms, t_quality)
+        else:
+            yield key, Value(value, good, t_ms, t_quality)
+
+
+def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
+    """What the topics relay and block say, as data objects; invalid before they were heard.
+
+    Nothing is blocked where nothing was ever blocked, from the relay's time on.
+    """
+    if not meter.in_service:
+        for key, name in METER_BINDINGS["relay"]:
+            value = DBPOS_INTERMEDIATE if name == "position" else None
+            yield key, Value(value, Quality.INVALID, _out_ms(meter))
+        return
+    quality = _quality(meter.relay_state(broker_up=broker_up))
+    relay, block = meter.relay, meter.block
+    told: dict[str, Value] = {"position": Value(DBPOS_INTERMEDIATE, Quality.INVALID, 0)}
+    if relay is not None:
+        t_ms, t_quality = milliseconds(relay.ts), _time_quality(meter)
+        values = {"position": DBPOS[relay.position], "operations": relay.operations, "local": relay.local}
+        values |= {"block_open": False, "block_close": False}
+        told = {name: Value(value, quality, t_ms, t_quality) for name, value in values.items()}
+    if block is not None and block.open_ts is not None:
+        told["block_open"] = Value(block.open, quality, milliseconds(block.open_ts))
+    if block is not None and block.close_ts is not None:
+        told["block_close"] = Value(block.close, quality, milliseconds(block.close_ts))
+    for key, name in METER_BINDINGS["relay"]:
+        yield key, told.get(name, Value(None, Quality.INVALID, 0))
+
+
+def health_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
+    """What the gateway itself knows of the meter: behaviour and health; always good, at ``now``."""
+    healthy = meter.state(broker_up=broker_up) is State.ONLINE
+    told = {
+        ("service", "beh"): meter.behaviour,
+        ("service", "health"): OK if broker_up else ALARM,
+        ("meter", "health"): OK if healthy else ALARM,
+    }
+    t_ms = milliseconds(now)
+    for key, source in _KNOWN:
+        yield key, Value(told[source], Quality.GOOD, t_ms)
+
+
+def all_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
+    """Everything that feeds one meter's logical device."""
+    yield from reading_values(meter, broker_up=broker_up)
+    yield from relay_values(meter, broker_up=broker_up)
+    yield from health_values(meter, broker_up=broker_up, now=now)
+
+
+def gateway_values(
+    meters: Sequence[Meter], fleet: Fleet, *, revision: int, now: datetime
+) -> Iterator[tuple[Key, Value]]:
+    """The gateway's own logical device: its ``meters``, and what it knows of broker and bridge."""
+    told = {
+        "beh": ON,
+        "health": ALARM if not fleet.broker_up else OK if fleet.bridge_up else WARNING,
+        "meters": len(meters),
+        "meters_online": sum(meter.online for meter in meters),
+        "meters_stale": sum(meter.stale for meter in meters),
+        "revision": revision,
+        "broker_up": fleet.broker_up,
+        "bridge_up": fleet.bridge_up,
+    }
+    hearsay = Quality.GOOD if fleet.broker_up else OLD  # told over the broker, not seen
+    for group in ("service", "gateway"):
+        for key, name in GATEWAY_BINDINGS[group]:
+            quality = hearsay if name in ("bridge_up", "revision") else Quality.GOOD
+            yield key, Value(told[name], quality, milliseconds(now))
+
+
+MADE_OF = {name: {name} for name in QUANTITIES} | {"apparent_power": {"voltage", "current"}}
+"""A quantity of the model -> those of the contract that it is made of."""
+
+_measured = attrgetter(*QUANTITIES)
+
+
+def _quantities(reading: Reading) -> dict[str, float | None]:
+    """The quantities of the model."""
+    told: dict[str, float | None] = dict(zip(QUANTITIES, _measured(reading), strict=True))
+    volts, amperes, energy = told["voltage"], told["current"], told["energy"]
+    told["apparent_power"] = None if volts is None or amperes is None else volts * amperes
+    if energy is not None:
+        told["energy"] = round(energy)  # BCR.actVal is an INT64 in steps of pulsQty = 1 Wh
+    return told
+
+
+def _expected(meter: Meter) -> tuple[str, ...]:
+    """The quantities that the meter's sensor gives."""
+    return QUANTITIES if meter.birth is None else meter.birth.quantities
+
+
+def _quality(state: State) -> Quality:
+    return Quality.GOOD if state is State.ONLINE else OLD
+
+
+def _out_ms(meter: Meter) -> int:
+    """Since when the meter is out of service; 0 if it is not."""
+    return 0 if meter.out_since is None else milliseconds(meter.out_since)
+
+
+def _time_quality(meter: Meter) -> int:
+    return T_SYNCHRONIZED if meter.clock_synchronized else T_NOT_SYNCHRONIZED

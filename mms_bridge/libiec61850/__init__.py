@@ -1,0 +1,1 @@
+"""libiec61850: bindings, models and servers."""

@@ -1,0 +1,221 @@
+"""How the data objects of a logical node type are made in the library's model: planned once, run often.
+
+A town has thousands of logical devices of a handful of types. What is the same in all of them (names,
+types, functional constraints, triggers, constant values, which attributes are fed) stands here; what is a
+device's own (its instance values) is added by ``model.py``.
+
+>>> [plan.name for plan in plans(node_type)]  # doctest: +SKIP
+[b'Beh', b'Amp', b'Vol', b'Watt', b'VolAmp', b'PwrFact', b'Hz']
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from mms_bridge.cid import Attribute, DataObject, NodeType
+from mms_bridge.libiec61850.bindings import ATTRIBUTE_TYPES, FunctionalConstraint, lib
+
+Path = tuple[str, ...]
+"""From the data object down: ``("Vol", "mag", "f")``."""
+
+
+class Kind(Enum):
+    """How a value attribute is written."""
+
+    BOOLEAN = "BOOLEAN"
+    INT32 = "INT32"
+    INT64 = "INT64"
+    FLOAT = "FLOAT32"
+    DBPOS = "Dbpos"
+
+
+TEXTS = ("VisString32", "VisString64", "VisString129", "VisString255", "Unicode255")
+"""bTypes of texts that have a Val."""
+
+_KINDS = {kind.value: kind for kind in Kind} | {"Enum": Kind.INT32}
+
+PROCESS = (FunctionalConstraint.ST, FunctionalConstraint.MX)
+"""Functional constraints of what the process says, with its q and t."""
+
+# CDC of IEC 61850-7-3 -> path of the attribute that carries the process value
+_VALUE_PATHS: dict[str, Path] = {
+    "MV": ("mag", "f"),
+    "BCR": ("actVal",),
+    **dict.fromkeys(("SPS", "INS", "ENS", "DPC", "SPC", "INC", "ENC"), ("stVal",)),
+}
+
+
+class Fed(NamedTuple):
+    """Where a data object's value, q and t are, in the order in which its attributes are made."""
+
+    kind: Kind
+    places: tuple[int, int, int]
+
+
+class Creation(NamedTuple):
+    """The arguments of one DataAttribute_create; ``parent`` is a place, 0 is the data object itself."""
+
+    name: bytes
+    parent: int
+    b_type: int
+    fc: int
+    triggers: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One data object of a type."""
+
+    name: bytes
+    obj: DataObject
+    attributes: tuple[Creation, ...]
+    """In this order they get the places 1, 2, …"""
+    sources: tuple[Attribute | None, ...]
+    """The attribute of each place."""
+    places: Mapping[Path, int]
+    constants: tuple[tuple[int, int], ...]
+    """Place and MmsValue of each constant of the type; the library takes a copy."""
+    qualities: tuple[int, ...]
+    """Places of q; invalid, unless the file gives the object a value, until something feeds it."""
+    fed: Fed | None
+    control_model: tuple[Mapping[str, int], str] | None
+    """Literals of ctlModel and its value in the type, if the object has Oper."""
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """What the nodes of a type are, without their values; one object for all types that are alike in it."""
+
+    objects: tuple[tuple[bytes, tuple[Creation, ...]], ...]
+    """Data objects and their attributes."""
+
+
+_forms: weakref.WeakValueDictionary[tuple[tuple[bytes, tuple[Creation, ...]], ...], Form] = (
+    weakref.WeakValueDictionary()
+)
+_form_of: weakref.WeakKeyDictionary[NodeType, Form] = weakref.WeakKeyDictionary()
+_plans: weakref.WeakKeyDictionary[NodeType, tuple[Plan, ...]] = weakref.WeakKeyDictionary()
+
+
+def plans(node_type: NodeType) -> tuple[Plan, ...]:
+    """The plans of a type's data objects; ValueError names what the library could not take."""
+    found = _plans.get(node_type)
+    if found is None:
+        found = _plans[node_type] = tuple(map(_plan, node_type.objects))
+        weakref.finalize(node_type, _free, [value for plan in found for _, value in plan.constants])
+    return found
+
+
+def form(node_type: NodeType) -> Form:
+    """The form of a type; ValueError names what the library could not take."""
+    found = _form_of.get(node_type)
+    if found is None:
+        objects = tuple((plan.name, plan.attributes) for plan in plans(node_type))
+        found = _form_of[node_type] = _forms.setdefault(objects, Form(objects))
+    return found
+
+
+def _free(values: list[int]) -> None:
+    for value in values:
+        lib.MmsValue_delete(value)
+
+
+def _plan(obj: DataObject) -> Plan:
+    flat: list[tuple[Creation, Attribute, Path]] = []
+    for attribute in obj.attributes:
+        _flatten(attribute, 0, (obj.name, attribute.name), flat)
+    places = {path: place for place, (_, _, path) in enumerate(flat, 1)}
+    constants = tuple(
+        (place, mms_value(attribute, attribute.value))
+        for place, (_, attribute, _) in enumerate(flat, 1)
+        if attribute.value is not None
+    )
+    return Plan(
+        obj.name.encode(),
+        obj,
+        tuple(creation for creation, _, _ in flat),
+        (None, *(attribute for _, attribute, _ in flat)),
+        places,
+        constants,
+        _qualities(flat),
+        _fed(obj, {path: (place, flat[place - 1][1]) for path, place in places.items()}),
+        _control_model(obj),
+    )
+
+
+def _flatten(
+    attribute: Attribute, parent: int, path: Path, flat: list[tuple[Creation, Attribute, Path]]
+) -> None:
+    b_type = ATTRIBUTE_TYPES.get(attribute.b_type)
+    if b_type is None:
+        raise ValueError(f"{'.'.join(path)}: bType {attribute.b_type} cannot be served")
+    creation = Creation(attribute.name.encode(), parent, b_type, attribute.fc, attribute.triggers)
+    flat.append((creation, attribute, path))
+    place = len(flat)
+    for child in attribute.children:
+        _flatten(child, place, (*path, child.name), flat)
+
+
+def _qualities(flat: list[tuple[Creation, Attribute, Path]]) -> tuple[int, ...]:
+    """Where q is, if the type does not give the object a value."""
+    if any(attribute.value is not None and attribute.fc in PROCESS for _, attribute, _ in flat):
+        return ()
+    return tuple(place for place, (_, attribute, _) in enumerate(flat, 1) if attribute.b_type == "Quality")
+
+
+def _fed(obj: DataObject, places: Mapping[Path, tuple[int, Attribute]]) -> Fed | None:
+    value_path = _VALUE_PATHS.get(obj.cdc)
+    if value_path is None:
+        return None
+    found = [places.get((obj.name, *path)) for path in (value_path, ("q",), ("t",))]
+    own = [pair for pair in found if pair is not None and pair[1].fc in PROCESS]
+    if len(own) < len(found):
+        return None
+    value, q, t = (place for place, _ in own)
+    kind = _KINDS.get(own[0][1].b_type)
+    if kind is None:
+        raise ValueError(f"{obj.name}: bType {own[0][1].b_type} is none that a {obj.cdc} is written with")
+    return Fed(kind, (value, q, t))
+
+
+def _control_model(obj: DataObject) -> tuple[Mapping[str, int], str] | None:
+    attributes = {attribute.name: attribute for attribute in obj.attributes}
+    if "ctlModel" not in attributes or "Oper" not in attributes:
+        return None
+    return attributes["ctlModel"].literals, attributes["ctlModel"].value or "status-only"
+
+
+# bType -> MmsValue constructor for a Val's text
+_FROM_TEXT: dict[str, Callable[[str], int]] = {
+    "BOOLEAN": lambda text: int(lib.MmsValue_newBoolean(text in ("true", "1"))),
+    "FLOAT32": lambda text: int(lib.MmsValue_newFloat(float(text))),
+    "Unicode255": lambda text: int(lib.MmsValue_newMmsString(text.encode())),
+    **dict.fromkeys(
+        ("INT8", "INT16", "INT32"), lambda text: int(lib.MmsValue_newIntegerFromInt32(int(text)))
+    ),
+    "INT64": lambda text: int(lib.MmsValue_newIntegerFromInt64(int(text))),
+    **dict.fromkeys(
+        ("INT8U", "INT16U", "INT32U"), lambda text: int(lib.MmsValue_newUnsignedFromUint32(int(text)))
+    ),
+    **dict.fromkeys(
+        TEXTS[:-1],
+        lambda text: int(lib.MmsValue_newVisibleString(text.encode("latin-1", "replace"))),
+    ),
+}
+
+
+def mms_value(attribute: Attribute | None, text: str) -> int:
+    """A new MmsValue of ``text``; ValueError if the attribute takes none such."""
+    if attribute is None:
+        raise ValueError(f"a data object takes no value such as {text!r}")
+    if attribute.b_type == "Enum":
+        if text not in attribute.literals:
+            raise ValueError(f"{attribute.name}: {text!r} is none of {', '.join(attribute.literals)}")
+        return int(lib.MmsValue_newIntegerFromInt32(attribute.literals[text]))
+    if attribute.b_type not in _FROM_TEXT:
+        raise ValueError(f"{attribute.name}: a Val of bType {attribute.b_type} cannot be served")
+    return _FROM_TEXT[attribute.b_type](text)

@@ -1,0 +1,1 @@
+"""What the MMS bridge receives and publishes over MQTT."""

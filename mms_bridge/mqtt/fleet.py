@@ -1,0 +1,222 @@
+"""Every meter as the topics tell it, and whether to trust its values (the rules: ``broker.contract.fleet``).
+
+A retained reading is as old as its timestamp; a live one is new when it arrives, whatever the meter's clock
+says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum
+
+from broker.contract.enrolment import Access
+from broker.contract.fleet import (
+    NO_SESSION,
+    STALE_INTERVALS,
+    Session,
+    State,
+    Told,
+    after_status,
+    age_of,
+    state_of,
+    takes_reading,
+)
+from broker.contract.messages import Birth, Block, Position, Reading, Relay, ServiceStatus, Status, utc_now
+from broker.contract.topics import meter_id_of, scl_name
+
+DEFAULT_INTERVAL = 60.0
+"""Seconds between readings of a meter whose birth we have not seen."""
+
+
+class Behaviour(IntEnum):
+    """BehaviourModeKind of IEC 61850-7-4."""
+
+    ON = 1
+    BLOCKED = 2
+    TEST = 3
+    TEST_BLOCKED = 4
+    OFF = 5
+
+
+@dataclass(slots=True)
+class Meter(Told):
+    """One meter as its topics tell it."""
+
+    meter_id: str
+    domain: str
+    """MMS name of its logical device."""
+    birth: Birth | None = None
+    status: Status | None = None
+    reading: Reading | None = None
+    relay: Relay | None = None
+    block: Block | None = None
+    read_at: float = -math.inf
+    """Monotonic time of the reading."""
+    fresh_until: float = -math.inf
+    """Monotonic time up to which it is not stale; kept, because every tick asks it of every meter."""
+    stale: bool = True
+    heard_at: float = -math.inf
+    """Monotonic time of its latest sign of life, of whatever kind."""
+    heard_until: float = -math.inf
+    quiet: bool = True
+    """No sign of life for as long as makes a reading stale: what it said of its relay may have changed."""
+    withdrawn: datetime | None = None
+    access: Access | None = None
+    session: Session = NO_SESSION
+    relay_session: str = ""
+    reading_session: str = ""
+    """The session in which the reading was heard; empty before any."""
+
+    def __post_init__(self) -> None:
+        self.begin()
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """Beh of its logical device."""
+        return Behaviour.ON if self.in_service else Behaviour.OFF
+
+    @property
+    def interval(self) -> float:
+        """Seconds between readings."""
+        return DEFAULT_INTERVAL if self.birth is None else self.birth.interval
+
+    @property
+    def clock_synchronized(self) -> bool:
+        """What the birth said of the meter's clock."""
+        return self.birth is None or self.birth.clock_synchronized
+
+    @property
+    def position(self) -> Position | None:
+        """The relay's position, None while the meter has not told it."""
+        return None if self.relay is None else self.relay.position
+
+    def state(self, *, broker_up: bool) -> State:
+        """Online, stale, offline or out of service; only the readings of an online one are good."""
+        return self._state(broker_up=broker_up, stale=self.stale)
+
+    def relay_state(self, *, broker_up: bool) -> State:
+        """The same for what it said of its relay, for which every sign of life counts."""
+        return self._state(broker_up=broker_up, stale=self.quiet)
+
+    def _state(self, *, broker_up: bool, stale: bool) -> State:
+        out = not self.in_service
+        return state_of(broker_up=broker_up, out=out, online=self.session.online, stale=stale)
+
+
+@dataclass
+class Fleet:
+    """All meters, and whether the broker is there to tell of them."""
+
+    stale_intervals: float = STALE_INTERVALS
+    broker_up: bool = False
+    meters: dict[str, Meter] = field(default_factory=dict)
+    _by_domain: dict[str, Meter] = field(default_factory=dict)
+    bridges: dict[str, Session] = field(default_factory=dict)
+    """Service name of each bridge and its session."""
+
+    @property
+    def bridge_up(self) -> bool:
+        """Whether a bridge is online: it stores readings and keeps the SCL."""
+        return any(bridge.online for bridge in self.bridges.values())
+
+    def meter(self, meter_id: str) -> Meter:
+        """The meter of that id, made when it is first heard of; ContractError if it is no meter_id."""
+        meter = self.meters.get(meter_id)
+        if meter is None:
+            meter = self.meters[meter_id] = Meter(meter_id, scl_name(meter_id))
+            self._by_domain[meter.domain] = meter
+        return meter
+
+    def of(self, domain: str) -> Meter:
+        """The meter of that MMS domain; ContractError if it is none of a meter."""
+        return self._by_domain.get(domain) or self.meter(meter_id_of(domain))
+
+    def take_state(
+        self,
+        meter: Meter,
+        kind: str,
+        payload: bytes,
+        *,
+        now: datetime,
+        retained: bool = False,
+        monotonic: float | None = None,
+    ) -> bool:
+        """Note a birth, status, relay, block or access (``retained``: a replay); False for an older one.
+
+        At ``monotonic`` a birth, an online status and a relay are signs of life.
+        """
+        if not meter.take(kind, payload, live=not retained, now=now):
+            return False
+        if monotonic is not None:
+            message = {"birth": meter.birth, "status": meter.status, "relay": meter.relay}.get(kind)
+            if message is not None and not (isinstance(message, Status) and not message.online):
+                live = not (retained or message.repeated)
+                heard_at = monotonic - (0.0 if live else age_of(message.ts, now=now))
+                meter.heard_at = max(meter.heard_at, heard_at)
+            self.reconsider(meter, now=monotonic)
+        return True
+
+    def take_bridge(self, name: str, payload: bytes, *, retained: bool = False) -> bool:
+        """Note the status of service ``name``, a bridge; whether that changes ``bridge_up``."""
+        was_up = self.bridge_up
+        if payload:
+            known, status = self.bridges.get(name, NO_SESSION), ServiceStatus.model_validate_json(payload)
+            self.bridges[name], _ = after_status(known, status, live=not retained, now=utc_now())
+        else:
+            self.bridges.pop(name, None)
+        return self.bridge_up != was_up
+
+    def take_payload(self, meter: Meter, payload: bytes, *, now: float, retained: bool) -> bool:
+        """Note a message of ``reading`` at monotonic ``now`` (``retained``: a replay); False for an older."""
+        if not payload:
+            meter.reading = None
+            return True
+        reading = Reading.model_validate_json(payload)
+        live = not (retained or reading.repeated)
+        age = 0.0 if live else age_of(reading.ts, now=utc_now())
+        return self.take_reading(meter, reading, now=now, age=age, live=live)
+
+    def take_reading(
+        self, meter: Meter, reading: Reading, *, now: float, age: float, live: bool = True
+    ) -> bool:
+        """Note a reading that is ``age`` seconds old at monotonic ``now``; False if a newer one is known."""
+        known = meter.reading
+        if known is None or reading.epoch != known.epoch or reading.seq <= known.seq:
+            first = live and meter.reading_session != meter.session.name
+            if not takes_reading(known, reading, first=first, now=utc_now()):
+                return False
+        if known is None or (reading.epoch, reading.seq) != (known.epoch, known.seq):
+            meter.read_at = now - age  # heard again after a reconnect it is no newer and no older
+            meter.heard_at = max(meter.heard_at, meter.read_at)
+        meter.reading, meter.reading_session = reading, meter.session.name
+        self.reconsider(meter, now=now)
+        return True
+
+    def reconsider(self, meter: Meter, *, now: float) -> None:
+        """A birth tells the interval, which may come after the reading: how long that one is fresh."""
+        seconds = self.stale_intervals * meter.interval
+        meter.fresh_until, meter.heard_until = meter.read_at + seconds, meter.heard_at + seconds
+        meter.stale = meter.reading is None or now >= meter.fresh_until
+        meter.quiet = now >= meter.heard_until
+
+    def forget_statuses(self) -> None:
+        """What the meters tell is cut off: who is online is told anew, and until then nobody is."""
+        for meter in self.meters.values():
+            meter.status, meter.session = None, meter.session.forgotten()
+
+    def newly_stale(self, now: float) -> Iterator[Meter]:
+        """Meters whose reading has become stale, or that have become quiet, since the last call."""
+        for meter in self.meters.values():
+            stale = not meter.stale and now >= meter.fresh_until
+            quiet = not meter.quiet and now >= meter.heard_until
+            if stale or quiet:
+                meter.stale, meter.quiet = meter.stale or stale, meter.quiet or quiet
+                yield meter
+
+    @property
+    def online(self) -> int:
+        """How many meters are online."""
+        return sum(meter.online for meter in list(self.meters.values()))

@@ -1,0 +1,115 @@
+"""What the MMS bridge tells the broker: commands, blocks, refusals for the ledger, and its own status.
+
+A command is sent once; what could not be sent, or may have been lost on its way, becomes a refusal for the
+ledger, on the next connection if need be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import aiomqtt
+from aiomqtt import MqttError
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from broker.contract.messages import Block, Command, Message, Refusal, ServiceStatus, utc_now
+from broker.mqtt.settings import MqttSettings
+from broker.version import VERSION
+from mms_bridge.control.blocking import Repeat
+from mms_bridge.gateway import Gateway, Outgoing
+
+IDENTITY = "mms"
+"""Whatever part of the IEDs a process has: the broker lets it tell refusals under this name alone."""
+STATUS_INTERVAL = 10.0
+LAST_WORDS_SECONDS = 0.5
+REST_SECONDS = 1.2
+"""For what the ledger must hear at a stop; both together end before run.STOP_AGAIN."""
+
+
+async def publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
+    """Publish what the gateway has to say, for ever; MqttError when the connection breaks."""
+    while True:
+        outgoing = await gateway.outbox.get()
+        if not isinstance(outgoing, Refusal) and not gateway.control.wants(*outgoing):
+            if isinstance(outgoing, Repeat):
+                continue  # a newer block holds
+            outgoing = _unsent(*outgoing, "expired before the broker took it")
+        try:
+            await _publish_outgoing(client, mqtt, outgoing)
+        except (MqttError, asyncio.CancelledError):  # cancelled when another task has met the error first
+            if isinstance(outgoing, Repeat):
+                raise  # told again by settle()
+            if not isinstance(outgoing, Refusal):  # never sent again: the meter may have it
+                outgoing = _unsent(*outgoing, "the broker went away: it may have arrived or not")
+            if outgoing.block is None or outgoing.block != gateway.fleet.meter(outgoing.meter_id).block:
+                gateway.outbox.put_nowait(outgoing)  # a block that holds is told again by settle()
+            raise
+
+
+async def tell_the_rest(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
+    """At a clean stop: what was not sent, and what was refused, for the ledger."""
+    with contextlib.suppress(MqttError, TimeoutError):
+        async with asyncio.timeout(REST_SECONDS):
+            while not gateway.outbox.empty():
+                outgoing = gateway.outbox.get_nowait()
+                if isinstance(outgoing, Repeat):
+                    continue
+                if not isinstance(outgoing, Refusal):
+                    outgoing = _unsent(*outgoing, "the MMS bridge was stopped before it was sent")
+                await _publish_outgoing(client, mqtt, outgoing)
+
+
+def _unsent(meter_id: str, message: Command | Block, reason: str) -> Refusal:
+    if isinstance(message, Block):
+        return Refusal(meter_id=meter_id, block=message, reason=reason, ts=utc_now())
+    return Refusal(meter_id=meter_id, command=message, reason=reason, ts=utc_now())
+
+
+async def _publish_outgoing(client: aiomqtt.Client, mqtt: MqttSettings, outgoing: Outgoing) -> None:
+    if isinstance(outgoing, Refusal):
+        await client.publish(mqtt.topics.refused(IDENTITY), outgoing.payload(), qos=1)
+        return
+    meter_id, command = outgoing
+    if isinstance(command, Block):
+        await client.publish(mqtt.topics.meter(meter_id, "block"), command.payload(), qos=1, retain=True)
+        return
+    properties = None
+    if mqtt.version == 5:
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        validity = (command.expires_at - utc_now()).total_seconds()
+        properties.MessageExpiryInterval = max(1, round(validity))
+    topic = mqtt.topics.meter(meter_id, "command")
+    await client.publish(topic, command.payload(), qos=1, retain=False, properties=properties)
+
+
+async def publish_status(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings, session: str) -> None:
+    """Say every ten seconds that we are here, and what we have counted."""
+    topic = mqtt.topics.service_status(gateway.name)
+    while True:
+        told = status(gateway, session, online=True)
+        await client.publish(topic, told.payload(), qos=1, retain=True)
+        await asyncio.sleep(STATUS_INTERVAL)
+
+
+async def last_words(client: aiomqtt.Client, topic: str, message: Message) -> None:
+    """Say offline on a clean stop; a broker that is gone says it through the will."""
+    with contextlib.suppress(MqttError):
+        await client.publish(topic, message.payload(), qos=1, retain=True, timeout=LAST_WORDS_SECONDS)
+
+
+def status(gateway: Gateway, session: str, *, online: bool) -> ServiceStatus:
+    """Our status; also the last will."""
+    counters = {
+        **gateway.counters,
+        **{f"commands_{name}": count for name, count in gateway.control.counters.items()},
+        **{
+            f"access_{name.replace(' ', '_')}": count for name, count in gateway.doors.access.counters.items()
+        },
+        "ieds": len(gateway.ieds),
+        "associations": gateway.associations,
+        "meters": len(gateway.fleet.meters),
+        "meters_online": gateway.fleet.online,
+    }
+    return ServiceStatus(online=online, version=VERSION, session=session, ts=utc_now(), counters=counters)

@@ -1,0 +1,45 @@
+"""Tells the audit what the registrar and the administrator's commands have done.
+
+The audit is in the bridge's database, which may be away, or not be there yet: blocking a meter must not
+wait for it. So an event is kept in the register first, in the transaction that does what it tells
+(`registrar.transaction`), and moved to the audit at once or by whoever comes next, exactly once
+(`bridge.store.spool`).
+
+>>> with deployment.register.change() as change:  # doctest: +SKIP
+...     change.note(Kind.METER_BLOCKED, who="anna", meter_id=meter_id)
+>>> Trail(deployment).move()  # doctest: +SKIP
+0
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from bridge.store import spool
+from bridge.store.audit import Kind
+from registrar.deployment import Deployment
+
+log = logging.getLogger(__name__)
+
+
+class Trail:
+    """The events of one deployment."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        url = os.environ.get(
+            "METER61850_DATABASE_URL", deployment.environment.get("METER61850_DATABASE_URL", "")
+        )
+        self._register = deployment.register
+        self._spool = spool.Spool(self._register.connection, url=url, lock=deployment.folder / "trail.lock")
+
+    def note(self, kind: Kind, **told: Any) -> None:
+        """Keep one event that goes with no change, and move what is kept to the audit if that is there."""
+        with self._register.change() as change:
+            change.note(kind, **told)
+        self.move()
+
+    def move(self) -> int:
+        """Move what is kept to the audit; how many are left, because the database is not there."""
+        return self._spool.move()

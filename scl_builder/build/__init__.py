@@ -1,0 +1,1 @@
+"""Writes SCL files (IEC 61850-6)."""

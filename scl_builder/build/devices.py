@@ -1,0 +1,143 @@
+"""LDevice elements (IEC 61850-6, 9.3.4 to 9.3.8): a meter's, and the gateway's with its group data sets.
+
+One line is one meter. What describes many meters of an IED alike (vendor, model, firmware) stands once, in
+an LNodeType that they share; its id comes from what it says, so that the same plate has the same id in
+every file.
+
+>>> from scl_builder.build.project import Meter
+>>> meter_device(Meter("SM_1", "M17", name="House 17"), frozenset())[:69]
+'<LDevice inst="M17" ldName="SM_1"><LN0 lnClass="LLN0" inst="" lnType='
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from scl_builder.build.project import GATEWAY_INST, Ied, Meter
+from scl_builder.build.render_cache import Remembered
+from scl_builder.build.text import digest, escape, unicode, visible
+from scl_builder.model import logical_devices
+from scl_builder.model.logical_devices import DataObject, Group, LogicalNode
+
+VAL_LIMIT = 255
+"""Length of VisString255 and Unicode255."""
+
+SHARED_BY = 6
+"""Meters of one IED that say the same: from here on a shared type is shorter than to say it in each."""
+
+Plate = tuple[tuple[str, str], ...]
+"""Attributes of PhyNam and their values."""
+Plates = frozenset[Plate]
+
+
+def in_order(meters: Iterable[Meter]) -> list[Meter]:
+    """Meters by the number in their inst: one that joins comes last, in devices and in data sets."""
+    return sorted(meters, key=lambda meter: (len(meter.inst), meter.inst))
+
+
+def _plate(meter: Meter) -> Plate:
+    """What a maker writes on many meters alike."""
+    told = (("vendor", meter.vendor), ("swRev", meter.firmware), ("model", meter.model))
+    return tuple((name, plain) for name, text in told if (plain := visible(text, VAL_LIMIT)))
+
+
+@Remembered
+def shared_plates(ied: Ied) -> Plates:
+    """The plates for which the meters of ``ied`` have a common type."""
+    counts = Counter(map(_plate, ied.meters))
+    return frozenset(plate for plate, count in counts.items() if plate and count >= SHARED_BY)
+
+
+def plate_node(plate: Plate) -> LogicalNode:
+    """LPHD with ``plate`` in its type."""
+    (node,) = (node for node in logical_devices.METER_LD if node.ln_class == "LPHD")
+    objects = tuple(replace(do, values=plate) if do.name == "PhyNam" else do for do in node.objects)
+    return replace(node, type_id=f"{node.type_id}_{digest(plate)}", objects=objects)
+
+
+def meter_device(meter: Meter, shared: Plates) -> str:
+    """A meter's LDevice."""
+    plate = _plate(meter)
+    own = _own_plate(meter)
+    nodes = logical_devices.meter_nodes(relay=meter.relay)
+    if plate in shared:
+        nodes = tuple(plate_node(plate) if node.ln_class == "LPHD" else node for node in nodes)
+    else:
+        own = dict(plate) | own
+    instances = {"NamPlt": _exactly("d", meter.name), "PhyNam": own}
+    return _device(f'inst="{meter.inst}" ldName="{meter.ld_name}"', nodes, instances, "")
+
+
+def _own_plate(meter: Meter) -> dict[str, str]:
+    where = [meter.address, *([meter.address_code] if meter.address_code not in meter.address else [])]
+    location = ", ".join(filter(None, where))
+    return {"serNum": visible(meter.serial, VAL_LIMIT), **_exactly("location", location)}
+
+
+def _exactly(attribute: str, text: str) -> dict[str, str]:
+    """``attribute``: the text in ASCII; dU: as it was given, where ASCII cannot say it."""
+    plain, exact = visible(text, VAL_LIMIT), unicode(text, VAL_LIMIT)
+    return {attribute: plain, "dU": exact if exact != plain else ""}
+
+
+def gateway_device(ied: Ied, *, report_instances: int, tool_version: str) -> str:
+    """The IED's own LDevice, with the group data sets if there is a meter."""
+    instances = {"PhyNam": {"vendor": logical_devices.VENDOR, "swRev": visible(tool_version, VAL_LIMIT)}}
+    controls = ""
+    if ied.meters:
+        conf_rev = logical_devices.GROUP_REVISION + ied.changes
+        groups = [(group, insts) for group in logical_devices.GROUPS if (insts := _members(group, ied))]
+        controls = "\n" + "".join(_data_set(group, insts) for group, insts in groups)
+        controls += "".join(_report(group, conf_rev, report_instances) for group, _ in groups)
+    return _device(f'inst="{GATEWAY_INST}"', logical_devices.GATEWAY_LD, instances, controls)
+
+
+def _device(
+    names: str, nodes: Iterable[LogicalNode], instances: Mapping[str, Mapping[str, str]], controls: str
+) -> str:
+    """An LDevice; ``instances`` holds data object → attribute → Val, ``controls`` goes into its LLN0."""
+    rows = [f"<LDevice {names}>"]
+    for node in nodes:
+        tag = "LN0" if node.ln_class == "LLN0" else "LN"
+        head = f'<{tag} lnClass="{node.ln_class}" inst="{node.inst}" lnType="{node.type_id}"'
+        body = controls if tag == "LN0" else ""
+        body += "".join(_doi(do, instances[do.name]) for do in node.objects if do.name in instances)
+        rows.append(f"{head}>{body}</{tag}>" if body else f"{head}/>")
+    rows.append("</LDevice>\n")
+    return "".join(rows)
+
+
+def _doi(do: DataObject, values: Mapping[str, str]) -> str:
+    rows = "".join(
+        f'<DAI name="{attribute}"><Val>{escape(value)}</Val></DAI>'
+        for attribute, value in values.items()
+        if value
+    )
+    return f'<DOI name="{do.name}">{rows}</DOI>' if rows else ""
+
+
+def _members(group: Group, ied: Ied) -> list[str]:
+    """The insts of the meters that have the group's member."""
+    switched = group.member.ln_class in logical_devices.RELAY_CLASSES
+    return [meter.inst for meter in in_order(ied.meters) if meter.relay or not switched]
+
+
+def _data_set(group: Group, insts: Iterable[str]) -> str:
+    member = group.member
+    rest = f'lnClass="{member.ln_class}" lnInst="{member.inst}" doName="{member.do}" fc="{member.fc}"'
+    rows = "".join(f'<FCDA ldInst="{inst}" {rest}/>\n' for inst in insts)
+    return f'<DataSet name="{group.data_set}">\n{rows}</DataSet>\n'
+
+
+def _report(group: Group, conf_rev: int, instances: int) -> str:
+    buffered = ' buffered="true"' if group.buffered else ""
+    triggers = "".join(f' {name}="true"' for name in logical_devices.TRIGGERS)
+    fields = logical_devices.BUFFERED_FIELDS if group.buffered else logical_devices.FIELDS
+    options = "".join(f' {name}="true"' for name in fields)
+    return (
+        f'<ReportControl name="{group.report}" datSet="{group.data_set}" confRev="{conf_rev}"'
+        f'{buffered} bufTime="{group.buffer_time}" indexed="true"><TrgOps{triggers}/><OptFields{options}/>'
+        f'<RptEnabled max="{instances}"/></ReportControl>\n'
+    )

@@ -1,0 +1,225 @@
+"""DataTypeTemplates: the types behind the tables, with the constants that all meters share as Val.
+
+IEC 61850-6 clause 9.5. Names, order, types and triggers of attributes come from nsd_cdcs; which of the
+optional ones we serve is said here.
+
+>>> 'id="MV_V"' in render("status-only", "1.0")
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from scl_builder.build.devices import Plates, plate_node
+from scl_builder.build.project import ControlModel
+from scl_builder.build.text import digest, escape, visible
+from scl_builder.model import logical_devices
+from scl_builder.model.logical_devices import DataObject, LogicalNode
+from scl_builder.model.nsd_cdcs import (
+    CDCS,
+    CONTROL_SERVICES,
+    CTL_VALUES,
+    SERVICE_ATTRIBUTES,
+    STRUCTS,
+    Attribute,
+)
+from scl_builder.model.nsd_enums import ENUMERATIONS
+
+LOGICAL_NODES: tuple[LogicalNode, ...] = (*logical_devices.GATEWAY_LD, *logical_devices.METER_LD)
+
+# fmt: off
+SERVED_ATTRIBUTES = {
+    "SPS": "stVal q t",
+    "INS": "stVal q t",
+    "ENS": "stVal q t",
+    "MV": "mag q t units",
+    "BCR": "actVal q t units pulsQty",
+    "SPC": "stVal q t ctlModel",
+    "DPC": "stVal q t ctlModel",
+    "ENC": "stVal q t ctlModel",
+    "DPL": "vendor swRev serNum model location dU",
+    "LPL": "vendor swRev ldNs d dU configRev",
+}
+"""CDC → the attributes that we serve, control aside."""
+
+SERVED_MEMBERS = {
+    "AnalogueValue": "f",
+    "Unit": "SIUnit multiplier",
+    "Originator": "orCat orIdent",
+    "Oper": "ctlVal origin ctlNum T Test Check",
+    "SBOw": "ctlVal origin ctlNum T Test Check",
+    "Cancel": "ctlVal origin ctlNum T Test",
+}
+"""Constructed attribute → the members that we serve."""
+
+_CONTROL_MARKS = {"project": "control", "direct-with-normal-security": "direct"}
+"""What of an object can be operated → the mark in its DOType's id."""
+# fmt: on
+
+
+def control_model_of(do: DataObject, control_model: ControlModel) -> ControlModel:
+    """ctlModel of ``do`` in a project with ``control_model``; status-only goes for all that it has."""
+    if not do.control or control_model == "status-only":
+        return "status-only"
+    return control_model if do.control == "project" else do.control
+
+
+def do_type_id(do: DataObject) -> str:
+    """DOType id of ``do``; objects that differ in more than their source have different ones."""
+    unit = None if do.unit is None else do.unit or "1"
+    value = do.value.replace(" ", "")
+    shared = digest(do.values) if do.values else ""
+    marks = (do.enum, unit, value, do.description and do.name, _CONTROL_MARKS.get(do.control), shared)
+    return "_".join((do.cdc, *filter(None, marks)))
+
+
+def attributes(do: DataObject, control_model: ControlModel) -> list[Attribute]:
+    """Attributes that ``do`` is served with, in the standard's order; the control services come last."""
+    model = control_model_of(do, control_model)
+    names = set(SERVED_ATTRIBUTES[do.cdc].split())
+    if do.description:
+        names.add("d")
+    if model != "status-only":
+        names.update(("origin", "ctlNum"))
+    if model.startswith("sbo"):
+        names.update(("stSeld", "sboTimeout", "sboClass"))
+    if model.endswith("enhanced-security"):
+        names.add("operTimeout")
+    own = [attribute for attribute in CDCS[do.cdc] if attribute.name in names]
+    return own + [SERVICE_ATTRIBUTES[name] for name in CONTROL_SERVICES[model]]
+
+
+class _Told(NamedTuple):
+    """What of the project stands in the types."""
+
+    tool_version: str
+    operate_timeout: int
+    """ms."""
+
+
+def _values(do: DataObject, control_model: ControlModel, told: _Told) -> dict[str, str]:
+    """Attribute → the Val that its DOType carries."""
+    values = {
+        "ctlModel": control_model_of(do, control_model),
+        "pulsQty": "1",
+        "sboTimeout": str(logical_devices.SELECT_TIMEOUT),
+        "operTimeout": str(told.operate_timeout),
+        "sboClass": "operate-once",
+    }
+    if do.value:
+        values["stVal"] = do.value
+    if do.description:
+        values["d"] = do.description
+    if do.cdc == "LPL":
+        values |= {"vendor": logical_devices.VENDOR, "swRev": visible(told.tool_version, 255)}
+        values |= {"ldNs": logical_devices.LD_NAMESPACE, "configRev": logical_devices.MODEL_REVISION}
+    return values | dict(do.values)
+
+
+def _type_id(attribute: Attribute, do: DataObject) -> str:
+    """``type`` of a DA or BDA: an EnumType or DAType id, or empty for a basic type."""
+    match attribute.btype, attribute.type:
+        case "Enum", kind:
+            return kind or do.enum
+        case "Struct", "Unit":
+            return f"Unit_{do.unit or '1'}"
+        case "Struct", ("Oper" | "SBOw" | "Cancel") as service:
+            return f"{service}_{do.cdc}"
+    return attribute.type
+
+
+def _element(tag: str, attribute: Attribute, type_id: str, value: str | None) -> str:
+    xml = f'<{tag} name="{attribute.name}"'
+    if attribute.fc:
+        xml += f' fc="{attribute.fc}"'
+    xml += f' bType="{attribute.btype}"' + (f' type="{type_id}"' if type_id else "")
+    xml += "".join(f' {trigger}="true"' for trigger in attribute.triggers)
+    if value is None:
+        return xml + "/>"
+    return f"{xml}><Val>{escape(value)}</Val></{tag}>"
+
+
+def _do_type(do: DataObject, control_model: ControlModel, told: _Told) -> str:
+    values = _values(do, control_model, told)
+    rows = (
+        _element("DA", attribute, _type_id(attribute, do), values.get(attribute.name))
+        for attribute in attributes(do, control_model)
+    )
+    return "\n".join((f'<DOType id="{do_type_id(do)}" cdc="{do.cdc}">', *rows, "</DOType>"))
+
+
+def _members(struct: str, do: DataObject) -> Iterator[Attribute]:
+    """Members that constructed attribute ``struct`` of ``do`` is served with; ctlVal gets its bType."""
+    for member in STRUCTS[struct]:
+        if member.name not in SERVED_MEMBERS[struct].split():
+            continue
+        ctl_value = member.btype == "CTL"
+        btype = CTL_VALUES[do.cdc] if ctl_value else member.btype
+        yield Attribute(member.name, "", btype, member.type, member.presence)
+
+
+def _da_types(attribute: Attribute, do: DataObject) -> Iterator[tuple[str, str]]:
+    """(id, XML) of the DAType behind a constructed attribute, and of those inside it."""
+    if attribute.btype != "Struct":
+        return
+    type_id = _type_id(attribute, do)
+    units = {"SIUnit": do.unit, "multiplier": ""} if attribute.type == "Unit" else {}
+    members = list(_members(attribute.type, do))
+    rows = (_element("BDA", member, _type_id(member, do), units.get(member.name)) for member in members)
+    yield type_id, "\n".join((f'<DAType id="{type_id}">', *rows, "</DAType>"))
+    for member in members:
+        yield from _da_types(member, do)
+
+
+def _enum_type(kind: str) -> str:
+    rows = (f'<EnumVal ord="{ord_}">{escape(text)}</EnumVal>' for ord_, text in ENUMERATIONS[kind].items())
+    return "\n".join((f'<EnumType id="{kind}">', *rows, "</EnumType>"))
+
+
+def _enum_kinds(do: DataObject, control_model: ControlModel) -> set[str]:
+    """Enumerations that ``do`` uses, directly or inside its constructed attributes."""
+    pending, kinds = attributes(do, control_model), set()
+    while pending:
+        attribute = pending.pop()
+        if attribute.btype == "Enum":
+            kinds.add(_type_id(attribute, do))
+        elif attribute.btype == "Struct":
+            pending += _members(attribute.type, do)
+    return kinds
+
+
+def _ln_type(node: LogicalNode) -> str:
+    rows = (f'<DO name="{do.name}" type="{do_type_id(do)}"/>' for do in node.objects)
+    return "\n".join((f'<LNodeType id="{node.type_id}" lnClass="{node.ln_class}">', *rows, "</LNodeType>"))
+
+
+def _in_order(types: Iterable[tuple[str, str]]) -> list[str]:
+    return [xml for _, xml in sorted(dict(types).items())]
+
+
+@lru_cache(maxsize=64)
+def render(
+    control_model: ControlModel,
+    tool_version: str,
+    plates: Plates = frozenset(),
+    *,
+    operate_timeout: int = logical_devices.OPERATE_TIMEOUT,
+) -> str:
+    """The DataTypeTemplates element, sections and ids in order, one element a line."""
+    told = _Told(tool_version, operate_timeout)
+    nodes = [*LOGICAL_NODES, *map(plate_node, plates)]
+    objects = [do for node in nodes for do in node.objects]
+    kinds = sorted(set().union(*(_enum_kinds(do, control_model) for do in objects)))
+    da_types = (
+        pair for do in objects for attr in attributes(do, control_model) for pair in _da_types(attr, do)
+    )
+    parts = [
+        *_in_order((node.type_id, _ln_type(node)) for node in nodes),
+        *_in_order((do_type_id(do), _do_type(do, control_model, told)) for do in objects),
+        *_in_order(da_types),
+        *map(_enum_type, kinds),
+    ]
+    return "\n".join(("<DataTypeTemplates>", *parts, "</DataTypeTemplates>\n"))

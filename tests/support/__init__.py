@@ -1,0 +1,1 @@
+"""Real parts for tests: brokers, databases, MMS clients, whole deployments."""

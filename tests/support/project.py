@@ -1,0 +1,53 @@
+"""The project's own files as data: compose services, Dockerfile instructions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction of a Dockerfile, its continuation lines joined."""
+
+    name: str
+    arguments: str
+
+
+def compose() -> dict[str, Any]:
+    """compose.yaml, with the default of each ``${NAME:-default}`` in its place."""
+    text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (ROOT / "compose.yaml").read_text())
+    document: dict[str, Any] = yaml.safe_load(text)
+    return document
+
+
+@dataclass(frozen=True)
+class Command:
+    """How one of our services is started: what stands after ``meter61850``, and its environment."""
+
+    words: list[str]
+    environment: dict[str, str]
+
+
+def commands() -> dict[str, Command]:
+    """Service of ours → how it is started, in the order of the file."""
+    services = {
+        name: service for name, service in compose()["services"].items() if service["image"] == "meter61850"
+    }
+    return {
+        name: Command([str(word) for word in service["command"]], dict(service["environment"]))
+        for name, service in services.items()
+    }
+
+
+def dockerfile() -> list[Instruction]:
+    """The instructions in order."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [Instruction(*line.split(None, 1)) for line in lines]

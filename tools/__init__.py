@@ -1,0 +1,1 @@
+"""Tools for developers; not in the wheel."""

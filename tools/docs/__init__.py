@@ -1,0 +1,1 @@
+"""Generators of the files in docs/ that follow from the code."""

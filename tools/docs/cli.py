@@ -1,0 +1,108 @@
+"""Writes what is generated: docs/topics, cli, settings and conformance, mosquitto.conf (``make docs``).
+
+>>> cli_markdown().splitlines()[0]
+'# Command line'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from admin.exits import MEANINGS
+from admin.main import NAME, app
+from broker.daemon.mosquitto import BrokerSettings, render
+from tools.docs.conformance import conformance_markdown
+from tools.docs.settings_reference import settings_markdown
+from tools.docs.topics import topics_markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_HEAD = f"""\
+# Command line
+
+Generated from the commands themselves by `make docs`: change it there. `{NAME} COMMAND --help` says
+the same.
+
+## Exit codes
+
+| code | meaning |
+|---|---|
+"""
+
+
+def documents() -> dict[Path, str]:
+    """Every generated file and its text."""
+    return {
+        ROOT / "docs" / "topics.md": topics_markdown(),
+        ROOT / "docs" / "cli.md": cli_markdown(),
+        ROOT / "docs" / "settings.md": settings_markdown(),
+        ROOT / "docs" / "conformance.md": conformance_markdown(),
+        ROOT / "mosquitto.conf": render(BrokerSettings()),
+    }
+
+
+def cli_markdown() -> str:
+    """The whole document."""
+    codes = "".join(f"| {code} | {text} |\n" for code, text in MEANINGS.items())
+    root: Any = typer.main.get_command(app)
+    context = root.context_class(root, info_name=NAME)
+    return _HEAD + codes + "".join(_sections(root, context, NAME))
+
+
+def _sections(command: Any, context: Any, path: str) -> Iterator[str]:
+    """One section for each command, a group before its members."""
+    names = command.list_commands(context) if hasattr(command, "list_commands") else []
+    yield _section(command, context, path)
+    for name in names:
+        member = command.get_command(context, name)
+        yield from _sections(
+            member, member.context_class(member, info_name=name, parent=context), f"{path} {name}"
+        )
+
+
+def _section(command: Any, context: Any, path: str) -> str:
+    usage = " ".join((path, *command.collect_usage_pieces(context)))
+    rows = "".join(
+        _row(parameter, context) for parameter in command.get_params(context) if parameter.name != "help"
+    )
+    table = f"\n| option | meaning |\n|---|---|\n{rows}" if rows else ""
+    return f"\n## {path}\n\n```\n{usage}\n```\n\n{_prose(command.help or '')}{table}"
+
+
+def _prose(text: str) -> str:
+    """Help as Markdown: what stands after a backspace is an example, line by line."""
+    blocks = []
+    for block in text.strip().split("\n\n"):
+        if block.startswith("\b"):
+            lines = block.removeprefix("\b").strip("\n")
+            blocks.append(f"```\n{lines}\n```")
+        else:
+            blocks.append(block)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _row(parameter: Any, context: Any) -> str:
+    name, meaning = parameter.get_help_record(context) or (
+        parameter.make_metavar(context),
+        parameter.help or "",
+    )
+    return f"| `{_escaped(name)}` | {_escaped(meaning)} |\n"
+
+
+def _escaped(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def main() -> None:
+    """Write every document."""
+    for path, text in documents().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""MICS: the logical nodes, data objects and attributes of docs/conformance.md, read from a CID of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mms_bridge.cid import Attribute, Cid, DataObject, Device, Node
+from mms_bridge.cid_reports import Report
+from mms_bridge.libiec61850.bindings import FunctionalConstraint, ReportOption, TriggerOption
+from scl_builder.build.project import GATEWAY_INST, ControlModel
+from scl_builder.model.logical_devices import GATEWAY_LD, METER_LD, LogicalNode
+
+_HEAD = """
+## MICS: model
+
+Every attribute that is served stands here. What the file alone gives says so; the rest is fed from the
+meters' MQTT topics ([topics.md](topics.md)) or from the state of the gateway.
+"""
+
+
+def model_markdown(cid: Cid, control_models: Mapping[ControlModel, frozenset[str]]) -> str:
+    """The section: both kinds of logical device, data sets, report control blocks, control, enumerations."""
+    (gateway,) = (device for device in cid.devices if device.domain == cid.ied + GATEWAY_INST)
+    (meter,) = (device for device in cid.devices if device is not gateway)
+    return "".join(
+        (
+            _HEAD,
+            f"\n### The IED's own logical device ({gateway.domain})\n\n",
+            *_device(gateway, GATEWAY_LD),
+            f"\n### A meter's logical device (such as {meter.domain})\n\n",
+            *_device(meter, METER_LD),
+            *_control_blocks(cid),
+            *_control(cid, control_models),
+            *_enumerations(cid),
+        )
+    )
+
+
+def _device(device: Device, table: tuple[LogicalNode, ...]) -> Iterator[str]:
+    sources = {(node.name, obj.name): obj.source for node in table for obj in node.objects}
+    yield "| data object | CDC | attributes by functional constraint | fed from |\n|---|---|---|---|\n"
+    for node in device.nodes:
+        for obj in node.objects:
+            source = sources.get((node.name, obj.name), "")
+            fed = "the file" if source == "scl" else f"`{source}`"
+            yield f"| {node.name}.{obj.name} | {obj.cdc} | {_attributes(obj)} | {fed} |\n"
+
+
+def _attributes(obj: DataObject) -> str:
+    by_fc: dict[str, list[str]] = {}
+    for attribute in obj.attributes:
+        names = [attribute.name] if attribute.fc is FunctionalConstraint.CO else _leaves(attribute)
+        by_fc.setdefault(attribute.fc.name, []).extend(names)
+    return "; ".join(f"{fc}: {' '.join(names)}" for fc, names in by_fc.items())
+
+
+def _leaves(attribute: Attribute) -> list[str]:
+    if not attribute.children:
+        return [attribute.name]
+    return [f"{attribute.name}.{leaf}" for child in attribute.children for leaf in _leaves(child)]
+
+
+def _control_blocks(cid: Cid) -> Iterator[str]:
+    yield "\n### Data sets and report control blocks\n\n"
+    yield "| data set | members, of one meter |\n|---|---|\n"
+    for device, node in _nodes(cid):
+        for name, members in node.data_sets:
+            shown = ", ".join(
+                f"{'' if member.device == device.domain else f'{member.device}/'}"
+                f"{'.'.join((member.node, *member.path))} [{member.fc}]"
+                for member in members
+            )
+            yield f"| {device.domain}/{node.name}.{name} | {shown} |\n"
+    columns = ("block", "kind", "instances", "data set", "triggers", "options", "bufTm", "intgPd")
+    yield f"\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|\n"
+    for device, node in _nodes(cid):
+        for report in node.reports:
+            yield _report(f"{device.domain}/{node.name}", report)
+
+
+def _report(node: str, report: Report) -> str:
+    kind = "BRCB" if report.buffered else "URCB"
+    first, *_, last = [*report.instance_names()] * 2
+    names = first if first == last else f"{first} to {last}"
+    return (
+        f"| {node}.{report.name} | {kind} | {report.instances}: {names} | {report.data_set} "
+        f"| {_flags(report.triggers)} | {_flags(report.options)} | {report.buffer_ms} ms "
+        f"| {report.integrity_ms} ms |\n"
+    )
+
+
+def _flags(value: TriggerOption | ReportOption) -> str:
+    return ", ".join((flag.name or "").lower().replace("_", "-") for flag in type(value) if flag in value)
+
+
+def _control(cid: Cid, control_models: Mapping[ControlModel, frozenset[str]]) -> Iterator[str]:
+    yield "\n### Control models\n\n| object | ctlModel |\n|---|---|\n"
+    for device, node in _nodes(cid):
+        for obj in node.objects:
+            models = [a.value for a in obj.attributes if a.name == "ctlModel"]
+            if models and models[0] != "status-only":
+                yield f"| {device.domain}/{node.name}.{obj.name} | {models[0]} |\n"
+    yield "\n`METER61850_CONTROL_MODEL` of the bridge chooses that of CSWI1.Pos:\n\n"
+    yield "| ctlModel | control services |\n|---|---|\n"
+    for model, services in control_models.items():
+        yield f"| {model} | {', '.join(sorted(services)) or 'none'} |\n"
+
+
+def _enumerations(cid: Cid) -> Iterator[str]:
+    found: dict[str, str] = {}
+    for _, node in _nodes(cid):
+        for obj in node.objects:
+            for attribute in obj.attributes:
+                for path, literals in _enums(attribute, f"{node.name}.{obj.name}"):
+                    found.setdefault(literals, path)
+    yield "\n### Enumerations\n\nEach with the first place where it is used.\n\n"
+    yield "| used in | ordinals |\n|---|---|\n"
+    for literals, path in sorted(found.items(), key=lambda item: item[1]):
+        yield f"| {path} | {literals} |\n"
+
+
+def _enums(attribute: Attribute, path: str) -> Iterator[tuple[str, str]]:
+    path = f"{path}.{attribute.name}"
+    if attribute.literals and len(attribute.literals) < 20:  # units are those of IEC 61850-7-3, Annex A
+        yield path, ", ".join(f"{ordinal} {literal}" for literal, ordinal in attribute.literals.items())
+    for child in attribute.children:
+        yield from _enums(child, path)
+
+
+def _nodes(cid: Cid) -> Iterator[tuple[Device, Node]]:
+    for device in cid.devices:
+        for node in device.nodes:
+            yield device, node

@@ -1,0 +1,153 @@
+"""docs/topics.md, written from the contract itself: topics from ``SPECS``, payloads from the models.
+
+>>> topics_markdown().splitlines()[0]
+'# Topics and payloads'
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+
+from broker.contract.topics import SPECS
+
+_HEAD = """\
+# Topics and payloads
+
+The contract between meters, bridge, MMS bridge and whoever else speaks MQTT. Generated from
+`broker/contract/topics.py`, `broker/contract/messages.py` and `broker/contract/enrolment.py` by `make docs`:
+change it there.
+
+Topics are below a prefix, `sm/v1` unless configured. Payloads are JSON objects (the SCD and the CIDs
+are XML; an SCD of more than 256 KiB, which some 290 meters make, is the same document as xz, beginning
+with `FD 37 7A 58 5A 00`); unknown fields are ignored. A message has at most 1 MiB. Times are UTC with
+milliseconds, `2026-11-23T12:00:00.000Z`. A quantity that the sensor does not give is absent, never 0.
+`session` is fresh at every connect; a last will carries its session, so that an old will cannot mark a
+new session offline.
+
+An empty retained payload on `birth` withdraws the meter (`meter61850 meters retire`); one on `block`
+releases nothing. A `command` that is retained is refused. Everything works on MQTT 3.1.1; on MQTT 5
+commands also carry message expiry.
+
+## Topics
+
+| topic | from → to | QoS | retained | payload |
+|---|---|---|---|---|
+"""
+_LIMITS = (
+    ("minimum", "≥ {}"),
+    ("exclusiveMinimum", "> {}"),
+    ("maximum", "≤ {}"),
+    ("minLength", "at least {} characters"),
+    ("maxLength", "at most {} characters"),
+    ("minItems", "at least {}"),
+    ("maxItems", "at most {}"),
+    ("pattern", "`{}`"),
+)
+
+
+def topics_markdown() -> str:
+    """The whole document."""
+    text = _HEAD
+    for spec in SPECS.values():
+        payload = f"[{spec.model.__name__}](#{spec.model.__name__.lower()})" if spec.model else "XML document"
+        retained = "yes" if spec.retained else "**never**" if spec.kind == "command" else "no"
+        text += (
+            f"| `{spec.pattern}` | {spec.sender} → {spec.receiver} | {spec.qos} | {retained} | {payload} |\n"
+        )
+    return text + "\n## Payloads\n" + "".join(_section(model) for model in _models())
+
+
+def _models() -> Iterator[type[Any]]:
+    """The payloads in the order of the topics, each followed by the objects that it is the first to use."""
+    seen: set[type[Any]] = set()
+    for spec in SPECS.values():
+        if spec.model is not None:
+            yield from _with_parts(spec.model, seen)
+
+
+def _with_parts(model: type[Any], seen: set[type[Any]]) -> Iterator[type[Any]]:
+    if model in seen:
+        return
+    seen.add(model)
+    yield model
+    if issubclass(model, BaseModel):
+        for name in _referenced(model.model_json_schema()["properties"]):
+            yield from _with_parts(getattr(sys.modules[model.__module__], name), seen)
+
+
+def _referenced(schema: Any) -> Iterator[str]:
+    """Names of the definitions that a JSON schema refers to."""
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            yield schema["$ref"].rpartition("/")[2]
+        for value in schema.values():
+            yield from _referenced(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _referenced(value)
+
+
+def _section(model: type[Any]) -> str:
+    text = f"\n### {model.__name__}\n\n{inspect.cleandoc(model.__doc__ or '')}\n\n"
+    if issubclass(model, StrEnum):
+        return text + "One of " + ", ".join(f"`{member.value}`" for member in model) + ".\n"
+    schema = model.model_json_schema()
+    required = set(schema.get("required", ()))
+    meanings = attribute_docstrings(model)
+    text += "| field | type | required | meaning |\n|---|---|---|---|\n"
+    for name, field in schema["properties"].items():
+        kind = _escaped(_kind(field))
+        needed = "yes" if name in required else "no"
+        text += f"| `{name}` | {kind} | {needed} | {_escaped(meanings.get(name, ''))} |\n"
+    return text
+
+
+def _kind(field: dict[str, Any]) -> str:
+    """A JSON schema in words."""
+    if "$ref" in field:
+        name = field["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in field:
+        return " or ".join(_kind(part) for part in field["anyOf"] if part.get("type") != "null")
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    kind = "time" if field.get("format") == "date-time" else str(field.get("type", "any"))
+    if kind == "array":
+        kind = f"array of {_kind(field['items'])}"
+    if kind == "object" and isinstance(field.get("additionalProperties"), dict):
+        kind = f"object of {_kind(field['additionalProperties'])}"
+    limits = [form.format(_number(field[key])) for key, form in _LIMITS if key in field]
+    return ", ".join((kind, *limits))
+
+
+def _number(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def attribute_docstrings(model: type[Any]) -> dict[str, str]:
+    """Field name → the string below it in the source: the units stand there."""
+    (tree,) = ast.parse(inspect.getsource(model)).body
+    assert isinstance(tree, ast.ClassDef)
+    found = {}
+    for field, below in zip(tree.body, tree.body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(below, ast.Expr)
+            and isinstance(field.target, ast.Name)
+        ):
+            text = ast.literal_eval(below.value)
+            found[field.target.id] = " ".join(text.split())
+    return found
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,201 @@
+"""Meters that speak plain HTTP, as in the thesis (chapters 4.4 and 5.3, appendix), in our contract.
+
+``POST /SmartMeter`` is a birth, ``POST /Readings/{id}`` a reading (frequency and energy absent), silence for
+three intervals an offline status. A reading is answered when the bridge says that it is stored, so 200 means
+what it means for every meter. The id that a registration answers is random and, as in the thesis, all that
+such a meter shows of itself: a token. The meter_id is made of it and does not give it away. They have no
+relay. Each start of ours is a new epoch of each meter, so that (meter_id, epoch, seq) names a reading for
+ever.
+
+>>> await meters.submit(meter_id, {"voltage": 229.5, "current": 1.2})            # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from broker.contract.commands import WITHDRAWN
+from broker.contract.errors import UnavailableError
+from broker.contract.messages import Birth, Hardware, Message, Reading, Status, Stored, utc_now
+from broker.contract.topics import Topics
+from web.live.state import Live
+from web.sending import Sender
+from web.serving.problem import ProblemError
+
+VENDOR, MODEL = "HTTP", "thesis"
+"""Of the births that we make: how we know our meters again."""
+QUANTITIES = ("voltage", "current", "power", "power_factor")
+SILENT_INTERVALS = 3.0
+STORED_SECONDS = 5.0
+"""In which the bridge must confirm a reading."""
+_METERS = uuid.UUID("91d5b1d7-3d3c-4c1c-9b83-6b0a4a1d6f2e")
+"""Namespace of the meter_ids that we make of tokens (RFC 9562, 5.5)."""
+
+
+def meter_of(token: str) -> str:
+    """The meter_id of the HTTP meter with that token; it can't be reversed.
+
+    >>> meter_of("3f2504e0-4f89-41d3-9a0c-0305e82c3301")
+    'c8dd37bf-30d1-5cac-adad-e52954084b31'
+    """
+    return str(uuid.uuid5(_METERS, token))
+
+
+@dataclass
+class Gate:
+    """What we know of one of our meters since our start."""
+
+    session: str = field(default_factory=lambda: uuid.uuid4().hex)
+    epoch: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    seq: int = 0
+    heard_at: float = field(default_factory=time.monotonic)
+    online: bool = False
+    waiting: dict[int, asyncio.Future[None]] = field(default_factory=dict)
+    """seq → the reading's request, until it is stored."""
+
+
+def no_such_meter() -> ProblemError:
+    """404."""
+    return ProblemError(404, "no HTTP meter has this token: POST /SmartMeter makes one")
+
+
+class ThesisMeters:
+    """Gives HTTP meters their place in the contract; everything in the event loop's thread."""
+
+    def __init__(self, topics: Topics, live: Live, sender: Sender, *, most: int, interval: float) -> None:
+        self._topics = topics
+        self._live = live
+        self._sender = sender
+        self._most = most
+        self._interval = interval
+        """s between readings of those that register now."""
+        self._gates: dict[str, Gate] = {}
+        live.on_stored = self.take_stored
+
+    def ours(self) -> list[str]:
+        """meter_ids of the HTTP meters in service, by name."""
+        return [one for one in self._live.ordered() if self.is_ours(one)]
+
+    def is_ours(self, meter_id: str) -> bool:
+        """Whether that meter came by HTTP, and is in service or about to be."""
+        meter = self._live.fleet.meters.get(meter_id)
+        if meter is None or (meter.birth is None and meter.withdrawn is None):
+            return meter_id in self._gates
+        hardware = meter.birth.hardware if meter.birth is not None else None
+        return hardware is not None and (hardware.vendor, hardware.model) == (VENDOR, MODEL)
+
+    async def register(self, *, name: str, location: str, address_code: str, address: str) -> str:
+        """A new meter; its token. 503 when there are as many as may be, or no broker."""
+        if len(set(self.ours()) | set(filter(self.is_ours, self._gates))) >= self._most:
+            raise ProblemError(
+                503, f"there are {self._most} HTTP meters already: METER61850_WEB_THESIS_METERS"
+            )
+        token = str(uuid.uuid4())
+        meter_id = meter_of(token)
+        gate = self._gates[meter_id] = Gate()
+        birth = Birth(
+            name=name,
+            address=location,
+            address_code=address_code,
+            ip=address,
+            hardware=Hardware(vendor=VENDOR, model=MODEL, serial=meter_id),
+            firmware="",
+            quantities=QUANTITIES,
+            relay=False,
+            interval=self._interval,
+            session=gate.session,
+            ts=utc_now(),
+        )
+        try:
+            await self._tell(meter_id, "birth", birth)
+            await self._tell_status(meter_id, gate, online=False)
+        except UnavailableError:
+            del self._gates[meter_id]
+            raise
+        return token
+
+    async def submit(self, meter_id: str, quantities: dict[str, float | None]) -> Reading:
+        """Publish a reading of now; ends when it is stored. 404 for no meter of ours, 503 if it was not."""
+        if not self.is_ours(meter_id):
+            raise no_such_meter()
+        gate = self._gates.get(meter_id) or self._return(meter_id)
+        gate.seq += 1
+        gate.heard_at = time.monotonic()
+        reading = Reading(epoch=gate.epoch, seq=gate.seq, ts=utc_now(), **quantities)
+        stored = gate.waiting[reading.seq] = asyncio.get_running_loop().create_future()
+        try:
+            if not gate.online or not self._told_online(meter_id):
+                await self._tell_status(meter_id, gate, online=True)
+            await self._tell(meter_id, "reading", reading)
+            await asyncio.wait_for(stored, STORED_SECONDS)
+        except TimeoutError:
+            raise UnavailableError(
+                f"the bridge did not confirm the reading within {STORED_SECONDS:g} s: send it again"
+            ) from None
+        finally:
+            gate.waiting.pop(reading.seq, None)
+        return reading
+
+    async def withdraw(self, meter_id: str) -> None:
+        """Take a meter out of service; its readings stay. 404 for no meter of ours."""
+        if not self.is_ours(meter_id):
+            raise no_such_meter()
+        for kind in WITHDRAWN:
+            await self._sender.publish(self._topics.meter(meter_id, kind), b"", retain=True)
+        self._gates.pop(meter_id, None)
+
+    def take_stored(self, meter_id: str, message: Message) -> None:
+        """The bridge has committed readings."""
+        assert isinstance(message, Stored)
+        gate = self._gates.get(meter_id)
+        if gate is None or message.epoch != gate.epoch:
+            return
+        for seq in [seq for seq in gate.waiting if message.first <= seq <= message.seq]:
+            stored = gate.waiting.pop(seq)
+            if not stored.done():
+                stored.set_result(None)
+
+    async def keep_watch(self) -> None:
+        """Tell of those that have fallen silent, for ever; after our start of all of them, until they
+        speak."""
+        while True:
+            await asyncio.sleep(1.0)
+            if not self._live.fleet.broker_up:
+                continue
+            for meter_id in self.ours():
+                meter = self._live.meter(meter_id)
+                if meter is None:  # it went while we told of another
+                    continue
+                gate = self._gates.get(meter_id) or self._return(meter_id)
+                silent = time.monotonic() - gate.heard_at > SILENT_INTERVALS * meter.interval
+                if gate.online and silent:
+                    await self._quietly_offline(meter_id, gate)
+
+    async def _quietly_offline(self, meter_id: str, gate: Gate) -> None:
+        try:
+            await self._tell_status(meter_id, gate, online=False)
+        except OSError:  # UnavailableError and NotAuthorizedError are OSErrors
+            return  # told at the next look
+
+    def _return(self, meter_id: str) -> Gate:
+        """One of ours from before our start: the session goes on, and so does what it was told to be."""
+        meter = self._live.meter(meter_id)
+        assert meter is not None
+        assert meter.birth is not None
+        gate = self._gates[meter_id] = Gate(session=meter.birth.session, online=meter.online)
+        return gate
+
+    def _told_online(self, meter_id: str) -> bool:
+        """What the broker retains: one that was killed may have forgotten."""
+        meter = self._live.meter(meter_id)
+        return meter is not None and meter.online
+
+    async def _tell_status(self, meter_id: str, gate: Gate, *, online: bool) -> None:
+        await self._tell(meter_id, "status", Status(online=online, session=gate.session, ts=utc_now()))
+        gate.online = online
+
+    async def _tell(self, meter_id: str, kind: str, message: Message) -> None:
+        await self._sender.publish(self._topics.meter(meter_id, kind), message.payload(), retain=True)

@@ -1,0 +1,1 @@
+"""What is now: live state, streams and their listeners."""

@@ -1,0 +1,310 @@
+"""What is now: every meter as the retained topics tell it, each encoded once when it changes.
+
+The rules of online, stale and offline are those of every reader (``broker.contract.fleet``): a last will of
+an old
+session counts for nothing, three intervals without a reading are stale, and without the broker everything
+is.
+
+>>> live = Live(Topics(), Hub())
+>>> live.take("sm/v1/3f2504e0-4f89-41d3-9a0c-0305e82c3301/birth", birth, retained=True)  # doctest: +SKIP
+>>> live.documents()                                                                    # doctest: +SKIP
+[b'{"meter_id":"3f2504e0-…","name":"House 7","state":"online",…}']
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from broker.contract.commands import Known
+from broker.contract.compressed import unpacked
+from broker.contract.fleet import NO_SESSION, STALE_INTERVALS, Session, State, after_status
+from broker.contract.messages import (
+    QUANTITIES,
+    Message,
+    Result,
+    Revision,
+    ServiceStatus,
+    Stored,
+    format_ts,
+    utc_now,
+)
+from broker.contract.topics import Topic, Topics
+from broker.validation import first_complaint
+from mms_bridge.mqtt.fleet import Fleet, Meter
+from web.live.hub import Hub
+from web.live.summary import Sum
+
+log = logging.getLogger(__name__)
+
+METER_KINDS = ("birth", "status", "access", "reading", "relay", "block", "result")
+MAX_ROUTES = 200_000
+Heard = Callable[[str, Message], None]
+"""meter_id and message."""
+
+
+class Live:
+    """The meters, the services and the SCL, as last told; all in the event loop's thread."""
+
+    def __init__(self, topics: Topics, hub: Hub, *, stale_intervals: float = STALE_INTERVALS) -> None:
+        self.fleet = Fleet(stale_intervals)
+        self.services: dict[str, ServiceStatus] = {}
+        self._sessions: dict[str, Session] = {}
+        self.revision: Revision | None = None
+        self.scd: bytes | None = None
+        self.cids: dict[str, bytes] = {}
+        self.ieds: dict[str, str] = {}
+        self.alarms: dict[str, list[str]] = {}
+        """meter_id → IED, as the registry says (`web.archive`)."""
+        self.version = 0
+        """Counts up with every change of what is told of meters."""
+        self.counters: Counter[str] = Counter()
+        self.on_result: Heard = _ignore
+        self.on_relay: Heard = _ignore
+        self.on_stored: Heard = _ignore
+        self.on_revision: Callable[[], None] = lambda: None
+        self._topics = topics
+        self._hub = hub
+        self._routes: dict[str, Topic] = {}
+        self._told: set[str] = set()
+        self._encoded: dict[str, bytes] = {}
+        self._order: list[str] | None = None
+        self._summed = -1
+
+    def filters(self, *, stored: bool) -> list[str]:
+        """The subscriptions that feed us; what the bridge has ``stored`` is told of each batch and meter."""
+        topics = self._topics
+        own = [topics.meter("+", kind) for kind in (*METER_KINDS, *(("stored",) if stored else ()))]
+        return [*own, topics.service_status("+"), topics.scd, topics.revision, topics.cid("+")]
+
+    # --- from the broker ---------------------------------------------------------------------------
+
+    def connected(self, up: bool) -> None:
+        """The broker is there, or not: then nothing that we know is still true for sure."""
+        if up == self.fleet.broker_up:
+            return
+        self.fleet.broker_up = up
+        self.version += 1
+        if not up:
+            self.fleet.forget_statuses()
+            self.services.clear()
+        for meter in self.fleet.meters.values():
+            self._refresh(meter)
+        self._hub.tell("broker", orjson.dumps({"up": up}))
+
+    def take(self, name: str, payload: bytes, *, retained: bool) -> None:
+        """One message; what is not of the contract is counted, and told once for each cause."""
+        try:
+            topic = self._routes.get(name) or self._route(name)
+            self._dispatch(topic, payload, retained=retained)
+        except ValueError as error:
+            self.counters["rejected"] += 1
+            kind = type(error).__name__
+            if kind not in self._told:
+                self._told.add(kind)
+                what = first_complaint(error) if isinstance(error, ValidationError) else str(error)[:300]
+                log.warning("rejected a message on %s: %s (told once)", name[:128], what)
+
+    def _route(self, name: str) -> Topic:
+        if len(self._routes) >= MAX_ROUTES:
+            self._routes.clear()
+        topic = self._routes[name] = self._topics.parse(name)
+        return topic
+
+    def _dispatch(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        self.counters["received"] += 1
+        match topic.kind:
+            case "reading":
+                self._take_reading(topic.name, payload, retained=retained)
+            case "birth" | "status" | "access" | "relay" | "block":
+                self._take_state(topic, payload, retained=retained)
+            case "result":
+                self.on_result(topic.name, Result.model_validate_json(payload))
+            case "stored":
+                self.on_stored(topic.name, Stored.model_validate_json(payload))
+            case "service_status":
+                self._take_service(topic.name, payload, retained=retained)
+            case "revision" if payload:
+                self.revision = Revision.model_validate_json(payload)
+                self._hub.tell("revision", payload)
+                self.on_revision()
+            case "scd":
+                self.scd = unpacked(payload) or None
+            case "cid":
+                self.cids = {ied: cid for ied, cid in self.cids.items() if ied != topic.name}
+                self.cids |= {topic.name: payload} if payload else {}
+
+    def _take_reading(self, meter_id: str, payload: bytes, *, retained: bool) -> None:
+        meter = self.fleet.meter(meter_id)
+        if self.fleet.take_payload(meter, payload, now=time.monotonic(), retained=retained):
+            self._refresh(meter)
+
+    def _take_state(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        meter = self.fleet.meter(topic.name)
+        before = meter.birth
+        taken = self.fleet.take_state(
+            meter, topic.kind, payload, now=utc_now(), retained=retained, monotonic=time.monotonic()
+        )
+        if (before and before.name) != (meter.birth and meter.birth.name):
+            self._order = None
+        if before and before.address_code != (meter.birth and meter.birth.address_code):
+            told = orjson.dumps({"meter_id": meter.meter_id})
+            code, left = before.address_code, meter.birth is not None
+            self._hub.tell("gone", told, meter_id=meter.meter_id, address_code=code, left=left)
+        if taken and topic.kind == "relay" and meter.relay is not None:
+            self.on_relay(topic.name, meter.relay)
+        self._refresh(meter)
+
+    def _take_service(self, name: str, payload: bytes, *, retained: bool) -> None:
+        if name.startswith("bridge"):
+            self.fleet.take_bridge(name, payload, retained=retained)
+        if not payload:
+            self.services.pop(name, None)
+            return
+        status = ServiceStatus.model_validate_json(payload)
+        session = self._sessions.get(name, NO_SESSION)
+        self._sessions[name], taken = after_status(session, status, live=not retained, now=utc_now())
+        if not taken:
+            return  # of an older session, or older than what is known of this one
+        known = self.services.get(name)
+        self.services[name] = status
+        if known is None or known.online != status.online:
+            self._hub.tell("service", orjson.dumps({"name": name, "online": status.online}))
+
+    # --- what is told ------------------------------------------------------------------------------
+
+    def assign(self, ieds: dict[str, str]) -> None:
+        """The registry says which IED a meter belongs to."""
+        before, self.ieds = self.ieds, ieds
+        for meter_id, ied in ieds.items():
+            if before.get(meter_id) != ied and meter_id in self._encoded:
+                self._refresh(self.fleet.meters[meter_id])
+
+    def note_alarms(self, alarms: dict[str, list[str]]) -> None:
+        """The store says what is wrong with which meters: kinds of `bridge.meters.alarms`."""
+        before, self.alarms = self.alarms, alarms
+        for meter_id in before.keys() | alarms.keys():
+            if before.get(meter_id) != alarms.get(meter_id) and meter_id in self._encoded:
+                self._refresh(self.fleet.meters[meter_id])
+
+    def sweep(self) -> None:
+        """Tell of meters that have become stale."""
+        for meter in self.fleet.newly_stale(time.monotonic()):
+            self._refresh(meter)
+
+    def meter(self, meter_id: str) -> Meter | None:
+        """A meter in service; None without one."""
+        meter = self.fleet.meters.get(meter_id)
+        return meter if meter is not None and meter.birth is not None else None
+
+    def known(self, meter_id: str) -> Known:
+        """What a command is judged by."""
+        meter = self.fleet.meters.get(meter_id) or Meter(meter_id, "")
+        known = Known(meter_id, meter.birth, meter.status, meter.relay, meter.block, meter.access)
+        known.withdrawn = meter.withdrawn
+        known.session = meter.session if self.fleet.broker_up else meter.session.forgotten()
+        return known
+
+    def state(self, meter: Meter) -> str:
+        """online, stale or offline, which is also who is kept out. Without the broker nobody knows: stale."""
+        state = meter.state(broker_up=self.fleet.broker_up)
+        return State.OFFLINE if state is State.OUT else state
+
+    def ordered(self) -> list[str]:
+        """meter_ids of all in service, by name: House 2 before House 10."""
+        if self._order is None:
+            meters = self.fleet.meters.values()
+            named = [(meter.birth.name, meter.meter_id) for meter in meters if meter.birth is not None]
+            self._order = [meter_id for _, meter_id in sorted(named, key=lambda one: by_name(*one))]
+        return self._order
+
+    def documents(self, meter_ids: Iterable[str] | None = None) -> list[bytes]:
+        """The latest of each of these meters, or of all, as JSON."""
+        encoded = self._encoded
+        return [
+            encoded[one] for one in (self.ordered() if meter_ids is None else meter_ids) if one in encoded
+        ]
+
+    def document(self, meter: Meter) -> dict[str, Any]:
+        """The same of one meter, with unrounded times; an absent quantity is left out."""
+        birth, reading, relay, block = meter.birth, meter.reading, meter.relay, meter.block
+        assert birth is not None
+        told: dict[str, Any] = {
+            "meter_id": meter.meter_id,
+            "name": birth.name,
+            "address_code": birth.address_code,
+            "ied": self.ieds.get(meter.meter_id),
+            "state": self.state(meter),
+            "interval": birth.interval,
+        }
+        if reading is not None:
+            told["ts"] = format_ts(reading.ts)
+            values = ((name, getattr(reading, name)) for name in (*QUANTITIES, "alarm"))
+            told |= {name: value for name, value in values if value is not None}
+            told |= {"other": reading.other} if reading.other else {}
+            told |= {"clock_synchronized": False} if reading.clock_synchronized is False else {}
+        if not birth.relay:
+            told["has_relay"] = False
+        elif relay is not None:
+            told["relay"] = relay.position
+            told["relay_ts"] = format_ts(relay.ts)
+            told["relay_local"] = relay.local
+        if block is not None and (block.open or block.close):
+            told["blocked"] = block.words
+        if kinds := self.alarms.get(meter.meter_id):
+            told["alarms"] = kinds
+        return told
+
+    def summary(self) -> dict[str, Any]:
+        """How many are in which state, how many are switched off, and W in total; the same by address
+        code."""
+        total, codes = Sum(), dict[str, Sum]()
+        for meter in self.fleet.meters.values():
+            if meter.birth is None:
+                continue
+            state = self.state(meter)
+            total.add(meter, state)
+            codes.setdefault(meter.birth.address_code, Sum()).add(meter, state)
+        by_code = [{"address_code": code, **one.told()} for code, one in sorted(codes.items())]
+        return {**total.told(), "broker": self.fleet.broker_up, "address_codes": by_code}
+
+    def new_summary(self) -> dict[str, Any] | None:
+        """The summary, if anything has changed since it was last asked for here."""
+        if self._summed == self.version:
+            return None
+        self._summed = self.version
+        return self.summary()
+
+    def _refresh(self, meter: Meter) -> None:
+        """What is told of ``meter`` may have changed: encode it, and tell the listeners."""
+        birth = meter.birth
+        if birth is None:
+            if self._encoded.pop(meter.meter_id, None) is not None:
+                self.version += 1
+            return
+        encoded = b"%b" % orjson.dumps(self.document(meter))  # a copy: orjson's own take 4 kB each
+        if self._encoded.get(meter.meter_id) != encoded:
+            self.version += 1
+            self._encoded[meter.meter_id] = encoded
+            self._hub.tell("meter", encoded, meter_id=meter.meter_id, address_code=birth.address_code)
+
+
+def by_name(name: str, meter_id: str) -> tuple[list[tuple[str, int]], str]:
+    """Where a meter of that name belongs in a list: House 2 before House 10.
+
+    >>> by_name("House 2", "a") < by_name("House 10", "a") < by_name("House 10", "b")
+    True
+    """
+    parts = re.findall(r"(\D*)(\d{0,18})", name)
+    return [(text.casefold(), int(number or 0)) for text, number in parts], meter_id
+
+
+def _ignore(_meter_id: str, _message: Message) -> None:
+    return None

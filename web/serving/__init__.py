@@ -1,0 +1,1 @@
+"""Connections, certificates, proxies and the forms of answers."""
