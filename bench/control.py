@@ -35,7 +35,10 @@ from open61850.mms.control import CTL_MODEL_SBO_ENHANCED
 from open61850.mms.errors import MmsError
 
 from bench.places import ISSUER, Place, bare
-from broker.contract.messages import Command, Origin, OriginCategory, Position, Result, Revision, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.relay import Command, Origin, OriginCategory, Position
+from broker.contract.result import Result
+from broker.contract.status import Revision
 from broker.contract.topics import Topics, scl_name
 from broker.mqtt.settings import NO_DELAY, MqttSettings
 from meter_firmware.settings import SimulateSettings

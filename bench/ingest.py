@@ -40,7 +40,7 @@ from bench.ingest_load import PREFIX
 from bench.places import Place, bare
 from bridge.store import database
 from bridge.store.tables import Reading
-from broker.contract.messages import ServiceStatus
+from broker.contract.status import ServiceStatus
 from broker.contract.topics import Topics
 from broker.mqtt.settings import MqttSettings
 from tests.support.databases import new_database, running_postgres

@@ -30,7 +30,10 @@ from pathlib import Path
 from open61850.mms import MmsClient
 
 from bench.ingest import go, line, process
-from broker.contract.messages import Birth, Hardware, Reading, Status, utc_now
+from broker.contract.birth import Birth, Hardware
+from broker.contract.messages import utc_now
+from broker.contract.reading import Reading
+from broker.contract.status import Status
 from broker.contract.topics import Topic, Topics, scl_name
 from broker.mqtt.receiver import Feed
 from broker.mqtt.settings import MqttSettings

@@ -31,7 +31,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.ingest import BRIDGE, STATUS_SECONDS, Watch
 from bench.ingest_load import EPOCH, PREFIX, Connection, connect, meter_id, reading, send
-from broker.contract.messages import Stored, format_ts
+from broker.contract.messages import format_ts
+from broker.contract.reading import Stored
 from broker.contract.topics import Topics
 from broker.mqtt.settings import MqttSettings
 from tests.support.brokers import mosquitto

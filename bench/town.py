@@ -39,7 +39,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.ingest_load import PREFIX, Connection, connect, meter_id, reading, send
 from bench.town_figures import births, births_reference, read_rates, report_lags, wait_readable
-from broker.contract.messages import Birth, Hardware, Position, Relay, Revision, Status, format_ts, utc_now
+from broker.contract.birth import Birth, Hardware
+from broker.contract.messages import format_ts, utc_now
+from broker.contract.relay import Position, Relay
+from broker.contract.status import Revision, Status
 from broker.contract.topics import Topics
 from tests.support.brokers import mosquitto
 

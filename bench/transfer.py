@@ -45,7 +45,12 @@ from bench.transfer_listen import (
     listening,
     milliseconds,
 )
-from broker.contract.messages import QUANTITIES, Birth, Hardware, Message, Position, Reading, Relay, Status
+from broker.contract.birth import Birth, Hardware
+from broker.contract.messages import Message
+from broker.contract.quantities import QUANTITIES
+from broker.contract.reading import Reading
+from broker.contract.relay import Position, Relay
+from broker.contract.status import Status
 from broker.contract.topics import scl_name
 from scl_builder.build.builder import build_cid
 from scl_builder.build.project import Ied, Meter, Project

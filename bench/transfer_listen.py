@@ -30,7 +30,8 @@ from open61850.mms import rcb as blocks
 from open61850.mms.pdu import OBJECT_CLASS_NAMED_VARIABLE
 from paho.mqtt.enums import CallbackAPIVersion
 
-from broker.contract.messages import Reading, Relay
+from broker.contract.reading import Reading
+from broker.contract.relay import Relay
 from broker.contract.topics import Topics, meter_id_of
 
 PREFIX = "bench/transfer"

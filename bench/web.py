@@ -44,7 +44,7 @@ from bench.web_load import TOPICS
 from bench.web_store import fill
 from bridge.store import database
 from bridge.store.tables import at_ms
-from broker.contract.messages import ServiceStatus
+from broker.contract.status import ServiceStatus
 from tests.support.brokers import Broker, free_port, mosquitto
 from tests.support.chain import Chain, until
 from tests.support.web import Web, make_accounts, start

@@ -16,7 +16,11 @@ from itertools import count
 import aiomqtt
 
 from bench.ingest_load import meter_id
-from broker.contract.messages import Birth, Hardware, Position, Reading, Relay, Status, utc_now
+from broker.contract.birth import Birth, Hardware
+from broker.contract.messages import utc_now
+from broker.contract.reading import Reading
+from broker.contract.relay import Position, Relay
+from broker.contract.status import Status
 from broker.contract.topics import Topics
 from broker.mqtt.settings import NO_DELAY
 

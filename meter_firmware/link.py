@@ -15,7 +15,7 @@ import secrets
 from aiomqtt import Client, MqttError, Will
 
 from broker.contract.errors import reason
-from broker.contract.messages import Status
+from broker.contract.status import Status
 from broker.contract.topics import scl_name
 from broker.mqtt.backoff import Backoff
 from broker.mqtt.client import new_client

@@ -29,7 +29,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from broker.contract.messages import Reading, Stored, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.reading import Reading, Stored
 from broker.kernel import boot_id, uptime_ms
 from meter_firmware.storage import Storage
 

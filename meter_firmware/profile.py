@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
-from broker.contract.messages import Birth, Hardware, QuantityName
+from broker.contract.birth import Birth, Hardware
+from broker.contract.quantities import QuantityName
 from broker.kernel import clock_synchronized
 from broker.version import VERSION
 from meter_firmware import clock

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from broker.contract.messages import MAX_SEQ, MeterNotice
+from broker.contract.messages import MAX_SEQ
+from broker.contract.notice import MeterNotice
 from meter_firmware import clock
 from meter_firmware.faults import Faults
 from meter_firmware.outbox import Kept, Outbox

@@ -18,9 +18,13 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from pydantic import ValidationError
 
+from broker.contract.block import Block
 from broker.contract.enrolment import Credential
 from broker.contract.errors import ContractError
-from broker.contract.messages import Block, MeterNotice, NoticeCode, Outcome, Status, Stored
+from broker.contract.notice import MeterNotice, NoticeCode
+from broker.contract.reading import Stored
+from broker.contract.result import Outcome
+from broker.contract.status import Status
 from broker.contract.topics import SPECS
 from broker.mqtt.jobs import end
 from broker.mqtt.settings import MqttSettings

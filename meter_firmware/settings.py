@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from broker.contract.birth import Hardware
 from broker.contract.errors import ConfigurationError
-from broker.contract.messages import Hardware, Text
+from broker.contract.messages import Text
 from broker.mqtt.settings import MqttSettings
 from broker.validation import first_complaint
 from meter_firmware.enrolment.credentials import settle

@@ -15,9 +15,9 @@ import resource
 from pathlib import Path
 from uuid import UUID
 
+from broker.contract.birth import Hardware
 from broker.contract.enrolment_codes import EnrolmentCode
 from broker.contract.errors import ConfigurationError
-from broker.contract.messages import Hardware
 from broker.mqtt.settings import MqttSettings
 from broker.signals import stop_on_signals
 from meter_firmware.enrolment import enrol as enrolment

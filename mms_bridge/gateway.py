@@ -15,8 +15,13 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from broker.contract.block import Block
 from broker.contract.errors import ContractError, Meter61850Error
-from broker.contract.messages import Block, Command, MeterNotice, Refusal, Result, Revision, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.notice import MeterNotice
+from broker.contract.relay import Command
+from broker.contract.result import Refusal, Result
+from broker.contract.status import Revision
 from broker.contract.topics import Topic
 from broker.validation import first_complaint
 from mms_bridge.access.listeners import Doors

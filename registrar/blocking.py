@@ -20,7 +20,8 @@ from bridge.store.audit import Kind
 from broker.contract.commands import parsed
 from broker.contract.enrolment import Access
 from broker.contract.errors import ConfigurationError, UnavailableError
-from broker.contract.messages import FUTURE_TOLERANCE, Status, utc_now
+from broker.contract.messages import FUTURE_TOLERANCE, utc_now
+from broker.contract.status import Status
 from broker.contract.topics import Topics
 from broker.mqtt.settings import MqttSettings
 from registrar.deployment import Deployment

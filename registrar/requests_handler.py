@@ -17,9 +17,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from bridge.store.audit import Kind
+from broker.contract.birth import Birth
 from broker.contract.enrolment import MAX_PEM, Answer, Ask, Renewal, Verdict
 from broker.contract.errors import ContractError
-from broker.contract.messages import Birth, utc_now
+from broker.contract.messages import utc_now
 from broker.contract.topics import Topic, Topics
 from broker.validation import first_complaint
 from registrar import finishing, renewal, requests

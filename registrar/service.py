@@ -19,7 +19,8 @@ from collections.abc import Mapping
 import aiomqtt
 
 from broker.contract.errors import ConfigurationError, Meter61850Error, UnavailableError, reason
-from broker.contract.messages import ServiceStatus, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.status import ServiceStatus
 from broker.mqtt.backoff import Backoff, heed_cancellation
 from broker.mqtt.jobs import end, together
 from broker.mqtt.settings import MqttSettings

@@ -28,19 +28,9 @@ from bridge.store.tables import Command as Row
 from bridge.store.tables import moment
 from broker.contract.commands import ANSWER_SECONDS, VALIDITY, became, in_vain, new_command
 from broker.contract.errors import ContractError, NotAuthorizedError, UnavailableError
-from broker.contract.messages import (
-    Command,
-    Message,
-    Origin,
-    OriginCategory,
-    Outcome,
-    Position,
-    Refusal,
-    Relay,
-    Result,
-    format_ts,
-    utc_now,
-)
+from broker.contract.messages import Message, format_ts, utc_now
+from broker.contract.relay import Command, Origin, OriginCategory, Position, Relay
+from broker.contract.result import Outcome, Refusal, Result
 from broker.contract.topics import Topics
 from web.live.hub import Hub
 from web.live.state import Live

@@ -18,7 +18,8 @@ from aiomqtt import MqttError
 
 from broker.contract.commands import expiring
 from broker.contract.errors import UnavailableError, reason
-from broker.contract.messages import ServiceStatus, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.status import ServiceStatus
 from broker.mqtt.backoff import Backoff, heed_cancellation
 from broker.mqtt.client import new_client
 from broker.mqtt.publishing import publish

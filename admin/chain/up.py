@@ -25,7 +25,7 @@ from admin.output import stderr, stdout
 from bridge.store.queries import MeterState, Store
 from bridge.store.tables import moment
 from broker.contract.errors import Meter61850Error
-from broker.contract.messages import QUANTITIES
+from broker.contract.quantities import QUANTITIES
 from broker.contract.topics import meter_id_of, scl_name
 from broker.daemon.mosquitto import find
 from broker.daemon.mosquitto import version as mosquitto_version

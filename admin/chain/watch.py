@@ -9,10 +9,10 @@ from contextlib import suppress
 import aiomqtt
 
 from admin import mqtt
+from broker.contract.birth import Birth
 from broker.contract.commands import parsed
 from broker.contract.enrolment import Access
 from broker.contract.errors import ContractError
-from broker.contract.messages import Birth
 from broker.mqtt.settings import MqttSettings
 from mms_bridge.cid import Cid, read_cid
 

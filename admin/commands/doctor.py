@@ -24,7 +24,8 @@ from admin.options import DATABASE, Database, Json, Mqtt, Prefix, mqtt_settings
 from admin.output import show
 from broker.contract.commands import parsed
 from broker.contract.errors import Meter61850Error, reason
-from broker.contract.messages import Revision, ServiceStatus, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.status import Revision, ServiceStatus
 from broker.daemon.mosquitto import find
 from broker.daemon.mosquitto import version as mosquitto_version
 from broker.mqtt.connecting import connect

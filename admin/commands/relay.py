@@ -12,7 +12,7 @@ from admin.options import Json, Meter, Mqtt, Prefix, mqtt_settings
 from admin.output import show_one
 from admin.switching import fan_out_command, switching
 from admin.switching.fan_out_command import Choice
-from broker.contract.messages import Position
+from broker.contract.relay import Position
 from broker.mqtt.settings import MqttSettings
 
 app = new_app(

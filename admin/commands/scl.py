@@ -18,7 +18,7 @@ from admin.output import line, note, print_json, show
 from broker.contract.commands import parsed
 from broker.contract.compressed import unpacked
 from broker.contract.errors import ConfigurationError
-from broker.contract.messages import Revision
+from broker.contract.status import Revision
 from broker.mqtt.settings import MqttSettings
 from mms_bridge.cid import Cid, read_cid
 from scl_builder.check.checker import Finding, Severity

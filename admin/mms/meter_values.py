@@ -19,7 +19,8 @@ from open61850.mms.errors import DataAccessError, MmsError
 from open61850.quality import Quality
 
 from admin.mms.tls_client import connect_plain
-from broker.contract.messages import QUANTITIES, Position
+from broker.contract.quantities import QUANTITIES
+from broker.contract.relay import Position
 from mms_bridge.cid import Cid
 from scl_builder.model.logical_devices import METER_LD
 from scl_builder.model.reference import Reference

@@ -14,9 +14,9 @@ import aiomqtt
 
 from admin import mqtt
 from admin.exits import NotFoundError
+from broker.contract.birth import Birth
 from broker.contract.commands import STATES, Known, parsed
 from broker.contract.errors import ConfigurationError, ContractError
-from broker.contract.messages import Birth
 from broker.contract.topics import Topics, checked_meter_id, meter_id_of
 from broker.mqtt.settings import MqttSettings
 

@@ -23,7 +23,8 @@ from admin.exits import ExitCode
 from admin.switching.orders import our_command, publish_command, tell_refusal
 from broker.contract.commands import ANSWER_SECONDS, STATES, Known, became, in_vain, parsed
 from broker.contract.errors import ContractError
-from broker.contract.messages import Command, Outcome, Position, Result
+from broker.contract.relay import Command, Position
+from broker.contract.result import Outcome, Result
 from broker.mqtt.settings import MqttSettings
 
 NOT_SENT, UNANSWERED, UNMOVED = "not sent", "unanswered", "timed out"

@@ -24,7 +24,7 @@ from admin.switching import directory
 from admin.switching.fan_out import NOT_SENT, FanOut
 from broker.contract.commands import Known
 from broker.contract.errors import ConfigurationError, UnavailableError
-from broker.contract.messages import Position
+from broker.contract.relay import Position
 from broker.contract.topics import Topics
 from broker.mqtt.settings import MqttSettings
 

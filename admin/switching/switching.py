@@ -18,9 +18,12 @@ from admin import mqtt
 from admin.exits import NoAnswerError, NotFoundError, RefusedError
 from admin.switching import directory
 from admin.switching.orders import our_command, our_origin, publish_command, tell_refusal
+from broker.contract.block import Block
 from broker.contract.commands import ANSWER_SECONDS, NO_RELAY, Known, became, in_vain, parsed
 from broker.contract.errors import UnavailableError
-from broker.contract.messages import Block, Command, MeterNotice, Outcome, Position, Result
+from broker.contract.notice import MeterNotice
+from broker.contract.relay import Command, Position
+from broker.contract.result import Outcome, Result
 from broker.contract.topics import Topics
 from broker.mqtt.publishing import publish
 from broker.mqtt.settings import MqttSettings

@@ -23,21 +23,15 @@ from bridge.meters import alarms, twins
 from bridge.meters.alarms import Raised
 from bridge.meters.twins import Twins
 from bridge.store.tables import sayable
+from broker.contract.birth import Birth
+from broker.contract.block import Block
 from broker.contract.enrolment import Access
 from broker.contract.errors import ContractError
-from broker.contract.messages import (
-    FUTURE_TOLERANCE,
-    Birth,
-    Block,
-    Command,
-    Message,
-    MeterNotice,
-    Refusal,
-    Relay,
-    Result,
-    Status,
-    format_ts,
-)
+from broker.contract.messages import FUTURE_TOLERANCE, Message, format_ts
+from broker.contract.notice import MeterNotice
+from broker.contract.relay import Command, Relay
+from broker.contract.result import Refusal, Result
+from broker.contract.status import Status
 from broker.contract.topics import ENROL_KINDS, METER_KINDS, PRIVATE_KINDS, SPECS, Topics, checked_meter_id
 from broker.mqtt.packets import DUP, IDENTIFIED, RETAIN, Publish
 
@@ -179,7 +173,7 @@ class Work:
         return next(own, f"{meter_id}/stored".encode())
 
     def stored(self) -> Iterator[tuple[bytes, bytes]]:
-        """The `stored` messages, as (topic, payload): a `broker.contract.messages.Stored` each."""
+        """The `stored` messages, as (topic, payload): a `broker.contract.reading.Stored` each."""
         ts = format_ts(sayable(self.now)).encode()
         for topic, ranges in self._ranges.items():
             for epoch, first, last in ranges:

@@ -22,7 +22,8 @@ from bridge.ingest.parse import Row
 from bridge.meters.alarms import Kind, Raised
 from bridge.store.pack_format import StoredReading
 from bridge.store.tables import moment
-from broker.contract.messages import MeterNotice, NoticeCode, format_ts, utc_now
+from broker.contract.messages import format_ts, utc_now
+from broker.contract.notice import MeterNotice, NoticeCode
 
 MOST = 1000
 """Readings in a notice, which tells when each was taken: 30 kB."""

@@ -25,8 +25,8 @@ from bridge.mqtt.connection import Link
 from bridge.mqtt.waiting import Waiting
 from bridge.store.audit import now_ms
 from bridge.store.database import is_about_data
+from broker.contract.birth import Birth
 from broker.contract.errors import Meter61850Error, reason
-from broker.contract.messages import Birth
 from broker.mqtt.packets import Publish
 
 log = logging.getLogger(__name__)

@@ -29,7 +29,10 @@ from bridge.store.audit import Event, Kind
 from bridge.store.tables import Command as Row
 from bridge.store.tables import at_ms, sayable
 from broker.contract.commands import NOT_ANSWERED, NOT_MOVED
-from broker.contract.messages import Command, Message, MeterNotice, NoticeCode, Outcome, Refusal, Result
+from broker.contract.messages import Message
+from broker.contract.notice import MeterNotice, NoticeCode
+from broker.contract.relay import Command
+from broker.contract.result import Outcome, Refusal, Result
 from broker.mqtt.packets import Publish
 
 TIMED_OUT = "timed out"

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from bridge.ingest.classify import Notice
 from bridge.ingest.rate_limits import Allowance, Rate
-from broker.contract.messages import Birth
+from broker.contract.birth import Birth
 
 MAX_WAITING = 5000
 """Births of a few hundred bytes; what comes beyond waits for its meter to connect again."""

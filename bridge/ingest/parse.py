@@ -1,9 +1,9 @@
 """Payloads to values: a fast way for readings as our meters write them, pydantic for everything else.
 
-The contract is `broker.contract.messages`. A reading in the usual form (timestamp of 24 characters,
+The contract is `broker.contract.reading`. A reading in the usual form (timestamp of 24 characters,
 quantities
 as JSON numbers) is checked here by hand, in a third of the time; whatever is not in that form goes to
-:class:`broker.contract.messages.Reading`, which alone decides what is wrong. So the fast way only ever
+:class:`broker.contract.reading.Reading`, which alone decides what is wrong. So the fast way only ever
 accepts what the model accepts, with the same values.
 
 >>> row = b'{"epoch":1,"seq":2,"ts":"2026-11-23T12:00:00.250Z","power":21.3}'
@@ -24,8 +24,10 @@ from pydantic_core import from_json
 from bridge.store.tables import at_ms
 from broker.contract import messages
 from broker.contract.errors import ContractError
-from broker.contract.messages import MAX_SEQ, Command, History, Message, Reading
+from broker.contract.messages import MAX_SEQ, Message
 from broker.contract.quantities import KNOWN, LIMITS, MAY_BE_BAD, kept, other_numbers
+from broker.contract.reading import History, Reading
+from broker.contract.relay import Command
 
 MAX_MESSAGE = Message.MAX_BYTES
 MAX_HISTORY = History.MAX_BYTES

@@ -15,7 +15,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from broker.contract.messages import Block, Command, Message, Outcome, Refusal, Result
+from broker.contract.block import Block
+from broker.contract.messages import Message
+from broker.contract.relay import Command
+from broker.contract.result import Outcome, Refusal, Result
 
 _MAX_KNOWN = 100_000
 """Meters and issuers remembered; a bound for invented ones. Then all begin anew."""

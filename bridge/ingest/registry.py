@@ -21,20 +21,14 @@ from sqlmodel import Session, col, select
 from bridge.ingest.classify import Dead, Notice, Withdrawal
 from bridge.store.audit import Event, Kind
 from bridge.store.tables import Meter, at_ms, moment, sayable
+from broker.contract.birth import Birth
 from broker.contract.enrolment import Access
 from broker.contract.fleet import Session as MeterSession
 from broker.contract.fleet import Standing, after_birth, after_status, takes_access, takes_birth, takes_relay
-from broker.contract.messages import (
-    EARLIEST,
-    MAX_SEQ,
-    Birth,
-    Message,
-    MeterNotice,
-    NoticeCode,
-    Position,
-    Relay,
-    Status,
-)
+from broker.contract.messages import EARLIEST, MAX_SEQ, Message
+from broker.contract.notice import MeterNotice, NoticeCode
+from broker.contract.relay import Position, Relay
+from broker.contract.status import Status
 
 _CHUNK = 500
 """Meters in one IN list; SQLite allows 32,766 parameters, older ones 999."""

@@ -30,10 +30,14 @@ from bridge.ingest import registry
 from bridge.ingest.registry import is_shown
 from bridge.store.queries import MeterState, Store
 from bridge.store.tables import Meter, moment
+from broker.contract.birth import Birth, Hardware
 from broker.contract.commands import WITHDRAWN, parsed
 from broker.contract.errors import ContractError, Meter61850Error, reason
 from broker.contract.fleet import after_status, takes_birth, takes_reading, takes_relay
-from broker.contract.messages import Birth, Hardware, Message, Reading, Relay, Status, utc_now
+from broker.contract.messages import Message, utc_now
+from broker.contract.reading import Reading
+from broker.contract.relay import Relay
+from broker.contract.status import Status
 from broker.mqtt.backoff import Backoff
 from broker.mqtt.client import new_client
 from broker.mqtt.settings import MqttSettings

@@ -26,7 +26,8 @@ from bridge.meters import alarms
 from bridge.meters.block_ledger import Entered
 from bridge.store import audit, database
 from bridge.store.tables import HOUR_MS, Meter
-from broker.contract.messages import Block, Relay
+from broker.contract.block import Block
+from broker.contract.relay import Relay
 from broker.mqtt.packets import Publish
 
 _SEEN_EVERY = 60_000

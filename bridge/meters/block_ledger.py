@@ -16,7 +16,11 @@ from sqlmodel import Session, col, select
 from bridge.ingest.classify import Dead, Notice
 from bridge.store.audit import Event, Kind
 from bridge.store.tables import BlockChange, at_ms, moment, sayable
-from broker.contract.messages import Block, Message, MeterNotice, NoticeCode, Origin, OriginCategory, Refusal
+from broker.contract.block import Block
+from broker.contract.messages import Message
+from broker.contract.notice import MeterNotice, NoticeCode
+from broker.contract.relay import Origin, OriginCategory
+from broker.contract.result import Refusal
 
 _BLOCK_KEY = ("meter_id", "ts", "block_open", "block_close", "reason")
 

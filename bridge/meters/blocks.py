@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from bridge.meters.block_ledger import recorded
-from broker.contract.messages import Block
+from broker.contract.block import Block
 from broker.contract.topics import Topics
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,8 @@ from bridge.ingest.classify import Notice
 from bridge.store.tables import Command as Row
 from bridge.store.tables import Meter, at_ms
 from broker.contract.commands import ANSWER_SECONDS, NOT_MOVED
-from broker.contract.messages import Outcome, Relay, Result
+from broker.contract.relay import Relay
+from broker.contract.result import Outcome, Result
 
 SHOWN = 0
 """Value of ``moves_by``: the relay has shown it."""

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from bridge.store.tables import at_ms
-from broker.contract.messages import Birth, Status
+from broker.contract.birth import Birth
+from broker.contract.status import Status
 
 _WINDOW_MS = 10 * 60_000
 """A twin comes back sooner: what ends its connection is ended by it, after a minute's pause at most."""

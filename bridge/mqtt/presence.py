@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from broker.contract.messages import ServiceStatus, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.status import ServiceStatus
 from broker.contract.topics import Topics
 from broker.mqtt.packets import Will
 from broker.version import VERSION

@@ -28,7 +28,8 @@ from bridge.store.audit import now_ms
 from bridge.store.tables import Meter, SclRevision, moment
 from broker.contract.compressed import packed
 from broker.contract.errors import reason
-from broker.contract.messages import Revision, format_ts
+from broker.contract.messages import format_ts
+from broker.contract.status import Revision
 from broker.contract.topics import Topics
 from broker.version import VERSION
 from scl_builder.build.builder import build_cid, build_scd

@@ -28,7 +28,7 @@ from bridge.ingest.energy import Step, is_counted, is_settled, judged, rating_of
 from bridge.store import series
 from bridge.store.pack_format import StoredReading
 from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Due, Meter
-from broker.contract.messages import QUANTITIES
+from broker.contract.quantities import QUANTITIES
 
 HOUR = HOUR_MS // 1000
 DAY = DAY_MS // 1000

@@ -1,7 +1,7 @@
 """The database: SQLModel tables of the registry, the readings, the ledger, dead letters, revisions.
 
 Every timestamp is an integer, milliseconds since 1970 UTC: eight bytes at most, the same on SQLite
-and PostgreSQL, and exact. Quantities are in the units of `broker.contract.messages` (V, A, W, Hz, Wh); NULL
+and PostgreSQL, and exact. Quantities are in the units of `broker.contract.quantities` (V, A, W, Hz, Wh); NULL
 means that the sensor did not give it. A change here needs a migration in `bridge/migrations`.
 
 >>> at_ms(datetime(2026, 11, 23, 12, tzinfo=UTC))
@@ -27,7 +27,8 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
-from broker.contract.messages import EARLIEST, LATEST, QUANTITIES
+from broker.contract.messages import EARLIEST, LATEST
+from broker.contract.quantities import QUANTITIES
 from broker.contract.texts import MAX_HEX
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -19,21 +19,14 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from pydantic import ValidationError
 
+from broker.contract.birth import Birth
+from broker.contract.block import Block
 from broker.contract.enrolment import Access
 from broker.contract.fleet import NO_SESSION, Session, Told
-from broker.contract.messages import (
-    Birth,
-    Block,
-    Command,
-    Message,
-    Origin,
-    Outcome,
-    Position,
-    Relay,
-    Result,
-    Status,
-    utc_now,
-)
+from broker.contract.messages import Message, utc_now
+from broker.contract.relay import Command, Origin, Position, Relay
+from broker.contract.result import Outcome, Result
+from broker.contract.status import Status
 from broker.mqtt.settings import MqttSettings
 
 M = TypeVar("M", bound=Message)

@@ -31,18 +31,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from broker.contract.birth import Birth
+from broker.contract.block import Block
 from broker.contract.enrolment import Access
-from broker.contract.messages import (
-    EARLIEST,
-    FUTURE_TOLERANCE,
-    Birth,
-    Block,
-    Reading,
-    Relay,
-    ServiceStatus,
-    Status,
-    utc_now,
-)
+from broker.contract.messages import EARLIEST, FUTURE_TOLERANCE, utc_now
+from broker.contract.reading import Reading
+from broker.contract.relay import Relay
+from broker.contract.status import ServiceStatus, Status
 
 STALE_INTERVALS = 3.0
 """A meter is stale after so many intervals without a reading."""

@@ -14,7 +14,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
+
+QuantityName = Literal["voltage", "current", "power", "power_factor", "frequency", "energy"]
+QUANTITIES: tuple[QuantityName, ...] = get_args(QuantityName)
+"""Names of the quantities that this version knows, as in `broker.contract.reading.Reading`."""
+
+Quantity = Annotated[float, Field(ge=-1e12, le=1e12)]
+Magnitude = Annotated[float, Field(ge=0, le=1e12)]
 
 # fmt: off
 LIMITS: dict[str, tuple[float, float]] = {
@@ -22,7 +31,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "power_factor": (-1.0, 1.0), "frequency": (0.0, 1000.0), "energy": (0.0, 1e12),
 }
 # fmt: on
-"""Smallest and largest value, in the units of `broker.contract.messages.Reading`."""
+"""Smallest and largest value, in the units of `broker.contract.reading.Reading`."""
 
 MAY_BE_BAD = frozenset((*LIMITS, "alarm"))
 """What costs itself when it is bad."""

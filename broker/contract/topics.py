@@ -18,7 +18,14 @@ from typing import Literal
 from uuid import UUID
 
 from broker.contract import enrolment, messages
+from broker.contract.birth import Birth
+from broker.contract.block import Block
 from broker.contract.errors import ConfigurationError, ContractError
+from broker.contract.notice import MeterNotice
+from broker.contract.reading import History, Reading, Stored
+from broker.contract.relay import Command, Relay
+from broker.contract.result import Refusal, Result
+from broker.contract.status import Revision, ServiceStatus, Status
 
 Scope = Literal["meter", "scl", "service", "enrol"]
 
@@ -44,29 +51,29 @@ _METER = "meter (the bridge repeats it)"
 SPECS: dict[str, Spec] = {
     spec.kind: spec
     for spec in (
-        Spec("birth", "meter", "<meter_id>/birth", _METER, "all", 1, True, messages.Birth),
+        Spec("birth", "meter", "<meter_id>/birth", _METER, "all", 1, True, Birth),
         Spec("status", "meter", "<meter_id>/status", f"{_METER}, and its last will", "all", 1, True,
-             messages.Status),
-        Spec("reading", "meter", "<meter_id>/reading", _METER, "all", 1, True, messages.Reading),
-        Spec("history", "meter", "<meter_id>/history", "meter", "bridge", 1, False, messages.History),
-        Spec("stored", "meter", "<meter_id>/stored", "bridge", "meter", 0, False, messages.Stored),
-        Spec("relay", "meter", "<meter_id>/relay", _METER, "all", 1, True, messages.Relay),
-        Spec("command", "meter", "<meter_id>/command", "command issuer", "meter", 1, False, messages.Command),
-        Spec("result", "meter", "<meter_id>/result", "meter", "all", 1, False, messages.Result),
-        Spec("notice", "meter", "<meter_id>/notice", "bridge", "meter", 0, False, messages.MeterNotice),
+             Status),
+        Spec("reading", "meter", "<meter_id>/reading", _METER, "all", 1, True, Reading),
+        Spec("history", "meter", "<meter_id>/history", "meter", "bridge", 1, False, History),
+        Spec("stored", "meter", "<meter_id>/stored", "bridge", "meter", 0, False, Stored),
+        Spec("relay", "meter", "<meter_id>/relay", _METER, "all", 1, True, Relay),
+        Spec("command", "meter", "<meter_id>/command", "command issuer", "meter", 1, False, Command),
+        Spec("result", "meter", "<meter_id>/result", "meter", "all", 1, False, Result),
+        Spec("notice", "meter", "<meter_id>/notice", "bridge", "meter", 0, False, MeterNotice),
         Spec("block", "meter", "<meter_id>/block", "command issuer; both bridges and meter repeat it", "all",
-             1, True, messages.Block),
+             1, True, Block),
         Spec("access", "meter", "<meter_id>/access", "registrar", "all", 1, True, enrolment.Access),
         Spec("renew", "meter", "<meter_id>/renew", "meter", "registrar", 1, False, enrolment.Renewal),
         Spec("credential", "meter", "<meter_id>/credential", "registrar", "meter", 1, True,
              enrolment.Credential),
         Spec("scd", "scl", "scl/scd", "bridge", "all", 1, True, None),
-        Spec("revision", "scl", "scl/revision", "bridge", "all", 1, True, messages.Revision),
+        Spec("revision", "scl", "scl/revision", "bridge", "all", 1, True, Revision),
         Spec("cid", "scl", "scl/cid/<ied>", "bridge", "MMS bridge", 1, True, None),
         Spec("service_status", "service", "service/<name>/status", "service, and its last will", "all",
-             1, True, messages.ServiceStatus),
+             1, True, ServiceStatus),
         Spec("refused", "service", "service/<name>/refused, of people service/<name>/refused/<meter_id>",
-             "service; command issuer", "bridge", 1, False, messages.Refusal),
+             "service; command issuer", "bridge", 1, False, Refusal),
         Spec("ask", "enrol", "enrol/<slot>/ask", "new meter", "registrar", 1, False, enrolment.Ask),
         Spec("answer", "enrol", "enrol/<slot>/answer", "registrar", "new meter", 1, True, enrolment.Answer),
     )

@@ -19,10 +19,10 @@ from pathlib import Path
 import aiomqtt
 from pydantic import ValidationError
 
+from broker.contract.birth import Hardware
 from broker.contract.enrolment import Answer, Ask, Verdict
 from broker.contract.enrolment_codes import EnrolmentCode
 from broker.contract.errors import ConfigurationError, Meter61850Error, UnavailableError, clock_doubt, reason
-from broker.contract.messages import Hardware
 from broker.contract.topics import Topics
 from broker.mqtt.client import new_client
 from broker.mqtt.settings import MqttSettings

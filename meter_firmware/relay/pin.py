@@ -16,7 +16,7 @@ import logging
 from typing import Any, Protocol
 
 from broker.contract.errors import ConfigurationError, UnavailableError
-from broker.contract.messages import Position
+from broker.contract.relay import Position
 
 _log = logging.getLogger(__name__)
 

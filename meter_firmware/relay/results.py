@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from broker.contract.messages import MeterNotice, NoticeCode, Result
+from broker.contract.notice import MeterNotice, NoticeCode
+from broker.contract.result import Result
 from meter_firmware.faults import Faults
 from meter_firmware.relay.switch import Switch
 from meter_firmware.storage import StorageError

@@ -18,8 +18,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from broker.contract.block import Block
 from broker.contract.errors import ContractError
-from broker.contract.messages import MAX_COMMAND_VALIDITY, Block, Cause, Command, Outcome, Position, Relay
+from broker.contract.messages import MAX_COMMAND_VALIDITY
+from broker.contract.relay import Command, Position, Relay
+from broker.contract.result import Cause, Outcome
 from broker.validation import first_complaint
 
 CLOCK_TOLERANCE = timedelta(seconds=5)

@@ -16,7 +16,9 @@ from collections.abc import Callable
 from datetime import datetime
 from time import monotonic
 
-from broker.contract.messages import Block, Command, Outcome, Position, Relay, Result
+from broker.contract.block import Block
+from broker.contract.relay import Command, Position, Relay
+from broker.contract.result import Outcome, Result
 from meter_firmware import clock
 from meter_firmware.relay import rules
 from meter_firmware.relay.age import BridgeTime

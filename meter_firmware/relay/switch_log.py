@@ -19,8 +19,11 @@ from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
+from broker.contract.block import Block
 from broker.contract.errors import ConfigurationError
-from broker.contract.messages import EARLIEST, Block, Outcome, Position, Relay, Result
+from broker.contract.messages import EARLIEST
+from broker.contract.relay import Position, Relay
+from broker.contract.result import Outcome, Result
 from broker.validation import first_complaint
 from meter_firmware.storage import Storage
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import minimalmodbus
 import serial
 
-from broker.contract.messages import QUANTITIES, QuantityName
+from broker.contract.quantities import QUANTITIES, QuantityName
 from meter_firmware.sensors.sensor import Measurement, SensorError
 
 FIRST_REGISTER = 0x0000

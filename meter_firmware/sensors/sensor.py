@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from broker.contract.errors import UnavailableError
-from broker.contract.messages import QuantityName
+from broker.contract.quantities import QuantityName
 
 
 class SensorError(UnavailableError):

@@ -17,7 +17,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from broker import durable
-from broker.contract.messages import QUANTITIES, Position, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.quantities import QUANTITIES
+from broker.contract.relay import Position
 from meter_firmware.relay.pin import RelayError
 from meter_firmware.sensors.household import Household
 from meter_firmware.sensors.sensor import Measurement

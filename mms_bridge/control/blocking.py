@@ -1,6 +1,6 @@
 """What is blocked at the meters, as the retained topics tell it; told again where a broker has lost it.
 
-The newest changes count (``broker.contract.messages.Block``). So a broker that was restored from an older
+The newest changes count (``broker.contract.block.Block``). So a broker that was restored from an older
 state, or that somebody has cleared, hears from us what we know, and whoever is right prevails in any order.
 
 >>> blocks.take(meter, b"")        # doctest: +SKIP
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from broker.contract.messages import Block
+from broker.contract.block import Block
 from mms_bridge.mqtt.fleet import Fleet, Meter
 
 

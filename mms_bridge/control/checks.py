@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from broker.contract.commands import NO_RELAY
-from broker.contract.messages import Cause, Outcome, Position, Result
+from broker.contract.relay import Position
+from broker.contract.result import Cause, Outcome, Result
 from mms_bridge.libiec61850.bindings import AddCause
 from mms_bridge.mqtt.fleet import Behaviour, Meter
 

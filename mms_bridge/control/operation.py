@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from broker.contract.block import Block
 from broker.contract.commands import became
-from broker.contract.messages import Block, Command, Origin, Outcome, Position, Result, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.relay import Command, Origin, Position
+from broker.contract.result import Outcome, Result
 from mms_bridge.control.checks import add_cause
 from mms_bridge.libiec61850.bindings import AddCause, HandlerResult
 from mms_bridge.mqtt.fleet import Fleet, Meter

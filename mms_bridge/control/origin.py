@@ -16,7 +16,7 @@ from __future__ import annotations
 import ctypes
 
 from broker.contract import texts
-from broker.contract.messages import Origin, OriginCategory
+from broker.contract.relay import Origin, OriginCategory
 from mms_bridge.access.client_rights import Client
 from mms_bridge.libiec61850.bindings import lib
 

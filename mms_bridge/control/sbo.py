@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from broker.contract.messages import Command
+from broker.contract.relay import Command
 from mms_bridge.libiec61850.bindings import SelectReason
 from scl_builder.model.logical_devices import SELECT_TIMEOUT
 

@@ -17,8 +17,12 @@ import math
 from collections import Counter
 from collections.abc import Callable
 
+from broker.contract.block import Block
 from broker.contract.commands import mms_end, mms_validity
-from broker.contract.messages import Block, Command, MeterNotice, Origin, Position, Refusal, Result, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.notice import MeterNotice
+from broker.contract.relay import Command, Origin, Position
+from broker.contract.result import Refusal, Result
 from mms_bridge.access.associations import Access
 from mms_bridge.control.checks import Circumstances, Objection, against_blocking, against_switching
 from mms_bridge.control.operation import ASKED_AGAIN, GRACE, Blocking, Operation, Switching, new_command, runs

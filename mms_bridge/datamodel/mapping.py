@@ -14,7 +14,9 @@ from datetime import datetime
 from operator import attrgetter
 
 from broker.contract.fleet import State
-from broker.contract.messages import QUANTITIES, Position, Reading
+from broker.contract.quantities import QUANTITIES
+from broker.contract.reading import Reading
+from broker.contract.relay import Position
 from mms_bridge.libiec61850.bindings import Quality
 from mms_bridge.libiec61850.ied_model import Key
 from mms_bridge.libiec61850.value_writer import Value

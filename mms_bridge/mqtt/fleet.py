@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
 
+from broker.contract.birth import Birth
+from broker.contract.block import Block
 from broker.contract.enrolment import Access
 from broker.contract.fleet import (
     NO_SESSION,
@@ -24,7 +26,10 @@ from broker.contract.fleet import (
     state_of,
     takes_reading,
 )
-from broker.contract.messages import Birth, Block, Position, Reading, Relay, ServiceStatus, Status, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.reading import Reading
+from broker.contract.relay import Position, Relay
+from broker.contract.status import ServiceStatus, Status
 from broker.contract.topics import meter_id_of, scl_name
 
 DEFAULT_INTERVAL = 60.0

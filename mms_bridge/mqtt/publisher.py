@@ -14,7 +14,11 @@ from aiomqtt import MqttError
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from broker.contract.messages import Block, Command, Message, Refusal, ServiceStatus, utc_now
+from broker.contract.block import Block
+from broker.contract.messages import Message, utc_now
+from broker.contract.relay import Command
+from broker.contract.result import Refusal
+from broker.contract.status import ServiceStatus
 from broker.mqtt.settings import MqttSettings
 from broker.version import VERSION
 from mms_bridge.control.blocking import Repeat

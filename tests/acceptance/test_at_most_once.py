@@ -10,7 +10,8 @@ from pathlib import Path
 
 from paho.mqtt import publish
 
-from broker.contract.messages import Command, Origin, OriginCategory, Position, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.relay import Command, Origin, OriginCategory, Position
 from tests.support.brokers import Broker
 from tests.support.chain import Chain, chain, until
 

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from broker.contract.messages import Block, Outcome, Position, utc_now
+from broker.contract.block import Block
+from broker.contract.messages import utc_now
+from broker.contract.relay import Position
+from broker.contract.result import Outcome
 from tests.support.attackers import Desk, client, listening, order, rows
 from tests.support.chain import until
 from tests.support.houses import TOPICS, Street, street

@@ -17,7 +17,9 @@ import pytest
 from open61850.mms import MmsClient
 from open61850.mms.errors import MmsError
 
-from broker.contract.messages import Birth, Hardware, Reading, utc_now
+from broker.contract.birth import Birth, Hardware
+from broker.contract.messages import utc_now
+from broker.contract.reading import Reading
 from broker.contract.topics import METER_KINDS, scl_name
 from broker.daemon.mosquitto import MAX_PACKET
 from tests.support.attackers import client, listening, order, rows

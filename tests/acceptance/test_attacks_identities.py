@@ -14,21 +14,13 @@ from open61850.mms import MmsClient
 from open61850.mms.errors import MmsError
 
 from bridge.settings import BridgeSettings
-from broker.contract.messages import (
-    Birth,
-    Block,
-    Hardware,
-    History,
-    Message,
-    Outcome,
-    Position,
-    Reading,
-    Relay,
-    Result,
-    ServiceStatus,
-    Status,
-    utc_now,
-)
+from broker.contract.birth import Birth, Hardware
+from broker.contract.block import Block
+from broker.contract.messages import Message, utc_now
+from broker.contract.reading import History, Reading
+from broker.contract.relay import Position, Relay
+from broker.contract.result import Outcome, Result
+from broker.contract.status import ServiceStatus, Status
 from broker.contract.topics import scl_name
 from broker.mqtt import packets
 from registrar.identities import Role

@@ -14,7 +14,7 @@ from typing import Any
 
 from open61850.mms import MmsClient, ObjectName, rcb
 
-from broker.contract.messages import Position
+from broker.contract.relay import Position
 from tests.support.brokers import Broker, free_port
 from tests.support.cli import STOP_SECONDS, answer, environment, error, run
 from tests.support.mms import DrivenMeter, Scene, eventually, scene

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import aiomqtt
 
-from broker.contract.messages import Birth, Reading, Status
+from broker.contract.birth import Birth
+from broker.contract.reading import Reading
+from broker.contract.status import Status
 from tests.support.brokers import Broker
 from tests.support.cli import STOP_SECONDS, environment
 

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from admin.chain.live import Line, live_table
 from admin.mms.meter_values import Told
-from broker.contract.messages import QUANTITIES, Position
+from broker.contract.quantities import QUANTITIES
+from broker.contract.relay import Position
 from tests.support.cli import Running, environment, up
 from tests.support.project import ROOT
 

@@ -12,19 +12,11 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from broker.contract.messages import (
-    Birth,
-    Command,
-    Hardware,
-    Message,
-    Outcome,
-    Position,
-    Refusal,
-    Relay,
-    Result,
-    Status,
-    utc_now,
-)
+from broker.contract.birth import Birth, Hardware
+from broker.contract.messages import Message, utc_now
+from broker.contract.relay import Command, Position, Relay
+from broker.contract.result import Outcome, Refusal, Result
+from broker.contract.status import Status
 from broker.contract.topics import Topics
 from tests.support.brokers import Broker
 from tests.support.cli import error, run

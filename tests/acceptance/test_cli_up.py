@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from broker.contract.messages import QUANTITIES
+from broker.contract.quantities import QUANTITIES
 from tests.support.brokers import free_port
 from tests.support.chain import until
 from tests.support.cli import STOP_SECONDS, Running, answer, error, run, up

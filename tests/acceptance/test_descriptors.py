@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from broker.contract.messages import ServiceStatus
+from broker.contract.status import ServiceStatus
 from tests.support.bridges import TOPICS, Client
 from tests.support.brokers import free_port, mosquitto
 from tests.support.certificates import Authority

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from broker.contract.messages import Reading, Status
+from broker.contract.reading import Reading
+from broker.contract.status import Status
 from tests.support.bridges import TOPICS, Client
 from tests.support.brokers import mosquitto
 from tests.support.chain import chain, until

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from broker.contract.messages import Position
+from broker.contract.relay import Position
 from tests.births.clients import Published, Work, at_work
 from tests.support.mms import DrivenMeter, Scene
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from broker.contract.messages import FUTURE_TOLERANCE, QUANTITIES
+from broker.contract.messages import FUTURE_TOLERANCE
+from broker.contract.quantities import QUANTITIES
 
 COLUMNS = (*QUANTITIES, "alarm")
 AHEAD = FUTURE_TOLERANCE.total_seconds() - 1

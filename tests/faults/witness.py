@@ -104,7 +104,7 @@ class Witness:
         outbox_class.open, outbox_class.rename = watched_open, watched_rename
 
     def _tell_held(self, outbox: Any) -> None:
-        from broker.contract.messages import Reading  # noqa: PLC0415 - after the clock
+        from broker.contract.reading import Reading  # noqa: PLC0415 - after the clock
 
         for (payload,) in outbox._storage.all("SELECT payload FROM outbox ORDER BY seq"):
             reading = Reading.model_validate_json(payload)

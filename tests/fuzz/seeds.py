@@ -6,28 +6,15 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from broker.contract.birth import Birth, Hardware
+from broker.contract.block import Block
 from broker.contract.enrolment import Access, Answer, Ask, Credential, Renewal
-from broker.contract.messages import (
-    Birth,
-    Block,
-    Command,
-    Hardware,
-    History,
-    Message,
-    MeterNotice,
-    Origin,
-    OriginCategory,
-    Outcome,
-    Position,
-    Reading,
-    Refusal,
-    Relay,
-    Result,
-    Revision,
-    ServiceStatus,
-    Status,
-    Stored,
-)
+from broker.contract.messages import Message
+from broker.contract.notice import MeterNotice
+from broker.contract.reading import History, Reading, Stored
+from broker.contract.relay import Command, Origin, OriginCategory, Position, Relay
+from broker.contract.result import Outcome, Refusal, Result
+from broker.contract.status import Revision, ServiceStatus, Status
 from broker.mqtt import packets
 from scl_builder.build.builder import build_cid, build_scd
 from scl_builder.build.project import Ied, Meter, Project

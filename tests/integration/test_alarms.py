@@ -15,7 +15,9 @@ import pytest
 from bridge.meters import alarms
 from bridge.meters.alarms import Kind, Raised
 from bridge.meters.twins import Twins, signs
-from broker.contract.messages import Birth, Status, utc_now
+from broker.contract.birth import Birth
+from broker.contract.messages import utc_now
+from broker.contract.status import Status
 from tests.integration.test_mms_observe import metrics
 from tests.support.bridges import BIRTH, METER, OTHER, READING, TOPICS, birth, chain, eventually, reading
 from tests.support.brokers import Broker, free_port

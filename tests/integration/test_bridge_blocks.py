@@ -12,7 +12,8 @@ from bridge.ingest.classify import Notice
 from bridge.meters import block_ledger
 from bridge.meters.blocks import Blocks
 from bridge.store import database
-from broker.contract.messages import Block, MeterNotice
+from broker.contract.block import Block
+from broker.contract.notice import MeterNotice
 from broker.mqtt.packets import Publish
 from tests.support.bridges import METER, OTHER, TOPICS, Client, Rig, chain, command, eventually, stamp
 from tests.support.brokers import Broker

@@ -16,7 +16,7 @@ from bridge.store import database
 from bridge.store.audit import now_ms
 from bridge.store.queries import Store
 from bridge.store.tables import Command, DeadLetter
-from broker.contract.messages import Outcome
+from broker.contract.result import Outcome
 from tests.integration.test_mms_observe import fetched, metrics
 from tests.support.bridges import (
     BIRTH,

@@ -11,7 +11,8 @@ import pytest
 from bridge.ingest import disputes
 from bridge.meters import alarms
 from bridge.store.pack_format import StoredReading
-from broker.contract.messages import MeterNotice, NoticeCode, format_ts
+from broker.contract.messages import format_ts
+from broker.contract.notice import MeterNotice, NoticeCode
 from tests.support.bridges import BIRTH, METER, READING, TOPICS, Rig, birth, chain, eventually, reading, stamp
 from tests.support.brokers import Broker
 from tests.support.stores import DAY0, NOW, Kept, keeping, meter_id, row, series

@@ -16,7 +16,7 @@ from bridge.leader import Leader
 from bridge.settings import BridgeSettings
 from bridge.store import database
 from bridge.store.queries import Store
-from broker.contract.messages import ServiceStatus
+from broker.contract.status import ServiceStatus
 from broker.mqtt.settings import MqttSettings
 from meter_firmware import simulate
 from meter_firmware.settings import OutboxSettings, SimulateSettings

@@ -13,7 +13,8 @@ from bridge.meters import replacement
 from bridge.store.audit import Kind
 from bridge.store.queries import Store, UnknownMeterError
 from broker.contract.errors import ConfigurationError
-from broker.contract.messages import MeterNotice, NoticeCode, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.notice import MeterNotice, NoticeCode
 from scl_builder.build.builder import NAMESPACE
 from tests.support.bridges import BIRTH, METER, OTHER, TOPICS, Rig, birth, chain, eventually
 from tests.support.brokers import Broker

@@ -15,7 +15,7 @@ import pytest
 
 from bridge.store.audit import Kind
 from broker.contract.commands import NOT_MOVED
-from broker.contract.messages import MeterNotice
+from broker.contract.notice import MeterNotice
 from broker.mqtt.settings import MqttSettings
 from meter_firmware import simulate
 from meter_firmware.relay import results

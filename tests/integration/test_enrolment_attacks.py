@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 import aiomqtt
 import pytest
 
+from broker.contract.birth import Hardware
 from broker.contract.enrolment import Answer, Ask, Verdict
 from broker.contract.enrolment_codes import EnrolmentCode
-from broker.contract.messages import Hardware, utc_now
+from broker.contract.messages import utc_now
 from meter_firmware.enrolment import keys
 from registrar import requests
 from tests.support.chain import until

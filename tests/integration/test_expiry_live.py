@@ -16,7 +16,7 @@ import pytest
 from cryptography import x509
 
 from broker.contract.errors import ContractError
-from broker.contract.messages import ServiceStatus
+from broker.contract.status import ServiceStatus
 from broker.durable import PUBLIC, replace
 from broker.mqtt.settings import MqttSettings
 from registrar import expiry, pki

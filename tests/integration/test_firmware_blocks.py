@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from broker.contract.messages import Block, Origin, OriginCategory, Position, utc_now
+from broker.contract.block import Block
+from broker.contract.messages import utc_now
+from broker.contract.relay import Origin, OriginCategory, Position
 from meter_firmware.session import SUBSCRIPTIONS
 from tests.integration.test_firmware_commands import result
 from tests.support.brokers import Broker

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from broker.contract.messages import Position, Result
+from broker.contract.relay import Position
+from broker.contract.result import Result
 from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import RelaySettings
 from tests.support.brokers import Broker

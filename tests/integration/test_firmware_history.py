@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from broker.contract.messages import History
+from broker.contract.reading import History
 from meter_firmware.meter import FILE_NAME
 from meter_firmware.settings import OutboxSettings
 from meter_firmware.storage import Storage

@@ -11,8 +11,12 @@ from typing import Any, Literal
 
 import pytest
 
+from broker.contract.birth import Birth
 from broker.contract.errors import ConfigurationError
-from broker.contract.messages import QUANTITIES, Birth, Reading, Relay, Status
+from broker.contract.quantities import QUANTITIES
+from broker.contract.reading import Reading
+from broker.contract.relay import Relay
+from broker.contract.status import Status
 from broker.mqtt.settings import MqttSettings
 from meter_firmware import run, simulate
 from meter_firmware.settings import OutboxSettings, RelaySettings, SimulateSettings

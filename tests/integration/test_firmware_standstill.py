@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from broker.contract.messages import Position, Stored, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.reading import Stored
+from broker.contract.relay import Position
 from broker.mqtt.settings import MqttSettings
 from meter_firmware import clock
 from tests.integration.test_firmware_commands import result

@@ -12,7 +12,8 @@ from time import monotonic
 
 import pytest
 
-from broker.contract.messages import Reading, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.reading import Reading
 from meter_firmware import clock, outbox, profile
 from meter_firmware.outbox import Outbox
 from meter_firmware.storage import Storage

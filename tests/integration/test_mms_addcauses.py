@@ -14,7 +14,9 @@ import pytest
 from open61850.mms import MmsClient
 from open61850.mms.control import Origin
 
-from broker.contract.messages import Cause, Outcome, Position, Refusal, Result, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.relay import Position
+from broker.contract.result import Cause, Outcome, Refusal, Result
 from scl_builder.build.project import ControlModel
 from tests.integration.test_mms_values import GOOD, position
 from tests.support.brokers import Broker

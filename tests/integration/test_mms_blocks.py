@@ -12,7 +12,11 @@ import pytest
 from open61850.mms import MmsClient
 from open61850.mms.control import Origin
 
-from broker.contract.messages import Block, MeterNotice, NoticeCode, OriginCategory, ServiceStatus, utc_now
+from broker.contract.block import Block
+from broker.contract.messages import utc_now
+from broker.contract.notice import MeterNotice, NoticeCode
+from broker.contract.relay import OriginCategory
+from broker.contract.status import ServiceStatus
 from tests.integration.test_mms_addcauses import INTERLOCKING, SBO, TIME_LIMIT, at_desk, stands, tried
 from tests.integration.test_mms_values import GOOD, position
 from tests.support.brokers import Broker

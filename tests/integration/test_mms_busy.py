@@ -9,18 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 from open61850.mms import MmsClient
 
-from broker.contract.messages import (
-    Birth,
-    Command,
-    Hardware,
-    Message,
-    Outcome,
-    Position,
-    Relay,
-    Result,
-    Status,
-    utc_now,
-)
+from broker.contract.birth import Birth, Hardware
+from broker.contract.messages import Message, utc_now
+from broker.contract.relay import Command, Position, Relay
+from broker.contract.result import Outcome, Result
+from broker.contract.status import Status
 from broker.contract.topics import Topic, scl_name
 from mms_bridge.gateway import Gateway
 from mms_bridge.run import _keep_ticking

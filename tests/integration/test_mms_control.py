@@ -13,7 +13,8 @@ from open61850.mms import MmsClient, ObjectName, control, operate
 from open61850.mms.control import ControlError, Origin
 from open61850.mms.errors import MmsError
 
-from broker.contract.messages import OriginCategory, Outcome, Position, Refusal
+from broker.contract.relay import OriginCategory, Position
+from broker.contract.result import Outcome, Refusal
 from scl_builder.build.project import ControlModel
 from tests.integration.test_mms_values import GOOD, position
 from tests.support.brokers import Broker

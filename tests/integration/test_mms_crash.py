@@ -8,7 +8,8 @@ import signal
 from contextlib import ExitStack
 from pathlib import Path
 
-from broker.contract.messages import Outcome, Position
+from broker.contract.relay import Position
+from broker.contract.result import Outcome
 from tests.hostile.process import MmsProcess
 from tests.integration.test_mms_values import GOOD, position, read
 from tests.support.brokers import Broker

@@ -7,7 +7,8 @@ from contextlib import suppress
 
 from open61850.mms.errors import MmsError
 
-from broker.contract.messages import Position, Refusal
+from broker.contract.relay import Position
+from broker.contract.result import Refusal
 from tests.support.brokers import Broker
 from tests.support.mms import DrivenMeter, Scene, scene
 from tests.support.mms_control import Desk

@@ -26,7 +26,7 @@ import open61850.mms
 import pytest
 from open61850.mms.rcb import RcbError
 
-from broker.contract.messages import Position
+from broker.contract.relay import Position
 from scl_builder.build.project import ControlModel
 from tests.support.brokers import Broker
 from tests.support.clients import CLIENTS, collect

@@ -12,8 +12,12 @@ import aiomqtt
 import pytest
 from open61850.mms import MmsClient
 
+from broker.contract.birth import Birth, Hardware
 from broker.contract.enrolment import Access
-from broker.contract.messages import Birth, Hardware, Message, Position, Reading, Relay, Status, utc_now
+from broker.contract.messages import Message, utc_now
+from broker.contract.reading import Reading
+from broker.contract.relay import Position, Relay
+from broker.contract.status import Status
 from broker.mqtt.settings import MqttSettings
 from tests.integration.test_mms_values import (
     FULL,

@@ -12,7 +12,7 @@ from open61850.data import BoolData, StructureData, TimestampData, VisibleString
 from open61850.mms import MmsClient, ObjectName, decode_report, is_report, rcb
 from open61850.mms.report import Report
 
-from broker.contract.messages import Position
+from broker.contract.relay import Position
 from tests.support.brokers import Broker
 from tests.support.clients import CLIENTS
 from tests.support.mms import DrivenMeter, Scene, scene

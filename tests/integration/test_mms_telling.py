@@ -8,7 +8,10 @@ from datetime import timedelta
 import aiomqtt
 import pytest
 
-from broker.contract.messages import Block, Origin, OriginCategory, Refusal, utc_now
+from broker.contract.block import Block
+from broker.contract.messages import utc_now
+from broker.contract.relay import Origin, OriginCategory
+from broker.contract.result import Refusal
 from broker.contract.topics import Topic
 from broker.mqtt.settings import MqttSettings
 from mms_bridge.gateway import Gateway

@@ -15,7 +15,7 @@ from open61850.data import BoolData
 from open61850.mms import MmsClient
 from open61850.mms.errors import MmsError
 
-from broker.contract.messages import Position
+from broker.contract.relay import Position
 from mms_bridge.access import handshake_limit
 from tests.support.brokers import Broker
 from tests.support.certificates import Authority

@@ -12,7 +12,9 @@ from open61850.mms import OBJECT_CLASS_NAMED_VARIABLE, MmsClient, ObjectName, di
 from open61850.quality import Quality, TimeQuality
 
 from broker.contract.enrolment import Access
-from broker.contract.messages import Position, ServiceStatus, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.relay import Position
+from broker.contract.status import ServiceStatus
 from broker.contract.topics import scl_name
 from tests.support.brokers import Broker
 from tests.support.mms import DrivenMeter, Scene, eventually, meter_id, scene

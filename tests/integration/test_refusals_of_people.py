@@ -12,7 +12,9 @@ import pytest
 from admin.chain.parts import enlist_simulated
 from admin.mqtt import refused_topic
 from broker.contract.commands import new_command
-from broker.contract.messages import Command, Origin, OriginCategory, Position, Refusal, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.relay import Command, Origin, OriginCategory, Position
+from broker.contract.result import Refusal
 from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids

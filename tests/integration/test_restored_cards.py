@@ -12,7 +12,8 @@ from pathlib import Path
 from bridge.meters.alarms import LastingAlarm
 from bridge.store.queries import Store
 from bridge.store.tables import moment
-from broker.contract.messages import MeterNotice, NoticeCode, format_ts, utc_now
+from broker.contract.messages import format_ts, utc_now
+from broker.contract.notice import MeterNotice, NoticeCode
 from broker.mqtt.settings import MqttSettings
 from meter_firmware import run
 from meter_firmware.meter import FILE_NAME

@@ -22,7 +22,7 @@ from bridge.store.queries import Store
 from bridge.store.rollup import DAY, HOUR
 from bridge.store.tables import HOUR_MS
 from broker.contract.errors import ConfigurationError, UnavailableError
-from broker.contract.messages import QUANTITIES
+from broker.contract.quantities import QUANTITIES
 from tests.support.databases import Postgres, new_database
 from tests.support.stores import DAY0, Kept, keeping, meter_id, row, series
 

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from broker.contract.commands import NO_RELAY, NOT_MOVED, new_command
-from broker.contract.messages import Origin, OriginCategory, Position, Result
+from broker.contract.relay import Origin, OriginCategory, Position
+from broker.contract.result import Result
 from tests.support.bridges import TOPICS, Client, stamp
 from tests.support.chain import until
 from tests.support.played import Played

@@ -18,9 +18,9 @@ from cryptography.x509.oid import NameOID
 
 from admin import mqtt
 from admin.mms.tls_client import Identity, connect_tls
+from broker.contract.birth import Hardware
 from broker.contract.enrolment_codes import EnrolmentCode
 from broker.contract.errors import UnavailableError
-from broker.contract.messages import Hardware
 from broker.mqtt.identity import CERTIFICATE, KEY
 from broker.mqtt.receiver import Feed
 from broker.mqtt.settings import MqttSettings

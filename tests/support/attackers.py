@@ -20,16 +20,10 @@ import aiomqtt
 from open61850.mms import MmsClient
 
 from admin.mms.tls_client import Identity, connect_tls
-from broker.contract.messages import (
-    Command,
-    Origin,
-    OriginCategory,
-    Outcome,
-    Position,
-    Result,
-    Status,
-    utc_now,
-)
+from broker.contract.messages import utc_now
+from broker.contract.relay import Command, Origin, OriginCategory, Position
+from broker.contract.result import Outcome, Result
+from broker.contract.status import Status
 from broker.mqtt.identity import CA, CERTIFICATE, KEY
 from broker.mqtt.settings import MqttSettings
 from tests.support.houses import TOPICS, Street

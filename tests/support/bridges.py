@@ -26,7 +26,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from bridge.settings import BridgeSettings
 from bridge.store.queries import Store
 from bridge.store.tables import DeadLetter, Meter
-from broker.contract.messages import Revision, ServiceStatus, Stored, format_ts
+from broker.contract.messages import format_ts
+from broker.contract.reading import Stored
+from broker.contract.status import Revision, ServiceStatus
 from broker.contract.topics import Topics
 from broker.mqtt.settings import MqttSettings
 from tests.support.brokers import Broker

@@ -18,7 +18,9 @@ from uuid import uuid4
 
 import aiomqtt
 
-from broker.contract.messages import Command, Origin, OriginCategory, Position, Stored, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.reading import Stored
+from broker.contract.relay import Command, Origin, OriginCategory, Position
 from broker.mqtt.settings import MqttSettings
 from meter_firmware import run
 from meter_firmware.identity import kept_meter_id

@@ -21,7 +21,8 @@ from paho.mqtt import subscribe
 from sqlalchemy.exc import DBAPIError
 
 from admin.chain.parts import enlist_simulated
-from broker.contract.messages import Relay, Status
+from broker.contract.relay import Relay
+from broker.contract.status import Status
 from broker.contract.topics import Topics
 from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings

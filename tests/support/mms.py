@@ -18,25 +18,14 @@ from typing import Any, TypeVar
 import aiomqtt
 from open61850.mms import MmsClient
 
-from broker.contract.messages import (
-    QUANTITIES,
-    Birth,
-    Block,
-    Command,
-    Hardware,
-    Message,
-    Origin,
-    OriginCategory,
-    Outcome,
-    Position,
-    Reading,
-    Refusal,
-    Relay,
-    Result,
-    Revision,
-    Status,
-    utc_now,
-)
+from broker.contract.birth import Birth, Hardware
+from broker.contract.block import Block
+from broker.contract.messages import Message, utc_now
+from broker.contract.quantities import QUANTITIES
+from broker.contract.reading import Reading
+from broker.contract.relay import Command, Origin, OriginCategory, Position, Relay
+from broker.contract.result import Outcome, Refusal, Result
+from broker.contract.status import Revision, Status
 from broker.contract.topics import Topics, scl_name
 from broker.mqtt.settings import MqttSettings
 from mms_bridge.run import serve

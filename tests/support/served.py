@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 from open61850 import scl
 
-from broker.contract.messages import Position
+from broker.contract.relay import Position
 from scl_builder.build.project import ControlModel
 from tests.support.brokers import Broker
 from tests.support.clients import CLIENTS

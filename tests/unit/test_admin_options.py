@@ -11,9 +11,12 @@ from pydantic import ValidationError
 from admin.exits import NotFoundError
 from admin.options import make_folder, mqtt_settings, since, user_name
 from admin.switching.directory import chosen, exact
+from broker.contract.birth import Birth, Hardware
 from broker.contract.commands import Known
 from broker.contract.errors import ConfigurationError
-from broker.contract.messages import Birth, Hardware, Position, Relay, Status, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.relay import Position, Relay
+from broker.contract.status import Status
 
 ID, OTHER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "00000000-0000-4000-8000-000000000002"
 

@@ -21,7 +21,8 @@ from admin.options import BrokerKind
 from bridge.store.pack_format import StoredReading
 from bridge.store.queries import MeterState
 from bridge.store.tables import Meter, at_ms
-from broker.contract.messages import QUANTITIES, Position
+from broker.contract.quantities import QUANTITIES
+from broker.contract.relay import Position
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"

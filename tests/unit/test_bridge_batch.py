@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from bridge.ingest import parse
 from bridge.ingest.classify import BadCommand, Dead, Sorter, Withdrawal, Work
-from broker.contract.messages import Birth, Block, Command, Refusal, Relay, Result, Status, Stored
+from broker.contract.birth import Birth
+from broker.contract.block import Block
+from broker.contract.reading import Stored
+from broker.contract.relay import Command, Relay
+from broker.contract.result import Refusal, Result
+from broker.contract.status import Status
 from broker.contract.topics import Topics
 from broker.mqtt.packets import DUP, RETAIN, Publish
 

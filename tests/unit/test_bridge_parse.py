@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 from bridge.ingest import parse
 from bridge.ingest.parse import RejectedError, reading_row
 from bridge.store.tables import at_ms
-from broker.contract.messages import EARLIEST, QUANTITIES, Birth, Reading, Result, format_ts
+from broker.contract.birth import Birth
+from broker.contract.messages import EARLIEST, format_ts
+from broker.contract.quantities import QUANTITIES
+from broker.contract.reading import Reading
+from broker.contract.result import Result
 
 NOW = at_ms(datetime(2026, 11, 23, 12, tzinfo=UTC))
 GOOD = {

@@ -12,21 +12,11 @@ from bridge.ingest.registry import ied_name, ied_number, next_ied
 from bridge.scl.publication import changes
 from bridge.store.tables import Command as LedgerRow
 from bridge.store.tables import Meter, at_ms
-from broker.contract.messages import (
-    MAX_SEQ,
-    Birth,
-    Command,
-    Hardware,
-    Origin,
-    OriginCategory,
-    Outcome,
-    Position,
-    Refusal,
-    Relay,
-    Result,
-    Status,
-    utc_now,
-)
+from broker.contract.birth import Birth, Hardware
+from broker.contract.messages import MAX_SEQ, utc_now
+from broker.contract.relay import Command, Origin, OriginCategory, Position, Relay
+from broker.contract.result import Outcome, Refusal, Result
+from broker.contract.status import Status
 from broker.mqtt.packets import DUP, RETAIN, Publish
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from broker.contract.messages import Block, Origin, OriginCategory, Position, utc_now
+from broker.contract.block import Block
+from broker.contract.messages import utc_now
+from broker.contract.relay import Origin, OriginCategory, Position
 
 NOW = utc_now()
 WHO = Origin(category=OriginCategory.REMOTE_CONTROL, identifier="desk")

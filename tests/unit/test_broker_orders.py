@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from broker.contract.birth import Birth, Hardware
 from broker.contract.commands import NO_RELAY, NOT_ANSWERED, NOT_MOVED, Known, became, in_vain
-from broker.contract.messages import Birth, Hardware, Outcome, Position, Relay, Result, Status, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.relay import Position, Relay
+from broker.contract.result import Outcome, Result
+from broker.contract.status import Status
 
 OPEN, CLOSED = Position
 

@@ -15,9 +15,13 @@ from bridge.ingest import parse
 from bridge.ingest.classify import Sorter
 from bridge.ingest.parse import RejectedError
 from broker.contract import texts
+from broker.contract.birth import Birth
+from broker.contract.block import Block
 from broker.contract.commands import Known, parsed
 from broker.contract.enrolment import Access
-from broker.contract.messages import Birth, Block, Command, Message, Origin, Result, format_ts
+from broker.contract.messages import Message, format_ts
+from broker.contract.relay import Command, Origin
+from broker.contract.result import Result
 from broker.contract.topics import Topics
 from broker.mqtt.packets import Publish
 from meter_firmware.relay.rules import UnreadableCommandError, read

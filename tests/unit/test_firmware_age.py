@@ -10,7 +10,9 @@ import aiomqtt
 import pytest
 
 from broker.contract import commands
-from broker.contract.messages import Outcome, Position, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.relay import Position
+from broker.contract.result import Outcome
 from meter_firmware.relay import age
 from meter_firmware.relay.age import Arrivals, BridgeTime, Heartbeat, arrived_after
 from meter_firmware.relay.rules import WAITED_SHARE, Circumstances, refusal

@@ -9,17 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.contract.messages import (
-    Block,
-    Cause,
-    Command,
-    Origin,
-    OriginCategory,
-    Outcome,
-    Position,
-    Relay,
-    utc_now,
-)
+from broker.contract.block import Block
+from broker.contract.messages import utc_now
+from broker.contract.relay import Command, Origin, OriginCategory, Position, Relay
+from broker.contract.result import Cause, Outcome
 from meter_firmware.relay.rules import MAX_PAYLOAD, Circumstances, UnreadableCommandError, read, refusal
 
 NOW = utc_now()

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from broker.contract.messages import Reading, Stored, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.reading import Reading, Stored
 from meter_firmware.outbox import Outbox
 from meter_firmware.storage import SCHEMA, Storage
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from broker.contract.errors import ConfigurationError
-from broker.contract.messages import Reading, Stored, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.reading import Reading, Stored
 from meter_firmware.outbox import Outbox
 from meter_firmware.storage import Storage, StorageError
 

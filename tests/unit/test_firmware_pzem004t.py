@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.contract.messages import QUANTITIES, Reading, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.quantities import QUANTITIES
+from broker.contract.reading import Reading
 from meter_firmware.sensors.pzem004t import ALARM_REGISTER, REGISTERS, TABLE, decode
 from meter_firmware.sensors.sensor import Measurement
 from tests.support.pzem import THESIS, crc16

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from broker.contract.errors import ConfigurationError
-from broker.contract.messages import Position
+from broker.contract.relay import Position
 from meter_firmware.relay.pin import GpioPin, RelayError, simulated_pin
 
 

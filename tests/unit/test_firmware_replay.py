@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from broker.contract.messages import History, Stored, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.reading import History, Stored
 from meter_firmware.outbox import Outbox
 from meter_firmware.replay import BATCH, Replay, history
 from meter_firmware.storage import Storage

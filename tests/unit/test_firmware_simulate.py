@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.contract.errors import ConfigurationError
-from broker.contract.messages import Position, Reading, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.reading import Reading
+from broker.contract.relay import Position
 from meter_firmware.relay.pin import RelayError
 from meter_firmware.sensors.household import HOUR, Household, frequency
 from meter_firmware.sensors.simulated import SimulatedHardware

@@ -12,19 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from broker.contract.block import Block
 from broker.contract.errors import ConfigurationError
-from broker.contract.messages import (
-    Block,
-    Cause,
-    Command,
-    Origin,
-    OriginCategory,
-    Outcome,
-    Position,
-    Relay,
-    Result,
-    utc_now,
-)
+from broker.contract.messages import utc_now
+from broker.contract.relay import Command, Origin, OriginCategory, Position, Relay
+from broker.contract.result import Cause, Outcome, Result
 from meter_firmware import clock
 from meter_firmware.relay import rules, switch_log
 from meter_firmware.relay.pin import RelayError, SimulatedPin

@@ -15,20 +15,14 @@ from bridge.ingest import registry
 from bridge.ingest.classify import Withdrawal
 from bridge.store.tables import Meter as Row
 from bridge.store.tables import at_ms
+from broker.contract.birth import Birth, Hardware
 from broker.contract.commands import Known
 from broker.contract.enrolment import Access
 from broker.contract.fleet import State, is_later
-from broker.contract.messages import (
-    Birth,
-    Hardware,
-    Message,
-    Position,
-    Reading,
-    Relay,
-    ServiceStatus,
-    Status,
-    utc_now,
-)
+from broker.contract.messages import Message, utc_now
+from broker.contract.reading import Reading
+from broker.contract.relay import Position, Relay
+from broker.contract.status import ServiceStatus, Status
 from broker.contract.topics import Topics
 from mms_bridge.mqtt.fleet import Behaviour, Fleet
 from web.live.hub import Hub

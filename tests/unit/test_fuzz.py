@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from bridge.ingest import parse
 from broker.contract.errors import ContractError
-from broker.contract.messages import Status
+from broker.contract.status import Status
 from meter_firmware.relay.rules import UnreadableCommandError, read
 from mms_bridge.cid import read_cid
 from tests.fuzz.seeds import BEYOND_UTC, DEEP_HISTORY, good_cid, good_messages, seeds

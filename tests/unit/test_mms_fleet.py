@@ -6,8 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from broker.contract.birth import Birth, Hardware
 from broker.contract.enrolment import Access
-from broker.contract.messages import Birth, Hardware, Reading, ServiceStatus, Status, utc_now
+from broker.contract.messages import utc_now
+from broker.contract.reading import Reading
+from broker.contract.status import ServiceStatus, Status
 from mms_bridge.mqtt.fleet import Behaviour, Fleet, Meter
 
 NOW = utc_now()

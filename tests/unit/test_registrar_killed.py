@@ -20,9 +20,10 @@ from sqlmodel import col
 from admin.pending import opened
 from bridge.store import database
 from bridge.store.tables import Audit
+from broker.contract.birth import Hardware
 from broker.contract.enrolment import Access, Ask, Verdict
 from broker.contract.fleet import takes_access
-from broker.contract.messages import Hardware, utc_now
+from broker.contract.messages import utc_now
 from broker.mqtt.identity import client_context
 from meter_firmware.enrolment import keys
 from registrar import blocking, enrolment_codes, renewal, requests, rotation

@@ -22,10 +22,11 @@ from sqlmodel import col
 from bridge.store import database
 from bridge.store.audit import Kind
 from bridge.store.tables import Audit
+from broker.contract.birth import Birth, Hardware
 from broker.contract.enrolment import Answer, Credential, Renewal, Verdict
 from broker.contract.enrolment_codes import EnrolmentCode
 from broker.contract.errors import ConfigurationError, ContractError
-from broker.contract.messages import Birth, Hardware, utc_now
+from broker.contract.messages import utc_now
 from broker.daemon.passwords import hashed
 from meter_firmware.enrolment import keys
 from registrar import devices, enrolment_codes, init_deployment, renewal, requests, rotation

@@ -7,7 +7,8 @@ from itertools import pairwise, product
 
 import pytest
 
-from broker.contract.messages import Birth, Hardware, utc_now
+from broker.contract.birth import Birth, Hardware
+from broker.contract.messages import utc_now
 from broker.contract.topics import Topics
 from web.live.hub import PIECE, Hub, joined
 from web.live.interests import Event, Interest, Interests, Listener

@@ -21,8 +21,7 @@ _HEAD = """\
 # Topics and payloads
 
 The contract between meters, bridge, MMS bridge and whoever else speaks MQTT. Generated from
-`broker/contract/topics.py`, `broker/contract/messages.py` and `broker/contract/enrolment.py` by `make docs`:
-change it there.
+`broker/contract/` by `make docs`: change it there.
 
 Topics are below a prefix, `sm/v1` unless configured. Payloads are JSON objects (the SCD and the CIDs
 are XML; an SCD of more than 256 KiB, which some 290 meters make, is the same document as xz, beginning

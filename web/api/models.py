@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from broker.contract.messages import Moment, Position
+from broker.contract.messages import Moment
+from broker.contract.relay import Position
 
 MeterId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 State = Literal["online", "stale", "offline"]

@@ -17,9 +17,12 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
+from broker.contract.birth import Birth, Hardware
 from broker.contract.commands import WITHDRAWN
 from broker.contract.errors import UnavailableError
-from broker.contract.messages import Birth, Hardware, Message, Reading, Status, Stored, utc_now
+from broker.contract.messages import Message, utc_now
+from broker.contract.reading import Reading, Stored
+from broker.contract.status import Status
 from broker.contract.topics import Topics
 from web.live.state import Live
 from web.sending import Sender

@@ -19,7 +19,9 @@ from starlette.responses import RedirectResponse, Response
 
 from bridge.store.pack_format import StoredReading
 from bridge.store.tables import moment
-from broker.contract.messages import Magnitude, Quantity, Reading, Text, format_ts
+from broker.contract.messages import Text, format_ts
+from broker.contract.quantities import Magnitude, Quantity
+from broker.contract.reading import Reading
 from mms_bridge.mqtt.fleet import Meter
 from web.api.common import MeterPath, also, problems, registered
 from web.audit import Event, audit

@@ -26,16 +26,11 @@ from pydantic import ValidationError
 from broker.contract.commands import Known
 from broker.contract.compressed import unpacked
 from broker.contract.fleet import NO_SESSION, STALE_INTERVALS, Session, State, after_status
-from broker.contract.messages import (
-    QUANTITIES,
-    Message,
-    Result,
-    Revision,
-    ServiceStatus,
-    Stored,
-    format_ts,
-    utc_now,
-)
+from broker.contract.messages import Message, format_ts, utc_now
+from broker.contract.quantities import QUANTITIES
+from broker.contract.reading import Stored
+from broker.contract.result import Result
+from broker.contract.status import Revision, ServiceStatus
 from broker.contract.topics import Topic, Topics
 from broker.validation import first_complaint
 from mms_bridge.mqtt.fleet import Fleet, Meter

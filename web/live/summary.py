@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.contract.messages import Position
+from broker.contract.relay import Position
 from mms_bridge.mqtt.fleet import Meter
 
 STATES = ("online", "stale", "offline")

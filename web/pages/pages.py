@@ -10,7 +10,8 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
-from broker.contract.messages import OriginCategory, Relay, format_ts
+from broker.contract.messages import format_ts
+from broker.contract.relay import OriginCategory, Relay
 from web.api.commands import ledger_rows
 from web.api.common import LONGEST_CURSOR, MeterPath, at, registered
 from web.api.meters import Choice, begin_after, cursor_of, everything
