@@ -20,8 +20,8 @@ from lxml import etree
 
 from broker.contract.errors import ContractError
 from mms_bridge.cid_reports import NS, Report, flag, read_report
-from mms_bridge.libiec61850.bindings import FunctionalConstraint, TriggerOption
 from scl_builder.check.findings import one_line
+from scl_builder.model.cdc import FunctionalConstraint, TriggerOption
 from scl_builder.read.scl_xml import read
 
 DEFAULT_ASSOCIATIONS = 5

@@ -17,7 +17,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from mms_bridge.cid import Attribute, DataObject, NodeType
-from mms_bridge.libiec61850.bindings import ATTRIBUTE_TYPES, FunctionalConstraint, lib
+from mms_bridge.libiec61850.bindings import ATTRIBUTE_TYPES, lib
+from scl_builder.model.cdc import FunctionalConstraint
 
 Path = tuple[str, ...]
 """From the data object down: ``("Vol", "mag", "f")``."""

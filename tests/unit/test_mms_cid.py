@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from admin.mms.scl_model import read_scl
 from broker.contract.errors import ContractError
 from mms_bridge.cid import DataSetMember, read_cid
-from mms_bridge.libiec61850.bindings import FunctionalConstraint, TriggerOption
 from scl_builder.build.builder import build_cid
 from scl_builder.build.project import Ied, Meter, Project
 from scl_builder.check.checker import check
 from scl_builder.check.diff import diff
 from scl_builder.check.outline import parse
+from scl_builder.model.cdc import FunctionalConstraint, TriggerOption
 
 LD = "SM_" + "0" * 31 + "1"
 CID = build_cid(
