@@ -25,7 +25,6 @@ from broker.contract.status import Revision
 from broker.contract.topics import Topic
 from broker.validation import first_complaint
 from mms_bridge.access.listeners import Doors
-from mms_bridge.cid import read_cid
 from mms_bridge.control.blocking import Blocks
 from mms_bridge.control.service import Control
 from mms_bridge.datamodel import mapping
@@ -35,6 +34,7 @@ from mms_bridge.libiec61850.ied_model import Key
 from mms_bridge.libiec61850.value_writer import Value
 from mms_bridge.mqtt.fleet import Fleet, Meter
 from mms_bridge.settings import MmsSettings
+from scl_builder.read.cid import read_cid
 
 log = logging.getLogger(__name__)
 

@@ -34,7 +34,6 @@ from mms_bridge.libiec61850.bindings import (
     CheckHandler,
     CheckResult,
     ControlHandler,
-    ControlModel,
     HandlerResult,
     SelectHandler,
     SelectReason,
@@ -43,6 +42,7 @@ from mms_bridge.libiec61850.bindings import (
 )
 from mms_bridge.libiec61850.mms_server import Server
 from mms_bridge.mqtt.fleet import Fleet, Meter
+from scl_builder.model.cdc import ControlModel
 
 log = logging.getLogger(__name__)
 

@@ -13,19 +13,14 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from mms_bridge import cid as scl
-from mms_bridge.cid_reports import Report
-from mms_bridge.libiec61850.bindings import (
-    MAX_DATA_SET_MEMBERS,
-    ControlModel,
-    FunctionalConstraint,
-    Quality,
-    lib,
-)
+from mms_bridge.libiec61850.bindings import MAX_DATA_SET_MEMBERS, Quality, lib
 from mms_bridge.libiec61850.node_plan import PROCESS, TEXTS, Kind, Plan, mms_value, plans
 from mms_bridge.libiec61850.short_texts import shorten
 from mms_bridge.libiec61850.stencil import Made, Offsets, devices, forget
+from scl_builder.model.cdc import ControlModel, FunctionalConstraint
 from scl_builder.model.reference import Reference
+from scl_builder.read import cid as scl
+from scl_builder.read.report_control import Report
 
 Key = tuple[str, str]
 """Logical node and data object: ``("MMXN1", "Vol")``."""

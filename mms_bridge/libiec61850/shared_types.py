@@ -22,10 +22,10 @@ from array import array
 from collections.abc import Iterator, Sequence
 from struct import Struct
 
-from mms_bridge.cid import Device
 from mms_bridge.libiec61850.bindings import lib
 from mms_bridge.libiec61850.memory import MEMORY
 from mms_bridge.libiec61850.stencil import Kind, kind_of, known_version
+from scl_builder.read.cid import Device
 
 _SERVER = Struct("=QQ")  # model, device
 _DEVICE = Struct("=Q24xi4xQ")  # name, number of domains, domains

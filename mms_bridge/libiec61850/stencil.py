@@ -25,10 +25,10 @@ from itertools import accumulate, pairwise
 from struct import Struct
 from typing import NamedTuple
 
-from mms_bridge.cid import Device
 from mms_bridge.libiec61850.bindings import lib
 from mms_bridge.libiec61850.memory import MEMORY
 from mms_bridge.libiec61850.node_plan import Creation, Form, form
+from scl_builder.read.cid import Device
 
 VERSION = b"1.6.1"
 """Of the library whose header iec61850_model.h says what follows, on machines with pointers of 8 octets."""

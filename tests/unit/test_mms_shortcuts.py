@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from mms_bridge.cid import Cid, Device, read_cid
 from mms_bridge.libiec61850 import memory, shared_types, short_texts, stencil, value_writer
 from mms_bridge.libiec61850.bindings import Quality, lib
 from mms_bridge.libiec61850.ied_model import NativeModel, build
@@ -19,6 +18,7 @@ from mms_bridge.libiec61850.node_plan import plans
 from mms_bridge.libiec61850.value_writer import Value
 from scl_builder.build.builder import build_cid
 from scl_builder.build.project import Ied, Meter, Project
+from scl_builder.read.cid import Cid, Device, read_cid
 
 _find = CFUNCTYPE(c_void_p, c_void_p, c_char_p)(("IedModel_getModelNodeByObjectReference", lib))
 FLOATS = [0.0, -0.0, 230.4, -1e-30, 3.4e38, float("inf")]
