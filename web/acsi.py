@@ -19,9 +19,10 @@ from broker.contract.errors import ContractError
 from broker.contract.messages import format_ts, utc_now
 from broker.contract.topics import meter_id_of
 from mms_bridge.cid import Attribute, Cid, DataObject, Device, Node, read_cid
+from mms_bridge.datamodel.fleet import Meter
 from mms_bridge.datamodel.mapping import all_values, gateway_values
-from mms_bridge.libiec61850.bindings import FunctionalConstraint, Quality
-from mms_bridge.mqtt.fleet import Meter
+from mms_bridge.datamodel.value import Quality
+from mms_bridge.libiec61850.bindings import FunctionalConstraint
 from web.live.state import Live
 from web.serving.problem import ProblemError
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from broker.contract.commands import NO_RELAY
 from broker.contract.messages import Cause, Outcome, Position, Result
+from mms_bridge.datamodel.fleet import Behaviour, Meter
 from mms_bridge.libiec61850.bindings import AddCause
-from mms_bridge.mqtt.fleet import Behaviour, Meter
 
 
 class Objection(NamedTuple):

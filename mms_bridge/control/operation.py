@@ -18,8 +18,8 @@ from typing import Protocol
 from broker.contract.commands import became
 from broker.contract.messages import Block, Command, Origin, Outcome, Position, Result, utc_now
 from mms_bridge.control.checks import add_cause
+from mms_bridge.datamodel.fleet import Fleet, Meter
 from mms_bridge.libiec61850.bindings import AddCause, HandlerResult
-from mms_bridge.mqtt.fleet import Fleet, Meter
 
 End = tuple[HandlerResult, AddCause | None]
 WAITING: End = (HandlerResult.WAITING, None)

@@ -25,6 +25,7 @@ from mms_bridge.control.operation import ASKED_AGAIN, GRACE, Blocking, Operation
 from mms_bridge.control.origin import origin_of, peer_of
 from mms_bridge.control.sbo import Selections
 from mms_bridge.control.targets import BLOCK_CLOSE, BLOCK_OPEN, POSITION, Target, Targets, target_of
+from mms_bridge.datamodel.fleet import Fleet, Meter
 from mms_bridge.libiec61850.bindings import (
     AddCause,
     CheckHandler,
@@ -38,7 +39,6 @@ from mms_bridge.libiec61850.bindings import (
     lib,
 )
 from mms_bridge.libiec61850.mms_server import Server
-from mms_bridge.mqtt.fleet import Fleet, Meter
 
 log = logging.getLogger(__name__)
 

@@ -91,17 +91,6 @@ class ReportOption(IntFlag):
     CONF_REV = 128
 
 
-class Quality(IntFlag):
-    """Quality of IEC 61850-7-3, bits as in iec61850_common.h."""
-
-    GOOD = 0
-    INVALID = 2
-    QUESTIONABLE = 3
-    FAILURE = 1 << 6
-    OLD_DATA = 1 << 7
-    TEST = 1 << 11
-
-
 class ControlModel(IntEnum):
     """ctlModel (CtlModelKind of IEC 61850-7-3)."""
 

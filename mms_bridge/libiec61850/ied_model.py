@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from mms_bridge import cid as scl
 from mms_bridge.cid_reports import Report
+from mms_bridge.datamodel.value import Key, Quality
 from mms_bridge.libiec61850.bindings import (
     MAX_DATA_SET_MEMBERS,
     ControlModel,
     FunctionalConstraint,
-    Quality,
     lib,
 )
 from mms_bridge.libiec61850.node_plan import PROCESS, TEXTS, Kind, Plan, mms_value, plans
@@ -27,8 +27,6 @@ from mms_bridge.libiec61850.short_texts import shorten
 from mms_bridge.libiec61850.stencil import Made, Offsets, devices, forget
 from scl_builder.model.reference import Reference
 
-Key = tuple[str, str]
-"""Logical node and data object: ``("MMXN1", "Vol")``."""
 NONE: frozenset[Key] = frozenset()
 QUALITY_BITS = 13
 _FIXED = (FunctionalConstraint.DC, FunctionalConstraint.EX)

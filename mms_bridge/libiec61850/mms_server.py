@@ -24,10 +24,11 @@ from dataclasses import dataclass
 from broker.contract.errors import Meter61850Error
 from mms_bridge import sockets
 from mms_bridge.cid import Cid
+from mms_bridge.datamodel.value import Key, Value
 from mms_bridge.libiec61850.bindings import MAX_DATA_SET_MEMBERS, BlockHandler, lib
-from mms_bridge.libiec61850.ied_model import ControlObject, Key, NativeModel, Points, build
+from mms_bridge.libiec61850.ied_model import ControlObject, NativeModel, Points, build
 from mms_bridge.libiec61850.shared_types import give_back, share
-from mms_bridge.libiec61850.value_writer import Value, preset, write
+from mms_bridge.libiec61850.value_writer import preset, write
 from mms_bridge.libiec61850.wait_hook import quickly
 from scl_builder.model.logical_devices import MAX_DYNAMIC_DATA_SETS
 

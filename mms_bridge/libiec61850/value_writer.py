@@ -9,23 +9,11 @@ block for it. Where no block can want it, that is for nothing: the value is set 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
-from mms_bridge.libiec61850.bindings import Quality, lib
-from mms_bridge.libiec61850.ied_model import Key, Points
+from mms_bridge.datamodel.value import Key, Value
+from mms_bridge.libiec61850.bindings import lib
+from mms_bridge.libiec61850.ied_model import Points
 from mms_bridge.libiec61850.memory import FLOAT_AT, MEMORY, TIME_AT, put_float, put_time, utc_time
-
-
-class Value(NamedTuple):
-    """What a data object becomes: value, q and t."""
-
-    value: float | int | bool | None
-    """None leaves the value as it is: only quality and time change."""
-    quality: Quality
-    t_ms: int
-    """Milliseconds since 1970, UTC."""
-    t_quality: int = 0x8A
-    """Time quality octet of IEC 61850-8-1: leap seconds known, accurate to 10 bits (1 ms)."""
 
 
 def write(server: int, points: Points, values: Iterable[tuple[Key, Value]]) -> None:

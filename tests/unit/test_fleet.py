@@ -30,7 +30,7 @@ from broker.contract.messages import (
     utc_now,
 )
 from broker.contract.topics import Topics
-from mms_bridge.mqtt.fleet import Behaviour, Fleet
+from mms_bridge.datamodel.fleet import Behaviour, Fleet
 from web.live.hub import Hub
 from web.live.state import Live
 

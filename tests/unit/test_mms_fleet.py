@@ -8,7 +8,7 @@ import pytest
 
 from broker.contract.enrolment import Access
 from broker.contract.messages import Birth, Hardware, Reading, ServiceStatus, Status, utc_now
-from mms_bridge.mqtt.fleet import Behaviour, Fleet, Meter
+from mms_bridge.datamodel.fleet import Behaviour, Fleet, Meter
 
 NOW = utc_now()
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"

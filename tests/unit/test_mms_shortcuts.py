@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import pytest
 
 from mms_bridge.cid import Cid, Device, read_cid
+from mms_bridge.datamodel.value import Quality, Value
 from mms_bridge.libiec61850 import memory, shared_types, short_texts, stencil, value_writer
-from mms_bridge.libiec61850.bindings import Quality, lib
+from mms_bridge.libiec61850.bindings import lib
 from mms_bridge.libiec61850.ied_model import NativeModel, build
 from mms_bridge.libiec61850.memory import MEMORY
 from mms_bridge.libiec61850.node_plan import plans
-from mms_bridge.libiec61850.value_writer import Value
 from scl_builder.build.builder import build_cid
 from scl_builder.build.project import Ied, Meter, Project
 

@@ -38,7 +38,7 @@ from broker.contract.messages import (
 )
 from broker.contract.topics import Topic, Topics
 from broker.validation import first_complaint
-from mms_bridge.mqtt.fleet import Fleet, Meter
+from mms_bridge.datamodel.fleet import Fleet, Meter
 from web.live.hub import Hub
 from web.live.summary import Sum
 
