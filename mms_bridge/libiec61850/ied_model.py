@@ -120,6 +120,11 @@ class ControlObject:
     limit: float | None
     """Seconds; operTimeout of the file."""
 
+    @property
+    def normal(self) -> bool:
+        """Normal security: the response to Oper waits, there is no termination."""
+        return self.model in (ControlModel.DIRECT_NORMAL, ControlModel.SBO_NORMAL)
+
 
 @dataclass
 class NativeModel:
