@@ -22,7 +22,6 @@ from ctypes import (
     c_int,
     c_int32,
     c_int64,
-    c_size_t,
     c_uint8,
     c_uint16,
     c_uint32,
@@ -160,7 +159,6 @@ P, S = c_void_p, c_char_p
 
 # fmt: off
 SIGNATURES: dict[str, tuple[object, ...]] = {
-    "LibIEC61850_getVersionString": (S,),
     # model (iec61850_dynamic_model.h): result, arguments
     "IedModel_create": (P, S),
     "IedModel_destroy": (None, P),
@@ -183,11 +181,6 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "MmsValue_newBitString": (P, c_int),
     "MmsValue_delete": (None, P),
     "MmsValue_getBoolean": (c_bool, P),
-    "MmsValue_newUtcTimeByMsTime": (P, c_uint64),
-    "MmsValue_getUtcTimeBuffer": (P, P),
-    "MmsValue_newVisibleStringWithSize": (P, c_int),
-    "MmsValue_setVisibleString": (None, P, S),
-    "MmsValue_toString": (P, P),
     "MmsValue_toFloat": (c_float, P),
     "MmsValue_setBoolean": (None, P, c_bool),
     "MmsValue_setInt32": (None, P, c_int32),
@@ -196,14 +189,6 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "MmsValue_setBitStringFromInteger": (None, P, c_uint32),
     "MmsValue_setBitStringFromIntegerBigEndian": (None, P, c_uint32),
     "MmsValue_setUtcTimeMsEx": (None, P, c_uint64, c_uint8),
-    # types (mms_type_spec.h), and the library's own memory (lib_memory.h)
-    "MmsVariableSpecification_getName": (S, P),
-    "MmsVariableSpecification_getSize": (c_int, P),
-    "MmsVariableSpecification_getChildSpecificationByIndex": (P, P, c_int),
-    "MmsVariableSpecification_destroy": (None, P),
-    "Memory_malloc": (P, c_size_t),
-    "Memory_realloc": (P, P, c_size_t),
-    "Memory_calloc": (P, c_size_t, c_size_t),
     # server configuration
     "IedServerConfig_create": (P,),
     "IedServerConfig_destroy": (None, P),
