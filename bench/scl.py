@@ -40,12 +40,12 @@ from broker.contract.topics import Topic, meter_id_of
 from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import simulated_profile
-from mms_bridge.cid import read_cid
 from mms_bridge.datamodel import mapping
 from mms_bridge.gateway import Gateway
 from mms_bridge.libiec61850.mms_server import Limits, Server
 from mms_bridge.settings import MmsSettings
 from scl_builder.build import builder
+from scl_builder.read.cid import read_cid
 from tests.support.brokers import free_port
 
 MMS_PORT = 20_000

@@ -39,7 +39,7 @@ SLICE = 0.005
 BARE = """
 import os, sys, time
 os.sched_setaffinity(0, {int(sys.argv[2])})
-from mms_bridge.cid import read_cid
+from scl_builder.read.cid import read_cid
 from mms_bridge.libiec61850.ied_model import build
 from mms_bridge.libiec61850.bindings import SIGNATURES, lib
 lib.IedServer_start.argtypes = SIGNATURES["IedServer_startThreadless"][1:]

@@ -20,7 +20,6 @@ from broker.contract.messages import Block, Command, MeterNotice, Refusal, Resul
 from broker.contract.topics import Topic
 from broker.validation import first_complaint
 from mms_bridge.access.listeners import Doors
-from mms_bridge.cid import read_cid
 from mms_bridge.control.blocking import Blocks
 from mms_bridge.control.service import Control
 from mms_bridge.datamodel import mapping
@@ -29,6 +28,7 @@ from mms_bridge.datamodel.value import Key, Value
 from mms_bridge.ied import Ied
 from mms_bridge.libiec61850.capabilities import pace
 from mms_bridge.settings import MmsSettings
+from scl_builder.read.cid import read_cid
 
 log = logging.getLogger(__name__)
 

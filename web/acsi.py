@@ -18,11 +18,11 @@ from bridge.store.tables import moment
 from broker.contract.errors import ContractError
 from broker.contract.messages import format_ts, utc_now
 from broker.contract.topics import meter_id_of
-from mms_bridge.cid import Attribute, Cid, DataObject, Device, Node, read_cid
 from mms_bridge.datamodel.fleet import Meter
 from mms_bridge.datamodel.mapping import all_values, gateway_values
 from mms_bridge.datamodel.value import Quality
-from mms_bridge.libiec61850.bindings import FunctionalConstraint
+from scl_builder.model.cdc import FunctionalConstraint
+from scl_builder.read.cid import Attribute, Cid, CidError, DataObject, Device, Node, read_cid
 from web.live.state import Live
 from web.serving.problem import ProblemError
 
@@ -57,7 +57,7 @@ class Acsi:
         with self._lock:
             if self._seen is not self._live.cids:
                 seen = self._live.cids
-                self._cids = {xml: self._cids.get(xml) or read_cid(xml) for xml in seen.values()}
+                self._cids = {xml: self._cids.get(xml) or _read(xml) for xml in seen.values()}
                 self._places = {
                     device.domain: Place(cid, device) for cid in self._cids.values() for device in cid.devices
                 }
@@ -117,6 +117,13 @@ class Acsi:
         except ContractError:
             return None
         return self._live.fleet.meters.get(meter_id) or Meter(meter_id, device.domain)
+
+
+def _read(xml: bytes) -> Cid:
+    try:
+        return read_cid(xml)
+    except CidError as error:
+        raise ContractError(str(error)) from error
 
 
 def _found(value: T | None, complaint: str) -> T:

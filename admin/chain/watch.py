@@ -14,7 +14,7 @@ from broker.contract.enrolment import Access
 from broker.contract.errors import ContractError
 from broker.contract.messages import Birth
 from broker.mqtt.settings import MqttSettings
-from mms_bridge.cid import Cid, read_cid
+from scl_builder.read.cid import Cid, CidError, read_cid
 
 log = logging.getLogger(__name__)
 PAUSE = 0.5
@@ -48,7 +48,7 @@ class Watch:
 
     def _take(self, message: aiomqtt.Message) -> None:
         payload = message.payload if isinstance(message.payload, bytes) else b""
-        with suppress(ContractError):  # a stranger's topic or CID: the services count it
+        with suppress(ContractError, CidError):  # a stranger's topic or CID: the services count it
             topic = self._settings.topics.parse(message.topic.value)
             if topic.kind == "cid" and payload:
                 self.cids[topic.name] = read_cid(payload)

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -212,12 +212,16 @@ def _service(name: str, status: ServiceStatus | None) -> Finding:
 def _servers(cids: dict[str, bytes]) -> Iterator[Finding]:
     """Whether each IED's MMS port accepts connections; nothing when the part that reads CIDs is missing."""
     try:
-        read_cid: Callable[[bytes], Any] = load("mms_bridge.cid").read_cid
+        reader = load("scl_builder.read.cid")
     except MissingPartError as error:
         yield Finding(Verdict.NOTE, "MMS servers", "not looked at", str(error))
         return
-    for payload in cids.values():
-        cid = read_cid(payload)
+    for topic, payload in cids.items():
+        try:
+            cid = reader.read_cid(payload)
+        except reader.CidError as error:
+            yield Finding(Verdict.FAIL, f"MMS {topic}", str(error), "meter61850 scl check")
+            continue
         host, port = cid.endpoint
         what = f"MMS {cid.ied}"
         try:

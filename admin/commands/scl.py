@@ -17,16 +17,16 @@ from admin.options import Json, Mqtt, Prefix, mqtt_settings
 from admin.output import line, note, print_json, show
 from broker.contract.commands import parsed
 from broker.contract.compressed import unpacked
-from broker.contract.errors import ConfigurationError
+from broker.contract.errors import ConfigurationError, ContractError
 from broker.contract.messages import Revision
 from broker.mqtt.settings import MqttSettings
-from mms_bridge.cid import Cid, read_cid
 from scl_builder.check.checker import Finding, Severity
 from scl_builder.check.checker import check as findings_in
 from scl_builder.check.diff import condensed, diff
 from scl_builder.check.document import Document
 from scl_builder.check.naming import without_ld_name
 from scl_builder.check.outline import parse
+from scl_builder.read.cid import Cid, CidError, read_cid
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The SCD and the CIDs (IEC 61850-6).")
 
@@ -227,7 +227,10 @@ async def _current(settings: MqttSettings) -> tuple[Revision, list[Cid]]:
     revision = parsed(Revision, found.pop(topics.revision, None))
     if revision is None:
         raise NotFoundError("no SCD is published: is the bridge running, and has a meter been born?")
-    return revision, [read_cid(found[topic]) for topic in sorted(found)]
+    try:
+        return revision, [read_cid(found[topic]) for topic in sorted(found)]
+    except CidError as error:
+        raise ContractError(str(error)) from error
 
 
 async def _document(settings: MqttSettings, ied: str | None) -> bytes:

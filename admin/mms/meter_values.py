@@ -20,9 +20,9 @@ from open61850.quality import Quality
 
 from admin.mms.tls_client import connect_plain
 from broker.contract.messages import QUANTITIES, Position
-from mms_bridge.cid import Cid
 from scl_builder.model.logical_devices import METER_LD
 from scl_builder.model.reference import Reference
+from scl_builder.read.cid import Cid
 
 TIMEOUT = 2.0
 """Seconds for one request; Ctrl-C may have to wait for it."""

@@ -1,7 +1,7 @@
 """What an SCL file (IEC 61850-6) says that each IED serves, for the comparison with a server; no I/O.
 
-This is not the reader that our server is built from (``mms_bridge.cid``): what the one misreads, the other
-must see. Types are resolved once for each LNodeType and shared.
+This is not the reader that our server is built from (``scl_builder.read.cid``): what one of them misreads,
+the other must see. Types are resolved once for each LNodeType and shared.
 
 >>> from scl_builder.build.builder import build_scd
 >>> from scl_builder.build.project import Ied, Meter, Project

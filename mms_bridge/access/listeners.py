@@ -21,8 +21,8 @@ from mms_bridge.access.access_files import Security
 from mms_bridge.access.associations import Access
 from mms_bridge.access.handshake_limit import Handshakes
 from mms_bridge.access.tls_frontend import Admit, Gate
-from mms_bridge.cid import Cid
 from mms_bridge.settings import MmsSettings
+from scl_builder.read.cid import Cid
 
 log = logging.getLogger(__name__)
 

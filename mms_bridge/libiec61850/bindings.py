@@ -28,31 +28,13 @@ from ctypes import (
     c_uint64,
     c_void_p,
 )
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 from broker.contract.errors import ConfigurationError
 
 MAX_DATA_SET_MEMBERS = 100
-
-
-class FunctionalConstraint(IntEnum):
-    """Functional constraints of IEC 61850-7-2, as the library numbers them."""
-
-    ST = 0
-    MX = 1
-    SP = 2
-    SV = 3
-    CF = 4
-    DC = 5
-    SG = 6
-    SE = 7
-    SR = 8
-    OR = 9
-    BL = 10
-    EX = 11
-    CO = 12
 
 
 # bType of IEC 61850-6 -> DataAttributeType of iec61850_model.h
@@ -65,39 +47,6 @@ ATTRIBUTE_TYPES: dict[str, int] = {
     "Timestamp": 22, "Quality": 23, "Check": 24, "Dbpos": 25, "Tcmd": 25, "Struct": 27,
     "EntryTime": 28, "OptFlds": 31, "TrgOps": 32,
 }  # fmt: skip
-
-
-class TriggerOption(IntFlag):
-    """TRG_OPT_* of iec61850_common.h."""
-
-    DATA_CHANGED = 1
-    QUALITY_CHANGED = 2
-    DATA_UPDATE = 4
-    INTEGRITY = 8
-    GI = 16
-
-
-class ReportOption(IntFlag):
-    """RPT_OPT_* of iec61850_common.h."""
-
-    SEQ_NUM = 1
-    TIME_STAMP = 2
-    REASON_FOR_INCLUSION = 4
-    DATA_SET = 8
-    DATA_REFERENCE = 16
-    BUFFER_OVERFLOW = 32
-    ENTRY_ID = 64
-    CONF_REV = 128
-
-
-class ControlModel(IntEnum):
-    """ctlModel (CtlModelKind of IEC 61850-7-3)."""
-
-    STATUS_ONLY = 0
-    DIRECT_NORMAL = 1
-    SBO_NORMAL = 2
-    DIRECT_ENHANCED = 3
-    SBO_ENHANCED = 4
 
 
 class AddCause(IntEnum):

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from mms_bridge import cid as scl
-from mms_bridge.cid_reports import Report
 from mms_bridge.datamodel.value import Key, Quality
-from mms_bridge.libiec61850.bindings import MAX_DATA_SET_MEMBERS, ControlModel, lib
+from mms_bridge.libiec61850.bindings import MAX_DATA_SET_MEMBERS, lib
 from mms_bridge.libiec61850.node_plan import PROCESS, Plan, mms_value, plans
 from mms_bridge.libiec61850.points import Points, quiet_places, shape_of
+from scl_builder.model.cdc import ControlModel
 from scl_builder.model.reference import Reference
+from scl_builder.read import cid as scl
+from scl_builder.read.report_control import Report
 
 QUALITY_BITS = 13
 

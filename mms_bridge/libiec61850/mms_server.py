@@ -22,7 +22,6 @@ from dataclasses import dataclass
 
 from broker.contract.errors import Meter61850Error
 from mms_bridge import sockets
-from mms_bridge.cid import Cid
 from mms_bridge.datamodel.value import Key, Value
 from mms_bridge.libiec61850.bindings import MAX_DATA_SET_MEMBERS, BlockHandler, lib
 from mms_bridge.libiec61850.ied_model import ControlObject, NativeModel, build
@@ -30,6 +29,7 @@ from mms_bridge.libiec61850.points import Points
 from mms_bridge.libiec61850.value_writer import preset, write
 from mms_bridge.libiec61850.wait_hook import quickly
 from scl_builder.model.logical_devices import MAX_DYNAMIC_DATA_SETS
+from scl_builder.read.cid import Cid
 
 LIBRARY_ASSOCIATIONS = 5
 """CONFIG_MAXIMUM_TCP_CLIENT_CONNECTIONS of the wheel's build."""

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mms_bridge.cid import NodeType
 from mms_bridge.datamodel.value import Key
 from mms_bridge.libiec61850.bindings import lib
 from mms_bridge.libiec61850.node_plan import Kind, plans
+from scl_builder.read.cid import NodeType
 
 _UPDATE = {
     Kind.BOOLEAN: lib.IedServer_updateBooleanAttributeValue,

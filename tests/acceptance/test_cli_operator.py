@@ -14,8 +14,8 @@ from paho.mqtt import publish
 
 from broker.contract.topics import scl_name
 from broker.mqtt.settings import MqttSettings
-from mms_bridge.cid import read_cid
 from scl_builder.check.checker import check
+from scl_builder.read.cid import read_cid
 from tests.support.chain import until
 from tests.support.cli import Running, answer, error, run, up
 

@@ -17,13 +17,12 @@ from pydantic import ValidationError
 
 from admin.mms.scl_model import read_scl
 from bridge.ingest import classify, parse
-from broker.contract.errors import ConfigurationError, ContractError
+from broker.contract.errors import ConfigurationError
 from broker.contract.messages import Message
 from broker.contract.topics import METER_KINDS, SPECS, Topics
 from broker.mqtt import packets
 from broker.mqtt.packets import Control, Decoder, ProtocolError, Publish, Version
 from meter_firmware.relay.rules import UnreadableCommandError, read
-from mms_bridge.cid import read_cid
 from mms_bridge.gateway import Gateway
 from mms_bridge.libiec61850.ied_model import check as check_model
 from mms_bridge.mqtt.router import Hearing
@@ -31,6 +30,7 @@ from mms_bridge.settings import MmsSettings
 from scl_builder.check.checker import check
 from scl_builder.check.diff import diff
 from scl_builder.check.outline import parse as parse_scl
+from scl_builder.read.cid import CidError, read_cid
 
 NOW = 1_795_435_200_000
 """ms since 1970."""
@@ -142,7 +142,7 @@ def _connack(control: Control, version: Version) -> None:
 
 def cid(data: bytes) -> None:
     """The file that the MMS server is built from, up to its building."""
-    with suppress(ContractError):
+    with suppress(CidError):
         found = read_cid(data)
         with suppress(ValueError):
             check_model(found)

@@ -18,7 +18,7 @@ import threading
 from ctypes import byref, c_bool, c_int, create_string_buffer
 from typing import Any
 
-from mms_bridge.libiec61850.bindings import FunctionalConstraint
+from scl_builder.model.cdc import FunctionalConstraint
 from tests.support.iec61850_library import (
     FileHandler,
     ReportHandler,

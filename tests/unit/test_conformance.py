@@ -9,8 +9,8 @@ from string import Formatter
 import pytest
 from lxml import etree
 
-from mms_bridge.cid import read_cid
 from scl_builder.model.logical_devices import GATEWAY_LD, METER_LD
+from scl_builder.read.cid import read_cid
 from tools.docs import conformance
 from tools.docs.conformance import OFFERS, conformance_markdown, example_cid
 from tools.docs.conformance_model import model_markdown

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bridge.ingest import parse
-from broker.contract.errors import ContractError
 from broker.contract.messages import Status
 from meter_firmware.relay.rules import UnreadableCommandError, read
-from mms_bridge.cid import read_cid
+from scl_builder.read.cid import CidError, read_cid
 from tests.fuzz.seeds import BEYOND_UTC, DEEP_HISTORY, good_cid, good_messages, seeds
 from tests.fuzz.targets import MODELS, TARGETS
 
@@ -101,7 +100,7 @@ def test_a_history_that_cannot_be_taken_apart_is_refused() -> None:
 )
 def test_a_cid_that_would_end_the_server_is_refused(found: bytes, instead: bytes, cause: str) -> None:
     assert found in good_cid()
-    with pytest.raises(ContractError, match=cause):
+    with pytest.raises(CidError, match=cause):
         read_cid(good_cid().replace(found, instead))
 
 

@@ -10,14 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admin.mms.scl_model import read_scl
-from broker.contract.errors import ContractError
-from mms_bridge.cid import DataSetMember, read_cid
-from mms_bridge.libiec61850.bindings import FunctionalConstraint, TriggerOption
 from scl_builder.build.builder import build_cid
 from scl_builder.build.project import Ied, Meter, Project
 from scl_builder.check.checker import check
 from scl_builder.check.diff import diff
 from scl_builder.check.outline import parse
+from scl_builder.model.cdc import FunctionalConstraint, TriggerOption
+from scl_builder.read.cid import CidError, DataSetMember, read_cid
 
 LD = "SM_" + "0" * 31 + "1"
 CID = build_cid(
@@ -54,9 +53,9 @@ def test_what_stands_in_the_file_is_read() -> None:
         (b"</SCL>", b""),
     ],
 )
-def test_a_fault_is_a_contract_error(fault: bytes, instead: bytes) -> None:
+def test_a_fault_is_one_kind_of_error(fault: bytes, instead: bytes) -> None:
     assert fault in CID
-    with pytest.raises(ContractError):
+    with pytest.raises(CidError):
         read_cid(CID.replace(fault, instead))
 
 
@@ -70,7 +69,7 @@ def test_a_mutated_file_is_read_or_refused(data: st.DataObject) -> None:
     words = sorted({m.group() for m in re.finditer(rb'"[^"]*"|<[A-Za-z]+', CID)})
     word = data.draw(st.sampled_from(words))
     other = data.draw(st.one_of(st.sampled_from(words), st.binary(max_size=8)))
-    with suppress(ContractError):
+    with suppress(CidError):
         read_cid(CID.replace(word, other))
 
 

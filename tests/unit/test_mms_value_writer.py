@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from ctypes import CFUNCTYPE, c_char_p, c_double, c_int, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 
-from mms_bridge.cid import Cid, read_cid
 from mms_bridge.datamodel.value import Quality, Value
 from mms_bridge.libiec61850 import value_writer
 from mms_bridge.libiec61850.bindings import lib
@@ -15,6 +14,7 @@ from mms_bridge.libiec61850.ied_model import NativeModel, build
 from mms_bridge.libiec61850.node_plan import plans
 from scl_builder.build.builder import build_cid
 from scl_builder.build.project import Ied, Meter, Project
+from scl_builder.read.cid import Cid, read_cid
 
 _find = CFUNCTYPE(c_void_p, c_void_p, c_char_p)(("IedModel_getModelNodeByObjectReference", lib))
 _text = CFUNCTYPE(c_char_p, c_void_p)(("MmsValue_toString", lib))

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from mms_bridge.cid import read_cid
 from scl_builder.check.checker import Finding, Severity, check
 from scl_builder.check.diff import diff
 from scl_builder.check.outline import parse
+from scl_builder.read.cid import read_cid
 
 FAULTS = Path(__file__).parent / "scl_faults"
 CLEAN = (FAULTS / "clean.scd").read_text()

@@ -17,12 +17,12 @@ from lxml import etree
 from broker.contract.topics import scl_name
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import simulated_profile
-from mms_bridge.cid import Device, read_cid
 from scl_builder.build import builder
 from scl_builder.build.builder import build_cid, build_scd
 from scl_builder.build.project import ControlModel, HistoryItem, Ied, Meter, Project
 from scl_builder.check.checker import check
 from scl_builder.check.schema import load_schema
+from scl_builder.read.cid import Device, read_cid
 
 NS = {"s": "http://www.iec.ch/61850/2003/SCL"}
 SCL = "{http://www.iec.ch/61850/2003/SCL}"

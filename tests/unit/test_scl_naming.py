@@ -9,10 +9,10 @@ from lxml import etree
 from open61850.mms.model import compare
 from open61850.scl import SclIed, load_ieds, load_model
 
-from mms_bridge.cid import read_cid
 from scl_builder.build.builder import build_cid, build_scd
 from scl_builder.build.project import ControlModel, Ied, Project
 from scl_builder.check.naming import common_name, without_ld_name
+from scl_builder.read.cid import read_cid
 from tests.unit.test_scl_builder import CONTROL_MODELS, assert_clean, attributes, find, meter, project
 
 

@@ -18,9 +18,9 @@ from typing import get_args
 from lxml import etree
 
 from bridge.settings import BridgeSettings
-from mms_bridge.cid import read_cid
 from scl_builder.build.builder import build_cid
 from scl_builder.build.project import ControlModel, Ied, Meter, Project
+from scl_builder.read.cid import read_cid
 from tools.docs.conformance_model import model_markdown
 from tools.docs.conformance_pixit import pixit_markdown
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from mms_bridge.cid import Attribute, Cid, DataObject, Device, Node
-from mms_bridge.cid_reports import Report
-from mms_bridge.libiec61850.bindings import FunctionalConstraint, ReportOption, TriggerOption
 from scl_builder.build.project import GATEWAY_INST, ControlModel
+from scl_builder.model.cdc import FunctionalConstraint, ReportOption, TriggerOption
 from scl_builder.model.logical_devices import GATEWAY_LD, METER_LD, LogicalNode
+from scl_builder.read.cid import Attribute, Cid, DataObject, Device, Node
+from scl_builder.read.report_control import Report
 
 _HEAD = """
 ## MICS: model

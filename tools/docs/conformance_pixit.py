@@ -14,7 +14,6 @@ from bridge.settings import BridgeSettings
 from broker.contract import commands
 from mms_bridge import gateway
 from mms_bridge.access import access_files, associations, handshake_limit
-from mms_bridge.cid import Cid
 from mms_bridge.datamodel import mapping
 from mms_bridge.libiec61850 import capabilities, mms_server
 from mms_bridge.libiec61850.bindings import MAX_DATA_SET_MEMBERS, AddCause
@@ -22,6 +21,7 @@ from mms_bridge.settings import MmsSettings
 from scl_builder.build.project import MAX_REPORT_INSTANCES
 from scl_builder.model import logical_devices
 from scl_builder.model.reference import MMS_NAME_LIMIT
+from scl_builder.read.cid import Cid
 
 PDU_SIZE, OUTSTANDING, NESTING = 65_000, 5, 10
 """What libiec61850 negotiates with a client that asks for no less; a test associates and compares."""

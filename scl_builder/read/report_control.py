@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from mms_bridge.libiec61850.bindings import ReportOption, TriggerOption
+from scl_builder.model.cdc import ReportOption, TriggerOption
 
 NS = "{http://www.iec.ch/61850/2003/SCL}"
 

@@ -18,10 +18,9 @@ from sys import intern
 
 from lxml import etree
 
-from broker.contract.errors import ContractError
-from mms_bridge.cid_reports import NS, Report, flag, read_report
-from mms_bridge.libiec61850.bindings import FunctionalConstraint, TriggerOption
 from scl_builder.check.findings import one_line
+from scl_builder.model.cdc import FunctionalConstraint, TriggerOption
+from scl_builder.read.report_control import NS, Report, flag, read_report
 from scl_builder.read.scl_xml import read
 
 DEFAULT_ASSOCIATIONS = 5
@@ -30,6 +29,10 @@ DEFAULT_ASSOCIATIONS = 5
 _NONE: Mapping[tuple[str, ...], str] = {}
 _DOI, _SDI, _DAI = f"{NS}DOI", f"{NS}SDI", f"{NS}DAI"
 _DATA_SET, _FCDA, _REPORT_CONTROL = f"{NS}DataSet", f"{NS}FCDA", f"{NS}ReportControl"
+
+
+class CidError(ValueError):
+    """No CID that can be served; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +117,11 @@ class Cid:
 
 
 def read_cid(xml: bytes) -> Cid:
-    """The IED that ``xml`` describes; ContractError if it is no CID that can be served."""
+    """The IED that ``xml`` describes; CidError if it is no CID that can be served."""
     try:
         return _Reader(read(xml).root).cid()
     except (KeyError, ValueError, IndexError, RecursionError) as error:
-        raise ContractError(f"CID cannot be served: {one_line(str(error))}") from error
+        raise CidError(f"CID cannot be served: {one_line(str(error))}") from error
 
 
 _MAX_ATTRIBUTES = 20_000
