@@ -227,7 +227,7 @@ def _c_meter(server: Server, domain: str) -> CMeter:
     points = server.points(domain)
     assert points is not None
     places = [points.shape.places[key] for key in UPDATED]
-    array = (CPoint * len(places))(*(CPoint(points.value(i), points.q(i), points.t[i]) for i in places))
+    array = (CPoint * len(places))(*(CPoint(points.value[i], points.q[i], points.t[i]) for i in places))
     return CMeter(server.handle, array, len(places))
 
 

@@ -1,4 +1,6 @@
-"""What the kernel knows of time: whether NTP (or PTP) keeps the clock, and how long this machine has run.
+"""Calls of the kernel that Python has no function for: the state of the clock, the end of the parent.
+
+Beside ``mms_bridge/libiec61850/`` the only place that uses ``ctypes``.
 
 >>> isinstance(clock_synchronized(), bool)
 True
@@ -7,9 +9,15 @@ True
 from __future__ import annotations
 
 import ctypes
+import signal
+import sys
 import time
 from pathlib import Path
 
+_LIBC = ctypes.CDLL(None)
+"""Loaded at import: between fork and exec it must not be looked for."""
+_PR_SET_PDEATHSIG = 1
+"""``<sys/prctl.h>``."""
 _TIME_ERROR = 5
 """``<sys/timex.h>``: the clock is not synchronized."""
 _TIMEX_BYTES = 512
@@ -18,12 +26,20 @@ _TIMEX_BYTES = 512
 
 def clock_synchronized() -> bool:
     """Whether the kernel's clock is kept by NTP; False where the kernel cannot tell, or may not be asked."""
-    try:
-        adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
-    except (OSError, AttributeError):
+    adjtimex = getattr(_LIBC, "adjtimex", None)
+    if adjtimex is None:
         return False
     state: int = adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     return 0 <= state < _TIME_ERROR
+
+
+def end_with_parent() -> None:
+    """Have the kernel send this process SIGTERM when its parent ends; only Linux can do this.
+
+    It may be called between fork and exec.
+    """
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM))
 
 
 def uptime_ms() -> int:

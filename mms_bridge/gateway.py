@@ -28,11 +28,10 @@ from mms_bridge.access.listeners import Doors
 from mms_bridge.control.blocking import Blocks
 from mms_bridge.control.service import Control
 from mms_bridge.datamodel import mapping
+from mms_bridge.datamodel.fleet import Fleet, Meter
+from mms_bridge.datamodel.value import Key, Value
 from mms_bridge.ied import Ied
 from mms_bridge.libiec61850.capabilities import pace
-from mms_bridge.libiec61850.ied_model import Key
-from mms_bridge.libiec61850.value_writer import Value
-from mms_bridge.mqtt.fleet import Fleet, Meter
 from mms_bridge.settings import MmsSettings
 from scl_builder.read.cid import read_cid
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 from mms_bridge import sockets
 from mms_bridge.access.listeners import Doors
-from mms_bridge.libiec61850.ied_model import Key, check
+from mms_bridge.datamodel.value import Key, Value
+from mms_bridge.libiec61850.ied_model import check
 from mms_bridge.libiec61850.mms_server import Limits, Server
-from mms_bridge.libiec61850.value_writer import Value
 from scl_builder.read.cid import Cid
 
 log = logging.getLogger(__name__)

@@ -18,9 +18,9 @@ from bridge.store.tables import moment
 from broker.contract.errors import ContractError
 from broker.contract.messages import format_ts, utc_now
 from broker.contract.topics import meter_id_of
+from mms_bridge.datamodel.fleet import Meter
 from mms_bridge.datamodel.mapping import all_values, gateway_values
-from mms_bridge.libiec61850.bindings import Quality
-from mms_bridge.mqtt.fleet import Meter
+from mms_bridge.datamodel.value import Quality
 from scl_builder.model.cdc import FunctionalConstraint
 from scl_builder.read.cid import Attribute, Cid, CidError, DataObject, Device, Node, read_cid
 from web.live.state import Live

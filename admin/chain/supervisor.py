@@ -8,7 +8,6 @@ death, so that nothing is left when the supervisor itself is killed.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import os
 import signal
@@ -22,6 +21,7 @@ from types import TracebackType
 from typing import Self
 
 from broker.contract.errors import Meter61850Error, UnavailableError
+from broker.kernel import end_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,6 @@ START_SECONDS = 600.0
 """A loaded machine is slow, and a child that cannot start ends by itself: this bound is for a hanging one."""
 NOTE_SECONDS = 10.0
 _PROBE_SECONDS = 0.05
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class ChildDiedError(Meter61850Error):
@@ -182,7 +181,6 @@ def obey_supervisor() -> None:
     parent = os.environ.pop(SUPERVISOR, None)
     if parent is None:
         return
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent()
     if os.getppid() != int(parent):  # it ended before we asked
         raise SystemExit(1)

@@ -12,9 +12,9 @@ the other must see. Types are resolved once for each LNodeType and shared.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from ctypes import c_float
 from functools import cached_property
 from itertools import takewhile
 from typing import NamedTuple
@@ -229,7 +229,7 @@ def _number(btype: str, text: str) -> Scalar:
         case "BOOLEAN":
             return text in ("true", "1")
         case "FLOAT32":
-            return c_float(float(text)).value
+            return array("f", (float(text),))[0]  # as precise as the server has it
         case "FLOAT64":
             return float(text)
         case _ if btype.startswith("INT"):

@@ -9,24 +9,21 @@ they need no right to signal the broker, which may be another user's, or in anot
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from broker.contract.errors import ConfigurationError
 from broker.daemon.mosquitto import WATCHED, BrokerSettings, check_files, command
 from broker.descriptors import raise_limit
+from broker.kernel import end_with_parent
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
 DATABASE = "mosquitto.db"
-_LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 START_SECONDS = 5.0
 """After which Mosquitto is taken to listen to signals where the kernel does not say (no /proc)."""
 
@@ -66,7 +63,8 @@ def _guarded(settings: BrokerSettings, stopping: list[int]) -> tuple[int, bool]:
     assert folder is not None
     seen = stamp(folder)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited: until Mosquitto listens to it, it would end it
-    process = subprocess.Popen(command(settings), preexec_fn=_end_with_guardian)  # noqa: PLW1509 - one thread
+    # when we are killed Mosquitto ends too: else it would keep the ports
+    process = subprocess.Popen(command(settings), preexec_fn=end_with_parent)  # noqa: PLW1509 - one thread
     signal.signal(signal.SIGHUP, lambda *_: process.send_signal(signal.SIGHUP))
     began, listens, early = time.monotonic(), False, False
     while process.poll() is None:
@@ -101,12 +99,6 @@ def _usable(folder: Path) -> bool:
         log.error("what Mosquitto has read before stays in force: %s", error)
         return False
     return True
-
-
-def _end_with_guardian() -> None:
-    """In the child: have the kernel end it when we are killed, or it would hold the ports on (Linux)."""
-    if sys.platform == "linux":
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def stamp(folder: Path) -> Stamp:

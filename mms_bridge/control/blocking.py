@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from broker.contract.block import Block
-from mms_bridge.mqtt.fleet import Fleet, Meter
+from mms_bridge.datamodel.fleet import Fleet, Meter
 
 
 class Repeat(NamedTuple):

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from broker.contract.commands import NO_RELAY
 from broker.contract.relay import Position
 from broker.contract.result import Cause, Outcome, Result
+from mms_bridge.datamodel.fleet import Behaviour, Meter
 from mms_bridge.libiec61850.bindings import AddCause
-from mms_bridge.mqtt.fleet import Behaviour, Meter
 
 
 class Objection(NamedTuple):

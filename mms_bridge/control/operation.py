@@ -21,8 +21,8 @@ from broker.contract.messages import utc_now
 from broker.contract.relay import Command, Origin, Position
 from broker.contract.result import Outcome, Result
 from mms_bridge.control.checks import add_cause
+from mms_bridge.datamodel.fleet import Fleet, Meter
 from mms_bridge.libiec61850.bindings import AddCause, HandlerResult
-from mms_bridge.mqtt.fleet import Fleet, Meter
 
 End = tuple[HandlerResult, AddCause | None]
 WAITING: End = (HandlerResult.WAITING, None)

@@ -13,12 +13,10 @@ on it. The library itself refuses what is no category and an orIdent of more tha
 
 from __future__ import annotations
 
-import ctypes
-
 from broker.contract import texts
 from broker.contract.relay import Origin, OriginCategory
 from mms_bridge.access.client_rights import Client
-from mms_bridge.libiec61850.bindings import lib
+from mms_bridge.libiec61850.control_handlers import category, identifier
 
 CATEGORIES = tuple(OriginCategory)
 """By the ordinals of OriginatorCategoryKind."""
@@ -26,16 +24,6 @@ CATEGORIES = tuple(OriginCategory)
 
 def origin_of(action: int, client: Client) -> Origin:
     """origin.orCat and orIdent of a select with value or an operate."""
-    size = ctypes.c_int(0)
-    pointer = lib.ControlAction_getOrIdent(action, ctypes.byref(size))
-    octets = bytes(pointer[: size.value]).strip(b"\0 ") if pointer else b""  # some clients fill it up so
-    category = CATEGORIES[lib.ControlAction_getOrCat(action)]
+    octets = identifier(action).strip(b"\0 ")  # some clients fill it up so
     name = texts.identifier(octets) if octets else client.short
-    return Origin(category=category, identifier=name, via=f"mms {client}"[:255])
-
-
-def peer_of(action: int) -> str:
-    """Address and port by which the library knows the client."""
-    connection = lib.ControlAction_getClientConnection(action)
-    peer = lib.ClientConnection_getPeerAddress(connection) if connection else None
-    return peer.decode() if peer else "unknown"
+    return Origin(category=CATEGORIES[category(action)], identifier=name, via=f"mms {client}"[:255])

@@ -26,27 +26,15 @@ from broker.contract.result import Refusal, Result
 from mms_bridge.access.associations import Access
 from mms_bridge.control.checks import Circumstances, Objection, against_blocking, against_switching
 from mms_bridge.control.operation import ASKED_AGAIN, GRACE, Blocking, Operation, Switching, new_command, runs
-from mms_bridge.control.origin import origin_of, peer_of
+from mms_bridge.control.origin import origin_of
 from mms_bridge.control.sbo import Selections
 from mms_bridge.control.targets import BLOCK_CLOSE, BLOCK_OPEN, POSITION, Target, Targets, target_of
-from mms_bridge.libiec61850.bindings import (
-    AddCause,
-    CheckHandler,
-    CheckResult,
-    ControlHandler,
-    HandlerResult,
-    SelectHandler,
-    SelectReason,
-    WaitHandler,
-    lib,
-)
+from mms_bridge.datamodel.fleet import Fleet, Meter
+from mms_bridge.libiec61850.bindings import AddCause, CheckResult, HandlerResult, SelectReason
+from mms_bridge.libiec61850.control_handlers import ControlHandlers, is_select, peer, set_add_cause
 from mms_bridge.libiec61850.mms_server import Server
-from mms_bridge.mqtt.fleet import Fleet, Meter
-from scl_builder.model.cdc import ControlModel
 
 log = logging.getLogger(__name__)
-
-NORMAL_SECURITY = (ControlModel.DIRECT_NORMAL, ControlModel.SBO_NORMAL)
 
 
 class Control:
@@ -73,12 +61,7 @@ class Control:
         self._denied: dict[int, tuple[AddCause, float, str]] = {}  # what a control object's handler tells
         self._selections = Selections(clock)
         self._targets = Targets()
-        # the library keeps the functions' addresses: these must live as long as any server
-        self._on_check = CheckHandler(self._check)
-        self._on_wait = WaitHandler(lambda *asked: self._operate(*asked[:4]))
-        self._on_operate = ControlHandler(self._operate)
-        self._on_done_waiting = ControlHandler(lambda *_: HandlerResult.OK)
-        self._on_select = SelectHandler(self._select_changed)
+        self._handlers = ControlHandlers(self._check, self._operate, self._select_changed, self.counters)
 
     @property
     def busy(self) -> bool:
@@ -99,17 +82,8 @@ class Control:
     def equip(self, server: Server) -> None:
         """Install the handlers on every controllable object of one generation."""
         for (domain, node, name), control in server.controls.items():
-            normal = control.model in NORMAL_SECURITY
-            parameter = self._targets.number(
-                target_of(domain, node, name, normal=normal, limit=control.limit)
-            )
-            arguments = server.handle, control.handle
-            operate = self._on_done_waiting if normal else self._on_operate
-            lib.IedServer_setPerformCheckHandler(*arguments, self._on_check, parameter)
-            lib.IedServer_setControlHandler(*arguments, operate, parameter)
-            lib.IedServer_setSelectStateChangedHandler(*arguments, self._on_select, parameter)
-            if normal:
-                lib.IedServer_setWaitForExecutionHandler(*arguments, self._on_wait, parameter)
+            target = target_of(domain, node, name, normal=control.normal, limit=control.limit)
+            self._handlers.install(server, control, self._targets.number(target))
 
     def take_result(self, meter_id: str, result: Result) -> None:
         """The meter's answer; one that nobody waits for is the ledger's business alone."""
@@ -158,18 +132,10 @@ class Control:
 
     # --- called by the library -----------------------------------------------------------------
 
-    def _check(self, action: int, parameter: int, value: int | None, test: bool, _interlock: bool) -> int:
-        try:
-            return self._checked(action, self._targets[parameter], value, test=test)
-        except Exception:  # into C no exception may pass; refusing is the safe side
-            self.counters["errors"] += 1
-            log.exception("control check failed, refused")
-            return CheckResult.OBJECT_ACCESS_DENIED
-
-    def _checked(self, action: int, target: Target, value: int | None, *, test: bool) -> CheckResult:
+    def _check(self, action: int, parameter: int, wanted: bool | None, test: bool) -> CheckResult:
+        target = self._targets[parameter]
         self._denied.pop(action, None)
-        selecting = bool(lib.ControlAction_isSelect(action))
-        wanted = None if value is None else bool(lib.MmsValue_getBoolean(value))  # SBO names no value
+        selecting = is_select(action)
         if target.source == POSITION:
             objection = self._switching(action, target, wanted, selecting=selecting, test=test)
         elif target.source in (BLOCK_OPEN, BLOCK_CLOSE) and wanted is not None:
@@ -179,7 +145,7 @@ class Control:
         if objection is None:
             return CheckResult.ACCEPTED
         self.counters["refused"] += 1
-        lib.ControlAction_setAddCause(action, objection.cause)
+        set_add_cause(action, objection.cause)
         if selecting or not target.normal:
             return CheckResult.OBJECT_ACCESS_DENIED
         # with normal security the library tells an AddCause only when the handler that waits refuses
@@ -214,7 +180,7 @@ class Control:
 
     def _given(self, action: int, key: tuple[str, bool], *, test: bool, taken: bool = False) -> Circumstances:
         return Circumstances(
-            authorized=self._access.may_control(peer_of(action)),
+            authorized=self._access.may_control(peer(action)),
             broker_up=self._fleet.broker_up,
             test=test,
             running=self._running(key),
@@ -222,7 +188,7 @@ class Control:
         )
 
     def _origin(self, action: int) -> Origin:
-        return origin_of(action, self._access.who(peer_of(action)))
+        return origin_of(action, self._access.who(peer(action)))
 
     def _begin(self, operation: Operation, *, switching: bool) -> None:
         """The handler that the library calls next sends it, once."""
@@ -241,7 +207,7 @@ class Control:
     ) -> None:
         """Log it, and put it into the ledger when it says what was wanted."""
         what = "select" if selecting else "operate"
-        who = self._access.who(peer_of(action))
+        who = self._access.who(peer(action))
         log.info("%s of %s by %s refused: %s", what, meter.meter_id, who, objection.reason)
         if command is not None:
             self._refuse(meter, command, f"{what}: {objection.reason}")
@@ -271,21 +237,14 @@ class Control:
         pending = self._pending.get(key)
         return pending is not None and runs(pending, self._clock())
 
-    def _operate(self, action: int, parameter: int, _value: int, _test: bool) -> int:
-        try:
-            return self._executed(action, self._targets[parameter])
-        except Exception:  # as above
-            self.counters["errors"] += 1
-            log.exception("operate failed")
-            return HandlerResult.FAILED
-
-    def _executed(self, action: int, target: Target) -> HandlerResult:
+    def _operate(self, action: int, parameter: int) -> HandlerResult:
+        target = self._targets[parameter]
         denied = self._denied.pop(action, None)
         key = target.meter_id, target.source == POSITION
         pending = self._pending.get(key)
         if denied is not None or pending is None or pending.owner != action:
             # never accepted, or given up: it must not be sent
-            lib.ControlAction_setAddCause(action, AddCause.UNKNOWN if denied is None else denied[0])
+            set_add_cause(action, AddCause.UNKNOWN if denied is None else denied[0])
             return HandlerResult.FAILED
         if not pending.sent:
             pending.sent, pending.asked = True, self._clock()
@@ -298,16 +257,11 @@ class Control:
             del self._pending[key]
             self.counters["done" if cause is None else "failed"] += 1
         if cause is not None:
-            lib.ControlAction_setAddCause(action, cause)
+            set_add_cause(action, cause)
         return result
 
-    def _select_changed(self, action: int, parameter: int, selected: bool, reason: int) -> None:
-        try:
-            meter_id = self._targets[parameter].meter_id
-            ended = SelectReason.SELECTED if selected else SelectReason(reason)
-            if in_vain := self._selections.changed(meter_id, action, reason=ended):
-                command, why = in_vain
-                self._refuse(self._fleet.meter(meter_id), command, f"select: {why}")
-        except Exception:  # as above
-            self.counters["errors"] += 1
-            log.exception("selection is not kept")
+    def _select_changed(self, action: int, parameter: int, reason: SelectReason) -> None:
+        meter_id = self._targets[parameter].meter_id
+        if in_vain := self._selections.changed(meter_id, action, reason=reason):
+            command, why = in_vain
+            self._refuse(self._fleet.meter(meter_id), command, f"select: {why}")

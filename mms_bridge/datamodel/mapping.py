@@ -17,10 +17,8 @@ from broker.contract.fleet import State
 from broker.contract.quantities import QUANTITIES
 from broker.contract.reading import Reading
 from broker.contract.relay import Position
-from mms_bridge.libiec61850.bindings import Quality
-from mms_bridge.libiec61850.ied_model import Key
-from mms_bridge.libiec61850.value_writer import Value
-from mms_bridge.mqtt.fleet import Behaviour, Fleet, Meter
+from mms_bridge.datamodel.fleet import Behaviour, Fleet, Meter
+from mms_bridge.datamodel.value import Key, Quality, Value
 from scl_builder.model.logical_devices import GATEWAY_LD, METER_LD, LogicalNode
 
 ON = int(Behaviour.ON)

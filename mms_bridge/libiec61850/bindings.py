@@ -22,14 +22,13 @@ from ctypes import (
     c_int,
     c_int32,
     c_int64,
-    c_size_t,
     c_uint8,
     c_uint16,
     c_uint32,
     c_uint64,
     c_void_p,
 )
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
@@ -48,17 +47,6 @@ ATTRIBUTE_TYPES: dict[str, int] = {
     "Timestamp": 22, "Quality": 23, "Check": 24, "Dbpos": 25, "Tcmd": 25, "Struct": 27,
     "EntryTime": 28, "OptFlds": 31, "TrgOps": 32,
 }  # fmt: skip
-
-
-class Quality(IntFlag):
-    """Quality of IEC 61850-7-3, bits as in iec61850_common.h."""
-
-    GOOD = 0
-    INVALID = 2
-    QUESTIONABLE = 3
-    FAILURE = 1 << 6
-    OLD_DATA = 1 << 7
-    TEST = 1 << 11
 
 
 class AddCause(IntEnum):
@@ -120,7 +108,6 @@ P, S = c_void_p, c_char_p
 
 # fmt: off
 SIGNATURES: dict[str, tuple[object, ...]] = {
-    "LibIEC61850_getVersionString": (S,),
     # model (iec61850_dynamic_model.h): result, arguments
     "IedModel_create": (P, S),
     "IedModel_destroy": (None, P),
@@ -143,11 +130,6 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "MmsValue_newBitString": (P, c_int),
     "MmsValue_delete": (None, P),
     "MmsValue_getBoolean": (c_bool, P),
-    "MmsValue_newUtcTimeByMsTime": (P, c_uint64),
-    "MmsValue_getUtcTimeBuffer": (P, P),
-    "MmsValue_newVisibleStringWithSize": (P, c_int),
-    "MmsValue_setVisibleString": (None, P, S),
-    "MmsValue_toString": (P, P),
     "MmsValue_toFloat": (c_float, P),
     "MmsValue_setBoolean": (None, P, c_bool),
     "MmsValue_setInt32": (None, P, c_int32),
@@ -156,14 +138,6 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "MmsValue_setBitStringFromInteger": (None, P, c_uint32),
     "MmsValue_setBitStringFromIntegerBigEndian": (None, P, c_uint32),
     "MmsValue_setUtcTimeMsEx": (None, P, c_uint64, c_uint8),
-    # types (mms_type_spec.h), and the library's own memory (lib_memory.h)
-    "MmsVariableSpecification_getName": (S, P),
-    "MmsVariableSpecification_getSize": (c_int, P),
-    "MmsVariableSpecification_getChildSpecificationByIndex": (P, P, c_int),
-    "MmsVariableSpecification_destroy": (None, P),
-    "Memory_malloc": (P, c_size_t),
-    "Memory_realloc": (P, P, c_size_t),
-    "Memory_calloc": (P, c_size_t, c_size_t),
     # server configuration
     "IedServerConfig_create": (P,),
     "IedServerConfig_destroy": (None, P),

@@ -4,7 +4,7 @@ A server's model is fixed when it is created, so a changed CID makes a new gener
 one serves its associations to their end (``ied.py``). Three facts of the library shape this file:
 
 - ``IedServer_processIncomingData`` first sends the reports that are due, then looks at its sockets, accepts
-  and reads. It would wait for them; ``unblocked.py`` takes the waiting out.
+  and reads. It would wait for them; ``wait_hook.py`` takes the waiting out.
 - The wheel's build takes five associations for each server, whatever the configuration says.
 - A new connection is taken by putting the public listening socket in the place of the server's own for
   one call. So which server a client meets is decided per connection, and no listener is ever closed.
@@ -17,16 +17,16 @@ from __future__ import annotations
 import os
 import select
 import socket
-from array import array
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from broker.contract.errors import Meter61850Error
 from mms_bridge import sockets
+from mms_bridge.datamodel.value import Key, Value
 from mms_bridge.libiec61850.bindings import MAX_DATA_SET_MEMBERS, BlockHandler, lib
-from mms_bridge.libiec61850.ied_model import ControlObject, Key, NativeModel, Points, build
-from mms_bridge.libiec61850.shared_types import give_back, share
-from mms_bridge.libiec61850.value_writer import Value, preset, write
+from mms_bridge.libiec61850.ied_model import ControlObject, NativeModel, build
+from mms_bridge.libiec61850.points import Points
+from mms_bridge.libiec61850.value_writer import preset, write
 from mms_bridge.libiec61850.wait_hook import quickly
 from scl_builder.model.logical_devices import MAX_DYNAMIC_DATA_SETS
 from scl_builder.read.cid import Cid
@@ -76,7 +76,6 @@ class Server:
         self._model: NativeModel | None = None
         self._server = 0
         self._listen_fd = -1
-        self._borrowed = array("Q")  # what shared_types.py has to put right in the end
         self._on_block = BlockHandler(self._block_event)
 
     @property
@@ -107,7 +106,6 @@ class Server:
         if not self._server:
             self._model.destroy()
             raise ServerError(f"libiec61850 refuses the model of {self.cid.ied}")
-        self._borrowed = share(self._server, self._model.handle, self.cid.devices)
         for points in self._model.points.values():
             points.bind(self._server)
         lib.IedServer_setRCBEventHandler(self._server, self._on_block, None)
@@ -159,7 +157,6 @@ class Server:
         if self._server:
             self._hang_up()
             quickly(lib.IedServer_stopThreadless, self._server)
-            give_back(self._borrowed)
             quickly(lib.IedServer_destroy, self._server)
             self._server = 0
         if self._model is not None:

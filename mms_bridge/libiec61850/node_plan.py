@@ -2,7 +2,7 @@
 
 A town has thousands of logical devices of a handful of types. What is the same in all of them (names,
 types, functional constraints, triggers, constant values, which attributes are fed) stands here; what is a
-device's own (its instance values) is added by ``model.py``.
+device's own (its instance values) is added by ``ied_model.py``.
 
 >>> [plan.name for plan in plans(node_type)]  # doctest: +SKIP
 [b'Beh', b'Amp', b'Vol', b'Watt', b'VolAmp', b'PwrFact', b'Hz']
@@ -87,18 +87,6 @@ class Plan:
     """Literals of ctlModel and its value in the type, if the object has Oper."""
 
 
-@dataclass(frozen=True, eq=False)
-class Form:
-    """What the nodes of a type are, without their values; one object for all types that are alike in it."""
-
-    objects: tuple[tuple[bytes, tuple[Creation, ...]], ...]
-    """Data objects and their attributes."""
-
-
-_forms: weakref.WeakValueDictionary[tuple[tuple[bytes, tuple[Creation, ...]], ...], Form] = (
-    weakref.WeakValueDictionary()
-)
-_form_of: weakref.WeakKeyDictionary[NodeType, Form] = weakref.WeakKeyDictionary()
 _plans: weakref.WeakKeyDictionary[NodeType, tuple[Plan, ...]] = weakref.WeakKeyDictionary()
 
 
@@ -108,15 +96,6 @@ def plans(node_type: NodeType) -> tuple[Plan, ...]:
     if found is None:
         found = _plans[node_type] = tuple(map(_plan, node_type.objects))
         weakref.finalize(node_type, _free, [value for plan in found for _, value in plan.constants])
-    return found
-
-
-def form(node_type: NodeType) -> Form:
-    """The form of a type; ValueError names what the library could not take."""
-    found = _form_of.get(node_type)
-    if found is None:
-        objects = tuple((plan.name, plan.attributes) for plan in plans(node_type))
-        found = _form_of[node_type] = _forms.setdefault(objects, Form(objects))
     return found
 
 

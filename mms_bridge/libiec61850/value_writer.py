@@ -1,7 +1,7 @@
 """Values into one logical device of one server: as one event that reports see, or as its beginning.
 
 The library's update functions compare a value with the one before and look through every report control
-block for it. Where no block can want it, that is for nothing: the value is set and no more (``quiet``).
+block for it. Where no report control block can want the value, it is only set (``quiet``).
 
 >>> write(server, points, values)  # doctest: +SKIP
 """
@@ -9,68 +9,47 @@ block for it. Where no block can want it, that is for nothing: the value is set 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
-from mms_bridge.libiec61850.bindings import Quality, lib
-from mms_bridge.libiec61850.ied_model import Key, Points
-from mms_bridge.libiec61850.memory import FLOAT_AT, MEMORY, TIME_AT, put_float, put_time, utc_time
+from mms_bridge.datamodel.value import Key, Value
+from mms_bridge.libiec61850.bindings import lib
+from mms_bridge.libiec61850.points import Points
 
-
-class Value(NamedTuple):
-    """What a data object becomes: value, q and t."""
-
-    value: float | int | bool | None
-    """None leaves the value as it is: only quality and time change."""
-    quality: Quality
-    t_ms: int
-    """Milliseconds since 1970, UTC."""
-    t_quality: int = 0x8A
-    """Time quality octet of IEC 61850-8-1: leap seconds known, accurate to 10 bits (1 ms)."""
+_set_time = lib.MmsValue_setUtcTimeMsEx
 
 
 def write(server: int, points: Points, values: Iterable[tuple[Key, Value]]) -> None:
-    """Update data objects; what reports are told they see together, or not at all."""
-    places, update, quiet, qualities = points.shape.places, points.shape.update, points.quiet, points.quality
+    """Update data objects; a report has all of ``values`` or none."""
+    shape, quiet, qualities, t = points.shape, points.quiet, points.quality, points.t
     lib.IedServer_lockDataModel(server)
     try:
         for key, (value, quality, t_ms, t_quality) in values:
-            place = places.get(key)
+            place = shape.places.get(key)
             if place is None:
                 continue  # a CID that an older bridge has left, without this object
-            put_time(MEMORY, points.t[place] + TIME_AT, utc_time(t_ms, t_quality))
+            _set_time(t[place], t_ms, t_quality)
             if quality != qualities[place]:
-                lib.IedServer_updateQuality(server, points.q(place), quality)
+                lib.IedServer_updateQuality(server, points.q[place], quality)
                 qualities[place] = quality
             if value is None:
                 continue
             if quiet[place]:
-                _set(points, place, value)
+                shape.set[place](points.held[place], value)
             else:
-                update[place](server, points.value(place), value)
+                shape.update[place](server, points.value[place], value)
     finally:
         lib.IedServer_unlockDataModel(server)
 
 
 def preset(server: int, points: Points, values: Iterable[tuple[Key, Value]]) -> None:
     """Set initial values, before the first association: no report sees a change."""
-    places = points.shape.places
+    shape = points.shape
     for key, (value, quality, t_ms, t_quality) in values:
-        place = places.get(key)
+        place = shape.places.get(key)
         if place is None:
             continue
-        put_time(MEMORY, points.t[place] + TIME_AT, utc_time(t_ms, t_quality))
-        held = lib.IedServer_getAttributeValue(server, points.q(place))
+        _set_time(points.t[place], t_ms, t_quality)
+        held = lib.IedServer_getAttributeValue(server, points.q[place])
         lib.MmsValue_setBitStringFromInteger(held, quality)
         points.quality[place] = quality
         if value is not None:
-            _set(points, place, value)
-
-
-def _set(points: Points, place: int, value: float) -> None:
-    if points.shape.floats[place] and FLOAT_AT is not None:
-        try:
-            put_float(MEMORY, points.held[place] + FLOAT_AT, value)
-            return
-        except OverflowError:
-            pass
-    points.shape.preset[place](points.held[place], value)
+            shape.set[place](points.held[place], value)

@@ -93,11 +93,10 @@ async def test_a_meter_waits_for_the_time_and_may_be_stopped_meanwhile(
 def test_the_kernel_tells_whether_ntp_keeps_the_clock(
     state: int, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kernel = SimpleNamespace(adjtimex=lambda _timex: state)
-    monkeypatch.setattr("ctypes.CDLL", lambda *_args, **_options: kernel)
+    monkeypatch.setattr("broker.kernel._LIBC", SimpleNamespace(adjtimex=lambda _timex: state))
     assert clock_synchronized() is kept
 
 
 def test_a_system_without_adjtimex_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ctypes.CDLL", lambda *_args, **_options: SimpleNamespace())
+    monkeypatch.setattr("broker.kernel._LIBC", SimpleNamespace())
     assert clock_synchronized() is False

@@ -24,7 +24,7 @@ from broker.contract.reading import Reading
 from broker.contract.relay import Position, Relay
 from broker.contract.status import ServiceStatus, Status
 from broker.contract.topics import Topics
-from mms_bridge.mqtt.fleet import Behaviour, Fleet
+from mms_bridge.datamodel.fleet import Behaviour, Fleet
 from web.live.hub import Hub
 from web.live.state import Live
 

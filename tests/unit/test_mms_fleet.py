@@ -11,7 +11,7 @@ from broker.contract.enrolment import Access
 from broker.contract.messages import utc_now
 from broker.contract.reading import Reading
 from broker.contract.status import ServiceStatus, Status
-from mms_bridge.mqtt.fleet import Behaviour, Fleet, Meter
+from mms_bridge.datamodel.fleet import Behaviour, Fleet, Meter
 
 NOW = utc_now()
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"

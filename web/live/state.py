@@ -33,7 +33,7 @@ from broker.contract.result import Result
 from broker.contract.status import Revision, ServiceStatus
 from broker.contract.topics import Topic, Topics
 from broker.validation import first_complaint
-from mms_bridge.mqtt.fleet import Fleet, Meter
+from mms_bridge.datamodel.fleet import Fleet, Meter
 from web.live.hub import Hub
 from web.live.summary import Sum
 

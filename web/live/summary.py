@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from broker.contract.relay import Position
-from mms_bridge.mqtt.fleet import Meter
+from mms_bridge.datamodel.fleet import Meter
 
 STATES = ("online", "stale", "offline")
 
