@@ -1,5 +1,6 @@
 # make up     the whole chain with simulated meters, on this machine
-# make test   every test, on real parts; JOBS=2 files of tests at a time
+# make test   every test, on real parts, JOBS=2 at a time; what fails is in .test-reports/latest/ at that moment
+# make unit   the tests without sockets or servers, within a minute
 # make soak   a minute of births under SCADA clients, then minutes of faults on the real chain and the ledger:
 #             BIRTHS=200 SECONDS=600 SEED=7 DATABASE=sqlite|postgresql
 # make hostile mutants of real MMS sessions against the MMS bridge: MESSAGES=100000 SEED=7
@@ -21,6 +22,8 @@ VENV   ?= .venv
 ARGS   ?=
 TESTS  ?= tests
 JOBS   ?= 2
+# By file: what a module's fixtures started is used by one process.
+DIST   := loadfile
 SECONDS ?= 600
 SEED   ?=
 DATABASE ?= sqlite
@@ -31,14 +34,17 @@ SOURCES := admin bench bridge broker meter_firmware mms_bridge registrar scl_bui
 PY := $(VENV)/bin/python
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: up test soak hostile fuzz audit sbom check bench lock docs vendor clean servers debian
+.PHONY: up test unit soak hostile fuzz audit sbom check bench lock docs vendor clean servers debian
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.installed
 	@exec $(VENV)/bin/meter61850 up $(ARGS)
 
 test: $(VENV)/.installed-dev servers
-	$(PY) -m pytest -n $(JOBS) --dist loadfile $(TESTS) $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist $(DIST) $(TESTS) $(ARGS)
+
+unit: $(VENV)/.installed-dev
+	$(PY) -m pytest -n $(JOBS) --dist $(DIST) tests/unit $(ARGS)
 
 soak: $(VENV)/.installed-dev servers
 	$(PY) -m tests.births --births $(BIRTHS) --seconds 60
@@ -164,5 +170,5 @@ lock: | $(PY)
 	done
 
 clean:
-	rm -rf $(VENV) $(AUDIT) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(AUDIT) .fuzz .test-reports dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

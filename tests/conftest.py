@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from tests.support.brokers import Broker, mosquitto
 from tests.support.project import ROOT
+from tests.support.reports import watch
 
 # CI must not depend on luck: there hypothesis draws the same examples every time. A developer's runs
 # draw new ones, and what they find becomes an @example.
@@ -22,6 +23,11 @@ if os.environ.get("CI"):
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `nohup make test &`: programs would not hear it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep failures and what is running in `.test-reports/`."""
+    watch(config)
 
 
 @pytest.fixture(autouse=True)
