@@ -1,5 +1,6 @@
 # make up     the whole chain with simulated meters, on this machine
 # make test   every test, on real parts; JOBS=2 files of tests at a time
+# make mms    the tests of MMS with the wait hook (mms_bridge/libiec61850/wait_hook.py) and again without it
 # make soak   a minute of births under SCADA clients, then minutes of faults on the real chain and the ledger:
 #             BIRTHS=200 SECONDS=600 SEED=7 DATABASE=sqlite|postgresql
 # make hostile mutants of real MMS sessions against the MMS bridge: MESSAGES=100000 SEED=7
@@ -31,7 +32,7 @@ SOURCES := admin bench bridge broker meter_firmware mms_bridge registrar scl_bui
 PY := $(VENV)/bin/python
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: up test soak hostile fuzz audit sbom check bench lock docs vendor clean servers debian
+.PHONY: up test mms soak hostile fuzz audit sbom check bench lock docs vendor clean servers debian
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.installed
@@ -39,6 +40,12 @@ up: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev servers
 	$(PY) -m pytest -n $(JOBS) --dist loadfile $(TESTS) $(ARGS)
+
+MMS := $(wildcard tests/*/test_*mms*.py)
+
+mms: $(VENV)/.installed-dev servers
+	$(PY) -m pytest -n $(JOBS) --dist loadfile $(MMS) $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist loadfile --wait-hook off $(MMS) $(ARGS)
 
 soak: $(VENV)/.installed-dev servers
 	$(PY) -m tests.births --births $(BIRTHS) --seconds 60

@@ -71,6 +71,9 @@ class MmsSettings(BaseSettings):
     stale_intervals: Annotated[float, Field(ge=1, le=1000)] = 3.0
     """Reading intervals without a reading after which the values are questionable."""
 
+    wait_hook: bool = True
+    """Take libiec61850's waits out of our calls, if its file is one that was tested; false: slower."""
+
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
         needed = {"tls_cert": self.tls_cert, "tls_key": self.tls_key, "tls_ca": self.tls_ca,
