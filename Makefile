@@ -1,6 +1,7 @@
 # make up     the whole chain with simulated meters, on this machine
 # make test   every test, on real parts, JOBS=2 at a time; what fails is in .test-reports/latest/ at that moment
 # make unit   the tests without sockets or servers, within a minute
+# make mms    the tests of MMS with the wait hook (mms_bridge/libiec61850/wait_hook.py) and again without it
 # make soak   a minute of births under SCADA clients, then minutes of faults on the real chain and the ledger:
 #             BIRTHS=200 SECONDS=600 SEED=7 DATABASE=sqlite|postgresql
 # make hostile mutants of real MMS sessions against the MMS bridge: MESSAGES=100000 SEED=7
@@ -34,7 +35,7 @@ SOURCES := admin bench bridge broker meter_firmware mms_bridge registrar scl_bui
 PY := $(VENV)/bin/python
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: up test unit soak hostile fuzz audit sbom check bench lock docs vendor clean servers debian
+.PHONY: up test unit mms soak hostile fuzz audit sbom check bench lock docs vendor clean servers debian
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.installed
@@ -45,6 +46,12 @@ test: $(VENV)/.installed-dev servers
 
 unit: $(VENV)/.installed-dev
 	$(PY) -m pytest -n $(JOBS) --dist $(DIST) tests/unit $(ARGS)
+
+MMS := $(wildcard tests/*/test_*mms*.py)
+
+mms: $(VENV)/.installed-dev servers
+	$(PY) -m pytest -n $(JOBS) --dist $(DIST) $(MMS) $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist $(DIST) --wait-hook off $(MMS) $(ARGS)
 
 soak: $(VENV)/.installed-dev servers
 	$(PY) -m tests.births --births $(BIRTHS) --seconds 60

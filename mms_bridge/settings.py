@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -12,10 +13,26 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from broker.mqtt import keypair
 from broker.mqtt.identity import CIPHERS
 from broker.mqtt.settings import MqttSettings, Port
-from mms_bridge.access.client_rights import Right
-from mms_bridge.access.tls_credentials import TlsFiles
 from mms_bridge.ied_filter import IedSelection, selection
 from scl_builder.model.logical_devices import OPERATE_TIMEOUT
+
+
+class Right(StrEnum):
+    """What a client may do."""
+
+    OBSERVE = "observe"
+    """Read, enable reports, make data sets for its own association, read files."""
+    CONTROL = "control"
+    """All that, operate, and make data sets that stay."""
+
+
+class TlsFiles(NamedTuple):
+    """PEM files."""
+
+    cert: Path
+    key: Path
+    ca: Path
+    crl: Path | None
 
 
 def _by_comma(value: object) -> object:
@@ -70,6 +87,9 @@ class MmsSettings(BaseSettings):
     bridge writes the same setting into the SCD as operTimeout, and what stands there counts."""
     stale_intervals: Annotated[float, Field(ge=1, le=1000)] = 3.0
     """Reading intervals without a reading after which the values are questionable."""
+
+    wait_hook: bool = True
+    """Take libiec61850's waits out of our calls, if its file is one that was tested; false: slower."""
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.brokers import Broker, mosquitto
+from tests.support.cli import KEPT
 from tests.support.project import ROOT
 from tests.support.reports import watch
 
@@ -25,16 +26,23 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `nohup make test &`: pr
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The tests of MMS pass with the wait hook and without: ``make mms``."""
+    parser.addoption("--wait-hook", choices=("on", "off"), default="on", help="of the MMS bridge (default on)")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep failures and what is running in `.test-reports/`."""
+    """Keep failures and what is running in `.test-reports/`; programs get the wait hook's state as a setting."""
     watch(config)
+    if config.getoption("--wait-hook") == "off":
+        os.environ[KEPT] = "false"
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A METER61850_… variable of the developer's shell must not change what a test sees."""
     for name in os.environ:
-        if name.startswith("METER61850_"):
+        if name.startswith("METER61850_") and name != KEPT:
             monkeypatch.delenv(name)
 
 

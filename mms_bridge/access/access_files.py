@@ -15,9 +15,9 @@ from pathlib import Path
 
 from broker.contract.errors import ConfigurationError
 from mms_bridge.access.associations import Access, Session
-from mms_bridge.access.client_rights import Right, Rights, read_rights
+from mms_bridge.access.client_rights import Rights, read_rights
 from mms_bridge.access.tls_credentials import Certificate, Credentials, load, outdated
-from mms_bridge.settings import MmsSettings
+from mms_bridge.settings import MmsSettings, Right
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Protocol
 
-from mms_bridge.access.client_rights import Client, Right, within
+from mms_bridge.access.client_rights import Client, within
 from mms_bridge.access.tls_credentials import Certificate
+from mms_bridge.settings import Right
 
 log = logging.getLogger(__name__)
 

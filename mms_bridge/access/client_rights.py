@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated
 
@@ -24,18 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from broker.contract.errors import ConfigurationError
 from broker.validation import first_complaint
+from mms_bridge.settings import Right
 
 CommonName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 """ub-common-name of X.520."""
-
-
-class Right(StrEnum):
-    """What a client may do."""
-
-    OBSERVE = "observe"
-    """Read, enable reports, make data sets for its own association, read files."""
-    CONTROL = "control"
-    """All that, operate, and make data sets that stay."""
 
 
 @dataclass(frozen=True)

@@ -24,17 +24,9 @@ from cryptography.x509.oid import NameOID
 
 from broker.contract.errors import ConfigurationError
 from broker.mqtt.identity import CIPHERS, check_secret, pem_text
+from mms_bridge.settings import TlsFiles
 
 _CRL = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
-
-
-class TlsFiles(NamedTuple):
-    """PEM files."""
-
-    cert: Path
-    key: Path
-    ca: Path
-    crl: Path | None
 
 
 class Certificate(NamedTuple):

@@ -12,18 +12,22 @@ through its procedure linkage table. The dynamic linker's rule is that such a sl
 returns a positive number: "something is ready". The reading that follows (recv with MSG_DONTWAIT, accept on
 a descriptor that does not block) finds out for itself whether that is so, without a poll before each. A
 client of the same library in another thread keeps its waits, but for those that begin in these microseconds.
-The slots are found by reading the ELF file as System V's gABI describes it (dynamic section, DT_JMPREL); on a
-file that has not both :func:`unblock` returns False, and everything works, only slower.
+The slots are found by reading the ELF file as System V's gABI describes it (dynamic section, DT_JMPREL).
+
+This is the only place that writes into memory that is the library's, so it is done only with the files in
+:data:`TESTED`, by their SHA-256. With any other file the waits stay: everything works, only slower. To add a
+file, run the MMS tests in both states on a machine that has it (``make mms``).
 
 >>> from mms_bridge.libiec61850.bindings import library_path, lib
->>> unblock(lib, library_path())
-True
+>>> install(lib, library_path())
+''
 >>> quickly(lib.IedServer_processIncomingData, server)  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import mmap
 import os
 import struct
@@ -32,14 +36,17 @@ from ctypes import c_int, c_size_t, c_uint64, c_void_p
 from pathlib import Path
 from typing import NamedTuple
 
+TESTED = {
+    "112a622f4f2a90244e811ba326eb7c0ea030fd41a8ebd8165c0269cd3e3198af": "pyiec61850-ng 1.6.1.10, x86-64",
+}
+"""SHA-256 of a library's file, and what it is."""
 NAME = "Handleset_waitReady"
 SLEEP = "Thread_sleep"
 
-_slots = [
-    c_uint64(),
-    c_uint64(),
-]  # those of NAME and SLEEP, once unblock() has found them; until then nobody's
-_waiting = [0, 0]  # the library's functions to which they lead at other times
+_slots = [c_uint64(), c_uint64()]
+"""The slots of NAME and SLEEP while the hook is installed; else words that nobody reads."""
+_waiting = [0, 0]
+"""The library's functions to which the slots lead at other times; 0 while the hook is not installed."""
 _at_once = ctypes.cast(ctypes.CDLL(None).getpagesize, c_void_p).value or 0
 
 # ELF64, little endian: the fields that we read
@@ -63,7 +70,7 @@ class Slot(NamedTuple):
 
 
 def quickly(call: Callable[[int], None], server: int) -> None:
-    """``call(server)`` without its waits, if :func:`unblock` has found where they are."""
+    """``call(server)``, without its waits if the hook is installed."""
     wait, sleep = _slots
     wait.value = sleep.value = _at_once
     try:
@@ -72,24 +79,33 @@ def quickly(call: Callable[[int], None], server: int) -> None:
         wait.value, sleep.value = _waiting
 
 
-def unblock(library: ctypes.CDLL, path: Path) -> bool:
-    """Find the library's waits, once for the process; False if that is not possible here."""
+def install(library: ctypes.CDLL, path: Path) -> str:
+    """Have :func:`quickly` leave out the waits, in this process; empty, or why that is not possible."""
     if any(_waiting):
-        return True
+        return ""
     image = path.read_bytes()
+    digest = hashlib.sha256(image).hexdigest()
+    if digest not in TESTED:
+        return f"its SHA-256 {digest} is none of a file that was tested"
     functions: list[int] = []
     addresses: list[int] = []
     for name in (NAME, SLEEP):
         slot = find_slot(image, name)
         if slot is None:
-            return False
+            return f"it has no jump slot of {name}"
         functions.append(ctypes.cast(getattr(library, name), c_void_p).value or 0)
         addresses.append(functions[-1] - slot.function + slot.offset)
     if not all(map(_make_writable, addresses)):
-        return False
+        return "the system does not let its jump slots be written"
     _slots[:] = map(c_uint64.from_address, addresses)
     _waiting[:] = functions
-    return True
+    return ""
+
+
+def remove() -> None:
+    """Leave the library's waits in, in this process."""
+    _slots[:] = [c_uint64(), c_uint64()]
+    _waiting[:] = [0, 0]
 
 
 def _make_writable(address: int) -> bool:

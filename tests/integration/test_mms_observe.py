@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import urllib.error
 import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.brokers import Broker, free_port
+from tests.support.cli import KEPT
 from tests.support.mms import eventually, scene
 
 
@@ -41,6 +43,7 @@ async def test_metrics_count_and_health_follows_the_broker_and_the_readings(brok
             told = metrics(port)
             assert told["meter61850_mms_associations[SMGW001]"] == 1
             assert (told["meter61850_mms_meters"], told["meter61850_mms_meters_online"]) == (1, 1)
+            assert told["meter61850_mms_wait_hook"] == (os.environ.get(KEPT) != "false")
             assert fetched(port, "/nothing")[0] == 404
             await eventually(lambda: fetched(port, "/healthz") == (503, _silent()))
             await meter.read(voltage=231.0)

@@ -26,9 +26,17 @@ DEADLINE = 60.0
 STOP_SECONDS = 5.0
 
 
+KEPT = "METER61850_MMS_WAIT_HOOK"
+"""The one setting that a run of tests gives to the programs: pytest --wait-hook off."""
+
+
 def environment() -> dict[str, str]:
     """Ours without settings of the developer's."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("METER61850_")}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("METER61850_") or name == KEPT
+    }
 
 
 def run(

@@ -14,7 +14,8 @@ from broker.mqtt.identity import client_context
 from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import MeterSettings
 from mms_bridge.access.client_rights import read_rights
-from mms_bridge.access.tls_credentials import TlsFiles, load
+from mms_bridge.access.tls_credentials import load
+from mms_bridge.settings import TlsFiles
 from registrar import pki
 from registrar.deployment import Deployment
 from registrar.init_deployment import Plan, found

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from broker.contract.errors import ConfigurationError
 from mms_bridge.access.associations import PER_IED, STANDING_FOR, Access, alias
-from mms_bridge.access.client_rights import Client, Right, read_rights
+from mms_bridge.access.client_rights import Client, read_rights
 from mms_bridge.access.handshake_limit import PER_ADDRESS, Budget, Handshakes
-from mms_bridge.access.tls_credentials import TlsFiles, load
-from mms_bridge.settings import MmsSettings
+from mms_bridge.access.tls_credentials import load
+from mms_bridge.settings import MmsSettings, Right, TlsFiles
 from tests.support.certificates import Authority
 
 FILE = """

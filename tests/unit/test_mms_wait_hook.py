@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from mms_bridge.libiec61850 import wait_hook
+from mms_bridge.libiec61850 import capabilities, wait_hook
 from mms_bridge.libiec61850.bindings import lib, library_path
 from tests.support.brokers import free_port
 
@@ -17,8 +17,10 @@ CALLS = 20
 
 
 @pytest.fixture(autouse=True)
-def _unblocked() -> None:
-    assert wait_hook.unblock(lib, library_path()), "the wheel's library has no slot that we find"
+def _installed() -> Iterator[None]:
+    assert wait_hook.install(lib, library_path()) == ""
+    yield
+    wait_hook.remove()
 
 
 Call = Callable[[Callable[[int], None], int], None]
@@ -93,8 +95,37 @@ def test_a_call_that_fails_leaves_the_waits_as_they_were() -> None:
 
 def test_once_is_enough() -> None:
     slots = list(wait_hook._slots)
-    assert wait_hook.unblock(lib, library_path())
+    assert wait_hook.install(lib, library_path()) == ""
     assert list(map(id, wait_hook._slots)) == list(map(id, slots))
+
+
+def test_removed_it_leaves_the_waits_in() -> None:
+    wait_hook.remove()
+    assert _seconds_of_idle_calls(wait_hook.quickly) >= CALLS * 0.001
+
+
+def test_a_file_that_was_not_tested_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One octet more makes it another file, even where nothing of the library has changed."""
+    wait_hook.remove()
+    other = tmp_path / "libiec61850.so"
+    other.write_bytes(library_path().read_bytes() + b"\0")
+    monkeypatch.setattr(capabilities, "library_path", lambda: other)
+    found = capabilities.capabilities(wait_hook=True)
+    assert (found.wait_hook, found.limits.associations) == (False, 1)
+    assert found.gather_seconds == capabilities.WAITING_GATHER_SECONDS
+    assert f"the wait hook is off, so reports and reads are slower: {other}: its SHA-256" in caplog.text
+    assert _seconds_of_idle_calls(wait_hook.quickly) >= CALLS * 0.001
+
+
+def test_it_can_be_turned_off(caplog: pytest.LogCaptureFixture) -> None:
+    assert not capabilities.capabilities(wait_hook=False).wait_hook
+    assert "METER61850_MMS_WAIT_HOOK is false" in caplog.text
+    assert _seconds_of_idle_calls(wait_hook.quickly) >= CALLS * 0.001
+    caplog.clear()
+    assert capabilities.capabilities(wait_hook=True).wait_hook
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
