@@ -12,7 +12,7 @@ import scl_builder
 
 MODULES = [
     "scl_builder",
-    *(f"scl_builder.{found.name}" for found in pkgutil.iter_modules(scl_builder.__path__)),
+    *(found.name for found in pkgutil.walk_packages(scl_builder.__path__, "scl_builder.")),
 ]
 
 
