@@ -231,9 +231,9 @@ def _instance_values(node: scl.Node, plan: Plan, handles: Sequence[int]) -> None
 
 @lru_cache(maxsize=64)
 def _shape(nodes: tuple[tuple[str, scl.NodeType], ...]) -> Shape:
-    fed = [(name, plan) for name, node_type in nodes for plan in plans(node_type) if plan.fed is not None]
-    places = {(name, plan.obj.name): place for place, (name, plan) in enumerate(fed)}
-    kinds = [plan.fed.kind for _, plan in fed if plan.fed is not None]
+    fed = [(name, one) for name, node_type in nodes for plan in plans(node_type) for one in plan.fed]
+    places = {(name, one.name): place for place, (name, one) in enumerate(fed)}
+    kinds = [one.kind for _, one in fed]
     return Shape(
         places,
         tuple(_UPDATE[kind] for kind in kinds),
@@ -248,8 +248,7 @@ def _fed(types: tuple[tuple[str, scl.NodeType], ...], offsets: Offsets) -> Fed:
     texts: list[int] = []
     for (_, node_type), objects in zip(types, offsets.objects, strict=True):
         for plan, places in zip(plans(node_type), objects, strict=True):
-            if plan.fed is not None:
-                written.append([places[place] for place in plan.fed.places])
+            written += [[places[place] for place in one.places] for one in plan.fed]
             texts += [
                 offset
                 for offset, attribute in zip(places, plan.sources, strict=True)
@@ -272,7 +271,7 @@ def _wanted(cid: scl.Cid) -> dict[str, frozenset[Key]]:
 
 @lru_cache(maxsize=256)
 def _quiet(shape: Shape, wanted: frozenset[Key]) -> bytes:
-    return bytes(key not in wanted for key in shape.places)
+    return bytes((node, name.partition(".")[0]) not in wanted for node, name in shape.places)
 
 
 def _check_size(name: str, members: tuple[scl.DataSetMember, ...]) -> None:

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from mms_bridge.libiec61850.bindings import lib
 from mms_bridge.libiec61850.memory import MEMORY
-from mms_bridge.libiec61850.node_plan import Creation, Form, form
+from mms_bridge.libiec61850.node_plan import Creation, Form, create, form
 from scl_builder.read.cid import Device
 
 VERSION = b"1.6.1"
@@ -139,8 +139,8 @@ def _create(model: int, domain: str, of: Kind) -> Made:
 
 def _object(device: int, node: int, name: bytes, attributes: tuple[Creation, ...]) -> tuple[int, ...]:
     handles = [lib.DataObject_create(name, node, 0)]
-    for attribute, parent, b_type, fc, triggers in attributes:
-        handles.append(lib.DataAttribute_create(attribute, handles[parent], b_type, fc, triggers, 0, 0))
+    for attribute in attributes:
+        handles.append(create(attribute, handles[attribute.parent]))
     return tuple(handle - device for handle in handles)
 
 
@@ -164,7 +164,8 @@ def _expected(offsets: Offsets, of: Kind) -> list[_Node]:
             family = [_Node(places[0], _DO_SIZE, object_name, at, [])]
             for own, attribute in zip(places[1:], attributes, strict=True):
                 family[attribute.parent].children.append(own)
-                family.append(_Node(own, _DA_SIZE, attribute.name, places[attribute.parent], []))
+                size = _DO_SIZE if attribute.b_type is None else _DA_SIZE
+                family.append(_Node(own, size, attribute.name, places[attribute.parent], []))
             tree += family
     return tree
 
