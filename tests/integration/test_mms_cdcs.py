@@ -20,7 +20,7 @@ from tests.integration.test_mms_model import described, served
 from tests.support.brokers import Broker
 from tests.support.clients import CLIENTS
 from tests.support.mms import DrivenMeter, Scene, eventually, scene
-from tests.support.scada import Client
+from tests.support.scada import Client, Told
 from tests.support.three_phases import THREE_PHASES
 
 INVALID = "0100000000000"
@@ -124,3 +124,26 @@ async def test_every_value_is_invalid_until_a_reading_feeds_it(
 
 def _read(client: Client, domain: str, question: dict[str, str]) -> dict[str, Any]:
     return {name: client.read(f"{domain}/{name}", fc) for name, fc in question.items()}
+
+
+@pytest.mark.parametrize("name", ["PhV", "PhV.phsA"])
+async def test_a_report_tells_a_change_in_a_sub_data_object(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(logical_devices, "PROFILES", (THREE_PHASES,))
+    before, after = 'lnClass="MMXN" lnInst="1" doName="Vol"', f'lnClass="MMXU" lnInst="1" doName="{name}"'
+
+    def other_member(cid: bytes) -> bytes:
+        assert before in cid.decode()
+        return cid.decode().replace(before, after).encode()
+
+    async with scene(broker) as running:
+        meter = await running.add_meter(1)
+        cid = await running.publish_cid(change=other_member)
+        assert check(cid) == []
+        (await running.associate()).close()
+        with CLIENTS["libiec61850"](running.port) as client:
+            await asyncio.to_thread(client.enable, "SMGW001GW/LLN0.RP.urcbVol01")
+            await meter.read(voltage=231.5)
+            reports: list[Told] = []
+            await eventually(lambda: reports.extend(client.reports()) or "231.5" in str(reports))
