@@ -19,8 +19,8 @@ from tests.support.reports import watch
 
 MEMORY, ROOM = Path("/dev/shm"), 4 << 30
 
-# Temporary files are in memory where there is room: no test cuts the power, so what a disk makes of each fsync,
-# beside whatever else the machine does, is nothing but time.
+# Temporary files are in memory where there is room: no test cuts the power, so an fsync of a busy disk costs
+# time and shows nothing.
 if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
     os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
@@ -37,11 +37,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `nohup make test &`: pr
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The tests of MMS pass with the wait hook and without: ``make mms``."""
-    parser.addoption("--wait-hook", choices=("on", "off"), default="on", help="of the MMS bridge (default on)")
+    parser.addoption("--wait-hook", choices=("on", "off"), default="on", help="of the MMS bridge")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep failures and what is running in `.test-reports/`; programs get the wait hook's state as a setting."""
+    """Keep failures and what is running in `.test-reports/`; programs get the wait hook's state."""
     watch(config)
     if config.getoption("--wait-hook") == "off":
         os.environ[KEPT] = "false"

@@ -21,14 +21,12 @@ from broker.contract.topics import meter_id_of
 from mms_bridge.datamodel.fleet import Meter
 from mms_bridge.datamodel.mapping import all_values, gateway_values
 from mms_bridge.datamodel.value import Quality
-from scl_builder.model.cdc import FunctionalConstraint
+from scl_builder.model.cdc import Path
 from scl_builder.read.cid import Attribute, Cid, CidError, DataObject, Device, Node, read_cid
 from web.live.state import Live
 from web.serving.problem import ProblemError
 
 T = TypeVar("T")
-_VALUE_PATHS = {"MV": ("mag", "f"), "BCR": ("actVal",)}
-"""CDC → path of the process value; stVal of all others (IEC 61850-7-3)."""
 _DBPOS = ("intermediate-state", "off", "on", "bad-state")
 _VALIDITY = {0: "good", Quality.INVALID: "invalid", Quality.QUESTIONABLE: "questionable"}
 _DETAILS = {"failure": Quality.FAILURE, "oldData": Quality.OLD_DATA, "test": Quality.TEST}
@@ -81,15 +79,16 @@ class Acsi:
     def read(self, ld: str, ln: str, do: str) -> dict[str, Any]:
         """All attributes of a data object, by name."""
         node, obj = self.node(ld, ln), self.data_object(ld, ln, do)
-        told = self._now(self.place(ld)).get((ln, do))
-        live: dict[tuple[str, ...], Any] = {}
-        if told is not None:
-            path = _VALUE_PATHS.get(obj.cdc, ("stVal",))
-            live = {path: told.value, ("q",): _quality(told.quality), ("t",): _time(told.t_ms)}
-        return {one.name: _value(one, node, (do,), live) for one in obj.attributes}
+        now = self._now(self.place(ld))
+        live: dict[Path, Any] = {}
+        for name, path, value in obj.values():
+            if (told := now.get((ln, name))) is not None:
+                live[*path, *value.path] = told.value
+                live[*path, value.q], live[*path, value.t] = _quality(told.quality), _time(told.t_ms)
+        return _object(obj, node, (do,), live)
 
-    def attribute(self, ld: str, ln: str, do: str, path: list[str]) -> tuple[Any, str]:
-        """The value of one attribute, and its functional constraint; 404 without one."""
+    def attribute(self, ld: str, ln: str, do: str, path: list[str]) -> tuple[Any, str | None]:
+        """What ``path`` leads to and its functional constraint (a sub data object has none); 404 without."""
         value: Any = self.read(ld, ln, do)
         for name in path:
             known = value if isinstance(value, dict) else {}
@@ -97,8 +96,7 @@ class Acsi:
                 place = ".".join((do, *path))
                 raise ProblemError(404, f"no attribute {place[:80]!r} in {ld}/{ln}: {', '.join(known)}")
             value = known[name]
-        attributes = {one.name: one for one in self.data_object(ld, ln, do).attributes}
-        return value, FunctionalConstraint(attributes[path[0]].fc).name
+        return value, _fc(self.data_object(ld, ln, do), path)
 
     def _now(self, place: Place) -> dict[tuple[str, str], Any]:
         """(logical node, data object) → value, q and t of a logical device."""
@@ -132,11 +130,25 @@ def _found(value: T | None, complaint: str) -> T:
     return value
 
 
-def _value(attribute: Attribute, node: Node, path: tuple[str, ...], live: dict[tuple[str, ...], Any]) -> Any:
+def _fc(obj: DataObject, path: list[str]) -> str | None:
+    for part in obj.parts:
+        if part.name == path[0]:
+            return _fc(part, path[1:]) if path[1:] else None
+    (attribute,) = (one for one in obj.attributes if one.name == path[0])
+    return attribute.fc.name
+
+
+def _object(obj: DataObject, node: Node, path: Path, live: dict[Path, Any]) -> dict[str, Any]:
+    """The sub data objects and attributes of the data object at ``path``, by name."""
+    parts = {part.name: _object(part, node, (*path, part.name), live) for part in obj.parts}
+    return parts | {one.name: _value(one, node, path, live) for one in obj.attributes}
+
+
+def _value(attribute: Attribute, node: Node, path: Path, live: dict[Path, Any]) -> Any:
     """What the topics tell, else what the CID says, in words where there are some."""
     place = (*path, attribute.name)
-    if place[1:] in live:
-        return _in_words(attribute, live[place[1:]])
+    if place in live:
+        return _in_words(attribute, live[place])
     if attribute.children:
         return {child.name: _value(child, node, place, live) for child in attribute.children}
     return node.values.get(place, attribute.value)

@@ -20,10 +20,11 @@ from broker.contract.compressed import unpacked
 from broker.contract.errors import ConfigurationError, ContractError
 from broker.contract.status import Revision
 from broker.mqtt.settings import MqttSettings
-from scl_builder.check.checker import Finding, Severity
+from scl_builder.check.checker import Finding
 from scl_builder.check.checker import check as findings_in
 from scl_builder.check.diff import condensed, diff
 from scl_builder.check.document import Document
+from scl_builder.check.findings import Severity
 from scl_builder.check.naming import without_ld_name
 from scl_builder.check.outline import parse
 from scl_builder.read.cid import Cid, CidError, read_cid

@@ -29,8 +29,6 @@ TIMEOUT = 2.0
 """Seconds for one request; Ctrl-C may have to wait for it."""
 GOOD = "good"
 POSITIONS = {"on": Position.CLOSED, "off": Position.OPEN}
-_VALUE = {"MV": (("mag", "f"), "MX"), "BCR": (("actVal",), "ST"), "DPC": (("stVal",), "ST")}
-"""CDC → value attribute and functional constraint (IEC 61850-7-3)."""
 
 Endpoint = tuple[str, int]
 
@@ -45,17 +43,16 @@ class Told:
 
 
 def _read_names() -> dict[str, tuple[Reference, ...]]:
-    """From the model tables, in their order."""
+    """From the model tables; of a quantity that feeds several data objects, the first."""
     found: dict[str, tuple[Reference, ...]] = {}
     for node in METER_LD:
-        for data_object in node.objects:
-            group, _, field = data_object.source.partition(".")
-            if group == "reading" or (node.ln_class, data_object.name) == ("XSWI", "Pos"):
-                path, fc = _VALUE[data_object.cdc]
-                base = Reference("", node.name, (data_object.name,), fc)
-                found["relay" if group == "relay" else field] = (
-                    base.child(*path), base.child("q"), base.child("t"),
-                )  # fmt: skip
+        for fed in (fed for data_object in node.objects for fed in data_object.fed):
+            group, _, field = fed.source.partition(".")
+            if group == "reading" or (node.ln_class, fed.name) == ("XSWI", "Pos"):
+                value = fed.value
+                base = Reference("", node.name, fed.path, fed.cdc.fc(value.path[0]))
+                names = (base.child(*value.path), base.child(value.q), base.child(value.t))
+                found.setdefault("relay" if group == "relay" else field, names)
     return found
 
 
@@ -139,8 +136,8 @@ def same(field: str, stored: float | str | None, told: Told) -> bool:
         return told.quality.startswith("invalid")
     if field == "relay":
         return bool(told.value == stored)
-    if field == "energy":
-        return bool(told.value == round(float(stored)))
+    if isinstance(told.value, int):
+        return told.value == round(float(stored))
     return struct.pack("f", told.value) == struct.pack("f", stored)
 
 

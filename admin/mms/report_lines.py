@@ -24,9 +24,14 @@ from open61850.quality import Quality, TimeQuality
 from admin.mms.association import plain
 from admin.output import text
 from broker.contract.messages import format_ts
+from scl_builder.model.cdc import SERVED_CDCS
 from scl_builder.model.nsd_enums import ENUMERATIONS
 
-PROCESS_VALUES = ("stVal", "mag.f", "mag.i", "actVal", "cVal.mag.f", "instMag.f")
+PROCESS_VALUES = (
+    *dict.fromkeys(".".join(value.path) for row in SERVED_CDCS.values() for value in row.values),
+    "mag.i",
+    "instMag.f",
+)
 """Where the process value of a data object is; one that has none of them is shown with all its parts."""
 ENUMERATED = {
     "Beh": "BehaviourModeKind", "Mod": "BehaviourModeKind",
@@ -155,7 +160,11 @@ def _value(leaves: Mapping[str, IECData], member: Member | None) -> bool | int |
     if len(leaves) == 1:
         ((name, leaf),) = leaves.items()
         return plain(name or (member.reference.path[-1] if member else ""), leaf)
-    return " ".join(f"{name}={plain(name, leaf)}" for name, leaf in leaves.items() if name not in ("q", "t"))
+    return " ".join(
+        f"{name}={plain(name, leaf)}"
+        for name, leaf in leaves.items()
+        if name.rpartition(".")[2] not in ("q", "t")
+    )
 
 
 def _in_words(

@@ -7,7 +7,7 @@ the other must see. Types are resolved once for each LNodeType and shared.
 >>> from scl_builder.build.project import Ied, Meter, Project
 >>> ied = Ied("SMGW001", "10.0.0.5", 102, (Meter("SM_1"),))
 >>> read_scl(build_scd(Project("town", 1, (ied,)))).endpoints
-{'SMGW001': ('10.0.0.5', 102)}
+{'SMGW001': [('10.0.0.5', 102)]}
 """
 
 from __future__ import annotations
@@ -185,20 +185,14 @@ class Scl:
         return self._node_types[ln_type]
 
     def _leaves(self, ln_type: str) -> Iterator[tuple[Path, Attr]]:
-        node_type = self._document.node_types.get(ln_type)
-        for name, do in node_type.objects.items() if node_type else ():
-            yield from self._object_leaves(do.get("type", ""), (name,))
-
-    def _object_leaves(self, do_type: str, path: Path) -> Iterator[tuple[Path, Attr]]:
-        found = self._document.object_types.get(do_type)
-        if found is None or len(path) > 8:
-            return
-        for name, sub_type in found.sub_objects.items():
-            yield from self._object_leaves(sub_type, (*path, name))
-        for attr in found.attributes.values():
-            # a setting has a twin in SG: the active group's value
-            for fc in ("SE", "SG") if attr.fc == "SE" else (attr.fc,):
-                yield from self._attribute_leaves(attr, (fc, *path))
+        try:
+            for path, found in self._document.objects(ln_type):
+                for attr in found.attributes.values():
+                    # a setting has a twin in SG: the active group's value
+                    for fc in ("SE", "SG") if attr.fc == "SE" else (attr.fc,):
+                        yield from self._attribute_leaves(attr, (fc, *path))
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
 
     def _attribute_leaves(self, attr: Attr, path: Path) -> Iterator[tuple[Path, Attr]]:
         path = (*path, attr.name)

@@ -22,6 +22,7 @@ from open61850.mms.pdu import OBJECT_CLASS_NAMED_VARIABLE
 from admin.exits import NotFoundError, RefusedError
 from admin.mms.report_lines import Member, Subscription, parse_name
 from admin.output import note
+from scl_builder.model.cdc import SERVED_CDCS
 from scl_builder.model.nsd_enums import ENUMERATIONS
 
 READ_AT_ONCE = 16
@@ -182,7 +183,7 @@ def _members(client: MmsClient, data_set: str | None) -> tuple[Member, ...]:
 def _units(client: MmsClient, references: Sequence[Reference]) -> list[str]:
     """The unit of each member, where its data object has one in CF."""
     wanted = [
-        Reference(reference.ld, reference.ln, (*reference.path[:1], "units", part), "CF")
+        Reference(reference.ld, reference.ln, (*_object(reference.path), "units", part), "CF")
         for reference in references
         for part in ("SIUnit", "multiplier")
     ]
@@ -190,6 +191,11 @@ def _units(client: MmsClient, references: Sequence[Reference]) -> list[str]:
     for start in range(0, len(wanted), READ_AT_ONCE):
         told += client.read_many(wanted[start : start + READ_AT_ONCE])
     return [_unit(told[index], told[index + 1]) for index in range(0, len(told), 2)]
+
+
+def _object(path: Sequence[str]) -> Sequence[str]:
+    """The data object or sub data object that ``path`` leads to, or into."""
+    return path[:2] if path[1:] and any(path[1] in row.parts for row in SERVED_CDCS.values()) else path[:1]
 
 
 def _unit(unit: object, multiplier: object) -> str:

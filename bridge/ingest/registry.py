@@ -3,15 +3,12 @@
 Events are folded into the rows in the order in which they came, inside the caller's transaction: rows
 are loaded once for a batch and written back once. What replaces what is decided by the rules of every
 reader (``broker.contract.fleet``).
-
->>> next_ied({"SMGW001": 50, "SMGW002": 3}, limit=50)
-'SMGW002'
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import singledispatch
 
@@ -19,6 +16,7 @@ from sqlalchemy import Connection, func
 from sqlmodel import Session, col, select
 
 from bridge.ingest.classify import Dead, Notice, Withdrawal
+from bridge.scl.ied_names import next_ied
 from bridge.store.audit import Event, Kind
 from bridge.store.tables import Meter, at_ms, moment, sayable
 from broker.contract.birth import Birth
@@ -29,6 +27,8 @@ from broker.contract.messages import EARLIEST, MAX_SEQ, Message
 from broker.contract.notice import MeterNotice, NoticeCode
 from broker.contract.relay import Position, Relay
 from broker.contract.status import Status
+from scl_builder.model import logical_devices
+from scl_builder.model.logical_devices import Profile
 
 _CHUNK = 500
 """Meters in one IN list; SQLite allows 32,766 parameters, older ones 999."""
@@ -38,29 +38,6 @@ SHOWN = ("name", "address", "address_code", "vendor", "model", "serial", "firmwa
 alike."""
 
 FOREIGN_SERIAL = "birth: meter_id belongs to another hardware serial"
-
-
-def next_ied(filled: Mapping[str, int], *, limit: int, among: Collection[str] | None = None) -> str:
-    """The first IED with room for one more of ``limit`` meters, or a new one: SMGW001, SMGW002, …
-
-    Of those that have meters only the ones in ``among`` count, if it is given.
-    """
-    number = 1
-    while (ied := ied_name(number)) in filled and (
-        filled[ied] >= limit or (among is not None and ied not in among)
-    ):
-        number += 1
-    return ied
-
-
-def ied_name(number: int) -> str:
-    """Name of the IED with this number, from 1."""
-    return f"SMGW{number:03d}"
-
-
-def ied_number(name: str) -> int:
-    """The inverse of :func:`ied_name`."""
-    return int(name.removeprefix("SMGW"))
 
 
 def rows_for(
@@ -101,7 +78,12 @@ def is_shown(meter: Meter) -> bool:
 
 def face(meter: Meter) -> tuple[object, ...]:
     """What of ``meter`` the SCD shows, and first how often that it does has changed."""
-    return (meter.changes, meter.has_relay, *(getattr(meter, name) for name in SHOWN))
+    return (meter.changes, meter.has_relay, profile_of(meter).name, *(getattr(meter, name) for name in SHOWN))
+
+
+def profile_of(meter: Meter) -> Profile:
+    """What its logical device measures."""
+    return logical_devices.profile_of(meter.quantities.split(","))
 
 
 def comings_and_goings(meters: Iterable[Meter], retired: Collection[str]) -> Iterator[Event]:
@@ -188,11 +170,11 @@ def _birth(birth: Birth, meter: Meter, now: int, *, live: bool = True) -> None:
         setattr(meter, name, getattr(birth, name))
     for name in ("vendor", "model", "serial"):
         setattr(meter, name, getattr(birth.hardware, name))
-    meter.quantities = ",".join(birth.quantities)
     meter.clock_synchronized = birth.clock_synchronized
-    if is_shown(meter) and meter.has_relay != birth.relay:
-        meter.changes += 1  # it joins or leaves the data set of positions
-    meter.has_relay = birth.relay
+    before = meter.has_relay, profile_of(meter)
+    meter.has_relay, meter.quantities = birth.relay, ",".join(birth.quantities)
+    if is_shown(meter) and before != (meter.has_relay, profile_of(meter)):
+        meter.changes += 1  # it joins or leaves data sets
     if not birth.relay:  # what is known is of a relay that was removed
         _forget_relay(meter)
     meter.changes += not is_shown(meter)

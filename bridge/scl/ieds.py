@@ -16,16 +16,19 @@ from typing import Any
 from sqlalchemy import select
 from sqlmodel import Session
 
-from bridge.ingest.registry import SHOWN, ied_number
+from bridge.ingest.registry import SHOWN
+from bridge.scl.ied_names import ied_number
 from bridge.store.tables import metadata
 from broker.contract.topics import scl_name
 from scl_builder.build.project import Ied
 from scl_builder.build.project import Meter as SclMeter
+from scl_builder.model.logical_devices import profile_of
 
 _C = metadata.tables["meter"].c
 _IS_SHOWN = _C.born_at.is_not(None) & _C.retired_at.is_(None)
 _ROWS = (
-    select(_C.ied, _C.key, _C.changes, _IS_SHOWN, _C.meter_id, _C.has_relay, *(_C[name] for name in SHOWN))
+    select(_C.ied, _C.key, _C.changes, _IS_SHOWN, _C.meter_id, _C.has_relay, _C.quantities)
+    .add_columns(*(_C[name] for name in SHOWN))
     .where(_C.ied.is_not(None))
     .order_by(_C.key)
 )
@@ -59,8 +62,10 @@ class Ieds:
         row = tuple(told)
         known = self._meters.get(key)
         if known is None or known[0] != row:
-            shown = dict(zip(SHOWN, row[2:], strict=True))
-            meter = SclMeter(scl_name(row[0]), f"M{key}", relay=row[1], **shown)
+            meter_id, relay, quantities, *rest = row
+            shown = dict(zip(SHOWN, rest, strict=True))
+            profile = profile_of(quantities.split(","))
+            meter = SclMeter(scl_name(meter_id), f"M{key}", relay=relay, profile=profile, **shown)
             known = self._meters[key] = (row, meter)
         return known[1]
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from operator import attrgetter
+from typing import NamedTuple
 
 from broker.contract.fleet import State
 from broker.contract.quantities import QUANTITIES
@@ -19,7 +21,8 @@ from broker.contract.reading import Reading
 from broker.contract.relay import Position
 from mms_bridge.datamodel.fleet import Behaviour, Fleet, Meter
 from mms_bridge.datamodel.value import Key, Quality, Value
-from scl_builder.model.logical_devices import GATEWAY_LD, METER_LD, LogicalNode
+from scl_builder.model.data_object import LogicalNode
+from scl_builder.model.logical_devices import GATEWAY_LD, Profile, profile_of
 
 ON = int(Behaviour.ON)
 OK, WARNING, ALARM = 1, 2, 3  # HealthKind
@@ -33,20 +36,37 @@ OLD = Quality.QUESTIONABLE | Quality.OLD_DATA
 FAILED = Quality.INVALID | Quality.FAILURE
 
 
-def bindings(tables: tuple[LogicalNode, ...]) -> Mapping[str, tuple[tuple[Key, str], ...]]:
-    """Source group ("reading", "relay", …) -> ((logical node, data object), field) of a table."""
-    found: dict[str, list[tuple[Key, str]]] = {}
-    for node in tables:
+class Binding(NamedTuple):
+    """One place that takes a value, and what feeds it."""
+
+    key: Key
+    field: str
+    whole: bool
+    """The attribute is an INT64: a count in steps of pulsQty, which is 1."""
+
+
+def bindings(table: tuple[LogicalNode, ...]) -> Mapping[str, tuple[Binding, ...]]:
+    """Source group ("reading", "relay", …) -> what it feeds of a table."""
+    found: dict[str, list[Binding]] = {}
+    for node in table:
         for obj in node.objects:
-            if obj.source:
-                group, _, name = obj.source.partition(".")
-                found.setdefault(group, []).append(((node.name, obj.name), name))
+            for fed in obj.fed:
+                group, _, field = fed.source.partition(".")
+                whole = fed.cdc.btype(fed.value.path) == "INT64"
+                found.setdefault(group, []).append(Binding((node.name, fed.name), field, whole))
     return {group: tuple(items) for group, items in found.items()}
 
 
-METER_BINDINGS = bindings(METER_LD)
-_KNOWN = tuple((key, (group, name)) for group in ("service", "meter") for key, name in METER_BINDINGS[group])
-"""What the gateway itself knows of a meter."""
+@cache
+def _of_profile(profile: Profile) -> Mapping[str, tuple[Binding, ...]]:
+    return bindings(profile.nodes)
+
+
+def _bindings(meter: Meter) -> Mapping[str, tuple[Binding, ...]]:
+    """What feeds the meter's logical device."""
+    return _of_profile(profile_of(_expected(meter)))
+
+
 GATEWAY_BINDINGS = bindings(GATEWAY_LD)
 
 
@@ -59,7 +79,7 @@ def reading_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Valu
     """What the latest reading says, as data objects; all invalid before the first one."""
     reading = meter.reading
     if reading is None or not meter.in_service:
-        for key, _ in METER_BINDINGS["reading"]:
+        for key, _, _ in _bindings(meter)["reading"]:
             yield key, Value(None, Quality.INVALID, _out_ms(meter))
         return
     good = _quality(meter.state(broker_up=broker_up))
@@ -68,13 +88,13 @@ def reading_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Valu
         t_quality = T_NOT_SYNCHRONIZED
     told = _quantities(reading)
     expected = None if None not in told.values() else _expected(meter)
-    for key, name in METER_BINDINGS["reading"]:
+    for key, name, whole in _bindings(meter)["reading"]:
         value = told[name]
         if value is None and expected is not None:
             missing = FAILED if MADE_OF[name].issubset(expected) else Quality.INVALID
             yield key, Value(None, missing, t_ms, t_quality)
         else:
-            yield key, Value(value, good, t_ms, t_quality)
+            yield key, Value(round(value) if whole and value is not None else value, good, t_ms, t_quality)
 
 
 def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
@@ -83,7 +103,7 @@ def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]
     Nothing is blocked where nothing was ever blocked, from the relay's time on.
     """
     if not meter.in_service:
-        for key, name in METER_BINDINGS["relay"]:
+        for key, name, _ in _bindings(meter)["relay"]:
             value = DBPOS_INTERMEDIATE if name == "position" else None
             yield key, Value(value, Quality.INVALID, _out_ms(meter))
         return
@@ -99,7 +119,7 @@ def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]
         told["block_open"] = Value(block.open, quality, milliseconds(block.open_ts))
     if block is not None and block.close_ts is not None:
         told["block_close"] = Value(block.close, quality, milliseconds(block.close_ts))
-    for key, name in METER_BINDINGS["relay"]:
+    for key, name, _ in _bindings(meter)["relay"]:
         yield key, told.get(name, Value(None, Quality.INVALID, 0))
 
 
@@ -111,9 +131,10 @@ def health_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[t
         ("service", "health"): OK if broker_up else ALARM,
         ("meter", "health"): OK if healthy else ALARM,
     }
-    t_ms = milliseconds(now)
-    for key, source in _KNOWN:
-        yield key, Value(told[source], Quality.GOOD, t_ms)
+    t_ms, bound = milliseconds(now), _bindings(meter)
+    for group in ("service", "meter"):
+        for key, name, _ in bound[group]:
+            yield key, Value(told[group, name], Quality.GOOD, t_ms)
 
 
 def all_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
@@ -139,7 +160,7 @@ def gateway_values(
     }
     hearsay = Quality.GOOD if fleet.broker_up else OLD  # told over the broker, not seen
     for group in ("service", "gateway"):
-        for key, name in GATEWAY_BINDINGS[group]:
+        for key, name, _ in GATEWAY_BINDINGS[group]:
             quality = hearsay if name in ("bridge_up", "revision") else Quality.GOOD
             yield key, Value(told[name], quality, milliseconds(now))
 
@@ -153,10 +174,8 @@ _measured = attrgetter(*QUANTITIES)
 def _quantities(reading: Reading) -> dict[str, float | None]:
     """The quantities of the model."""
     told: dict[str, float | None] = dict(zip(QUANTITIES, _measured(reading), strict=True))
-    volts, amperes, energy = told["voltage"], told["current"], told["energy"]
+    volts, amperes = told["voltage"], told["current"]
     told["apparent_power"] = None if volts is None or amperes is None else volts * amperes
-    if energy is not None:
-        told["energy"] = round(energy)  # BCR.actVal is an INT64 in steps of pulsQty = 1 Wh
     return told
 
 

@@ -13,7 +13,7 @@ from functools import cache
 
 from mms_bridge.datamodel.value import Key, Quality
 from mms_bridge.libiec61850.bindings import MAX_DATA_SET_MEMBERS, lib
-from mms_bridge.libiec61850.node_plan import PROCESS, Plan, mms_value, plans
+from mms_bridge.libiec61850.node_plan import PROCESS, Plan, create, mms_value, plans
 from mms_bridge.libiec61850.points import Points, quiet_places, shape_of
 from scl_builder.model.cdc import ControlModel
 from scl_builder.model.reference import Reference
@@ -87,8 +87,7 @@ def _device(model: NativeModel, device: scl.Device, wanted: frozenset[Key]) -> N
         node_handle = lib.LogicalNode_create(node.name.encode(), handle)
         for plan in plans(node.type):
             handles = _object(node, plan, node_handle)
-            if plan.fed is not None:
-                fed += (handles[place] for place in plan.fed.places)
+            fed += (handles[place] for one in plan.fed for place in one.places)
             if plan.control_model is not None:
                 model.controls[device.domain, node.name, plan.obj.name] = _control(node, plan, handles[0])
         for name, members in node.data_sets:
@@ -102,8 +101,8 @@ def _device(model: NativeModel, device: scl.Device, wanted: frozenset[Key]) -> N
 def _object(node: scl.Node, plan: Plan, node_handle: int) -> list[int]:
     """Make a data object with its attributes and their values; the handles by place."""
     handles = [lib.DataObject_create(plan.name, node_handle, 0)]
-    for attribute, parent, b_type, fc, triggers in plan.attributes:
-        handles.append(lib.DataAttribute_create(attribute, handles[parent], b_type, fc, triggers, 0, 0))
+    for attribute in plan.attributes:
+        handles.append(create(attribute, handles[attribute.parent]))
     for place, value in plan.constants:
         lib.DataAttribute_setValue(handles[place], value)
     if plan.qualities and not _says(node, plan):

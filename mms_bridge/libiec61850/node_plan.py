@@ -11,17 +11,14 @@ device's own (its instance values) is added by ``ied_model.py``.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
 from mms_bridge.libiec61850.bindings import ATTRIBUTE_TYPES, lib
-from scl_builder.model.cdc import FunctionalConstraint
+from scl_builder.model.cdc import FunctionalConstraint, Path
 from scl_builder.read.cid import Attribute, DataObject, NodeType
-
-Path = tuple[str, ...]
-"""From the data object down: ``("Vol", "mag", "f")``."""
 
 
 class Kind(Enum):
@@ -42,29 +39,29 @@ _KINDS = {kind.value: kind for kind in Kind} | {"Enum": Kind.INT32}
 PROCESS = (FunctionalConstraint.ST, FunctionalConstraint.MX)
 """Functional constraints of what the process says, with its q and t."""
 
-# CDC of IEC 61850-7-3 -> path of the attribute that carries the process value
-_VALUE_PATHS: dict[str, Path] = {
-    "MV": ("mag", "f"),
-    "BCR": ("actVal",),
-    **dict.fromkeys(("SPS", "INS", "ENS", "DPC", "SPC", "INC", "ENC"), ("stVal",)),
-}
-
 
 class Fed(NamedTuple):
-    """Where a data object's value, q and t are, in the order in which its attributes are made."""
+    """Where a value, its q and its t are, in the order in which the attributes are made."""
 
+    name: str
+    """From the data object down: ``Vol``, ``PhV.phsA``, ``DmdWh.frVal``."""
     kind: Kind
     places: tuple[int, int, int]
 
 
 class Creation(NamedTuple):
-    """The arguments of one DataAttribute_create; ``parent`` is a place, 0 is the data object itself."""
+    """An attribute or a sub data object; ``parent`` is a place, 0 is the data object itself."""
 
     name: bytes
     parent: int
-    b_type: int
+    b_type: int | None
+    """None: a sub data object."""
     fc: int
     triggers: int
+
+
+_Row = tuple[Creation, Attribute | None, Path]
+"""A node of the model, its attribute (None for a data object), and its path from the data object down."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +73,13 @@ class Plan:
     attributes: tuple[Creation, ...]
     """In this order they get the places 1, 2, …"""
     sources: tuple[Attribute | None, ...]
-    """The attribute of each place."""
+    """The attribute of each place; None for a data object."""
     places: Mapping[Path, int]
     constants: tuple[tuple[int, int], ...]
     """Place and MmsValue of each constant of the type; the library takes a copy."""
     qualities: tuple[int, ...]
     """Places of q; invalid, unless the file gives the object a value, until something feeds it."""
-    fed: Fed | None
+    fed: tuple[Fed, ...]
     control_model: tuple[Mapping[str, int], str] | None
     """Literals of ctlModel and its value in the type, if the object has Oper."""
 
@@ -104,15 +101,22 @@ def _free(values: list[int]) -> None:
         lib.MmsValue_delete(value)
 
 
+def create(creation: Creation, parent: int) -> int:
+    """Make the node below ``parent`` in the library's model; its handle."""
+    name, _, b_type, fc, triggers = creation
+    if b_type is None:
+        return int(lib.DataObject_create(name, parent, 0))
+    return int(lib.DataAttribute_create(name, parent, b_type, fc, triggers, 0, 0))
+
+
 def _plan(obj: DataObject) -> Plan:
-    flat: list[tuple[Creation, Attribute, Path]] = []
-    for attribute in obj.attributes:
-        _flatten(attribute, 0, (obj.name, attribute.name), flat)
+    flat: list[_Row] = []
+    _flatten_object(obj, 0, (obj.name,), flat)
     places = {path: place for place, (_, _, path) in enumerate(flat, 1)}
     constants = tuple(
         (place, mms_value(attribute, attribute.value))
         for place, (_, attribute, _) in enumerate(flat, 1)
-        if attribute.value is not None
+        if attribute is not None and attribute.value is not None
     )
     return Plan(
         obj.name.encode(),
@@ -122,14 +126,21 @@ def _plan(obj: DataObject) -> Plan:
         places,
         constants,
         _qualities(flat),
-        _fed(obj, {path: (place, flat[place - 1][1]) for path, place in places.items()}),
+        tuple(_fed(obj, places, flat)),
         _control_model(obj),
     )
 
 
-def _flatten(
-    attribute: Attribute, parent: int, path: Path, flat: list[tuple[Creation, Attribute, Path]]
-) -> None:
+def _flatten_object(obj: DataObject, place: int, path: Path, flat: list[_Row]) -> None:
+    """The attributes and sub data objects of ``obj``, which has ``place``."""
+    for attribute in obj.attributes:
+        _flatten(attribute, place, (*path, attribute.name), flat)
+    for part in obj.parts:
+        flat.append((Creation(part.name.encode(), place, None, 0, 0), None, (*path, part.name)))
+        _flatten_object(part, len(flat), (*path, part.name), flat)
+
+
+def _flatten(attribute: Attribute, parent: int, path: Path, flat: list[_Row]) -> None:
     b_type = ATTRIBUTE_TYPES.get(attribute.b_type)
     if b_type is None:
         raise ValueError(f"{'.'.join(path)}: bType {attribute.b_type} cannot be served")
@@ -140,26 +151,35 @@ def _flatten(
         _flatten(child, place, (*path, child.name), flat)
 
 
-def _qualities(flat: list[tuple[Creation, Attribute, Path]]) -> tuple[int, ...]:
-    """Where q is, if the type does not give the object a value."""
-    if any(attribute.value is not None and attribute.fc in PROCESS for _, attribute, _ in flat):
-        return ()
-    return tuple(place for place, (_, attribute, _) in enumerate(flat, 1) if attribute.b_type == "Quality")
+def _qualities(flat: list[_Row]) -> tuple[int, ...]:
+    """Where q is, but for the objects to which the type gives a value."""
+    told = [
+        path
+        for _, attribute, path in flat
+        if attribute is not None and attribute.value is not None and attribute.fc in PROCESS
+    ]
+    return tuple(
+        place
+        for place, (_, attribute, (*above, _)) in enumerate(flat, 1)
+        if attribute is not None
+        and attribute.b_type == "Quality"
+        and not any(list(path[: len(above)]) == above for path in told)
+    )
 
 
-def _fed(obj: DataObject, places: Mapping[Path, tuple[int, Attribute]]) -> Fed | None:
-    value_path = _VALUE_PATHS.get(obj.cdc)
-    if value_path is None:
-        return None
-    found = [places.get((obj.name, *path)) for path in (value_path, ("q",), ("t",))]
-    own = [pair for pair in found if pair is not None and pair[1].fc in PROCESS]
-    if len(own) < len(found):
-        return None
-    value, q, t = (place for place, _ in own)
-    kind = _KINDS.get(own[0][1].b_type)
-    if kind is None:
-        raise ValueError(f"{obj.name}: bType {own[0][1].b_type} is none that a {obj.cdc} is written with")
-    return Fed(kind, (value, q, t))
+def _fed(obj: DataObject, places: Mapping[Path, int], flat: list[_Row]) -> Iterator[Fed]:
+    """The values for which the file has all three attributes."""
+    for name, path, value in obj.values():
+        wanted = [places.get((*path, *tail)) for tail in (value.path, (value.q,), (value.t,))]
+        found = [place for place in wanted if place is not None]
+        attributes = [attribute for place in found if (attribute := flat[place - 1][1]) is not None]
+        if len(attributes) < len(wanted) or any(one.fc not in PROCESS for one in attributes):
+            continue
+        kind = _KINDS.get(attributes[0].b_type)
+        if kind is None:
+            raise ValueError(f"{name}: bType {attributes[0].b_type} is none that we write")
+        value_at, q, t = found
+        yield Fed(name, kind, (value_at, q, t))
 
 
 def _control_model(obj: DataObject) -> tuple[Mapping[str, int], str] | None:

@@ -47,10 +47,10 @@ class Shape:
 @lru_cache(maxsize=64)
 def shape_of(nodes: tuple[tuple[str, NodeType], ...]) -> Shape:
     """The shape of a device whose logical nodes have these names and types."""
-    fed = [(name, plan) for name, node_type in nodes for plan in plans(node_type) if plan.fed is not None]
-    kinds = [plan.fed.kind for _, plan in fed if plan.fed is not None]
+    fed = [(name, one) for name, node_type in nodes for plan in plans(node_type) for one in plan.fed]
+    kinds = [one.kind for _, one in fed]
     return Shape(
-        {(name, plan.obj.name): place for place, (name, plan) in enumerate(fed)},
+        {(name, one.name): place for place, (name, one) in enumerate(fed)},
         tuple(_UPDATE[kind] for kind in kinds),
         tuple(_SET[kind] for kind in kinds),
     )
@@ -59,7 +59,7 @@ def shape_of(nodes: tuple[tuple[str, NodeType], ...]) -> Shape:
 @lru_cache(maxsize=256)
 def quiet_places(shape: Shape, wanted: frozenset[Key]) -> bytes:
     """1 for each data object that is not ``wanted`` by any data set."""
-    return bytes(key not in wanted for key in shape.places)
+    return bytes((node, name.partition(".")[0]) not in wanted for node, name in shape.places)
 
 
 class Points:

@@ -65,8 +65,13 @@ def forget() -> None:
 
 def _templates(project: Project, ieds: list[Ied]) -> str:
     plates = frozenset[devices.Plate]().union(*map(devices.shared_plates, ieds))
+    profiles = frozenset(meter.profile for ied in ieds for meter in ied.meters)
     return templates.render(
-        project.control_model, project.tool_version, plates, operate_timeout=project.operate_timeout
+        project.control_model,
+        project.tool_version,
+        plates,
+        profiles or frozenset((logical_devices.SINGLE_PHASE,)),
+        operate_timeout=project.operate_timeout,
     )
 
 

@@ -14,12 +14,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from scl_builder.build.project import GATEWAY_INST, Ied, Meter
 from scl_builder.build.render_cache import Remembered
 from scl_builder.build.text import digest, escape, unicode, visible
 from scl_builder.model import logical_devices
-from scl_builder.model.logical_devices import DataObject, Group, LogicalNode
+from scl_builder.model.data_object import DataObject, LogicalNode
+from scl_builder.model.logical_devices import Group, Member, Profile, meter_nodes
 
 VAL_LIMIT = 255
 """Length of VisString255 and Unicode255."""
@@ -52,7 +54,7 @@ def shared_plates(ied: Ied) -> Plates:
 
 def plate_node(plate: Plate) -> LogicalNode:
     """LPHD with ``plate`` in its type."""
-    (node,) = (node for node in logical_devices.METER_LD if node.ln_class == "LPHD")
+    (node,) = (node for node in logical_devices.PLATES if node.ln_class == "LPHD")
     objects = tuple(replace(do, values=plate) if do.name == "PhyNam" else do for do in node.objects)
     return replace(node, type_id=f"{node.type_id}_{digest(plate)}", objects=objects)
 
@@ -61,7 +63,7 @@ def meter_device(meter: Meter, shared: Plates) -> str:
     """A meter's LDevice."""
     plate = _plate(meter)
     own = _own_plate(meter)
-    nodes = logical_devices.meter_nodes(relay=meter.relay)
+    nodes = meter_nodes(meter.profile, relay=meter.relay)
     if plate in shared:
         nodes = tuple(plate_node(plate) if node.ln_class == "LPHD" else node for node in nodes)
     else:
@@ -120,8 +122,13 @@ def _doi(do: DataObject, values: Mapping[str, str]) -> str:
 
 def _members(group: Group, ied: Ied) -> list[str]:
     """The insts of the meters that have the group's member."""
-    switched = group.member.ln_class in logical_devices.RELAY_CLASSES
-    return [meter.inst for meter in in_order(ied.meters) if meter.relay or not switched]
+    return [m.inst for m in in_order(ied.meters) if _has(m.profile, group.member, relay=m.relay)]
+
+
+@lru_cache(maxsize=256)
+def _has(profile: Profile, member: Member, *, relay: bool) -> bool:
+    found = ((node.name, do.name) for node in meter_nodes(profile, relay=relay) for do in node.objects)
+    return (member.ln_class + member.inst, member.do) in found
 
 
 def _data_set(group: Group, insts: Iterable[str]) -> str:

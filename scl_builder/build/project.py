@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Literal, get_args
 
-from scl_builder.model.logical_devices import MAX_METERS, OPERATE_TIMEOUT
+from scl_builder.model.logical_devices import MAX_METERS, OPERATE_TIMEOUT, SINGLE_PHASE, Profile
 
 ControlModel = Literal[
     "status-only",
@@ -60,6 +60,8 @@ class Meter:
     firmware: str = ""
     relay: bool = True
     """Whether it has a relay; without one its logical device has no CSWI and no XSWI."""
+    profile: Profile = SINGLE_PHASE
+    """What its logical device measures."""
 
     def __post_init__(self) -> None:
         _check_name("logical device name", self.ld_name, limit=64)

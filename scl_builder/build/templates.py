@@ -1,7 +1,7 @@
 """DataTypeTemplates: the types behind the tables, with the constants that all meters share as Val.
 
-IEC 61850-6 clause 9.5. Names, order, types and triggers of attributes come from nsd_cdcs; which of the
-optional ones we serve is said here.
+IEC 61850-6 clause 9.5. Names, order, types and triggers of attributes come from nsd_cdcs, those of them that
+we serve from the table of common data classes.
 
 >>> 'id="MV_V"' in render("status-only", "1.0")
 True
@@ -17,7 +17,9 @@ from scl_builder.build.devices import Plates, plate_node
 from scl_builder.build.project import ControlModel
 from scl_builder.build.text import digest, escape, visible
 from scl_builder.model import logical_devices
-from scl_builder.model.logical_devices import DataObject, LogicalNode
+from scl_builder.model.cdc import SERVED_CDCS, SERVED_MEMBERS
+from scl_builder.model.data_object import DataObject, LogicalNode
+from scl_builder.model.logical_devices import Profile
 from scl_builder.model.nsd_cdcs import (
     CDCS,
     CONTROL_SERVICES,
@@ -28,36 +30,8 @@ from scl_builder.model.nsd_cdcs import (
 )
 from scl_builder.model.nsd_enums import ENUMERATIONS
 
-LOGICAL_NODES: tuple[LogicalNode, ...] = (*logical_devices.GATEWAY_LD, *logical_devices.METER_LD)
-
-# fmt: off
-SERVED_ATTRIBUTES = {
-    "SPS": "stVal q t",
-    "INS": "stVal q t",
-    "ENS": "stVal q t",
-    "MV": "mag q t units",
-    "BCR": "actVal q t units pulsQty",
-    "SPC": "stVal q t ctlModel",
-    "DPC": "stVal q t ctlModel",
-    "ENC": "stVal q t ctlModel",
-    "DPL": "vendor swRev serNum model location dU",
-    "LPL": "vendor swRev ldNs d dU configRev",
-}
-"""CDC → the attributes that we serve, control aside."""
-
-SERVED_MEMBERS = {
-    "AnalogueValue": "f",
-    "Unit": "SIUnit multiplier",
-    "Originator": "orCat orIdent",
-    "Oper": "ctlVal origin ctlNum T Test Check",
-    "SBOw": "ctlVal origin ctlNum T Test Check",
-    "Cancel": "ctlVal origin ctlNum T Test",
-}
-"""Constructed attribute → the members that we serve."""
-
 _CONTROL_MARKS = {"project": "control", "direct-with-normal-security": "direct"}
 """What of an object can be operated → the mark in its DOType's id."""
-# fmt: on
 
 
 def control_model_of(do: DataObject, control_model: ControlModel) -> ControlModel:
@@ -72,14 +46,19 @@ def do_type_id(do: DataObject) -> str:
     unit = None if do.unit is None else do.unit or "1"
     value = do.value.replace(" ", "")
     shared = digest(do.values) if do.values else ""
-    marks = (do.enum, unit, value, do.description and do.name, _CONTROL_MARKS.get(do.control), shared)
+    parts = "_".join(fed.path[1] if fed.path[1:] else fed.value.path[0] for fed in do.fed if do.parts)
+    marks = (do.enum, unit, value, do.description and do.name, _CONTROL_MARKS.get(do.control), parts, shared)
     return "_".join((do.cdc, *filter(None, marks)))
 
 
 def attributes(do: DataObject, control_model: ControlModel) -> list[Attribute]:
-    """Attributes that ``do`` is served with, in the standard's order; the control services come last."""
+    """Attributes and sub data objects of ``do``, in the standard's order; the control services come last."""
     model = control_model_of(do, control_model)
-    names = set(SERVED_ATTRIBUTES[do.cdc].split())
+    kind = SERVED_CDCS[do.cdc]
+    names = {*kind.served, *(name for name, _ in do.values), *do.sub_objects}
+    for value in kind.values:
+        if value.name in dict(do.parts) or (do.source and not value.name):
+            names |= kind.group(value.path[0])
     if do.description:
         names.add("d")
     if model != "status-only":
@@ -143,9 +122,11 @@ def _element(tag: str, attribute: Attribute, type_id: str, value: str | None) ->
 
 
 def _do_type(do: DataObject, control_model: ControlModel, told: _Told) -> str:
-    values = _values(do, control_model, told)
+    values, parts = _values(do, control_model, told), do.sub_objects
     rows = (
-        _element("DA", attribute, _type_id(attribute, do), values.get(attribute.name))
+        f'<SDO name="{attribute.name}" type="{do_type_id(parts[attribute.name])}"/>'
+        if attribute.name in parts
+        else _element("DA", attribute, _type_id(attribute, do), values.get(attribute.name))
         for attribute in attributes(do, control_model)
     )
     return "\n".join((f'<DOType id="{do_type_id(do)}" cdc="{do.cdc}">', *rows, "</DOType>"))
@@ -191,6 +172,13 @@ def _enum_kinds(do: DataObject, control_model: ControlModel) -> set[str]:
     return kinds
 
 
+def _with_parts(objects: Iterable[DataObject]) -> Iterator[DataObject]:
+    """Data objects, each followed by its sub data objects."""
+    for do in objects:
+        yield do
+        yield from _with_parts(do.sub_objects.values())
+
+
 def _ln_type(node: LogicalNode) -> str:
     rows = (f'<DO name="{do.name}" type="{do_type_id(do)}"/>' for do in node.objects)
     return "\n".join((f'<LNodeType id="{node.type_id}" lnClass="{node.ln_class}">', *rows, "</LNodeType>"))
@@ -205,13 +193,15 @@ def render(
     control_model: ControlModel,
     tool_version: str,
     plates: Plates = frozenset(),
+    profiles: frozenset[Profile] = frozenset((logical_devices.SINGLE_PHASE,)),
     *,
     operate_timeout: int = logical_devices.OPERATE_TIMEOUT,
 ) -> str:
     """The DataTypeTemplates element, sections and ids in order, one element a line."""
     told = _Told(tool_version, operate_timeout)
-    nodes = [*LOGICAL_NODES, *map(plate_node, plates)]
-    objects = [do for node in nodes for do in node.objects]
+    own = (node for profile in profiles for node in profile.nodes)
+    nodes = [*logical_devices.GATEWAY_LD, *own, *map(plate_node, plates)]
+    objects = list(_with_parts(do for node in nodes for do in node.objects))
     kinds = sorted(set().union(*(_enum_kinds(do, control_model) for do in objects)))
     da_types = (
         pair for do in objects for attr in attributes(do, control_model) for pair in _da_types(attr, do)

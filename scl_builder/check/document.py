@@ -10,6 +10,7 @@ Faulty files are the rule here: whatever is missing or doubled is left out or ta
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ from lxml import etree
 from scl_builder.read import scl_xml
 
 NS = scl_xml.NS
+MOST_OBJECTS = 5_000
+"""Data objects and sub data objects of one LNodeType: types of types of types could be billions."""
+_DEEPEST = 8
+"""Sub data objects in sub data objects that are followed: types may hold themselves."""
 INSTANCE_NS = "{http://www.w3.org/2001/XMLSchema-instance}"
 
 
@@ -231,6 +236,20 @@ class Document:
     def object_graph(self) -> dict[str, list[str]]:
         """DOType → the DOTypes of its sub data objects."""
         return {key: list(entry.sub_objects.values()) for key, entry in self.object_types.items()}
+
+    def objects(self, ln_type: str) -> Iterator[tuple[tuple[str, ...], ObjectType]]:
+        """Path and DOType of all data objects and sub data objects; ValueError if they are too many."""
+        node_type = self.node_types.get(ln_type)
+        top = node_type.objects.items() if node_type else ()
+        pending: deque[tuple[tuple[str, ...], str]] = deque(((name,), do.get("type", "")) for name, do in top)
+        for _ in range(MOST_OBJECTS):
+            if not pending:
+                return
+            path, type_id = pending.popleft()
+            if (found := self.object_types.get(type_id)) and len(path) <= _DEEPEST:
+                yield path, found
+                pending.extend(((*path, name), sub) for name, sub in found.sub_objects.items())
+        raise ValueError(f"LNodeType {ln_type[:64]!r} has more than {MOST_OBJECTS} data objects")
 
     def object_type(self, ln_type: str, do_name: str) -> ObjectType | None:
         """DOType of data object ``do_name`` of an LNodeType."""

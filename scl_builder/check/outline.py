@@ -12,11 +12,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain, islice, starmap
 
 from lxml import etree
 
-from scl_builder.check.document import NS, Attr, Device, Document, children, first, flag, node_name, value_of
+from scl_builder.check.document import (
+    NS,
+    Device,
+    Document,
+    ObjectType,
+    children,
+    first,
+    flag,
+    node_name,
+    value_of,
+)
 from scl_builder.check.findings import tag
 from scl_builder.read.scl_xml import read
 
@@ -152,21 +162,16 @@ class Outline:
         return {name: object_type.cdc if object_type else "?" for name, object_type in found.items()}
 
     def leaves(self, ln_type: str) -> dict[Path, Leaf]:
-        """Path → attribute, of an LNodeType without sub data objects; ValueError if they are too many."""
+        """Path → attribute, of an LNodeType; ValueError if they are too many."""
         if ln_type not in self._leaves:
-            node_type = self._doc.node_types.get(ln_type)
-            every = chain.from_iterable(
-                self._leaves_of(ln_type, name) for name in (node_type.objects if node_type else ())
-            )
+            every = chain.from_iterable(starmap(self._leaves_of, self._doc.objects(ln_type)))
             self._leaves[ln_type] = dict(islice(every, MOST_LEAVES))
             if next(every, None):
                 raise ValueError(f"LNodeType {ln_type[:64]!r} has more than {MOST_LEAVES} attributes")
         return self._leaves[ln_type]
 
-    def _leaves_of(self, ln_type: str, name: str) -> Iterator[tuple[Path, Leaf]]:
-        object_type = self._doc.object_type(ln_type, name)
-        attributes = object_type.attributes.values() if object_type else ()
-        pending: list[tuple[Path, Attr, str]] = [((name, attr.name), attr, attr.fc) for attr in attributes]
+    def _leaves_of(self, above: Path, object_type: ObjectType) -> Iterator[tuple[Path, Leaf]]:
+        pending = [((*above, attr.name), attr, attr.fc) for attr in object_type.attributes.values()]
         while pending:
             path, attr, fc = pending.pop()
             parts = self._doc.struct_types.get(attr.type, {}) if attr.btype == "Struct" else {}

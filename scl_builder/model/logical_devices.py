@@ -1,7 +1,9 @@
 """The served data model as tables: one truth for the SCL, the MMS bridge and the documentation.
 
-Classes, data objects and their CDC follow IEC 61850-7-4 (2007B); attributes come from nsd_cdcs. What
-feeds a data object is its ``source``: the MMS bridge binds from here.
+Classes, data objects and their CDC follow IEC 61850-7-4 (2007B); attributes come from the table of common
+data classes (``cdc.py``). What feeds a data object is its ``source``: a field of a topic
+(``reading.voltage``, ``relay.position``), the state of the service or of the gateway, or the file itself
+(``scl``). One more row is one more data object in SCD, MMS, HTTP and conformance statement.
 
 >>> [node.name for node in METER_LD]
 ['LLN0', 'LPHD1', 'MMXN1', 'MMTN1', 'CSWI1', 'XSWI1']
@@ -11,37 +13,17 @@ feeds a data object is its ``source``: the MMS bridge binds from here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from functools import cached_property, lru_cache
 
+from scl_builder.model.data_object import DataObject, LogicalNode
 from scl_builder.model.reference import Reference
 
-Source = Literal[
-    "scl",
-    "service.beh",
-    "service.health",
-    "meter.health",
-    "gateway.meters",
-    "gateway.meters_online",
-    "gateway.meters_stale",
-    "gateway.revision",
-    "gateway.broker_up",
-    "gateway.bridge_up",
-    "reading.voltage",
-    "reading.current",
-    "reading.power",
-    "reading.apparent_power",
-    "reading.power_factor",
-    "reading.frequency",
-    "reading.energy",
-    "relay.position",
-    "relay.operations",
-    "relay.local",
-    "relay.block_open",
-    "relay.block_close",
-]
-"""What feeds a data object: a topic's field, the service's own state, or the file (``scl``)."""
+FILE = "scl"
+"""Source of what the file alone says."""
+READING = "reading."
+"""How sources begin that are quantities of a reading: ``reading.voltage``."""
 
 LD_NAMESPACE = "IEC 61850-7-4:2007B"
 VENDOR = "meter61850"
@@ -59,47 +41,6 @@ MAX_ASSOCIATIONS = 10
 """MMS associations that one IED takes at a time."""
 MAX_DYNAMIC_DATA_SETS = 10
 """Data sets that one association may create, and those that may be created in the IED's domains."""
-
-
-@dataclass(frozen=True)
-class DataObject:
-    """One data object; ``unit``, ``enum`` and ``value`` are fixed in its type."""
-
-    name: str
-    cdc: str
-    source: Source
-    unit: str | None = None
-    """SIUnitKind literal of MV and BCR; '' is dimensionless."""
-    enum: str = ""
-    """Enumeration of stVal of ENS and ENC."""
-    value: str = ""
-    """stVal that never changes."""
-    description: str = ""
-    """d, when it is the same in every IED."""
-    values: tuple[tuple[str, str], ...] = ()
-    """Attributes and the Val that many instances share; the type's id tells them apart."""
-    control: Literal["", "project", "direct-with-normal-security"] = ""
-    """``project`` takes the project's control model, a CtlModelKind literal is fixed; empty: status-only."""
-
-    @property
-    def controllable(self) -> bool:
-        """Whether a client may operate it."""
-        return bool(self.control)
-
-
-@dataclass(frozen=True)
-class LogicalNode:
-    """One logical node of a logical device, and the LNodeType that it has."""
-
-    ln_class: str
-    inst: str
-    type_id: str
-    objects: tuple[DataObject, ...]
-
-    @cached_property
-    def name(self) -> str:
-        """MMS name: class and instance."""
-        return self.ln_class + self.inst
 
 
 @dataclass(frozen=True)
@@ -135,19 +76,60 @@ def _beh() -> DataObject:
 
 
 _LLN0 = (
-    DataObject("NamPlt", "LPL", "scl"),
+    DataObject("NamPlt", "LPL", FILE),
     _beh(),
     DataObject("Health", "ENS", "service.health", enum="HealthKind"),
     DataObject("Mod", "ENC", "service.beh", enum="BehaviourModeKind"),
 )
 
-METER_LD: tuple[LogicalNode, ...] = (
+PLATES: tuple[LogicalNode, ...] = (
     LogicalNode("LLN0", "", "LLN0", _LLN0),
     LogicalNode("LPHD", "1", "LPHD", (
-        DataObject("PhyNam", "DPL", "scl"),
+        DataObject("PhyNam", "DPL", FILE),
         DataObject("PhyHealth", "ENS", "meter.health", enum="HealthKind"),
-        DataObject("Proxy", "SPS", "scl", value="true"),
+        DataObject("Proxy", "SPS", FILE, value="true"),
     )),
+)
+"""What a meter is, and how it is."""
+
+_SWITCH: tuple[LogicalNode, ...] = (
+    LogicalNode("CSWI", "1", "CSWI", (
+        _beh(),
+        DataObject("Pos", "DPC", "relay.position", control="project"),
+    )),
+    LogicalNode("XSWI", "1", "XSWI", (
+        _beh(),
+        DataObject("Loc", "SPS", "relay.local"),
+        DataObject("OpCnt", "INS", "relay.operations"),
+        DataObject("Pos", "DPC", "relay.position"),
+        DataObject("BlkOpn", "SPC", "relay.block_open", control="direct-with-normal-security"),
+        DataObject("BlkCls", "SPC", "relay.block_close", control="direct-with-normal-security"),
+        DataObject("SwTyp", "ENS", FILE, enum="SwitchFunctionKind", value="Load Break"),
+    )),
+)
+"""A meter without a relay has none of these."""
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """What the logical device of one kind of meter measures."""
+
+    name: str
+    measuring: tuple[LogicalNode, ...]
+
+    @cached_property
+    def nodes(self) -> tuple[LogicalNode, ...]:
+        """All logical nodes of a meter with a relay."""
+        return (*PLATES, *self.measuring, *_SWITCH)
+
+    @cached_property
+    def quantities(self) -> frozenset[str]:
+        """Quantities of a reading that it serves."""
+        sources = (fed.source for node in self.measuring for do in node.objects for fed in do.fed)
+        return frozenset(s.removeprefix(READING) for s in sources if s.startswith(READING))
+
+
+SINGLE_PHASE = Profile("single-phase", (
     LogicalNode("MMXN", "1", "MMXN", (
         _beh(),
         DataObject("Amp", "MV", "reading.current", unit="A"),
@@ -161,38 +143,38 @@ METER_LD: tuple[LogicalNode, ...] = (
         _beh(),
         DataObject("TotWh", "BCR", "reading.energy", unit="Wh"),
     )),
-    LogicalNode("CSWI", "1", "CSWI", (
-        _beh(),
-        DataObject("Pos", "DPC", "relay.position", control="project"),
-    )),
-    LogicalNode("XSWI", "1", "XSWI", (
-        _beh(),
-        DataObject("Loc", "SPS", "relay.local"),
-        DataObject("OpCnt", "INS", "relay.operations"),
-        DataObject("Pos", "DPC", "relay.position"),
-        DataObject("BlkOpn", "SPC", "relay.block_open", control="direct-with-normal-security"),
-        DataObject("BlkCls", "SPC", "relay.block_close", control="direct-with-normal-security"),
-        DataObject("SwTyp", "ENS", "scl", enum="SwitchFunctionKind", value="Load Break"),
-    )),
-)
-"""A meter's logical device; its ldName is the meter's SCL name. VolAmpr is left out: no sensor of ours tells
-the sign of reactive power."""
+))
+"""VolAmpr is left out: no sensor of ours tells the sign of reactive power."""
 
-RELAY_CLASSES = frozenset({"CSWI", "XSWI"})
-"""Logical node classes that a meter without a relay does not have."""
+PROFILES: tuple[Profile, ...] = (SINGLE_PHASE,)
+"""A meter has the one that serves most of its birth's quantities, the first of those that serve as many."""
+
+METER_LD = SINGLE_PHASE.nodes
+"""The logical device of a meter of today."""
 
 
-def meter_nodes(*, relay: bool) -> tuple[LogicalNode, ...]:
+def profile_of(quantities: Iterable[str]) -> Profile:
+    """The profile of a meter whose birth names these quantities."""
+    return _profile_of(tuple(quantities), PROFILES)
+
+
+@lru_cache(maxsize=256)
+def _profile_of(quantities: tuple[str, ...], profiles: tuple[Profile, ...]) -> Profile:
+    return max(profiles, key=lambda profile: len(profile.quantities.intersection(quantities)))
+
+
+@lru_cache(maxsize=64)
+def meter_nodes(profile: Profile, *, relay: bool) -> tuple[LogicalNode, ...]:
     """The logical nodes of a meter with or without a relay."""
-    return METER_LD if relay else tuple(node for node in METER_LD if node.ln_class not in RELAY_CLASSES)
+    return profile.nodes if relay else tuple(node for node in profile.nodes if node not in _SWITCH)
 
 
 GATEWAY_LD: tuple[LogicalNode, ...] = (
     LogicalNode("LLN0", "", "GwLLN0", _LLN0),
     LogicalNode("LPHD", "1", "GwLPHD", (
-        DataObject("PhyNam", "DPL", "scl"),
+        DataObject("PhyNam", "DPL", FILE),
         DataObject("PhyHealth", "ENS", "service.health", enum="HealthKind"),
-        DataObject("Proxy", "SPS", "scl", value="false"),
+        DataObject("Proxy", "SPS", FILE, value="false"),
     )),
     LogicalNode("GGIO", "1", "GwGGIO", (
         _beh(),

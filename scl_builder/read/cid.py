@@ -19,14 +19,14 @@ from sys import intern
 from lxml import etree
 
 from scl_builder.check.findings import one_line
-from scl_builder.model.cdc import FunctionalConstraint, TriggerOption
+from scl_builder.model.cdc import FunctionalConstraint, Path, ProcessValue, TriggerOption, cdc
 from scl_builder.read.report_control import NS, Report, flag, read_report
 from scl_builder.read.scl_xml import read
 
 DEFAULT_ASSOCIATIONS = 5
 """When the file does not say."""
 
-_NONE: Mapping[tuple[str, ...], str] = {}
+_NONE: Mapping[Path, str] = {}
 _DOI, _SDI, _DAI = f"{NS}DOI", f"{NS}SDI", f"{NS}DAI"
 _DATA_SET, _FCDA, _REPORT_CONTROL = f"{NS}DataSet", f"{NS}FCDA", f"{NS}ReportControl"
 
@@ -52,11 +52,23 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class DataObject:
-    """A data object (DO) and its attributes."""
+    """A data object (DO or SDO), its attributes and its sub data objects."""
 
     name: str
     cdc: str
     attributes: tuple[Attribute, ...]
+    parts: tuple[DataObject, ...] = ()
+
+    def values(self) -> Iterator[tuple[str, Path, ProcessValue]]:
+        """What the process feeds: its name (``Vol``, ``PhV.phsA``), the object's path, and where it goes."""
+        yield from self._values(())
+
+    def _values(self, above: Path) -> Iterator[tuple[str, Path, ProcessValue]]:
+        path = (*above, self.name)
+        for value in cdc(self.cdc).values:
+            yield value.called(path), path, value
+        for part in self.parts:
+            yield from part._values(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +79,7 @@ class DataSetMember:
     """MMS domain."""
     node: str
     fc: str
-    path: tuple[str, ...]
+    path: Path
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +95,7 @@ class Node:
 
     name: str
     type: NodeType
-    values: Mapping[tuple[str, ...], str]
+    values: Mapping[Path, str]
     """DAI values of this instance, by path from the data object down."""
     data_sets: tuple[tuple[str, tuple[DataSetMember, ...]], ...]
     reports: tuple[Report, ...]
@@ -190,7 +202,7 @@ class _Reader:
         return Device(self._domains[inst], nodes)
 
     def _node(self, element: etree._Element, inst: str) -> Node:
-        values: dict[tuple[str, ...], str] = {}
+        values: dict[Path, str] = {}
         data_sets: list[tuple[str, tuple[DataSetMember, ...]]] = []
         reports: list[Report] = []
         for child in element:
@@ -217,16 +229,19 @@ class _Reader:
         return self._node_types[ln_type]
 
     def _object(self, do: etree._Element) -> DataObject:
+        self._count()
         template = self._templates["DOType", do.attrib["type"]]
-        if template.find(f"{NS}SDO") is not None:
-            raise ValueError(f"DOType {template.get('id')!r} has an SDO; our data model has none")
         attributes = tuple(self._attribute(da) for da in template.iterfind(f"{NS}DA"))
-        return DataObject(do.attrib["name"], template.attrib["cdc"], attributes)
+        parts = tuple(self._object(sdo) for sdo in template.iterfind(f"{NS}SDO"))
+        return DataObject(do.attrib["name"], template.attrib["cdc"], attributes, parts)
 
-    def _attribute(self, element: etree._Element, parent: Attribute | None = None) -> Attribute:
+    def _count(self) -> None:
         self._resolved += 1
         if self._resolved > _MAX_ATTRIBUTES:
             raise ValueError(f"the types have more than {_MAX_ATTRIBUTES} attributes")
+
+    def _attribute(self, element: etree._Element, parent: Attribute | None = None) -> Attribute:
+        self._count()
         b_type = element.attrib["bType"]
         fc = FunctionalConstraint[element.attrib["fc"]] if parent is None else parent.fc
         triggers = _triggers(element) if parent is None else parent.triggers  # a DA's hold for its parts
@@ -253,7 +268,7 @@ def _fcda_node(fcda: etree._Element) -> str:
 
 
 @lru_cache(maxsize=256)
-def _path(data_object: str, attribute: str) -> tuple[str, ...]:
+def _path(data_object: str, attribute: str) -> Path:
     return (*data_object.split("."), *filter(None, attribute.split(".")))
 
 
@@ -265,7 +280,7 @@ def _triggers(element: etree._Element) -> TriggerOption:
     )
 
 
-def _instance_values(element: etree._Element, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+def _instance_values(element: etree._Element, path: Path) -> Iterator[tuple[Path, str]]:
     """Path and text of every DAI/Val below a DOI or SDI element, which ``path`` leads to."""
     for child in element:
         if child.tag == _SDI:

@@ -13,7 +13,8 @@ from open61850.mms import MmsClient, ObjectName
 from open61850.quality import Quality
 
 from broker.contract.topics import scl_name
-from scl_builder.model.logical_devices import GATEWAY_LD, METER_LD, DataObject, LogicalNode
+from scl_builder.model.data_object import DataObject, LogicalNode
+from scl_builder.model.logical_devices import GATEWAY_LD, METER_LD
 from scl_builder.model.reference import Reference
 from tests.support.web import Web, beside_meters
 

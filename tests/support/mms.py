@@ -32,6 +32,7 @@ from mms_bridge.run import serve
 from mms_bridge.settings import MmsSettings
 from scl_builder.build.builder import build_cid
 from scl_builder.build.project import ControlModel, Ied, Meter, Project
+from scl_builder.model.logical_devices import profile_of
 from tests.support.brokers import Broker, free_port
 
 T = TypeVar("T")
@@ -172,8 +173,9 @@ class Scene:
     ) -> bytes:
         """Publish a CID with all meters that have been added, then its revision."""
         self.revision += 1
+        profile = profile_of(QUANTITIES)
         meters = tuple(
-            Meter(m.domain, f"M{number}", name=m.meter_id[-4:], relay=m.has_relay)
+            Meter(m.domain, f"M{number}", name=m.meter_id[-4:], relay=m.has_relay, profile=profile)
             for number, m in enumerate(self.meters.values(), 1)
         )
         project = Project(

@@ -50,6 +50,12 @@ def measured(value: float, q: BitStringData = GOOD, *, time_quality: int = 0x8A)
     return StructureData([StructureData([FloatData(value)]), q, TimestampData(T, time_quality)])
 
 
+def test_a_member_with_sub_data_objects_shows_the_value_of_each() -> None:
+    phases = StructureType([("phsA", MEASURED), ("phsB", MEASURED)])
+    line = told(StructureData([measured(231.5), measured(229.0)]), member("MMXU1.PhV", phases))
+    assert line.value == "phsA.mag.f=231.5 phsB.mag.f=229.0"
+
+
 def test_a_measurement_has_value_unit_quality_reason_and_its_own_time() -> None:
     line = told(measured(231.5), member("MMXN1.Vol", MEASURED, "V"), entry_id=b"\x01\xff", buf_ovfl=False)
     assert (line.value, line.unit, line.quality, line.time) == (231.5, "V", "good", T)

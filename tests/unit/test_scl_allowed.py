@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from scl_builder.check.checker import Finding, Severity, check
+from scl_builder.check.checker import Finding, check
 from scl_builder.check.diff import diff
+from scl_builder.check.findings import Severity
 from scl_builder.check.outline import parse
 from scl_builder.read.cid import read_cid
 

@@ -10,8 +10,9 @@ from scl_loader.scl_loader import SCD_handler
 
 from scl_builder.build.builder import build_cid, build_scd
 from scl_builder.build.project import ControlModel, Ied, Meter, Project
-from scl_builder.build.templates import SERVED_ATTRIBUTES
-from scl_builder.model.logical_devices import GATEWAY_LD, GROUPS, METER_LD, DataObject, LogicalNode
+from scl_builder.build.templates import attributes
+from scl_builder.model.data_object import DataObject, LogicalNode
+from scl_builder.model.logical_devices import GATEWAY_LD, GROUPS, METER_LD
 from scl_builder.model.reference import Reference
 
 LD = "SM_" + "1" * 32
@@ -51,7 +52,7 @@ def items(node: LogicalNode, model: ControlModel) -> set[str]:
 
 def leaves(do: DataObject, model: ControlModel) -> list[tuple[tuple[str, ...], str]]:
     """(path, functional constraint) of every attribute of ``do``."""
-    names = SERVED_ATTRIBUTES[do.cdc].split() + (["d"] if do.description else [])
+    names = [attribute.name for attribute in attributes(do, "status-only")]
     control = CONTROL[model if do.control == "project" else do.control] if do.control else ("", ())
     measured = "MX" if do.cdc == "MV" else "ST"
     rows = [

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 
+from broker.contract.messages import utc_now
+from broker.contract.quantities import QUANTITIES
+from broker.contract.reading import Reading
+from mms_bridge.datamodel import mapping
+from mms_bridge.datamodel.fleet import Fleet, Meter
 from mms_bridge.libiec61850.bindings import MAX_DATA_SET_MEMBERS
 from mms_bridge.libiec61850.mms_server import Limits
 from scl_builder.build import templates
+from scl_builder.model.data_object import LogicalNode
 from scl_builder.model.logical_devices import (
+    FILE,
     GATEWAY_LD,
     GROUP_REVISION,
     GROUPS,
@@ -17,13 +22,14 @@ from scl_builder.model.logical_devices import (
     MAX_MEMBERS,
     MAX_METERS,
     METER_LD,
-    LogicalNode,
-    Source,
+    PROFILES,
+    Profile,
     data_object,
 )
 from scl_builder.model.nsd_cdcs import CDCS, STRUCTS
 from scl_builder.model.nsd_enums import ENUMERATIONS
 from scl_builder.model.nsd_nodes import LN_CLASSES, rule
+from tests.support.three_phases import THREE_PHASES
 
 DEVICES = (METER_LD, GATEWAY_LD)
 MEMBERS_OF = {
@@ -49,9 +55,28 @@ def test_mandatory_objects_are_there_with_their_cdc(device: tuple[LogicalNode, .
             assert (do.cdc, do.enum) == (wanted.cdc, wanted.enum)
 
 
-def test_every_source_is_used_and_every_quantity_has_an_object() -> None:
-    used = {do.source for device in DEVICES for node in device for do in node.objects}
-    assert used == set(get_args(Source))
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+def test_everything_of_a_meter_that_has_a_source_is_fed(profile: Profile) -> None:
+    """What the tables name as a source, the MMS bridge knows; what every meter gives, is served."""
+    meter = Meter("3f2504e0-4f89-41d3-9a0c-0305e82c3301", "SM_1")
+    meter.reading = Reading(epoch=1, seq=1, ts=utc_now(), **dict.fromkeys(QUANTITIES, 0.5))
+    given = {key for key, _ in mapping.all_values(meter, broker_up=True, now=utc_now())}
+    wanted = {(node.name, fed.name) for node in profile.nodes for do in node.objects for fed in do.fed}
+    of_the_file = {(node.name, do.name) for node in profile.nodes for do in node.objects if do.source == FILE}
+    assert given == wanted - of_the_file
+    assert PROFILES[0].quantities - {"apparent_power"} == set(QUANTITIES)
+
+
+def test_everything_of_the_gateway_that_has_a_source_is_fed() -> None:
+    values = mapping.gateway_values([], Fleet(), revision=1, now=utc_now())
+    wanted = {
+        (node.name, fed.name)
+        for node in GATEWAY_LD
+        for do in node.objects
+        for fed in do.fed
+        if fed.source != FILE
+    }
+    assert {key for key, _ in values} == wanted
 
 
 def test_units_are_those_of_the_contract() -> None:
@@ -71,12 +96,15 @@ def test_units_are_those_of_the_contract() -> None:
 def test_object_types_with_one_id_are_one_type() -> None:
     """The id says all that a type is made from: no two objects share an id and differ in the type."""
     types: dict[str, set[tuple[object, ...]]] = {}
-    for device in DEVICES:
+    nodes: dict[str, set[tuple[object, ...]]] = {}
+    for device in (*DEVICES, THREE_PHASES.nodes):
         for node in device:
+            nodes.setdefault(node.type_id, set()).add((node.ln_class, node.objects))
             for do in node.objects:
-                key = (do.cdc, do.unit, do.enum, do.value, do.description, do.control, do.values)
+                served = tuple(fed.name.removeprefix(do.name) for fed in do.fed if do.parts)
+                key = (do.cdc, do.unit, do.enum, do.value, do.description, do.control, do.values, served)
                 types.setdefault(templates.do_type_id(do), set()).add(key)
-    assert all(len(keys) == 1 for keys in types.values())
+    assert all(len(keys) == 1 for keys in (*types.values(), *nodes.values()))
 
 
 def test_services_and_server_have_the_same_limits() -> None:

@@ -20,6 +20,7 @@ from lxml import etree
 from bridge.settings import BridgeSettings
 from scl_builder.build.builder import build_cid
 from scl_builder.build.project import ControlModel, Ied, Meter, Project
+from scl_builder.model.logical_devices import PROFILES
 from scl_builder.read.cid import read_cid
 from tools.docs.conformance_model import model_markdown
 from tools.docs.conformance_pixit import pixit_markdown
@@ -31,8 +32,8 @@ _HEAD = """\
 # Conformance statement
 
 Generated from the code by `make docs`: change it there. What is told here of the model is what the builder
-writes into a CID with one meter, and the server is built from the CID: `meter61850 mms compare` shows that
-both are the same. How to use it all stands in [scada.md](scada.md).
+writes into a CID with a meter of each profile, and the server is built from the CID: `meter61850 mms compare`
+shows that both are the same. How to use it all stands in [scada.md](scada.md).
 
 | | |
 |---|---|
@@ -92,13 +93,16 @@ OFFERS: tuple[Offer, ...] = (
 
 @cache
 def example_cid(control_model: ControlModel | None = None) -> bytes:
-    """The CID of one IED with one meter, as a bridge with default settings writes it."""
+    """The CID of one IED with a meter of each profile, as a bridge with default settings writes it."""
     defaults = {name: field.default for name, field in BridgeSettings.model_fields.items()}
-    meter = Meter("SM_" + "0" * 32, name="House 1")
+    meters = tuple(
+        Meter(f"SM_{number:032}", name=f"House {number + 1}", profile=profile)
+        for number, profile in enumerate(PROFILES)
+    )
     project = Project(
         "conformance",
         1,
-        (Ied(EXAMPLE, "192.0.2.1", defaults["mms_port"], (meter,)),),
+        (Ied(EXAMPLE, "192.0.2.1", defaults["mms_port"], meters),),
         report_instances=defaults["report_instances"],
         control_model=control_model or defaults["control_model"],
         tool_version=version("meter61850"),

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 
 from scl_builder.build.project import GATEWAY_INST, ControlModel
 from scl_builder.model.cdc import FunctionalConstraint, ReportOption, TriggerOption
-from scl_builder.model.logical_devices import GATEWAY_LD, METER_LD, LogicalNode
+from scl_builder.model.data_object import DataObject as Row
+from scl_builder.model.data_object import LogicalNode
+from scl_builder.model.logical_devices import FILE, GATEWAY_LD, PROFILES, Profile
 from scl_builder.read.cid import Attribute, Cid, DataObject, Device, Node
 from scl_builder.read.report_control import Report
 
@@ -21,14 +23,17 @@ meters' MQTT topics ([topics.md](topics.md)) or from the state of the gateway.
 def model_markdown(cid: Cid, control_models: Mapping[ControlModel, frozenset[str]]) -> str:
     """The section: both kinds of logical device, data sets, report control blocks, control, enumerations."""
     (gateway,) = (device for device in cid.devices if device.domain == cid.ied + GATEWAY_INST)
-    (meter,) = (device for device in cid.devices if device is not gateway)
+    meters = (device for device in cid.devices if device is not gateway)
     return "".join(
         (
             _HEAD,
             f"\n### The IED's own logical device ({gateway.domain})\n\n",
             *_device(gateway, GATEWAY_LD),
-            f"\n### A meter's logical device (such as {meter.domain})\n\n",
-            *_device(meter, METER_LD),
+            *(
+                line
+                for meter, profile in zip(meters, PROFILES, strict=True)
+                for line in _meter(meter, profile)
+            ),
             *_control_blocks(cid),
             *_control(cid, control_models),
             *_enumerations(cid),
@@ -36,22 +41,44 @@ def model_markdown(cid: Cid, control_models: Mapping[ControlModel, frozenset[str
     )
 
 
+def _meter(meter: Device, profile: Profile) -> Iterator[str]:
+    yield f"\n### Logical device of a {profile.name} meter (such as {meter.domain})\n\n"
+    yield from _device(meter, profile.nodes)
+
+
 def _device(device: Device, table: tuple[LogicalNode, ...]) -> Iterator[str]:
-    sources = {(node.name, obj.name): obj.source for node in table for obj in node.objects}
+    sources = {(node.name, obj.name): _fed_from(obj) for node in table for obj in node.objects}
     yield "| data object | CDC | attributes by functional constraint | fed from |\n|---|---|---|---|\n"
     for node in device.nodes:
         for obj in node.objects:
-            source = sources.get((node.name, obj.name), "")
-            fed = "the file" if source == "scl" else f"`{source}`"
-            yield f"| {node.name}.{obj.name} | {obj.cdc} | {_attributes(obj)} | {fed} |\n"
+            yield (
+                f"| {node.name}.{obj.name} | {obj.cdc} | {_attributes(obj)} "
+                f"| {sources.get((node.name, obj.name), '')} |\n"
+            )
+
+
+def _fed_from(obj: Row) -> str:
+    if obj.source == FILE:
+        return "the file"
+    return ", ".join(
+        f"`{fed.source}`" if fed.name == obj.name else f"{fed.name} `{fed.source}`" for fed in obj.fed
+    )
 
 
 def _attributes(obj: DataObject) -> str:
     by_fc: dict[str, list[str]] = {}
+    for fc, name in _named(obj):
+        by_fc.setdefault(fc, []).append(name)
+    return "; ".join(f"{fc}: {' '.join(names)}" for fc, names in by_fc.items())
+
+
+def _named(obj: DataObject, above: str = "") -> Iterator[tuple[str, str]]:
+    """Functional constraint and name of each attribute, those of sub data objects first."""
+    for part in obj.parts:
+        yield from _named(part, f"{above}{part.name}.")
     for attribute in obj.attributes:
         names = [attribute.name] if attribute.fc is FunctionalConstraint.CO else _leaves(attribute)
-        by_fc.setdefault(attribute.fc.name, []).extend(names)
-    return "; ".join(f"{fc}: {' '.join(names)}" for fc, names in by_fc.items())
+        yield from ((attribute.fc.name, above + name) for name in names)
 
 
 def _leaves(attribute: Attribute) -> list[str]:
@@ -110,13 +137,19 @@ def _enumerations(cid: Cid) -> Iterator[str]:
     found: dict[str, str] = {}
     for _, node in _nodes(cid):
         for obj in node.objects:
-            for attribute in obj.attributes:
-                for path, literals in _enums(attribute, f"{node.name}.{obj.name}"):
-                    found.setdefault(literals, path)
+            for path, literals in _object_enums(obj, f"{node.name}.{obj.name}"):
+                found.setdefault(literals, path)
     yield "\n### Enumerations\n\nEach with the first place where it is used.\n\n"
     yield "| used in | ordinals |\n|---|---|\n"
     for literals, path in sorted(found.items(), key=lambda item: item[1]):
         yield f"| {path} | {literals} |\n"
+
+
+def _object_enums(obj: DataObject, path: str) -> Iterator[tuple[str, str]]:
+    for attribute in obj.attributes:
+        yield from _enums(attribute, path)
+    for part in obj.parts:
+        yield from _object_enums(part, f"{path}.{part.name}")
 
 
 def _enums(attribute: Attribute, path: str) -> Iterator[tuple[str, str]]:

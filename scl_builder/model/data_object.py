@@ -1,0 +1,104 @@
+"""A row of the logical device tables: a data object, its class, and what feeds it (IEC 61850-7-4).
+
+>>> [(fed.name, fed.source) for fed in DataObject("PhV", "WYE", parts=(("phsA", "reading.voltage"),)).fed]
+[('PhV.phsA', 'reading.voltage')]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from scl_builder.model.cdc import SERVED_CDCS, Cdc, Path, ProcessValue
+
+
+class Fed(NamedTuple):
+    """A value of a data object, and what feeds it."""
+
+    path: Path
+    """Of the data object or sub data object: ``("PhV", "phsA")``."""
+    source: str
+    cdc: Cdc
+    value: ProcessValue
+
+    @property
+    def name(self) -> str:
+        """``Vol``, ``PhV.phsA``, ``DmdWh.frVal``."""
+        return self.value.called(self.path)
+
+
+@dataclass(frozen=True)
+class DataObject:
+    """One data object; ``unit``, ``enum`` and ``value`` are fixed in its type."""
+
+    name: str
+    cdc: str
+    source: str = ""
+    """Empty where only ``parts`` have values."""
+    unit: str | None = None
+    """SIUnitKind literal of MV and BCR; '' is dimensionless."""
+    enum: str = ""
+    """Enumeration of stVal of ENS and ENC."""
+    value: str = ""
+    """stVal that never changes."""
+    description: str = ""
+    """d, when it is the same in every IED."""
+    values: tuple[tuple[str, str], ...] = ()
+    """Attributes and the Val that many instances share; the type's id tells them apart."""
+    control: Literal["", "project", "direct-with-normal-security"] = ""
+    """``project`` takes the project's control model, a CtlModelKind literal is fixed; empty: status-only."""
+
+    parts: tuple[tuple[str, str], ...] = ()
+    """Sub data objects (phsA) and further values (frVal), each with its source: these are served."""
+
+    def __post_init__(self) -> None:
+        if self.cdc not in SERVED_CDCS:
+            raise ValueError(f"{self.name}: no row for the common data class {self.cdc}")
+        own = SERVED_CDCS[self.cdc]
+        known = {*own.parts, *(value.name for value in own.values)}
+        if unknown := [name for name, _ in self.parts if name not in known]:
+            raise ValueError(f"{self.name}: {self.cdc} has no {', '.join(unknown)}")
+
+    @property
+    def fed(self) -> tuple[Fed, ...]:
+        """The values that something feeds, those of sub data objects included."""
+        own, sources = SERVED_CDCS[self.cdc], {"": self.source, **dict(self.parts)}
+        found = [
+            Fed((self.name,), sources[value.name], own, value)
+            for value in own.values
+            if sources.get(value.name)
+        ]
+        for part in self.sub_objects.values():
+            found += [each._replace(path=(self.name, *each.path)) for each in part.fed]
+        return tuple(found)
+
+    @property
+    def sub_objects(self) -> dict[str, DataObject]:
+        """The sub data objects that are served."""
+        kinds = SERVED_CDCS[self.cdc].parts
+        return {
+            name: DataObject(name, kinds[name], source, unit=self.unit)
+            for name, source in self.parts
+            if name in kinds
+        }
+
+    @property
+    def controllable(self) -> bool:
+        """Whether a client may operate it."""
+        return bool(self.control)
+
+
+@dataclass(frozen=True)
+class LogicalNode:
+    """One logical node of a logical device, and the LNodeType that it has."""
+
+    ln_class: str
+    inst: str
+    type_id: str
+    objects: tuple[DataObject, ...]
+
+    @cached_property
+    def name(self) -> str:
+        """MMS name: class and instance."""
+        return self.ln_class + self.inst
