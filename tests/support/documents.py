@@ -19,10 +19,8 @@ from typing import Any
 
 import typer
 from pydantic import BaseModel
-from pydantic_settings import BaseSettings
 
 from admin.main import NAME, Commands, app
-from broker.daemon.mosquitto import BrokerSettings
 from meter_firmware.settings import MeterSettings
 from mms_bridge.access.client_rights import Entry, Rights
 from tests.support.project import ROOT
@@ -33,8 +31,11 @@ PROGRAMS = ("admin", "bridge", "broker", "meter_firmware", "mms_bridge", "regist
 PACKAGES = (*PROGRAMS, "bench", "tests", "tools")
 WRITTEN = tuple(
     path
-    for path in sorted((ROOT / "docs").glob("*.md"))
-    + [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "deploy").rglob("*.md"))]
+    for path in (
+        *sorted((ROOT / "docs").glob("*.md")),
+        *(ROOT / "README.md", ROOT / "SECURITY.md"),
+        *sorted((ROOT / "deploy").rglob("*.md")),
+    )
     if path not in documents()
 )
 """Every document that is written by hand."""
@@ -81,7 +82,11 @@ def dead_links(text: str, path: Path) -> list[str]:
         if re.match(r"[a-z]+:", target):
             continue
         there = path.parent / file if file else path
-        found = anchors(there.read_text() if file else text) if there.suffix == ".md" and there.exists() else set()
+        found = (
+            anchors(there.read_text() if file else text)
+            if there.suffix == ".md" and there.exists()
+            else set()
+        )
         if not there.exists() or (anchor and anchor not in found):
             dead.append(target)
     return dead
@@ -203,13 +208,14 @@ def unknown_settings(text: str) -> list[str]:
     for prefix in re.findall(r"(METER61850_[A-Z0-9_]*)…", text):
         faults += [] if any(name.startswith(prefix) for name in _variables()) else [f"{prefix}…"]
     for language, body in _FENCE.findall(text):
-        faults += [key for key in _keys_of(tomllib.loads(body)) if key not in _keys()] if language == "toml" else []
+        faults += (
+            [key for key in _keys_of(tomllib.loads(body)) if key not in _keys()] if language == "toml" else []
+        )
     for span in spans(text):
         if match := re.fullmatch(r"(?:\[(\w+)\] ?)?(\w+)(?: = .*)?", span):
             section, key = match.groups()
-            if section and key not in _section_keys(section):
-                faults.append(span)
-            elif not section and " = " in span and key not in _keys():
+            known = _section_keys(section) if section else _keys()
+            if key not in known and (section or " = " in span):
                 faults.append(span)
     return faults
 
@@ -218,8 +224,7 @@ def unknown_settings(text: str) -> list[str]:
 def _variables() -> frozenset[str]:
     """Every environment variable: of the settings, of the command line, and those read by name."""
     found: set[str] = set()
-    models: list[type[BaseSettings]] = [model for _, model in SERVICES]
-    for model in [*models, BrokerSettings]:
+    for _, model in SERVICES:
         prefix = str(model.model_config.get("env_prefix", ""))
         found |= {prefix + name.upper() for name in model.model_fields}
     for command in _every_command():
@@ -233,15 +238,19 @@ def _strings(file: Path) -> Iterator[str]:
     """The strings of a module that are the name of a variable and nothing else."""
     text = file.read_text()
     for node in ast.walk(ast.parse(text)) if '"METER61850_' in text else ():
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if re.fullmatch(r"METER61850_[A-Z0-9_]+", node.value):
-                yield node.value
+        value = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(value, str) and re.fullmatch(r"METER61850_[A-Z0-9_]+", value):
+            yield value
 
 
 def _section_keys(section: str) -> frozenset[str]:
     field = MeterSettings.model_fields.get(section)
     model = field.annotation if field else None
-    return frozenset(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else frozenset()
+    return (
+        frozenset(model.model_fields)
+        if isinstance(model, type) and issubclass(model, BaseModel)
+        else frozenset()
+    )
 
 
 @cache
@@ -262,14 +271,20 @@ def unknown_paths(text: str) -> list[str]:
     """Files, folders, modules and names of modules that the project does not have."""
     packages = "|".join(PACKAGES)
     faults = []
-    for name in re.findall(rf"\b((?:{packages}|deploy|docs|requirements)/[\w./-]+\.(?:py|md|in|lock|toml|service|sysusers))\b", text):
+    for name in re.findall(
+        rf"\b((?:{packages}|deploy|docs|requirements)/[\w./-]+\.(?:py|md|in|lock|toml|service|sysusers))\b",
+        text,
+    ):
         faults += [] if (ROOT / name).exists() else [name]
     for span in spans(text):
         if re.fullmatch(r"[\w-]+\.py", span) and not any(_files(span)):
             faults.append(span)
         if re.fullmatch(rf"(?:{packages})(?:/\w+)+/", span) and not (ROOT / span).is_dir():
             faults.append(span)
-    for name in re.findall(rf"(?<![\w/.])((?:{packages})(?:\.(?!example)\w+)+)\b(?![/(]|\.py)", " ".join(spans(text)) + _modules_run(text)):
+    for name in re.findall(
+        rf"(?<![\w/.])((?:{packages})(?:\.(?!example)\w+)+)\b(?![/(]|\.py)",
+        " ".join(spans(text)) + _modules_run(text),
+    ):
         faults += [] if _is_there(name.split(".")) else [name]
     return faults
 
