@@ -29,12 +29,12 @@ class ExitCode(IntEnum):
 MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "done",
     ExitCode.FAILURE: "failed, or a check found something",
-    ExitCode.USAGE: "wrong usage, or an impossible setting",
+    ExitCode.USAGE: "wrong usage, or an invalid setting",
     ExitCode.NOT_FOUND: "no such meter, file, object or reading",
     ExitCode.UNAVAILABLE: "broker, database or MMS server does not answer; port taken; part not installed",
     ExitCode.REFUSED: "refused, or ended negatively; nothing was switched",
-    ExitCode.NO_ANSWER: "no answer in time; a command may or may not have been obeyed",
-    ExitCode.BROKEN: "the audit is not as it was written",
+    ExitCode.NO_ANSWER: "no answer in time; a command may have run or not",
+    ExitCode.BROKEN: "the audit was changed",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
 # fmt: on

@@ -99,7 +99,7 @@ def options(
             metavar="DIR",
             show_default=False,
             readable=False,  # a service may pass through the folder, and not list it
-            help="Deployment made by `init`: settings and identity; ./data if there is one.",
+            help="The deployment that `init` made, with settings and identity; default: ./data if it is one.",
         ),
     ] = None,
     log_level: Annotated[
@@ -107,7 +107,7 @@ def options(
         typer.Option(
             envvar="METER61850_LOG_LEVEL",
             show_default=False,
-            help="Log to stderr from this level on; info for services, warning for the rest.",
+            help="Lowest level for the log on stderr; default: info for services, else warning.",
         ),
     ] = None,
     debug: Annotated[
@@ -117,7 +117,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Smart meters over MQTT, with an IEC 61850 face.
+    """Smart meters over MQTT, with IEC 61850 for SCADA.
 
     \b
     Try the whole chain with simulated meters:
@@ -127,7 +127,7 @@ def options(
         meter61850 relay open "House 1" --wait
         meter61850 mms browse 127.0.0.1:10102
 
-    `meter61850 COMMAND --help` tells more, with examples.
+    `meter61850 COMMAND --help` shows details and examples.
     """
     obey_supervisor()
     ctx.obj.debug = debug

@@ -24,12 +24,13 @@ DATA_DIR = Path("data")
 Mqtt = Annotated[
     str | None,
     typer.Option(
-        "--mqtt", metavar="HOST[:PORT]", help="The broker; 127.0.0.1:1883 unless told.", show_default=False
+        "--mqtt",
+        metavar="HOST[:PORT]",
+        help="Address of the broker; default: 127.0.0.1:1883.",
+        show_default=False,
     ),
 ]
-Prefix = Annotated[
-    str | None, typer.Option(help="Prefix of all topics; sm/v1 unless told.", show_default=False)
-]
+Prefix = Annotated[str | None, typer.Option(help="Prefix of all topics; default: sm/v1.", show_default=False)]
 MqttVersion = Annotated[
     int | None,
     typer.Option(
@@ -61,7 +62,7 @@ Keep = Annotated[
         envvar="METER61850_KEEP",
         metavar="TIME",
         show_default=False,
-        help="Delete readings older than this, such as 400d; roll-ups stay. For ever unless told.",
+        help="Delete readings older than this, such as 400d; roll-ups stay. Default: never.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

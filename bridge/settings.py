@@ -46,7 +46,7 @@ class BridgeSettings(BaseSettings):
     """``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/NAME``."""
     client_id: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "meter61850-bridge"
     """The broker keeps the session of this client id while the bridge is away: one bridge, one id. With a
-    certificate it gets a tail that only who has its key can tell."""
+    certificate the bridge adds a suffix that only the owner of its key can compute."""
     session_expiry: Annotated[int, Field(ge=60, lt=2**32)] = 7 * 86_400
     """Seconds for which the broker keeps it (MQTT 5)."""
 
@@ -55,37 +55,37 @@ class BridgeSettings(BaseSettings):
     instance: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_]{1,32}$")] = Field(
         default_factory=lambda: f"p{os.getpid()}"
     )
-    """Tells the bridges of a group apart: part of the client id and of the service's name."""
+    """Name of this bridge in its group: part of the client id and of the service's name."""
     command_grace: Annotated[float, Field(ge=0, le=3600)] = 10.0
     """Seconds after its expiry for which a command may still be answered; then it timed out."""
     dead_letters_per_cause: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
-    """Dead letters of one cause that are kept whole; more are only counted. Readings that are nowhere else do
-    not count here."""
+    """Dead letters of one cause that are kept whole; further ones are only counted. Readings without another
+    copy do not count here."""
     dead_letters_per_meter: Annotated[int, Field(ge=1)] = 200
     """Dead letters of one meter that are kept whole; of its readings an eighth of all bytes is kept."""
     dead_letter_bytes: Annotated[int, Field(ge=0)] = 256 * 1024 * 1024
     """Bytes of payload that all dead letters together may take."""
     audit_head_file: Path | None = None
-    """Where the end of the audit is remembered outside of the database; beside a SQLite file unless told."""
+    """File for the end of the audit, outside of the database; default: beside a SQLite file."""
     metrics_port: Port | None = None
-    """Where /metrics and /healthz are served; nowhere unless told."""
+    """Port for /metrics and /healthz; default: they are not served."""
     metrics_address: str = "127.0.0.1"
     """Local address for them; 0.0.0.0 in a container."""
 
     clock_synchronized: bool | None = None
-    """Whether this machine's clock is right; the kernel is asked whether NTP keeps it unless told. While it
-    may be wrong, whatever seems to come from the future waits; else only what is 12 hours ahead at most."""
+    """Whether this machine's clock is right; default: the kernel's answer whether NTP keeps it. While the
+    clock may be wrong, all messages from the future wait; else only those at most 12 hours ahead."""
 
     keep: Annotated[Duration, Field(ge=timedelta(days=1))] | None = None
-    """Readings older than this are deleted, roll-ups stay: 400d, 36h; for ever unless told."""
+    """Delete readings older than this, such as 400d or 36h; roll-ups stay. Default: never."""
     pack_after: Annotated[Duration, Field(ge=timedelta(minutes=5))] = timedelta(minutes=10)
-    """Readings are packed, to a tenth of their size, when their hours are over for so long: each hour at
+    """Time after the end of their hours at which readings are packed, to a tenth of their size: each hour at
     a reading every ten seconds, eight hours together at one every minute."""
     upkeep_seconds: Annotated[float, Field(ge=0.1, le=86_400)] = 300.0
     """Seconds between two rounds of upkeep: roll-ups, packing, retention."""
 
     batch_messages: Annotated[int, Field(ge=1, le=30_000)] = 5000
-    """Messages in one commit, about."""
+    """Approximate number of messages in one commit."""
     batch_seconds: Annotated[float, Field(ge=0, le=10)] = 0.03
     """Seconds for which a message may wait for others to be committed with it."""
     queue_bytes: Annotated[int, Field(ge=1024 * 1024)] = 64 * 1024 * 1024
@@ -93,51 +93,53 @@ class BridgeSettings(BaseSettings):
     receive_maximum: Annotated[int, Field(ge=1, le=65535)] = 10_000
     """Unacknowledged messages that the broker may send (MQTT 5): two batches."""
     drain_seconds: Annotated[float, Field(ge=0, le=60)] = 2.0
-    """Seconds for which a stop may wait for what has been received to be stored."""
+    """Seconds for which a stop may wait until all received messages are stored."""
     status_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
-    repeat_after: Annotated[float, Field(gt=0, le=3600)] = 10.0
-    """Seconds after a connection until what the broker has lost of the meters is repeated
-    (bridge.ingest.repeats); meters that are there connect meanwhile and tell it themselves."""
     """Seconds between two publications of our status."""
+    repeat_after: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    """Seconds after a connection until the bridge publishes what the broker has lost of the meters
+    (bridge.ingest.repeats); in this time the online meters connect and publish it themselves."""
 
     meter_message_rate: Annotated[float, Field(gt=0)] = 25.0
-    """Messages a second of one meter, for long; the shortest interval makes 20. More its outbox keeps."""
+    """Messages per second of one meter, sustained; the shortest interval makes 20. The rest waits in the
+    outbox."""
     meter_message_burst: Annotated[int, Field(ge=1)] = 100_000
-    """Messages of one meter at once: all that the broker queued while the bridge was away."""
+    """Burst of messages of one meter: all that the broker queued while the bridge was away."""
     meter_reading_rate: Annotated[float, Field(gt=0)] = 25.0
-    """Readings a second of one meter on ``history``, for long."""
+    """Readings per second of one meter on ``history``, sustained."""
     meter_reading_burst: Annotated[int, Field(ge=1)] = 1_000_000
-    """Readings of one meter on ``history`` at once: an outbox after an outage, of 30 days 259,200 at 10 s."""
+    """Burst of readings of one meter on ``history``: its outbox after an outage; 259,200 in 30 days."""
     meter_command_rate: Annotated[float, Field(gt=0)] = 2.0
-    """Commands, results and blocks a second of one meter that go into the ledger, for long."""
+    """Commands, results and blocks per second of one meter in the ledger, sustained."""
     meter_command_burst: Annotated[int, Field(ge=1)] = 1_000
-    """The same at once."""
+    """Burst of these."""
     issuer_command_rate: Annotated[float, Field(gt=0)] = 20.0
-    """Commands and blocks a second of one issuer (by origin) that go into the ledger, for long."""
+    """Commands and blocks per second of one issuer (by origin) in the ledger, sustained."""
     issuer_command_burst: Annotated[int, Field(ge=1)] = 20_000
-    """The same at once."""
+    """Burst of these."""
     new_meters_per_minute: Annotated[float, Field(gt=0)] = 1000.0
-    """Meters that nobody knew which are registered in a minute, for long."""
+    """Unknown meters that the bridge registers per minute, sustained."""
     new_meter_burst: Annotated[int, Field(ge=1)] = 20_000
-    """The same at once: a new town."""
+    """Burst of these: a new town."""
 
     project_name: Annotated[str, StringConstraints(min_length=1, max_length=255)] = "meter61850"
     """Name of the SCD."""
     max_meters_per_ied: Annotated[int, Field(ge=1, le=MAX_METERS)] = 50
-    """Every meter is one member of the IED's group data sets, which hold 100."""
+    """Meters in one IED. Each is a member of the IED's group data sets, which hold 100."""
     fill_by_address_code: bool = False
-    """An IED takes meters of one address code only; a meter keeps its IED for life, so set this first."""
+    """Each IED has meters of one address code only. A meter keeps its IED for life, so set this first."""
     mms_host: IPv4Address = IPv4Address("127.0.0.1")
-    """Address at which SCADA reaches the MMS servers; it stands in the SCD."""
+    """Address of the MMS servers for SCADA; it is in the SCD."""
     mms_port: Port = 102
-    """MMS port of the first IED; the next ones follow."""
+    """MMS port of the first IED; each further IED has the next port."""
     mms_tls_port: Port | None = None
-    """Port of the first IED for MMS over TLS, 3782 by IEC 62351; the SCD says it beside the plain one."""
+    """Port of the first IED for MMS over TLS, 3782 in IEC 62351; the SCD has it beside the plain one."""
     report_instances: Annotated[int, Field(ge=1, le=MAX_REPORT_INSTANCES)] = 2
     """SCADA clients that can each enable every report control block."""
     control_model: ControlModel = "sbo-with-enhanced-security"
+    """ctlModel of CSWI1.Pos."""
     mms_operate_limit: Annotated[float, Field(gt=0, le=60)] = OPERATE_TIMEOUT / 1000
-    """Seconds that a meter has to obey and answer; operTimeout in the SCD, which the MMS bridge follows."""
+    """Seconds for the meter's action and answer; operTimeout in the SCD, which the MMS bridge uses."""
 
     @model_validator(mode="after")
     def _group_needs_postgresql(self) -> Self:

@@ -47,44 +47,44 @@ class MmsSettings(BaseSettings):
 
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
     metrics_port: Port | None = None
-    """Where /metrics and /healthz are served; nowhere unless told."""
+    """Port for /metrics and /healthz; default: they are not served."""
     metrics_address: str = "127.0.0.1"
     """Local address for them; 0.0.0.0 in a container."""
     bind: str | None = None
-    """Local address to listen on for TLS; by default the IP that the CID tells the clients."""
+    """Local address to listen on for TLS; default: the IP of the CID."""
     tls_cert: Path | None = None
-    """The server's certificate, PEM, with its chain; with the next two and the clients it turns TLS on."""
+    """The server's certificate and chain, PEM. TLS needs this, ``tls_key``, ``tls_ca`` and ``clients``."""
     tls_key: Path | None = None
-    """Its private key, PEM, mode 0600: with more the bridge refuses to start."""
+    """Its private key, PEM, mode 0600: the bridge does not start if others can read it."""
     tls_ca: Path | None = None
     """The CAs that issue clients' certificates, PEM."""
     tls_crl: Path | None = None
-    """Revocation lists, PEM, a current one of each of these CAs; read again when it changes."""
+    """Revocation lists, PEM, a current one of each of these CAs; read again when the file changes."""
     tls_ciphers: str = CIPHERS
-    """Cipher list for TLS 1.2, as OpenSSL writes it."""
+    """Cipher list for TLS 1.2, in OpenSSL's format."""
     clients: Path | None = None
     """TOML file of the clients and their rights (docs/scada.md); read again when it changes."""
     allow: Annotated[tuple[IPv4Network, ...], NoDecode, BeforeValidator(_by_comma)] = ()
-    """Addresses and networks that may connect, such as 10.0.0.5,10.1.0.0/24; all unless told."""
+    """Addresses and networks that may connect, such as 10.0.0.5,10.1.0.0/24; default: all."""
     plain: bool = True
-    """Serve the plain port too; false leaves TLS alone, on the CID's TLS port or its only one."""
+    """Also serve the plain port; false: TLS only, on the CID's TLS port or its only port."""
     plain_bind: str | None = None
-    """Local address of the plain port; loopback unless told. Another opens it: no identity, no secrecy."""
+    """Local address of the plain port; default: loopback. This port has no login and no encryption."""
     plain_rights: Right | None = None
-    """What whoever reaches the plain port may: observe or control; control from loopback, else observe."""
+    """Rights on the plain port: observe or control; default: control from loopback, else observe."""
     associations_per_address: Annotated[int, Field(ge=0)] = 20
-    """Associations of one client address, and two more for each IED that is served."""
+    """Associations of one client address, plus two for each served IED."""
     ieds: Annotated[IedSelection, BeforeValidator(selection)] | None = None
-    """Serve only these IEDs, such as SMGW001-SMGW100,SMGW150: several processes share a town."""
+    """Serve only these IEDs, such as SMGW001-SMGW100,SMGW150, so that several processes can share a town."""
     drain_seconds: Annotated[float, Field(ge=1)] | None = None
-    """Seconds for which an association may hold on to a replaced configuration; for ever unless told."""
+    """Seconds for which an association may keep a replaced configuration; default: no limit."""
     tick: Annotated[float, Field(ge=0.01, le=1.0)] = 0.1
     """Seconds between periodic tasks (integrity reports, select timeouts)."""
     control_tick: Annotated[float, Field(ge=0.005, le=1.0)] = 0.01
-    """The same while a command is under way."""
+    """The same while a command is running."""
     operate_limit: Annotated[float, Field(gt=0, le=60)] = OPERATE_TIMEOUT / 1000
-    """Seconds that a meter has to obey and answer, where the CID has no operTimeout (normal security); the
-    bridge writes the same setting into the SCD as operTimeout, and what stands there counts."""
+    """Seconds for the meter's action and answer if the CID has no operTimeout (normal security). The bridge
+    writes the same setting into the SCD as operTimeout; that value has priority."""
     stale_intervals: Annotated[float, Field(ge=1, le=1000)] = 3.0
     """Reading intervals without a reading after which the values are questionable."""
 

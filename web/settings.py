@@ -22,51 +22,52 @@ _ROOT = re.compile(r"(/[0-9A-Za-z._~-]+)+")
 
 
 class WebSettings(BaseSettings):
-    """Where the web service listens, what it reads, and who may come in."""
+    """Addresses, files and limits of the web service."""
 
     model_config = SettingsConfigDict(env_prefix="METER61850_WEB_", extra="forbid", frozen=True)
 
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
     database_url: str = "sqlite:///data/meter61850.sqlite"
-    """``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/NAME``; read, but for the audit."""
+    """``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/NAME``; read only, except for the audit."""
     host: str = "127.0.0.1"
     """IP address to listen on. Any other than loopback needs a certificate, or ``behind_proxy``."""
     port: Port = 8061
+    """TCP port."""
     users: Path = Path("data/web-users.json")
     """Accounts with their scrypt hashes; mode 0600."""
     spool: Path | None = None
-    """What the audit is to hold waits in this file while the database is locked or away; by default
+    """Entries of the audit wait in this file while the database is locked or away; default:
     ``web-audit.sqlite`` beside the accounts."""
     certificate: Path | None = None
     """PEM file with the server's certificate chain: HTTPS."""
     key: Path | None = None
     """PEM file with its private key."""
     behind_proxy: bool = False
-    """A reverse proxy in front of us ends TLS: cookies are Secure, and the ``proxies`` are believed."""
+    """A reverse proxy ends TLS: cookies are Secure, and headers of the ``proxies`` are used."""
     proxies: str = "127.0.0.1, ::1"
-    """Addresses or networks of the reverse proxies, comma between; X-Forwarded-* of others is ignored."""
+    """Addresses or networks of the reverse proxies, with commas; X-Forwarded-* of others is ignored."""
     root_path: str = ""
-    """Path below which the reverse proxy shows us, such as /meters; it may cut it off, or leave it."""
+    """Path at which the reverse proxy publishes the service, such as /meters; it may remove it or not."""
     names: str = ""
-    """Host names that browsers call us by, comma between; others are refused. On loopback they are known."""
+    """Host names of the service, separated by commas; others are refused. On loopback they are known."""
     session_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 12.0
-    """A login ends after this."""
+    """Hours after which a login ends."""
     stale_intervals: Annotated[float, Field(ge=1, le=1000)] = 3.0
     """Reading intervals without a reading after which a meter is stale, as in MMS."""
     stream_clients: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """Live streams at a time; who comes later is told to come again."""
+    """Live streams at the same time; a further one receives 503."""
     streams_per_account: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Live streams of one account."""
     connections_per_address: Annotated[int, Field(ge=1, le=100_000)] = 250
     """Connections of one IPv4 address, or of one /64 of IPv6; the proxies have no such limit."""
     commands_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 120
-    """Relay commands of one account in any minute: the pace of `relay open --all`. More are told to wait."""
+    """Relay commands of one account in any minute, as `relay open --all` sends; further ones receive 429."""
     thesis: bool = False
-    """Take meters that speak plain HTTP (POST /SmartMeter, POST /Readings/{id})."""
+    """Accept meters that use plain HTTP (POST /SmartMeter, POST /Readings/{id})."""
     thesis_meters: Annotated[int, Field(ge=1, le=10_000)] = 100
-    """At most so many of them."""
+    """Maximum number of these meters."""
     thesis_interval: Annotated[float, Field(gt=0, le=86_400)] = 60.0
-    """Seconds between their readings, as the thesis's script has it; after three they are offline."""
+    """Seconds between their readings, as in the thesis's script; after three intervals they are offline."""
 
     @model_validator(mode="after")
     def _strangers_need_tls(self) -> WebSettings:

@@ -30,7 +30,7 @@ AT_ONCE = 1000
 app = new_app(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Who did what to whom: append-only, each row chained to the one before.",
+    help="The append-only, hash-chained record of all actions.",
 )
 Time = typer.Option(metavar="TIME", show_default=False, help="15m, 24h, 7d ago, or 2026-11-23T12:00 (UTC).")
 
@@ -42,19 +42,19 @@ def show_(
         typer.Option("--since", metavar="TIME", show_default=False, help="15m, 24h, 7d, or a time (UTC)."),
     ] = None,
     until: Annotated[str | None, Time] = None,
-    event: Annotated[Kind | None, typer.Option(show_default=False, help="Only this kind.")] = None,
+    event: Annotated[Kind | None, typer.Option(show_default=False, help="Only events of this kind.")] = None,
     who: Annotated[
-        str | None, typer.Option(show_default=False, help="Only whose name has this in it.")
+        str | None, typer.Option(show_default=False, help="Only rows whose author contains this.")
     ] = None,
     subject: Annotated[
         str | None,
         typer.Option(
-            metavar="METER|IDENTITY", show_default=False, help="Only about this meter, or this identity."
+            metavar="METER|IDENTITY", show_default=False, help="Only rows about this meter or identity."
         ),
     ] = None,
     tail: Annotated[
         int | None,
-        typer.Option(min=1, show_default=False, help=f"Only the last so many; {TAIL} unless --since says."),
+        typer.Option(min=1, show_default=False, help=f"Only the last N; default: {TAIL} without --since."),
     ] = None,
     as_json: Json = False,
     database: Database = DATABASE,
@@ -82,7 +82,7 @@ def verify(
             "--head",
             metavar="NO:HASH",
             show_default=False,
-            help="An end that you wrote down; may be repeated.",
+            help="A head that you wrote down; repeatable.",
         ),
     ] = None,
     head_file: Annotated[
@@ -90,17 +90,17 @@ def verify(
         typer.Option(
             envvar="METER61850_AUDIT_HEAD_FILE",
             show_default=False,
-            help="The bridge's file of the last head; beside a SQLite database unless told.",
+            help="The bridge's file of the last head; default: beside a SQLite database.",
         ),
     ] = None,
     as_json: Json = False,
     database: Database = DATABASE,
 ) -> None:
-    """Check every row of the audit; exit 7 when it is not as it was written, naming the first bad row.
+    """Check every row of the audit; on a change exit 7 and name the first bad row.
 
-    The chain shows each changed, missing, added or swapped row. That its end was cut off, or that all of it
-    was written anew, shows only against a head remembered elsewhere: the bridge's file, or a line that
-    this command printed some time ago.
+    The chain shows each changed, missing, added or swapped row. If its end was cut off, or all of it was
+    written anew, only a comparison with a head that is kept elsewhere shows this: the bridge's file, or a
+    line that this command printed earlier.
 
     \b
     meter61850 audit verify

@@ -33,13 +33,16 @@ MmsHost = Annotated[
     typer.Option(
         metavar="IP",
         envvar="METER61850_MMS_HOST",
-        help="Where SCADA reaches the MMS servers; goes into the SCD.",
+        help="Address of the MMS servers for SCADA; written into the SCD.",
     ),
 ]
 MmsPort = Annotated[
     int,
     typer.Option(
-        min=1, max=65535, envvar="METER61850_MMS_PORT", help="MMS port of the first IED; the next follow."
+        min=1,
+        max=65535,
+        envvar="METER61850_MMS_PORT",
+        help="MMS port of the first IED; each further IED has the next port.",
     ),
 ]
 MmsTlsPort = Annotated[
@@ -49,7 +52,7 @@ MmsTlsPort = Annotated[
         max=65535,
         envvar="METER61850_MMS_TLS_PORT",
         show_default=False,
-        help="The same for MMS over TLS, such as 3782; goes into the SCD beside the other.",
+        help="The same for MMS over TLS, such as 3782; also written into the SCD.",
     ),
 ]
 MetersPerIed = Annotated[
@@ -71,9 +74,7 @@ Group = Annotated[
 ]
 Instance = Annotated[
     str | None,
-    typer.Option(
-        envvar="METER61850_INSTANCE", show_default=False, help="Tells the bridges of a group apart."
-    ),
+    typer.Option(envvar="METER61850_INSTANCE", show_default=False, help="Name of this bridge in its group."),
 ]
 
 
@@ -99,7 +100,7 @@ def run(
     metrics_port: MetricsPort = None,
     metrics_address: MetricsAddress = METRICS_ADDRESS,
 ) -> None:
-    """Store what the meters say and publish the SCD and the CIDs, until Ctrl-C or SIGTERM.
+    """Store the meters' messages and publish the SCD and the CIDs, until Ctrl-C or SIGTERM.
 
     Every other setting is an environment variable METER61850_…; docs/settings.md lists them.
 

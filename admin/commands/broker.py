@@ -28,14 +28,14 @@ Bind = Annotated[
     typer.Option(
         metavar="IP",
         envvar="METER61850_BROKER_BIND",
-        help="Address to listen on; any but loopback needs --password-file.",
+        help="Address to listen on; without a deployment all but loopback need --password-file.",
     ),
 ]
 PasswordFile = Annotated[
     Path | None,
     typer.Option(
         envvar="METER61850_BROKER_PASSWORD_FILE",
-        help="Made with mosquitto_passwd; nobody is let in without a login then.",
+        help="File from mosquitto_passwd; then every client needs a login.",
         show_default=False,
     ),
 ]
@@ -61,14 +61,14 @@ def run(
         typer.Option(
             envvar="METER61850_DATA_DIR",
             readable=False,
-            help="Mosquitto's data goes to its folder broker/.",
+            help="Mosquitto's data is in its folder broker/.",
         ),
     ] = DATA_DIR,
 ) -> None:
     """Run the broker until Ctrl-C or SIGTERM.
 
-    Mosquitto gets our configuration. With a deployment (--dir) it is TLS only, and reads identities
-    and rights again when they change. The embedded broker (amqtt) is for trying out: loopback only,
+    Mosquitto gets our configuration. With a deployment (--dir) it uses TLS only, and reads identities
+    and rights again when they change. The embedded broker (amqtt) is for a trial: loopback only,
     MQTT 3.1.1, everything in memory.
 
     \b

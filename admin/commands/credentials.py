@@ -25,17 +25,17 @@ app = new_app(
 )
 SERVER = "server"
 Overlap = Annotated[
-    str, typer.Option(metavar="TIME", help="The certificates before end after this time: 0h, 24h, 7d.")
+    str, typer.Option(metavar="TIME", help="Time until the old certificates end: 0h, 24h, 7d.")
 ]
 
 
 @app.command("list")
 def list_(
-    everything: Annotated[bool, typer.Option("--all", help="Revoked and expired ones too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include revoked and expired ones.")] = False,
     as_json: Json = False,
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
-    """Show every certificate and token; pending: the broker is not known to have the owner's last change.
+    """List every certificate and token; pending: the broker has not confirmed the last change yet.
 
     \b
     meter61850 credentials list
@@ -67,7 +67,7 @@ def rotate(
     overlap: Overlap = "24h",
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
-    """Replace keys and certificates: a meter is told to ask, all others find them in their folder.
+    """Replace keys and certificates: a meter requests them, all others find them in their folder.
 
     Programs take the new one at their next connection.
 
@@ -100,7 +100,7 @@ def rotate(
 
 @app.command()
 def revoke(name: str, folder: DeploymentDir = DATA_DIR) -> None:
-    """Take every credential of somebody away for good: a meter is cut off, and must enrol anew.
+    """Revoke all credentials of an identity for good: a meter is disconnected and must enrol again.
 
     \b
     meter61850 credentials revoke 3f2504e0-4f89-41d3-9a0c-0305e82c3301
@@ -117,9 +117,9 @@ def revoke(name: str, folder: DeploymentDir = DATA_DIR) -> None:
 
 @app.command("rotate-ca")
 def rotate_ca(overlap: Overlap = "24h", folder: DeploymentDir = DATA_DIR) -> None:
-    """Make a new authority that signs from now on; the one before stays trusted until `retire-ca`.
+    """Make a new authority that signs from now on; the old one stays trusted until `retire-ca`.
 
-    Services get new certificates at once, meters ask for theirs as soon as they are told.
+    Services get new certificates at once; meters request theirs when they are notified.
 
     \b
     meter61850 credentials rotate-ca
@@ -134,10 +134,10 @@ def rotate_ca(overlap: Overlap = "24h", folder: DeploymentDir = DATA_DIR) -> Non
 
 @app.command("retire-ca")
 def retire_ca(
-    force: Annotated[bool, typer.Option("--force", help="Even if that locks somebody out.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Do it although this locks identities out.")] = False,
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
-    """Trust the authority before no more; refused while somebody depends on it.
+    """Stop trusting the old authority; refused while an identity depends on it.
 
     \b
     meter61850 credentials retire-ca

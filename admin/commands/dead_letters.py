@@ -33,14 +33,14 @@ All = Annotated[bool, typer.Option("--all", help="Every one.")]
 @app.callback(invoke_without_command=True)
 def dead_letters(
     ctx: typer.Context,
-    last: Annotated[int, typer.Option(min=1, help="Only the last so many.")] = 20,
+    last: Annotated[int, typer.Option(min=1, help="Only the last N.")] = 20,
     as_json: Json = False,
     database: Database = DATABASE,
 ) -> None:
-    """List the messages that were kept aside, with the cause of each, the latest first.
+    """List the dead letters with their causes, the latest first.
 
-    The same message with the same cause is one row that counts; what is more than the bridge keeps
-    of one cause is counted in a row with the topic (more).
+    The same message with the same cause is one row with a count. Messages beyond the limit of one cause are
+    counted in a row with the topic (more).
 
     \b
     meter61850 dead-letters
@@ -61,7 +61,7 @@ def show_(
     as_json: Json = False,
     database: Database = DATABASE,
 ) -> None:
-    """Show one dead letter with all of the payload that is kept (the first 64 KiB).
+    """Show one dead letter with its kept payload (the first 64 KiB).
 
     \b
     meter61850 dead-letters show 17
@@ -78,10 +78,10 @@ def retry(
     mqtt_: Mqtt = None,
     prefix: Prefix = None,
 ) -> None:
-    """Publish dead letters again on their topics, after what made them bad was put right.
+    """Publish dead letters again on their topics, after their cause is removed.
 
-    What the bridge now takes as good is stored; what is still bad is a dead letter again. Only whole
-    messages about readings are sent: a command is never repeated.
+    A message that is now good is stored; a bad one becomes a dead letter again. Only complete messages about
+    readings are sent: a command is never repeated.
 
     \b
     meter61850 dead-letters retry 17 18

@@ -12,13 +12,13 @@ from registrar.audit_queue import Trail
 app = new_app(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Which serial number is which meter.\n\n\b\nmeter61850 devices list",
+    help="Serial numbers of the meters.\n\n\b\nmeter61850 devices list",
 )
 
 
 @app.command("list")
 def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
-    """Show the serial number of every meter that was enrolled with a code.
+    """List the serial number of every meter that enrolled with a code.
 
     \b
     meter61850 devices list
@@ -34,7 +34,7 @@ def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
 def forget(serial: str, folder: DeploymentDir = DATA_DIR) -> None:
     """Free a serial number, so that its device can be enrolled as another meter.
 
-    For a serial number that somebody took with a stolen code: revoke what he got, forget the serial number,
+    If a thief has enrolled with this serial number: revoke the thief's credential, forget the serial number,
     and the true device can enrol. Refused while the meter that has it now has a credential.
 
     \b

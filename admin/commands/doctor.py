@@ -73,7 +73,7 @@ class Finding:
 def doctor(
     mqtt: Mqtt = None, prefix: Prefix = None, database: Database = DATABASE, as_json: Json = False
 ) -> None:
-    """Look at everything that meter61850 needs: installed, reachable, which version; exit 1 on a fault.
+    """Check what is installed and reachable, with versions; exit 1 on a fault.
 
     \b
     meter61850 doctor

@@ -38,10 +38,10 @@ def run(
     metrics_address: MetricsAddress = METRICS_ADDRESS,
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
-    """Be the registrar until Ctrl-C or SIGTERM: take requests, answer them, renew certificates.
+    """Run the registrar until Ctrl-C or SIGTERM: answer enrolment requests, renew certificates.
 
-    Certificates of servers and services are renewed at two thirds of their life. What ends within 30 days
-    and was not renewed is in the log, the metrics, the page and `doctor`.
+    It renews certificates of servers and services at two thirds of their life. A certificate that ends within
+    30 days and was not renewed is in the log, the metrics, the page and `doctor`.
 
     \b
     meter61850 --dir /var/lib/meter61850 enrol run
@@ -52,19 +52,21 @@ def run(
 
 @app.command()
 def new(
-    count: Annotated[int, typer.Option(min=1, max=1000, help="For so many meters, each once.")] = 1,
+    count: Annotated[
+        int, typer.Option(min=1, max=1000, help="Number of meters that can use it, each once.")
+    ] = 1,
     valid: Annotated[
-        str, typer.Option("--for", metavar="TIME", help="It expires after this time: 8h, 2d; at most 90d.")
+        str, typer.Option("--for", metavar="TIME", help="Time until it expires: 8h, 2d; at most 90d.")
     ] = "2d",
     automatic: Annotated[
-        bool, typer.Option("--automatic", help="Let its meters in without `enrol approve`.")
+        bool, typer.Option("--automatic", help="Accept its meters without `enrol approve`.")
     ] = False,
     as_json: Json = False,
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
     """Make an enrolment code, and print it once: only its hash is kept.
 
-    Whoever has it may ask, and nothing else: a meter that is enrolled cannot be replaced with it.
+    The code allows enrolment requests and nothing else: it cannot replace an enrolled meter.
 
     \b
     meter61850 enrol new --count 20 --for 2d
@@ -84,10 +86,10 @@ def new(
 
 @app.command("list")
 def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
-    """Show codes, and who has asked with them.
+    """List codes and the requests that used them.
 
-    The key of a request is what the meter shows too: compare before `enrol approve`. Pending: the broker is
-    not known to have the last change of it.
+    The meter shows the key of its request too: compare before `enrol approve`. Pending: the broker has not
+    confirmed the last change yet.
 
     \b
     meter61850 enrol list
@@ -111,15 +113,13 @@ def approve(
     meter: MeterId,
     key: Annotated[
         str,
-        typer.Option(
-            show_default=False, help="The key that `enrol list` has shown, and the meter too: needed."
-        ),
+        typer.Option(show_default=False, help="The key that `enrol list` and the meter show."),
     ] = "",
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
-    """Let in a meter that waits: it gets its certificate, or its login.
+    """Approve the request of a meter: it receives its certificate, or its login.
 
-    Refused when another request has come in the place of the one that was shown: compare the key again.
+    Refused if another request has replaced the one that was shown: compare the key again.
 
     \b
     meter61850 enrol approve 3f2504e0-4f89-41d3-9a0c-0305e82c3301 --key 5b1d8c0e7a2f4913
@@ -137,7 +137,7 @@ def refuse(
     ] = "an administrator refused it",
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
-    """Keep out a meter that waits; its slot of the code is used up.
+    """Refuse the request of a meter; its slot of the code is used up.
 
     \b
     meter61850 enrol refuse 3f2504e0-4f89-41d3-9a0c-0305e82c3301 --reason "not one of ours"
@@ -152,7 +152,7 @@ def withdraw(
     code: Annotated[str, typer.Argument(metavar="CODE", help="The code, or its first four characters.")],
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
-    """Make a code worthless at once; who waits with it is refused, who is enrolled stays.
+    """Withdraw a code at once: waiting requests are refused, enrolled meters stay.
 
     \b
     meter61850 enrol withdraw K7QM

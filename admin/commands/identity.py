@@ -23,7 +23,7 @@ from registrar.transaction import Ending
 app = new_app(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Who may connect: operators, command issuers.\n\n\b\nmeter61850 identity add anna --role operator",
+    help="Identities of operators and command issuers.\n\n\b\nmeter61850 identity add anna --role operator",
 )
 
 
@@ -40,16 +40,18 @@ def add(
     role: Annotated[Staff, typer.Option(help="An operator reads; an issuer may also switch relays.")],
     address_code: Annotated[
         list[str] | None,
-        typer.Option(help="Only the meters with this address code; several times for several."),
+        typer.Option(help="Only the meters with this address code; repeatable."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder to write; DIR/identities/NAME unless told.", show_default=False),
+        typer.Option(help="Folder to write; default: DIR/identities/NAME.", show_default=False),
     ] = None,
-    host: Annotated[str, typer.Option(help="The broker as this person reaches it.", show_default=False)] = "",
+    host: Annotated[
+        str, typer.Option(help="Address of the broker for this person.", show_default=False)
+    ] = "",
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
-    """Make an identity: a folder with a key and a certificate, to be handed over safely.
+    """Make an identity: a folder with a key and a certificate; hand it over in a safe way.
 
     One identity is one connection: a second one with the same identity ends the first.
 
@@ -71,7 +73,7 @@ def add(
 
 @app.command()
 def remove(name: str, folder: DeploymentDir = DATA_DIR) -> None:
-    """Remove an identity: its certificates are revoked, and it is cut off.
+    """Remove an identity: revoke its certificates and end its rights.
 
     \b
     meter61850 identity remove anna
@@ -92,7 +94,7 @@ def remove(name: str, folder: DeploymentDir = DATA_DIR) -> None:
 
 @app.command("list")
 def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
-    """Show who may connect; pending: the broker is not known to have the last change of it.
+    """List the identities; pending: the broker has not confirmed the last change yet.
 
     \b
     meter61850 identity list --json | jq '.[] | select(.role == "issuer")'

@@ -27,7 +27,7 @@ def init(
     host: Annotated[
         list[str] | None,
         typer.Option(
-            help="Name or address of the broker as meters reach it; several times for several.",
+            help="Name or address of the broker for meters; repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -36,31 +36,34 @@ def init(
         typer.Option(
             metavar="IP",
             show_default=False,
-            help="Where the broker listens; every address with --host, else loopback.",
+            help="Address on which the broker listens; default: every address with --host, else loopback.",
         ),
     ] = None,
     port: Port = 8883,
     password_port: Port = 8884,
     services_port: Port = 8882,
     mms_tls_port: Annotated[
-        int, typer.Option(min=1, max=65535, help="MMS over TLS, of the first IED; the next ones follow.")
+        int,
+        typer.Option(
+            min=1, max=65535, help="MMS over TLS: port of the first IED; each further IED has the next port."
+        ),
     ] = 3782,
     prefix: Annotated[str, typer.Option(help="Prefix of all topics.")] = "sm/v1",
     ca: Annotated[
-        Path | None, typer.Option(help="Certificate of an authority of yours.", show_default=False)
+        Path | None, typer.Option(help="Certificate of your own authority.", show_default=False)
     ] = None,
     ca_key: Annotated[
         Path | None, typer.Option(help="Its private key; both are copied.", show_default=False)
     ] = None,
     if_missing: Annotated[
-        bool, typer.Option("--if-missing", help="Leave a deployment that is there as it is, and end with 0.")
+        bool, typer.Option("--if-missing", help="Leave an existing deployment as it is, and end with 0.")
     ] = False,
     user_prefix: Annotated[
         str | None,
         typer.Option(
             metavar="PREFIX",
             show_default=False,
-            help="As root: the services' users are PREFIX-broker and so on; meter61850 if there are such.",
+            help="As root: the users are PREFIX-broker and so on; default: meter61850 if these users exist.",
         ),
     ] = None,
     simulated: Annotated[
@@ -70,15 +73,15 @@ def init(
             min=0,
             max=1000,
             show_default=False,
-            help="For trying out: identities for so many meters of `meter simulate`, on this machine.",
+            help="For a trial: make identities for N meters of `meter simulate`, on this machine.",
         ),
     ] = 0,
 ) -> None:
     """Make a deployment: authority, certificates, identities of the services, broker's rights, settings.
 
-    Everything after it takes --dir DIR (or METER61850_DIR, or ./data). Nobody gets in without a
-    certificate of this authority, or an enrolment code. As root it gives each service's files to that
-    service's user, where there are such users; with --if-missing also in a deployment that is there.
+    All later commands take --dir DIR (or METER61850_DIR, or ./data). Clients need a certificate of this
+    authority, or an enrolment code. As root it gives each service's files to that service's user, if
+    these users exist; with --if-missing also in an existing deployment.
 
     \b
     meter61850 init /var/lib/meter61850 --host broker.example --host 192.0.2.7

@@ -23,13 +23,13 @@ def commands(
             metavar="[METER]", help="Only this one's: meter_id, SM_ name, or name.", show_default=False
         ),
     ] = None,
-    last: Annotated[int, typer.Option(min=1, help="Only the last so many.")] = 20,
+    last: Annotated[int, typer.Option(min=1, help="Only the last N.")] = 20,
     as_json: Json = False,
     database: Database = DATABASE,
 ) -> None:
-    """Print the ledger, newest first: who wanted which relay where, when, and what became of it.
+    """Print the ledger, newest first: each command with issuer, meter, position, time and outcome.
 
-    Changes of what is blocked are in it, too: `set`, or `refused`.
+    Changes of blocks are in it too: `set`, or `refused`.
 
     \b
     meter61850 commands

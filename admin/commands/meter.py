@@ -28,7 +28,7 @@ def run(
         Path, typer.Option(help="The meter's settings; meter_firmware/meter.example.toml explains each.")
     ] = Path("meter.toml"),
 ) -> None:
-    """Be the meter on this Raspberry Pi, until Ctrl-C or SIGTERM.
+    """Run the meter on this Raspberry Pi, until Ctrl-C or SIGTERM.
 
     \b
     cp meter_firmware/meter.example.toml meter.toml    # then edit it
@@ -40,23 +40,25 @@ def run(
 @app.command()
 def enrol(
     broker: Annotated[
-        str, typer.Option(metavar="HOST[:PORT]", help="The broker; 8884 is the usual port for enrolment.")
+        str,
+        typer.Option(metavar="HOST[:PORT]", help="Address of the broker; default port: 8884 (enrolment)."),
     ],
-    ca: Annotated[Path, typer.Option(help="The broker's authority: ca.crt, as the administrator gave it.")],
+    ca: Annotated[Path, typer.Option(help="The authority's certificate: ca.crt from the administrator.")],
     code: Annotated[str, typer.Option(help="The enrolment code; capitals and hyphens do not matter.")],
     config: Annotated[Path, typer.Option(help="The meter's settings.")] = Path("meter.toml"),
     token: Annotated[
-        bool, typer.Option("--token", help="A password instead of a certificate, for a device that cannot.")
+        bool,
+        typer.Option(
+            "--token", help="Use a password instead of a certificate, for a device that cannot keep one."
+        ),
     ] = False,
-    wait: Annotated[
-        str, typer.Option(metavar="TIME", help="Wait so long for an administrator: 10m, 8h.")
-    ] = "0s",
+    wait: Annotated[str, typer.Option(metavar="TIME", help="Time to wait for the approval: 10m, 8h.")] = "0s",
     prefix: Prefix = None,
 ) -> None:
-    """Have this meter let in: makes its key here, asks once, and keeps its identity in data_dir.
+    """Enrol this meter: make its key here, send one request, and keep the identity in data_dir.
 
-    `meter61850 meter run` then connects as this meter. Called again, it goes on where it was. Exit 6: an
-    administrator has not decided yet; 5: refused.
+    `meter61850 meter run` then connects with this identity. If you call `enrol` again, it continues.
+    Exit 6: an administrator has not decided yet; 5: refused.
 
     \b
     meter61850 meter enrol --broker broker.example --ca ca.crt --code K7QM-…
@@ -95,9 +97,9 @@ def simulate(
     interval: Annotated[float, typer.Option(min=0.05, help="Seconds between a meter's readings.")] = 10.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same meters.")] = 1,
     first: Annotated[
-        int, typer.Option(min=1, help="Number of the first; other processes may be the rest.")
+        int, typer.Option(min=1, help="Number of the first meter; other processes can simulate the rest.")
     ] = 1,
-    data_dir: Annotated[Path, typer.Option(help="The meters' outboxes and relays are kept here.")] = DATA_DIR
+    data_dir: Annotated[Path, typer.Option(help="Folder of the meters' outboxes and relays.")] = DATA_DIR
     / "meters",
     identities: Annotated[
         Path | None,
@@ -107,17 +109,18 @@ def simulate(
     ] = None,
     code: Annotated[
         str | None,
-        typer.Option(show_default=False, help="Have them let in first, with this enrolment code."),
+        typer.Option(show_default=False, help="Enrol the meters first, with this enrolment code."),
     ] = None,
     broker: Annotated[
-        str, typer.Option(metavar="HOST[:PORT]", help="With --code: the broker's door for enrolment.")
+        str, typer.Option(metavar="HOST[:PORT]", help="With --code: the broker's listener for enrolment.")
     ] = "localhost",
-    ca: Annotated[Path, typer.Option(help="With --code: the broker's authority.")] = DATA_DIR / "ca/ca.crt",
+    ca: Annotated[Path, typer.Option(help="With --code: the authority's certificate.")] = DATA_DIR
+    / "ca/ca.crt",
     mqtt: Mqtt = None,
     prefix: Prefix = None,
     mqtt_version: MqttVersion = None,
 ) -> None:
-    """Be many meters: the very same program with simulated sensors and relays.
+    """Run many meters: the program of a real meter with simulated sensors and relays.
 
     \b
     meter61850 meter simulate -n 100 --interval 5

@@ -38,19 +38,19 @@ from broker.contract.topics import scl_name
 from broker.mqtt.publishing import publish
 from broker.mqtt.settings import MqttSettings
 
-app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The meters that were ever heard of.")
+app = new_app(no_args_is_help=True, rich_markup_mode=None, help="All meters in the registry.")
 
 
 @app.command("list")
 def list_(
-    retired: Annotated[bool, typer.Option("--retired", help="Retired meters too.")] = False,
+    retired: Annotated[bool, typer.Option("--retired", help="Include retired meters.")] = False,
     as_json: Json = False,
     database: Database = DATABASE,
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
     """List the meters with their latest reading.
 
-    Pending: it was blocked, let in or revoked, and the broker is not known to have that yet.
+    Pending: the meter was blocked, unblocked or revoked, and the broker has not confirmed this yet.
 
     \b
     meter61850 meters list
@@ -78,14 +78,14 @@ def show_(meter: Meter, as_json: Json = False, database: Database = DATABASE) ->
 @app.command()
 def retire(
     meter: Meter,
-    force: Annotated[bool, typer.Option("--force", help="Even while it is online.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Retire it although it is online.")] = False,
     mqtt: Mqtt = None,
     prefix: Prefix = None,
 ) -> None:
-    """Take a meter out of service: it leaves the SCD, its readings stay in the database.
+    """Take a meter out of service: the SCD no longer has it, its readings stay in the database.
 
-    A meter that is online is not retired without --force: it would go on to publish. When it is born
-    again it is back, in the same IED.
+    A meter that is online is not retired without --force, because it would continue to publish. After
+    its next birth it is back in the same IED.
 
     \b
     meter61850 meters retire "House 1"

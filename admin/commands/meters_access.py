@@ -16,16 +16,16 @@ from registrar import blocking
 
 def block(
     meter: Meter,
-    reason: Annotated[str, typer.Option(help="Why; shown in lists and to the audit.")],
+    reason: Annotated[str, typer.Option(help="Why; shown in lists and in the audit.")],
     for_good: Annotated[
-        bool, typer.Option("--for-good", help="Revoke its credential: to come back it must be enrolled anew.")
+        bool, typer.Option("--for-good", help="Also revoke its credential: it must enrol again to return.")
     ] = False,
     database: Database = DATABASE,
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
-    """Cut a meter off, at once: it publishes nothing, receives nothing, and cannot connect again.
+    """Block a meter at once: it cannot publish, receive or connect.
 
-    Its relay stays as it is, and its readings stay in it. In MMS it is off, with quality invalid.
+    Its relay stays as it is, and its readings stay in the meter. In MMS its Beh is off, its quality invalid.
 
     \b
     meter61850 meters block "House 1" --reason "stolen from its cabinet"
@@ -38,7 +38,7 @@ def block(
 
 
 def unblock(meter: Meter, database: Database = DATABASE, folder: DeploymentDir = DATA_DIR) -> None:
-    """Let a meter in again that was blocked; it comes back by itself, with all that it has kept.
+    """Unblock a meter; it connects again, with all readings that it has kept.
 
     \b
     meter61850 meters unblock "House 1"

@@ -40,10 +40,11 @@ def replace(
     database: Database = DATABASE,
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
-    """Let a meter go on with a new sensor: same meter_id, same place, another serial number.
+    """Accept a meter's new sensor: same meter_id, same place, another serial number.
 
-    Until then its births are refused, as of somebody else who uses its meter_id (`meter61850 dead-letters`),
-    and its name and interval stay as they were. It is in the audit. The meter's last birth is taken at once.
+    Before this, the bridge refuses its births, because another device could use the meter_id
+    (`meter61850 dead-letters`); name and interval stay as they were. The audit records the replacement. The
+    meter's last birth is accepted at once.
 
     \b
     meter61850 meters replace "House 1" --serial PZEM-000018

@@ -61,7 +61,7 @@ def run(
             metavar="IP",
             envvar="METER61850_MMS_BIND",
             show_default=False,
-            help="Address to listen on for TLS; that of the CID unless told.",
+            help="Address to listen on for TLS; default: that of the CID.",
         ),
     ] = None,
     plain_bind: Annotated[
@@ -70,7 +70,7 @@ def run(
             metavar="IP",
             envvar="METER61850_MMS_PLAIN_BIND",
             show_default=False,
-            help="Address of the plain port; loopback unless told. Whoever reaches it reads every meter.",
+            help="Address of the plain port; default: loopback. Its clients can read every meter.",
         ),
     ] = None,
     ieds: Annotated[
@@ -79,7 +79,7 @@ def run(
             metavar="NAMES",
             envvar="METER61850_MMS_IEDS",
             show_default=False,
-            help="Serve only these IEDs, so that several processes share a town; all unless told.",
+            help="Serve only these IEDs, so that several processes can share a town; default: all.",
         ),
     ] = None,
     metrics_port: MetricsPort = None,
@@ -87,7 +87,7 @@ def run(
 ) -> None:
     """Serve every IED that the bridge has published, until Ctrl-C or SIGTERM.
 
-    Where it listens stands in each CID: `meter61850 bridge run --mms-host … --mms-port …
+    Each CID has the addresses: `meter61850 bridge run --mms-host … --mms-port …
     --mms-tls-port …`. Certificates, clients and their rights: METER61850_MMS_TLS_… and
     METER61850_MMS_CLIENTS (docs/scada.md).
 
@@ -161,16 +161,16 @@ def operate_(
     switch: Annotated[str, typer.Argument(metavar="LD/LN.DO", help="Such as SM_…/CSWI1.Pos.")],
     position: Annotated[Position, typer.Argument(help="open or close.")],
     test: Annotated[
-        bool, typer.Option("--test", help="A test command: it must never move anything.")
+        bool, typer.Option("--test", help="Send a test command: it must not move the relay.")
     ] = False,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     tls_ca: TlsCa = None,
     as_json: Json = False,
 ) -> None:
-    """Select and operate a switch as its ctlModel asks, and wait for the termination.
+    """Select and operate a switch according to its ctlModel, and wait for the termination.
 
-    Exit 5, with the AddCause, when the server refuses it or ends it negatively.
+    Exit 5, with the AddCause, if the server refuses it or the termination is negative.
 
     \b
     meter61850 mms operate 127.0.0.1:10102 SM_3f2504e04f8941d39a0c0305e82c3301/CSWI1.Pos open

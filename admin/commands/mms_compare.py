@@ -44,18 +44,18 @@ def compare(
     file: Annotated[Path, typer.Argument(metavar="SCD", help="The file that SCADA imported: SCD, CID …")],
     server: Annotated[
         str | None,
-        typer.Argument(metavar="HOST[:PORT]", help="The server; port 102 unless told.", show_default=False),
+        typer.Argument(metavar="HOST[:PORT]", help="The server; default port: 102.", show_default=False),
     ] = None,
     ied: Annotated[
         str | None,
         typer.Option(
-            help="Which IED of the file; the one with this address unless told, else the one with these "
-            "logical devices.",
+            help="IED of the file; default: the one with this address, else the one with these logical "
+            "devices.",
             show_default=False,
         ),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Every IED of the file, each at the address that the file says.")
+        bool, typer.Option("--all", help="Every IED of the file, each at its address in the file.")
     ] = False,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -66,7 +66,7 @@ def compare(
 
     Names, functional constraints and types of all attributes, data sets with their members, report
     control blocks, control models, constants (Val), ordinals of enumerations, the endpoint. Blocks
-    that a client has in use are counted and left out: it may have changed them.
+    that a client has reserved are counted and left out, because the client may have changed them.
 
     \b
     meter61850 scl export -o town.scd

@@ -47,17 +47,15 @@ def watch(
         ),
     ] = None,
     gi: Annotated[
-        bool, typer.Option("--gi/--no-gi", help="First show all members: a general interrogation.")
+        bool, typer.Option("--gi/--no-gi", help="First show all members (general interrogation).")
     ] = True,
     seconds: Annotated[
         float | None,
-        typer.Option("--for", metavar="SECONDS", min=0, help="End after so long.", show_default=False),
+        typer.Option("--for", metavar="SECONDS", min=0, help="End after this time.", show_default=False),
     ] = None,
     count: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="End after so many lines; exit 6 if --for is over first.", show_default=False
-        ),
+        typer.Option(min=1, help="End after N lines; exit 6 if --for ends first.", show_default=False),
     ] = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -67,13 +65,13 @@ def watch(
     """Show the reports of a server as they come: a line for each changed member, until Ctrl-C.
 
     Takes one free instance of each report control block, buffered or not, as it is configured, and
-    gives all of them back at the end. A line says the time of the value, what it is of, the value, its
-    quality, why it was sent, the block and its sequence number.
+    releases all of them at the end. A line has the time of the value, its reference, the value, its
+    quality, the reason for the report, the block and its sequence number.
 
-    When the association is lost it is made again. A buffered block then goes on after the last entry
-    that was shown, so that nothing of it is lost; what an unbuffered block missed is gone.
+    A lost association is made again. A buffered block then continues after the last entry that was
+    shown, so no entry is lost; entries of an unbuffered block are lost.
 
-    Exit 3 when there is no such block, 5 when others have all of them.
+    Exit 3 if there is no such block, 5 if other clients have all of them.
 
     \b
     meter61850 mms watch 127.0.0.1:10102

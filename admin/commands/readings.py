@@ -42,10 +42,11 @@ Since = Annotated[
 ]
 Last = Annotated[
     int | None,
-    typer.Option(min=1, show_default=False, help=f"Only the last so many; {LAST} unless --since says."),
+    typer.Option(min=1, show_default=False, help=f"Only the last N; default: {LAST} without --since."),
 ]
 AskedResolution = Annotated[
-    Resolution | None, typer.Option(show_default=False, help="Each reading, or hours or UTC days summed up.")
+    Resolution | None,
+    typer.Option(show_default=False, help="Each reading, or roll-ups of hours or UTC days."),
 ]
 ParquetFile = Annotated[
     Path | None, typer.Option(metavar="FILE", show_default=False, help="Write a Parquet file.")
@@ -76,8 +77,8 @@ def readings(
 ) -> None:
     """Print a meter's readings, oldest first: V, A, W, power factor, Hz, Wh.
 
-    A range of more than a day is told in hours, of more than 31 days in days, unless --resolution
-    or --last says otherwise; CSV and Parquet have each reading unless --resolution says otherwise.
+    A range of more than a day is shown in hours, of more than 31 days in days, without --resolution
+    and --last. CSV and Parquet have each reading without --resolution.
 
     \b
     meter61850 readings "House 1"

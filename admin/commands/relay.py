@@ -23,14 +23,15 @@ Meters = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[METER]...",
-        help="meter_id, SM_ name, or a name that only one meter has; several are switched one by one.",
+        help="meter_id, SM_ name, or a name that only one meter has; several are switched in turn.",
         show_default=False,
     ),
 ]
 Wait = Annotated[
     bool,
     typer.Option(
-        "--wait", help="Wait until the meter has answered and the relay is in position; many are waited for."
+        "--wait",
+        help="Wait until the meter has answered and the relay is in position; always on for many meters.",
     ),
 ]
 All = Annotated[bool, typer.Option("--all", help="Every meter.")]
@@ -41,13 +42,15 @@ Code = Annotated[
     str | None,
     typer.Option(metavar="CODE", help="Every meter with this address code.", show_default=False),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed without a terminal.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Do not ask for confirmation; required without a terminal.")
+]
 Rate = Annotated[
     float,
     typer.Option(
         min=0.01,
         max=1000,
-        help="Commands a second, for many: so that the inrush of a neighbourhood does not come at once.",
+        help="Commands per second, for many meters: this spreads the inrush current of a neighbourhood.",
     ),
 ]
 
@@ -67,12 +70,13 @@ def open_(
 ) -> None:
     """Open the relay: the house loses power.
 
-    The command is valid for 5 s. Exit 5 when it is refused (by us: the meter is offline, its relay is
-    unknown, blocked, or open already; or by the meter), 6 when --wait got no answer.
+    The command is valid for 5 s. Exit 5 if it is refused (here: the meter is offline, its relay is
+    unknown, blocked, or open already; or by the meter), 6 if --wait got no answer.
 
-    Many meters: shows who is concerned and asks; then sends one command after the other, shows what
-    became of each, and ends with 6 if any did not answer, 5 if any was refused. Each has its own record
-    in `meter61850 commands`. Ctrl-C stops the sending: what was sent stays sent.
+    Many meters: lists the meters and asks for confirmation. Then it sends one command after the other,
+    shows the outcome of each, and ends with 6 if a meter did not answer, 5 if a command was refused. Each
+    command has its own record in `meter61850 commands`. Ctrl-C stops the sending; it cancels no command
+    that was already sent.
 
     \b
     meter61850 relay open "House 1" --wait
@@ -101,8 +105,8 @@ def close(
 ) -> None:
     """Close the relay: the house has power again.
 
-    As `meter61850 relay open`, the other way. After an outage think of the inrush: 2 houses a second
-    unless --rate says otherwise.
+    The options and exit codes are those of `meter61850 relay open`. After an outage limit the inrush
+    current with --rate: the default is 2 houses per second.
 
     \b
     meter61850 relay close "House 1" --wait
@@ -134,20 +138,18 @@ def block(
     meter: Meter,
     opening: Annotated[bool, typer.Option("--opening", help="Block opening (XSWI1.BlkOpn).")] = False,
     closing: Annotated[bool, typer.Option("--closing", help="Block closing (XSWI1.BlkCls).")] = False,
-    release: Annotated[
-        bool, typer.Option("--release", help="Release instead: what is named, or both.")
-    ] = False,
+    release: Annotated[bool, typer.Option("--release", help="Release the named block, or both.")] = False,
     as_json: Json = False,
     mqtt: Mqtt = None,
     prefix: Prefix = None,
 ) -> None:
-    """Block the opening or closing of a meter's relay, release it, or say what is blocked.
+    """Block opening or closing of a meter's relay, release the block, or show it.
 
-    Who works on a house's installation blocks closing first. A block holds until it is released, over
-    restarts of everything: the broker keeps it, and the meter on its disk; it refuses whatever command
-    comes against it, from SCADA or from here. A meter that is offline has it as soon as it is back.
-    Who changed it when stands in `meter61850 commands`: this ends when it is there. Exit 6 when no bridge has
-    confirmed that within 10 s: the change is made, and a broker that is killed may forget it.
+    Block closing before work on a house's installation. A block stays until it is released and survives
+    all restarts: the broker keeps it, and the meter on its disk. The meter refuses every command against it,
+    from SCADA or from here. An offline meter receives it when it is back. `meter61850 commands` lists each
+    change with its issuer and time; this command ends when the change is there. Exit 6 if no bridge has
+    confirmed this within 10 s: the change is made, but a broker that is killed may lose it.
 
     \b
     meter61850 relay block "House 1"                      # what is blocked?

@@ -58,24 +58,24 @@ def show_(as_json: Json = False, mqtt: Mqtt = None, prefix: Prefix = None) -> No
 def export(
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="File to write; stdout unless told.", show_default=False),
+        typer.Option("-o", "--output", help="File to write; default: stdout.", show_default=False),
     ] = None,
     ied: Annotated[
         str | None,
-        typer.Option(help="The CID of this IED, such as SMGW001; the SCD unless told.", show_default=False),
+        typer.Option(help="The CID of this IED, such as SMGW001; default: the SCD.", show_default=False),
     ] = None,
     no_ld_name: Annotated[
         bool,
         typer.Option(
             "--no-ld-name",
-            help="Without ldName, which tools built on iec61850bean reject: a CID for each IED, into a folder"
+            help="Leave out ldName, which iec61850bean rejects: write a CID for each IED, into a folder"
             " or with --ied. The MMS names are the same.",
         ),
     ] = False,
     mqtt: Mqtt = None,
     prefix: Prefix = None,
 ) -> None:
-    """Write the current SCD, or the CID of one IED, to give it to SCADA.
+    """Write the current SCD, or the CID of one IED, for SCADA.
 
     \b
     meter61850 scl export -o town.scd
@@ -118,13 +118,13 @@ def check(
     file: Annotated[Path, typer.Argument(help="An SCL file: SCD, CID, ICD, IID …")],
     as_json: Json = False,
 ) -> None:
-    """Check an SCL file: the 2007B4 schema, and what no schema sees; exit 1 if there is an error.
+    """Check an SCL file: the 2007B4 schema, and rules beyond the schema; exit 1 on an error.
 
     References, mandatory objects and attributes, enumerations, control models, data sets, report
-    blocks, Communication. Each finding comes with its line and its cure. An error breaks the standard of the
-    file's edition; a warning is allowed, or cannot be judged for certain, and some tools stumble over it; a
-    hint is allowed and could be better. Of Edition 1 and of releases after 2007B4, what only the 2007B4
-    schema and tables say is no error.
+    blocks, Communication. Each finding has its line and a remedy. An error violates the standard of the
+    file's edition; a warning is allowed, or cannot be judged for certain, but some tools fail on it; a hint
+    is allowed and could be better. In files of Edition 1 and of releases after 2007B4 a violation of the
+    2007B4 schema and tables alone is not an error.
 
     \b
     meter61850 scl check town.scd
@@ -173,11 +173,11 @@ def diff_(
     mqtt: Mqtt = None,
     prefix: Prefix = None,
 ) -> None:
-    """Say in words what differs between two SCL files; exit 1 if they differ.
+    """Describe the differences between two SCL files; exit 1 if there are any.
 
     IEDs, endpoints, services, logical devices, data objects, values, data sets, report control blocks,
     places in the substation. Logical devices are compared by their MMS name. With --json each change is
-    told by itself; else what is the same in many devices is one line.
+    a separate entry; else a change that is the same in many devices is one line.
 
     \b
     meter61850 scl diff imported.scd -

@@ -25,16 +25,16 @@ app = new_app(no_args_is_help=True, rich_markup_mode=None, help="Upkeep and back
 @app.command()
 def maintain(
     once: Annotated[
-        bool, typer.Option("--once", help="One round, then end; otherwise a round every five minutes.")
+        bool, typer.Option("--once", help="One round, then end; default: a round every five minutes.")
     ] = False,
     keep: Keep = None,
     as_json: Json = False,
     database: Database = DATABASE,
 ) -> None:
-    """Sum up hours and days, pack old readings, delete what is older than --keep.
+    """Roll up hours and days, pack old readings, delete readings older than --keep.
 
-    The bridge does this by itself; this is for a database whose bridge does not run, or at a time of
-    your choosing. It may run beside the bridge, and be interrupted at any moment.
+    The bridge does this automatically. Use this command if the bridge does not run, or at a time that you
+    choose. It may run beside the bridge, and may be interrupted at any moment.
 
     \b
     meter61850 store maintain --once
@@ -59,7 +59,7 @@ def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
     database: Database = DATABASE,
 ) -> None:
-    """Copy a SQLite database into FILE while the bridge goes on; for PostgreSQL it tells the command.
+    """Copy a SQLite database into FILE while the bridge runs; for PostgreSQL print the command.
 
     `meter61850 store restore FILE` puts it back in place (docs/operations-store.md).
 
@@ -76,10 +76,10 @@ def restore(
     database: Database = DATABASE,
     as_json: Json = False,
 ) -> None:
-    """Put a backup in the place of a SQLite database; the one that was there is kept beside it.
+    """Replace a SQLite database with a backup; the old database is kept beside it.
 
-    Bridge, web and registrar must be stopped first: whoever has the database open is named, and nothing is
-    changed. For PostgreSQL it tells the command.
+    Stop bridge, web and registrar first. If a process has the database open, the command names it and
+    changes nothing. For PostgreSQL it prints the command.
 
     \b
     meter61850 store restore monday.sqlite

@@ -27,17 +27,18 @@ def subscribe(
     topics: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TOPIC]...", help="Below the prefix, with + and #; all meters' readings unless told."
+            metavar="[TOPIC]...",
+            help="Topics below the prefix, with + and #; default: the readings of all meters.",
         ),
     ] = None,
     count: Annotated[
-        int | None, typer.Option(min=1, show_default=False, help="End after so many messages.")
+        int | None, typer.Option(min=1, show_default=False, help="End after N messages.")
     ] = None,
     as_json: Json = False,
     mqtt: Mqtt = None,
     prefix: Prefix = None,
 ) -> None:
-    """Show messages as they come, until Ctrl-C. The broker sends what the identity may read, and no more.
+    """Show messages as they come, until Ctrl-C. The broker sends only what the identity may read.
 
     \b
     meter61850 subscribe

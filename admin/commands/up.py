@@ -37,7 +37,7 @@ def up(
             min=1,
             max=65533,
             show_default=False,
-            help="First of the broker's three ports; 8882 (--plain: 1883), or the deployment's.",
+            help="First of the broker's three ports; default: the deployment's, else 8882 (--plain: 1883).",
         ),
     ] = None,
     mms_port: Annotated[
@@ -55,7 +55,9 @@ def up(
     ] = False,
     seconds: Annotated[
         float | None,
-        typer.Option("--for", min=0, metavar="SECONDS", show_default=False, help="Stop so long after READY."),
+        typer.Option(
+            "--for", min=0, metavar="SECONDS", show_default=False, help="Stop this long after READY."
+        ),
     ] = None,
     as_json: Annotated[
         bool,
@@ -65,11 +67,11 @@ def up(
         ),
     ] = False,
 ) -> None:
-    """Start broker, bridge, MMS bridge, web and simulated meters; READY when all can be read over MMS.
+    """Start broker, bridge, MMS bridge, web and simulated meters; print READY when MMS serves all meters.
 
     The data folder becomes a deployment (see `init`): TLS, an identity for each service and meter.
 
-    Then a live table, until Ctrl-C stops everything. With --json exit 1 if database and MMS differ.
+    Then show a live table, until Ctrl-C stops everything. With --json exit 1 if database and MMS differ.
 
     \b
     meter61850 up

@@ -21,7 +21,7 @@ from web.auth.accounts import Accounts, Role
 from web.settings import WebSettings
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The HTTP API and the live page.")
-user = new_app(no_args_is_help=True, rich_markup_mode=None, help="Who may use them, and as what.")
+user = new_app(no_args_is_help=True, rich_markup_mode=None, help="Accounts and their roles.")
 app.add_typer(user, name="user")
 
 PASSWORD = "METER61850_WEB_PASSWORD"
@@ -40,13 +40,13 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the account.")]
 def run(
     host: Annotated[
         str | None,
-        typer.Option(metavar="IP", show_default=False, help="Where to listen; 127.0.0.1 unless told."),
+        typer.Option(metavar="IP", show_default=False, help="Address to listen on; default: 127.0.0.1."),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, show_default=False, help="TCP port; 8061 unless told.")
+        int | None, typer.Option(min=1, max=65535, show_default=False, help="TCP port; default: 8061.")
     ] = None,
     certificate: Annotated[
-        Path | None, typer.Option(metavar="PEM", show_default=False, help="Certificate chain: serve HTTPS.")
+        Path | None, typer.Option(metavar="PEM", show_default=False, help="Certificate chain for HTTPS.")
     ] = None,
     key: Annotated[
         Path | None, typer.Option(metavar="PEM", show_default=False, help="Its private key.")
@@ -56,11 +56,11 @@ def run(
         typer.Option(
             metavar="PATH",
             show_default=False,
-            help="Where a reverse proxy shows us, such as /meters; else /.",
+            help="Path at which a reverse proxy publishes the service, such as /meters; default: /.",
         ),
     ] = None,
     thesis: Annotated[
-        bool, typer.Option("--thesis", help="Take meters that speak plain HTTP (POST /SmartMeter).")
+        bool, typer.Option("--thesis", help="Accept meters that use plain HTTP (POST /SmartMeter).")
     ] = False,
     users: Users = USERS,
     mqtt: Mqtt = None,
@@ -70,9 +70,9 @@ def run(
 ) -> None:
     """Serve the HTTP API (/docs describes it) and the live page, until Ctrl-C or SIGTERM.
 
-    Beyond loopback only with a certificate, or behind a reverse proxy that has one
-    (METER61850_WEB_BEHIND_PROXY=true; docs/web.md shows nginx and Caddy). Every other setting is in
-    docs/settings.md.
+    Other addresses than loopback need a certificate, or a reverse proxy with one
+    (METER61850_WEB_BEHIND_PROXY=true; docs/web.md shows nginx and Caddy). docs/settings.md lists
+    all other settings.
 
     \b
     meter61850 web user add anna --role operator
@@ -100,17 +100,19 @@ def run(
 @user.command()
 def add(
     name: Name,
-    role: Annotated[Role, typer.Option(help="What it may do: look; switch as well; retire meters as well.")],
+    role: Annotated[
+        Role, typer.Option(help="observer: read; operator: also switch; administrator: also retire meters.")
+    ],
     token: Annotated[
         bool,
-        typer.Option("--token", help="For a program: print a bearer token instead of asking a password."),
+        typer.Option("--token", help="For a program: print a bearer token instead of asking for a password."),
     ] = False,
     users: Users = USERS,
 ) -> None:
     """Make an account, or change its role and its password.
 
-    The password is asked for, or taken from METER61850_WEB_PASSWORD, or from the first line of stdin when
-    that is no terminal. A token is told this once.
+    The command asks for the password, or takes it from METER61850_WEB_PASSWORD, or from the first line of
+    stdin if that is not a terminal. A token is shown only once.
 
     \b
     meter61850 web user add anna --role operator
@@ -152,7 +154,7 @@ def list_(as_json: Json = False, users: Users = USERS) -> None:
 
 @user.command()
 def remove(name: Name, users: Users = USERS) -> None:
-    """Remove an account; it is out at its next request.
+    """Remove an account; it has no access from its next request on.
 
     \b
     meter61850 web user remove anna

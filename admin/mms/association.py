@@ -39,7 +39,7 @@ ACCESS, OBJECT_NON_EXISTENT = 7, 2
 
 Server = Annotated[
     str,
-    typer.Argument(metavar="HOST[:PORT]", help="An IEC 61850 server; port 102 unless told, 3782 with TLS."),
+    typer.Argument(metavar="HOST[:PORT]", help="An IEC 61850 server; default port: 102, with TLS 3782."),
 ]
 
 
@@ -51,7 +51,7 @@ def _file(option: str, what: str) -> typer.models.OptionInfo:
     return option_info
 
 
-TlsCert = Annotated[Path | None, _file("--tls-cert", "Associate over TLS, with this certificate of ours.")]
+TlsCert = Annotated[Path | None, _file("--tls-cert", "Associate over TLS, with this client certificate.")]
 TlsKey = Annotated[Path | None, _file("--tls-key", "The key of --tls-cert.")]
 TlsCa = Annotated[Path | None, _file("--tls-ca", "The CA of the server's certificate.")]
 

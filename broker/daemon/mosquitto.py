@@ -43,25 +43,27 @@ class BrokerSettings(BaseSettings):
     bind: str = "127.0.0.1"
     """IP address to listen on. Any other than loopback needs ``security`` or ``password_file``."""
     port: Port = 1883
-    """With ``security`` the port for clients with certificates: 8883 is usual."""
+    """MQTT port; with ``security`` the port for clients with certificates, usually 8883."""
     password_port: Port = 8884
     """With ``security``: the port for enrolment and for meters with a token."""
     services_bind: str = "127.0.0.1"
-    """With ``security``: where our services connect. Whoever comes in here chooses the client id."""
+    """With ``security``: the listener of our services. Its clients choose their client id."""
     services_port: Port = 8882
+    """With ``security``: the port of this listener."""
     security: Path | None = None
     """Folder with ca.crt, server.crt, server.key, crl.pem, acl and passwords (`meter61850 init`)."""
     data_dir: Path = Path("/var/lib/mosquitto")
-    """Retained messages and sessions are saved here."""
+    """Folder of retained messages and sessions."""
     persistence: bool = True
+    """Save them on disk."""
     autosave: Annotated[int, Field(ge=1)] = 300
     """Seconds between saves."""
     memory_limit: Annotated[int, Field(ge=64 * 1024 * 1024)] = 1024 * 1024 * 1024
-    """Bytes that Mosquitto may take beside those of TLS (50 kB a connection); its unit has 2 GiB."""
+    """Bytes for Mosquitto without those of TLS (50 kB for each connection); its unit has 2 GiB."""
     password_file: Path | None = None
     """Made with mosquitto_passwd(1)."""
     user: str = "mosquitto"
-    """Whom to become when started by root."""
+    """The user of the process, if root starts it."""
 
     @model_validator(mode="after")
     def _strangers_need_a_password(self) -> BrokerSettings:

@@ -36,18 +36,23 @@ class MqttSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="METER61850_MQTT_", extra="forbid", frozen=True)
 
     host: str = "127.0.0.1"
+    """Name or address of the broker."""
     port: Port = 1883
+    """Its port; in a deployment 8883."""
     username: str | None = None
+    """For a broker with a password file, or with a token."""
     password: SecretStr | None = None
+    """Its password or token."""
     prefix: str = "sm/v1"
+    """Prefix of all topics."""
     version: Annotated[Literal[4, 5], BeforeValidator(_number)] = 5
-    """MQTT protocol level: 5, or 4 (3.1.1) for a broker that knows no more, such as amqtt."""
+    """MQTT protocol level: 5, or 4 (3.1.1) for an older broker, such as amqtt."""
     keepalive: Annotated[int, Field(ge=1, le=3600)] = 15
-    """Seconds; a peer that is silent for 1.5 times this is taken as gone."""
+    """Seconds; a peer that is silent for 1.5 times this counts as disconnected."""
     identity: Path | None = None
-    """Folder that says who we are and where the broker is (docs/security.md); gives all that is not told."""
+    """Identity folder (docs/security.md); it supplies every setting here that is not set."""
     ca: Path | None = None
-    """PEM file of the authorities that the broker's certificate must come from; then TLS is spoken."""
+    """PEM file of the authorities of the broker's certificate; turns TLS on."""
     cert: Path | None = None
     """Our certificate, PEM."""
     key: Path | None = None

@@ -19,10 +19,8 @@ from typing import Any
 
 import typer
 from pydantic import BaseModel
-from pydantic_settings import BaseSettings
 
 from admin.main import NAME, Commands, app
-from broker.daemon.mosquitto import BrokerSettings
 from meter_firmware.settings import MeterSettings
 from mms_bridge.access.client_rights import Entry, Rights
 from tests.support.project import ROOT
@@ -33,8 +31,11 @@ PROGRAMS = ("admin", "bridge", "broker", "meter_firmware", "mms_bridge", "regist
 PACKAGES = (*PROGRAMS, "bench", "tests", "tools")
 WRITTEN = tuple(
     path
-    for path in sorted((ROOT / "docs").glob("*.md"))
-    + [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "deploy").rglob("*.md"))]
+    for path in (
+        *sorted((ROOT / "docs").glob("*.md")),
+        *(ROOT / "README.md", ROOT / "SECURITY.md"),
+        *sorted((ROOT / "deploy").rglob("*.md")),
+    )
     if path not in documents()
 )
 """Every document that is written by hand."""
@@ -213,9 +214,8 @@ def unknown_settings(text: str) -> list[str]:
     for span in spans(text):
         if match := re.fullmatch(r"(?:\[(\w+)\] ?)?(\w+)(?: = .*)?", span):
             section, key = match.groups()
-            if (section and key not in _section_keys(section)) or (
-                not section and " = " in span and key not in _keys()
-            ):
+            known = _section_keys(section) if section else _keys()
+            if key not in known and (section or " = " in span):
                 faults.append(span)
     return faults
 
@@ -224,8 +224,7 @@ def unknown_settings(text: str) -> list[str]:
 def _variables() -> frozenset[str]:
     """Every environment variable: of the settings, of the command line, and those read by name."""
     found: set[str] = set()
-    models: list[type[BaseSettings]] = [model for _, model in SERVICES]
-    for model in [*models, BrokerSettings]:
+    for _, model in SERVICES:
         prefix = str(model.model_config.get("env_prefix", ""))
         found |= {prefix + name.upper() for name in model.model_fields}
     for command in _every_command():
@@ -239,9 +238,9 @@ def _strings(file: Path) -> Iterator[str]:
     """The strings of a module that are the name of a variable and nothing else."""
     text = file.read_text()
     for node in ast.walk(ast.parse(text)) if '"METER61850_' in text else ():
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if re.fullmatch(r"METER61850_[A-Z0-9_]+", node.value):
-                yield node.value
+        value = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(value, str) and re.fullmatch(r"METER61850_[A-Z0-9_]+", value):
+            yield value
 
 
 def _section_keys(section: str) -> frozenset[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -37,21 +36,3 @@ def test_every_command_is_in_the_reference() -> None:
     text = (ROOT / "docs" / "cli.md").read_text()
     for command in Commands.table:
         assert f"\n## meter61850 {command}\n" in text
-
-
-@pytest.mark.parametrize(
-    "path", sorted((*(ROOT / "docs").glob("*.md"), ROOT / "README.md")), ids=lambda path: path.name
-)
-def test_links_lead_somewhere(path: Path) -> None:
-    text = path.read_text()
-    headings = {
-        re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
-        for line in text.splitlines()
-        if line.startswith("#")
-    }
-    for target in re.findall(r"\]\(([^)]+)\)", text):
-        file, _, anchor = target.partition("#")
-        if file.startswith("http"):
-            continue
-        assert not file or (path.parent / file).exists(), target
-        assert file or anchor in headings, target

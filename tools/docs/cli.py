@@ -24,8 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _HEAD = f"""\
 # Command line
 
-Generated from the commands themselves by `make docs`: change it there. `{NAME} COMMAND --help` says
-the same.
+`make docs` generates this file from the commands: change it there. `{NAME} COMMAND --help` shows the same.
 
 ## Exit codes
 

@@ -31,9 +31,9 @@ EXAMPLE = "SMGW001"
 _HEAD = """\
 # Conformance statement
 
-Generated from the code by `make docs`: change it there. What is told here of the model is what the builder
-writes into a CID with a meter of each profile, and the server is built from the CID: `meter61850 mms compare`
-shows that both are the same. How to use it all stands in [scada.md](scada.md).
+`make docs` generates this file from the code: change it there. The model here is the one that the builder
+writes into a CID with a meter of each profile. The server is built from the CID; `meter61850 mms compare`
+shows that both are equal. [scada.md](scada.md) describes the use.
 
 | | |
 |---|---|
@@ -162,7 +162,7 @@ def _pics() -> Iterator[str]:
     for offer in OFFERS:
         answer = "yes" if _offered(offer.evidence, names, control) else "**no**"
         yield f"| {offer.group} | {offer.service} | {offer.mms} | {answer} |\n"
-    yield "\nThe Services element of each IED says the same:\n\n```xml\n"
+    yield "\nThe Services element of each IED contains the same:\n\n```xml\n"
     yield "".join(f"{_tag(element)}\n" for element in _services()) + "```\n"
 
 

@@ -15,7 +15,7 @@ from scl_builder.read.report_control import Report
 _HEAD = """
 ## MICS: model
 
-Every attribute that is served stands here. What the file alone gives says so; the rest is fed from the
+This section lists every served attribute. Constants from the file are marked; all other values come from the
 meters' MQTT topics ([topics.md](topics.md)) or from the state of the gateway.
 """
 

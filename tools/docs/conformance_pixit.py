@@ -30,10 +30,10 @@ PDU_SIZE, OUTSTANDING, NESTING = 65_000, 5, 10
 ANSWERS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "Association": (
         ("Associations of one IED", "{associations} (Services/DynAssociation)"),
-        ("And one more", "its TCP connection is accepted and closed at once; the others notice nothing"),
+        ("A further association", "its TCP connection is accepted and closed at once; the others stay"),
         ("Where it listens",
-         "IP and MMS-Port of the ConnectedAP, one endpoint for each IED; over TLS at that of the access "
-         "point beside it (ServerAt), if there is one. The plain port is bound to loopback unless "
+         "IP and MMS-Port of the ConnectedAP, one endpoint for each IED; over TLS those of the second access "
+         "point (ServerAt), if there is one. The plain port listens on loopback unless "
          "`METER61850_MMS_PLAIN_BIND` opens it"),
         ("Largest MMS PDU, outstanding requests, nesting",
          "{pdu:,} octets, {outstanding}, {nesting}; less if the client asks for less"),
@@ -42,8 +42,8 @@ ANSWERS: Mapping[str, tuple[tuple[str, str], ...]] = {
          "{per_address} and {per_ied} for each IED; more are closed at once, and counted"),
         ("Length of names", "{name_length} (Services/nameLength); domain and item at most {name_limit} each"),
         ("Associations when the configuration changes",
-         "stay, with the model that they have; a new one meets the new model. "
-         "`METER61850_MMS_DRAIN_SECONDS` limits for how long: {drain}"),
+         "stay, with their model; a new association has the new model. "
+         "`METER61850_MMS_DRAIN_SECONDS` limits the time: {drain}"),
     ),
     "Security (IEC 62351-3)": (
         ("Transport security",
@@ -52,12 +52,12 @@ ANSWERS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("Cipher suites of TLS 1.2", "`METER61850_MMS_TLS_CIPHERS`; ECDHE with AES-GCM or ChaCha20-Poly1305"),
         ("Certificates", "X.509 in PEM, issued directly by a CA of `METER61850_MMS_TLS_CA`"),
         ("Revocation",
-         "CRL in PEM, signed by these CAs, looked at every {look:g} s; a revoked client's associations are "
-         "cut off. OCSP: no. A list past its nextUpdate lets no new client in and ends no association"),
+         "CRL in PEM, signed by these CAs, read every {look:g} s; a revoked client's associations "
+         "end. OCSP: no. After the nextUpdate of a list no new client is accepted, and no association ends"),
         ("A certificate that expires during an association",
          "ends nothing; the client cannot associate again"),
         ("Change of keys within an association",
-         "none: an association lasts as long as its client wishes"),
+         "none: the client determines how long an association lasts"),
         ("Rights of a client",
          "observe or control, by the certificate's common name (`METER61850_MMS_CLIENTS`) and by address; on "
          "the plain port control from loopback, else observe (`METER61850_MMS_PLAIN_RIGHTS`)"),
@@ -66,7 +66,7 @@ ANSWERS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("A handshake", "has {handshake:g} s; {shakes} of one address, {all_shakes} in all at a time"),
     ),
     "Model and data sets": (
-        ("Meters of one IED", "{meters} unless `METER61850_MAX_METERS_PER_IED` says otherwise"),
+        ("Meters of one IED", "{meters}; `METER61850_MAX_METERS_PER_IED` changes it"),
         ("Members of a data set", "at most {members}, configured or made by a client"),
         ("Dynamic data sets",
          "{dynamic} for each association (`@name`), which end with it. Where every client may control, "
@@ -80,56 +80,56 @@ ANSWERS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "Reports": (
         ("Instances of each block", "{instances}; `METER61850_REPORT_INSTANCES`, 1 to {max_instances}"),
         ("What a client may write",
-         "{report_settings}, while the block is off; what a BRCB holds may go by it"),
-        ("What is one event", "one MQTT message: its values are reported together"),
-        ("How long events are gathered",
-         "{gather:g} ms, and for bufTm; a second change of the same member within bufTm sends what waits"),
+         "{report_settings}, while the block is off; this can empty the buffer of a BRCB"),
+        ("One event", "is one MQTT message: its values are reported together"),
+        ("Time for which events are collected",
+         "{gather:g} ms, and bufTm; a second change of a member within bufTm sends the waiting events"),
         ("Initial values", "raise no event, at the start and with a new configuration"),
         ("Buffer of a BRCB", "{report_buffer:,} octets for each instance"),
-        ("Buffer of a URCB", "{urcb_buffer:,} octets: what waits for the client's socket"),
+        ("Buffer of a URCB", "{urcb_buffer:,} octets, for data that waits for the client's socket"),
         ("Buffer overflow",
-         "the oldest entries go, and BufOvfl is true in the next report; it is true in the first entry of a "
-         "new or purged buffer too"),
+         "the oldest entries are dropped, and BufOvfl is true in the next report; also in the first entry of "
+         "a new or purged buffer"),
         ("EntryID",
-         "8 octets; a client that writes the last one that it has goes on with the entry after it"),
-        ("ResvTms", "yes: for so long a BRCB waits for the same IP address after its association is lost"),
+         "8 octets; if a client writes its last EntryID, the reports continue with the next entry"),
+        ("ResvTms", "yes: the time for which a BRCB waits for the same IP address after a lost association"),
         ("Owner", "not served"),
-        ("Where buffers live",
-         "in the memory of the server that the first {shared} associations of a configuration share; one "
-         "beyond them has buffers of its own, which end with it"),
-        ("When buffering begins",
-         "with the first association that an IED has since the bridge started; from then on events are kept, "
-         "whether a client is there or not"),
+        ("Place of the buffers",
+         "the memory of the server that the first {shared} associations of a configuration share; a "
+         "further association has its own buffers, which end with it"),
+        ("Start of buffering",
+         "the first association of an IED since the start of the bridge; from then on events are kept, with "
+         "or without a client"),
         ("Buffers when the configuration changes",
-         "an association that stays keeps its own; the new configuration begins with empty ones"),
-        ("Integrity period", "looked at every {tick:g} ms"),
+         "an existing association keeps its buffers; the new configuration begins with empty ones"),
+        ("Integrity period", "checked every {tick:g} ms"),
     ),
     "Control": (
-        ("What a positive termination means", "the meter said done and its relay shows the position"),
+        ("Meaning of a positive termination", "the meter answered done and its relay shows the position"),
         ("With normal security", "the response to Oper waits for the same"),
-        ("Time that a meter has",
+        ("Time for the meter's answer",
          "{limit:g} s (`METER61850_MMS_OPERATE_LIMIT`, the CID's operTimeout): the command expires after "
          "{expiry:g} s, the operate ends negatively after {end:g} s"),
         ("sboTimeout, operTimeout", "{select_timeout:,} ms, {operate_timeout:,} ms"),
         ("Repetition", "none: a command is sent to the meter once"),
         ("Test", "a test command never moves a relay: it is refused, blocked-by-mode"),
-        ("Check", "synchrocheck is ignored; interlocking is looked at whatever the bit says"),
-        ("origin", "goes with the command and into the ledger; without orIdent the client's address does"),
-        ("AddCauses", "{causes}; the MMS stack adds object-not-selected and the like by itself"),
+        ("Check", "synchrocheck is ignored; interlocking is always checked, whatever the bit"),
+        ("origin", "is sent with the command and is in the ledger; default orIdent: client's address"),
+        ("AddCauses", "{causes}; the MMS stack itself sends object-not-selected and similar ones"),
     ),
     "Quality and time": (
         ("t",
-         "when the meter read its sensor, or when its relay moved, in milliseconds; of the gateway's own "
-              "state, when it saw it"),
+         "the time at which the meter read its sensor, or its relay moved, in ms; for the gateway's "
+              "own state the time of its detection"),
         ("Time quality",
          "{synchronized:#04x}: leap seconds known, {bits} bits of accuracy; {unsynchronized:#04x}, clock not "
-         "synchronized, when the meter's birth says so"),
-        ("The gateway's clock", "is its operating system's (NTP, PTP)"),
+         "synchronized, if the meter's birth has this"),
+        ("The gateway's clock", "the clock of its operating system (NTP, PTP)"),
         ("A meter that is silent",
-         "all of it, positions too: questionable, oldData after {stale:g} reading intervals, or at its "
-         "last will"),
-        ("A quantity that the sensor did not give",
-         "invalid, failure; invalid alone if the meter has none such"),
+         "all values, including positions: questionable, oldData after {stale:g} reading intervals, or at "
+         "its last will"),
+        ("A quantity that the sensor did not measure",
+         "invalid, failure; only invalid if the meter does not have this quantity"),
         ("Bits that are never set",
          "overflow, outOfRange, badReference, oscillatory, inconsistent, inaccurate, substituted, "
          "operatorBlocked"),
@@ -141,8 +141,9 @@ ANSWERS: Mapping[str, tuple[tuple[str, str], ...]] = {
          "all meters' data: questionable, oldData; LLN0.Health Alarm; every operate is refused, "
          "blocked-by-health. Associations stay"),
         ("The MMS bridge restarts",
-         "associations and report buffers end; values come back from retained messages"),
-        ("An endpoint is taken", "it is tried again every {retry:g} s; the other IEDs are served"),
+         "associations and report buffers end; values return from retained messages"),
+        ("Another program uses an endpoint",
+         "the bridge tries again every {retry:g} s; the other IEDs are served"),
     ),
 }
 """Section → question and answer; what stands in braces is a fact."""
@@ -155,9 +156,9 @@ GOOSE, sampled values, logs, setting groups, substitution, time-activated operat
 association and roles in certificates (IEC 62351-4, -8), time synchronization over SNTP, writing of data other
 than control blocks and controls.
 
-File services: libiec61850 answers FileRead with memory of the server after a FileOpen whose position is
-beyond the end of the file, so they are off. The SCD and the CIDs come from `meter61850 scl export`, from the
-web's API and from the broker.
+File services are off, because libiec61850 answers FileRead with memory of the server after a FileOpen whose
+position is beyond the end of the file. `meter61850 scl export`, the web's API and the broker provide the SCD
+and the CIDs.
 """
 
 
@@ -197,7 +198,7 @@ def _bridge_facts() -> dict[str, object]:
         "handshake": handshake_limit.SECONDS,
         "shakes": handshake_limit.PER_ADDRESS,
         "all_shakes": handshake_limit.IN_ALL,
-        "drain": "no limit unless it is set" if drain is None else f"{drain} s",
+        "drain": "no limit by default" if drain is None else f"{drain} s",
     }
 
 

@@ -7,6 +7,7 @@ from pydantic_settings import BaseSettings
 
 from admin.options import DATABASE
 from bridge.settings import BridgeSettings
+from broker.daemon.mosquitto import BrokerSettings
 from broker.mqtt.settings import MqttSettings
 from mms_bridge.settings import MmsSettings
 from tools.docs.topics import attribute_docstrings
@@ -15,17 +16,20 @@ from web.settings import WebSettings
 _HEAD = """\
 # Settings
 
-Generated from the settings themselves by `make docs`: change it there. A service takes a setting from
-its command line, then from the environment, then the default. Unknown keys in `meter.toml` and
-impossible values refuse to start, naming the key. Passwords belong into the environment.
+`make docs` generates this file from the settings in the code: change it there. A service takes a setting
+from its command line, then from the environment, then the default. A program does not start with an
+unknown key in `meter.toml` or an invalid value, and names the key. Put passwords into the environment.
 
-A meter has a file, `meter.toml`: `meter_firmware/meter.example.toml` explains each key. The broker has
-`mosquitto.conf`, and the options of `meter61850 broker run` in [cli.md](cli.md).
+A meter has the file `meter.toml`; `meter_firmware/meter.example.toml` explains each key. Mosquitto's
+`mosquitto.conf` follows from the settings of `meter61850 broker run`.
 """
 _OF_THE_COMMAND = {"METER61850_DATABASE_URL": DATABASE}
 """Defaults that the command line sets."""
+_FROM_THE_COMMAND = frozenset({"METER61850_BROKER_DATA_DIR", "METER61850_BROKER_USER"})
+"""Fields that `broker run` sets itself, so that a variable has no effect."""
 SERVICES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("The broker's address, for every service", MqttSettings),
+    ("`meter61850 broker run`", BrokerSettings),
     ("`meter61850 bridge run`", BridgeSettings),
     ("`meter61850 mms run`", MmsSettings),
     ("`meter61850 web run`", WebSettings),
@@ -42,10 +46,10 @@ def _section(title: str, model: type[BaseSettings]) -> str:
     prefix = str(model.model_config.get("env_prefix", ""))
     rows = ""
     for name, field in model.model_fields.items():
-        if field.default is PydanticUndefined:
-            continue  # a group of settings with a section of its own
         variable = prefix + name.upper()
-        default = _OF_THE_COMMAND.get(variable, field.default)
+        if field.annotation is MqttSettings or variable in _FROM_THE_COMMAND:
+            continue  # MqttSettings has its own section
+        default = None if field.default is PydanticUndefined else _OF_THE_COMMAND.get(variable, field.default)
         shown = "" if default is None else f"`{default}`"
         rows += f"| `{variable}` | {shown} | {meanings.get(name, '')} |\n"
     return f"\n## {title}\n\n| variable | default | meaning |\n|---|---|---|\n{rows}"

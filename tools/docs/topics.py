@@ -20,19 +20,18 @@ from broker.contract.topics import SPECS
 _HEAD = """\
 # Topics and payloads
 
-The contract between meters, bridge, MMS bridge and whoever else speaks MQTT. Generated from
-`broker/contract/` by `make docs`: change it there.
+The contract between meters, bridge, MMS bridge and all other MQTT clients. `make docs` generates this file
+from `broker/contract/`.
 
-Topics are below a prefix, `sm/v1` unless configured. Payloads are JSON objects (the SCD and the CIDs
-are XML; an SCD of more than 256 KiB, which some 290 meters make, is the same document as xz, beginning
-with `FD 37 7A 58 5A 00`); unknown fields are ignored. A message has at most 1 MiB. Times are UTC with
-milliseconds, `2026-11-23T12:00:00.000Z`. A quantity that the sensor does not give is absent, never 0.
-`session` is fresh at every connect; a last will carries its session, so that an old will cannot mark a
-new session offline.
+Topics are below a prefix; the default is `sm/v1`. Payloads are JSON objects. The SCD and the CIDs are XML; an
+SCD of more than 256 KiB (about 290 meters) is the same document compressed with xz, and begins with
+`FD 37 7A 58 5A 00`. Unknown fields are ignored. A message has at most 1 MiB. Times are UTC with milliseconds,
+`2026-11-23T12:00:00.000Z`. A quantity that the sensor does not measure is absent, never 0. `session` is new
+at every connect. A last will contains its session, so an old will cannot mark a new session as offline.
 
 An empty retained payload on `birth` withdraws the meter (`meter61850 meters retire`); one on `block`
-releases nothing. A `command` that is retained is refused. Everything works on MQTT 3.1.1; on MQTT 5
-commands also carry message expiry.
+releases nothing. A retained `command` is refused. Everything works on MQTT 3.1.1; on MQTT 5 commands also
+have a message expiry.
 
 ## Topics
 
