@@ -29,9 +29,9 @@ from broker.contract.messages import (
     Status,
     utc_now,
 )
+from broker.contract.roles import Role
 from broker.contract.topics import scl_name
 from broker.mqtt import packets
-from registrar.identities import Role
 from tests.support.attackers import Desk, associate, client, listening, order, rows
 from tests.support.chain import until
 from tests.support.houses import TOPICS, Street, street

@@ -17,9 +17,9 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-from broker.contract.commands import WITHDRAWN
 from broker.contract.errors import UnavailableError
 from broker.contract.messages import Birth, Hardware, Message, Reading, Status, Stored, utc_now
+from broker.contract.specs import RETAINED_OF_METER
 from broker.contract.topics import Topics
 from web.live.state import Live
 from web.sending import Sender
@@ -143,7 +143,7 @@ class ThesisMeters:
         """Take a meter out of service; its readings stay. 404 for no meter of ours."""
         if not self.is_ours(meter_id):
             raise no_such_meter()
-        for kind in WITHDRAWN:
+        for kind in RETAINED_OF_METER:
             await self._sender.publish(self._topics.meter(meter_id, kind), b"", retain=True)
         self._gates.pop(meter_id, None)
 
