@@ -42,7 +42,7 @@ from mms_bridge.gateway import Gateway
 from mms_bridge.libiec61850.bindings import lib
 from mms_bridge.libiec61850.mms_server import Server
 from mms_bridge.mqtt.router import Hearing
-from mms_bridge.run import METER_KINDS, calm_collector
+from mms_bridge.run import FED, calm_collector
 from mms_bridge.settings import MmsSettings
 from scl_builder.build.builder import build_cid
 from scl_builder.build.project import Ied, Meter, Project
@@ -246,7 +246,7 @@ async def measure(options: argparse.Namespace) -> list[dict[str, float]]:
         library = compiled(Path(folder))
         hearing = Hearing(gateway, Topics("sm/v1"))
         mqtt = MqttSettings(port=broker.port)
-        topics = [mqtt.topics.meter("+", kind) for kind in METER_KINDS]
+        topics = [mqtt.topics.filter(kind) for kind in FED]
         feed = asyncio.create_task(Feed(mqtt, hearing.take, topics=topics, connected=lambda _up: None).run())
         for number in range(options.runs):
             path = await path_rate(gateway, broker.port, ids, options.readings, number * 1_000_000 + 1)

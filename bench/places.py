@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 
 from admin.chain.parts import enlist_simulated
+from broker.contract.roles import Role
 from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
-from registrar.identities import Role
 from tests.support.brokers import mosquitto
 from tests.support.deployments import Site, deployed
 

@@ -223,7 +223,7 @@ def _options(settings: BridgeSettings) -> Options:
         port=mqtt.port,
         client_id=settings.mqtt_client_id,
         subscriptions=settings.subscriptions,
-        retained_first=(mqtt.topics.meter("+", "block"),),
+        retained_first=(mqtt.topics.filter("block"),),
         identified=settings.identified,
         version=mqtt.version,
         username=mqtt.username,

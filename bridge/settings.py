@@ -16,7 +16,8 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bridge.ingest.rate_limits import Limits, Rate
-from broker.contract.topics import TOLD_KINDS
+from broker.contract.roles import Role
+from broker.contract.specs import SPECS, heard_by
 from broker.durations import duration_of
 from broker.kernel import clock_synchronized
 from broker.mqtt.settings import MqttSettings, Port
@@ -31,9 +32,6 @@ def _duration(value: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
-
-_SHARED = ("reading", "history")
-"""Kinds of which the bridges of a group take their shares."""
 
 
 class BridgeSettings(BaseSettings):
@@ -179,9 +177,7 @@ class BridgeSettings(BaseSettings):
         By the subscription to everything, RETAIN says whether a message was there before us. Of a command we
         must know whether it was published retained, which is another option of the subscription.
         """
-        return (
-            (self.mqtt.topics.meter("+", "command"),) if self.group is None and self.mqtt.version == 5 else ()
-        )
+        return (self.mqtt.topics.filter("command"),) if self.group is None and self.mqtt.version == 5 else ()
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
@@ -196,11 +192,8 @@ class BridgeSettings(BaseSettings):
         topics = self.mqtt.topics
         if self.group is None:
             return (topics.everything,)
-        own = (kind for kind in TOLD_KINDS if kind not in (*_SHARED, "stored", "notice"))
         group = self.mqtt.own(self.group)  # whoever subscribes with it takes its share, and gets nothing
-        return (
-            *(f"$share/{group}/{topics.meter('+', kind)}" for kind in _SHARED),
-            *(topics.meter("+", kind) for kind in own),
-            topics.refused("+"),
-            topics.refused("+", "+"),
+        return tuple(
+            f"$share/{group}/{topics.filter(kind)}" if SPECS[kind].shared else topics.filter(kind)
+            for kind in heard_by(Role.BRIDGE)
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from time import monotonic
 
@@ -24,8 +24,9 @@ from broker.contract.errors import ContractError
 from broker.contract.notice import MeterNotice, NoticeCode
 from broker.contract.reading import Stored
 from broker.contract.result import Outcome
+from broker.contract.roles import Role
+from broker.contract.specs import METER_KINDS, SPECS, heard_by
 from broker.contract.status import Status
-from broker.contract.topics import SPECS
 from broker.mqtt.jobs import end
 from broker.mqtt.settings import MqttSettings
 from broker.validation import first_complaint
@@ -43,8 +44,8 @@ from meter_firmware.sampler import Sampler
 from meter_firmware.storage import StorageError
 
 HOUSEKEEPING_SECONDS = 60.0
-SUBSCRIPTIONS = ("block", "command", "stored", "notice")
-"""What is blocked is heard before the first command."""
+SUBSCRIPTIONS = tuple(kind for kind in heard_by(Role.METER) if kind in METER_KINDS)
+"""In the order of the contract: what is blocked is heard before the first command."""
 RENEWAL_SECONDS = 3600.0
 """Between two requests for a new certificate."""
 
@@ -80,13 +81,19 @@ class Session:
         """The reading that was published last, and when, in monotonic seconds."""
         self._asked_renewal = -math.inf
         self._renewed = asyncio.Event()
+        self.handlers: dict[str, Callable[[Message], Awaitable[None]]] = {
+            "stored": self._stored,
+            "block": self._block,
+            "command": self._command,
+            "notice": self._notice,
+            "credential": self._credential,
+        }
 
     async def announce(self) -> None:
         """Subscribe first, so that who sees us online can command us; then tell all that is retained."""
         for kind in SUBSCRIPTIONS:
-            await self._subscribe(kind)
-        if self._parts.credentials.kept:
-            await self._subscribe("credential")
+            if kind != "credential" or self._parts.credentials.kept:
+                await self._subscribe(kind)
         await self._tell_birth()
         await self.tell_status(online=True)
         relay, owed = await self._parts.switch.report()
@@ -189,21 +196,15 @@ class Session:
 
     async def _hear(self, message: Message) -> None:
         try:
-            if message.topic.value == self._topic("command"):
-                await self._command(message)
-            elif message.topic.value == self._topic("block"):
-                await self._block(message)
-                await self._repeat_block()
-            elif message.topic.value == self._topic("credential"):
-                await self._credential(message)
-            elif message.topic.value == self._topic("notice"):
-                await self._notice(message)
-            else:
-                await self._stored(message)
+            await self.handlers[message.topic.value.rpartition("/")[2]](message)
         except StorageError as error:
             self._parts.faults.tell("disk refuses", error)
 
     async def _block(self, message: Message) -> None:
+        await self._take_block(message)
+        await self._repeat_block()
+
+    async def _take_block(self, message: Message) -> None:
         self._heard_block = None
         if not _bytes(message):
             return  # somebody cleared the topic: that releases nothing

@@ -21,8 +21,9 @@ from broker.contract.messages import utc_now
 from broker.contract.notice import MeterNotice
 from broker.contract.relay import Command
 from broker.contract.result import Refusal, Result
+from broker.contract.specs import STATE_KINDS
 from broker.contract.status import Revision
-from broker.contract.topics import Topic
+from broker.contract.topics import Handler, Topic
 from broker.validation import first_complaint
 from mms_bridge.access.listeners import Doors
 from mms_bridge.control.blocking import Blocks
@@ -81,6 +82,14 @@ class Gateway:
             self.fleet, self._publish, self.doors.access,
             limit=settings.operate_limit, clock=self._loop.time, wake=self.wake.set,
         )  # fmt: skip
+        self.handlers: dict[str, Handler] = dict.fromkeys(STATE_KINDS, self._take_state) | {
+            "reading": self._take_reading,
+            "result": self._take_result,
+            "notice": self._take_notice,
+            "cid": self._take_cid,
+            "revision": self._take_revision,
+            "service_status": self._take_service,
+        }
 
     @property
     def associations(self) -> int:
@@ -115,25 +124,21 @@ class Gateway:
             log.warning("rejected a message on %s: %s (told once)", topic, what)
 
     def _dispatch(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
-        match topic.kind:
-            case "reading":
-                self._take_reading(topic.name, payload, retained=retained)
-            case "birth" | "status" | "relay" | "access" | "block":
-                self._take_state(topic, payload, retained=retained)
-            case "result":
-                self.control.take_result(topic.name, Result.model_validate_json(payload))
-            case "notice":
-                self.control.take_notice(topic.name, MeterNotice.model_validate_json(payload))
-            case "cid":
-                self._take_cid(topic.name, payload)
-            case "revision":
-                self._take_revision(payload)
-            case "service_status" if topic.name.startswith(BRIDGE):
-                if self.fleet.take_bridge(topic.name, payload, retained=retained):
-                    self._recount_all()
+        if handler := self.handlers.get(topic.kind):
+            handler(topic, payload, retained=retained)
 
-    def _take_reading(self, meter_id: str, payload: bytes, *, retained: bool) -> None:
-        meter = self.fleet.meter(meter_id)
+    def _take_result(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        self.control.take_result(topic.name, Result.model_validate_json(payload))
+
+    def _take_notice(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        self.control.take_notice(topic.name, MeterNotice.model_validate_json(payload))
+
+    def _take_service(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        if topic.name.startswith(BRIDGE) and self.fleet.take_bridge(topic.name, payload, retained=retained):
+            self._recount_all()
+
+    def _take_reading(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        meter = self.fleet.meter(topic.name)
         was_stale = meter.stale
         if not self.fleet.take_payload(meter, payload, now=self._loop.time(), retained=retained):
             return
@@ -154,14 +159,15 @@ class Gateway:
         self._refresh(meter)
         self.control.told(meter.meter_id)
 
-    def _take_revision(self, payload: bytes) -> None:
+    def _take_revision(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
         if payload:
             self._revision = Revision.model_validate_json(payload).revision
         self._recount_all()
 
     # --- IEDs ----------------------------------------------------------------------------------
 
-    def _take_cid(self, name: str, payload: bytes) -> None:
+    def _take_cid(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        name = topic.name
         self.unserved.pop(name, None)
         if self._cids.get(name) == payload:
             return  # the broker told it again after a reconnect

@@ -16,6 +16,8 @@ import aiomqtt
 from aiomqtt import MqttError
 
 from broker.contract.errors import reason
+from broker.contract.roles import Role
+from broker.contract.specs import METER_KINDS, SPECS, heard_by
 from broker.descriptors import raise_limit
 from broker.mqtt.backoff import Backoff, heed_cancellation
 from broker.mqtt.client import new_client
@@ -33,8 +35,12 @@ from mms_bridge.settings import MmsSettings
 
 log = logging.getLogger(__name__)
 
-METER_KINDS = ("access", "status", "birth", "relay", "reading")
-"""What the meters tell on a connection of its own."""
+FED = tuple(
+    kind for kind in heard_by(Role.MMS) if kind in METER_KINDS and SPECS[kind].retained and kind != "block"
+)
+"""What a town's meters publish, on a connection of its own; the bridge repeats a block on the other one."""
+COMMANDED = tuple(kind for kind in heard_by(Role.MMS) if kind not in (*FED, "block"))
+"""What else this process hears, beside the blocks."""
 STOP_AGAIN = 2.0
 """Seconds: leaves time for the last words."""
 
@@ -80,7 +86,7 @@ async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -
 
 
 def _feed(hearing: Hearing, mqtt: MqttSettings) -> Feed:
-    topics = [mqtt.topics.meter("+", kind) for kind in METER_KINDS]
+    topics = [mqtt.topics.filter(kind) for kind in FED]
     return Feed(mqtt, hearing.take, topics=topics, connected=lambda up: hearing.connected(Link.METERS, up=up))
 
 
@@ -138,7 +144,7 @@ async def _connection(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) ->
     async with new_client(mqtt, will=will, queue_type=Mailbox.made_for(hearing.take)) as client:
         hearing.connected(Link.COMMANDS, up=True)
         for qos in (0, 1):  # 0 first: no window holds these back, so all that is retained comes now
-            await _subscribe_to(client, mqtt.topics.meter("+", "block"), qos=qos)
+            await _subscribe_to(client, mqtt.topics.filter("block"), qos=qos)
         gateway.blocks.settle()
         await _subscribe(client, mqtt)
         log.info("connected to %s:%d", mqtt.host, mqtt.port)
@@ -157,11 +163,8 @@ async def _connection(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) ->
 
 
 async def _subscribe(client: aiomqtt.Client, mqtt: MqttSettings) -> None:
-    topics = mqtt.topics
-    meters = (topics.meter("+", kind) for kind in ("result", "notice"))
-    own = (*meters, topics.cid("+"), topics.revision)
-    for topic in (*own, topics.service_status("+")):
-        await _subscribe_to(client, topic, qos=1)
+    for kind in COMMANDED:
+        await _subscribe_to(client, mqtt.topics.filter(kind), qos=1)
 
 
 async def _subscribe_to(client: aiomqtt.Client, topic: str, *, qos: int) -> None:

@@ -15,56 +15,16 @@ user anna
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
 
-from broker.contract.topics import TOLD_KINDS
+from broker.contract.roles import Role
+from broker.contract.specs import SPECS, Spec
 from broker.daemon.mosquitto import EDITION, END
-from registrar.identities import Identity, Role
+from registrar.identities import Identity
 
+Verb = Literal["read", "write"]
+VERBS: tuple[Verb, ...] = ("read", "write")
 HEAD = "# Written by meter61850 from the register of identities; a change here is lost at the next one.\n"
-
-# fmt: off
-METER_RIGHTS: dict[str, tuple[str, ...]] = {
-    "write": ("birth", "status", "reading", "history", "relay", "result", "block", "renew"),
-    "read": ("command", "stored", "notice", "block", "credential"),
-}
-"""A meter's rights below its own meter_id; it repeats ``block`` as it keeps it."""
-
-REPEATED = ("birth", "status", "relay", "reading")
-"""What the bridge publishes once more for a meter that is away, when a broker has lost it; or clears."""
-_TOLD = tuple(f"+/{kind}" for kind in TOLD_KINDS)
-RIGHTS: dict[Role, dict[str, tuple[str, ...]]] = {
-    Role.BRIDGE: {
-        "read": (*_TOLD, "scl/#", "service/#"),
-        "write": ("+/stored", "+/notice", "+/block", *(f"+/{kind}" for kind in REPEATED), "scl/#",
-                  "service/+/status"),
-    },
-    Role.MMS: {
-        "read": (*_TOLD, "scl/#", "service/#"),
-        "write": ("+/command", "+/block", "service/+/status", "service/{name}/refused"),
-    },
-    Role.REGISTRAR: {
-        "read": ("enrol/+/ask", "+/renew", "+/birth", "+/status"),
-        "write": ("enrol/+/answer", "+/credential", "+/access", "+/status", "service/+/status"),
-    },
-    Role.WEB: {
-        "read": (*_TOLD, "scl/#", "service/#"),
-        "write": ("+/command", "+/birth", "+/status", "+/reading", "+/relay", "service/+/status",
-                  "service/{name}/refused"),
-    },
-    Role.ADMIN: {
-        "read": ("#",),
-        "write": (*_TOLD, "service/{name}/refused/+"),
-    },
-    Role.OPERATOR: {"read": (*_TOLD, "scl/#", "service/+/status"), "write": ()},
-    Role.ISSUER: {
-        "read": (*_TOLD, "scl/#", "service/+/status"),
-        "write": ("+/command", "+/block", "service/{name}/refused/+"),
-    },
-}
-"""Topics below the prefix; nobody tells refusals under another's name, and one who is confined to some
-meters tells of these alone. The administrator clears a retired meter's topics and sends dead letters
-again; the registrar says offline for a meter that it cut off, whose last will is not let through any more."""
-# fmt: on
 
 
 def edition_topic(edition: str) -> str:
@@ -91,7 +51,11 @@ def render(
     """The whole file; ``slots`` are the open enrolment slots, ``codes`` meter_id → address code."""
     lines = [
         head(edition),
-        *(f"pattern {verb} {prefix}/%u/{kind}" for verb, kinds in METER_RIGHTS.items() for kind in kinds),
+        *(
+            f"pattern {verb} {prefix}/{spec.topic(meter_id='%u')}"
+            for verb, spec in _granted(Role.METER)
+            if spec.scope == "meter"
+        ),
     ]
     for identity in identities:
         lines += _block(identity, prefix, codes)
@@ -99,7 +63,11 @@ def render(
             lines.append(f"topic readwrite {edition_topic(edition)}")
     for slot in slots:
         lines += _user(slot, prefix)
-        lines += [f"topic write {prefix}/enrol/{slot}/ask", f"topic read {prefix}/enrol/{slot}/answer"]
+        lines += [
+            f"topic {verb} {prefix}/{spec.topic(slot=slot)}"
+            for verb, spec in _granted(Role.METER)
+            if spec.scope == "enrol"
+        ]
     return "\n".join(lines) + "\n" + END.decode()
 
 
@@ -110,31 +78,29 @@ def _block(identity: Identity, prefix: str, codes: Mapping[str, str]) -> Iterato
         yield from _user(identity.name, prefix)
         yield from (f"topic {verb} {prefix}/{topic}" for verb, topic in _rights(identity, codes))
         if identity.role is Role.ADMIN:
-            yield "topic read $SYS/broker/#"
+            yield from (f"topic read {prefix}/#", "topic read $SYS/broker/#")
 
 
 def _user(name: str, prefix: str) -> list[str]:
     return ["", f"user {name}", f"topic deny {prefix}/{name}/#"]
 
 
-def _rights(identity: Identity, codes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _granted(role: Role) -> Iterator[tuple[Verb, Spec]]:
+    """The rights of a role, from the contract."""
+    return ((verb, spec) for verb in VERBS for spec in SPECS.values() if spec.may(verb, role))
+
+
+def _rights(identity: Identity, codes: Mapping[str, str]) -> Iterator[tuple[Verb, str]]:
     """(read or write, topic below the prefix); with a scope, those of its meters alone.
 
     The SCL names every house, so it is not for those who may see some.
     """
-    granted = [
-        (verb, topic.format(name=identity.name))
-        for verb, topics in RIGHTS[identity.role].items()
-        for topic in topics
-    ]
-    if not identity.scope:
-        yield from granted
-        return
-    own = [meter_id for meter_id, code in codes.items() if code in identity.scope]
-    for verb, topic in granted:
-        if topic.startswith("+/"):
-            yield from ((verb, f"{meter_id}/{topic[2:]}") for meter_id in own)
-        elif topic.endswith("/refused/+"):
-            yield from ((verb, f"{topic[:-1]}{meter_id}") for meter_id in own)
-        elif topic.startswith("service/"):
-            yield verb, topic
+    own = ["+"]
+    if identity.scope:
+        own = [meter_id for meter_id, code in codes.items() if code in identity.scope]
+    for verb, spec in _granted(identity.role):
+        if identity.scope and spec.scope == "scl":
+            continue
+        name = identity.name if verb == "write" else "+"
+        meters = own if "<meter_id>" in spec.words else ["+"]
+        yield from ((verb, spec.topic(meter_id=meter_id, identity=name)) for meter_id in meters)

@@ -21,11 +21,12 @@ from broker.contract.commands import parsed
 from broker.contract.enrolment import Access
 from broker.contract.errors import ConfigurationError, UnavailableError
 from broker.contract.messages import FUTURE_TOLERANCE, utc_now
+from broker.contract.roles import Role
 from broker.contract.status import Status
 from broker.contract.topics import Topics
 from broker.mqtt.settings import MqttSettings
 from registrar.deployment import Deployment
-from registrar.identities import Identity, NotRegisteredError, Role
+from registrar.identities import Identity, NotRegisteredError
 from registrar.retained_outbox import connected
 from registrar.transaction import Change
 

@@ -30,6 +30,7 @@ from pathlib import Path
 
 from bridge.store.audit import Kind
 from broker.contract.errors import ConfigurationError
+from broker.contract.roles import Role
 from broker.contract.topics import Topics, is_slot
 from broker.daemon.mosquitto import check_lists
 from broker.daemon.passwords import hashed, new_password
@@ -40,7 +41,7 @@ from broker.mqtt.identity import CA, CERTIFICATE, CONNECTION, KEY, TOKEN, check_
 from broker.no_deployment import no_deployment
 from registrar import acl, mms_rights, parcels, pki
 from registrar.enrolment_codes import open_slots
-from registrar.identities import Identity, Role
+from registrar.identities import Identity
 from registrar.identity_store import Register
 from registrar.pki import Authority
 from registrar.transaction import Change

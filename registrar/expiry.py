@@ -21,12 +21,13 @@ from cryptography import x509
 
 from bridge.store.audit import Kind
 from broker.contract.errors import Meter61850Error
+from broker.contract.roles import Role
 from broker.durable import PUBLIC, replace
 from broker.mqtt.identity import CERTIFICATE
 from registrar import pki
 from registrar.audit_queue import Trail
 from registrar.deployment import Deployment
-from registrar.identities import SERVICES, Identity, Role, fingerprint
+from registrar.identities import SERVICES, Identity, fingerprint
 from registrar.pki import SERVER_DAYS, Authority
 
 log = logging.getLogger(__name__)

@@ -10,32 +10,17 @@ import re
 import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from broker.contract.errors import ConfigurationError, Meter61850Error
+from broker.contract.roles import Role
 from broker.contract.topics import checked_meter_id
 
 STAFF_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 RESERVED = ("scl", "service", "enrol")
 """Words of the contract in the place of a meter_id."""
-
-
-class Role(StrEnum):
-    """What an identity may do; `registrar.acl` says it in topics."""
-
-    METER = "meter"
-    BRIDGE = "bridge"
-    MMS = "mms"
-    REGISTRAR = "registrar"
-    WEB = "web"
-    ADMIN = "admin"
-    OPERATOR = "operator"
-    """Reads, everything or the meters of its address codes."""
-    ISSUER = "issuer"
-    """An operator who may also switch relays."""
 
 
 SERVICES = {

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from broker import durable
 from broker.contract.errors import ConfigurationError
-from registrar.identities import Certificate, Identity, Parcel, Role, certificate_of, identity_of
+from broker.contract.roles import Role
+from registrar.identities import Certificate, Identity, Parcel, certificate_of, identity_of
 from registrar.schema import SCHEMA
 from registrar.transaction import Change
 

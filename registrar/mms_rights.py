@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from registrar.identities import Identity, Role
+from broker.contract.roles import Role
+from registrar.identities import Identity
 
 HEAD = "# Written by meter61850 from the register of identities; a change here is lost at the next one.\n"
 RIGHTS = {Role.OPERATOR: "observe", Role.ISSUER: "control"}

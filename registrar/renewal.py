@@ -18,11 +18,12 @@ from bridge.store.audit import Kind
 from broker.contract.enrolment import Credential, Renewal
 from broker.contract.errors import ConfigurationError, ContractError
 from broker.contract.messages import utc_now
+from broker.contract.roles import Role
 from broker.contract.topics import Topics
 from broker.mqtt.identity import Identity as Folder
 from registrar import pki
 from registrar.deployment import Deployment
-from registrar.identities import Identity, NotRegisteredError, Role, fingerprint
+from registrar.identities import Identity, NotRegisteredError, fingerprint
 from registrar.parcels import certify
 from registrar.transaction import Change
 

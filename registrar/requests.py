@@ -18,10 +18,11 @@ from bridge.store.audit import Kind
 from broker.contract.enrolment import Answer, Ask, Verdict
 from broker.contract.errors import ConfigurationError, ContractError
 from broker.contract.messages import utc_now
+from broker.contract.roles import Role
 from broker.contract.topics import Topics, checked_meter_id
 from registrar import devices, pki
 from registrar.deployment import Deployment
-from registrar.identities import Identity, NotRegisteredError, Role, at
+from registrar.identities import Identity, NotRegisteredError, at
 from registrar.refusals import NotLetInError, Why
 from registrar.transaction import Change
 

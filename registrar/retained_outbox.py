@@ -14,11 +14,11 @@ import aiomqtt
 
 from broker.contract.enrolment import Access
 from broker.contract.messages import utc_now
+from broker.contract.roles import Role
 from broker.contract.topics import Topics
 from broker.mqtt.client import new_client
 from broker.mqtt.settings import MqttSettings
 from registrar.deployment import Deployment
-from registrar.identities import Role
 from registrar.identity_store import Register
 
 ANSWER_SECONDS = 5.0

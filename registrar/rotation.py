@@ -18,11 +18,12 @@ from cryptography import x509
 
 from bridge.store.audit import Kind
 from broker.contract.errors import ConfigurationError
+from broker.contract.roles import Role
 from broker.durable import PUBLIC, replace
 from broker.mqtt.identity import CA
 from registrar import pki, renewal
 from registrar.deployment import Deployment
-from registrar.identities import SERVICES, Identity, Role, fingerprint
+from registrar.identities import SERVICES, Identity, fingerprint
 from registrar.init_deployment import certify_server, keep_authority
 from registrar.pki import Authority
 

@@ -20,6 +20,8 @@ import aiomqtt
 
 from broker.contract.errors import ConfigurationError, Meter61850Error, UnavailableError, reason
 from broker.contract.messages import utc_now
+from broker.contract.roles import Role
+from broker.contract.specs import heard_by
 from broker.contract.status import ServiceStatus
 from broker.mqtt.backoff import Backoff, heed_cancellation
 from broker.mqtt.jobs import end, together
@@ -123,8 +125,8 @@ class Service:
         topic = topics.service_status(NAME)
         will = aiomqtt.Will(topic, self._status(online=False), qos=1, retain=True)
         async with connected(self._mqtt, will=will) as client:
-            for wanted in (topics.meter("+", "birth"), topics.meter("+", "renew"), topics.enrol("+", "ask")):
-                await client.subscribe(wanted, qos=1)
+            for kind in heard_by(Role.REGISTRAR):
+                await client.subscribe(topics.filter(kind), qos=1)
             await self._deliver_again()
             log.info("connected to %s:%d", self._mqtt.host, self._mqtt.port)
             self.connected = True

@@ -18,6 +18,7 @@ from admin.deployments import DIR, IDENTITY
 from admin.options import BrokerKind, user_name
 from bridge.store.audit import Kind
 from broker.contract.errors import ConfigurationError, UnavailableError
+from broker.contract.roles import Role
 from broker.daemon.ports import check_free
 from broker.environment import check_whole
 from broker.mqtt.settings import MqttSettings
@@ -26,7 +27,7 @@ from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids, simulated_profile
 from registrar.audit_queue import Trail
 from registrar.deployment import Deployment
-from registrar.identities import Identity, Role
+from registrar.identities import Identity
 from registrar.init_deployment import Plan, found
 
 METERS_PER_IED = 50

@@ -38,8 +38,8 @@ class Watch:
         while True:
             try:
                 async with mqtt.connected(self._settings) as client:
-                    kinds = [topics.meter("+", kind) for kind in ("birth", "access")]
-                    await client.subscribe([(topic, 0) for topic in (topics.cid("+"), *kinds)])
+                    kinds = ("cid", "birth", "access")
+                    await client.subscribe([(topics.filter(kind), 0) for kind in kinds])
                     async for message in client.messages:
                         self._take(message)
             except OSError as error:  # UnavailableError is one

@@ -14,9 +14,10 @@ from admin.options import DATA_DIR, DeploymentDir, Json, duration, user_name
 from admin.output import note, show
 from admin.pending import finished, opened, pending
 from broker.contract.errors import ConfigurationError
+from broker.contract.roles import Role
 from registrar import renewal, rotation
 from registrar.deployment import Deployment
-from registrar.identities import SERVICES, Certificate, Identity, Role, fingerprint
+from registrar.identities import SERVICES, Certificate, Identity, fingerprint
 
 app = new_app(
     no_args_is_help=True,

@@ -178,7 +178,7 @@ async def _behind(client: aiomqtt.Client, settings: MqttSettings) -> list[Findin
     found = await mqtt.retained(
         client,
         topics.revision,
-        topics.cid("+"),
+        topics.filter("cid"),
         *(topics.service_status(name) for name in SERVICES),
         barrier=topics.service_status(mqtt.NAME),
     )

@@ -15,9 +15,10 @@ from admin.output import note, show
 from admin.pending import finished, opened, pending
 from bridge.store.audit import Kind
 from broker.contract.errors import ConfigurationError
+from broker.contract.roles import Role
 from broker.mqtt.identity import KEY
 from broker.mqtt.keypair import following
-from registrar.identities import SERVICES, Identity, Role
+from registrar.identities import SERVICES, Identity
 from registrar.transaction import Ending
 
 app = new_app(

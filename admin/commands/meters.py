@@ -32,8 +32,8 @@ from admin.switching import directory
 from bridge.store.queries import MeterState
 from bridge.store.tables import Meter as Row
 from bridge.store.tables import moment
-from broker.contract.commands import WITHDRAWN
 from broker.contract.messages import utc_now
+from broker.contract.specs import RETAINED_OF_METER
 from broker.contract.topics import scl_name
 from broker.mqtt.publishing import publish
 from broker.mqtt.settings import MqttSettings
@@ -108,7 +108,7 @@ async def _retire(meter: str, settings: MqttSettings, *, force: bool) -> None:
             raise NotFoundError(f"no meter {meter}: `meter61850 meters list` shows all")
         if known.online and not force:
             raise RefusedError(f"{meter} is online: stop it first, or say --force")
-        for kind in WITHDRAWN:
+        for kind in RETAINED_OF_METER:
             await publish(client, settings.topics.meter(known.meter_id, kind), b"", retain=True)
 
 

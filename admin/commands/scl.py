@@ -211,7 +211,7 @@ async def _cids(settings: MqttSettings) -> dict[str, bytes]:
     settings = await mqtt.speaking(settings)
     topics = settings.topics
     async with mqtt.connected(settings) as client:
-        found = await mqtt.retained(client, topics.cid("+"), barrier=topics.service_status(mqtt.NAME))
+        found = await mqtt.retained(client, topics.filter("cid"), barrier=topics.service_status(mqtt.NAME))
     if not found:
         raise NotFoundError("no CID is published: is the bridge running, and has a meter been born?")
     return {topics.parse(topic).name: found[topic] for topic in sorted(found)}
@@ -223,7 +223,7 @@ async def _current(settings: MqttSettings) -> tuple[Revision, list[Cid]]:
     topics = settings.topics
     async with mqtt.connected(settings) as client:
         found = await mqtt.retained(
-            client, topics.revision, topics.cid("+"), barrier=topics.service_status(mqtt.NAME)
+            client, topics.revision, topics.filter("cid"), barrier=topics.service_status(mqtt.NAME)
         )
     revision = parsed(Revision, found.pop(topics.revision, None))
     if revision is None:

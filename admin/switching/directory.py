@@ -15,8 +15,9 @@ import aiomqtt
 from admin import mqtt
 from admin.exits import NotFoundError
 from broker.contract.birth import Birth
-from broker.contract.commands import STATES, Known, parsed
+from broker.contract.commands import Known, parsed
 from broker.contract.errors import ConfigurationError, ContractError
+from broker.contract.specs import STATE_KINDS
 from broker.contract.topics import Topics, checked_meter_id, meter_id_of
 from broker.mqtt.settings import MqttSettings
 
@@ -50,7 +51,7 @@ def chosen(text: str, names: Mapping[str, str]) -> str:
 
 async def names(client: aiomqtt.Client, topics: Topics) -> dict[str, str]:
     """meter_id → name of every meter whose birth is retained."""
-    births = await mqtt.retained(client, topics.meter("+", "birth"), barrier=_barrier(topics))
+    births = await mqtt.retained(client, topics.filter("birth"), barrier=_barrier(topics))
     found = {}
     for topic, payload in births.items():
         with suppress(ContractError):  # a stranger's topic: the bridge keeps it as a dead letter
@@ -63,7 +64,7 @@ async def find(client: aiomqtt.Client, settings: MqttSettings, meter: str) -> Kn
     """What is retained of the meter that ``meter`` names; NotFoundError for a name that none has."""
     topics = settings.topics
     meter_id = exact(meter) or chosen(meter, await names(client, topics))
-    wanted = {topics.meter(meter_id, kind): kind for kind in STATES}
+    wanted = {topics.meter(meter_id, kind): kind for kind in STATE_KINDS}
     found = await mqtt.retained(client, *wanted, barrier=_barrier(topics))
     known = Known(meter_id)
     for topic, payload in found.items():
@@ -73,7 +74,7 @@ async def find(client: aiomqtt.Client, settings: MqttSettings, meter: str) -> Kn
 
 async def everybody(client: aiomqtt.Client, topics: Topics) -> dict[str, Known]:
     """meter_id → what is retained, of every meter that was born."""
-    filters = [topics.meter("+", kind) for kind in STATES]
+    filters = [topics.filter(kind) for kind in STATE_KINDS]
     found: dict[str, Known] = {}
     for topic, payload in (await mqtt.retained(client, *filters, barrier=_barrier(topics))).items():
         with suppress(ContractError):  # as above

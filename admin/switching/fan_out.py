@@ -21,10 +21,11 @@ import aiomqtt
 
 from admin.exits import ExitCode
 from admin.switching.orders import our_command, publish_command, tell_refusal
-from broker.contract.commands import ANSWER_SECONDS, STATES, Known, became, in_vain, parsed
+from broker.contract.commands import ANSWER_SECONDS, Known, became, in_vain, parsed
 from broker.contract.errors import ContractError
 from broker.contract.relay import Command, Position
 from broker.contract.result import Outcome, Result
+from broker.contract.specs import STATE_KINDS
 from broker.mqtt.settings import MqttSettings
 
 NOT_SENT, UNANSWERED, UNMOVED = "not sent", "unanswered", "timed out"
@@ -77,7 +78,7 @@ class FanOut:
     async def run(self, *, rate: float, stop: asyncio.Event, sent: Callable[[], None]) -> None:
         """Send ``rate`` commands a second until all are out or ``stop``; then wait for the answers."""
         topics = self._settings.topics
-        filters = [topics.meter("+", kind) for kind in ("result", *STATES)]
+        filters = [topics.filter(kind) for kind in ("result", *STATE_KINDS)]
         await self._client.subscribe([(topic, 1) for topic in filters])
         listening = asyncio.create_task(self._listen(), name="answers")
         try:

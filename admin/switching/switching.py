@@ -134,7 +134,7 @@ async def _recorded(client: aiomqtt.Client, topics: Topics, meter_id: str, block
     Raises:
         NoAnswerError: no bridge has confirmed it.
     """
-    services = await mqtt.retained(client, topics.service_status("+"), barrier=topics.refused(mqtt.NAME))
+    services = await mqtt.retained(client, topics.filter("service_status"), barrier=topics.refused(mqtt.NAME))
     there = any(topics.parse(topic).name.startswith("bridge") for topic in services)
     await client.subscribe(topics.meter(meter_id, "notice"), qos=1)
     for _ in range(round(RECORDED_SECONDS / AGAIN_SECONDS)):

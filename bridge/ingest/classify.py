@@ -29,10 +29,12 @@ from broker.contract.enrolment import Access
 from broker.contract.errors import ContractError
 from broker.contract.messages import FUTURE_TOLERANCE, Message, format_ts
 from broker.contract.notice import MeterNotice
-from broker.contract.relay import Command, Relay
-from broker.contract.result import Refusal, Result
+from broker.contract.relay import Relay
+from broker.contract.result import Refusal
+from broker.contract.roles import Role
+from broker.contract.specs import METER_KINDS, SPECS, heard_by
 from broker.contract.status import Status
-from broker.contract.topics import ENROL_KINDS, METER_KINDS, PRIVATE_KINDS, SPECS, Topics, checked_meter_id
+from broker.contract.topics import Topics, checked_meter_id
 from broker.mqtt.packets import DUP, IDENTIFIED, RETAIN, Publish
 
 TOLERANCE_MS = round(FUTURE_TOLERANCE.total_seconds() * 1000)
@@ -41,12 +43,10 @@ _WAITS_MS = 12 * 3_600_000
 _MAX_ROUTES = 200_000
 """Topics remembered: the kinds of more than 20,000 meters, and a bound for invented ones."""
 
-_OURS = frozenset(
-    {"stored", "notice", "scd", "revision", "cid", "service_status", *PRIVATE_KINDS, *ENROL_KINDS}
-)
-"""Kinds that say nothing to the bridge: its own, other services', and what is for the registrar."""
+_HEARD = frozenset(heard_by(Role.BRIDGE))
+"""Other kinds are the bridge's own, other services', or for the registrar."""
 
-_CLEARED = frozenset(kind for kind, spec in SPECS.items() if spec.retained) | {"command"}
+_CLEARED = frozenset(kind for kind, spec in SPECS.items() if spec.retained or spec.live_only)
 """Kinds that someone may clear with an empty retained message."""
 
 
@@ -68,7 +68,7 @@ class Notice:
     """A message for the registry or the ledger, and the packet that it came in."""
 
     meter_id: str
-    message: Birth | Status | Relay | Access | Withdrawal | Command | Result | Block | Refusal | BadCommand
+    message: Message
     source: Publish
 
     @property
@@ -196,14 +196,6 @@ class _Route:
     """The meter of which a person tells a refusal."""
 
 
-# fmt: off
-_MODELS: dict[str, type[Birth | Status | Relay | Access | Command | Result | Block | Refusal]] = {
-    "birth": Birth, "status": Status, "relay": Relay, "access": Access,
-    "command": Command, "result": Result, "block": Block, "refused": Refusal,
-}
-# fmt: on
-
-
 class Sorter:
     """Sorts messages; ``keys`` maps a meter_id to the key of its row, and may grow meanwhile.
 
@@ -290,15 +282,15 @@ class Sorter:
         """Anything but a reading; RejectedError if it is not of the contract."""
         if route.kind == "bad":
             raise RejectedError(route.name)
-        if route.kind in _OURS:
+        if route.kind not in _HEARD:
             return
         if self._doubled and route.kind == "command" and not message.flags & IDENTIFIED:
             return
         if not message.payload and route.kind in _CLEARED:
-            if route.kind in ("birth", "status", "relay", "access"):
-                work.events.append(Notice(route.name, Withdrawal(kind=route.kind), message))
-            elif route.kind == "block":
+            if route.kind == "block":
                 work.blocks.append((route.name, None))
+            elif SPECS[route.kind].state:
+                work.events.append(Notice(route.name, Withdrawal(kind=route.kind), message))
         elif route.kind == "history":
             self._history(work, route, message, latest=latest)
         else:
@@ -406,7 +398,9 @@ def _notice(route: _Route, message: Publish, *, latest: int) -> Notice:
     The meter judges a command's times, a block's time is for its order, and a result or a refusal is a record
     of what has happened, whatever the clock of who tells it.
     """
-    parsed = parse.message(_MODELS[route.kind], message.payload)
+    model = SPECS[route.kind].model
+    assert model is not None, f"the bridge hears no XML document, such as {route.kind}"
+    parsed = parse.message(model, message.payload)
     if isinstance(parsed, Birth | Status | Relay | Access):
         parse.not_future(parsed.ts, latest=latest)
     if not isinstance(parsed, Refusal):

@@ -31,12 +31,13 @@ from bridge.ingest.registry import is_shown
 from bridge.store.queries import MeterState, Store
 from bridge.store.tables import Meter, moment
 from broker.contract.birth import Birth, Hardware
-from broker.contract.commands import WITHDRAWN, parsed
+from broker.contract.commands import parsed
 from broker.contract.errors import ContractError, Meter61850Error, reason
 from broker.contract.fleet import after_status, takes_birth, takes_reading, takes_relay
 from broker.contract.messages import Message, utc_now
 from broker.contract.reading import Reading
 from broker.contract.relay import Relay
+from broker.contract.specs import RETAINED_OF_METER, SPECS
 from broker.contract.status import Status
 from broker.mqtt.backoff import Backoff
 from broker.mqtt.client import new_client
@@ -44,9 +45,6 @@ from broker.mqtt.settings import MqttSettings
 
 log = logging.getLogger(__name__)
 
-KINDS = ("birth", "status", "relay", "reading")
-"""In the order in which a meter tells them."""
-_MODELS: dict[str, type[Message]] = {"birth": Birth, "status": Status, "relay": Relay, "reading": Reading}
 TIMEOUT = 30.0
 _JOIN_SECONDS = 2.0
 
@@ -133,7 +131,7 @@ class _View:
 
     async def subscribe(self) -> None:
         """Hear all that is retained."""
-        await self._client.subscribe([(self._topics.meter("+", kind), 0) for kind in KINDS])
+        await self._client.subscribe([(self._topics.filter(kind), 0) for kind in RETAINED_OF_METER])
         await self._hear()
 
     async def repeat(self, meter_id: str, kind: str, payload: bytes) -> bool:
@@ -157,7 +155,7 @@ class _View:
 
     async def _hear(self) -> None:
         """All that the broker has for us now: it answers a SUBSCRIBE behind it."""
-        await self._client.subscribe(self._topics.meter("+", KINDS[0]) + "/none", qos=0)
+        await self._client.subscribe(self._topics.filter(RETAINED_OF_METER[0]) + "/none", qos=0)
         await self._take()
 
     async def _take(self) -> None:
@@ -180,7 +178,7 @@ def lost(state: MeterState, retained: Mapping[str, bytes], *, now: datetime) -> 
     if meter.retired_at is not None:
         birth = parsed(Birth, retained.get("birth"))
         if birth is None or not _is_newer_birth(meter, birth, now=now):
-            yield from ((kind, b"") for kind in WITHDRAWN if retained.get(kind))
+            yield from ((kind, b"") for kind in RETAINED_OF_METER if retained.get(kind))
     elif is_shown(meter):
         known: dict[str, Message | None] = {
             "birth": _birth(meter),
@@ -196,7 +194,8 @@ def lost(state: MeterState, retained: Mapping[str, bytes], *, now: datetime) -> 
 def _is_current(kind: str, payload: bytes | None, state: MeterState, *, now: datetime) -> bool:
     """Whether what is retained would replace what the registry has."""
     meter = state.meter
-    match parsed(_MODELS[kind], payload):
+    model = SPECS[kind].model
+    match parsed(model, payload) if model else None:
         case Birth() as told:
             return _is_newer_birth(meter, told, now=now)
         case Status() as told:

@@ -30,10 +30,6 @@ from broker.contract.status import Status
 from broker.mqtt.settings import MqttSettings
 
 M = TypeVar("M", bound=Message)
-STATES = ("access", "birth", "status", "relay", "block")
-"""What a command depends on."""
-WITHDRAWN = ("birth", "status", "reading", "relay")
-"""What is cleared when a meter is taken out of service; the empty birth is what the bridge acts upon."""
 VALIDITY = 5
 """Seconds in which the meter must have the command."""
 GRACE = 3.0
@@ -100,7 +96,7 @@ class Known(Told):
         return self.birth.name if self.birth else ""
 
     def hear(self, kind: str, payload: bytes, *, live: bool) -> None:
-        """One message of ``kind``, one of STATES; what does not parse is as good as none."""
+        """One message of ``kind``, one of STATE_KINDS; what does not parse is as good as none."""
         with suppress(ValidationError):
             self.take(kind, payload, live=live)
 

@@ -1,7 +1,4 @@
-"""The topics of the contract: names, who writes them, quality of service, retained or not.
-
-One table, :data:`SPECS`, is the truth for the programs, for docs/topics.md and later for the
-broker's access control lists.
+"""The names of the topics, built and parsed by the patterns of `broker.contract.specs`.
 
 >>> topics = Topics("sm/v1")
 >>> topics.meter("3f2504e0-4f89-41d3-9a0c-0305e82c3301", "reading")
@@ -13,78 +10,13 @@ broker's access control lists.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Protocol
 from uuid import UUID
 
-from broker.contract import enrolment, messages
-from broker.contract.birth import Birth
-from broker.contract.block import Block
 from broker.contract.errors import ConfigurationError, ContractError
-from broker.contract.notice import MeterNotice
-from broker.contract.reading import History, Reading, Stored
-from broker.contract.relay import Command, Relay
-from broker.contract.result import Refusal, Result
-from broker.contract.status import Revision, ServiceStatus, Status
-
-Scope = Literal["meter", "scl", "service", "enrol"]
-
-
-@dataclass(frozen=True)
-class Spec:
-    """One kind of topic: ``pattern`` below the prefix, and how it is used."""
-
-    kind: str
-    scope: Scope
-    pattern: str
-    sender: str
-    receiver: str
-    qos: Literal[0, 1]
-    retained: bool
-    model: type[messages.Message] | None
-    """None: the payload is an XML document (`broker.contract.compressed`)."""
-
-
-_METER = "meter (the bridge repeats it)"
-
-# fmt: off
-SPECS: dict[str, Spec] = {
-    spec.kind: spec
-    for spec in (
-        Spec("birth", "meter", "<meter_id>/birth", _METER, "all", 1, True, Birth),
-        Spec("status", "meter", "<meter_id>/status", f"{_METER}, and its last will", "all", 1, True,
-             Status),
-        Spec("reading", "meter", "<meter_id>/reading", _METER, "all", 1, True, Reading),
-        Spec("history", "meter", "<meter_id>/history", "meter", "bridge", 1, False, History),
-        Spec("stored", "meter", "<meter_id>/stored", "bridge", "meter", 0, False, Stored),
-        Spec("relay", "meter", "<meter_id>/relay", _METER, "all", 1, True, Relay),
-        Spec("command", "meter", "<meter_id>/command", "command issuer", "meter", 1, False, Command),
-        Spec("result", "meter", "<meter_id>/result", "meter", "all", 1, False, Result),
-        Spec("notice", "meter", "<meter_id>/notice", "bridge", "meter", 0, False, MeterNotice),
-        Spec("block", "meter", "<meter_id>/block", "command issuer; both bridges and meter repeat it", "all",
-             1, True, Block),
-        Spec("access", "meter", "<meter_id>/access", "registrar", "all", 1, True, enrolment.Access),
-        Spec("renew", "meter", "<meter_id>/renew", "meter", "registrar", 1, False, enrolment.Renewal),
-        Spec("credential", "meter", "<meter_id>/credential", "registrar", "meter", 1, True,
-             enrolment.Credential),
-        Spec("scd", "scl", "scl/scd", "bridge", "all", 1, True, None),
-        Spec("revision", "scl", "scl/revision", "bridge", "all", 1, True, Revision),
-        Spec("cid", "scl", "scl/cid/<ied>", "bridge", "MMS bridge", 1, True, None),
-        Spec("service_status", "service", "service/<name>/status", "service, and its last will", "all",
-             1, True, ServiceStatus),
-        Spec("refused", "service", "service/<name>/refused, of people service/<name>/refused/<meter_id>",
-             "service; command issuer", "bridge", 1, False, Refusal),
-        Spec("ask", "enrol", "enrol/<slot>/ask", "new meter", "registrar", 1, False, enrolment.Ask),
-        Spec("answer", "enrol", "enrol/<slot>/answer", "registrar", "new meter", 1, True, enrolment.Answer),
-    )
-}
-# fmt: on
-
-METER_KINDS = tuple(kind for kind, spec in SPECS.items() if spec.scope == "meter")
-PRIVATE_KINDS = ("renew", "credential")
-"""Between a meter and the registrar alone."""
-TOLD_KINDS = tuple(kind for kind in METER_KINDS if kind not in PRIVATE_KINDS)
-ENROL_KINDS = tuple(kind for kind, spec in SPECS.items() if spec.scope == "enrol")
+from broker.contract.specs import ENROL_KINDS, METER_KINDS, SPECS, Spec
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NIL = str(UUID(int=0))
@@ -120,6 +52,38 @@ def meter_id_of(ld_name: str) -> str:
     return str(UUID(ld_name[3:]))
 
 
+def _named(name: re.Pattern[str]) -> Callable[[str], str | None]:
+    return lambda text: text if name.fullmatch(text) else None
+
+
+_CHECKS: dict[str, Callable[[str], str | None]] = {
+    "meter_id": checked_meter_id,
+    "ied": _named(_NAME),
+    "service": _named(_NAME),
+    "identity": _named(_PUBLISHER),
+    "slot": _named(_SLOT),
+}
+"""What may stand in a field of a pattern; None: the topic is not of this pattern."""
+
+
+def _fields(spec: Spec, words: Sequence[str]) -> list[str] | None:
+    """What stands in the fields of the pattern; None when ``words`` are not of it, ContractError for a bad
+    meter_id."""
+    if len(words) != len(spec.words):
+        return None
+    pairs = list(zip(spec.words, words, strict=True))
+    if any(part != word for part, word in pairs if not part.startswith("<")):
+        return None
+    found = []
+    for part, word in pairs:
+        if part.startswith("<"):
+            value = _CHECKS[part[1:-1]](word)
+            if value is None:
+                return None
+            found.append(value)
+    return found
+
+
 @dataclass(frozen=True)
 class Topic:
     """A parsed topic; ``name`` is the meter_id, IED, service or slot (empty for scd and revision)."""
@@ -127,7 +91,14 @@ class Topic:
     kind: str
     name: str = ""
     meter_id: str = ""
-    """Of a refusal that a person tells."""
+    """Of a refusal by a user."""
+
+
+class Handler(Protocol):
+    """What a program does with a message of one kind."""
+
+    def __call__(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        """``retained``: the broker had it before the program subscribed."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +113,15 @@ class Topics:
                 f"topic prefix {self.prefix!r} is not words joined by '/', such as sm/v1"
             )
 
+    def filter(self, kind: str) -> str:
+        """The subscription to all topics of ``kind``."""
+        return f"{self.prefix}/{SPECS[kind].topic()}"
+
     def meter(self, meter_id: str, kind: str) -> str:
-        """Topic of ``kind`` for one meter; ``+`` as meter_id makes a subscription to all."""
+        """Topic of ``kind`` for one meter."""
         if kind not in METER_KINDS:
             raise ContractError(f"{kind!r} is no meter topic: {', '.join(METER_KINDS)}")
-        return f"{self.prefix}/{meter_id}/{kind}"
+        return f"{self.prefix}/{SPECS[kind].topic(meter_id=meter_id)}"
 
     @property
     def scl(self) -> str:
@@ -156,34 +131,34 @@ class Topics:
     @property
     def scd(self) -> str:
         """Topic of the SCD."""
-        return f"{self.scl}scd"
+        return self.filter("scd")
 
     @property
     def revision(self) -> str:
         """Topic of the SCD's revision."""
-        return f"{self.scl}revision"
+        return self.filter("revision")
 
     def cid(self, ied: str) -> str:
-        """Topic of one IED's CID; ``+`` makes a subscription to all."""
-        return f"{self.scl}cid/{ied}"
+        """Topic of one IED's CID."""
+        return f"{self.prefix}/{SPECS['cid'].topic(ied=ied)}"
 
     def service_status(self, name: str) -> str:
-        """Topic of one service's status; ``+`` makes a subscription to all."""
-        return f"{self.prefix}/service/{name}/status"
+        """Topic of one service's status."""
+        return f"{self.prefix}/{SPECS['service_status'].topic(service=name)}"
 
     def refused(self, name: str, meter_id: str = "") -> str:
-        """Topic on which service ``name`` tells of commands that it refused; ``+`` for all.
+        """Topic on which service ``name`` publishes which commands it refused.
 
-        A person's has the ``meter_id`` in it, so that the broker holds it to the meters that are his.
+        A user's has the ``meter_id`` in it, so that the broker confines the user to the meters of its rights.
         """
-        return f"{self.prefix}/service/{name}/refused" + (f"/{meter_id}" if meter_id else "")
+        spec = SPECS["user_refused" if meter_id else "refused"]
+        return f"{self.prefix}/{spec.topic(identity=name, meter_id=meter_id)}"
 
     def enrol(self, slot: str, kind: str) -> str:
-        """Topic on which an enrolment slot (`broker.contract.enrolment_codes`) asks or is answered; ``+`` for
-        all."""
+        """Topic on which an enrolment slot (`broker.contract.enrolment_codes`) asks or is answered."""
         if kind not in ENROL_KINDS:
             raise ContractError(f"{kind!r} is no topic of enrolment: {', '.join(ENROL_KINDS)}")
-        return f"{self.prefix}/enrol/{slot}/{kind}"
+        return f"{self.prefix}/{SPECS[kind].topic(slot=slot)}"
 
     @property
     def everything(self) -> str:
@@ -195,17 +170,8 @@ class Topics:
         head = self.prefix + "/"
         if not topic.startswith(head):
             raise ContractError(f"topic {topic[:128]!r} is not below {self.prefix!r}")
-        match topic[len(head) :].split("/"):
-            case ["scl", "scd" | "revision" as kind]:
-                return Topic(kind)
-            case ["scl", "cid", ied] if _NAME.fullmatch(ied):
-                return Topic("cid", ied)
-            case ["service", name, "status"] if _NAME.fullmatch(name):
-                return Topic("service_status", name)
-            case ["service", name, "refused", *meter] if _PUBLISHER.fullmatch(name) and len(meter) < 2:
-                return Topic("refused", name, *map(checked_meter_id, meter))
-            case ["enrol", slot, kind] if kind in ENROL_KINDS and is_slot(slot):
-                return Topic(kind, slot)
-            case [meter_id, kind] if kind in METER_KINDS:
-                return Topic(kind, checked_meter_id(meter_id))
+        words = topic[len(head) :].split("/")
+        for kind, spec in SPECS.items():
+            if (fields := _fields(spec, words)) is not None:
+                return Topic(kind, *fields)
         raise ContractError(f"topic {topic[:128]!r} is not of the contract (docs/topics.md)")

@@ -20,7 +20,8 @@ from open61850.mms.errors import MmsError
 from broker.contract.birth import Birth, Hardware
 from broker.contract.messages import utc_now
 from broker.contract.reading import Reading
-from broker.contract.topics import METER_KINDS, scl_name
+from broker.contract.specs import METER_KINDS
+from broker.contract.topics import scl_name
 from broker.daemon.mosquitto import MAX_PACKET
 from tests.support.attackers import client, listening, order, rows
 from tests.support.chain import until

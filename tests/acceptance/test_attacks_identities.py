@@ -20,10 +20,10 @@ from broker.contract.messages import Message, utc_now
 from broker.contract.reading import History, Reading
 from broker.contract.relay import Position, Relay
 from broker.contract.result import Outcome, Result
+from broker.contract.roles import Role
 from broker.contract.status import ServiceStatus, Status
 from broker.contract.topics import scl_name
 from broker.mqtt import packets
-from registrar.identities import Role
 from tests.support.attackers import Desk, associate, client, listening, order, rows
 from tests.support.chain import until
 from tests.support.houses import TOPICS, Street, street

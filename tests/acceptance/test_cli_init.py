@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from broker.contract.roles import Role
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
 from registrar.deployment import Deployment
-from registrar.identities import Role
 from registrar.init_deployment import Plan, found
 from tests.support.cli import answer, error, run
 

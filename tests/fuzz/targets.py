@@ -19,7 +19,8 @@ from admin.mms.scl_model import read_scl
 from bridge.ingest import classify, parse
 from broker.contract.errors import ConfigurationError
 from broker.contract.messages import Message
-from broker.contract.topics import METER_KINDS, SPECS, Topics
+from broker.contract.specs import SPECS
+from broker.contract.topics import Topics
 from broker.mqtt import packets
 from broker.mqtt.packets import Control, Decoder, ProtocolError, Publish, Version
 from meter_firmware.relay.rules import UnreadableCommandError, read
@@ -37,7 +38,7 @@ NOW = 1_795_435_200_000
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 TOPICS = Topics("sm/v1")
 MODELS: tuple[type[Message], ...] = tuple(spec.model for spec in SPECS.values() if spec.model is not None)
-KINDS: tuple[str, ...] = (*METER_KINDS, "revision", "service_status", "refused", "scd")
+KINDS = tuple(SPECS)
 VERSIONS: tuple[Version, ...] = (4, 5)
 
 
@@ -59,14 +60,8 @@ def commands(data: bytes) -> None:
 
 def topics(kind: str) -> bytes:
     """A topic of ``kind``."""
-    names = {
-        "scd": TOPICS.scd,
-        "revision": TOPICS.revision,
-        "service_status": TOPICS.service_status("bridge"),
-    }
-    return (
-        names.get(kind) or (TOPICS.refused("mms") if kind == "refused" else TOPICS.meter(METER, kind))
-    ).encode()
+    names = {"meter_id": METER, "service": "bridge", "identity": "mms", "ied": "SMGW001", "slot": "QK7M-1"}
+    return f"{TOPICS.prefix}/{SPECS[kind].topic(**names)}".encode()
 
 
 def ingest(data: bytes) -> None:

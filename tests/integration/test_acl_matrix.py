@@ -1,8 +1,8 @@
 """The broker's rights as a matrix: every identity × every topic × publish and receive, on a real Mosquitto.
 
-The table below is written by hand, from the contract: it does not come from `registrar.acl`. What is not in
-it is denied. A witness with all rights sees what gets through; Mosquitto answers every SUBSCRIBE with
-success, so what counts is what arrives.
+The cells follow from the roles in `broker.contract.specs`, and not from `registrar.acl`; what no row of the
+contract allows is denied. A witness with all rights sees what gets through; Mosquitto answers every SUBSCRIBE
+with success, so what counts is what arrives.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import aiomqtt
 import pytest
 
+from broker.contract.roles import Role
+from broker.contract.specs import SPECS, Spec
 from broker.mqtt.settings import MqttSettings
-from registrar.identities import Role
 from tests.support.deployments import Site, deployed
 
 OWN = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -25,86 +28,97 @@ OWN = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 OTHER = "3f2504e0-4f89-41d3-9a0c-0305e82c3302"
 """The meter with a token, without an address code."""
 BLOCKED = "3f2504e0-4f89-41d3-9a0c-0305e82c3303"
-TOLD = ("birth", "status", "reading", "history", "relay", "result")
-KINDS = (*TOLD, "stored", "notice", "command", "block", "access")
-PRIVATE = ("renew", "credential")
-"""Between a meter and the registrar."""
 METERS = (OWN, OTHER, BLOCKED)
 SLOT, OTHER_SLOT = "QK7M-1", "QK7M-2"
-
-SCL = ("scl/scd", "scl/revision", "scl/cid/SMGW001")
-STATUSES = ("service/bridge/status", "service/mms/status", "service/registrar/status", "service/web/status")
-REFUSED = ("service/mms/refused", "service/web/refused", "service/cli/refused")
-PEOPLE_REFUSED = tuple(
-    f"service/{name}/refused/{meter}"
-    for name in ("otto", "scoped-otto", "admin", "mms")
-    for meter in (OWN, OTHER)
-)
-"""Of one person and one meter."""
-ENROL = tuple(f"enrol/{slot}/{kind}" for slot in (SLOT, OTHER_SLOT) for kind in ("ask", "answer"))
-STRANGE = ("anna/reading", "bridge/reading", "web/birth", f"{SLOT}/reading", f"{OWN}/nonsense", "nonsense")
+STRANGE = ("anna/reading", "bridge/reading", "web/birth", f"{SLOT}/reading", f"{OWN}/nonsense", "nonsense",
+           "scl/nonsense", "service/web/nonsense")  # fmt: skip
 OUTSIDE = ("elsewhere/topic", "sm/v2/x")
 """Whole topics; all others are below the prefix."""
 
 
-def of(kinds: tuple[str, ...], *meters: str) -> set[str]:
-    """These topics of these meters."""
-    return {f"{meter}/{kind}" for meter in meters for kind in kinds}
+FIELDS = {
+    "meter_id": METERS,
+    "ied": ("SMGW001",),
+    "service": ("bridge", "mms", "registrar", "web"),
+    "identity": ("mms", "web", "cli", "otto", "scoped-otto", "admin"),
+    "slot": (SLOT, OTHER_SLOT),
+}
+"""What stands in the fields of the patterns."""
 
 
-ALL_METERS = of(KINDS, *METERS)
-PEOPLE_READ = ALL_METERS | set(SCL) | set(STATUSES)
-SERVICES_READ = PEOPLE_READ | set(REFUSED) | set(PEOPLE_REFUSED)
-WRITES: dict[str, set[str]] = {
-    OWN: of((*TOLD, "block", "renew"), OWN),
-    OTHER: of((*TOLD, "block", "renew"), OTHER),
-    BLOCKED: set(),
-    "bridge": of(("stored", "notice", "block", "birth", "status", "relay", "reading"), *METERS)
-    | set(SCL)
-    | set(STATUSES),
-    "mms": of(("command", "block"), *METERS) | set(STATUSES) | {"service/mms/refused"},
-    "registrar": {f"enrol/{SLOT}/answer", f"enrol/{OTHER_SLOT}/answer", *STATUSES}
-    | of(("credential", "access", "status"), *METERS),
-    "web": of(("command", "birth", "status", "reading", "relay"), *METERS)
-    | set(STATUSES)
-    | {"service/web/refused"},
-    "admin": ALL_METERS | {f"service/admin/refused/{meter}" for meter in (OWN, OTHER)},
-    "anna": set(),
-    "otto": of(("command", "block"), *METERS) | {f"service/otto/refused/{meter}" for meter in (OWN, OTHER)},
-    "scoped-anna": set(),
-    "scoped-otto": of(("command", "block"), OWN) | {f"service/scoped-otto/refused/{OWN}"},
-    SLOT: {f"enrol/{SLOT}/ask"},
+def topics_of(spec: Spec) -> Iterator[str]:
+    """All of this kind, below the prefix."""
+    fields = [part[1:-1] for part in spec.words if part.startswith("<")]
+    for values in product(*(FIELDS[field] for field in fields)):
+        yield spec.topic(**dict(zip(fields, values, strict=True)))
+
+
+TOPICS = (*sorted({topic for spec in SPECS.values() for topic in topics_of(spec)} | set(STRANGE)), *OUTSIDE)
+
+
+@dataclass(frozen=True)
+class Actor:
+    """One of the matrix."""
+
+    role: Role | None
+    """None: blocked."""
+    meters: tuple[str, ...] = ()
+    """To which it is confined."""
+    slot: bool = False
+    """A new meter, with an enrolment code alone."""
+
+
+ACTORS = {
+    OWN: Actor(Role.METER, (OWN,)),
+    OTHER: Actor(Role.METER, (OTHER,)),
+    BLOCKED: Actor(None),
+    "bridge": Actor(Role.BRIDGE),
+    "mms": Actor(Role.MMS),
+    "registrar": Actor(Role.REGISTRAR),
+    "web": Actor(Role.WEB),
+    "admin": Actor(Role.ADMIN),
+    "anna": Actor(Role.OPERATOR),
+    "otto": Actor(Role.ISSUER),
+    "scoped-anna": Actor(Role.OPERATOR, (OWN,)),
+    "scoped-otto": Actor(Role.ISSUER, (OWN,)),
+    SLOT: Actor(Role.METER, slot=True),
 }
-READS: dict[str, set[str]] = {
-    OWN: of(("command", "stored", "notice", "block", "credential"), OWN),
-    OTHER: of(("command", "stored", "notice", "block", "credential"), OTHER),
-    BLOCKED: set(),
-    "bridge": SERVICES_READ,
-    "mms": SERVICES_READ,
-    "registrar": {f"enrol/{SLOT}/ask", f"enrol/{OTHER_SLOT}/ask", "web/birth"}
-    | of(("birth", "status", "renew"), *METERS),
-    "web": SERVICES_READ,
-    "admin": {*SERVICES_READ, *ENROL, f"{OWN}/nonsense", "nonsense"} | of(PRIVATE, *METERS),
-    "anna": PEOPLE_READ,
-    "otto": PEOPLE_READ,
-    "scoped-anna": of(KINDS, OWN) | set(STATUSES),
-    "scoped-otto": of(KINDS, OWN) | set(STATUSES),
-    SLOT: {f"enrol/{SLOT}/answer"},
-}
-FOR_ALL_METERS = {"bridge", "mms", "web", "admin", "anna", "otto"}
-"""Whose rights say `+` for the meter: what stands in its place may be any name, even a stranger's."""
-TOPICS = (
-    tuple(
-        sorted(
-            {*ALL_METERS, *of(PRIVATE, *METERS), *SCL, *STATUSES, *REFUSED, *PEOPLE_REFUSED, *ENROL, *STRANGE}
-        )
+
+
+def allowed(name: str, verb: Literal["read", "write"]) -> set[str]:
+    """The topics where ``name`` has this right, by the contract."""
+    return {topic for topic in TOPICS if topic not in OUTSIDE and _may(name, verb, topic)}
+
+
+def _may(name: str, verb: Literal["read", "write"], topic: str) -> bool:
+    actor, words = ACTORS[name], topic.split("/")
+    if actor.role is None or (words[0] == name and actor.role is not Role.METER):
+        return False  # nobody else is a meter: below its own name each is denied everything
+    if actor.role is Role.ADMIN and verb == "read":
+        return True
+    return any(
+        spec.may(verb, actor.role) and _fits(spec, words, name, actor, verb) for spec in SPECS.values()
     )
-    + OUTSIDE
-)
 
 
-CELLS = 1794
-"""13 identities × 69 topics × publish and receive."""
+def _fits(spec: Spec, words: list[str], name: str, actor: Actor, verb: str) -> bool:
+    if len(words) != len(spec.words) or (actor.role is Role.METER and (spec.scope == "enrol") != actor.slot):
+        return False
+    if actor.meters and spec.scope == "scl":
+        return False  # it names every house
+    for part, word in zip(spec.words, words, strict=True):
+        match part:
+            case "<meter_id>":
+                fits = not actor.meters or word in actor.meters
+            case "<identity>":
+                fits = verb == "read" or word == name
+            case "<slot>":
+                fits = not actor.slot or word == name
+            case _:
+                fits = part.startswith("<") or part == word
+        if not fits:
+            return False
+    return True
 
 
 def full(topic: str) -> str:
@@ -174,28 +188,19 @@ async def arrived(receiver: aiomqtt.Client) -> list[tuple[str, bytes]]:
     ]
 
 
-def test_the_table_names_every_topic_that_it_means() -> None:
-    assert 2 * len(WRITES) * len(TOPICS) == CELLS
-    for rights in (WRITES, READS):
-        assert all(topics <= set(TOPICS) for topics in rights.values())
-    assert set(WRITES) == set(READS)
-
-
-@pytest.mark.parametrize("name", sorted(WRITES))
-async def test_what_gets_through_is_what_the_table_allows(name: str, cast: Cast) -> None:
+@pytest.mark.parametrize("name", ACTORS)
+async def test_what_gets_through_is_what_the_contract_allows(name: str, cast: Cast) -> None:
     async with AsyncExitStack() as stack:
         witness = await stack.enter_async_context(client(cast.witness))
         await witness.subscribe("#", qos=1)
         actor = await stack.enter_async_context(client(cast.settings[name]))
         await asyncio.gather(*(_attempt(actor, topic, name.encode()) for topic in TOPICS))
         seen = await arrived(witness)
-    passed = {topic for topic in TOPICS if (full(topic), name.encode()) in seen}
-    strangers = {"web", "admin", "bridge"} & {name}
-    assert passed == WRITES[name] | (_strangers(name) if strangers else set())
+    assert {topic for topic in TOPICS if (full(topic), name.encode()) in seen} == allowed(name, "write")
 
 
-@pytest.mark.parametrize("name", sorted(READS))
-async def test_what_arrives_is_what_the_table_allows(name: str, cast: Cast) -> None:
+@pytest.mark.parametrize("name", ACTORS)
+async def test_what_arrives_is_what_the_contract_allows(name: str, cast: Cast) -> None:
     async with AsyncExitStack() as stack:
         actor = await stack.enter_async_context(client(cast.settings[name]))
         await actor.subscribe([("#", 1), *((full(topic), 1) for topic in TOPICS)])
@@ -203,17 +208,7 @@ async def test_what_arrives_is_what_the_table_allows(name: str, cast: Cast) -> N
         witness = await stack.enter_async_context(client(cast.witness))
         await asyncio.gather(*(_attempt(witness, topic, b"witness") for topic in TOPICS))
         heard = {topic for topic, payload in await arrived(actor) if payload == b"witness"}
-    expected = READS[name] | (_strangers(name) if name in FOR_ALL_METERS else set())
-    assert {topic for topic in TOPICS if full(topic) in heard} == expected
-
-
-def _strangers(name: str) -> set[str]:
-    """Topics of a meter's kind with a name that is no meter_id; below its own, each is denied everything."""
-    return {
-        topic
-        for topic in STRANGE
-        if topic.endswith(("/reading", "/birth")) and not topic.startswith((f"{name}/", OWN))
-    }
+    assert {topic for topic in TOPICS if full(topic) in heard} == allowed(name, "read")
 
 
 async def _attempt(actor: aiomqtt.Client, topic: str, payload: bytes) -> None:

@@ -17,12 +17,12 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
+from broker.contract.roles import Role
 from broker.mqtt import packets
 from broker.mqtt.identity import CA, CERTIFICATE, KEY, client_context
 from broker.mqtt.settings import MqttSettings
 from registrar import pki
 from registrar.deployment import Deployment
-from registrar.identities import Role
 from registrar.pki import Authority
 from tests.support.brokers import DEADLINE
 from tests.support.cli import run

@@ -16,9 +16,9 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from broker.contract.roles import Role
 from broker.daemon.mosquitto import MAX_PACKET
 from broker.mqtt import packets
-from registrar.identities import Role
 from tests.support.brokers import Broker
 from tests.support.chain import until
 from tests.support.deployments import Site, deployed

@@ -12,13 +12,14 @@ import pytest
 from cryptography import x509
 
 from admin.commands.doctor import Verdict, _certificates
+from broker.contract.roles import Role
 from broker.durable import PUBLIC, replace
 from broker.mqtt.identity import client_context
 from registrar import expiry, pki
 from registrar.audit_queue import Trail
 from registrar.deployment import Deployment
 from registrar.expiry import Watch
-from registrar.identities import SERVICES, Identity, Role, fingerprint
+from registrar.identities import SERVICES, Identity, fingerprint
 from registrar.init_deployment import Plan, found
 from registrar.pki import SERVER_DAYS
 

@@ -16,12 +16,13 @@ import pytest
 from cryptography import x509
 
 from broker.contract.errors import ContractError
+from broker.contract.roles import Role
 from broker.contract.status import ServiceStatus
 from broker.durable import PUBLIC, replace
 from broker.mqtt.settings import MqttSettings
 from registrar import expiry, pki
 from registrar.deployment import Deployment
-from registrar.identities import Identity, Role
+from registrar.identities import Identity
 from registrar.pki import SERVER_DAYS
 from tests.integration.test_expiry import issued, read
 from tests.integration.test_mms_observe import metrics

@@ -16,8 +16,9 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
+from broker.contract.roles import Role
 from broker.mqtt.settings import MqttSettings
-from registrar.identities import Identity, Role
+from registrar.identities import Identity
 from registrar.retained_outbox import connected
 from tests.integration.test_broker_doors import is_let_in
 from tests.support.chain import until

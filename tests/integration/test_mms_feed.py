@@ -17,7 +17,7 @@ import pytest
 from broker.mqtt import receiver
 from broker.mqtt.receiver import Feed
 from broker.mqtt.settings import MqttSettings
-from mms_bridge.run import METER_KINDS
+from mms_bridge.run import FED
 from tests.support.brokers import Broker
 from tests.support.mms import eventually, meter_id
 
@@ -49,7 +49,7 @@ def settings(broker: Broker, *, keepalive: int = 60) -> MqttSettings:
 async def fed(mqtt: MqttSettings) -> AsyncIterator[Seen]:
     """A running feed."""
     seen = Seen()
-    topics = [mqtt.topics.meter("+", kind) for kind in METER_KINDS]
+    topics = [mqtt.topics.filter(kind) for kind in FED]
     running = asyncio.create_task(Feed(mqtt, seen.take, topics=topics, connected=seen.links.append).run())
     try:
         yield seen

@@ -15,10 +15,11 @@ from broker.contract.commands import new_command
 from broker.contract.messages import utc_now
 from broker.contract.relay import Command, Origin, OriginCategory, Position
 from broker.contract.result import Refusal
+from broker.contract.roles import Role
 from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
-from registrar.identities import Identity, Role
+from registrar.identities import Identity
 from registrar.retained_outbox import connected
 from tests.support.chain import until
 from tests.support.sites import Deployed, deployed

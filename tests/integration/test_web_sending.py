@@ -8,7 +8,7 @@ from pathlib import Path
 from broker.contract.commands import new_command
 from broker.contract.errors import UnavailableError
 from broker.contract.relay import Origin, OriginCategory, Position
-from registrar.identities import Role
+from broker.contract.roles import Role
 from registrar.retained_outbox import connected
 from tests.support.deployments import deployed
 from web.sending import Sender

@@ -17,10 +17,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from broker.contract.enrolment_codes import EnrolmentCode
+from broker.contract.roles import Role
 from broker.mqtt.settings import MqttSettings
 from registrar.deployment import Deployment
 from registrar.enrolment_codes import keep
-from registrar.identities import Identity, Role
+from registrar.identities import Identity
 from registrar.init_deployment import Plan, found
 from tests.support.brokers import DEADLINE, free_port
 

@@ -22,12 +22,12 @@ from sqlalchemy.exc import DBAPIError
 
 from admin.chain.parts import enlist_simulated
 from broker.contract.relay import Relay
+from broker.contract.roles import Role
 from broker.contract.status import Status
 from broker.contract.topics import Topics
 from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
-from registrar.identities import Role
 from tests.faults.ledger import Ledger, OutboxState, audit, last_left, read_book, read_outbox
 from tests.faults.site import Program, tail
 from tests.faults.stored import Stored, read_stored, stored_upto

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 from selenium.webdriver import Chrome
 
-from broker.contract.commands import WITHDRAWN
+from broker.contract.specs import RETAINED_OF_METER
 from tests.support.bridges import TOPICS, Client, birth, reading, result, stamp
 from tests.support.brokers import mosquitto
 from tests.support.browser import logged_in
@@ -75,7 +75,7 @@ class Played:
 
     def retire(self) -> None:
         """Out of service, as the API does it."""
-        for kind in WITHDRAWN:
+        for kind in RETAINED_OF_METER:
             self._tell(kind, "")
 
     def commands(self) -> list[str]:

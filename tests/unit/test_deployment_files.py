@@ -16,13 +16,14 @@ from admin.pending import opened
 from bridge.store import database
 from bridge.store.backup import back_up
 from broker.contract.errors import ConfigurationError
+from broker.contract.roles import Role
 from broker.daemon.mosquitto import BrokerSettings, check_files
 from broker.daemon.reloader import _usable
 from broker.environment import ESSENTIAL
 from broker.mqtt.settings import MqttSettings
 from meter_firmware.storage import Storage
 from registrar.deployment import Deployment
-from registrar.identities import Identity, Role
+from registrar.identities import Identity
 from registrar.init_deployment import Plan, found
 from tests.support.cli import environment
 from web.auth.accounts import Accounts

@@ -5,6 +5,7 @@ Their English is plain: :data:`ODD` lists the phrases that readers stumbled over
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from admin.main import Commands
-from broker.contract.topics import SPECS
+from broker.contract.specs import SPECS
 from tools.docs.cli import documents
 
 ROOT = Path(__file__).parents[2]

@@ -24,11 +24,12 @@ from broker.contract.birth import Hardware
 from broker.contract.enrolment import Access, Ask, Verdict
 from broker.contract.fleet import takes_access
 from broker.contract.messages import utc_now
+from broker.contract.roles import Role
 from broker.mqtt.identity import client_context
 from meter_firmware.enrolment import keys
 from registrar import blocking, enrolment_codes, renewal, requests, rotation
 from registrar.deployment import Deployment
-from registrar.identities import SERVICES, Identity, Role
+from registrar.identities import SERVICES, Identity
 from registrar.init_deployment import Plan, found
 from tests.support.brokers import free_port
 from tests.support.killed import killed_at

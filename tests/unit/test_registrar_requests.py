@@ -27,12 +27,13 @@ from broker.contract.enrolment import Answer, Credential, Renewal, Verdict
 from broker.contract.enrolment_codes import EnrolmentCode
 from broker.contract.errors import ConfigurationError, ContractError
 from broker.contract.messages import utc_now
+from broker.contract.roles import Role
 from broker.daemon.passwords import hashed
 from meter_firmware.enrolment import keys
 from registrar import devices, enrolment_codes, init_deployment, renewal, requests, rotation
 from registrar.audit_queue import Trail
 from registrar.deployment import Deployment
-from registrar.identities import Identity, NotRegisteredError, Role
+from registrar.identities import Identity, NotRegisteredError
 from registrar.init_deployment import Plan, found
 from registrar.pki import Authority, common_name
 from registrar.refusals import Why

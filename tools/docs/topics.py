@@ -9,13 +9,14 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel
 
-from broker.contract.topics import SPECS
+from broker.contract.roles import Role
+from broker.contract.specs import ALL, SPECS
 
 _HEAD = """\
 # Topics and payloads
@@ -35,9 +36,25 @@ have a message expiry.
 
 ## Topics
 
-| topic | from → to | QoS | retained | payload |
-|---|---|---|---|---|
+The first writer is the sender; the others repeat a message that a broker has lost, clear it or correct it.
+"Heard by" names the programs that subscribe, "may read it" the roles that the broker lets subscribe beside
+them. The broker's access control list is made from this table; the administrator may read everything, and an
+operator or command issuer may be confined to some meters. `<identity>` is the name of the identity that
+writes.
+
+| topic | written by | heard by | may read it | QoS | retained | payload |
+|---|---|---|---|---|---|---|
 """
+_ROLES = {
+    Role.METER: "meter",
+    Role.BRIDGE: "bridge",
+    Role.MMS: "MMS bridge",
+    Role.REGISTRAR: "registrar",
+    Role.WEB: "web service",
+    Role.ADMIN: "administrator",
+    Role.OPERATOR: "operator",
+    Role.ISSUER: "command issuer",
+}
 _LIMITS = (
     ("minimum", "≥ {}"),
     ("exclusiveMinimum", "> {}"),
@@ -55,11 +72,15 @@ def topics_markdown() -> str:
     text = _HEAD
     for spec in SPECS.values():
         payload = f"[{spec.model.__name__}](#{spec.model.__name__.lower()})" if spec.model else "XML document"
-        retained = "yes" if spec.retained else "**never**" if spec.kind == "command" else "no"
-        text += (
-            f"| `{spec.pattern}` | {spec.sender} → {spec.receiver} | {spec.qos} | {retained} | {payload} |\n"
-        )
+        retained = "yes" if spec.retained else "**never**" if spec.live_only else "no"
+        may_read = "all" if set(ALL) <= {*spec.heard_by, *spec.readers} else _words(spec.readers) or "—"
+        text += f"| `{spec.pattern}` | {_words(spec.writers)} | {_words(spec.heard_by)} | {may_read} "
+        text += f"| {spec.qos} | {retained} | {payload} |\n"
     return text + "\n## Payloads\n" + "".join(_section(model) for model in _models())
+
+
+def _words(roles: Sequence[Role]) -> str:
+    return ", ".join(_ROLES[role] for role in roles)
 
 
 def _models() -> Iterator[type[Any]]:

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from bridge.store.tables import Meter as Row
-from broker.contract.commands import WITHDRAWN
+from broker.contract.specs import RETAINED_OF_METER
 from broker.contract.topics import scl_name
 from mms_bridge.datamodel.fleet import Meter
 from web.api.common import Cursor, MeterPath, also, at, cursor, position, problems, registered
@@ -209,7 +209,7 @@ async def retire(
         raise ProblemError(503, "the broker is away: try again when it is back")
     if parts.live.state(meter) != "offline" and not force:
         raise ProblemError(409, f"{meter_id} is online: stop it first, or say force=true")
-    for kind in WITHDRAWN:
+    for kind in RETAINED_OF_METER:
         await parts.sender.publish(parts.settings.mqtt.topics.meter(meter_id, kind), b"", retain=True)
     audit(Event("retire", caller.name, caller.address, meter_id))
     return Response(status_code=204)

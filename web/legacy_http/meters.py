@@ -18,10 +18,10 @@ import uuid
 from dataclasses import dataclass, field
 
 from broker.contract.birth import Birth, Hardware
-from broker.contract.commands import WITHDRAWN
 from broker.contract.errors import UnavailableError
 from broker.contract.messages import Message, utc_now
 from broker.contract.reading import Reading, Stored
+from broker.contract.specs import RETAINED_OF_METER
 from broker.contract.status import Status
 from broker.contract.topics import Topics
 from web.live.state import Live
@@ -146,7 +146,7 @@ class ThesisMeters:
         """Take a meter out of service; its readings stay. 404 for no meter of ours."""
         if not self.is_ours(meter_id):
             raise no_such_meter()
-        for kind in WITHDRAWN:
+        for kind in RETAINED_OF_METER:
             await self._sender.publish(self._topics.meter(meter_id, kind), b"", retain=True)
         self._gates.pop(meter_id, None)
 

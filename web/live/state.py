@@ -30,8 +30,10 @@ from broker.contract.messages import Message, format_ts, utc_now
 from broker.contract.quantities import QUANTITIES
 from broker.contract.reading import Stored
 from broker.contract.result import Result
+from broker.contract.roles import Role
+from broker.contract.specs import STATE_KINDS, heard_by
 from broker.contract.status import Revision, ServiceStatus
-from broker.contract.topics import Topic, Topics
+from broker.contract.topics import Handler, Topic, Topics
 from broker.validation import first_complaint
 from mms_bridge.datamodel.fleet import Fleet, Meter
 from web.live.hub import Hub
@@ -39,7 +41,6 @@ from web.live.summary import Sum
 
 log = logging.getLogger(__name__)
 
-METER_KINDS = ("birth", "status", "access", "reading", "relay", "block", "result")
 MAX_ROUTES = 200_000
 Heard = Callable[[str, Message], None]
 """meter_id and message."""
@@ -72,12 +73,20 @@ class Live:
         self._encoded: dict[str, bytes] = {}
         self._order: list[str] | None = None
         self._summed = -1
+        self.handlers: dict[str, Handler] = dict.fromkeys(STATE_KINDS, self._take_state) | {
+            "reading": self._take_reading,
+            "result": self._take_result,
+            "stored": self._take_stored,
+            "scd": self._take_scd,
+            "revision": self._take_revision,
+            "cid": self._take_cid,
+            "service_status": self._take_service,
+        }
 
     def filters(self, *, stored: bool) -> list[str]:
         """The subscriptions that feed us; what the bridge has ``stored`` is told of each batch and meter."""
-        topics = self._topics
-        own = [topics.meter("+", kind) for kind in (*METER_KINDS, *(("stored",) if stored else ()))]
-        return [*own, topics.service_status("+"), topics.scd, topics.revision, topics.cid("+")]
+        kinds = (kind for kind in heard_by(Role.WEB) if stored or kind != "stored")
+        return [self._topics.filter(kind) for kind in kinds]
 
     # --- from the broker ---------------------------------------------------------------------------
 
@@ -115,29 +124,30 @@ class Live:
 
     def _dispatch(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
         self.counters["received"] += 1
-        match topic.kind:
-            case "reading":
-                self._take_reading(topic.name, payload, retained=retained)
-            case "birth" | "status" | "access" | "relay" | "block":
-                self._take_state(topic, payload, retained=retained)
-            case "result":
-                self.on_result(topic.name, Result.model_validate_json(payload))
-            case "stored":
-                self.on_stored(topic.name, Stored.model_validate_json(payload))
-            case "service_status":
-                self._take_service(topic.name, payload, retained=retained)
-            case "revision" if payload:
-                self.revision = Revision.model_validate_json(payload)
-                self._hub.tell("revision", payload)
-                self.on_revision()
-            case "scd":
-                self.scd = unpacked(payload) or None
-            case "cid":
-                self.cids = {ied: cid for ied, cid in self.cids.items() if ied != topic.name}
-                self.cids |= {topic.name: payload} if payload else {}
+        if handler := self.handlers.get(topic.kind):
+            handler(topic, payload, retained=retained)
 
-    def _take_reading(self, meter_id: str, payload: bytes, *, retained: bool) -> None:
-        meter = self.fleet.meter(meter_id)
+    def _take_result(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        self.on_result(topic.name, Result.model_validate_json(payload))
+
+    def _take_stored(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        self.on_stored(topic.name, Stored.model_validate_json(payload))
+
+    def _take_revision(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        if payload:
+            self.revision = Revision.model_validate_json(payload)
+            self._hub.tell("revision", payload)
+            self.on_revision()
+
+    def _take_scd(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        self.scd = unpacked(payload) or None
+
+    def _take_cid(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        self.cids = {ied: cid for ied, cid in self.cids.items() if ied != topic.name}
+        self.cids |= {topic.name: payload} if payload else {}
+
+    def _take_reading(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        meter = self.fleet.meter(topic.name)
         if self.fleet.take_payload(meter, payload, now=time.monotonic(), retained=retained):
             self._refresh(meter)
 
@@ -157,7 +167,8 @@ class Live:
             self.on_relay(topic.name, meter.relay)
         self._refresh(meter)
 
-    def _take_service(self, name: str, payload: bytes, *, retained: bool) -> None:
+    def _take_service(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
+        name = topic.name
         if name.startswith("bridge"):
             self.fleet.take_bridge(name, payload, retained=retained)
         if not payload:
