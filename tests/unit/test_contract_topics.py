@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 ROW = """
     "test_topic": Spec(
-        pattern="<meter_id>/test_topic", writers=(_METER,), retained=True, model=messages.Revision,
+        pattern="<meter_id>/test_topic", writers=(_METER,), retained=True, model=Revision,
         heard_by=(*_SERVICES, _REGISTRAR, _METER), state=True),
 """
 LOOK = """
