@@ -17,7 +17,7 @@ from itertools import chain, islice
 from lxml import etree
 
 from scl_builder.check.document import NS, Attr, Device, Document, children, first, flag, node_name, value_of
-from scl_builder.check.findings import tag
+from scl_builder.read.findings import tag
 from scl_builder.read.scl_xml import read
 
 Facts = Mapping[str, str]

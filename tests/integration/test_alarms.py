@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from bridge.meters import alarms
-from bridge.meters.alarms import Kind, Raised
 from bridge.meters.twins import Twins, signs
+from bridge.store import alarms
+from bridge.store.alarms import Kind, Raised
 from broker.contract.messages import Birth, Status, utc_now
 from tests.integration.test_mms_observe import metrics
 from tests.support.bridges import BIRTH, METER, OTHER, READING, TOPICS, birth, chain, eventually, reading

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.ingest import disputes
-from bridge.meters import alarms
+from bridge.store import alarms
 from bridge.store.pack_format import StoredReading
 from broker.contract.messages import MeterNotice, NoticeCode, format_ts
 from tests.support.bridges import BIRTH, METER, READING, TOPICS, Rig, birth, chain, eventually, reading, stamp

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.ingest import parse
-from bridge.ingest.classify import BadCommand, Dead, Sorter, Withdrawal, Work
+from bridge.ingest.classify import Sorter, Work
+from bridge.mqtt.notice import BadCommand, Dead, Withdrawal
 from broker.contract.messages import Birth, Block, Command, Refusal, Relay, Result, Status, Stored
 from broker.contract.topics import Topics
 from broker.mqtt.packets import DUP, RETAIN, Publish

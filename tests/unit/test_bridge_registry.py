@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from bridge.ingest import ledger, registry
-from bridge.ingest.classify import BadCommand, Notice, Withdrawal
 from bridge.ingest.registry import ied_name, ied_number, next_ied
+from bridge.mqtt.notice import BadCommand, Notice, Withdrawal
 from bridge.scl.publication import changes
 from bridge.store.tables import Command as LedgerRow
 from bridge.store.tables import Meter, at_ms
