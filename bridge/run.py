@@ -18,7 +18,6 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from bridge.ingest.classify import Sorter
-from bridge.ingest.clock import Clock
 from bridge.ingest.dead_letters import DeadLetters
 from bridge.ingest.ingest import Ingest
 from bridge.ingest.ledger import Deadlines, Hearing
@@ -35,6 +34,7 @@ from bridge.scl.publication import Publication
 from bridge.settings import BridgeSettings
 from bridge.store import audit_head, database
 from bridge.store.audit_head import Watch
+from bridge.store.clock import Clock
 from bridge.store.upkeep import Policy, kept_up
 from broker.contract.errors import reason
 from broker.mqtt.packets import Will

@@ -319,7 +319,7 @@ class Alarm(SQLModel, table=True):
     meter: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     """`Meter.key`."""
     kind: str = Field(primary_key=True, max_length=32)
-    """A `bridge.meters.alarms.Kind`."""
+    """A `bridge.store.alarms.Kind`."""
     detail: str = Field(max_length=512)
     """What was seen last, in one line."""
     count: int = Field(sa_type=BigInteger)

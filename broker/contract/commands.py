@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from pydantic import ValidationError
 
 from broker.contract.birth import Birth
@@ -27,7 +25,6 @@ from broker.contract.messages import Message, utc_now
 from broker.contract.relay import Command, Origin, Position, Relay
 from broker.contract.result import Outcome, Result
 from broker.contract.status import Status
-from broker.mqtt.settings import MqttSettings
 
 M = TypeVar("M", bound=Message)
 VALIDITY = 5
@@ -135,12 +132,3 @@ def new_command(position: Position, origin: Origin, *, command_id: str = "") -> 
         expires_at=now + timedelta(seconds=VALIDITY),
         origin=origin,
     )
-
-
-def expiring(settings: MqttSettings, seconds: int) -> Properties | None:
-    """MQTT 5's message expiry; 3.1.1 has none, and the meter looks at ``expires_at`` anyway."""
-    if settings.version != 5:
-        return None
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.MessageExpiryInterval = seconds
-    return properties

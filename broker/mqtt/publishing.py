@@ -13,9 +13,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from broker.contract.errors import NotAuthorizedError
+from broker.mqtt.settings import MqttSettings
 
 _refusals: WeakKeyDictionary[aiomqtt.Client, list[str]] = WeakKeyDictionary()
 """Reasons that the broker gave for what each client published."""
@@ -58,3 +60,12 @@ def _listen(client: aiomqtt.Client) -> list[str]:
 
     paho.on_publish = heard
     return refused
+
+
+def expiring(settings: MqttSettings, seconds: int) -> Properties | None:
+    """MQTT 5's message expiry; 3.1.1 has none, and the meter looks at ``expires_at`` anyway."""
+    if settings.version != 5:
+        return None
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.MessageExpiryInterval = seconds
+    return properties

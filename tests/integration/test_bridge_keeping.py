@@ -18,10 +18,9 @@ from sqlalchemy import Engine
 from sqlmodel import Session, select
 
 import tests.support.bridges
-from bridge.ingest import clock
-from bridge.ingest.clock import Clock
 from bridge.ingest.ledger import Deadlines
-from bridge.store import audit, database
+from bridge.store import audit, clock, database
+from bridge.store.clock import Clock
 from bridge.store.tables import Command as Row
 from tests.support.bridges import (
     BIRTH,

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from bridge.ingest import ledger, registry
-from bridge.ingest.classify import BadCommand, Notice, Withdrawal
+from bridge.mqtt.notice import BadCommand, Notice, Withdrawal
 from bridge.scl.ied_names import ied_name, ied_number, next_ied
 from bridge.scl.publication import changes
 from bridge.store.tables import Command as LedgerRow

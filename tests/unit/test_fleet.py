@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.ingest import registry
-from bridge.ingest.classify import Withdrawal
+from bridge.mqtt.notice import Withdrawal
 from bridge.store.tables import Meter as Row
 from bridge.store.tables import at_ms
 from broker.contract.birth import Birth, Hardware

@@ -194,7 +194,7 @@ class Live:
                 self._refresh(self.fleet.meters[meter_id])
 
     def note_alarms(self, alarms: dict[str, list[str]]) -> None:
-        """The store says what is wrong with which meters: kinds of `bridge.meters.alarms`."""
+        """The store says what is wrong with which meters: kinds of `bridge.store.alarms`."""
         before, self.alarms = self.alarms, alarms
         for meter_id in before.keys() | alarms.keys():
             if before.get(meter_id) != alarms.get(meter_id) and meter_id in self._encoded:
