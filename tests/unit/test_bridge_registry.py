@@ -10,7 +10,7 @@ from sqlmodel import Session, SQLModel, create_engine
 
 from bridge.ingest import ledger, registry
 from bridge.ingest.classify import BadCommand, Notice, Withdrawal
-from bridge.scl.ied_names import ied_name, ied_number, next_ied
+from bridge.ingest.ied_names import ied_name, ied_number, next_ied
 from bridge.scl.ieds import Ieds
 from bridge.scl.publication import changes
 from bridge.store.tables import Command as LedgerRow
