@@ -32,8 +32,8 @@ _HEAD = """\
 # Conformance statement
 
 Generated from the code by `make docs`: change it there. What is told here of the model is what the builder
-writes into a CID with a meter of each profile, and the server is built from the CID: `meter61850 mms compare` shows
-that both are the same. How to use it all stands in [scada.md](scada.md).
+writes into a CID with a meter of each profile. The server is built from the CID:
+`meter61850 mms compare` shows that both are the same. How to use it all stands in [scada.md](scada.md).
 
 | | |
 |---|---|
