@@ -15,8 +15,8 @@ from functools import singledispatch
 from sqlalchemy import Connection, func
 from sqlmodel import Session, col, select
 
+from bridge.ingest.ied_names import next_ied
 from bridge.mqtt.notice import Dead, Notice, Withdrawal
-from bridge.scl.ied_names import next_ied
 from bridge.store.audit import Event, Kind
 from bridge.store.tables import Meter, at_ms, moment, sayable
 from broker.contract.birth import Birth

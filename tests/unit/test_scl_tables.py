@@ -64,7 +64,7 @@ def test_everything_of_a_meter_that_has_a_source_is_fed(profile: Profile) -> Non
     wanted = {(node.name, fed.name) for node in profile.nodes for do in node.objects for fed in do.fed}
     of_the_file = {(node.name, do.name) for node in profile.nodes for do in node.objects if do.source == FILE}
     assert given == wanted - of_the_file
-    assert PROFILES[0].quantities - {"apparent_power"} == set(QUANTITIES)
+    assert profile.quantities <= {*QUANTITIES, *mapping.MADE_OF}
 
 
 def test_everything_of_the_gateway_that_has_a_source_is_fed() -> None:
