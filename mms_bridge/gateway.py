@@ -16,6 +16,7 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from broker.contract.errors import ContractError, Meter61850Error
+from broker.contract.fleet import Fleet, Meter
 from broker.contract.messages import Block, Command, MeterNotice, Refusal, Result, Revision, utc_now
 from broker.contract.specs import STATE_KINDS
 from broker.contract.topics import Handler, Topic
@@ -29,7 +30,6 @@ from mms_bridge.ied import Ied
 from mms_bridge.libiec61850.capabilities import pace
 from mms_bridge.libiec61850.ied_model import Key
 from mms_bridge.libiec61850.value_writer import Value
-from mms_bridge.mqtt.fleet import Fleet, Meter
 from mms_bridge.settings import MmsSettings
 
 log = logging.getLogger(__name__)

@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 
 from bridge.store.tables import moment
 from broker.contract.errors import ContractError
+from broker.contract.fleet import Meter
 from broker.contract.messages import format_ts, utc_now
 from broker.contract.topics import meter_id_of
 from mms_bridge.cid import Attribute, Cid, DataObject, Device, Node, read_cid
 from mms_bridge.datamodel.mapping import all_values, gateway_values
 from mms_bridge.libiec61850.bindings import FunctionalConstraint, Quality
-from mms_bridge.mqtt.fleet import Meter
 from web.live.state import Live
 from web.serving.problem import ProblemError
 
@@ -115,7 +115,7 @@ class Acsi:
             meter_id = meter_id_of(device.domain)
         except ContractError:
             return None
-        return self._live.fleet.meters.get(meter_id) or Meter(meter_id, device.domain)
+        return self._live.fleet.meters.get(meter_id) or Meter(meter_id, domain=device.domain)
 
 
 def _found(value: T | None, complaint: str) -> T:

@@ -15,9 +15,9 @@ import aiomqtt
 
 from admin import mqtt
 from admin.options import user_name
-from broker.contract.commands import VALIDITY, expiring, new_command
+from broker.contract.commands import VALIDITY, new_command
 from broker.contract.messages import Command, Origin, OriginCategory, Position, Refusal, utc_now
-from broker.mqtt.publishing import publish
+from broker.mqtt.publishing import expiring, publish
 from broker.mqtt.settings import MqttSettings
 
 

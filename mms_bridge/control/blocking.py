@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from broker.contract.messages import Block
-from mms_bridge.mqtt.fleet import Fleet, Meter
+from broker.contract.fleet import Fleet, Meter
+from broker.contract.messages import Block, utc_now
 
 
 class Repeat(NamedTuple):
@@ -41,7 +41,7 @@ class Blocks:
             self._repeat(meter)
             raise
         if block is not None:
-            meter.block = block.merged(meter.block)
+            meter.hear(block, live=True, now=utc_now())
         if block != meter.block:
             self._repeat(meter)
 

@@ -9,17 +9,15 @@ the client only when the meter has said it, and what is asked of the broker when
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Protocol
 
 from broker.contract.commands import became
-from broker.contract.messages import Block, Command, Origin, Outcome, Position, Result, utc_now
+from broker.contract.fleet import Fleet, Meter
+from broker.contract.messages import Block, Command, Outcome, Result
 from mms_bridge.control.checks import add_cause
 from mms_bridge.libiec61850.bindings import AddCause, HandlerResult
-from mms_bridge.mqtt.fleet import Fleet, Meter
 
 End = tuple[HandlerResult, AddCause | None]
 WAITING: End = (HandlerResult.WAITING, None)
@@ -60,18 +58,6 @@ def runs(operation: Operation, now: float, *, ticked: bool = False) -> bool:
         return False
     unasked = ticked and operation.sent and now >= operation.asked + GRACE
     return not unasked or operation.outcome(now)[0] is HandlerResult.WAITING
-
-
-def new_command(position: Position, origin: Origin, *, seconds: float) -> Command:
-    """A command of now, valid for so many seconds."""
-    now = utc_now()
-    return Command(
-        command_id=uuid.uuid4().hex,
-        position=position,
-        issued_at=now,
-        expires_at=now + timedelta(seconds=seconds),
-        origin=origin,
-    )
 
 
 @dataclass

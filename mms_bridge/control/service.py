@@ -17,11 +17,20 @@ import math
 from collections import Counter
 from collections.abc import Callable
 
-from broker.contract.commands import mms_end, mms_validity
+from broker.contract.commands import (
+    Circumstances,
+    Objection,
+    against_blocking,
+    against_switching,
+    mms_end,
+    mms_validity,
+    new_command,
+)
+from broker.contract.fleet import Fleet, Meter
 from broker.contract.messages import Block, Command, MeterNotice, Origin, Position, Refusal, Result, utc_now
 from mms_bridge.access.associations import Access
-from mms_bridge.control.checks import Circumstances, Objection, against_blocking, against_switching
-from mms_bridge.control.operation import ASKED_AGAIN, GRACE, Blocking, Operation, Switching, new_command, runs
+from mms_bridge.control.checks import ADD_CAUSES
+from mms_bridge.control.operation import ASKED_AGAIN, GRACE, Blocking, Operation, Switching, runs
 from mms_bridge.control.origin import origin_of, peer_of
 from mms_bridge.control.sbo import Selections
 from mms_bridge.control.targets import BLOCK_CLOSE, BLOCK_OPEN, POSITION, Target, Targets, target_of
@@ -38,7 +47,6 @@ from mms_bridge.libiec61850.bindings import (
     lib,
 )
 from mms_bridge.libiec61850.mms_server import Server
-from mms_bridge.mqtt.fleet import Fleet, Meter
 
 log = logging.getLogger(__name__)
 
@@ -171,15 +179,18 @@ class Control:
         elif target.source in (BLOCK_OPEN, BLOCK_CLOSE) and wanted is not None:
             objection = self._blocking(action, target, wanted, test=test)
         else:
-            objection = Objection(AddCause.NOT_SUPPORTED, "this object cannot be operated")
+            return self._deny(action, target, AddCause.NOT_SUPPORTED, selecting=selecting)
         if objection is None:
             return CheckResult.ACCEPTED
+        return self._deny(action, target, ADD_CAUSES[objection.why], selecting=selecting)
+
+    def _deny(self, action: int, target: Target, cause: AddCause, *, selecting: bool) -> CheckResult:
         self.counters["refused"] += 1
-        lib.ControlAction_setAddCause(action, objection.cause)
+        lib.ControlAction_setAddCause(action, cause)
         if selecting or not target.normal:
             return CheckResult.OBJECT_ACCESS_DENIED
         # with normal security the library tells an AddCause only when the handler that waits refuses
-        self._denied[action] = objection.cause, self._clock() + GRACE, target.meter_id
+        self._denied[action] = cause, self._clock() + GRACE, target.meter_id
         self._wake()
         return CheckResult.ACCEPTED
 

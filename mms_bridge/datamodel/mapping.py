@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 
-from broker.contract.fleet import State
+from broker.contract.fleet import Fleet, Meter, State
 from broker.contract.messages import QUANTITIES, Position, Reading
+from mms_bridge.datamodel.behaviour import Behaviour, behaviour_of
 from mms_bridge.libiec61850.bindings import Quality
 from mms_bridge.libiec61850.ied_model import Key
 from mms_bridge.libiec61850.value_writer import Value
-from mms_bridge.mqtt.fleet import Behaviour, Fleet, Meter
 from scl_builder.model.logical_devices import GATEWAY_LD, METER_LD, LogicalNode
 
 ON = int(Behaviour.ON)
@@ -107,7 +107,7 @@ def health_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[t
     """What the gateway itself knows of the meter: behaviour and health; always good, at ``now``."""
     healthy = meter.state(broker_up=broker_up) is State.ONLINE
     told = {
-        ("service", "beh"): meter.behaviour,
+        ("service", "beh"): behaviour_of(meter),
         ("service", "health"): OK if broker_up else ALARM,
         ("meter", "health"): OK if healthy else ALARM,
     }

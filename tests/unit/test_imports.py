@@ -27,7 +27,6 @@ WEB_READS = {
     "bridge.store.pack_format", "bridge.store.queries", "bridge.store.rollup",
     "bridge.store.spool", "bridge.store.tables",
     "mms_bridge.cid", "mms_bridge.datamodel.mapping", "mms_bridge.libiec61850.bindings",
-    "mms_bridge.mqtt.fleet",
 }  # fmt: skip
 """Of its neighbours the web has the store's read side, the audit, and how MMS judges what the topics tell."""
 NOT_PURE = {

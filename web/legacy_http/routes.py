@@ -19,8 +19,8 @@ from starlette.responses import RedirectResponse, Response
 
 from bridge.store.pack_format import StoredReading
 from bridge.store.tables import moment
+from broker.contract.fleet import Meter
 from broker.contract.messages import Magnitude, Quantity, Reading, Text, format_ts
-from mms_bridge.mqtt.fleet import Meter
 from web.api.common import MeterPath, also, problems, registered
 from web.audit import Event, audit
 from web.auth.guard import Observer, address_of, caller_of
