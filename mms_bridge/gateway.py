@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from broker.contract.block import Block
 from broker.contract.errors import ContractError, Meter61850Error
+from broker.contract.fleet import Fleet, Meter
 from broker.contract.messages import utc_now
 from broker.contract.notice import MeterNotice
 from broker.contract.relay import Command
@@ -29,7 +30,6 @@ from mms_bridge.access.listeners import Doors
 from mms_bridge.control.blocking import Blocks
 from mms_bridge.control.service import Control
 from mms_bridge.datamodel import mapping
-from mms_bridge.datamodel.fleet import Fleet, Meter
 from mms_bridge.datamodel.value import Key, Value
 from mms_bridge.ied import Ied
 from mms_bridge.libiec61850.capabilities import gather_seconds, wait_hook_installed

@@ -99,7 +99,7 @@ class Meter(SQLModel, table=True):
     online: bool = False
     """Its session stands, and nothing keeps it out of service."""
     session: str = Field(default="", max_length=64)
-    """This and the next three: `broker.contract.fleet.Session`."""
+    """This and the next three: `broker.contract.session.Session`."""
     session_at: int | None = _ms(nullable=True)
     session_before: str = Field(default="", max_length=64)
     standing: str = Field(default="", max_length=8)

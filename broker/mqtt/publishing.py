@@ -45,6 +45,15 @@ async def publish(
         raise NotAuthorizedError(f"the broker does not let us publish on {topic}: {refused[-1]}")
 
 
+def expiring(settings: MqttSettings, seconds: float) -> Properties | None:
+    """MQTT 5's message expiry, at least 1 s; 3.1.1 has none, and the meter looks at ``expires_at`` anyway."""
+    if settings.version != 5:
+        return None
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.MessageExpiryInterval = max(1, round(seconds))
+    return properties
+
+
 def _listen(client: aiomqtt.Client) -> list[str]:
     """Look at the PUBACKs of ``client`` from now on."""
     refused = _refusals.setdefault(client, [])
@@ -60,12 +69,3 @@ def _listen(client: aiomqtt.Client) -> list[str]:
 
     paho.on_publish = heard
     return refused
-
-
-def expiring(settings: MqttSettings, seconds: int) -> Properties | None:
-    """MQTT 5's message expiry; 3.1.1 has none, and the meter looks at ``expires_at`` anyway."""
-    if settings.version != 5:
-        return None
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.MessageExpiryInterval = seconds
-    return properties

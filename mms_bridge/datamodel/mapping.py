@@ -15,11 +15,11 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
-from broker.contract.fleet import State
+from broker.contract.fleet import Fleet, Meter, State
 from broker.contract.quantities import QUANTITIES
 from broker.contract.reading import Reading
 from broker.contract.relay import Position
-from mms_bridge.datamodel.fleet import Behaviour, Fleet, Meter
+from mms_bridge.datamodel.behaviour import Behaviour, behaviour_of
 from mms_bridge.datamodel.value import Key, Quality, Value
 from scl_builder.model import logical_devices
 from scl_builder.model.data_object import LogicalNode
@@ -132,7 +132,7 @@ def health_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[t
     """What the gateway itself knows of the meter: behaviour and health; always good, at ``now``."""
     healthy = meter.state(broker_up=broker_up) is State.ONLINE
     told = {
-        ("service", "beh"): meter.behaviour,
+        ("service", "beh"): behaviour_of(meter),
         ("service", "health"): OK if broker_up else ALARM,
         ("meter", "health"): OK if healthy else ALARM,
     }

@@ -16,15 +16,16 @@ from bridge.mqtt.notice import Withdrawal
 from bridge.store.tables import Meter as Row
 from bridge.store.tables import at_ms
 from broker.contract.birth import Birth, Hardware
-from broker.contract.commands import Known
 from broker.contract.enrolment import Access
-from broker.contract.fleet import State, is_later
+from broker.contract.fleet import Fleet, State
+from broker.contract.known import Known
 from broker.contract.messages import Message, utc_now
 from broker.contract.reading import Reading
 from broker.contract.relay import Position, Relay
+from broker.contract.session import is_later
 from broker.contract.status import ServiceStatus, Status
 from broker.contract.topics import Topics
-from mms_bridge.datamodel.fleet import Behaviour, Fleet
+from mms_bridge.datamodel.behaviour import Behaviour, behaviour_of
 from web.live.hub import Hub
 from web.live.state import Live
 
@@ -132,7 +133,7 @@ class Readers:
         self.live.take(TOPICS.meter(METER, kind), payload, retained=retained)
         message = MODELS[kind].model_validate_json(payload) if payload else Withdrawal(kind=kind)
         registry.fold(message, self.row, at_ms(utc_now()), live=not retained)
-        self.known.hear(kind, payload, live=not retained)
+        self.known.take_if_valid(kind, payload, live=not retained)
 
     def answers(self) -> Iterator[Answer]:
         """Of the four."""
@@ -402,7 +403,7 @@ def test_an_older_reading_is_not_shown(
 def test_a_meter_that_was_never_born_is_not_in_service() -> None:
     """After a restart with an empty broker nothing is known: Beh must not be on."""
     meter = Fleet().meter(METER)
-    assert meter.behaviour is Behaviour.OFF
+    assert behaviour_of(meter) is Behaviour.OFF
     assert meter.state(broker_up=True) is State.OUT
 
 
