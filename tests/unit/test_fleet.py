@@ -40,6 +40,12 @@ MODELS: dict[str, type[Birth | Status | Relay | Access]] = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _now() -> None:
+    """The module may have been read long before it runs."""
+    globals()["NOW"] = utc_now()
+
+
 def at(seconds: float) -> datetime:
     """So long after now, or before."""
     return NOW + timedelta(seconds=seconds)
@@ -361,11 +367,11 @@ def test_what_was_retained_before_the_reader_began_is_as_old_as_it_says() -> Non
     assert fleet.take_payload(meter, old, now=10_000.0, retained=True)
     assert meter.online
     assert meter.state(broker_up=True) is meter.relay_state(broker_up=True) is State.STALE
-    ahead = Reading(epoch=1, seq=2, ts=at(60)).payload()  # its age is not known
+    ahead = Reading(epoch=1, seq=2, ts=at(7200)).payload()  # its age is not known
     assert fleet.take_payload(meter, ahead, now=10_000.0, retained=True)
     assert meter.state(broker_up=True) is State.STALE
     assert fleet.take_payload(
-        meter, Reading(epoch=1, seq=3, ts=at(60)).payload(), now=10_000.0, retained=False
+        meter, Reading(epoch=1, seq=3, ts=at(7200)).payload(), now=10_000.0, retained=False
     )
     assert meter.state(broker_up=True) is meter.relay_state(broker_up=True) is State.ONLINE
 
