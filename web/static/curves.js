@@ -104,7 +104,7 @@ export class Curves {
     this.energySoon = renewer(ENERGY_MS, () => (this.plots.day ? this.loadEnergy() : this.load()).catch(() => {}));
     this.allSoon = renewer(ALL_MS, () => this.load());
     this.choice = document.getElementById("quantity");
-    this.choice.addEventListener("change", () => this.load());
+    this.choice.addEventListener("change", () => this.change());
     addEventListener("resize", () => this.resize());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.load());
     document.readyState === "complete" ? this.load() : addEventListener("load", () => this.load());
@@ -124,7 +124,7 @@ export class Curves {
     const quantity = this.quantity;
     if (!quantity) return;
     const told = await columns(this.id, DAY, "raw");
-    if (quantity.name !== this.quantity.name) return; // another one was chosen meanwhile
+    if (quantity.name !== this.quantity?.name) return; // another one was chosen meanwhile
     const gaps = told.ts.slice(1).map((at, place) => at - told.ts[place]).sort((one, other) => one - other);
     const interval = gaps[Math.floor(gaps.length / 2)] ?? 1000;
     this.interval = interval * Math.max(1, told.ts.length / MOST_POINTS);
@@ -138,9 +138,15 @@ export class Curves {
     const quantity = this.quantity;
     if (!quantity) return;
     const told = await columns(this.id, 31 * DAY, "hour"), means = told[`${quantity.name}_mean`];
-    if (quantity.name !== this.quantity.name) return;
+    if (quantity.name !== this.quantity?.name) return;
     this.title("month", `Mean ${quantity.label.toLowerCase()} of each hour, 31 days`, quantity.unit);
     this.show("month", withGaps(told.start, means, HOUR), quantity.unit, inWords(means, quantity));
+  }
+
+  /** Another quantity: what is drawn is not its, and no reading is added to it. */
+  async change() {
+    for (const name of ["day", "month"]) this.show(name, [[], []], "", "");
+    await Promise.allSettled([this.loadDay(), this.loadMonth()]);
   }
 
   title(name, text, unit) {
