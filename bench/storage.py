@@ -35,6 +35,7 @@ from bridge.store import database
 from bridge.store.queries import Store
 from bridge.store.tables import HOUR_MS, ROLLUP, Pack, Reading
 from bridge.store.upkeep import Policy, upkeep
+from broker.contract.quantities import QUANTITIES
 from meter_firmware.sensors.household import Household
 from tests.support.databases import new_database, running_postgres
 
@@ -69,8 +70,8 @@ def readings(meters: int, hours: int) -> Iterator[Row]:
         for number, house in enumerate(houses):
             ts = START + seq * INTERVAL_MS + number * INTERVAL_MS // meters + round(jitter.gauss(3, 1))
             now = house.measure(ts / 1000)
-            values = (now.voltage, now.current, now.power, now.power_factor, now.frequency, now.energy)
-            yield (str(UUID(int=number + 1)), 1_790_000_000_000, seq, ts, *values, now.alarm, None, True)
+            values = map(now.get, (*QUANTITIES, "alarm"))
+            yield (str(UUID(int=number + 1)), 1_790_000_000_000, seq, ts, *values, None, True)
 
 
 def batches(rows: Sequence[Row]) -> Iterator[list[Row]]:

@@ -6,7 +6,6 @@ import secrets
 from dataclasses import dataclass, field
 
 from broker.contract.birth import Birth, Hardware
-from broker.contract.quantities import QuantityName
 from broker.kernel import clock_synchronized
 from broker.version import VERSION
 from meter_firmware import clock
@@ -20,7 +19,7 @@ class Profile:
     meter_id: str
     identity: Identity
     hardware: Hardware
-    quantities: tuple[QuantityName, ...]
+    quantities: tuple[str, ...]
     interval: float
     clock_synchronized: bool | None = None
     """None: ask the kernel."""

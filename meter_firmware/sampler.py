@@ -104,7 +104,7 @@ class Sampler:
         try:
             async with self._lock:
                 measurement = await self._measured()
-                ts, told = clock.now(), measurement.quantities()
+                ts, told = clock.now(), dict(measurement)
                 if not self._synchronized():
                     told["clock_synchronized"] = False
                 kept = await asyncio.to_thread(self._outbox.add, told, ts=ts, held=self._holding)
@@ -124,7 +124,7 @@ class Sampler:
         except SensorError as error:
             self._failed_in_a_row += 1
             self._faults.tell(error.cause, error.detail)
-            return Measurement()
+            return {}
         if self._failed_in_a_row:
             _log.info("sensor answers again after %d failed reads", self._failed_in_a_row)
         self._failed_in_a_row = 0

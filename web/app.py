@@ -58,7 +58,7 @@ _HSTS = (b"strict-transport-security", b"max-age=31536000")
 _DESCRIPTION = """\
 Meters, readings, SCL and relay commands over HTTP. Every request needs a session of the page or
 `Authorization: Bearer TOKEN` (`meter61850 web user add NAME --role ROLE --token`). Errors are problem
-details (RFC 9457). Times are UTC; units are V, A, W, Hz, Wh.
+details (RFC 9457). Times are UTC; readings name their units.
 """
 
 

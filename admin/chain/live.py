@@ -11,19 +11,22 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from admin.mms.meter_values import GOOD, Told, worst_quality
+from admin.mms.meter_values import GOOD, NAMES, Told, read_at, worst_quality
 from admin.output import text
+from broker.contract.quantities import QUANTITIES, Quantity
 
-# fmt: off
-COLUMNS: tuple[tuple[str, str, str], ...] = (
-    ("voltage",      "V",   ".1f"),
-    ("current",      "A",   ".3f"),
-    ("power",        "W",   ".1f"),
-    ("power_factor", "PF",  ".2f"),
-    ("frequency",    "Hz",  ".2f"),
-    ("energy",       "Wh",  "d"),
-)
-# fmt: on
+COLUMNS = tuple(QUANTITIES[name] for name in NAMES if name in QUANTITIES)
+"""What MMS serves."""
+
+
+def heading(row: Quantity) -> str:
+    """Unit and phase; of a ratio the first letters of its label.
+
+    >>> [heading(row) for row in COLUMNS]
+    ['V', 'A', 'W', 'PF', 'Hz', 'Wh']
+    """
+    unit = row.unit or "".join(word[0] for word in row.label.split()).upper()
+    return f"{unit} {row.phase}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ def live_table(lines: Sequence[Line], *, now: datetime, more: int) -> Group:
     """The table; ``more`` meters have no room."""
     grid = Table(box=None, pad_edge=False, header_style="bold")
     grid.add_column("meter")
-    for _, unit, _ in COLUMNS:
-        grid.add_column(unit, justify="right")
+    for row in COLUMNS:
+        grid.add_column(heading(row), justify="right")
     for title in ("relay", "quality", "age s"):
         grid.add_column(title, justify="right" if title == "age s" else "left")
     for line in lines:
@@ -52,9 +55,9 @@ def _cells(told: Mapping[str, Told] | None, now: datetime) -> list[Any]:
     if told is None:
         return [*("" for _ in COLUMNS), "", Text("not served", style="red"), ""]
     quality = worst_quality(told)
-    age = (now - told["voltage"].ts).total_seconds()
+    age = (now - read_at(told)).total_seconds()
     return [
-        *(format(told[name].value, form) for name, _, form in COLUMNS),
+        *(f"{told[row.name].value:.{row.decimals}f}" for row in COLUMNS),
         str(told["relay"].value or "?"),
         Text(quality, style="green" if quality == GOOD else "yellow"),
         f"{max(0.0, age):.0f}",

@@ -19,7 +19,7 @@ from admin.chain.live import Line, live_table
 from admin.chain.parts import Chain
 from admin.chain.supervisor import HOST, Supervisor
 from admin.chain.watch import Watch
-from admin.mms.meter_values import GOOD, Servers, Told, same, same_time, worst_quality
+from admin.mms.meter_values import GOOD, Servers, Told, read_at, same, same_time, worst_quality
 from admin.options import BrokerKind
 from admin.output import stderr, stdout
 from bridge.store.queries import MeterState, Store
@@ -218,7 +218,7 @@ def compared(meter_id: str, state: MeterState | None, told: Mapping[str, Told] |
             }
     if told is not None:
         row["mms"] = {
-            "ts": told["voltage"].ts,
+            "ts": read_at(told),
             **{name: one.value for name, one in told.items()},
             "quality": worst_quality(told),
         }
@@ -227,6 +227,6 @@ def compared(meter_id: str, state: MeterState | None, told: Mapping[str, Told] |
         stored
         and told
         and all(same(name, stored[name], one) for name, one in told.items())
-        and all(same_time(stored["ts"], told[name]) for name in QUANTITIES)
+        and all(same_time(stored["ts"], told[name]) for name in told.keys() & QUANTITIES.keys())
     )
     return row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +23,7 @@ from bridge.store.rollup import DAY, HOUR
 from bridge.store.tables import Meter as MeterRow
 from bridge.store.tables import moment
 from broker.contract.errors import ConfigurationError
+from broker.contract.quantities import QUANTITIES
 
 LAST = 20
 
@@ -56,10 +58,16 @@ ParquetFile = Annotated[
 _LONGEST = ((timedelta(hours=25), Resolution.RAW), (timedelta(days=32), Resolution.HOUR))
 """The resolution for a range of at most so long: some 9,000 readings or 768 hours; days beyond."""
 
-_SHOWN = ("start", "readings", "energy_used", "energy_doubtful", "voltage_min", "voltage_mean", "voltage_max",
-          "current_max", "power_min", "power_mean", "power_max")
-"""What of a roll-up fits on a screen; JSON, CSV and Parquet have everything."""
 # fmt: on
+
+_STATISTICS = {"V": ("min", "mean", "max"), "A": ("max",), "W": ("min", "mean", "max")}
+"""Of quantities with this unit, what of a roll-up fits on a screen; JSON, CSV and Parquet have everything."""
+_ROLLUP = ("start", "readings", "energy_used", "energy_doubtful")
+_OF_QUANTITIES = tuple(
+    f"{row.name}_{what}" for row in QUANTITIES.values() for what in _STATISTICS.get(row.unit, ())
+)
+_SILENT = {"other": (None,), "clock_synchronized": (None, True)}
+"""What a column of readings may say that tells people nothing; of a quantity, that it is absent."""
 
 app = new_app(rich_markup_mode=None)
 
@@ -75,7 +83,7 @@ def readings(
     as_json: Json = False,
     database: Database = DATABASE,
 ) -> None:
-    """Print a meter's readings, oldest first: V, A, W, power factor, Hz, Wh.
+    """Print a meter's readings, oldest first; docs/topics.md names the units.
 
     A range of more than a day is shown in hours, of more than 31 days in days, without --resolution
     and --last. CSV and Parquet have each reading without --resolution.
@@ -134,9 +142,9 @@ def _decoded(row: dict[str, Any]) -> dict[str, Any]:
     return row if other is None else row | {"other": json.loads(other)}
 
 
-def _without_nothing(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For people: no column for other numbers, nor for the clock, where they say nothing."""
-    usual = {"other": (None,), "clock_synchronized": (None, True)}
+def _without_nothing(rows: list[dict[str, Any]], names: Iterable[str]) -> list[dict[str, Any]]:
+    """For people: of ``names`` only the columns that say something."""
+    usual = {name: _SILENT.get(name, (None,)) for name in names}
     silent = {name for name, values in usual.items() if all(row[name] in values for row in rows)}
     return [{name: value for name, value in row.items() if name not in silent} for row in rows]
 
@@ -152,9 +160,11 @@ def _show(table: Table, resolution: Resolution, *, as_json: bool, told: bool) ->
     if as_json:
         rows = [{"resolution": resolution.value, **_decoded(row)} for row in rows]
     elif resolution is Resolution.RAW:
-        rows = _without_nothing(rows)
+        rows = _without_nothing(rows, (*QUANTITIES, *_SILENT))
     else:
-        rows = [{name: row[name] for name in _SHOWN} for row in rows]
+        rows = _without_nothing(
+            [{name: row[name] for name in (*_ROLLUP, *_OF_QUANTITIES)} for row in rows], _OF_QUANTITIES
+        )
         how = "" if told else "; --resolution raw tells each reading"
         note(f"by {resolution} (UTC), complete ones only{how}")
     empty = "no reading" if resolution is Resolution.RAW else f"no {resolution} is summed up yet"

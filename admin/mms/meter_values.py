@@ -57,8 +57,8 @@ def _read_names() -> dict[str, tuple[Reference, ...]]:
 
 
 _FOUND = _read_names()
-NAMES = {name: _FOUND[name] for name in (*QUANTITIES, "relay")}
-"""Field of a reading, or ``relay`` → its value, q and t below a logical device without name."""
+NAMES = {name: _FOUND[name] for name in (*QUANTITIES, "relay") if name in _FOUND}
+"""A quantity with a data object, or ``relay`` → value, q and t below a logical device without name."""
 _ALL_NAMES = [reference for references in NAMES.values() for reference in references]
 
 
@@ -128,6 +128,11 @@ def _told(value: Any, q: Any, t: Any) -> Told:
 def worst_quality(told: Mapping[str, Told]) -> str:
     """``good`` if all values are, else the first other quality."""
     return next((one.quality for one in told.values() if one.quality != GOOD), GOOD)
+
+
+def read_at(told: Mapping[str, Told]) -> datetime:
+    """When the sensor was read."""
+    return next(one.ts for name, one in told.items() if name in QUANTITIES)
 
 
 def same(field: str, stored: float | str | None, told: Told) -> bool:

@@ -26,16 +26,17 @@ from bridge.ingest import namesakes
 from bridge.ingest.parse import Row
 from bridge.store.pack_format import StoredReading
 from bridge.store.tables import Due
+from broker.contract.quantities import QUANTITIES
 
 _COLUMNS = ("meter", *StoredReading._fields)
 _NAMES = ", ".join(_COLUMNS)
 _MARKS = f"({','.join('?' * len(_COLUMNS))})"
-_LARGEST = 512
-"""Rows of one SQLite statement: 6,656 of the 32,766 parameters that it takes."""
+_MOST_PARAMETERS = 32_766
+"""That SQLite takes in one statement."""
+_LARGEST = min(512, 1 << (_MOST_PARAMETERS // len(_COLUMNS)).bit_length() - 1)
+"""Rows of one SQLite statement, a power of two."""
 
-# fmt: off
-_POSTGRES_TYPES = ("int4", "int8", "int8", "int8", *("float8",) * 6, "bool", "text", "bool")
-# fmt: on
+_POSTGRES_TYPES = ("int4", "int8", "int8", "int8", *("float8" for _ in QUANTITIES), "bool", "text", "bool")
 
 _STAGING = f"""
 CREATE TEMP TABLE IF NOT EXISTS staging ON COMMIT DELETE ROWS AS SELECT {_NAMES} FROM reading WITH NO DATA

@@ -2,18 +2,24 @@
 
 A meter sends a reading again until it is confirmed, so the same content under the same name is nothing new.
 Other content is another reading: of a memory card that was restored from a backup, or that was copied into a
-second meter. Every value is compared exactly, in rows and packs alike.
+second meter. Every value is compared exactly, in rows and packs alike; one that a version before this did not
+know, and which it kept among the other numbers, is the same one in a column of its own.
 
->>> before = StoredReading(1, 1, 1000, 230.0, *[None] * 7, True)
+>>> nothing = StoredReading._make([None] * len(StoredReading._fields))
+>>> before = nothing._replace(epoch=1, seq=1, ts=1000, voltage=230.0, clock_synchronized=True)
 >>> same((7, *before), before), same((7, *before._replace(voltage=240.0)), before)
 (True, False)
+>>> same((7, *before), before._replace(voltage=None, other='{"voltage":230.0}'))
+True
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, groupby
+from typing import Any
 
+import orjson
 from sqlalchemy import Connection, select
 from sqlmodel import col
 
@@ -42,7 +48,16 @@ def conflicts(connection: Connection, rows: Sequence[Row]) -> list[Row]:
 def same(row: Row, stored: StoredReading) -> bool:
     """Whether ``row`` is the reading that is stored."""
     told = row[1:]
-    return told == stored or (stored.clock_synchronized is None and told[:_NOTED] == stored[:_NOTED])
+    if told == stored or (stored.clock_synchronized is None and told[:_NOTED] == stored[:_NOTED]):
+        return True
+    return stored.other is not None and _numbers(StoredReading._make(told)) == _numbers(stored)
+
+
+def _numbers(reading: StoredReading) -> dict[str, Any]:
+    """All of a reading by name, wherever it is kept."""
+    fields = reading._asdict()
+    other = orjson.loads(fields.pop("other") or "{}")
+    return {**other, **{name: value for name, value in fields.items() if value is not None}}
 
 
 def _rows(connection: Connection, rows: Sequence[Row]) -> Iterator[tuple[Name, StoredReading]]:

@@ -1,8 +1,8 @@
 """Payloads to values: a fast way for readings as our meters write them, pydantic for everything else.
 
 The contract is `broker.contract.reading`. A reading in the usual form (timestamp of 24 characters,
-quantities
-as JSON numbers) is checked here by hand, in a third of the time; whatever is not in that form goes to
+quantities as
+JSON numbers) is checked here by hand, in a third of the time; whatever is not in that form goes to
 :class:`broker.contract.reading.Reading`, which alone decides what is wrong. So the fast way only ever
 accepts what the model accepts, with the same values.
 
@@ -25,8 +25,8 @@ from bridge.store.tables import at_ms
 from broker.contract import messages
 from broker.contract.errors import ContractError
 from broker.contract.messages import MAX_SEQ, Message
-from broker.contract.quantities import KNOWN, LIMITS, MAY_BE_BAD, kept, other_numbers
-from broker.contract.reading import History, Reading
+from broker.contract.quantities import QUANTITIES
+from broker.contract.reading import KNOWN, MAY_BE_BAD, History, Reading, kept, other_numbers
 from broker.contract.relay import Command
 
 MAX_MESSAGE = Message.MAX_BYTES
@@ -42,15 +42,15 @@ DOUBTFUL = "ts: is in the future, or our clock is behind: NTP does not keep it"
 """Who is right is not known."""
 
 Row = tuple[Any, ...]
-"""meter (its key, or its meter_id before it has one), epoch, seq, ts in ms, six quantities, alarm, other
-numbers as a JSON object (None without any), whether the meter knew the time."""
+"""meter (its key, or its meter_id before it has one), epoch, seq, ts in ms, the quantities of the
+table, alarm, other numbers as a JSON object (None without any), whether the meter knew the time."""
 
 M = TypeVar("M", bound=Message)
 
-OTHER = 11
+OTHER = 4 + len(QUANTITIES) + 1
 """Place of the other numbers in a row."""
 
-_LIMITS: tuple[tuple[str, float, float], ...] = tuple((name, *limits) for name, limits in LIMITS.items())
+_LIMITS = tuple((row.name, row.lowest, row.highest) for row in QUANTITIES.values())
 """The quantities in the order of the row, with their limits."""
 
 _loads = orjson.loads
@@ -134,7 +134,7 @@ def _unusual(payload: bytes, meter: int | str) -> Row:
     if reading.repeated:
         raise RepeatedError("repeated by the bridge")
     fields = from_json(messages.whole(payload))
-    values = (getattr(reading, name) for name, _, _ in _LIMITS)
+    values = (getattr(reading, name) for name in QUANTITIES)
     bad = (name for name in fields.keys() & MAY_BE_BAD if getattr(reading, name) is None)
     refused = {name: kept(fields[name]) for name in bad if fields[name] is not None}
     other, known_time = _json(reading.other | refused), reading.clock_synchronized is not False

@@ -234,6 +234,7 @@ def _reading(state: MeterState) -> Reading | None:
     fields = state.latest._asdict()
     other = fields.pop("other")
     fields |= {"ts": moment(state.latest.ts), "clock_synchronized": fields["clock_synchronized"] and None}
+    told = {name: value for name, value in fields.items() if value is not None}
     with suppress(ValidationError):
-        return Reading.model_validate((orjson.loads(other) if other else {}) | fields)
+        return Reading.model_validate((orjson.loads(other) if other else {}) | told)
     return None

@@ -29,6 +29,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError
 
+from bridge.store import quantity_columns
 from broker import durable
 from broker.contract.errors import ConfigurationError, UnavailableError, reason
 
@@ -169,6 +170,7 @@ def migrate(engine: Engine) -> None:
             raise ConfigurationError(
                 f"the database was made by a newer meter61850 ({error}): install that one"
             ) from error
+        quantity_columns.add(connection)
 
 
 def check_schema(engine: Engine) -> None:
@@ -176,12 +178,16 @@ def check_schema(engine: Engine) -> None:
     expected = ScriptDirectory.from_config(_config()).get_current_head()
     with engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
+        missing = quantity_columns.missing(connection) if found == expected else []
     if found is None:
         raise ConfigurationError("the database is empty: start the bridge once (meter61850 bridge run)")
     if found != expected:
         raise ConfigurationError(
             f"the database has schema {found}, this program has {expected}: start the newer one's bridge once"
         )
+    if missing:
+        names = ", ".join(f"{table}.{column.name}" for table, column in missing)
+        raise ConfigurationError(f"the database has no {names}: start this program's bridge once")
 
 
 def _config() -> Config:

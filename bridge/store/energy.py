@@ -12,7 +12,9 @@ HTTP, exports and the page's charts. The readings of one epoch are looked at by 
 - A reading with 0 V and 0 Hz is no measurement.
 
 >>> def wh(*counter):
-...     return [StoredReading(1, seq, seq * 10_000, *[None] * 5, at, None) for seq, at in enumerate(counter)]
+...     nothing = StoredReading._make([None] * len(StoredReading._fields))
+...     told = ({"epoch": 1, "seq": seq, "ts": seq * 10_000, "energy": at} for seq, at in enumerate(counter))
+...     return [nothing._replace(**fields) for fields in told]
 >>> [step.wh for step in judged(wh(98414, 98420, 0, 98421), PZEM_RATING)]
 [6, None, 1]
 >>> [step.wh for step in judged(wh(98414, 98420, 3, 9, 15), PZEM_RATING)]

@@ -21,11 +21,14 @@ True
 from __future__ import annotations
 
 import zlib
+from collections import namedtuple
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
+
+from broker.contract.quantities import QUANTITIES
 
 MAX_READINGS = 1000
 """In one pack: what has to be unpacked to read one of them."""
@@ -33,22 +36,24 @@ MAX_READINGS = 1000
 _EXACT = 2**53
 
 
-class StoredReading(NamedTuple):
-    """One reading as it is in the database: ``ts`` in ms since 1970 UTC, V, A, W, Hz, Wh; None is absent."""
+_NAMES = ("epoch", "seq", "ts", *QUANTITIES, "alarm", "other", "clock_synchronized")
+_namedtuple: Any = namedtuple  # mypy would read the fields, which follow from a table
+_Fields: Any = _namedtuple("_Fields", _NAMES, defaults=(None, None))
+
+
+class StoredReading(_Fields):  # type: ignore[misc]
+    """One reading as it is in the database, with the quantities of the table; None is absent."""
+
+    __slots__ = ()
 
     epoch: int
     seq: int
     ts: int
-    voltage: float | None
-    current: float | None
-    power: float | None
-    power_factor: float | None
-    frequency: float | None
-    energy: float | None
+    """ms since 1970 UTC."""
     alarm: bool | None
-    other: str | None = None
+    other: str | None
     """JSON object of other numbers."""
-    clock_synchronized: bool | None = None
+    clock_synchronized: bool | None
     """False: the meter did not know the time; None: nobody noted it."""
 
 

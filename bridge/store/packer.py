@@ -19,12 +19,12 @@ from sqlmodel import col
 
 from bridge.store.pack_format import MAX_READINGS, StoredReading, encode
 from bridge.store.rollup import PACKED_HOURS, done, next_due
+from bridge.store.series import COLUMNS
 from bridge.store.tables import HOUR_MS, Due, Pack, Reading
 
 MIN_READINGS = 16
 """Fewer are not worth a pack."""
 
-_COLUMNS = [getattr(Reading, name) for name in StoredReading._fields]
 _TIME = (col(Reading.ts), col(Reading.epoch), col(Reading.seq))
 
 
@@ -74,7 +74,7 @@ class Packer:
         newest = newest.order_by(*(column.desc() for column in _TIME)).limit(1)
         last = connection.execute(newest).first()
         rows = (
-            select(*_COLUMNS)
+            select(*COLUMNS)
             .where(
                 col(Reading.meter) == meter,
                 col(Reading.ts) >= self._position[0],  # said alone, for the index on meter and ts

@@ -68,9 +68,6 @@ class MeterState:
         return state_of(broker_up=True, out=out, online=meter.online, stale=stale)
 
 
-_COLUMNS = [getattr(Reading, name) for name in StoredReading._fields]
-
-
 class Store:
     """Reads, each in a transaction of its own; times are ms since 1970 UTC, as in `bridge.store.tables`."""
 
@@ -275,7 +272,7 @@ class Store:
         is_latest = and_(
             col(Reading.meter) == col(Meter.key), tuple_(col(Reading.epoch), col(Reading.seq)) == latest
         )
-        statement = select(Meter, *_COLUMNS).outerjoin(Reading, is_latest).where(condition)
+        statement = select(Meter, *series.COLUMNS).outerjoin(Reading, is_latest).where(condition)
         with Session(self._engine) as session:
             return [
                 MeterState(meter, StoredReading._make(values) if values[0] is not None else None)

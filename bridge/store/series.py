@@ -19,7 +19,8 @@ from bridge.store.tables import DAY_MS, Pack, Reading
 
 _ROWS_AT_A_TIME = 1000
 _PACKS_AT_A_TIME = 10
-_COLUMNS = [getattr(Reading, name) for name in StoredReading._fields]
+COLUMNS = [getattr(Reading, name) for name in StoredReading._fields]
+_ENERGY = COLUMNS[StoredReading._fields.index("energy")]
 _PACK_COLUMNS = (col(Pack.epoch), col(Pack.first_seq), col(Pack.seq), col(Pack.data))
 _TS = StoredReading._fields.index("ts")
 _FOREVER = 2**63
@@ -53,7 +54,7 @@ def pieces(
 
     A pack that nothing overlaps is a piece as it is; where clocks were set, it goes through a heap.
     """
-    rows = select(*_COLUMNS).where(col(Reading.meter) == meter, _within(start, end, first=Reading.ts))
+    rows = select(*COLUMNS).where(col(Reading.meter) == meter, _within(start, end, first=Reading.ts))
     rows = rows.order_by(col(Reading.ts), col(Reading.epoch), col(Reading.seq))
     options = {"yield_per": rows_at_a_time} if rows_at_a_time else {}
     queue = _Queue(map(StoredReading._make, connection.execute(rows, execution_options=options)))
@@ -181,7 +182,7 @@ def _without_surplus(stream: Iterator[StoredReading], start: int, of_start: int)
 
 def counted(connection: Connection, meter: int, epoch: int, *, first: int, last: int) -> list[StoredReading]:
     """The readings with energy from seq ``first`` to ``last`` of an epoch, by seq."""
-    rows = select(*_COLUMNS).where(
+    rows = select(*COLUMNS).where(
         col(Reading.meter) == meter, col(Reading.epoch) == epoch, col(Reading.seq).between(first, last)
     )
     pieces = select(*_PACK_COLUMNS).where(
@@ -219,10 +220,10 @@ def neighbour(
     backwards = before is not None
     limit = before if before is not None else after
     assert limit is not None
-    same = (col(Reading.meter) == meter, col(Reading.epoch) == epoch, col(Reading.energy).is_not(None))
+    same = (col(Reading.meter) == meter, col(Reading.epoch) == epoch, _ENERGY.is_not(None))
     seq = col(Reading.seq)
     row = connection.execute(
-        select(*_COLUMNS)
+        select(*COLUMNS)
         .where(*same, seq < limit if backwards else seq > limit)
         .order_by(seq.desc() if backwards else seq)
         .limit(1)

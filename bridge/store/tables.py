@@ -1,8 +1,9 @@
 """The database: SQLModel tables of the registry, the readings, the ledger, dead letters, revisions.
 
 Every timestamp is an integer, milliseconds since 1970 UTC: eight bytes at most, the same on SQLite
-and PostgreSQL, and exact. Quantities are in the units of `broker.contract.quantities` (V, A, W, Hz, Wh); NULL
-means that the sensor did not give it. A change here needs a migration in `bridge/migrations`.
+and PostgreSQL, and exact. Quantities are those of
+`broker.contract.quantities`, in its units; NULL means that the sensor did not give it. A change here needs a
+migration in `bridge/migrations`, a row there none (`bridge.store.quantity_columns`).
 
 >>> at_ms(datetime(2026, 11, 23, 12, tzinfo=UTC))
 1795435200000
@@ -136,12 +137,7 @@ class Reading(SQLModel, table=True):
     epoch: int = Field(primary_key=True, sa_type=BigInteger)
     seq: int = Field(primary_key=True, sa_type=BigInteger)
     ts: int = _ms()
-    voltage: float | None = None
-    current: float | None = None
-    power: float | None = None
-    power_factor: float | None = None
-    frequency: float | None = None
-    energy: float | None = None
+    __annotations__.update(dict.fromkeys(QUANTITIES, float | None))
     alarm: bool | None = None
     other: str | None = None
     """JSON object: numbers under names that this version does not know, and what was told for a quantity
@@ -194,9 +190,14 @@ def rollup_columns() -> Iterator[Column[Any]]:
     yield Column("energy_used", Float)
     yield Column("energy_doubtful", Integer)
     for name in QUANTITIES:
-        yield Column(f"{name}_count", Integer, nullable=False)
-        for what in ("min", "max", "mean"):
-            yield Column(f"{name}_{what}", Float)
+        yield from statistics(name)
+
+
+def statistics(name: str) -> Iterator[Column[Any]]:
+    """Of one quantity in `ROLLUP`; the count is 0 where the column is newer than the row."""
+    yield Column(f"{name}_count", Integer, nullable=False)
+    for what in ("min", "max", "mean"):
+        yield Column(f"{name}_{what}", Float)
 
 
 ROLLUP = Table("rollup", metadata, *rollup_columns())

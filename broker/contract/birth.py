@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from broker.contract.messages import Message, Text, Timestamp, Token
-from broker.contract.quantities import LABEL, QUANTITIES
+from broker.contract.quantities import NAME, QUANTITIES
 
 
 class Hardware(Message):
@@ -24,7 +24,7 @@ class Hardware(Message):
     """Serial number of the device; a meter_id belongs to one serial for ever."""
 
 
-QuantityLabel = Annotated[str, StringConstraints(pattern=LABEL)]
+QuantityLabel = Annotated[str, StringConstraints(pattern=NAME)]
 """Name of a quantity, also one that only a newer meter knows."""
 
 
@@ -41,7 +41,7 @@ class Birth(Message):
     hardware: Hardware
     firmware: Text
     """Version of the firmware."""
-    quantities: tuple[QuantityLabel, ...] = QUANTITIES
+    quantities: tuple[QuantityLabel, ...] = tuple(QUANTITIES)
     """Names of what is measured; unknown ones are of a newer meter and are kept."""
     relay: bool = True
     """False without a relay: no ``relay`` topic, no CSWI and XSWI, and every command is refused."""

@@ -1,71 +1,77 @@
-"""The quantities that this version knows with their limits, and the numbers that only a newer meter knows.
+"""The quantities: one table, and everything that lists quantities follows from it.
 
-One bad quantity costs that quantity, not the reading: it is absent, and what was told stands among the other
-numbers of the reading, under its name. A number under a name that we do not know is kept as it is.
+From a row follow the field of a reading and its limits, the columns of the database and the step that adds
+them, packs and roll-ups, the fields of HTTP, CSV and Parquet, what the page and the command line show,
+docs/topics.md, and what a simulated meter measures. Only which data object it feeds stands elsewhere
+(`scl_builder.model.logical_devices`).
 
->>> other_numbers({"thd_current": 3.1, "note": "x", "voltage": 230.0})
-{'thd_current': 3.1}
->>> kept(float("nan")), kept("overload"), kept(-0.001)
-('nan', 'overload', -0.001)
+Rows are only ever appended: their names are on the wire, in databases and in packs. A quantity that a sensor
+does not give is absent in its readings. Positive power is consumption.
+
+>>> QUANTITIES["energy"].unit, QUANTITIES["energy"].kind.value
+('Wh', 'register')
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from dataclasses import dataclass
+from enum import StrEnum
 
-from pydantic import Field
 
-QuantityName = Literal["voltage", "current", "power", "power_factor", "frequency", "energy"]
-QUANTITIES: tuple[QuantityName, ...] = get_args(QuantityName)
-"""Names of the quantities that this version knows, as in `broker.contract.reading.Reading`."""
+class Kind(StrEnum):
+    """How the value behaves in time."""
 
-Quantity = Annotated[float, Field(ge=-1e12, le=1e12)]
-Magnitude = Annotated[float, Field(ge=0, le=1e12)]
+    MEASUREMENT = "measurement"
+    """It is of the instant at which the sensor was read."""
+    REGISTER = "register"
+    """It counts up since the sensor's last reset."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A row of the table."""
+
+    name: str
+    """On the wire, in the database, in exports: of the pattern :data:`NAME`."""
+    unit: str
+    """Empty for a ratio."""
+    kind: Kind
+    phase: str
+    """``L1``, ``L12``, ``N``; empty for the one phase of a single-phase meter, or for the total."""
+    lowest: float
+    """What is below, or above ``highest``, is no value: the quantity is absent in that reading."""
+    highest: float
+    decimals: int
+    """That people are shown."""
+    label: str
+    """For people."""
+    meaning: str = ""
+    """What the label leaves open; for docs/topics.md."""
+
+    @property
+    def description(self) -> str:
+        """Unit and meaning, in a line."""
+        counts = "counted up since the sensor's last reset" if self.kind is Kind.REGISTER else ""
+        return ", ".join(filter(None, (self.unit or self.label, self.meaning, counts))) + "."
+
+
+_M, _R = Kind.MEASUREMENT, Kind.REGISTER
 
 # fmt: off
-LIMITS: dict[str, tuple[float, float]] = {
-    "voltage": (0.0, 1e12), "current": (0.0, 1e12), "power": (-1e12, 1e12),
-    "power_factor": (-1.0, 1.0), "frequency": (0.0, 1000.0), "energy": (0.0, 1e12),
+QUANTITIES: dict[str, Quantity] = {
+    row.name: row
+    for row in (
+        #        name            unit  kind phase lowest highest decimals label          meaning
+        Quantity("voltage",      "V",  _M,  "",    0.0,  1e12,   1,       "Voltage",      "RMS"),
+        Quantity("current",      "A",  _M,  "",    0.0,  1e12,   3,       "Current",      "RMS"),
+        Quantity("power",        "W",  _M,  "",  -1e12,  1e12,   1,       "Power",        "active"),
+        Quantity("power_factor", "",   _M,  "",   -1.0,  1.0,    2,       "Power factor"),
+        Quantity("frequency",    "Hz", _M,  "",    0.0,  1000.0, 2,       "Frequency"),
+        Quantity("energy",       "Wh", _R,  "",    0.0,  1e12,   0,       "Energy",       "active"),
+    )
 }
 # fmt: on
-"""Smallest and largest value, in the units of `broker.contract.reading.Reading`."""
+"""Name → row, in the order in which they were appended."""
 
-MAY_BE_BAD = frozenset((*LIMITS, "alarm"))
-"""What costs itself when it is bad."""
-
-KNOWN = MAY_BE_BAD | {"epoch", "seq", "ts", "clock_synchronized", "repeated"}
-"""All that this version knows of a reading."""
-
-MAX_OTHER = 32
-"""Numbers under unknown names in one reading."""
-
-LABEL = r"^[A-Za-z][0-9A-Za-z_]{0,63}$"
-"""Pattern of a quantity's name."""
-
-_LABEL = re.compile(LABEL[:-1] + r"\Z", re.ASCII)
-_LONGEST = 64
-
-
-def other_numbers(fields: Mapping[str, Any]) -> dict[str, float | str]:
-    """The numbers of a reading under names that we do not know; ValueError when they are too many."""
-    found = {
-        name: kept(value)
-        for name, value in fields.items()
-        if name not in KNOWN and type(value) in (int, float) and _LABEL.match(name)
-    }
-    if len(found) > MAX_OTHER:
-        raise ValueError(f"more than {MAX_OTHER} unknown quantities")
-    return found
-
-
-def kept(value: Any) -> float | str:
-    """``value`` as a finite number; what is none, as text of at most 64 characters."""
-    try:
-        if type(value) in (int, float) and math.isfinite(value):
-            return float(value)
-        return str(value)[:_LONGEST].replace("\0", "\ufffd")
-    except (OverflowError, ValueError, RecursionError):  # an integer of 400 digits, of 5,000; lists in lists
-        return "beyond all limits"
+NAME = r"^[A-Za-z][0-9A-Za-z_]{0,63}$"
+"""Pattern of a quantity's name, also of one that only a newer meter knows."""

@@ -1,14 +1,41 @@
-"""Readings, and what the bridge answers when it has stored them."""
+"""Readings, and what the bridge answers when it has stored them.
+
+The quantities of a reading are those of the table (`broker.contract.quantities`). One bad quantity costs that
+quantity, not the reading: it is absent, and what was told stands among the other numbers of the reading,
+under its name. A number under a name that this version does not know is kept as it is.
+
+>>> told = b'{"epoch":1,"seq":1,"ts":"2026-11-23T12:00:00Z","voltage":230,"current":-1,"thd":3.1}'
+>>> reading = Reading.model_validate_json(told)
+>>> reading.voltage, reading.current, reading.other
+(230.0, None, {'thd': 3.1})
+>>> kept(float("nan")), kept("overload"), kept(-0.001)
+('nan', 'overload', -0.001)
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Self
+import math
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from broker.contract.messages import IF_BAD, MAX_SEQ, IfBad, Message, Timestamp
-from broker.contract.quantities import LIMITS, other_numbers
+from broker.contract.quantities import NAME, QUANTITIES, Quantity
+
+MAX_OTHER = 32
+"""Numbers under unknown names in one reading."""
+
+_NAME = re.compile(NAME[:-1] + r"\Z", re.ASCII)
+_LONGEST = 64
+
+
+def within(name: str) -> Any:
+    """The limits of a quantity, as pydantic checks them."""
+    row = QUANTITIES[name]
+    return Field(ge=row.lowest, le=row.highest)
 
 
 def _no_flag(told: Any) -> Any:
@@ -21,10 +48,10 @@ _NUMBER = BeforeValidator(_no_flag)
 """``true`` is not 1."""
 
 
-def _within(name: str) -> Any:
-    """The limits of a quantity, as pydantic checks them."""
-    low, high = LIMITS[name]
-    return Field(ge=low, le=high)
+def _field(row: Quantity) -> Any:
+    """The annotation of a quantity in a reading."""
+    number = Annotated[float, within(row.name), _NUMBER]
+    return Annotated[number | None, IF_BAD, Field(default=None, description=row.description)]
 
 
 class Reading(Message):
@@ -40,18 +67,7 @@ class Reading(Message):
     """Counts up by one in an epoch."""
     ts: Timestamp
     """When the sensor was read."""
-    voltage: Annotated[Annotated[float, _within("voltage"), _NUMBER] | None, IF_BAD] = None
-    """V, RMS."""
-    current: Annotated[Annotated[float, _within("current"), _NUMBER] | None, IF_BAD] = None
-    """A, RMS."""
-    power: Annotated[Annotated[float, _within("power"), _NUMBER] | None, IF_BAD] = None
-    """W, active."""
-    power_factor: Annotated[Annotated[float, _within("power_factor"), _NUMBER] | None, IF_BAD] = None
-    """−1…1."""
-    frequency: Annotated[Annotated[float, _within("frequency"), _NUMBER] | None, IF_BAD] = None
-    """Hz."""
-    energy: Annotated[Annotated[float, _within("energy"), _NUMBER] | None, IF_BAD] = None
-    """Wh, active, counted up since the sensor's last reset."""
+    __annotations__.update({name: _field(row) for name, row in QUANTITIES.items()})
     alarm: Annotated[bool | None, IF_BAD] = None
     """True while the sensor's own over-power alarm is set."""
     clock_synchronized: Annotated[bool | None, IfBad(instead=False)] = None
@@ -60,6 +76,11 @@ class Reading(Message):
     """True: the bridge repeats what a broker has lost, for a meter that may be away; no sign of life."""
 
     model_config = ConfigDict(extra="allow")
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> float | None:
+            """A quantity."""
 
     @property
     def other(self) -> dict[str, float | str]:
@@ -71,6 +92,35 @@ class Reading(Message):
         if self.__pydantic_extra__:
             other_numbers(self.__pydantic_extra__)
         return self
+
+
+MAY_BE_BAD = frozenset((*QUANTITIES, "alarm"))
+"""What costs itself when it is bad."""
+
+KNOWN = frozenset(Reading.model_fields)
+"""All that this version knows of a reading."""
+
+
+def other_numbers(fields: Mapping[str, Any]) -> dict[str, float | str]:
+    """The numbers of a reading under names that we do not know; ValueError when they are too many."""
+    found = {
+        name: kept(value)
+        for name, value in fields.items()
+        if name not in KNOWN and type(value) in (int, float) and _NAME.match(name)
+    }
+    if len(found) > MAX_OTHER:
+        raise ValueError(f"more than {MAX_OTHER} unknown quantities")
+    return found
+
+
+def kept(value: Any) -> float | str:
+    """``value`` as a finite number; what is none, as text of at most 64 characters."""
+    try:
+        if type(value) in (int, float) and math.isfinite(value):
+            return float(value)
+        return str(value)[:_LONGEST].replace("\0", "\ufffd")
+    except (OverflowError, ValueError, RecursionError):  # an integer of 400 digits, of 5,000; lists in lists
+        return "beyond all limits"
 
 
 class History(Message):

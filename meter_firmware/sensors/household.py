@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broker.contract.messages import EARLIEST
+from broker.contract.quantities import QUANTITIES, Kind, Quantity
 from meter_firmware.sensors.sensor import Measurement
 
 NOMINAL_VOLTAGE = 230.0
@@ -71,6 +72,10 @@ BASE_LOAD = 40.0
 """W; routers and standby."""
 
 
+MEASURES = tuple(row.name for row in QUANTITIES.values() if not row.phase)
+"""What its meter measures: a house has one phase."""
+
+
 class Household:
     """House ``number`` of the town ``seed``."""
 
@@ -99,19 +104,27 @@ class Household:
         voltage = round(self._voltage(t) + draw.gauss(0, 0.3), 1)
         factor = round(min(1.0, 0.93 + 0.05 * math.sin(math.tau * t / 5077 + self._mains)), 2)
         current = round(self.load(t) / (voltage * factor), 3) if supplied else 0.0
-        return Measurement(
-            voltage=voltage,
-            current=current,
-            power=round(voltage * current * factor, 1),
-            power_factor=factor if supplied else 0.0,
-            frequency=frequency(self._seed, t),
-            energy=float(math.floor(self.energy(t) - unused)),
-            alarm=False,
-        )
+        known: Measurement = {
+            "voltage": voltage,
+            "current": current,
+            "power": round(voltage * current * factor, 1),
+            "power_factor": factor if supplied else 0.0,
+            "frequency": frequency(self._seed, t),
+            "energy": float(math.floor(self.energy(t) - unused)),
+            "alarm": False,
+        }
+        return {name: invented(QUANTITIES[name], t) for name in MEASURES if name not in known} | known
 
     def _voltage(self, t: float) -> float:
         """Sags by 3 % of a 10 kW load, and breathes with the grid."""
         return NOMINAL_VOLTAGE + self._mains - self.load(t) * 7e-4 + 1.5 * math.sin(math.tau * t / 1337)
+
+
+def invented(row: Quantity, t: float) -> float:
+    """A quantity that a house has no model of: a slow wave, or hours counted, within its limits."""
+    hours = (t - ORIGIN) / HOUR
+    value = hours if row.kind is Kind.REGISTER else 50 + 40 * math.sin(math.tau * hours)
+    return round(min(max(value, row.lowest), row.highest), row.decimals)
 
 
 def _waves(draw: random.Random, size: float) -> Sequence[Wave]:

@@ -4,7 +4,7 @@ Datasheet: Peacefair, "PZEM-004T V3.0 User Manual", section 1 (measuring ranges)
 (input registers 0x0000 … 0x0009, function 04, 9600 8N1). 32-bit values come low word first. The
 slave answers to its own address (1 … 247) and, alone on the line, to the general address 0xF8.
 
->>> decode((2310, 191, 0, 213, 0, 32878, 1, 500, 48, 0)).energy
+>>> decode((2310, 191, 0, 213, 0, 32878, 1, 500, 48, 0))["energy"]
 98414.0
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import minimalmodbus
 import serial
 
-from broker.contract.quantities import QUANTITIES, QuantityName
+from broker.contract.quantities import QUANTITIES
 from meter_firmware.sensors.sensor import Measurement, SensorError
 
 FIRST_REGISTER = 0x0000
@@ -36,7 +36,7 @@ ANSWER_SECONDS = 0.5
 class Register:
     """``words`` registers from ``address`` on, low word first, give ``quantity`` in ``1/divisor`` unit."""
 
-    quantity: QuantityName
+    quantity: str
     address: int
     words: int
     divisor: int
@@ -74,10 +74,10 @@ def decode(words: Sequence[int]) -> Measurement:
 
     A frame with 0 V and 0 Hz is no measurement, and gives nothing: the sensor starts, or has no mains.
     """
-    values = {row.quantity: _value(row, words) for row in TABLE}
-    if values["voltage"] == 0 and values["frequency"] == 0:
-        return Measurement()
-    return Measurement(**values, alarm=ALARM.get(words[ALARM_REGISTER]))
+    told = {row.quantity: _value(row, words) for row in TABLE} | {"alarm": ALARM.get(words[ALARM_REGISTER])}
+    if told["voltage"] == 0 and told["frequency"] == 0:
+        return {}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _value(row: Register, words: Sequence[int]) -> float | None:
@@ -97,7 +97,7 @@ def open_port(port: str) -> serial.Serial:
 class Pzem004t:
     """The sensor on a serial port; after a failed read the port is opened anew by the next one."""
 
-    measures = QUANTITIES
+    measures = tuple(name for name in QUANTITIES if name in {row.quantity for row in TABLE})
 
     def __init__(self, port: str, *, address: int) -> None:
         self._port = port
@@ -109,7 +109,7 @@ class Pzem004t:
         """One request for all registers, at most half a second; SensorError if the answer is not good."""
         words = await asyncio.to_thread(self._read_registers)
         measured = decode(words)
-        if not measured.quantities():
+        if not measured:
             raise SensorError("sensor measures nothing", f"{self._port}: registers {words}")
         return measured
 

@@ -1,16 +1,14 @@
 """What a sensor is to the meter: something that can be read, and that fails with a cause.
 
->>> Measurement(voltage=231.0, alarm=False).quantities()
-{'voltage': 231.0, 'alarm': False}
+>>> str(SensorError("sensor does not answer", "/dev/ttyUSB0"))
+'sensor does not answer: /dev/ttyUSB0'
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from broker.contract.errors import UnavailableError
-from broker.contract.quantities import QuantityName
 
 
 class SensorError(UnavailableError):
@@ -22,28 +20,15 @@ class SensorError(UnavailableError):
         self.detail = detail
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """One read of a sensor; None is a quantity that it did not give. Units as in messages.Reading."""
-
-    voltage: float | None = None
-    current: float | None = None
-    power: float | None = None
-    power_factor: float | None = None
-    frequency: float | None = None
-    energy: float | None = None
-    alarm: bool | None = None
-
-    def quantities(self) -> dict[str, float | bool]:
-        """What was given, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+Measurement = dict[str, float | bool]
+"""What one read of a sensor gave, by name of quantity (`broker.contract.quantities`), and ``alarm``."""
 
 
 class Sensor(Protocol):
     """A device that measures."""
 
     @property
-    def measures(self) -> tuple[QuantityName, ...]:
+    def measures(self) -> tuple[str, ...]:
         """The quantities that it gives when it is well."""
 
     async def read(self) -> Measurement:

@@ -6,22 +6,21 @@ not drawn is kept in a file, as a real sensor keeps its counter, so the energy n
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     hardware = SimulatedHardware(Household(seed=1, number=1), Path(folder) / "hardware.json")
 ...     hardware.drive(Position.OPEN)
-...     asyncio.run(hardware.read()).power
+...     asyncio.run(hardware.read())["power"]
 0.0
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from broker import durable
 from broker.contract.messages import utc_now
-from broker.contract.quantities import QUANTITIES
 from broker.contract.relay import Position
 from meter_firmware.relay.pin import RelayError
-from meter_firmware.sensors.household import Household
+from meter_firmware.sensors.household import MEASURES, Household
 from meter_firmware.sensors.sensor import Measurement
 
 
@@ -36,7 +35,7 @@ class Cut:
 class SimulatedHardware:
     """Sensor and pin of one meter; ``path`` is its memory."""
 
-    measures = QUANTITIES
+    measures = MEASURES
 
     def __init__(self, house: Household, path: Path) -> None:
         self._house = house
@@ -53,8 +52,8 @@ class SimulatedHardware:
         cut = self._cut or Cut()
         unused = self._unused(cut, t)
         measured = self._house.measure(t, supplied=cut.since is None, unused=unused)
-        self._energy = max(self._energy, measured.energy or 0.0)
-        return replace(measured, energy=self._energy)
+        self._energy = max(self._energy, measured["energy"])
+        return measured | {"energy": self._energy}
 
     def drive(self, position: Position) -> None:
         """Connect the house or cut it off; RelayError if the memory cannot be written."""

@@ -186,7 +186,7 @@ def _quantities(reading: Reading) -> dict[str, float | None]:
 
 def _expected(meter: Meter) -> tuple[str, ...]:
     """The quantities that the meter's sensor gives."""
-    return QUANTITIES if meter.birth is None else meter.birth.quantities
+    return tuple(QUANTITIES) if meter.birth is None else meter.birth.quantities
 
 
 def _quality(state: State) -> Quality:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.select import Select
 
 from broker.contract.messages import format_ts
 from tests.support.bridges import METER, OTHER, Client, not_at_midnight, stamp
@@ -223,6 +224,20 @@ def test_no_line_bridges_what_was_not_measured(page: Chrome, web: Web, meter: Pl
         labels = plot(page, "day", "axes[1]._values")
         assert max(map(len, labels)) >= len("120,000")
         assert plot(page, "day", "axes[1]._size") > 60
+
+
+def test_the_curves_are_of_the_quantity_that_is_chosen(page: Chrome, web: Web, meter: Played) -> None:
+    until(lambda: web.chain.rows("SELECT 1 FROM reading WHERE seq = ?", meter.seq), why="it is stored")
+    with before_every_page(page, PLOTS):
+        page = opened(page, web, f"/meters/{METER}")
+        shows(page, "#day-title", "Power of the last 24 hours, W".__eq__)
+        Select(page.find_element(By.ID, "quantity")).select_by_visible_text("Voltage")
+        shows(page, "#day-title", "Voltage of the last 24 hours, V".__eq__)
+        shows(page, "#month-title", "Mean voltage of each hour, 31 days, V".__eq__)
+        until(lambda: plot(page, "day", "data[1].at(-1)") == 231.2, why="the voltage is drawn")
+        meter.read(voltage=229.5, power=7.0)
+        until(lambda: plot(page, "day", "data[1].at(-1)") == 229.5, why="and goes on")
+        assert 7.0 not in plot(page, "day", "data[1]")
 
 
 def test_the_first_day_is_a_day_wide_and_of_utc(page: Chrome, web: Web) -> None:

@@ -14,6 +14,7 @@ from sqlmodel import Session
 from bridge.store import database
 from bridge.store.pack_format import StoredReading, encode
 from bridge.store.tables import Meter, Pack, Reading
+from broker.contract.quantities import QUANTITIES
 from tests.faults.cards import COLUMNS, Name, Row
 from tests.faults.ledger import Ledger, OutboxState, audit, flows, last_left, read_book
 from tests.faults.stored import Stored, read_stored, stored_upto
@@ -218,10 +219,11 @@ def test_rows_and_packs_are_read_as_they_are_in_the_database(tmp_path: Path) -> 
     url = f"sqlite:///{tmp_path / 'chain.sqlite'}"
     engine = database.connect(url)
     database.migrate(engine)
-    old = StoredReading(1, 1, 1000, 229.9, None, None, None, None, None, True)
+    old = StoredReading(1, 1, 1000, 229.9, *[None] * (len(QUANTITIES) - 1), True)
     with Session(engine) as session:
         session.add(Meter(key=7, meter_id=METER, first_seen=0, last_seen=0))
-        session.add(Reading(meter=7, epoch=1, seq=2, ts=2000, voltage=230.1, power=21.3, alarm=False))
+        values: dict[str, Any] = {"voltage": 230.1, "power": 21.3}
+        session.add(Reading(meter=7, epoch=1, seq=2, ts=2000, alarm=False, **values))
         session.add(Reading(meter=8, epoch=1, seq=1, ts=1000))
         packed = Pack(meter=7, epoch=1, seq=1, first_seq=1, first_ts=1000, last_ts=1000, data=encode([old]))
         session.add(packed)

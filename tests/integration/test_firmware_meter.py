@@ -54,7 +54,7 @@ async def test_birth_status_relay_and_reading_are_retained(
         assert set(kept) == {"birth", "status", "relay", "reading"}
         birth = Birth.model_validate(kept["birth"])
         assert (birth.name, birth.hardware.serial, birth.ip) == ("Kitchen", "P-1", "127.0.0.1")
-        assert (birth.quantities, birth.interval) == (QUANTITIES, 0.1)
+        assert (birth.quantities, birth.interval) == (tuple(QUANTITIES), 0.1)
         status = Status.model_validate(kept["status"])
         assert (status.online, status.session) == (True, birth.session)
         assert Relay.model_validate(kept["relay"]).position == "closed"

@@ -35,7 +35,7 @@ async def test_one_request_for_ten_registers_gives_the_thesis_values(pzem: Pzem,
     measured = await sensor.read()
     sensor.close()
     assert measured == decode(THESIS)
-    assert (measured.energy, measured.power_factor) == (98_414.0, 0.48)
+    assert (measured["energy"], measured["power_factor"]) == (98_414.0, 0.48)
     request = bytes((address, 0x04, 0, 0, 0, 10))
     assert pzem.requests == [request + crc16(request)]
 

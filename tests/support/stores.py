@@ -24,6 +24,7 @@ from bridge.store.pack_format import StoredReading
 from bridge.store.queries import Store
 from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Meter
 from bridge.store.upkeep import Done, Policy, upkeep
+from broker.contract.quantities import QUANTITIES
 
 DAY0 = 1_795_392_000_000
 """2026-11-23T00:00:00Z."""
@@ -39,7 +40,7 @@ def meter_id(number: int) -> str:
 
 def row(number: int, seq: int, *, ts: int, epoch: int = 1, **quantities: Any) -> Row:
     """A reading as the sorter makes it."""
-    values = StoredReading(epoch, seq, ts, None, None, None, None, None, None, None)._replace(**quantities)
+    values = StoredReading(epoch, seq, ts, *[None] * len(QUANTITIES), None)._replace(**quantities)
     return (meter_id(number), *values)
 
 

@@ -124,7 +124,8 @@ def _section(model: type[Any]) -> str:
     for name, field in schema["properties"].items():
         kind = _escaped(_kind(field))
         needed = "yes" if name in required else "no"
-        text += f"| `{name}` | {kind} | {needed} | {_escaped(meanings.get(name, ''))} |\n"
+        meaning = meanings.get(name) or field.get("description", "")
+        text += f"| `{name}` | {kind} | {needed} | {_escaped(meaning)} |\n"
     return text
 
 

@@ -1,4 +1,4 @@
-"""The documents of the API, for its description (OpenAPI); units as in the contract: V, A, W, Hz, Wh."""
+"""The documents of the API, for its description (OpenAPI); quantities and units are the contract's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from broker.contract.messages import Moment
+from broker.contract.quantities import QUANTITIES, Quantity
 from broker.contract.relay import Position
 
 MeterId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
@@ -25,6 +26,11 @@ class ProblemDocument(BaseModel):
     detail: str
 
 
+def _quantity(row: Quantity) -> Any:
+    """The annotation of a quantity."""
+    return Annotated[float | None, Field(default=None, description=row.description)]
+
+
 class Latest(BaseModel):
     """A meter as it last told; a quantity that its sensor does not give is absent."""
 
@@ -38,17 +44,7 @@ class Latest(BaseModel):
     """s between readings."""
     ts: AwareDatetime | None = None
     """When the sensor was read, UTC."""
-    voltage: float | None = None
-    """V."""
-    current: float | None = None
-    """A."""
-    power: float | None = None
-    """W."""
-    power_factor: float | None = None
-    frequency: float | None = None
-    """Hz."""
-    energy: float | None = None
-    """Wh."""
+    __annotations__.update({name: _quantity(row) for name, row in QUANTITIES.items()})
     alarm: bool | None = None
     has_relay: bool = True
     """False: the meter only measures; there is nothing to switch. Absent: it has one."""

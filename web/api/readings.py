@@ -23,6 +23,7 @@ from bridge.store.queries import ROLLUP_FIELDS, Store
 from bridge.store.rollup import DAY, HOUR
 from bridge.store.tables import DAY_MS, Meter, at_ms, moment
 from broker.contract.messages import EARLIEST, LATEST, format_ts
+from broker.contract.quantities import QUANTITIES
 from web.api.common import Cursor, MeterPath, also, cursor, not_ours, position, problems, registered
 from web.api.exports import export
 from web.api.models import ReadingsPage, Today
@@ -40,7 +41,7 @@ _NAMES = ("ts", *(name for name in StoredReading._fields if name != "ts"))
 _ORDER = tuple(StoredReading._fields.index(name) for name in _NAMES)
 _SECONDS = [f":{second:02d}." for second in range(60)]
 _MILLISECONDS = [f"{ms:03d}Z" for ms in range(1000)]
-UNITS = {"voltage": "V", "current": "A", "power": "W", "power_factor": "", "frequency": "Hz", "energy": "Wh"}
+UNITS = {row.name: row.unit for row in QUANTITIES.values()}
 
 
 class Resolution(StrEnum):
@@ -141,7 +142,7 @@ def readings(
     after: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = PAGE,
 ) -> Response:
-    """Readings of a meter in a time, oldest first: V, A, W, power factor, Hz, Wh; absent is null.
+    """Readings of a meter in a time, oldest first, in the units of ``units``; absent is null.
 
     ``other`` has the numbers under names that this version does not know, and what was told for a quantity
     that is null because it was bad. ``clock_synchronized`` false: the meter did not know the time.
@@ -224,9 +225,7 @@ def _page(request: Request, wanted: Range, store: Store, limit: int) -> Response
         head["next"] = wanted.place(tuple(column[limit - 1] for column in columns.values()))
     for field in TIMES & columns.keys():
         columns[field] = stamps(columns[field])
-    raw = wanted.resolution is Resolution.RAW
-    documents = _raw_documents(columns) if raw else _documents(columns)
-    return answer(request, {**head, "readings": documents[:limit]}, root="readings")
+    return answer(request, {**head, "readings": _documents(columns)[:limit]}, root="readings")
 
 
 def _decoded(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -237,20 +236,8 @@ def _decoded(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def _documents(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _raw_documents(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    """`_documents` of readings, in half the time."""
-    return [
-        {
-            "ts": ts, "epoch": epoch, "seq": seq, "voltage": voltage, "current": current, "power": power,
-            "power_factor": factor, "frequency": frequency, "energy": energy, "alarm": alarm, "other": other,
-            "clock_synchronized": known,
-        }
-        for ts, epoch, seq, voltage, current, power, factor, frequency, energy, alarm, other, known
-        in zip(*(columns[name] for name in _NAMES), strict=True)
-    ]  # fmt: skip
+    names, rows = tuple(columns), zip(*columns.values(), strict=True)
+    return [dict(zip(names, row, strict=False)) for row in rows]  # a day has 8,640: strict costs a third
 
 
 def stamps(times: Iterable[int]) -> list[str]:

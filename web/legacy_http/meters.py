@@ -30,7 +30,7 @@ from web.serving.problem import ProblemError
 
 VENDOR, MODEL = "HTTP", "thesis"
 """Of the births that we make: how we know our meters again."""
-QUANTITIES = ("voltage", "current", "power", "power_factor")
+MEASURES = ("voltage", "current", "power", "power_factor")
 SILENT_INTERVALS = 3.0
 STORED_SECONDS = 5.0
 """In which the bridge must confirm a reading."""
@@ -106,7 +106,7 @@ class ThesisMeters:
             ip=address,
             hardware=Hardware(vendor=VENDOR, model=MODEL, serial=meter_id),
             firmware="",
-            quantities=QUANTITIES,
+            quantities=MEASURES,
             relay=False,
             interval=self._interval,
             session=gate.session,

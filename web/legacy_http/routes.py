@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from time import monotonic
 from typing import Annotated, Any
 
@@ -21,8 +22,7 @@ from bridge.store.pack_format import StoredReading
 from bridge.store.tables import moment
 from broker.contract.fleet import Meter
 from broker.contract.messages import Text, format_ts
-from broker.contract.quantities import Magnitude, Quantity
-from broker.contract.reading import Reading
+from broker.contract.reading import Reading, within
 from web.api.common import MeterPath, also, problems, registered
 from web.audit import Event, audit
 from web.auth.guard import Observer, address_of, caller_of
@@ -60,10 +60,10 @@ class Registered(Registration):
 class Submitted(BaseModel):
     """What its sensor measured; what it does not give is null or absent."""
 
-    voltage: Magnitude | None = Field(None, description="V")
-    current: Magnitude | None = Field(None, description="A")
-    power: Quantity | None = Field(None, description="W")
-    powerFactor: Annotated[float, Field(ge=-1, le=1)] | None = None  # noqa: N815 - the thesis's name
+    voltage: Annotated[float, within("voltage")] | None = Field(None, description="V")
+    current: Annotated[float, within("current")] | None = Field(None, description="A")
+    power: Annotated[float, within("power")] | None = Field(None, description="W")
+    powerFactor: Annotated[float, within("power_factor")] | None = None  # noqa: N815 - the thesis's name
 
     @model_validator(mode="after")
     def _something(self) -> Submitted:
@@ -199,7 +199,7 @@ def _stored(parts: Parts, meter_id: str, called: str) -> list[dict[str, Any]]:
 
 def _told(called: str, reading: Reading | StoredReading) -> dict[str, Any]:
     """The seven attributes of a reading of the meter that the client has ``called`` so."""
-    ts = moment(reading.ts) if isinstance(reading, StoredReading) else reading.ts
+    ts = reading.ts if isinstance(reading.ts, datetime) else moment(reading.ts)
     return {
         "id": str(uuid.uuid5(uuid.UUID(called), f"{reading.epoch} {reading.seq}")),
         "smartMeterId": called,

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from broker.contract.messages import format_ts, utc_now
+from broker.contract.quantities import QUANTITIES
 from broker.version import VERSION
 from web.auth.accounts import Role
 from web.auth.guard import Caller
@@ -20,20 +21,13 @@ from web.pages.assets import Assets
 from web.parts import parts_of
 
 # fmt: off
-QUANTITIES: tuple[tuple[str, str, str, int], ...] = (
-    ("power",        "Power",        "W",  1),
-    ("voltage",      "Voltage",      "V",  1),
-    ("current",      "Current",      "A",  3),
-    ("power_factor", "Power factor", "",   2),
-    ("frequency",    "Frequency",    "Hz", 2),
-    ("energy",       "Energy",       "Wh", 0),
-)
-"""Field, label, unit, decimals; scripts take the decimals from the page."""
 PAGES = (
     ("/", "Meters"), ("/commands", "Commands"), ("/scl", "SCL"), ("/dead-letters", "Dead letters"),
     ("/health", "Health"), ("/docs", "API"),
 )
 # fmt: on
+SHOWN = dict(sorted(QUANTITIES.items(), key=lambda item: item[0] != "power"))
+"""The table of quantities, power first; scripts take unit and decimals from the page."""
 RELAY_WORDS = {"closed": "on", "open": "switched off", None: "unknown"}
 """A closed relay gives the house power."""
 
@@ -70,7 +64,7 @@ class Views:
         self._environment.globals |= {
             "static": lambda name: root + self.assets.url(name),
             "root": root,
-            "quantities": QUANTITIES,
+            "quantities": SHOWN,
             "pages": PAGES,
             "relay_words": RELAY_WORDS,
             "version": VERSION,

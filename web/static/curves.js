@@ -1,10 +1,11 @@
-// The curves of a meter, from its readings and roll-ups; each also in words, and the energy as a table.
+// The curves of a meter's quantities, from its readings and roll-ups; each also in words, and the energy as a table.
 import { ask, serverTime, shown } from "./live.js";
 import { renewer } from "./renew.js";
 
 const HOUR = 3600000, DAY = 24 * HOUR;
 const ENERGY_MS = 10000, ALL_MS = 10 * 60000;
 const AXIS = 60, DIGIT = 7, TICK = 18; // pixels
+const USED = { unit: "Wh", decimals: 0 }; // energy_used, of each day
 const MOST_POINTS = 4000; // more than a screen has pixels: thinned to the extremes of each slot
 
 async function get(path) {
@@ -54,13 +55,14 @@ function withGaps(times, values, interval) {
   return curve;
 }
 
-function inWords(values, unit, decimals) {
+function inWords(values, { unit, decimals }) {
   const known = values.filter((value) => value !== null);
   if (!known.length) return "Nothing is stored yet.";
   const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
   const low = known.reduce((least, value) => Math.min(least, value));
   const high = known.reduce((most, value) => Math.max(most, value));
-  return `Between ${shown(low, decimals)} and ${shown(high, decimals)} ${unit}, ${shown(mean, decimals)} ${unit} in the mean.`;
+  const withUnit = (value) => `${shown(value, decimals)} ${unit}`.trim();
+  return `Between ${shown(low, decimals)} and ${withUnit(high)}, ${withUnit(mean)} in the mean.`;
 }
 
 /** As wide as the longest label. */
@@ -101,9 +103,17 @@ export class Curves {
     // what fails is tried at the next step again
     this.energySoon = renewer(ENERGY_MS, () => (this.plots.day ? this.loadEnergy() : this.load()).catch(() => {}));
     this.allSoon = renewer(ALL_MS, () => this.load());
+    this.choice = document.getElementById("quantity");
+    this.choice.addEventListener("change", () => this.change());
     addEventListener("resize", () => this.resize());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.load());
     document.readyState === "complete" ? this.load() : addEventListener("load", () => this.load());
+  }
+
+  /** The one whose curves are shown; undefined where none is measured. */
+  get quantity() {
+    const option = this.choice.selectedOptions[0];
+    return option && { name: option.value, label: option.label, unit: option.dataset.unit, decimals: Number(option.dataset.decimals) };
   }
 
   async load() {
@@ -111,17 +121,36 @@ export class Curves {
   }
 
   async loadDay() {
+    const quantity = this.quantity;
+    if (!quantity) return;
     const told = await columns(this.id, DAY, "raw");
+    if (quantity.name !== this.quantity?.name) return; // another one was chosen meanwhile
     const gaps = told.ts.slice(1).map((at, place) => at - told.ts[place]).sort((one, other) => one - other);
     const interval = gaps[Math.floor(gaps.length / 2)] ?? 1000;
     this.interval = interval * Math.max(1, told.ts.length / MOST_POINTS);
-    this.day = withGaps(...thinned(told.ts, told.power), this.interval);
-    this.show("day", this.day, "W", inWords(told.power, "W", 1));
+    const values = told[quantity.name];
+    this.day = withGaps(...thinned(told.ts, values), this.interval);
+    this.title("day", `${quantity.label} of the last 24 hours`, quantity.unit);
+    this.show("day", this.day, quantity.unit, inWords(values, quantity));
   }
 
   async loadMonth() {
-    const told = await columns(this.id, 31 * DAY, "hour");
-    this.show("month", withGaps(told.start, told.power_mean, HOUR), "W", inWords(told.power_mean, "W", 1));
+    const quantity = this.quantity;
+    if (!quantity) return;
+    const told = await columns(this.id, 31 * DAY, "hour"), means = told[`${quantity.name}_mean`];
+    if (quantity.name !== this.quantity?.name) return;
+    this.title("month", `Mean ${quantity.label.toLowerCase()} of each hour, 31 days`, quantity.unit);
+    this.show("month", withGaps(told.start, means, HOUR), quantity.unit, inWords(means, quantity));
+  }
+
+  /** Another quantity: what is drawn is not its, and no reading is added to it. */
+  async change() {
+    for (const name of ["day", "month"]) this.show(name, [[], []], "", "");
+    await Promise.allSettled([this.loadDay(), this.loadMonth()]);
+  }
+
+  title(name, text, unit) {
+    document.getElementById(`${name}-title`).textContent = unit ? `${text}, ${unit}` : text;
   }
 
   async loadEnergy() {
@@ -129,16 +158,16 @@ export class Curves {
     const midnight = Date.parse(today.start);
     const days = told.start.map((start, place) => [start, told.energy_used[place]]).filter(([start]) => start < midnight);
     const before = days.map(([, used]) => used);
-    const words = before.length ? inWords(before, "Wh", 0) : "No day is over yet.";
+    const words = before.length ? inWords(before, USED) : "No day is over yet.";
     if (today.energy_used !== null) days.push([midnight, today.energy_used]);
-    this.show("energy", [days.map(([start]) => start), days.map(([, used]) => used)], "Wh", words, true);
-    document.getElementById("today").textContent = shown(today.energy_used, 0);
+    this.show("energy", [days.map(([start]) => start), days.map(([, used]) => used)], USED.unit, words, true);
+    document.getElementById("today").textContent = shown(today.energy_used, USED.decimals);
     const rows = days.map(([start, used]) => {
       const row = document.createElement("tr"), day = document.createElement("th"), energy = document.createElement("td");
       day.scope = "row";
       day.textContent = new Date(start).toISOString().slice(0, 10) + (start === midnight ? ", until now" : "");
       energy.className = "number";
-      energy.textContent = `${shown(used, 0)} Wh`;
+      energy.textContent = `${shown(used, USED.decimals)} ${USED.unit}`;
       row.append(day, energy);
       return row;
     });
@@ -158,8 +187,9 @@ export class Curves {
     this.allSoon();
     if (counted !== this.counted) this.energySoon();
     this.counted = counted;
-    if (!this.plots.day || meter.power === undefined || at <= this.day[0].at(-1)) return;
-    push(this.day, at, meter.power, Math.max(this.interval, 1000 * meter.interval));
+    const value = meter[this.quantity?.name];
+    if (!this.plots.day || value === undefined || at <= this.day[0].at(-1)) return;
+    push(this.day, at, value, Math.max(this.interval, 1000 * meter.interval));
     while (this.day[0][0] < at - DAY) this.day.forEach((column) => column.shift());
     this.plots.day.setData(this.day);
   }

@@ -1,0 +1,52 @@
+"""The columns of the quantities: a row that is appended to the table of quantities needs no migration.
+
+After the migrations each bridge that starts adds the columns that its table has and the database lacks, of
+readings and of roll-ups. Columns beyond these are of a newer program, and stay.
+
+>>> from sqlalchemy import create_engine
+>>> from bridge.store.tables import metadata
+>>> with create_engine("sqlite://").connect() as connection:
+...     metadata.create_all(connection)
+...     missing(connection)
+[]
+"""
+
+from __future__ import annotations
+
+import logging
+
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import Column, Connection, DefaultClause, Float, inspect
+
+from bridge.store.tables import ROLLUP, Reading, statistics
+from broker.contract.quantities import QUANTITIES
+
+log = logging.getLogger(__name__)
+
+_Added = tuple[str, Column[float] | Column[int]]
+"""Table and column."""
+
+
+def missing(connection: Connection) -> list[_Added]:
+    """What the tables lack, each in the order of the table of quantities."""
+    found: list[_Added] = []
+    there = {
+        table: {column["name"] for column in inspect(connection).get_columns(table)}
+        for table in (str(Reading.__tablename__), ROLLUP.name)
+    }
+    for name in QUANTITIES:
+        wanted: list[_Added] = [(str(Reading.__tablename__), Column(name, Float))]
+        wanted += [(ROLLUP.name, column) for column in statistics(name)]
+        found += [(table, column) for table, column in wanted if column.name not in there[table]]
+    return found
+
+
+def add(connection: Connection) -> None:
+    """Add what is missing. In the hours and days that are summed up already the quantity's count is 0."""
+    operations = Operations(MigrationContext.configure(connection))
+    for table, column in missing(connection):
+        if not column.nullable:
+            column.server_default = DefaultClause("0")
+        operations.add_column(table, column)
+        log.info("database: column %s.%s is added", table, column.name)
