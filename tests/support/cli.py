@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from tests.support.brokers import free_port
+from tests.support.forked import run_to_end
 
 DEADLINE = 60.0
 STOP_SECONDS = 5.0
@@ -46,18 +47,7 @@ def run(
 
     ``more`` are environment variables.
     """
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "admin", *arguments],
-        cwd=folder,
-        env=environment() | more,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-    assert done.returncode == code, f"{arguments} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
+    return run_to_end("admin", *arguments, cwd=folder, env=environment() | more, code=code)
 
 
 def answer(*arguments: str, folder: Path | None = None) -> Any:
