@@ -118,7 +118,7 @@ class Chain:
 
     def connect(self, *, index: int = 0, **options: Any) -> MmsClient:
         """A new association with the IED of that index."""
-        return MmsClient.connect("127.0.0.1", self.mms_port + index, timeout=5.0, **options)
+        return MmsClient.connect("127.0.0.1", self.mms_port + index, timeout=60.0, **options)
 
     def wait_for_domain(self, domain: str, *, seconds: float = DEADLINE) -> None:
         """Until a new association sees the logical device."""
