@@ -35,7 +35,7 @@ from broker.contract.messages import utc_now
 from broker.contract.reading import Reading
 from broker.contract.status import Status
 from broker.contract.topics import Topic, Topics, scl_name
-from broker.mqtt.receiver import Feed
+from broker.mqtt.receiver import Receiver
 from broker.mqtt.settings import MqttSettings
 from mms_bridge.datamodel import mapping
 from mms_bridge.gateway import Gateway
@@ -247,7 +247,8 @@ async def measure(options: argparse.Namespace) -> list[dict[str, float]]:
         hearing = Hearing(gateway, Topics("sm/v1"))
         mqtt = MqttSettings(port=broker.port)
         topics = [mqtt.topics.filter(kind) for kind in FED]
-        feed = asyncio.create_task(Feed(mqtt, hearing.take, topics=topics, connected=lambda _up: None).run())
+        receiver = Receiver(mqtt, hearing.take, topics=topics, connected=lambda _up: None)
+        feed = asyncio.create_task(receiver.run())
         for number in range(options.runs):
             path = await path_rate(gateway, broker.port, ids, options.readings, number * 1_000_000 + 1)
             runs.append(

@@ -29,7 +29,7 @@ from lxml import etree
 from sqlalchemy import Engine, insert
 from sqlmodel import Session, SQLModel
 
-from bridge.scl.ied_names import ied_name
+from bridge.ingest.ied_names import ied_name
 from bridge.scl.publication import Publication
 from bridge.settings import BridgeSettings
 from bridge.store import database

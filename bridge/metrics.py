@@ -12,8 +12,8 @@ from sqlalchemy import Engine, func
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
-from bridge.meters import alarms
 from bridge.settings import BridgeSettings
+from bridge.store import alarms
 from bridge.store.audit import now_ms
 from bridge.store.tables import Command, Meter
 from broker.contract.errors import reason

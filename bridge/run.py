@@ -18,7 +18,6 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from bridge.ingest.classify import Sorter
-from bridge.ingest.clock import Clock
 from bridge.ingest.dead_letters import DeadLetters
 from bridge.ingest.ingest import Ingest
 from bridge.ingest.ledger import Deadlines, Hearing
@@ -30,14 +29,16 @@ from bridge.metrics import Flow, observed
 from bridge.mqtt.connection import Link
 from bridge.mqtt.inbox import Inbox
 from bridge.mqtt.presence import Presence
-from bridge.mqtt.session import Options
 from bridge.scl.publication import Publication
 from bridge.settings import BridgeSettings
 from bridge.store import audit_head, database
 from bridge.store.audit_head import Watch
+from bridge.store.clock import Clock
 from bridge.store.upkeep import Policy, kept_up
 from broker.contract.errors import reason
+from broker.contract.specs import SPECS
 from broker.mqtt.packets import Will
+from broker.mqtt.session import Options
 
 log = logging.getLogger(__name__)
 
@@ -225,6 +226,7 @@ def _options(settings: BridgeSettings) -> Options:
         subscriptions=settings.subscriptions,
         retained_first=(mqtt.topics.filter("block"),),
         identified=settings.identified,
+        as_published=frozenset(mqtt.topics.filter(kind) for kind, spec in SPECS.items() if spec.live_only),
         version=mqtt.version,
         username=mqtt.username,
         password=mqtt.password.get_secret_value() if mqtt.password else None,

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from broker.contract.block import Block
 from broker.contract.errors import ContractError, Meter61850Error
+from broker.contract.fleet import Fleet, Meter
 from broker.contract.messages import utc_now
 from broker.contract.notice import MeterNotice
 from broker.contract.relay import Command
@@ -29,10 +30,10 @@ from mms_bridge.access.listeners import Doors
 from mms_bridge.control.blocking import Blocks
 from mms_bridge.control.service import Control
 from mms_bridge.datamodel import mapping
-from mms_bridge.datamodel.fleet import Fleet, Meter
 from mms_bridge.datamodel.value import Key, Value
 from mms_bridge.ied import Ied
-from mms_bridge.libiec61850.capabilities import capabilities
+from mms_bridge.libiec61850.capabilities import gather_seconds, wait_hook_installed
+from mms_bridge.libiec61850.mms_server import Limits
 from mms_bridge.settings import MmsSettings
 from scl_builder.read.cid import read_cid
 
@@ -72,10 +73,10 @@ class Gateway:
         self._dirty: set[Ied] = set()
         self._uncounted: set[Ied] = set()  # whose gateway device is to be written before the next reports
         self._told: set[str] = set()  # causes that were logged
-        self.library = capabilities(wait_hook=settings.wait_hook)
+        self.wait_hook = wait_hook_installed(wanted=settings.wait_hook)
+        self._gather = gather_seconds(wait_hook=self.wait_hook)
         # The library's own check of who may make a data set breaks those of associations (@name).
-        limits = self.library.limits
-        self._limits = replace(limits, lasting_data_sets=0) if settings.observers else limits
+        self._limits = replace(Limits(), lasting_data_sets=0) if settings.observers else Limits()
         self.wake = asyncio.Event()  # set when the next tick must not wait
         self.blocks = Blocks(self.fleet, self._publish)
         self.control = Control(
@@ -233,7 +234,7 @@ class Gateway:
     def _mark(self, ied: Ied) -> None:
         """Send the reports of all that is written within a moment at once."""
         if not self._dirty:
-            self._loop.call_later(self.library.gather_seconds, self._send_reports)
+            self._loop.call_later(self._gather, self._send_reports)
         self._dirty.add(ied)
 
     def _send_reports(self) -> None:

@@ -62,7 +62,7 @@ def samples(gateway: Gateway) -> tuple[Sample, ...]:
                lambda: float(gateway.fleet.broker_up)),
         Sample("mms_wait_hook", "1 while libiec61850 does not wait in our calls, 0 when it is slower",
                "gauge",
-               lambda: float(gateway.library.wait_hook)),
+               lambda: float(gateway.wait_hook)),
         Sample("mms_meters", "Meters that are known", "gauge", lambda: len(gateway.fleet.meters)),
         Sample("mms_meters_online", "Meters that are online", "gauge", lambda: gateway.fleet.online),
         Sample("mms_meters_stale", "Meters whose reading is stale", "gauge",

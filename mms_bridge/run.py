@@ -22,7 +22,7 @@ from broker.descriptors import raise_limit
 from broker.mqtt.backoff import Backoff, heed_cancellation
 from broker.mqtt.client import new_client
 from broker.mqtt.jobs import end, together
-from broker.mqtt.receiver import GOOD_CONNECTION, Feed
+from broker.mqtt.receiver import GOOD_CONNECTION, Receiver
 from broker.mqtt.settings import MqttSettings
 from broker.signals import stop_on_signals
 from broker.version import VERSION
@@ -70,7 +70,7 @@ async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -
     hearing = Hearing(gateway, settings.mqtt.topics)
     tasks = [
         asyncio.create_task(_keep_connected(gateway, hearing, settings.mqtt), name="mqtt"),
-        asyncio.create_task(_feed(hearing, settings.mqtt).run(), name="meters"),
+        asyncio.create_task(_receiver(hearing, settings.mqtt).run(), name="meters"),
         asyncio.create_task(_keep_ticking(gateway, settings), name="ticks"),
         asyncio.create_task(hearing.failure(), name="messages"),
     ]
@@ -85,9 +85,11 @@ async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -
         gateway.close()
 
 
-def _feed(hearing: Hearing, mqtt: MqttSettings) -> Feed:
+def _receiver(hearing: Hearing, mqtt: MqttSettings) -> Receiver:
     topics = [mqtt.topics.filter(kind) for kind in FED]
-    return Feed(mqtt, hearing.take, topics=topics, connected=lambda up: hearing.connected(Link.METERS, up=up))
+    return Receiver(
+        mqtt, hearing.take, topics=topics, connected=lambda up: hearing.connected(Link.METERS, up=up)
+    )
 
 
 async def _keep_ticking(gateway: Gateway, settings: MmsSettings) -> None:

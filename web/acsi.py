@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 from bridge.store.tables import moment
 from broker.contract.errors import ContractError
+from broker.contract.fleet import Meter
 from broker.contract.messages import format_ts, utc_now
 from broker.contract.topics import meter_id_of
-from mms_bridge.datamodel.fleet import Meter
 from mms_bridge.datamodel.mapping import all_values, gateway_values
 from mms_bridge.datamodel.value import Quality
 from scl_builder.model.cdc import Path
@@ -114,7 +114,7 @@ class Acsi:
             meter_id = meter_id_of(device.domain)
         except ContractError:
             return None
-        return self._live.fleet.meters.get(meter_id) or Meter(meter_id, device.domain)
+        return self._live.fleet.meters.get(meter_id) or Meter(meter_id, domain=device.domain)
 
 
 def _read(xml: bytes) -> Cid:

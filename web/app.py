@@ -17,11 +17,10 @@ from broker.contract.errors import Meter61850Error
 from broker.version import VERSION
 from web.acsi import Acsi
 from web.api import acsi, commands, meters, operations, readings, scl, stream
-from web.auth import login
 from web.auth.guard import caller_of
 from web.legacy_http import routes
 from web.legacy_http.meters import ThesisMeters
-from web.pages import pages
+from web.pages import login, pages
 from web.pages.views import Views
 from web.parts import Parts
 from web.serving import problem

@@ -26,7 +26,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bridge.store.tables import Command as Row
 from bridge.store.tables import moment
-from broker.contract.commands import ANSWER_SECONDS, VALIDITY, became, in_vain, new_command
+from broker.contract.commands import (
+    ANSWER_SECONDS,
+    VALIDITY,
+    Circumstances,
+    against_switching,
+    became,
+    in_vain,
+    new_command,
+)
 from broker.contract.errors import ContractError, NotAuthorizedError, UnavailableError
 from broker.contract.messages import Message, format_ts, utc_now
 from broker.contract.relay import Command, Origin, OriginCategory, Position, Relay
@@ -44,8 +52,6 @@ REMEMBERED = 10_000
 """Commands that are followed here; older ones are in the ledger alone."""
 SENT, ANSWERED, NO_ANSWER = "sent", "answered", "timed out"
 """States beside the contract's outcomes; answered: the meter says done, and its relay has not moved yet."""
-UNDER_WAY = "another command is under way"
-TOO_LATE = "the order came after its expires_at, by our clock"
 LOST = "the broker went away: it may have arrived or not"
 
 
@@ -158,23 +164,27 @@ class Commands:
 
         ``address``: the client's, for the audit. ``expires_at``: the client's limit, where it is the earlier.
         """
-        given = command_id(account, key) if key else ""
-        if given and (known := await self._given_before(given)):
+        asked_id = command_id(account, key) if key else ""
+        if asked_id and (known := await self._given_before(asked_id)):
             if known.meter_id != meter_id or known.position not in (None, position):
                 raise ConflictError("this Idempotency-Key was used for another command: choose a new one")
             return known
         origin = Origin(
             category=OriginCategory.REMOTE_CONTROL, identifier=f"web {account}"[:64], via=f"web {address}"
         )
-        command = new_command(position, origin, command_id=given)
+        command = new_command(position, origin, command_id=asked_id)
         if expires_at is not None:
             command = command.model_copy(update={"expires_at": min(command.expires_at, expires_at)})
         entry = _new(meter_id, command)
-        late = command.expires_at <= command.issued_at
-        obstacle = TOO_LATE if late else self._obstacle(meter_id, position)
+        given = Circumstances(
+            late=command.expires_at <= command.issued_at,
+            broker_up=self._live.fleet.broker_up,
+            running=any(True for _ in self._of(meter_id)),
+        )
+        objection = against_switching(self._live.known(meter_id), position, given)
         self._remember(entry)
-        if obstacle:
-            self._refuse(entry, command, obstacle)
+        if objection:
+            self._refuse(entry, command, objection.reason)
         else:
             await self._send(entry, command)
         return entry
@@ -190,13 +200,6 @@ class Commands:
                 if row is not None and command_id not in self._entries:
                     return entry_of(row)
         return self._entries.get(command_id)
-
-    def _obstacle(self, meter_id: str, position: Position) -> str | None:
-        if not self._live.fleet.broker_up:
-            return "the broker is away"
-        if any(True for _ in self._of(meter_id)):
-            return UNDER_WAY
-        return self._live.known(meter_id).obstacle(position)
 
     def _of(self, meter_id: str) -> Iterator[Entry]:
         """The commands of a meter that are under way."""
@@ -258,9 +261,8 @@ class Commands:
             self._end(entry, NO_ANSWER, in_vain(answered=entry.answered))
 
     def _became(self, entry: Entry, result: Result) -> str | None:
-        relay = self._live.known(entry.meter_id).relay
         assert entry.position is not None, "it is a command of ours"
-        return became(result, shows=relay.position if relay else None, wanted=entry.position)
+        return became(result, shows=self._live.known(entry.meter_id).position, wanted=entry.position)
 
     def _end(self, entry: Entry, state: str, reason: str = "") -> None:
         entry.state, entry.reason = str(state), reason

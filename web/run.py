@@ -23,7 +23,7 @@ from bridge.store.tables import Command
 from broker.contract.errors import Meter61850Error, PortTakenError
 from broker.descriptors import raise_limit
 from broker.mqtt import keypair
-from broker.mqtt.receiver import Feed
+from broker.mqtt.receiver import Receiver
 from broker.signals import stop_on_signals
 from web.app import make_app
 from web.archive import Archive
@@ -113,7 +113,7 @@ async def serve(settings: WebSettings, stop: asyncio.Event) -> None:
     live = parts.live
     topics = live.filters(stored=settings.thesis)
     mqtt = settings.mqtt.model_copy(update={"keepalive": min(FEED_KEEPALIVE, settings.mqtt.keepalive)})
-    feed = Feed(mqtt, live.take, topics=topics, connected=live.connected, name="web")
+    feed = Receiver(mqtt, live.take, topics=topics, connected=live.connected, name="web")
     thesis = thesis_meters(parts)
     config = _config(parts, thesis)
     config.load()

@@ -16,13 +16,12 @@ from contextlib import suppress
 import aiomqtt
 from aiomqtt import MqttError
 
-from broker.contract.commands import expiring
 from broker.contract.errors import UnavailableError, reason
 from broker.contract.messages import utc_now
 from broker.contract.status import ServiceStatus
 from broker.mqtt.backoff import Backoff, heed_cancellation
 from broker.mqtt.client import new_client
-from broker.mqtt.publishing import publish
+from broker.mqtt.publishing import expiring, publish
 from broker.mqtt.settings import MqttSettings
 from broker.version import VERSION
 

@@ -152,7 +152,7 @@ def _everything(state: MeterState) -> dict[str, Any]:
 
 
 _INTERNAL = ("key", "session", "session_at", "session_before", "standing", "relay_session")
-"""What decides whether a message is older (`broker.contract.fleet`)."""
+"""What decides whether a message is older (`broker.contract.known`)."""
 _TIMES = ("first_seen", "last_seen", "born_at", "retired_at", "relay_at", "access_at")
 
 

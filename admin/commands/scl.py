@@ -24,10 +24,10 @@ from scl_builder.check.checker import Finding
 from scl_builder.check.checker import check as findings_in
 from scl_builder.check.diff import condensed, diff
 from scl_builder.check.document import Document
-from scl_builder.check.findings import Severity
 from scl_builder.check.naming import without_ld_name
 from scl_builder.check.outline import parse
 from scl_builder.read.cid import Cid, CidError, read_cid
+from scl_builder.read.findings import Severity
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The SCD and the CIDs (IEC 61850-6).")
 

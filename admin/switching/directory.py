@@ -15,8 +15,9 @@ import aiomqtt
 from admin import mqtt
 from admin.exits import NotFoundError
 from broker.contract.birth import Birth
-from broker.contract.commands import Known, parsed
+from broker.contract.commands import parsed
 from broker.contract.errors import ConfigurationError, ContractError
+from broker.contract.known import Known
 from broker.contract.specs import STATE_KINDS
 from broker.contract.topics import Topics, checked_meter_id, meter_id_of
 from broker.mqtt.settings import MqttSettings
@@ -68,7 +69,7 @@ async def find(client: aiomqtt.Client, settings: MqttSettings, meter: str) -> Kn
     found = await mqtt.retained(client, *wanted, barrier=_barrier(topics))
     known = Known(meter_id)
     for topic, payload in found.items():
-        known.hear(wanted[topic], payload, live=False)
+        known.take_if_valid(wanted[topic], payload, live=False)
     return known
 
 
@@ -79,7 +80,7 @@ async def everybody(client: aiomqtt.Client, topics: Topics) -> dict[str, Known]:
     for topic, payload in (await mqtt.retained(client, *filters, barrier=_barrier(topics))).items():
         with suppress(ContractError):  # as above
             told = topics.parse(topic)
-            found.setdefault(told.name, Known(told.name)).hear(told.kind, payload, live=False)
+            found.setdefault(told.name, Known(told.name)).take_if_valid(told.kind, payload, live=False)
     return {meter_id: known for meter_id, known in found.items() if known.birth}
 
 

@@ -21,8 +21,9 @@ import aiomqtt
 
 from admin.exits import ExitCode
 from admin.switching.orders import our_command, publish_command, tell_refusal
-from broker.contract.commands import ANSWER_SECONDS, Known, became, in_vain, parsed
+from broker.contract.commands import ANSWER_SECONDS, against_switching, became, in_vain, parsed
 from broker.contract.errors import ContractError
+from broker.contract.known import Known
 from broker.contract.relay import Command, Position
 from broker.contract.result import Outcome, Result
 from broker.contract.specs import STATE_KINDS
@@ -91,7 +92,8 @@ class FanOut:
     async def _send_all(self, rate: float, stop: asyncio.Event, sent: Callable[[], None]) -> None:
         due = time.monotonic()
         for order in self.orders:
-            if order.meter.obstacle(self._position) is None:  # what is refused costs no inrush, and no time
+            # what is refused costs no inrush, and no time
+            if against_switching(order.meter, self._position) is None:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(max(0.0, due - time.monotonic())):
                         await stop.wait()
@@ -104,9 +106,9 @@ class FanOut:
     async def _send(self, order: Order) -> None:
         order.command = command = our_command(self._position)
         meter_id = order.meter.meter_id
-        if reason := order.meter.obstacle(self._position):
-            order.outcome, order.reason = Outcome.REFUSED, reason
-            await tell_refusal(self._client, self._settings, meter_id, command, reason)
+        if objection := against_switching(order.meter, self._position):
+            order.outcome, order.reason = Outcome.REFUSED, objection.reason
+            await tell_refusal(self._client, self._settings, meter_id, command, objection.reason)
             return
         order.outcome, order.sent_at = UNANSWERED, time.monotonic()
         await publish_command(self._client, self._settings, meter_id, command)
@@ -136,8 +138,8 @@ class FanOut:
 
     def _take(self, order: Order, kind: str, payload: bytes, *, live: bool) -> None:
         if kind != "result":
-            order.meter.hear(kind, payload, live=live)
-            if order.outcome == UNMOVED and self._shown(order) is self._position:
+            order.meter.take_if_valid(kind, payload, live=live)
+            if order.outcome == UNMOVED and order.meter.position is self._position:
                 self._end(order, Outcome.DONE)
             return
         result = parsed(Result, payload)
@@ -145,15 +147,11 @@ class FanOut:
             return  # a broker may deliver a command twice: the second answer is a refusal
         if result.command_id != order.command.command_id:
             return
-        told = became(result, shows=self._shown(order), wanted=self._position)
+        told = became(result, shows=order.meter.position, wanted=self._position)
         if told is None:
             order.outcome, order.reason = UNMOVED, in_vain(answered=True)
         else:
             self._end(order, told, result.reason)
-
-    @staticmethod
-    def _shown(order: Order) -> Position | None:
-        return order.meter.relay.position if order.meter.relay else None
 
     def _end(self, order: Order, outcome: str, reason: str = "") -> None:
         order.outcome, order.reason = outcome, reason

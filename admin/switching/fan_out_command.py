@@ -22,8 +22,9 @@ from admin.exits import ExitCode, NotFoundError, RefusedError
 from admin.output import note, show, stderr, table
 from admin.switching import directory
 from admin.switching.fan_out import NOT_SENT, FanOut
-from broker.contract.commands import Known
+from broker.contract.commands import against_switching
 from broker.contract.errors import ConfigurationError, UnavailableError
+from broker.contract.known import Known
 from broker.contract.relay import Position
 from broker.contract.topics import Topics
 from broker.mqtt.settings import MqttSettings
@@ -84,7 +85,7 @@ async def _look(choice: Choice, settings: MqttSettings) -> tuple[MqttSettings, l
 
 def _confirm(meters: Sequence[Known], position: Position, *, rate: float, yes: bool) -> None:
     """Say who is concerned; RefusedError when the answer is no, ConfigurationError when nobody can answer."""
-    in_vain = sum(meter.obstacle(position) is not None for meter in meters)
+    in_vain = sum(against_switching(meter, position) is not None for meter in meters)
     verb = "Open" if position is Position.OPEN else "Close"
     what = f"{verb} the relays of {len(meters)} meters"
     note(f"{what}{f', of which {in_vain} would be refused' if in_vain else ''}, {rate:g} a second")
@@ -100,12 +101,12 @@ def _confirm(meters: Sequence[Known], position: Position, *, rate: float, yes: b
 
 
 def _line(meter: Known, position: Position) -> dict[str, object]:
-    birth = meter.birth
+    birth, objection = meter.birth, against_switching(meter, position)
     return {
         "meter": meter.name,
         "address": birth.address if birth else "",
-        "relay": meter.relay.position if meter.relay else None,
-        "refused because": meter.obstacle(position) or "",
+        "relay": meter.position,
+        "refused because": objection.reason if objection else "",
     }
 
 

@@ -15,11 +15,11 @@ import aiomqtt
 
 from admin import mqtt
 from admin.options import user_name
-from broker.contract.commands import VALIDITY, expiring, new_command
+from broker.contract.commands import VALIDITY, new_command
 from broker.contract.messages import utc_now
 from broker.contract.relay import Command, Origin, OriginCategory, Position
 from broker.contract.result import Refusal
-from broker.mqtt.publishing import publish
+from broker.mqtt.publishing import expiring, publish
 from broker.mqtt.settings import MqttSettings
 
 

@@ -19,8 +19,9 @@ from admin.exits import NoAnswerError, NotFoundError, RefusedError
 from admin.switching import directory
 from admin.switching.orders import our_command, our_origin, publish_command, tell_refusal
 from broker.contract.block import Block
-from broker.contract.commands import ANSWER_SECONDS, NO_RELAY, Known, became, in_vain, parsed
+from broker.contract.commands import ANSWER_SECONDS, Why, against_switching, became, in_vain, parsed
 from broker.contract.errors import UnavailableError
+from broker.contract.known import Known
 from broker.contract.notice import MeterNotice
 from broker.contract.relay import Command, Position
 from broker.contract.result import Outcome, Result
@@ -39,10 +40,10 @@ async def switch(meter: str, position: Position, settings: MqttSettings, *, wait
     async with mqtt.connected(settings) as client:
         known = await directory.find(client, settings, meter)
         command = our_command(position)
-        if reason := known.obstacle(position):
-            await tell_refusal(client, settings, known.meter_id, command, reason)
-            kind = RefusedError if known.birth else NotFoundError
-            raise kind(f"{meter}: {reason}")
+        if objection := against_switching(known, position):
+            await tell_refusal(client, settings, known.meter_id, command, objection.reason)
+            kind = NotFoundError if objection.why is Why.NO_METER else RefusedError
+            raise kind(f"{meter}: {objection.reason}")
         topics = settings.topics
         await client.subscribe([(topics.meter(known.meter_id, kind), 1) for kind in ("result", "relay")])
         sent = time.monotonic()
@@ -70,9 +71,8 @@ async def _answer(client: aiomqtt.Client, settings: MqttSettings, known: Known, 
                     if result is None and answer.command_id == command.command_id:
                         result = answer  # a broker may deliver twice, and the second is refused
                 elif kind == "relay" and payload:
-                    known.hear(kind, payload, live=not message.retain)
-                shows = known.relay.position if known.relay else None
-                told = became(result, shows=shows, wanted=command.position)
+                    known.take_if_valid(kind, payload, live=not message.retain)
+                told = became(result, shows=known.position, wanted=command.position)
                 if result and told == Outcome.DONE:
                     return result
                 if result and told is not None:
@@ -107,7 +107,7 @@ async def block(meter: str, change: Change, settings: MqttSettings) -> dict[str,
         if known.birth is None:
             raise NotFoundError(f"no meter {meter}: `meter61850 meters list` shows all")
         if not known.birth.relay:
-            raise RefusedError(f"{meter}: {NO_RELAY}")
+            raise RefusedError(f"{meter}: {Why.NO_RELAY}")
         recorded: bool | None = None
         if change.opening or change.closing:
             known.block = Block.changed(

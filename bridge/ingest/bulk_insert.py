@@ -1,7 +1,7 @@
 """Readings into the database in bulk: insert or ignore, and say how many were new, and which are others.
 
 What was not inserted is looked at: the same reading again is nothing, another one with the same name is a
-conflict (`bridge.store.namesakes`). So a batch in which all is new costs no look.
+conflict (`bridge.ingest.namesakes`). So a batch in which all is new costs no look.
 
 Measured with 2,000 rows a commit on two cores, while another thread keeps the interpreter busy (as
 the network thread does): sqlite3's executemany gives the interpreter up for each row and stores 650
@@ -22,8 +22,8 @@ import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from bridge.ingest import namesakes
 from bridge.ingest.parse import Row
-from bridge.store import namesakes
 from bridge.store.pack_format import StoredReading
 from bridge.store.tables import Due
 

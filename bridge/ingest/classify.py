@@ -19,15 +19,17 @@ from dataclasses import dataclass, field
 from bridge.ingest import parse, rate_limits
 from bridge.ingest.parse import FutureError, RejectedError, Row
 from bridge.ingest.rate_limits import UNLIMITED, Allowance, Allowances, Limits
-from bridge.meters import alarms, twins
-from bridge.meters.alarms import Raised
+from bridge.meters import twins
 from bridge.meters.twins import Twins
+from bridge.mqtt.notice import BadCommand, Dead, Early, Notice, Withdrawal
+from bridge.store import alarms
+from bridge.store.alarms import Raised
 from bridge.store.tables import sayable
 from broker.contract.birth import Birth
 from broker.contract.block import Block
 from broker.contract.enrolment import Access
 from broker.contract.errors import ContractError
-from broker.contract.messages import FUTURE_TOLERANCE, Message, format_ts
+from broker.contract.messages import FUTURE_TOLERANCE, format_ts
 from broker.contract.notice import MeterNotice
 from broker.contract.relay import Relay
 from broker.contract.result import Refusal
@@ -35,7 +37,7 @@ from broker.contract.roles import Role
 from broker.contract.specs import METER_KINDS, SPECS, heard_by
 from broker.contract.status import Status
 from broker.contract.topics import Topics, checked_meter_id
-from broker.mqtt.packets import DUP, IDENTIFIED, RETAIN, Publish
+from broker.mqtt.packets import IDENTIFIED, Publish
 
 TOLERANCE_MS = round(FUTURE_TOLERANCE.total_seconds() * 1000)
 _WAITS_MS = 12 * 3_600_000
@@ -48,62 +50,6 @@ _HEARD = frozenset(heard_by(Role.BRIDGE))
 
 _CLEARED = frozenset(kind for kind, spec in SPECS.items() if spec.retained or spec.live_only)
 """Kinds that someone may clear with an empty retained message."""
-
-
-class Withdrawal(Message):
-    """An empty message: what was told is taken back; with its birth a meter is taken out of service."""
-
-    kind: str = "birth"
-
-
-class BadCommand(Message):
-    """A command that does not parse but says which one it is: the ledger keeps that it was refused."""
-
-    command_id: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Notice:
-    """A message for the registry or the ledger, and the packet that it came in."""
-
-    meter_id: str
-    message: Message
-    source: Publish
-
-    @property
-    def retained(self) -> bool:
-        """True for a command that was published retained, and for all that was before we subscribed."""
-        return bool(self.source.flags & RETAIN)
-
-    @property
-    def live(self) -> bool:
-        """True when it was published just now: the broker did not have it before we subscribed."""
-        return not self.retained
-
-    @property
-    def again(self) -> bool:
-        """True when the broker sends it again, not knowing whether we had it."""
-        return bool(self.source.flags & DUP)
-
-
-@dataclass(frozen=True)
-class Dead:
-    """A message, or one reading of a history, that cannot be taken as good."""
-
-    topic: bytes
-    payload: bytes
-    cause: str
-    reading: tuple[bytes, int, int] | None = None
-    """Topic of `stored`, epoch, seq: the reading that its meter may forget if this is kept."""
-
-
-@dataclass(frozen=True)
-class Early:
-    """A message that seems to come from the future (``ts`` in ms): it waits (`bridge.mqtt.waiting`)."""
-
-    source: Publish
-    ts: int
 
 
 @dataclass

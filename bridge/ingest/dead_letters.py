@@ -25,8 +25,8 @@ from sqlalchemy import select as core_select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
-from bridge.ingest.classify import Dead
 from bridge.ingest.parse import MAX_PAYLOAD
+from bridge.mqtt.notice import Dead
 from bridge.store.tables import DeadLetter
 
 CAUSES = 20

@@ -1,4 +1,4 @@
-"""What follows when readings have the names of others that are stored (`bridge.store.namesakes`).
+"""What follows when readings have the names of others that are stored (`bridge.ingest.namesakes`).
 
 They are not confirmed, so their meter keeps them; each is kept aside, the meter hears which ones they are and
 gives them new names, and an alarm tells that a memory card was restored or copied.
@@ -17,9 +17,10 @@ from operator import itemgetter
 
 import orjson
 
-from bridge.ingest.classify import Dead, Work
+from bridge.ingest.classify import Work
 from bridge.ingest.parse import Row
-from bridge.meters.alarms import Kind, Raised
+from bridge.mqtt.notice import Dead
+from bridge.store.alarms import Kind, Raised
 from bridge.store.pack_format import StoredReading
 from bridge.store.tables import moment
 from broker.contract.messages import format_ts, utc_now

@@ -17,11 +17,12 @@ from itertools import count
 
 from sqlalchemy.exc import DBAPIError
 
-from bridge.ingest.classify import TOLERANCE_MS, Dead, Sorter, Withdrawal, Work
+from bridge.ingest.classify import TOLERANCE_MS, Sorter, Work
 from bridge.ingest.parse import FUTURE
 from bridge.ingest.writer import Committed, Writer
 from bridge.meters.blocks import Blocks
 from bridge.mqtt.connection import Link
+from bridge.mqtt.notice import Dead, Withdrawal
 from bridge.mqtt.waiting import Waiting
 from bridge.store.audit import now_ms
 from bridge.store.database import is_about_data

@@ -20,12 +20,12 @@ from functools import singledispatch
 from sqlalchemy import ColumnElement, Engine, update
 from sqlmodel import Session, col, select
 
-from bridge.ingest.classify import BadCommand, Dead, Notice
-from bridge.ingest.clock import Clock
 from bridge.meters import block_ledger, moves
 from bridge.meters.block_ledger import Entered, block_told
+from bridge.mqtt.notice import BadCommand, Dead, Notice
 from bridge.store import audit
 from bridge.store.audit import Event, Kind
+from bridge.store.clock import Clock
 from bridge.store.tables import Command as Row
 from bridge.store.tables import at_ms, sayable
 from broker.contract.commands import NOT_ANSWERED, NOT_MOVED

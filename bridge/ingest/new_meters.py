@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bridge.ingest.classify import Notice
 from bridge.ingest.rate_limits import Allowance, Rate
+from bridge.mqtt.notice import Notice
 from broker.contract.birth import Birth
 
 MAX_WAITING = 5000

@@ -33,10 +33,9 @@ from bridge.store.tables import Meter, moment
 from broker.contract.birth import Birth, Hardware
 from broker.contract.commands import parsed
 from broker.contract.errors import ContractError, Meter61850Error, reason
-from broker.contract.fleet import after_status, takes_birth, takes_reading, takes_relay
+from broker.contract.known import takes_reading
 from broker.contract.messages import Message, utc_now
 from broker.contract.reading import Reading
-from broker.contract.relay import Relay
 from broker.contract.specs import RETAINED_OF_METER, SPECS
 from broker.contract.status import Status
 from broker.mqtt.backoff import Backoff
@@ -176,14 +175,13 @@ def lost(state: MeterState, retained: Mapping[str, bytes], *, now: datetime) -> 
     """(kind, payload) of what is missing or older in ``retained`` (kind → payload); b"" clears a topic."""
     meter = state.meter
     if meter.retired_at is not None:
-        birth = parsed(Birth, retained.get("birth"))
-        if birth is None or not _is_newer_birth(meter, birth, now=now):
+        if not _is_current("birth", retained.get("birth"), state, now=now):
             yield from ((kind, b"") for kind in RETAINED_OF_METER if retained.get(kind))
     elif is_shown(meter):
         known: dict[str, Message | None] = {
             "birth": _birth(meter),
             "status": _status(meter),
-            "relay": registry.known_relay(meter),
+            "relay": registry.known(meter).relay,
             "reading": _reading(state),
         }
         for kind, message in known.items():
@@ -193,24 +191,13 @@ def lost(state: MeterState, retained: Mapping[str, bytes], *, now: datetime) -> 
 
 def _is_current(kind: str, payload: bytes | None, state: MeterState, *, now: datetime) -> bool:
     """Whether what is retained would replace what the registry has."""
-    meter = state.meter
     model = SPECS[kind].model
-    match parsed(model, payload) if model else None:
-        case Birth() as told:
-            return _is_newer_birth(meter, told, now=now)
-        case Status() as told:
-            return after_status(registry.session_of(meter), told, live=False, now=now)[1]
-        case Relay() as told:
-            return takes_relay(registry.known_relay(meter), told, first=False, now=now)
-        case Reading() as told:
-            return takes_reading(_reading(state), told, first=False, now=now)
-    return False
-
-
-def _is_newer_birth(meter: Meter, birth: Birth, *, now: datetime) -> bool:
-    return takes_birth(
-        registry.born_or_retired(meter), birth, registry.session_of(meter), live=False, now=now
-    )
+    told = parsed(model, payload) if model else None
+    if told is None:
+        return False
+    if isinstance(told, Reading):
+        return takes_reading(_reading(state), told, first=False, now=now)
+    return registry.known(state.meter).hear(told, live=False, now=now)
 
 
 def _birth(meter: Meter) -> Birth | None:

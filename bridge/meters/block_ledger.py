@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from sqlmodel import Session, col, select
 
-from bridge.ingest.classify import Dead, Notice
+from bridge.mqtt.notice import Dead, Notice
 from bridge.store.audit import Event, Kind
 from bridge.store.tables import BlockChange, at_ms, moment, sayable
 from broker.contract.block import Block

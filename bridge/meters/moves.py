@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlmodel import Session, col, select
 
-from bridge.ingest.classify import Notice
+from bridge.mqtt.notice import Notice
 from bridge.store.tables import Command as Row
 from bridge.store.tables import Meter, at_ms
 from broker.contract.commands import ANSWER_SECONDS, NOT_MOVED

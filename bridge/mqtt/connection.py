@@ -26,16 +26,14 @@ from time import monotonic
 
 from bridge.mqtt.inbox import Batch, Inbox
 from bridge.mqtt.outbound import Outbound
-from bridge.mqtt.session import Options, Session
+from bridge.mqtt.socket_loop import SocketLoop
 from broker.contract.errors import reason
 from broker.mqtt import packets
 from broker.mqtt.connecting import connect
 from broker.mqtt.packets import Will
+from broker.mqtt.session import Options
 
 log = logging.getLogger(__name__)
-
-MAX_PACKET = 4 * 1024 * 1024
-"""Bytes; on MQTT 5 the broker drops larger messages instead of sending them to us."""
 
 CONNECT_SECONDS = 3.0
 MAX_BACKOFF = 15.0
@@ -107,14 +105,14 @@ class Link:
     def _serve(self) -> None:
         """One connection, until it breaks (OSError) or we stop."""
         with closing(self._connected()) as sock:
-            sock.sendall(self._connect_packet())
+            sock.sendall(self.options.connect_packet(self._will()))
             sock.setblocking(False)
-            session = Session(sock, self.options, self.inbox, self.out, ready=self._ready)
+            loop = SocketLoop(sock, self.options, self.inbox, self.out, ready=self._ready)
             with selectors.DefaultSelector() as selector:
                 selector.register(self._wake_receiver, EVENT_READ)
                 selector.register(sock, EVENT_READ)
                 while not self._stopping.is_set():
-                    session.turn(selector)
+                    loop.turn(selector)
             sock.settimeout(1.0)
             sock.sendall(packets.DISCONNECT)
 
@@ -129,18 +127,3 @@ class Link:
         except OSError:
             sock.close()
             raise
-
-    def _connect_packet(self) -> bytes:
-        options = self.options
-        return packets.connect(
-            options.client_id,
-            version=options.version,
-            keepalive=options.keepalive,
-            will=self._will(),
-            username=options.username,
-            password=options.password,
-            session_expiry=options.session_expiry,
-            clean=options.clean,
-            receive_maximum=options.receive_maximum,
-            maximum_packet=MAX_PACKET,
-        )

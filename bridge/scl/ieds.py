@@ -16,8 +16,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlmodel import Session
 
+from bridge.ingest.ied_names import ied_number
 from bridge.ingest.registry import SHOWN
-from bridge.scl.ied_names import ied_number
 from bridge.store.tables import metadata
 from broker.contract.topics import scl_name
 from scl_builder.build.project import Ied

@@ -22,9 +22,8 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from bridge.meters import alarms
-from bridge.meters.alarms import LastingAlarm
-from bridge.store import database, series, today
+from bridge.store import alarms, database, series, today
+from bridge.store.alarms import LastingAlarm
 from bridge.store.audit import Head, head, now_ms
 from bridge.store.audit_verify import verified
 from bridge.store.pack_format import Columns, StoredReading, readings_of

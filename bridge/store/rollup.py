@@ -4,7 +4,7 @@ The writer notes the hours that it touches (`bridge.store.tables.Due`) in the tr
 readings; an hour that is over is summed up from its readings, and its day from its hours. A late
 reading makes its hour due again, so it is corrected; summing up twice gives the same.
 
-**Energy used** is the sum of the steps of the meter's counter that end in the hour, as `bridge.ingest.energy`
+**Energy used** is the sum of the steps of the meter's counter that end in the hour, as `bridge.store.energy`
 judges
 them: from each reading's predecessor, the one with the next lower seq of the same epoch, which may lie hours
 back. After an outage the whole step falls into the hour in which the meter was heard again. A change of epoch
@@ -24,8 +24,8 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
-from bridge.ingest.energy import Step, is_counted, is_settled, judged, rating_of
 from bridge.store import series
+from bridge.store.energy import Step, is_counted, is_settled, judged, rating_of
 from bridge.store.pack_format import StoredReading
 from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Due, Meter
 from broker.contract.quantities import QUANTITIES

@@ -99,7 +99,7 @@ class Meter(SQLModel, table=True):
     online: bool = False
     """Its session stands, and nothing keeps it out of service."""
     session: str = Field(default="", max_length=64)
-    """This and the next three: `broker.contract.fleet.Session`."""
+    """This and the next three: `broker.contract.session.Session`."""
     session_at: int | None = _ms(nullable=True)
     session_before: str = Field(default="", max_length=64)
     standing: str = Field(default="", max_length=8)
@@ -319,7 +319,7 @@ class Alarm(SQLModel, table=True):
     meter: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     """`Meter.key`."""
     kind: str = Field(primary_key=True, max_length=32)
-    """A `bridge.meters.alarms.Kind`."""
+    """A `bridge.store.alarms.Kind`."""
     detail: str = Field(max_length=512)
     """What was seen last, in one line."""
     count: int = Field(sa_type=BigInteger)

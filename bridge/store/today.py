@@ -16,8 +16,8 @@ from operator import attrgetter
 from sqlalchemy import Connection, and_, func, select
 from sqlmodel import col
 
-from bridge.ingest.energy import Step
 from bridge.store import series
+from bridge.store.energy import Step
 from bridge.store.rollup import HOUR, stretches, total
 from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Due
 

@@ -22,8 +22,8 @@ from time import monotonic, sleep, time_ns
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from bridge.ingest.clock import Clock
 from bridge.store import database
+from bridge.store.clock import Clock
 from bridge.store.packer import Packer
 from bridge.store.retention import Purge, cutoff, leapt
 from bridge.store.rollup import PACKED_HOURS, Summer

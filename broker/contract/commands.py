@@ -1,33 +1,28 @@
-"""A relay command before it is sent: made, and judged by what the meter last told.
+"""A relay command before it is sent: when it is refused, how it is made, and what became of it.
 
-DESIGN guarantee 5: a command runs at most once, in time, or not at all. What is known to be in vain is
-not sent, and told to the ledger as refused. Whoever issues commands, the CLI and the web, judges here.
+DESIGN guarantee 5: a command runs at most once, in time, or not at all. One rule for all who issue commands,
+MMS bridge, web and CLI: what is known to be in vain is not sent, and recorded in the ledger as refused. The
+meter judges once more for itself (`meter_firmware.relay.rules`).
 
->>> Known("3f2504e0-4f89-41d3-9a0c-0305e82c3301").obstacle(Position.OPEN)
-'no such meter'
+>>> against_switching(Known("3f2504e0-4f89-41d3-9a0c-0305e82c3301"), Position.OPEN)
+Objection(why=<Why.NO_METER: 'no such meter'>, reason='no such meter')
 """
 
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TypeVar
+from datetime import timedelta
+from enum import StrEnum
+from typing import NamedTuple, TypeVar
 
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from pydantic import ValidationError
 
-from broker.contract.birth import Birth
-from broker.contract.block import Block
-from broker.contract.enrolment import Access
-from broker.contract.fleet import NO_SESSION, Session, Told
+from broker.contract.known import Known
 from broker.contract.messages import Message, utc_now
-from broker.contract.relay import Command, Origin, Position, Relay
+from broker.contract.relay import Command, Origin, Position
 from broker.contract.result import Outcome, Result
-from broker.contract.status import Status
-from broker.mqtt.settings import MqttSettings
 
 M = TypeVar("M", bound=Message)
 VALIDITY = 5
@@ -41,10 +36,103 @@ MARGIN = 0.5
 for its answer's way back, and for what the clocks of issuer and bridge differ. MMS with a limit below 5 s: a
 tenth of that."""
 
-
 NOT_MOVED = "the meter answered done, but its relay did not move"
-NO_RELAY = "the meter has no relay"
 NOT_ANSWERED = "the meter did not answer"
+
+
+class Why(StrEnum):
+    """Why a command is refused before it is sent, in the order in which that is looked at."""
+
+    NOT_ALLOWED = "the client may only observe"
+    LATE = "the order came after its expires_at, by our clock"
+    NO_RELAY = "the meter has no relay"
+    TEST = "a test command never moves a relay"
+    WITHDRAWN = "the meter is out of service"
+    NO_METER = "no such meter"
+    KEPT_OUT = "the meter is blocked by the registrar"
+    BROKER_AWAY = "the broker is away"
+    OFFLINE = "the meter is offline"
+    POSITION_UNKNOWN = "the relay's position is not known"
+    LOCAL = "the relay is switched locally"
+    BLOCKED = "{operation} is blocked"
+    UNDER_WAY = "another command is under way"
+    REACHED = "the relay is {position} already"
+    SELECTED = "another client has selected it"
+
+
+class Objection(NamedTuple):
+    """Why not, for programs, and in words for the client and for the ledger."""
+
+    why: Why
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """What an objection depends on, besides the meter and the position."""
+
+    authorized: bool = True
+    """The client may operate."""
+    late: bool = False
+    """The client's own limit has passed."""
+    broker_up: bool = True
+    test: bool = False
+    """The client's Test flag."""
+    running: bool = False
+    """Another command of the issuer's is under way to this meter."""
+    taken: bool = False
+    """Another client, or the same one on another association, has selected the meter."""
+
+
+USUAL = Circumstances()
+
+
+def against_switching(
+    meter: Known, position: Position | None, given: Circumstances = USUAL
+) -> Objection | None:
+    """The first objection to bringing the relay into ``position`` (None: a select that names none)."""
+    return _first((*_everywhere(meter, given), *_switching(meter, position, given)), position)
+
+
+def against_blocking(meter: Known, given: Circumstances = USUAL) -> Objection | None:
+    """The first objection to setting a block; a meter that is offline gets it when it is back."""
+    return _first((*_everywhere(meter, given), (given.running, Why.UNDER_WAY)), None)
+
+
+Rule = tuple[bool, Why]
+
+
+def _first(rules: tuple[Rule, ...], position: Position | None) -> Objection | None:
+    operation = "opening" if position is Position.OPEN else "closing"
+    found = next((why for stands, why in rules if stands), None)
+    return (
+        None
+        if found is None
+        else Objection(found, found.value.format(operation=operation, position=position))
+    )
+
+
+def _everywhere(meter: Known, given: Circumstances) -> Iterator[Rule]:
+    yield not given.authorized, Why.NOT_ALLOWED
+    yield given.late, Why.LATE
+    yield meter.birth is not None and not meter.birth.relay, Why.NO_RELAY
+    yield given.test, Why.TEST
+    yield meter.withdrawn is not None, Why.WITHDRAWN
+    yield meter.birth is None, Why.NO_METER
+    yield meter.kept_out is not None, Why.KEPT_OUT
+    yield not given.broker_up, Why.BROKER_AWAY
+
+
+def _switching(meter: Known, position: Position | None, given: Circumstances) -> Iterator[Rule]:
+    relay, block = meter.relay, meter.block
+    yield not meter.online, Why.OFFLINE
+    yield relay is None, Why.POSITION_UNKNOWN
+    yield relay is not None and relay.local, Why.LOCAL
+    # whatever the interlock bit of Check in MMS says: the meter would refuse it anyway
+    yield position is not None and block is not None and block.forbids(position), Why.BLOCKED
+    yield given.running, Why.UNDER_WAY
+    yield position is not None and meter.position is position, Why.REACHED
+    yield given.taken, Why.SELECTED
 
 
 def became(result: Result | None, *, shows: Position | None, wanted: Position) -> str | None:
@@ -73,50 +161,6 @@ def mms_end(limit: float) -> float:
     return 0.9 * limit
 
 
-@dataclass
-class Known(Told):
-    """What is retained of a meter."""
-
-    meter_id: str
-    birth: Birth | None = None
-    status: Status | None = None
-    relay: Relay | None = None
-    block: Block | None = None
-    access: Access | None = None
-    withdrawn: datetime | None = None
-    session: Session = NO_SESSION
-    relay_session: str = ""
-
-    def __post_init__(self) -> None:
-        self.begin()
-
-    @property
-    def name(self) -> str:
-        """As its birth says; empty without one."""
-        return self.birth.name if self.birth else ""
-
-    def hear(self, kind: str, payload: bytes, *, live: bool) -> None:
-        """One message of ``kind``, one of STATE_KINDS; what does not parse is as good as none."""
-        with suppress(ValidationError):
-            self.take(kind, payload, live=live)
-
-    def obstacle(self, position: Position) -> str | None:
-        """Why a command to ``position`` would be in vain; None if it would not."""
-        what = "opening" if position is Position.OPEN else "closing"
-        relay = self.relay
-        rules = (
-            (self.birth is None, "no such meter"),
-            (self.birth is not None and not self.birth.relay, NO_RELAY),
-            (self.kept_out is not None, "the meter is blocked by the registrar"),
-            (not self.online, "the meter is offline"),
-            (relay is None, "the meter has not told its relay's position"),
-            (relay is not None and relay.local, "the relay is switched locally"),
-            (self.block is not None and self.block.forbids(position), f"{what} is blocked"),
-            (relay is not None and relay.position is position, f"the relay is {position} already"),
-        )
-        return next((reason for stands, reason in rules if stands), None)
-
-
 def parsed(model: type[M], payload: bytes | None) -> M | None:
     """The message in ``payload``; None without one, or when it is not of the contract."""
     try:
@@ -125,22 +169,15 @@ def parsed(model: type[M], payload: bytes | None) -> M | None:
         return None
 
 
-def new_command(position: Position, origin: Origin, *, command_id: str = "") -> Command:
-    """A command of now; ``command_id`` is made up unless told."""
+def new_command(
+    position: Position, origin: Origin, *, command_id: str = "", seconds: float = VALIDITY
+) -> Command:
+    """A command of now, valid for so many seconds; without a ``command_id`` it gets a random one."""
     now = utc_now()
     return Command(
         command_id=command_id or str(uuid.uuid4()),
         position=position,
         issued_at=now,
-        expires_at=now + timedelta(seconds=VALIDITY),
+        expires_at=now + timedelta(seconds=seconds),
         origin=origin,
     )
-
-
-def expiring(settings: MqttSettings, seconds: int) -> Properties | None:
-    """MQTT 5's message expiry; 3.1.1 has none, and the meter looks at ``expires_at`` anyway."""
-    if settings.version != 5:
-        return None
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.MessageExpiryInterval = seconds
-    return properties

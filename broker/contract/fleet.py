@@ -1,49 +1,36 @@
-"""What is known of one meter, and which message replaces what: one set of rules for every reader.
+"""All meters of a broker, and whether their values can be trusted: online, stale, offline, out of service.
 
-MMS bridge, web, registry and command line feed the messages of the contract to the functions here, so one
-sequence of messages has one answer. Pure: no socket, and the clock is an argument.
+The one state machine of every reader: what replaces what is in `broker.contract.known`, which session counts
+in `broker.contract.session`. A retained reading is as old as its timestamp; a live one is new when it
+arrives, whatever the meter's clock says. Pure: no socket; the monotonic clock is an argument.
 
-A message is *live* when the meter (or its last will) has published it just now. It is a *replay* when the
-broker had it retained before the reader subscribed, or when the bridge repeats what a broker has lost
-(``repeated``). Older never replaces newer:
-
-- **Session.** A replay begins a new session only with a later ``ts`` than all that the known session has
-  told. A live birth or a live online status always begins one: a meter whose clock was set back is heard
-  again. A live offline status of another session is an old will and changes nothing. The session before the
-  current one never returns by a replay. A session that has ended stays ended for replays that are not later.
-- **Birth and access** are ordered by ``ts``; a live birth always counts.
-- **Relay** is older when neither ``ts`` nor ``operations`` is larger. The first live one of a new session
-  always counts.
-- **Reading** is ordered by ``seq`` in its epoch (a smaller ``seq`` needs a later ``ts``), and by ``ts``
-  between two epochs; the first live one of a new session always counts.
-- A ``ts`` of the future (five minutes ahead of the reader's clock) orders nothing: any other wins.
-
->>> now = utc_now()
->>> session = after_status(Session(), Status(online=True, session="s2", ts=now), live=True, now=now)[0]
->>> session = after_status(session, Status(online=False, session="s1", ts=now), live=True, now=now)[0]
->>> session.name, session.online
-('s2', True)
+>>> state_of(broker_up=True, out=False, online=True, stale=False)
+<State.ONLINE: 'online'>
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
 
-from broker.contract.birth import Birth
-from broker.contract.block import Block
-from broker.contract.enrolment import Access
-from broker.contract.messages import EARLIEST, FUTURE_TOLERANCE, utc_now
+from broker.contract.known import Known, takes_reading
+from broker.contract.messages import utc_now
 from broker.contract.reading import Reading
-from broker.contract.relay import Relay
+from broker.contract.session import NO_SESSION, Session, after_status
 from broker.contract.status import ServiceStatus, Status
+from broker.contract.topics import meter_id_of, scl_name
 
 STALE_INTERVALS = 3.0
 """A meter is stale after so many intervals without a reading."""
 
 SKEW_SECONDS = 2.0
 """Two clocks that NTP keeps differ by less; a retained reading further ahead has no known age."""
+
+DEFAULT_INTERVAL = 60.0
+"""Seconds between readings of a meter whose birth we have not seen."""
 
 
 class State(StrEnum):
@@ -54,39 +41,6 @@ class State(StrEnum):
     OFFLINE = "offline"
     OUT = "out"
     """Out of service: never born, withdrawn, or kept out by the registrar."""
-
-
-class Standing(StrEnum):
-    """What the statuses tell of the current session."""
-
-    UNKNOWN = ""
-    """No status was heard."""
-    OPEN = "open"
-    ENDED = "ended"
-
-
-class Session(NamedTuple):
-    """The current session of a meter, or of a service."""
-
-    name: str = ""
-    """``session`` of its messages; empty while none is known."""
-    at: datetime = EARLIEST
-    """The latest ``ts`` of its messages."""
-    before: str = ""
-    """The session that it has replaced."""
-    standing: Standing = Standing.UNKNOWN
-
-    @property
-    def online(self) -> bool:
-        """Whether it stands."""
-        return self.standing is Standing.OPEN
-
-    def forgotten(self) -> Session:
-        """The same while the broker is away: whether it stands is not known."""
-        return self._replace(standing=Standing.UNKNOWN)
-
-
-NO_SESSION = Session()
 
 
 def state_of(*, broker_up: bool, out: bool, online: bool, stale: bool) -> State:
@@ -100,215 +54,166 @@ def state_of(*, broker_up: bool, out: bool, online: bool, stale: bool) -> State:
     return State.STALE if stale else State.ONLINE
 
 
-def is_later(ts: datetime, known: datetime, *, now: datetime) -> bool:
-    """Whether ``ts`` is after ``known``; a time that is ahead of ``now`` is before any other."""
-    horizon = now + FUTURE_TOLERANCE
-    return (ts <= horizon, ts) > (known <= horizon, known)
-
-
-def after_birth(known: Session, birth: Birth, *, live: bool, now: datetime) -> Session:
-    """The session when ``birth`` was heard."""
-    if birth.session == known.name:
-        return known._replace(at=birth.ts if live else max(known.at, birth.ts))
-    if not _begins(known, birth.session, birth.ts, live=live, now=now):
-        return known
-    # of the sessions that were heard the newest has not ended
-    standing = Standing.UNKNOWN if known.standing is Standing.UNKNOWN else Standing.OPEN
-    return Session(birth.session, birth.ts, known.name, standing)
-
-
-def after_status(
-    known: Session, status: Status | ServiceStatus, *, live: bool, now: datetime
-) -> tuple[Session, bool]:
-    """The session when ``status`` was heard, and whether ``status`` is of it and not older."""
-    if status.session == known.name:
-        return _same_session(known, status, live=live, now=now)
-    old_will = live and not status.online and known.name
-    if not old_will and _begins(known, status.session, status.ts, live=live, now=now):
-        standing = Standing.OPEN if status.online else Standing.ENDED
-        return Session(status.session, status.ts, known.name, standing), True
-    if known.standing is Standing.UNKNOWN:  # the current session's own end would have replaced this one
-        known = known._replace(standing=Standing.OPEN)
-    return known, False
-
-
-def _same_session(
-    known: Session, status: Status | ServiceStatus, *, live: bool, now: datetime
-) -> tuple[Session, bool]:
-    later = is_later(status.ts, known.at, now=now)
-    at = max(known.at, status.ts)
-    if not status.online:  # also a last will, whose ts is the time of the connect
-        return known._replace(at=at, standing=Standing.ENDED), True
-    if live:
-        return known._replace(at=status.ts, standing=Standing.OPEN), True
-    if later or known.standing is not Standing.ENDED:
-        return known._replace(at=at, standing=Standing.OPEN), True
-    return known, False
-
-
-def _begins(known: Session, name: str, ts: datetime, *, live: bool, now: datetime) -> bool:
-    """Whether a message of session ``name`` begins a new session."""
-    if not known.name or live:
-        return True
-    return name != known.before and is_later(ts, known.at, now=now)
-
-
-def takes_birth(known: datetime | None, birth: Birth, session: Session, *, live: bool, now: datetime) -> bool:
-    """Whether ``birth`` replaces what was born, or withdrawn, at ``known``."""
-    if known is None or live:
-        return True
-    return birth.session != session.before and not is_later(known, birth.ts, now=now)
-
-
-def takes_relay(known: Relay | None, relay: Relay, *, first: bool, now: datetime) -> bool:
-    """Whether ``relay`` replaces ``known``; ``first``: it is the first live one of a new session."""
-    if known is None or first or relay.operations > known.operations:
-        return True
-    if relay.operations == known.operations:
-        return not is_later(known.ts, relay.ts, now=now)
-    return is_later(relay.ts, known.ts, now=now)
-
-
-def takes_access(known: datetime | None, access: Access, *, now: datetime) -> bool:
-    """Whether ``access`` replaces the registrar's decision of ``known``; a live one may be old, too."""
-    return known is None or not is_later(known, access.ts, now=now)
-
-
-def takes_reading(known: Reading | None, reading: Reading, *, first: bool, now: datetime) -> bool:
-    """Whether ``reading`` replaces ``known``; ``first``: it is the first live one of a new session."""
-    if known is None:
-        return True
-    if reading.epoch == known.epoch:
-        return reading.seq >= known.seq or is_later(reading.ts, known.ts, now=now)
-    # an epoch is the birth of an outbox by a clock that may have been wrong: it has no order
-    return first or not is_later(known.ts, reading.ts, now=now)
-
-
 def age_of(ts: datetime, *, now: datetime) -> float:
     """Seconds since ``ts``; infinite when it is ahead of our clock, so that its age is not known."""
     age = (now - ts).total_seconds()
     return float("inf") if age < -SKEW_SECONDS else max(0.0, age)
 
 
-class Told:
-    """What one meter has told; dataclasses of the readers have the fields."""
+@dataclass(slots=True)
+class Meter(Known):
+    """One meter, its latest reading, and since when it is silent."""
 
-    meter_id: str
-    birth: Birth | None
-    status: Status | None
-    relay: Relay | None
-    block: Block | None
-    """None when nothing was ever blocked or released."""
-    access: Access | None
-    withdrawn: datetime | None
-    """When its birth was taken back: it is out of service until it is born again."""
-    session: Session
-    relay_session: str
-    """The session in which the relay was heard; empty before any."""
-
-    def begin(self) -> None:
-        """Let the session follow from the birth and the status that are known already."""
-        now = utc_now()
-        if self.birth is not None:
-            self._enter(after_birth(self.session, self.birth, live=False, now=now))
-        if self.status is not None:
-            self._enter(after_status(self.session, self.status, live=False, now=now)[0])
+    domain: str = ""
+    """MMS name of its logical device."""
+    reading: Reading | None = None
+    read_at: float = -math.inf
+    """Monotonic time of the reading."""
+    fresh_until: float = -math.inf
+    """Monotonic time up to which it is not stale; kept, because every tick asks it of every meter."""
+    stale: bool = True
+    heard_at: float = -math.inf
+    """Monotonic time of its latest sign of life, of whatever kind."""
+    heard_until: float = -math.inf
+    quiet: bool = True
+    """No sign of life for as long as makes a reading stale: what it said of its relay may have changed."""
+    reading_session: str = ""
+    """The session in which the reading was heard; empty before any."""
 
     @property
-    def kept_out(self) -> datetime | None:
-        """Since when the registrar does not let it in."""
-        return None if self.access is None or self.access.allowed else self.access.ts
+    def interval(self) -> float:
+        """Seconds between readings."""
+        return DEFAULT_INTERVAL if self.birth is None else self.birth.interval
 
     @property
-    def out_since(self) -> datetime | None:
-        """Since when it is out of service, withdrawn or kept out; None when it is in, or was never born."""
-        kept_out = self.kept_out
-        if self.withdrawn is None or kept_out is None:
-            return kept_out or self.withdrawn
-        return min(self.withdrawn, kept_out)
+    def clock_synchronized(self) -> bool:
+        """What the birth said of the meter's clock."""
+        return self.birth is None or self.birth.clock_synchronized
+
+    def state(self, *, broker_up: bool) -> State:
+        """Online, stale, offline or out of service; only the readings of an online one are good."""
+        return self._state(broker_up=broker_up, stale=self.stale)
+
+    def relay_state(self, *, broker_up: bool) -> State:
+        """The same for what it said of its relay, for which every sign of life counts."""
+        return self._state(broker_up=broker_up, stale=self.quiet)
+
+    def _state(self, *, broker_up: bool, stale: bool) -> State:
+        out = not self.in_service
+        return state_of(broker_up=broker_up, out=out, online=self.session.online, stale=stale)
+
+
+@dataclass
+class Fleet:
+    """All meters, and whether we are connected to the broker."""
+
+    stale_intervals: float = STALE_INTERVALS
+    broker_up: bool = False
+    meters: dict[str, Meter] = field(default_factory=dict)
+    _by_domain: dict[str, Meter] = field(default_factory=dict)
+    bridges: dict[str, Session] = field(default_factory=dict)
+    """Service name of each bridge and its session."""
 
     @property
-    def in_service(self) -> bool:
-        """Born, and neither withdrawn nor kept out."""
-        return self.birth is not None and self.out_since is None
+    def bridge_up(self) -> bool:
+        """Whether a bridge is online: it stores readings and keeps the SCL."""
+        return any(bridge.online for bridge in self.bridges.values())
 
-    @property
-    def online(self) -> bool:
-        """In service as far as we know, with a session that stands."""
-        return self.session.online and self.out_since is None
+    def meter(self, meter_id: str) -> Meter:
+        """The meter of that id, made when it is first heard of; ContractError if it is no meter_id."""
+        meter = self.meters.get(meter_id)
+        if meter is None:
+            meter = self.meters[meter_id] = Meter(meter_id, domain=scl_name(meter_id))
+            self._by_domain[meter.domain] = meter
+        return meter
 
-    def take(self, kind: str, payload: bytes, *, live: bool = True, now: datetime | None = None) -> bool:
-        """Note one message of ``kind``; False when it is older than what is known.
+    def of(self, domain: str) -> Meter:
+        """The meter of that MMS domain; ContractError if it is none of a meter."""
+        return self._by_domain.get(domain) or self.meter(meter_id_of(domain))
 
-        An empty one takes back what was told, save a block. ValidationError if it is not of the contract.
+    def take_state(
+        self,
+        meter: Meter,
+        kind: str,
+        payload: bytes,
+        *,
+        now: datetime,
+        retained: bool = False,
+        monotonic: float | None = None,
+    ) -> bool:
+        """Note a birth, status, relay, block or access (``retained``: a replay); False for an older one.
+
+        At ``monotonic`` a birth, an online status and a relay are signs of life.
         """
-        now = now or utc_now()
-        match kind:
-            case "birth":
-                return self._take_birth(payload, live=live, now=now)
-            case "status":
-                return self._take_status(payload, live=live, now=now)
-            case "relay":
-                return self._take_relay(payload, live=live, now=now)
-            case "access":
-                return self._take_access(payload, now=now)
-            case "block" if payload:
-                self.block = Block.model_validate_json(payload).merged(self.block)
+        if not meter.take(kind, payload, live=not retained, now=now):
+            return False
+        if monotonic is not None:
+            message = {"birth": meter.birth, "status": meter.status, "relay": meter.relay}.get(kind)
+            if message is not None and not (isinstance(message, Status) and not message.online):
+                live = not (retained or message.repeated)
+                heard_at = monotonic - (0.0 if live else age_of(message.ts, now=now))
+                meter.heard_at = max(meter.heard_at, heard_at)
+            self.reconsider(meter, now=monotonic)
         return True
 
-    def _enter(self, session: Session) -> None:
-        if not self.session.name:  # what was heard before the first session is taken as of it
-            self.relay_session = session.name
-        self.session = session
+    def take_bridge(self, name: str, payload: bytes, *, retained: bool = False) -> bool:
+        """Note the status of service ``name``, a bridge; whether that changes ``bridge_up``."""
+        was_up = self.bridge_up
+        if payload:
+            known, status = self.bridges.get(name, NO_SESSION), ServiceStatus.model_validate_json(payload)
+            self.bridges[name], _ = after_status(known, status, live=not retained, now=utc_now())
+        else:
+            self.bridges.pop(name, None)
+        return self.bridge_up != was_up
 
-    def _take_birth(self, payload: bytes, *, live: bool, now: datetime) -> bool:
+    def take_payload(self, meter: Meter, payload: bytes, *, now: float, retained: bool) -> bool:
+        """Note a message of ``reading`` at monotonic ``now`` (``retained``: a replay); False for an older."""
         if not payload:
-            if self.birth is not None:
-                self.birth, self.withdrawn = None, now
+            meter.reading = None
             return True
-        birth = Birth.model_validate_json(payload)
-        live = live and not birth.repeated
-        known = self.birth.ts if self.birth else None
-        if self.withdrawn:
-            known = max(self.withdrawn, self.session.at)
-        if not takes_birth(known, birth, self.session, live=live, now=now):
-            return False
-        self._enter(after_birth(self.session, birth, live=live, now=now))
-        self.birth, self.withdrawn = birth, None
-        if not birth.relay:  # what is known is of a relay that was removed
-            self.relay = None
+        reading = Reading.model_validate_json(payload)
+        live = not (retained or reading.repeated)
+        age = 0.0 if live else age_of(reading.ts, now=utc_now())
+        return self.take_reading(meter, reading, now=now, age=age, live=live)
+
+    def take_reading(
+        self, meter: Meter, reading: Reading, *, now: float, age: float, live: bool = True
+    ) -> bool:
+        """Note a reading that is ``age`` seconds old at monotonic ``now``; False if a newer one is known."""
+        known = meter.reading
+        if known is None or reading.epoch != known.epoch or reading.seq <= known.seq:
+            first = live and meter.reading_session != meter.session.name
+            if not takes_reading(known, reading, first=first, now=utc_now()):
+                return False
+        if known is None or (reading.epoch, reading.seq) != (known.epoch, known.seq):
+            meter.read_at = now - age  # heard again after a reconnect it is no newer and no older
+            meter.heard_at = max(meter.heard_at, meter.read_at)
+        meter.reading, meter.reading_session = reading, meter.session.name
+        self.reconsider(meter, now=now)
         return True
 
-    def _take_status(self, payload: bytes, *, live: bool, now: datetime) -> bool:
-        if not payload:
-            self.status, self.session = None, self.session.forgotten()
-            return True
-        status = Status.model_validate_json(payload)
-        live = live and not status.repeated
-        session, taken = after_status(self.session, status, live=live, now=now)
-        self._enter(session)
-        if taken:
-            self.status = status
-        return taken
+    def reconsider(self, meter: Meter, *, now: float) -> None:
+        """A birth tells the interval, which may come after the reading: how long that one is fresh."""
+        seconds = self.stale_intervals * meter.interval
+        meter.fresh_until, meter.heard_until = meter.read_at + seconds, meter.heard_at + seconds
+        meter.stale = meter.reading is None or now >= meter.fresh_until
+        meter.quiet = now >= meter.heard_until
 
-    def _take_relay(self, payload: bytes, *, live: bool, now: datetime) -> bool:
-        if not payload:
-            self.relay = None
-            return True
-        relay = Relay.model_validate_json(payload)
-        if self.birth is not None and not self.birth.relay:
-            return False
-        live = live and not relay.repeated
-        first = live and self.relay_session != self.session.name
-        if not takes_relay(self.relay, relay, first=first, now=now):
-            return False
-        self.relay, self.relay_session = relay, self.session.name
-        return True
+    def forget_statuses(self) -> None:
+        """What the meters tell is cut off: who is online is told anew, and until then nobody is."""
+        for meter in self.meters.values():
+            meter.status, meter.session = None, meter.session.forgotten()
 
-    def _take_access(self, payload: bytes, *, now: datetime) -> bool:
-        access = Access.model_validate_json(payload) if payload else None
-        known = self.access
-        if access and known and not takes_access(known.ts, access, now=now):
-            return False
-        self.access = access
-        return True
+    def newly_stale(self, now: float) -> Iterator[Meter]:
+        """Meters whose reading has become stale, or that have become quiet, since the last call."""
+        for meter in self.meters.values():
+            stale = not meter.stale and now >= meter.fresh_until
+            quiet = not meter.quiet and now >= meter.heard_until
+            if stale or quiet:
+                meter.stale, meter.quiet = meter.stale or stale, meter.quiet or quiet
+                yield meter
+
+    @property
+    def online(self) -> int:
+        """How many meters are online."""
+        return sum(meter.online for meter in list(self.meters.values()))

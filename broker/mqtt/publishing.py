@@ -13,9 +13,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import aiomqtt
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from broker.contract.errors import NotAuthorizedError
+from broker.mqtt.settings import MqttSettings
 
 _refusals: WeakKeyDictionary[aiomqtt.Client, list[str]] = WeakKeyDictionary()
 """Reasons that the broker gave for what each client published."""
@@ -41,6 +43,15 @@ async def publish(
     await client.publish(topic, payload, qos=1, retain=retain, properties=properties, timeout=timeout)
     if len(refused) > before:
         raise NotAuthorizedError(f"the broker does not let us publish on {topic}: {refused[-1]}")
+
+
+def expiring(settings: MqttSettings, seconds: float) -> Properties | None:
+    """MQTT 5's message expiry, at least 1 s; 3.1.1 has none, and the meter looks at ``expires_at`` anyway."""
+    if settings.version != 5:
+        return None
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.MessageExpiryInterval = max(1, round(seconds))
+    return properties
 
 
 def _listen(client: aiomqtt.Client) -> list[str]:

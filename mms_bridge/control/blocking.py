@@ -14,7 +14,8 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from broker.contract.block import Block
-from mms_bridge.datamodel.fleet import Fleet, Meter
+from broker.contract.fleet import Fleet, Meter
+from broker.contract.messages import utc_now
 
 
 class Repeat(NamedTuple):
@@ -41,7 +42,7 @@ class Blocks:
             self._repeat(meter)
             raise
         if block is not None:
-            meter.block = block.merged(meter.block)
+            meter.hear(block, live=True, now=utc_now())
         if block != meter.block:
             self._repeat(meter)
 

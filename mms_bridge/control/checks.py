@@ -1,92 +1,32 @@
-"""What stands against a control, and the AddCause that says so (IEC 61850-7-2, AddCause; 7-4, Annex A).
+"""The AddCause for each objection of ours, and for each answer of a meter (IEC 61850-7-2; 7-4, Annex A).
 
-Pure: a meter's state and the client's wish in, the first objection out. The same table answers select
-and operate, so that what changed between them is seen; the meter looks once more for itself.
-
->>> against_switching(meter, None, Circumstances(authorized=True, broker_up=False))        # doctest: +SKIP
-Objection(cause=<AddCause.BLOCKED_BY_HEALTH: 13>, reason='the broker is away')
+>>> AddCause(ADD_CAUSES[Why.REACHED]).name
+'POSITION_REACHED'
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
-
-from broker.contract.commands import NO_RELAY
-from broker.contract.relay import Position
+from broker.contract.commands import Why
 from broker.contract.result import Cause, Outcome, Result
-from mms_bridge.datamodel.fleet import Behaviour, Meter
 from mms_bridge.libiec61850.bindings import AddCause
 
-
-class Objection(NamedTuple):
-    """Why not, for the client and for the ledger."""
-
-    cause: AddCause
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Circumstances:
-    """What an objection depends on, besides the meter and the position."""
-
-    authorized: bool
-    """The client may operate."""
-    broker_up: bool = True
-    test: bool = False
-    """The client's Test flag."""
-    running: bool = False
-    """A control of this meter is under way."""
-    taken: bool = False
-    """Another client, or the same one on another association, has selected the meter."""
-
-
-Rule = tuple[bool, AddCause, str]
-
-
-def against_switching(meter: Meter, position: Position | None, given: Circumstances) -> Objection | None:
-    """The first objection to bringing the relay into ``position`` (None: a select that names none)."""
-    return _first(_switching(meter, position, given))
-
-
-def against_blocking(meter: Meter, given: Circumstances) -> Objection | None:
-    """The first objection to setting a block; a meter that is offline hears of it when it is back."""
-    return _first(_everywhere(meter, given))
-
-
-def _first(rules: Iterator[Rule]) -> Objection | None:
-    return next((Objection(cause, reason) for stands, cause, reason in rules if stands), None)
-
-
-def _everywhere(meter: Meter, given: Circumstances) -> Iterator[Rule]:
-    yield not given.authorized, AddCause.NO_ACCESS_AUTHORITY, "the client may only observe"
-    without = meter.birth is not None and not meter.birth.relay  # served by a generation from before
-    yield without, AddCause.NOT_SUPPORTED, NO_RELAY
-    yield given.test, AddCause.BLOCKED_BY_MODE, "a test command never moves a relay"
-    beh = meter.behaviour
-    yield beh is not Behaviour.ON, AddCause.BLOCKED_BY_MODE, f"Beh is {beh.name.lower().replace('_', '/')}"
-    yield not given.broker_up, AddCause.BLOCKED_BY_HEALTH, "the broker is away"
-    yield given.running, AddCause.COMMAND_ALREADY_IN_EXECUTION, "a command is under way"
-
-
-def _switching(meter: Meter, position: Position | None, given: Circumstances) -> Iterator[Rule]:
-    *first, running = _everywhere(meter, given)
-    yield from first
-    yield not meter.online, AddCause.BLOCKED_BY_HEALTH, "the meter is offline"
-    yield meter.relay is None, AddCause.INVALID_POSITION, "the relay's position is not known"
-    local = meter.relay is not None and meter.relay.local
-    yield local, AddCause.BLOCKED_BY_SWITCHING_HIERARCHY, "the relay is switched locally"
-    # whatever the interlock bit of Check says: the meter would refuse it anyway
-    blocked = position is not None and meter.block is not None and meter.block.forbids(position)
-    what = "opening" if position is Position.OPEN else "closing"
-    yield blocked, AddCause.BLOCKED_BY_INTERLOCKING, f"{what} is blocked"
-    reached = position is not None and meter.position is position
-    yield reached, AddCause.POSITION_REACHED, f"the relay is {position} already"
-    yield running
-    yield given.taken, AddCause.OBJECT_ALREADY_SELECTED, "another client has selected it"
-
-
+ADD_CAUSES = {
+    Why.NOT_ALLOWED: AddCause.NO_ACCESS_AUTHORITY,
+    Why.LATE: AddCause.TIME_LIMIT_OVER,
+    Why.NO_METER: AddCause.BLOCKED_BY_MODE,
+    Why.NO_RELAY: AddCause.NOT_SUPPORTED,  # served by a generation from before
+    Why.TEST: AddCause.BLOCKED_BY_MODE,
+    Why.WITHDRAWN: AddCause.BLOCKED_BY_MODE,
+    Why.KEPT_OUT: AddCause.BLOCKED_BY_MODE,
+    Why.BROKER_AWAY: AddCause.BLOCKED_BY_HEALTH,
+    Why.OFFLINE: AddCause.BLOCKED_BY_HEALTH,
+    Why.POSITION_UNKNOWN: AddCause.INVALID_POSITION,
+    Why.LOCAL: AddCause.BLOCKED_BY_SWITCHING_HIERARCHY,
+    Why.BLOCKED: AddCause.BLOCKED_BY_INTERLOCKING,
+    Why.UNDER_WAY: AddCause.COMMAND_ALREADY_IN_EXECUTION,
+    Why.REACHED: AddCause.POSITION_REACHED,
+    Why.SELECTED: AddCause.OBJECT_ALREADY_SELECTED,
+}
 _BY_CAUSE = {
     Cause.BLOCKED: AddCause.BLOCKED_BY_INTERLOCKING,
     Cause.LOCAL: AddCause.BLOCKED_BY_SWITCHING_HIERARCHY,

@@ -9,19 +9,16 @@ the client only when the meter has said it, and what is asked of the broker when
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Protocol
 
 from broker.contract.block import Block
 from broker.contract.commands import became
-from broker.contract.messages import utc_now
-from broker.contract.relay import Command, Origin, Position
+from broker.contract.fleet import Fleet, Meter
+from broker.contract.relay import Command
 from broker.contract.result import Outcome, Result
 from mms_bridge.control.checks import add_cause
-from mms_bridge.datamodel.fleet import Fleet, Meter
 from mms_bridge.libiec61850.bindings import AddCause, HandlerResult
 
 End = tuple[HandlerResult, AddCause | None]
@@ -63,18 +60,6 @@ def runs(operation: Operation, now: float, *, ticked: bool = False) -> bool:
         return False
     unasked = ticked and operation.sent and now >= operation.asked + GRACE
     return not unasked or operation.outcome(now)[0] is HandlerResult.WAITING
-
-
-def new_command(position: Position, origin: Origin, *, seconds: float) -> Command:
-    """A command of now, valid for so many seconds."""
-    now = utc_now()
-    return Command(
-        command_id=uuid.uuid4().hex,
-        position=position,
-        issued_at=now,
-        expires_at=now + timedelta(seconds=seconds),
-        origin=origin,
-    )
 
 
 @dataclass

@@ -18,18 +18,26 @@ from collections import Counter
 from collections.abc import Callable
 
 from broker.contract.block import Block
-from broker.contract.commands import mms_end, mms_validity
+from broker.contract.commands import (
+    Circumstances,
+    Objection,
+    against_blocking,
+    against_switching,
+    mms_end,
+    mms_validity,
+    new_command,
+)
+from broker.contract.fleet import Fleet, Meter
 from broker.contract.messages import utc_now
 from broker.contract.notice import MeterNotice
 from broker.contract.relay import Command, Origin, Position
 from broker.contract.result import Refusal, Result
 from mms_bridge.access.associations import Access
-from mms_bridge.control.checks import Circumstances, Objection, against_blocking, against_switching
-from mms_bridge.control.operation import ASKED_AGAIN, GRACE, Blocking, Operation, Switching, new_command, runs
+from mms_bridge.control.checks import ADD_CAUSES
+from mms_bridge.control.operation import ASKED_AGAIN, GRACE, Blocking, Operation, Switching, runs
 from mms_bridge.control.origin import origin_of
 from mms_bridge.control.sbo import Selections
 from mms_bridge.control.targets import BLOCK_CLOSE, BLOCK_OPEN, POSITION, Target, Targets, target_of
-from mms_bridge.datamodel.fleet import Fleet, Meter
 from mms_bridge.libiec61850.bindings import AddCause, CheckResult, HandlerResult, SelectReason
 from mms_bridge.libiec61850.control_handlers import ControlHandlers, is_select, peer, set_add_cause
 from mms_bridge.libiec61850.mms_server import Server
@@ -141,15 +149,18 @@ class Control:
         elif target.source in (BLOCK_OPEN, BLOCK_CLOSE) and wanted is not None:
             objection = self._blocking(action, target, wanted, test=test)
         else:
-            objection = Objection(AddCause.NOT_SUPPORTED, "this object cannot be operated")
+            return self._deny(action, target, AddCause.NOT_SUPPORTED, selecting=selecting)
         if objection is None:
             return CheckResult.ACCEPTED
+        return self._deny(action, target, ADD_CAUSES[objection.why], selecting=selecting)
+
+    def _deny(self, action: int, target: Target, cause: AddCause, *, selecting: bool) -> CheckResult:
         self.counters["refused"] += 1
-        set_add_cause(action, objection.cause)
+        set_add_cause(action, cause)
         if selecting or not target.normal:
             return CheckResult.OBJECT_ACCESS_DENIED
         # with normal security the library tells an AddCause only when the handler that waits refuses
-        self._denied[action] = objection.cause, self._clock() + GRACE, target.meter_id
+        self._denied[action] = cause, self._clock() + GRACE, target.meter_id
         self._wake()
         return CheckResult.ACCEPTED
 

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
-from broker.contract.fleet import State
+from broker.contract.fleet import Fleet, Meter, State
 from broker.contract.quantities import QUANTITIES
 from broker.contract.reading import Reading
 from broker.contract.relay import Position
-from mms_bridge.datamodel.fleet import Behaviour, Fleet, Meter
+from mms_bridge.datamodel.behaviour import Behaviour, behaviour_of
 from mms_bridge.datamodel.value import Key, Quality, Value
+from scl_builder.model import logical_devices
 from scl_builder.model.data_object import LogicalNode
 from scl_builder.model.logical_devices import GATEWAY_LD, Profile, profile_of
 
@@ -57,14 +58,16 @@ def bindings(table: tuple[LogicalNode, ...]) -> Mapping[str, tuple[Binding, ...]
     return {group: tuple(items) for group, items in found.items()}
 
 
-@cache
-def _of_profile(profile: Profile) -> Mapping[str, tuple[Binding, ...]]:
-    return bindings(profile.nodes)
-
-
 def _bindings(meter: Meter) -> Mapping[str, tuple[Binding, ...]]:
     """What feeds the meter's logical device."""
-    return _of_profile(profile_of(_expected(meter)))
+    return _of_quantities(_expected(meter), logical_devices.PROFILES)
+
+
+@lru_cache(maxsize=256)
+def _of_quantities(
+    quantities: tuple[str, ...], _profiles: tuple[Profile, ...]
+) -> Mapping[str, tuple[Binding, ...]]:
+    return bindings(profile_of(quantities).nodes)
 
 
 GATEWAY_BINDINGS = bindings(GATEWAY_LD)
@@ -94,7 +97,9 @@ def reading_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Valu
             missing = FAILED if MADE_OF[name].issubset(expected) else Quality.INVALID
             yield key, Value(None, missing, t_ms, t_quality)
         else:
-            yield key, Value(round(value) if whole and value is not None else value, good, t_ms, t_quality)
+            if whole and value is not None:
+                value = round(value)
+            yield key, Value(value, good, t_ms, t_quality)
 
 
 def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
@@ -127,7 +132,7 @@ def health_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[t
     """What the gateway itself knows of the meter: behaviour and health; always good, at ``now``."""
     healthy = meter.state(broker_up=broker_up) is State.ONLINE
     told = {
-        ("service", "beh"): meter.behaviour,
+        ("service", "beh"): behaviour_of(meter),
         ("service", "health"): OK if broker_up else ALARM,
         ("meter", "health"): OK if healthy else ALARM,
     }

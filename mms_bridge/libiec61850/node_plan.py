@@ -153,7 +153,7 @@ def _flatten(attribute: Attribute, parent: int, path: Path, flat: list[_Row]) ->
 
 def _qualities(flat: list[_Row]) -> tuple[int, ...]:
     """Where q is, but for the objects to which the type gives a value."""
-    told = [
+    given = [
         path
         for _, attribute, path in flat
         if attribute is not None and attribute.value is not None and attribute.fc in PROCESS
@@ -163,7 +163,7 @@ def _qualities(flat: list[_Row]) -> tuple[int, ...]:
         for place, (_, attribute, (*above, _)) in enumerate(flat, 1)
         if attribute is not None
         and attribute.b_type == "Quality"
-        and not any(list(path[: len(above)]) == above for path in told)
+        and not any(list(path[: len(above)]) == above for path in given)
     )
 
 

@@ -11,14 +11,13 @@ import contextlib
 
 import aiomqtt
 from aiomqtt import MqttError
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from broker.contract.block import Block
 from broker.contract.messages import Message, utc_now
 from broker.contract.relay import Command
 from broker.contract.result import Refusal
 from broker.contract.status import ServiceStatus
+from broker.mqtt.publishing import expiring
 from broker.mqtt.settings import MqttSettings
 from broker.version import VERSION
 from mms_bridge.control.blocking import Repeat
@@ -79,11 +78,7 @@ async def _publish_outgoing(client: aiomqtt.Client, mqtt: MqttSettings, outgoing
     if isinstance(command, Block):
         await client.publish(mqtt.topics.meter(meter_id, "block"), command.payload(), qos=1, retain=True)
         return
-    properties = None
-    if mqtt.version == 5:
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        validity = (command.expires_at - utc_now()).total_seconds()
-        properties.MessageExpiryInterval = max(1, round(validity))
+    properties = expiring(mqtt, (command.expires_at - utc_now()).total_seconds())
     topic = mqtt.topics.meter(meter_id, "command")
     await client.publish(topic, command.payload(), qos=1, retain=False, properties=properties)
 

@@ -20,8 +20,6 @@ from lxml import etree
 
 from scl_builder.check.document import NS, Document
 from scl_builder.check.edition import edition_of
-from scl_builder.check.findings import Finding, Findings, Severity, as_written, one_line, tag
-from scl_builder.check.prolog import element_lines
 from scl_builder.check.rules_control import check_control
 from scl_builder.check.rules_names import check_names
 from scl_builder.check.rules_reports import check_reports
@@ -30,6 +28,8 @@ from scl_builder.check.rules_system import check_system
 from scl_builder.check.rules_types import check_types
 from scl_builder.check.rules_values import check_values
 from scl_builder.check.schema import check_schema
+from scl_builder.read.findings import Finding, Findings, Severity, as_written, one_line, tag
+from scl_builder.read.prolog import element_lines
 from scl_builder.read.scl_xml import NoXmlError, Tree, read
 
 __all__ = ["Finding", "Severity", "check"]

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from scl_builder.check.findings import Severity
+from scl_builder.read.findings import Severity
 
 LATEST_RELEASE = 4
 """Of 2007B: the one of our schema."""

@@ -27,7 +27,7 @@ from scl_builder.check.document import (
     node_name,
     value_of,
 )
-from scl_builder.check.findings import tag
+from scl_builder.read.findings import tag
 from scl_builder.read.scl_xml import read
 
 Facts = Mapping[str, str]

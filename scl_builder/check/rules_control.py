@@ -9,9 +9,9 @@ from __future__ import annotations
 from lxml import etree
 
 from scl_builder.check.document import Document, ObjectType, children, value_of
-from scl_builder.check.findings import Findings, Severity
 from scl_builder.model.nsd_cdcs import CONTROL_SERVICES, CTL_VALUES, SERVICE_ATTRIBUTES
 from scl_builder.model.nsd_nodes import rule
+from scl_builder.read.findings import Findings, Severity
 
 _CANCEL = "Cancel"
 

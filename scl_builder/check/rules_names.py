@@ -20,8 +20,8 @@ from scl_builder.check.document import (
     ends_first,
     number,
 )
-from scl_builder.check.findings import Findings, Severity
 from scl_builder.model.reference import MMS_NAME_LIMIT
+from scl_builder.read.findings import Findings, Severity
 
 NAME = re.compile(r"[A-Za-z][0-9A-Za-z_]*")
 DEFAULT_NAME_LENGTH = 32

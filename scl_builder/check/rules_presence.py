@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from scl_builder.check.document import Document, ObjectType
-from scl_builder.check.findings import Findings
 from scl_builder.model.nsd_cdcs import Attribute
+from scl_builder.read.findings import Findings
 
 _ALL_OR_NONE = ("MFsubst", "AllOrNonePerGroup", "MAllOrNonePerGroup")
 

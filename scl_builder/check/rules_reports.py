@@ -8,8 +8,8 @@ from __future__ import annotations
 from lxml import etree
 
 from scl_builder.check.document import Device, Document, IedEntry, children, first, flag, node_name, number
-from scl_builder.check.findings import Findings, Severity, tag
 from scl_builder.model.logical_devices import MAX_MEMBERS
+from scl_builder.read.findings import Findings, Severity, tag
 
 _CONTROL_BLOCKS = ("ReportControl", "LogControl", "GSEControl", "SampledValueControl")
 

@@ -9,8 +9,8 @@ from lxml import etree
 
 from scl_builder.check.document import INSTANCE_NS, NS, Document, children
 from scl_builder.check.edition import Edition, Kind
-from scl_builder.check.findings import Findings, Severity, tag
 from scl_builder.check.schema import VERSION
+from scl_builder.read.findings import Findings, Severity, tag
 
 _JUDGED = {
     Kind.FIRST: " is judged by the schema of 2007B4, with warnings, and not by the tables of 7-3 and 7-4",

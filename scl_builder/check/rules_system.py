@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator
 from lxml import etree
 
 from scl_builder.check.document import INSTANCE_NS, NS, Document, IedEntry, children, first, node_name, number
-from scl_builder.check.findings import Findings, Severity, tag
+from scl_builder.read.findings import Findings, Severity, tag
 
 _OFFERS = {
     "GOOSE": "GSEControl",

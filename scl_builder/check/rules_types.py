@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from scl_builder.check.document import Attr, Document, NodeType, ObjectType, ends_first
-from scl_builder.check.findings import Findings, Severity
 from scl_builder.check.rules_presence import check_presence
 from scl_builder.model.nsd_cdcs import CDCS, CTL_VALUES, SERVICE_ATTRIBUTES, STRUCTS, TRIGGERS, Attribute
 from scl_builder.model.nsd_nodes import COMPLETE_CLASSES, LN_CLASSES, rule
+from scl_builder.read.findings import Findings, Severity
 
 _SETTING_GROUPS = ("SG", "SE")
 

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from lxml import etree
 
 from scl_builder.check.document import NS, Attr, Document, ObjectType, children, number, value_of
-from scl_builder.check.findings import Findings, Severity
 from scl_builder.model.logical_devices import LD_NAMESPACE
 from scl_builder.model.nsd_cdcs import CDCS, SERVICE_ATTRIBUTES, STRUCTS, Attribute
 from scl_builder.model.nsd_enums import ENUMERATIONS
 from scl_builder.model.nsd_nodes import rule
+from scl_builder.read.findings import Findings, Severity
 
 _INTEGERS = {
     "INT8": (-(2**7), 2**7 - 1),

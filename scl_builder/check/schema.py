@@ -12,7 +12,7 @@ from itertools import islice
 
 from lxml import etree
 
-from scl_builder.check.findings import Findings, Severity, tag
+from scl_builder.read.findings import Findings, Severity, tag
 
 # fmt: off
 _CURES = {

@@ -37,7 +37,7 @@ class DataObject:
     source: str = ""
     """Empty where only ``parts`` have values."""
     unit: str | None = None
-    """SIUnitKind literal of MV and BCR; '' is dimensionless."""
+    """SIUnitKind literal of MV, BCR, CMV and of sub data objects; '' is dimensionless."""
     enum: str = ""
     """Enumeration of stVal of ENS and ENC."""
     value: str = ""
@@ -48,7 +48,6 @@ class DataObject:
     """Attributes and the Val that many instances share; the type's id tells them apart."""
     control: Literal["", "project", "direct-with-normal-security"] = ""
     """``project`` takes the project's control model, a CtlModelKind literal is fixed; empty: status-only."""
-
     parts: tuple[tuple[str, str], ...] = ()
     """Sub data objects (phsA) and further values (frVal), each with its source: these are served."""
 

@@ -18,8 +18,8 @@ from sys import intern
 
 from lxml import etree
 
-from scl_builder.check.findings import one_line
 from scl_builder.model.cdc import FunctionalConstraint, Path, ProcessValue, TriggerOption, cdc
+from scl_builder.read.findings import one_line
 from scl_builder.read.report_control import NS, Report, flag, read_report
 from scl_builder.read.scl_xml import read
 

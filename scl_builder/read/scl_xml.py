@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from scl_builder.check.findings import Finding, tag
-from scl_builder.check.prolog import fault, no_xml
+from scl_builder.read.findings import Finding, tag
+from scl_builder.read.prolog import fault, no_xml
 
 NS = "{http://www.iec.ch/61850/2003/SCL}"
 

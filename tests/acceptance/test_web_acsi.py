@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,3 +128,11 @@ def test_what_is_not_there_is_404_and_says_what_is(web: Web, domain: str, path: 
         answer = client.get(f"{web.url}/iec61850/{path.format(domain)}")
     assert answer.status_code == 404
     assert ":" in answer.json()["detail"]
+
+
+def test_the_web_process_has_not_loaded_the_c_library(web: Web, domain: str) -> None:
+    """It answered with a CID's structure and values; the MMS bridge beside it has the library."""
+    assert get(web, f"{domain}/MMXN1/Vol")["cdc"] == "MV"
+    maps = {name: Path(f"/proc/{web.chain.processes[name].pid}/maps").read_text() for name in ("web", "mms")}
+    assert "libiec61850" in maps["mms"]
+    assert "libiec61850" not in maps["web"]

@@ -18,7 +18,7 @@ right, steady = time.time_ns() // 1_000_000, time.monotonic()
 WrongClock(Path(sys.argv[1])).install()
 import bridge.store.upkeep
 from bridge.store.audit import now_ms
-from bridge.ingest.clock import Clock
+from bridge.store.clock import Clock
 from broker.contract.messages import utc_now
 clock = Clock()
 walls = now_ms(), round(utc_now().timestamp() * 1000), bridge.store.upkeep.time_ns() // 1_000_000

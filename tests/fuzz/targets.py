@@ -22,7 +22,8 @@ from broker.contract.messages import Message
 from broker.contract.specs import SPECS
 from broker.contract.topics import Topics
 from broker.mqtt import packets
-from broker.mqtt.packets import Control, Decoder, ProtocolError, Publish, Version
+from broker.mqtt.decoder import Decoder, parse_connack
+from broker.mqtt.packets import Control, ProtocolError, Publish, Version
 from meter_firmware.relay.rules import UnreadableCommandError, read
 from mms_bridge.gateway import Gateway
 from mms_bridge.libiec61850.ied_model import check as check_model
@@ -132,7 +133,7 @@ def _is_written_as_it_was_read(message: Publish, version: Version) -> None:
 
 def _connack(control: Control, version: Version) -> None:
     with suppress(ProtocolError):
-        packets.parse_connack(control.body, version=version)
+        parse_connack(control.body, version=version)
 
 
 def cid(data: bytes) -> None:

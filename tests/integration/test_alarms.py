@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from bridge.meters import alarms
-from bridge.meters.alarms import Kind, Raised
 from bridge.meters.twins import Twins, signs
+from bridge.store import alarms
+from bridge.store.alarms import Kind, Raised
 from broker.contract.birth import Birth
 from broker.contract.messages import utc_now
 from broker.contract.status import Status

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlmodel import Session
 
-from bridge.ingest.classify import Notice
 from bridge.meters import block_ledger
 from bridge.meters.blocks import Blocks
+from bridge.mqtt.notice import Notice
 from bridge.store import database
 from broker.contract.block import Block
 from broker.contract.notice import MeterNotice

@@ -9,9 +9,9 @@ import pytest
 from sqlmodel import Session
 
 from bridge.ingest import dead_letters
-from bridge.ingest.classify import Dead
 from bridge.ingest.dead_letters import MORE, DeadLetters
 from bridge.ingest.ledger import Deadlines
+from bridge.mqtt.notice import Dead
 from bridge.store import database
 from bridge.store.audit import now_ms
 from bridge.store.queries import Store

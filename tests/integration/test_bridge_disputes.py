@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.ingest import disputes
-from bridge.meters import alarms
+from bridge.store import alarms
 from bridge.store.pack_format import StoredReading
 from broker.contract.messages import format_ts
 from broker.contract.notice import MeterNotice, NoticeCode

@@ -14,10 +14,9 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
-from bridge.ingest import clock
-from bridge.ingest.clock import Clock
 from bridge.ingest.ledger import Deadlines
-from bridge.store import audit, database
+from bridge.store import audit, clock, database
+from bridge.store.clock import Clock
 from bridge.store.tables import Command as Row
 from tests.support.bridge_process import CLOCK
 from tests.support.bridges import (

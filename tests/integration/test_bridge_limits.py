@@ -8,8 +8,8 @@ import uuid
 import pytest
 
 from bridge.ingest import rate_limits
-from bridge.ingest.classify import Dead
 from bridge.ingest.dead_letters import MORE, DeadLetters
+from bridge.mqtt.notice import Dead
 from bridge.store import database
 from bridge.store.queries import Store
 from tests.support.bridges import METER, OTHER, READING, TOPICS, birth, chain, eventually, reading, stamp

@@ -7,8 +7,9 @@ import socket
 
 from bridge.mqtt.inbox import Inbox
 from bridge.mqtt.outbound import Outbound
-from bridge.mqtt.session import Options, Session
+from bridge.mqtt.socket_loop import SocketLoop
 from broker.mqtt import packets
+from broker.mqtt.session import Options
 
 CONNACK = bytes.fromhex("2003010000")  # session present, accepted, no properties
 
@@ -20,10 +21,10 @@ def test_what_comes_with_the_connack_is_acknowledged_on_this_connection() -> Non
     ours, broker = socket.socketpair()
     with ours, broker, selectors.DefaultSelector() as selector:
         options = Options("broker", 1883, "bridge", ("sm/v1/#",))
-        session = Session(ours, options, inbox, out, ready=lambda: None)
+        loop = SocketLoop(ours, options, inbox, out, ready=lambda: None)
         selector.register(ours, selectors.EVENT_READ)
         broker.sendall(CONNACK + packets.publish(b"sm/v1/x/reading", b"{}", packet_id=7, version=5))
-        session.turn(selector)
+        loop.turn(selector)
         batch = inbox.take(timeout=0.0)
         assert len(batch.messages) == 1
         out.send(packets.pubacks([batch.messages[0].packet_id]), connection=batch.connection)

@@ -19,12 +19,12 @@ from admin.logs import KeyValueFormatter
 from admin.mms.association import association
 from bridge.mqtt.connection import Link
 from bridge.mqtt.inbox import Inbox
-from bridge.mqtt.session import Options
 from broker.contract.errors import UnavailableError, reason
 from broker.mqtt.client import new_client
 from broker.mqtt.connecting import connect
 from broker.mqtt.packets import Will
-from broker.mqtt.receiver import Feed
+from broker.mqtt.receiver import Receiver
+from broker.mqtt.session import Options
 from broker.mqtt.settings import MqttSettings
 from meter_firmware import run as meter
 from tests.support.brokers import Broker, free_port
@@ -111,7 +111,7 @@ def test_error_says_what_became_of_each_address(named: list[str]) -> None:
 async def feeding(settings: MqttSettings) -> None:
     """Return when a feed stands."""
     up = asyncio.Event()
-    feed = Feed(settings, lambda *_, **__: None, topics=["#"], connected=lambda _: up.set())
+    feed = Receiver(settings, lambda *_, **__: None, topics=["#"], connected=lambda _: up.set())
     running = asyncio.create_task(feed.run())
     try:
         async with asyncio.timeout(60):
@@ -216,7 +216,8 @@ async def test_feed_says_that_nobody_answered(caplog: pytest.LogCaptureFixture) 
     """A listener that takes the connection and lets go of it, and one that is not there."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
-        feed = Feed(MqttSettings(port=port), lambda *_, **__: None, topics=["#"], connected=lambda _: None)
+        settings = MqttSettings(port=port)
+        feed = Receiver(settings, lambda *_, **__: None, topics=["#"], connected=lambda _: None)
         running = asyncio.create_task(feed.run())
         listener.setblocking(False)
         taken, _ = await asyncio.get_running_loop().sock_accept(listener)

@@ -15,7 +15,7 @@ import aiomqtt
 import pytest
 
 from broker.mqtt import receiver
-from broker.mqtt.receiver import Feed
+from broker.mqtt.receiver import Receiver
 from broker.mqtt.settings import MqttSettings
 from mms_bridge.run import FED
 from tests.support.brokers import Broker
@@ -50,7 +50,7 @@ async def fed(mqtt: MqttSettings) -> AsyncIterator[Seen]:
     """A running feed."""
     seen = Seen()
     topics = [mqtt.topics.filter(kind) for kind in FED]
-    running = asyncio.create_task(Feed(mqtt, seen.take, topics=topics, connected=seen.links.append).run())
+    running = asyncio.create_task(Receiver(mqtt, seen.take, topics=topics, connected=seen.links.append).run())
     try:
         yield seen
         assert not running.done(), running
@@ -139,16 +139,16 @@ async def test_a_broker_that_was_not_listened_to_is_not_silent(
 ) -> None:
     """The socket was left unread for long, and the next ping is due just when it is read again."""
     monkeypatch.setattr(receiver, "ENOUGH", 0)
-    receive, late = receiver._Receiver.data_received, []
+    receive, late = receiver._Connection.data_received, []
 
-    def receive_and_be_late(receiver: receiver._Receiver, data: bytes) -> None:
-        receive(receiver, data)
+    def receive_and_be_late(connection: receiver._Connection, data: bytes) -> None:
+        receive(connection, data)
         if b"work" in data:
-            late.append(receiver)
-            receiver._heard -= 3600
+            late.append(connection)
+            connection._session._heard -= 3600
             time.sleep(1.1)  # the event loop's: the ping of each second is due
 
-    monkeypatch.setattr(receiver._Receiver, "data_received", receive_and_be_late)
+    monkeypatch.setattr(receiver._Connection, "data_received", receive_and_be_late)
     mqtt = settings(broker, keepalive=2)
     async with aiomqtt.Client(broker.host, broker.port) as client, fed(mqtt) as seen:
         await heard(seen, client, mqtt)
@@ -172,4 +172,4 @@ async def test_a_refusal_is_told(broker: Broker, caplog: pytest.LogCaptureFixtur
     broker.config.write_text(text)
     broker.start()
     async with fed(settings(broker)):
-        await eventually(lambda: "refused us: return code 5" in caplog.text)
+        await eventually(lambda: "refused us: not authorized" in caplog.text)

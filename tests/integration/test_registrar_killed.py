@@ -22,7 +22,7 @@ from bridge.store import database
 from bridge.store.tables import Audit
 from broker.contract.birth import Hardware
 from broker.contract.enrolment import Access, Ask, Verdict
-from broker.contract.fleet import takes_access
+from broker.contract.known import takes_access
 from broker.contract.messages import utc_now
 from broker.contract.roles import Role
 from broker.mqtt.identity import client_context

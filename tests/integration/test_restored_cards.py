@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bridge.meters.alarms import LastingAlarm
+from bridge.store.alarms import LastingAlarm
 from bridge.store.queries import Store
 from bridge.store.tables import moment
 from broker.contract.messages import format_ts, utc_now

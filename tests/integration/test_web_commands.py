@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from broker.contract.commands import NO_RELAY, NOT_MOVED, new_command
+from broker.contract.commands import NOT_MOVED, Why, new_command
 from broker.contract.relay import Origin, OriginCategory, Position
 from broker.contract.result import Result
 from tests.support.bridges import TOPICS, Client, stamp
@@ -19,7 +19,6 @@ from tests.support.chain import until
 from tests.support.played import Played
 from tests.support.web import PASSWORD, Web, beside_meters, csrf_of, log_in, start
 from web.auth.accounts import Accounts, Role
-from web.commands import TOO_LATE
 
 ABSENT = "00000000-0000-4000-8000-000000000001"
 
@@ -87,8 +86,8 @@ def test_an_order_that_waited_on_its_way_is_refused(web: Web) -> None:
     with web.program(Role.OPERATOR) as client:
         late = {"position": "open", "expires_at": stamp(seconds=-0.001)}
         answer = client.post(f"/meters/{meter_id}/relay", json=late)
-        assert (answer.status_code, answer.json()["detail"]) == (409, TOO_LATE)
-        assert ledger(web, answer.json()["command"]["command_id"])[0][:2] == ("refused", TOO_LATE)
+        assert (answer.status_code, answer.json()["detail"]) == (409, Why.LATE)
+        assert ledger(web, answer.json()["command"]["command_id"])[0][:2] == ("refused", Why.LATE)
         for seconds in (3, 60):
             limit = stamp(seconds=seconds)
             wanted = "closed" if position(web, meter_id) == "open" else "open"
@@ -127,7 +126,7 @@ def test_a_meter_without_a_relay_has_nothing_to_switch(web: Web) -> None:
         assert "relay" not in document
         for position in ("open", "closed"):
             answer = order(client, played.meter_id, position)
-            assert (answer.status_code, answer.json()["detail"]) == (409, NO_RELAY)
+            assert (answer.status_code, answer.json()["detail"]) == (409, Why.NO_RELAY)
         assert played.commands() == []
         page = client.get(f"{web.url}/meters/{played.meter_id}").text
         assert "data-order" not in page

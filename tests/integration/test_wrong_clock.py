@@ -22,7 +22,7 @@ from broker.contract.birth import Hardware
 from broker.contract.enrolment_codes import EnrolmentCode
 from broker.contract.errors import UnavailableError
 from broker.mqtt.identity import CERTIFICATE, KEY
-from broker.mqtt.receiver import Feed
+from broker.mqtt.receiver import Receiver
 from broker.mqtt.settings import MqttSettings
 from meter_firmware.enrolment import enrol
 from meter_firmware.enrolment.credentials import DOUBTED, Credentials
@@ -90,7 +90,7 @@ async def test_every_connection_names_the_clock(
         with pytest.raises(UnavailableError) as command:
             async with mqtt.connected(settings):
                 pass
-        feed = Feed(settings, lambda *_, **__: None, topics=["#"], connected=lambda _: None)
+        feed = Receiver(settings, lambda *_, **__: None, topics=["#"], connected=lambda _: None)
         running = asyncio.create_task(feed.run())
         await eventually(lambda: caplog.messages)
         running.cancel()

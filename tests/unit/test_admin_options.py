@@ -12,8 +12,9 @@ from admin.exits import NotFoundError
 from admin.options import make_folder, mqtt_settings, since, user_name
 from admin.switching.directory import chosen, exact
 from broker.contract.birth import Birth, Hardware
-from broker.contract.commands import Known
+from broker.contract.commands import against_switching
 from broker.contract.errors import ConfigurationError
+from broker.contract.known import Known
 from broker.contract.messages import utc_now
 from broker.contract.relay import Position, Relay
 from broker.contract.status import Status
@@ -112,12 +113,14 @@ def known(
     """What is retained of a meter; None for a topic that is empty."""
     now = utc_now()
     birth = Birth(name="x", hardware=Hardware(serial="1"), firmware="1", interval=1, session="s", ts=now)
-    return Known(
-        ID,
-        birth if born else None,
-        None if online is None else Status(online=online, session="s", ts=now),
-        None if position is None else Relay(position=position, operations=0, ts=now),
-    )
+    state = Known(ID)
+    if born:
+        state.hear(birth, live=False, now=now)
+    if online is not None:
+        state.hear(Status(online=online, session="s", ts=now), live=False, now=now)
+    if position is not None:
+        state.hear(Relay(position=position, operations=0, ts=now), live=False, now=now)
+    return state
 
 
 @pytest.mark.parametrize(
@@ -126,13 +129,15 @@ def known(
         (known(born=False), "no such meter"),
         (known(online=False), "offline"),
         (known(online=None), "offline"),
-        (known(position=None), "has not told"),
+        (known(position=None), "not known"),
         (known(position=Position.OPEN), "open already"),
     ],
 )
 def test_command_in_vain_is_not_sent(state: Known, why: str) -> None:
-    assert why in (state.obstacle(Position.OPEN) or "")
+    objection = against_switching(state, Position.OPEN)
+    assert objection is not None
+    assert why in objection.reason
 
 
 def test_command_that_makes_sense_has_no_obstacle() -> None:
-    assert known().obstacle(Position.OPEN) is None
+    assert against_switching(known(), Position.OPEN) is None

@@ -8,7 +8,8 @@ import pytest
 
 from bridge.mqtt.inbox import Inbox
 from bridge.mqtt.outbound import Outbound
-from broker.mqtt.packets import Decoder, Publish
+from broker.mqtt.decoder import Decoder
+from broker.mqtt.packets import Publish
 
 
 def some(count: int) -> list[Publish]:

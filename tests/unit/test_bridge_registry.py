@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
+from ipaddress import IPv4Address
 
 import pytest
+from sqlmodel import Session, SQLModel, create_engine
 
 from bridge.ingest import ledger, registry
-from bridge.ingest.classify import BadCommand, Notice, Withdrawal
-from bridge.scl.ied_names import ied_name, ied_number, next_ied
+from bridge.ingest.ied_names import ied_name, ied_number, next_ied
+from bridge.mqtt.notice import BadCommand, Notice, Withdrawal
+from bridge.scl.ieds import Ieds
 from bridge.scl.publication import changes
 from bridge.store.tables import Command as LedgerRow
 from bridge.store.tables import Meter, at_ms
@@ -18,6 +21,9 @@ from broker.contract.relay import Command, Origin, OriginCategory, Position, Rel
 from broker.contract.result import Outcome, Refusal, Result
 from broker.contract.status import Status
 from broker.mqtt.packets import DUP, RETAIN, Publish
+from scl_builder.model import logical_devices
+from scl_builder.model.data_object import DataObject, LogicalNode
+from scl_builder.model.logical_devices import SINGLE_PHASE, Profile
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 TS = utc_now()
@@ -80,6 +86,26 @@ def test_every_coming_and_going_is_counted_once() -> None:
     assert fold(birth("s1"), birth("s2", name="Other")).changes == 1
     assert fold(birth("s1"), Withdrawal(), Withdrawal()).changes == 2
     assert fold(birth("s1"), Withdrawal(), birth("s2"), birth("s3")).changes == 3
+
+
+def test_what_a_meter_measures_decides_its_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = LogicalNode("MMXU", "1", "MMXU", (DataObject("Hz", "MV", "reading.hz_l1", unit="Hz"),))
+    other = Profile("other", (node,))
+    monkeypatch.setattr(logical_devices, "PROFILES", (SINGLE_PHASE, other))
+    before = fold(birth())
+    assert registry.profile_of(before) is SINGLE_PHASE
+    meter = fold(birth(), birth(quantities=["hz_l1"]), birth(quantities=["hz_l1", "hz_l2"]))
+    assert registry.profile_of(meter) is other
+    assert meter.changes == 2, "it joins and leaves data sets once"
+    assert registry.face(meter) != registry.face(before), "the SCD is made anew"
+    meter.key, meter.ied = 1, "SMGW001"
+    engine = create_engine("sqlite://")
+    SQLModel.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(meter)
+        session.flush()
+        (ied,) = Ieds(IPv4Address("127.0.0.1"), 102, None).read(session)
+    assert [one.profile for one in ied.meters] == [other]
 
 
 def test_an_outbox_beyond_the_database_s_integers_is_kept_as_the_largest() -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.mqtt import packets
-from broker.mqtt.packets import Connack, Control, Decoder, ProtocolError, Publish, Version, Will
+from broker.mqtt.decoder import Decoder, parse_connack
+from broker.mqtt.packets import Connack, Control, ProtocolError, Publish, Version, Will
 
 VERSIONS: list[Version] = [4, 5]
 messages = st.lists(
@@ -108,7 +109,7 @@ def test_connect_on_5_asks_for_a_lasting_session_and_a_window() -> None:
 
 def test_subscribe_on_5_without_echo_and_with_retain_as_published() -> None:
     assert packets.subscribe(1, ["a/#"], version=5) == b"\x82\x09\x00\x01\x00\x00\x03a/#\x15"
-    command = packets.subscribe(1, ["+/command"], version=5, identifier=1)
+    command = packets.subscribe(1, ["+/command"], version=5, identifier=1, as_published=["+/command"])
     assert command == b"\x82\x11\x00\x01\x02\x0b\x01\x00\x09+/command\x1d"  # RETAIN as published
     assert packets.subscribe(1, ["a/#"], version=4) == b"\x82\x08\x00\x01\x00\x03a/#\x01"
 
@@ -117,13 +118,13 @@ def test_connack_with_every_kind_of_property() -> None:
     text, pair = b"\x1a\x00\x02ok", b"\x26\x00\x01k\x00\x01v"
     properties = pair + text + b"\x24\x01" + b"\x21\x00\x14" + b"\x27\x00\x00\xff\xff" + b"\x13\x00\x0a"
     body = b"\x01\x00" + bytes((len(properties),)) + properties
-    assert packets.parse_connack(body, version=5) == Connack(True, 0, 20, 65535, keepalive=10)
+    assert parse_connack(body, version=5) == Connack(True, 0, 20, 65535, keepalive=10)
 
 
 @pytest.mark.parametrize("body", [b"\x00", b"\x00\x00\x05\x21\x00", b"\x00\x00\x02\x7f\x00"])
 def test_a_bad_connack_is_a_protocol_error(body: bytes) -> None:
     with pytest.raises(ProtocolError):
-        packets.parse_connack(body, version=5)
+        parse_connack(body, version=5)
 
 
 def test_acknowledgements_are_joined() -> None:

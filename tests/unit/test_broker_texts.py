@@ -17,8 +17,9 @@ from bridge.ingest.parse import RejectedError
 from broker.contract import texts
 from broker.contract.birth import Birth
 from broker.contract.block import Block
-from broker.contract.commands import Known, parsed
+from broker.contract.commands import parsed
 from broker.contract.enrolment import Access
+from broker.contract.known import Known
 from broker.contract.messages import Message, format_ts
 from broker.contract.relay import Command, Origin
 from broker.contract.result import Result
@@ -216,7 +217,7 @@ def known_to_all(*payloads: bytes) -> list[Block | None]:
     live, cli, meter = Live(TOPICS, Hub()), Known(METER), None
     for payload in payloads:
         live.take(TOPICS.meter(METER, "block"), payload, retained=True)
-        cli.hear("block", payload, live=False)
+        cli.take_if_valid("block", payload, live=False)
         if (block := parsed(Block, payload)) is not None:
             meter = block.merged(meter)
     return [meter, cli.block, live.fleet.meter(METER).block]

@@ -17,12 +17,12 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from bridge.ingest import ledger, registry
-from broker.contract.block import Block
+from bridge.ingest import ledger
 from broker.contract.errors import ContractError
+from broker.contract.known import Known
 from broker.contract.reading import History, Reading
 from broker.contract.roles import Role
-from broker.contract.specs import RETAINED_OF_METER, SPECS, heard_by
+from broker.contract.specs import RETAINED_OF_METER, SPECS, STATE_KINDS, heard_by
 from broker.contract.topics import Topics
 from broker.mqtt.settings import MqttSettings
 from meter_firmware.session import Session
@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 ROW = """
     "test_topic": Spec(
-        pattern="<meter_id>/test_topic", writers=(_METER,), retained=True, model=messages.Revision,
+        pattern="<meter_id>/test_topic", writers=(_METER,), retained=True, model=Revision,
         heard_by=(*_SERVICES, _REGISTRAR, _METER), state=True),
 """
 LOOK = """
@@ -144,8 +144,24 @@ async def test_meter_has_a_handler_for_what_it_hears() -> None:
 
 
 def test_bridge_has_a_place_for_what_it_hears() -> None:
-    placed = {*registry.fold.registry, *ledger.enter.registry, Reading, History, Block}
+    placed = {*(SPECS[kind].model for kind in STATE_KINDS), *ledger.enter.registry, Reading, History}
     assert {SPECS[kind].model for kind in heard_by(Role.BRIDGE)} <= placed
+
+
+@pytest.mark.parametrize("kind", STATE_KINDS)
+def test_what_is_known_of_a_meter_has_every_kind_of_state(kind: str) -> None:
+    message = {
+        "access": '{"allowed":true,"ts":"2026-11-23T12:00:00Z"}',
+        "birth": '{"name":"x","hardware":{"serial":"1"},"firmware":"1","interval":1,"session":"s",'
+        '"ts":"2026-11-23T12:00:00Z"}',
+        "status": '{"online":true,"session":"s","ts":"2026-11-23T12:00:00Z"}',
+        "relay": '{"position":"open","operations":1,"ts":"2026-11-23T12:00:00Z"}',
+        "block": '{"open":true,"close":false,"ts":"2026-11-23T12:00:00Z",'
+        '"origin":{"category":"maintenance","identifier":"x"}}',
+    }[kind]
+    known = Known(METER)
+    assert known.take(kind, message.encode())
+    assert getattr(known, kind) is not None
 
 
 @pytest.mark.parametrize("kind", SPECS)

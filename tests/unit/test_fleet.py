@@ -12,19 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.ingest import registry
-from bridge.ingest.classify import Withdrawal
+from bridge.mqtt.notice import Withdrawal
 from bridge.store.tables import Meter as Row
 from bridge.store.tables import at_ms
 from broker.contract.birth import Birth, Hardware
-from broker.contract.commands import Known
 from broker.contract.enrolment import Access
-from broker.contract.fleet import State, is_later
+from broker.contract.fleet import Fleet, State
+from broker.contract.known import Known
 from broker.contract.messages import Message, utc_now
 from broker.contract.reading import Reading
 from broker.contract.relay import Position, Relay
+from broker.contract.session import is_later
 from broker.contract.status import ServiceStatus, Status
 from broker.contract.topics import Topics
-from mms_bridge.datamodel.fleet import Behaviour, Fleet
+from mms_bridge.datamodel.behaviour import Behaviour, behaviour_of
 from web.live.hub import Hub
 from web.live.state import Live
 
@@ -37,6 +38,12 @@ MODELS: dict[str, type[Birth | Status | Relay | Access]] = {
     "relay": Relay,
     "access": Access,
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _now() -> None:
+    """The module may have been read long before it runs."""
+    globals()["NOW"] = utc_now()
 
 
 def at(seconds: float) -> datetime:
@@ -132,7 +139,7 @@ class Readers:
         self.live.take(TOPICS.meter(METER, kind), payload, retained=retained)
         message = MODELS[kind].model_validate_json(payload) if payload else Withdrawal(kind=kind)
         registry.fold(message, self.row, at_ms(utc_now()), live=not retained)
-        self.known.hear(kind, payload, live=not retained)
+        self.known.take_if_valid(kind, payload, live=not retained)
 
     def answers(self) -> Iterator[Answer]:
         """Of the four."""
@@ -360,11 +367,11 @@ def test_what_was_retained_before_the_reader_began_is_as_old_as_it_says() -> Non
     assert fleet.take_payload(meter, old, now=10_000.0, retained=True)
     assert meter.online
     assert meter.state(broker_up=True) is meter.relay_state(broker_up=True) is State.STALE
-    ahead = Reading(epoch=1, seq=2, ts=at(60)).payload()  # its age is not known
+    ahead = Reading(epoch=1, seq=2, ts=at(7200)).payload()  # its age is not known
     assert fleet.take_payload(meter, ahead, now=10_000.0, retained=True)
     assert meter.state(broker_up=True) is State.STALE
     assert fleet.take_payload(
-        meter, Reading(epoch=1, seq=3, ts=at(60)).payload(), now=10_000.0, retained=False
+        meter, Reading(epoch=1, seq=3, ts=at(7200)).payload(), now=10_000.0, retained=False
     )
     assert meter.state(broker_up=True) is meter.relay_state(broker_up=True) is State.ONLINE
 
@@ -402,7 +409,7 @@ def test_an_older_reading_is_not_shown(
 def test_a_meter_that_was_never_born_is_not_in_service() -> None:
     """After a restart with an empty broker nothing is known: Beh must not be on."""
     meter = Fleet().meter(METER)
-    assert meter.behaviour is Behaviour.OFF
+    assert behaviour_of(meter) is Behaviour.OFF
     assert meter.state(broker_up=True) is State.OUT
 
 

@@ -1,4 +1,4 @@
-"""The layout of the design, checked: which package may import which, no cycles, a pure scl_builder."""
+"""The layout of the design, checked: which package and room may import which, no cycles, the wall, purity."""
 
 from __future__ import annotations
 
@@ -22,13 +22,53 @@ ALLOWED = {
     "admin": {"broker", "scl_builder", "meter_firmware", "bridge", "mms_bridge", "registrar", "web"},
     "tools": {"broker", "scl_builder", "meter_firmware", "bridge", "mms_bridge", "registrar", "web", "admin"},
 }
+ROOMS: dict[str, dict[str, set[str]]] = {
+    "broker": {"contract": set(), "mqtt": {"contract"}, "daemon": {"contract", "mqtt"}},
+    "scl_builder": {"model": set(), "read": {"model"}, "check": {"model", "read"}, "build": {"model"}},
+    "meter_firmware": {"relay": set(), "sensors": {"relay"}, "enrolment": set()},
+    "bridge": {
+        "mqtt": set(),
+        "store": set(),
+        "migrations": {"store"},
+        "meters": {"mqtt", "store"},
+        "ingest": {"mqtt", "store", "meters"},
+        "scl": {"store", "ingest"},
+    },
+    "mms_bridge": {
+        "datamodel": set(),
+        "access": set(),
+        "libiec61850": {"datamodel"},
+        "control": {"datamodel", "access", "libiec61850"},
+        "mqtt": {"datamodel", "control"},
+    },
+    "registrar": {},
+    "web": {
+        "serving": set(),
+        "live": set(),
+        "auth": {"serving"},
+        "api": {"serving", "live", "auth"},
+        "legacy_http": {"serving", "live", "auth", "api"},
+        "pages": {"serving", "live", "auth", "api"},
+    },
+    "admin": {
+        "mms": set(),
+        "switching": set(),
+        "chain": {"mms"},
+        "commands": {"mms", "switching", "chain"},
+    },
+    "tools": {"docs": set()},
+}
+"""The rooms of each package, from the lowest, and those of the same package that each may import."""
+WALL = "mms_bridge.libiec61850"
+"""The one room that calls the C library."""
+DATAMODEL = "mms_bridge.datamodel"
+"""Values and their mapping to data attributes: all that the web has of the MMS bridge."""
 WEB_READS = {
     "bridge.store.audit", "bridge.store.database", "bridge.store.export",
     "bridge.store.pack_format", "bridge.store.queries", "bridge.store.rollup",
     "bridge.store.spool", "bridge.store.tables",
-    "mms_bridge.datamodel.fleet", "mms_bridge.datamodel.mapping", "mms_bridge.datamodel.value",
 }  # fmt: skip
-"""Of its neighbours the web has the store's read side, the audit, and how MMS judges what the topics tell."""
+"""Of the bridge the web has the store's read side and the audit."""
 NOT_PURE = {
     "asyncio", "datetime", "logging", "os", "random", "select", "selectors", "socket", "sqlalchemy",
     "sqlite3", "subprocess", "threading", "time",
@@ -91,11 +131,77 @@ def test_package_imports_only_what_it_may(package: str) -> None:
     assert {module: bad for module in mine if (bad := forbidden(module))} == {}
 
 
+@pytest.mark.parametrize("package", ROOMS)
+def test_room_imports_only_what_is_below_it(package: str) -> None:
+    """What stands in no room wires them, or is below them all; what it may import the other rules say."""
+    rooms = ROOMS[package]
+    assert {path.parent.name for path in (ROOT / package).glob("*/__init__.py")} == set(rooms)
+    assert all(below <= set(list(rooms)[:at]) for at, below in enumerate(rooms.values()))
+    bad = {
+        module: over
+        for module in modules()
+        if (mine := room(module))[0] == package and mine[1] in rooms
+        and (over := {
+            edge for edge in edges(module)
+            if (its := room(edge))[0] == package and its[1] not in rooms[mine[1]] | {mine[1], ""}
+        })
+    }  # fmt: skip
+    assert bad == {}
+
+
+def room(module: str) -> tuple[str, str]:
+    """Package and room of a module; no room for what stands in the package itself."""
+    package, *below = module.split(".")
+    in_room = below and (len(below) > 1 or modules()[module].name == "__init__.py")
+    return package, below[0] if in_room else ""
+
+
+def users_of(library: str) -> set[str]:
+    """Modules of ours that import ``library``, or something of it."""
+    return {
+        module
+        for module, file in modules().items()
+        if any(f"{name}.".startswith(f"{library}.") for name in imported(file.read_text(), module))
+    }
+
+
+def test_only_the_wall_and_the_kernels_calls_use_ctypes() -> None:
+    assert {module for module in users_of("ctypes") if room(module) != tuple(WALL.split("."))} == {
+        "broker.kernel"
+    }
+
+
+def test_only_the_wall_calls_the_c_library() -> None:
+    """Its functions take addresses; what other rooms get of it are constants, and objects with methods."""
+    assert {module for module in users_of(f"{WALL}.bindings.lib") if not module.startswith(WALL)} == set()
+
+
+def test_only_the_wait_hook_writes_into_memory_that_is_not_ours() -> None:
+    writes = {"from_address", "from_buffer", "memmove", "memset", "pack_into"}
+    found = {
+        module
+        for module, file in modules().items()
+        if module.startswith(WALL)
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in writes
+    }
+    assert found == {f"{WALL}.wait_hook"}
+
+
+def test_the_data_model_needs_no_c_library() -> None:
+    needed = {edge for module in modules() if module.startswith(DATAMODEL) for edge in edges(module)}
+    of_mms = {edge for edge in needed if room(edge)[0] == "mms_bridge"}
+    assert {edge for edge in of_mms if not edge.startswith(DATAMODEL)} == set()
+
+
 def test_web_reads_and_never_writes_the_store() -> None:
     """It adds no second truth: what it takes of bridge and MMS bridge is what they have for reading."""
     mine = [module for module in modules() if module.startswith("web")]
-    taken = {edge for module in mine for edge in edges(module) if edge.startswith(("bridge", "mms_bridge"))}
-    assert taken - {"bridge", "mms_bridge"} <= WEB_READS
+    taken = {edge for module in mine for edge in edges(module)}
+    assert {edge for edge in taken if room(edge)[0] == "bridge"} <= WEB_READS
+    assert {
+        edge for edge in taken if room(edge)[0] == "mms_bridge" and not edge.startswith(DATAMODEL)
+    } == set()
 
 
 def test_no_cycle_between_modules() -> None:

@@ -8,10 +8,11 @@ import pytest
 
 from broker.contract.birth import Birth, Hardware
 from broker.contract.enrolment import Access
+from broker.contract.fleet import Fleet, Meter
 from broker.contract.messages import utc_now
 from broker.contract.reading import Reading
 from broker.contract.status import ServiceStatus, Status
-from mms_bridge.datamodel.fleet import Behaviour, Fleet, Meter
+from mms_bridge.datamodel.behaviour import Behaviour, behaviour_of
 
 NOW = utc_now()
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -40,7 +41,10 @@ def status(session: str, *, online: bool) -> Status:
     ],
 )
 def test_online(born: Birth | None, told: Status | None, online: bool) -> None:
-    assert Meter("x", "SM_x", birth=born, status=told).online is online
+    meter = Meter("x")
+    for message in filter(None, (born, told)):
+        meter.hear(message, live=False, now=NOW)
+    assert meter.online is online
 
 
 def test_a_reading_is_fresh_for_three_intervals_from_its_arrival() -> None:
@@ -128,19 +132,19 @@ def test_a_meter_is_kept_out_until_it_is_let_in_again() -> None:
     fleet.take_state(meter, "status", status("a", online=True).payload(), now=NOW)
     shut = Access(allowed=False, reason="stolen", ts=NOW + timedelta(seconds=1))
     fleet.take_state(meter, "access", shut.payload(), now=NOW)
-    assert (meter.out_since, meter.online, meter.behaviour) == (shut.ts, False, Behaviour.OFF)
+    assert (meter.out_since, meter.online, behaviour_of(meter)) == (shut.ts, False, Behaviour.OFF)
     fleet.take_state(meter, "birth", b"", now=NOW)
     assert meter.out_since == NOW  # the earlier of the two reasons
     fleet.take_state(meter, "birth", birth("a").payload(), now=NOW)
     assert meter.out_since == shut.ts  # being born again is not being let in
     fleet.take_state(meter, "access", Access(allowed=True, ts=NOW).payload(), now=NOW)
-    assert Behaviour(meter.behaviour) is Behaviour.OFF  # an older decision
+    assert behaviour_of(meter) is Behaviour.OFF  # an older decision
     later = Access(allowed=True, ts=shut.ts + timedelta(seconds=1))
     fleet.take_state(meter, "access", later.payload(), now=NOW)
-    assert Behaviour(meter.behaviour) is Behaviour.ON
+    assert behaviour_of(meter) is Behaviour.ON
     assert meter.online
     fleet.take_state(meter, "access", shut.payload(), now=NOW)
-    assert Behaviour(meter.behaviour) is Behaviour.ON  # an older decision, told again
+    assert behaviour_of(meter) is Behaviour.ON  # an older decision, told again
     again = shut.model_copy(update={"ts": later.ts + timedelta(seconds=1)})
     fleet.take_state(meter, "access", again.payload(), now=NOW)
     assert meter.out_since == again.ts

@@ -14,9 +14,9 @@ from lxml import etree
 
 from scl_builder.check.checker import Finding, check
 from scl_builder.check.diff import diff
-from scl_builder.check.findings import Severity
 from scl_builder.check.outline import parse
 from scl_builder.read.cid import read_cid
+from scl_builder.read.findings import Severity
 
 FAULTS = Path(__file__).parent / "scl_faults"
 CLEAN = (FAULTS / "clean.scd").read_text()

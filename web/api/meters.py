@@ -14,9 +14,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from bridge.store.tables import Meter as Row
+from broker.contract.fleet import Meter
 from broker.contract.specs import RETAINED_OF_METER
 from broker.contract.topics import scl_name
-from mms_bridge.datamodel.fleet import Meter
 from web.api.common import Cursor, MeterPath, also, at, cursor, position, problems, registered
 from web.api.models import Latest, LatestOfAll, MeterDocument, MeterPage
 from web.audit import Event, audit

@@ -19,10 +19,10 @@ from starlette.responses import RedirectResponse, Response
 
 from bridge.store.pack_format import StoredReading
 from bridge.store.tables import moment
+from broker.contract.fleet import Meter
 from broker.contract.messages import Text, format_ts
 from broker.contract.quantities import Magnitude, Quantity
 from broker.contract.reading import Reading
-from mms_bridge.datamodel.fleet import Meter
 from web.api.common import MeterPath, also, problems, registered
 from web.audit import Event, audit
 from web.auth.guard import Observer, address_of, caller_of

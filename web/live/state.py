@@ -23,19 +23,19 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from broker.contract.commands import Known
 from broker.contract.compressed import unpacked
-from broker.contract.fleet import NO_SESSION, STALE_INTERVALS, Session, State, after_status
+from broker.contract.fleet import STALE_INTERVALS, Fleet, Meter, State
+from broker.contract.known import Known
 from broker.contract.messages import Message, format_ts, utc_now
 from broker.contract.quantities import QUANTITIES
 from broker.contract.reading import Stored
 from broker.contract.result import Result
 from broker.contract.roles import Role
+from broker.contract.session import NO_SESSION, Session, after_status
 from broker.contract.specs import STATE_KINDS, heard_by
 from broker.contract.status import Revision, ServiceStatus
 from broker.contract.topics import Handler, Topic, Topics
 from broker.validation import first_complaint
-from mms_bridge.datamodel.fleet import Fleet, Meter
 from web.live.hub import Hub
 from web.live.summary import Sum
 
@@ -194,7 +194,7 @@ class Live:
                 self._refresh(self.fleet.meters[meter_id])
 
     def note_alarms(self, alarms: dict[str, list[str]]) -> None:
-        """The store says what is wrong with which meters: kinds of `bridge.meters.alarms`."""
+        """The store says what is wrong with which meters: kinds of `bridge.store.alarms`."""
         before, self.alarms = self.alarms, alarms
         for meter_id in before.keys() | alarms.keys():
             if before.get(meter_id) != alarms.get(meter_id) and meter_id in self._encoded:
@@ -211,12 +211,8 @@ class Live:
         return meter if meter is not None and meter.birth is not None else None
 
     def known(self, meter_id: str) -> Known:
-        """What a command is judged by."""
-        meter = self.fleet.meters.get(meter_id) or Meter(meter_id, "")
-        known = Known(meter_id, meter.birth, meter.status, meter.relay, meter.block, meter.access)
-        known.withdrawn = meter.withdrawn
-        known.session = meter.session if self.fleet.broker_up else meter.session.forgotten()
-        return known
+        """What a command is judged by, also of a meter that was never heard of."""
+        return self.fleet.meters.get(meter_id) or Known(meter_id)
 
     def state(self, meter: Meter) -> str:
         """online, stale or offline, which is also who is kept out. Without the broker nobody knows: stale."""

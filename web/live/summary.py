@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from broker.contract.fleet import Meter
 from broker.contract.relay import Position
-from mms_bridge.datamodel.fleet import Meter
 
 STATES = ("online", "stale", "offline")
 

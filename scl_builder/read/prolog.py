@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from xml.parsers import expat
 
-from scl_builder.check.findings import Finding, one_line
+from scl_builder.read.findings import Finding, one_line
 
 _CHUNK = 65_536
 
