@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.brokers import Broker, mosquitto
 from tests.support.cli import KEPT
@@ -24,11 +24,15 @@ MEMORY, ROOM = Path("/dev/shm"), 4 << 30
 if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
     os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
-# CI must not depend on luck: there hypothesis draws the same examples every time. A developer's runs draw new
-# ones, and what they find becomes an @example. A busy machine is no fault, so an example has no deadline.
-settings.register_profile("developer", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "developer")
+# CI must not depend on luck: there hypothesis draws the same examples every time. A developer's runs
+# draw new ones, and what they find becomes an @example. A busy machine is no fault: nothing has a deadline.
+settings.register_profile(
+    "ours",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("ours")
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `nohup make test &`: programs would not hear it

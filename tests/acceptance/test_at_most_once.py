@@ -69,7 +69,7 @@ def test_killed_between_obeying_and_answering(broker: Broker, tmp_path: Path) ->
             return rows[0][0] if rows else ""
 
         send()
-        assert killed.wait(20) == -signal.SIGKILL
+        assert killed.wait(60) == -signal.SIGKILL
         meter(running, deadly=False)
         until(lambda: outcome() == "failed", why="the meter tells that it cannot know")
         send()

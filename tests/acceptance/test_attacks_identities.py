@@ -112,7 +112,7 @@ async def test_a_revoked_meter_is_out_and_the_good_ones_stay(houses: Street) -> 
         with site.deployment.register.change() as change:
             assert change.revoke("3f2504e0-4f89-41d3-9a0c-0305e82c3309") == 1
         site.deployment.publish()
-        until(lambda: not lets_in(revoked.port, revoked.tls()), seconds=5, why="revoked")
+        until(lambda: not lets_in(revoked.port, revoked.tls()), why="revoked")
     assert "certificate verify failed" in site.log.read_text()
 
 
@@ -157,7 +157,7 @@ def test_a_revoked_operator_and_a_meter_are_out_of_mms(houses: Street) -> None:
             with site.deployment.register.change() as change:
                 assert change.revoke("eve") == 1
             site.deployment.publish()
-            until(lambda: not reads(eve, variable), seconds=5, why="eve is cut off")
+            until(lambda: not reads(eve, variable), why="eve is cut off")
             assert anna.read(variable) is not None
         assert not associates(houses, "eve")
         assert associates(houses, "anna")
@@ -220,7 +220,7 @@ async def test_nobody_takes_a_share_of_what_a_group_of_bridges_gets(houses: Stre
             await thief.subscribe([(topic, 1) for topic in guessed])
             await member.subscribe([(topic, 1) for topic in ours])
             seqs: dict[str, list[int]] = {meter: [] for meter in houses.ids}
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while min(map(len, seqs.values())) < 10:
                     message = await anext(member.messages)
                     *_, meter, kind = message.topic.value.split("/")

@@ -13,7 +13,7 @@ def kill(running: Chain, name: str) -> None:
     """``kill -9``."""
     process = running.processes.pop(name)
     process.send_signal(signal.SIGKILL)
-    process.wait(30)
+    process.wait(60)
 
 
 def online(running: Chain, meter_id: str, expected: bool) -> bool:

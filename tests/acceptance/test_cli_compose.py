@@ -106,20 +106,20 @@ def containers(tmp_path: Path) -> Iterator[Containers]:
 
 def test_containers_commands_make_a_whole_secure_chain(containers: Containers) -> None:
     site = containers
-    ieds = until(site.served, seconds=40)
+    ieds = until(site.served)
     assert ieds == [{"ied": "SMGW001", "host": "127.0.0.1", "port": site.ports["10102"], "meters": 10}]
-    assert until(lambda: site.browsed("10102"), seconds=20) == 11
+    assert until(lambda: site.browsed("10102")) == 11
     assert site.run("identity", "add", "anna", "--role", "operator").returncode == 0
     files = [("cert", "client.crt"), ("key", "client.key"), ("ca", "ca.crt")]
     tls = [word for name, file in files for word in (f"--tls-{name}", f"/data/identities/anna/{file}")]
-    assert until(lambda: site.browsed("3782", *tls), seconds=20) == 11
+    assert until(lambda: site.browsed("3782", *tls)) == 11
     page = httpx.get(f"https://localhost:{site.ports['8061']}/healthz", verify=site.trusted())
     assert page.status_code == 200
     assert answered(site.ports["8884"], site.trusted()) == b"\x20"  # there is a broker: it refuses over TLS
     assert [answered(site.ports[door], None)[:1] == b"\x20" for door in DOORS] == [False] * len(DOORS)
-    founded = until(lambda: site.attempted("audit", "show", "--event", "rights-changed"), seconds=20)
+    founded = until(lambda: site.attempted("audit", "show", "--event", "rights-changed"))
     assert founded[0]["outcome"] == "founded"
-    assert until(lambda: site.attempted("audit", "verify"), seconds=20)["compared_with"] == 1
+    assert until(lambda: site.attempted("audit", "verify"))["compared_with"] == 1
     for name, process in reversed(site.processes.items()):
         process.send_signal(signal.SIGTERM)  # as `docker stop` does
         assert process.wait(STOP_SECONDS) == 0, (name, (site.folder / f"{name}.log").read_text())

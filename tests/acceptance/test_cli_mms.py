@@ -153,7 +153,7 @@ async def test_watch_goes_on_after_the_last_entry_when_the_bridge_was_away(
                 await switch(meter, Position.CLOSED)
                 await switch(meter, Position.OPEN)
                 cable.mend()
-                await eventually(lambda: len(watch.lines(reference=pos)) >= 3, deadline=40)
+                await eventually(lambda: len(watch.lines(reference=pos)) >= 3, deadline=60)
                 assert [line["value"] for line in watch.lines(reference=pos)] == ["off", "on", "off"]
                 assert [line["overflow"] for line in watch.lines(reference=pos)][1:] == [False, False]
 
@@ -172,7 +172,7 @@ async def test_watch_goes_on_with_a_server_that_has_started_anew(broker: Broker,
                 await eventually(lambda: watch.said("again in"))
                 cable.target = after.port
                 cable.mend()
-                await eventually(lambda: watch.said("does not know its last entry"), deadline=40)
+                await eventually(lambda: watch.said("does not know its last entry"), deadline=60)
                 await eventually(lambda: watch.count("Ctrl-C ends") == 2)
                 await switch(new, Position.OPEN)
                 await eventually(lambda: len(watch.lines(reference=pos, value="off")) == 2)

@@ -51,7 +51,7 @@ async def test_meter_runs_with_the_firmware_part_alone(broker: Broker, tmp_path:
     with (tmp_path / "meter.log").open("w") as log:
         meter = await asyncio.create_subprocess_exec(*command, env=environment(), stderr=log)
     try:
-        async with asyncio.timeout(20), aiomqtt.Client(broker.host, broker.port) as client:
+        async with asyncio.timeout(60), aiomqtt.Client(broker.host, broker.port) as client:
             await client.subscribe("sm/v1/+/+", qos=1)
             heard: dict[str, bytes] = {}
             while not {"birth", "status", "reading", "relay"} <= heard.keys():

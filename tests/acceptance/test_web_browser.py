@@ -174,7 +174,7 @@ def test_a_broken_connection_is_told_and_mends_itself(page: Chrome, web: Web) ->
     again."""
     process = web.chain.processes.pop("web")
     process.send_signal(signal.SIGSTOP)  # the kernel still accepts: only silence tells
-    shows(page, "#link", lambda text: text.startswith("Connection lost"), seconds=40)
+    shows(page, "#link", lambda text: text.startswith("Connection lost"))
     process.send_signal(signal.SIGCONT)
     shows(page, "#link", "Live".__eq__)
     meter_id = web.wait_for_meters(4)[0]

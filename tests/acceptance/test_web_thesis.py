@@ -36,7 +36,7 @@ def post(url: str, document: dict[str, Any]) -> tuple[int, Any]:
     """As ``requests.post(url, json=document)`` of the appendix."""
     body = json.dumps(document).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json", "Accept": "*/*"})
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.status, json.loads(answer.read())
 
 

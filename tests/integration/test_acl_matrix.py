@@ -173,7 +173,7 @@ async def client(settings: MqttSettings) -> AsyncIterator[aiomqtt.Client]:
         password=settings.password.get_secret_value() if settings.password else None,
         protocol=aiomqtt.ProtocolVersion.V5,
         tls_context=settings.tls(),
-        timeout=10,
+        timeout=60,
     ) as connected:
         yield connected
 

@@ -222,7 +222,7 @@ MUTATIONS = st.sampled_from(list(Audit.model_fields)).flatmap(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(no=st.integers(1, ROWS), mutation=MUTATIONS)
 def test_no_single_mutation_goes_unseen(filled: Engine, no: int, mutation: tuple[str, object]) -> None:
     column, value = mutation

@@ -126,7 +126,7 @@ def test_the_last_will_says_offline(rig: Rig) -> None:
 def test_both_signals_stop_it(rig: Rig, signal_number: signal.Signals) -> None:
     assert rig.bridge.process is not None
     rig.bridge.process.send_signal(signal_number)
-    assert rig.bridge.process.wait(5) == 0
+    assert rig.bridge.process.wait(60) == 0
 
 
 def test_everything_works_on_mqtt_3_1_1(broker: Broker, sqlite_url: str) -> None:

@@ -90,7 +90,7 @@ def test_two_share_one_is_killed_and_the_other_takes_over(
             (leader,) = leaders
             (other,) = running.keys() - leaders
             running[leader].kill()
-            eventually(lambda: counter(client, other, "leads") == 1, what="the other leads", seconds=5.0)
+            eventually(lambda: counter(client, other, "leads") == 1, what="the other leads")
             with simulated(broker, tmp_path, first=METERS + 1, count=1):
                 revision = TOPICS.revision
                 expected = b'"meters":%d' % (METERS + 1)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +14,11 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
-import tests.support.bridges
 from bridge.ingest.ledger import Deadlines
 from bridge.store import audit, clock, database
 from bridge.store.clock import Clock
 from bridge.store.tables import Command as Row
+from tests.support.bridge_process import CLOCK
 from tests.support.bridges import (
     BIRTH,
     METER,
@@ -37,6 +34,7 @@ from tests.support.bridges import (
     stamp,
 )
 from tests.support.brokers import Broker
+from tests.support.cli import run
 
 pytest_plugins = ("tests.support.databases",)
 
@@ -129,11 +127,7 @@ def test_a_newer_meter_is_taken_and_its_numbers_are_shown(rig: Rig, sqlite_url: 
 
 
 def cli(*words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "admin", *words], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run(*words).stdout
 
 
 def test_an_outcome_that_only_a_newer_meter_knows_is_kept_as_text(broker: Broker, database_url: str) -> None:
@@ -147,21 +141,13 @@ def test_an_outcome_that_only_a_newer_meter_knows_is_kept_as_text(broker: Broker
 
 # --- our clock -----------------------------------------------------------------------------------------
 
-_WITH_CLOCK = """
-import os, pathlib, time
-import bridge.store.audit, bridge.store.upkeep
-real, offset = time.time_ns, pathlib.Path(os.environ["TEST_CLOCK"])
-bridge.store.audit.time_ns = bridge.store.upkeep.time_ns = lambda: real() + int(offset.read_text()) * 10**9
-"""
-
 
 @pytest.fixture
 def offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Seconds by which the clock of a bridge that is started now is ahead."""
     file = tmp_path / "offset"
     file.write_text("0")
-    monkeypatch.setitem(os.environ, "TEST_CLOCK", str(file))
-    monkeypatch.setattr(tests.support.bridges, "_RUN", _WITH_CLOCK + tests.support.bridges._RUN)
+    monkeypatch.setenv(CLOCK, str(file))
     return file
 
 

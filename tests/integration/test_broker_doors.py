@@ -165,7 +165,7 @@ def test_tls_1_1_is_spoken_where_the_server_takes_it(site: Site) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, ThreadPoolExecutor() as pool:
         accepted = pool.submit(server.wrap_socket, theirs, server_side=True)
-        with old_client().wrap_socket(ours) as connected, accepted.result(5):
+        with old_client().wrap_socket(ours) as connected, accepted.result(60):
             assert connected.version() == "TLSv1.1"
 
 

@@ -28,7 +28,7 @@ async def embedded() -> AsyncIterator[int]:
         yield port
     finally:
         stop.set()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
 
 
 async def accepts(port: int) -> bool:
@@ -48,7 +48,7 @@ def client(port: int, **settings: Any) -> aiomqtt.Client:
 
 async def next_messages(of: aiomqtt.Client, count: int) -> list[aiomqtt.Message]:
     """The next ``count`` messages, within 10 s."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return [await anext(of.messages) for _ in range(count)]
 
 

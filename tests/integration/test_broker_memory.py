@@ -67,7 +67,7 @@ class Neighbour:
         subscribed = threading.Event()
         self._bridge.on_subscribe = lambda *_: subscribed.set()
         self._bridge.subscribe("good/reading", 1)
-        assert subscribed.wait(30)
+        assert subscribed.wait(60)
         self._thread = threading.Thread(target=self._send)
         self._thread.start()
 

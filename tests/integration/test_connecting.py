@@ -114,7 +114,7 @@ async def feeding(settings: MqttSettings) -> None:
     feed = Receiver(settings, lambda *_, **__: None, topics=["#"], connected=lambda _: up.set())
     running = asyncio.create_task(feed.run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await up.wait()
     finally:
         running.cancel()

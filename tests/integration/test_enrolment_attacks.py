@@ -76,7 +76,7 @@ def ask(meter_id: str, serial: str = "S-1") -> Ask:
 
 async def answer(client: aiomqtt.Client) -> Answer:
     """The next one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         message = await anext(client.messages)
     assert isinstance(message.payload, bytes)
     return Answer.model_validate_json(message.payload)

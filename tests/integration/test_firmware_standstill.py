@@ -50,7 +50,7 @@ def meter_process(rig: Rig, log: Path) -> Iterator[int]:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGCONT)
         process.kill()
-        process.wait(30)
+        process.wait(60)
 
 
 async def answer_readings(rig: Rig) -> None:

@@ -23,7 +23,10 @@ async def told(running: Scene, meter: DrivenMeter, volts: float) -> None:
     await meter.read(voltage=volts)
 
     def shows() -> bool:
-        with suppress(MmsError, OSError), MmsClient.connect("127.0.0.1", running.port, timeout=5.0) as client:
+        with (
+            suppress(MmsError, OSError),
+            MmsClient.connect("127.0.0.1", running.port, timeout=60.0) as client,
+        ):
             value = client.read(f"{meter.domain}/MMXN1.Vol.mag.f[MX]")
             return bool(getattr(value, "value", 0) == pytest.approx(volts))
         return False

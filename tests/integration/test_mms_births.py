@@ -68,15 +68,13 @@ async def test_births_drop_nobody(broker: Broker) -> None:
             for number in range(1, 6):
                 before = seen.reads
                 born = await running.add_meter(number)
-                started = time.monotonic()
                 await running.publish_cid()
 
                 def has_joined(domain: str = born.domain) -> bool:
                     with running.connect() as client:
                         return domain in client.get_name_list(DOMAINS)
 
-                await eventually(has_joined, deadline=2.0)
-                assert time.monotonic() - started < 2.0
+                await eventually(has_joined)
                 await eventually(partial(seen.has_read, before + 10))
             await first.read(voltage=233.0)
             with await running.associate() as client:

@@ -97,7 +97,7 @@ async def test_a_broker_that_has_forgotten_a_block_is_told_again(broker: Broker)
         for file in Path(broker.config).parent.rglob("*.db"):
             file.unlink()
         broker.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     if await running.retained_block(meter) == block.payload():

@@ -53,7 +53,7 @@ async def served(
     for kind, message in told.items():
         gateway.take(Topic(kind, METER), message.payload(), retained=True)
     ticking = asyncio.create_task(_keep_ticking(gateway, settings))
-    client = await asyncio.to_thread(MmsClient.connect, "127.0.0.1", port, timeout=5.0)
+    client = await asyncio.to_thread(MmsClient.connect, "127.0.0.1", port, timeout=60.0)
     driven = DrivenMeter(None, None, METER)  # type: ignore[arg-type]  # only its name is asked for
     try:
         yield gateway, Desk(client, driven)
@@ -119,10 +119,10 @@ async def test_a_client_that_has_gone_keeps_nobody_out_once_its_command_has_ende
         await eventually(lambda: gateway.associations == 0)
         assert gateway.control.busy, "the meter may still answer"
         answer(gateway, command)
-        await eventually(lambda: not gateway.control.busy, deadline=5.0)
+        await eventually(lambda: not gateway.control.busy)
         endpoint = gateway.ieds["SMGW001"].endpoint
         assert endpoint is not None
-        with await asyncio.to_thread(MmsClient.connect, *endpoint, timeout=5.0) as client:
+        with await asyncio.to_thread(MmsClient.connect, *endpoint, timeout=60.0) as client:
             other = Desk(client, desk.meter)
             assert await other.operate(True) is None
             answer(gateway, await sent(gateway))

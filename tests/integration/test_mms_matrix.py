@@ -141,7 +141,7 @@ async def test_buffered_reports_resynchronise_after_a_reconnect(
         loop = asyncio.get_running_loop()
 
         def switch(times: int) -> list[str]:
-            return asyncio.run_coroutine_threadsafe(there.switch(times), loop).result(30)
+            return asyncio.run_coroutine_threadsafe(there.switch(times), loop).result(60)
 
         def first(client: Client) -> tuple[list[str], list[Told]]:
             client.enable(block)
@@ -172,7 +172,7 @@ async def test_buffer_overflow_is_told(broker: Broker, tmp_path: Path, name: str
 
         def first(client: Client) -> list[Told]:
             client.enable(block)
-            asyncio.run_coroutine_threadsafe(there.switch(1), loop).result(5)
+            asyncio.run_coroutine_threadsafe(there.switch(1), loop).result(60)
             return collect(client, 1)
 
         [before] = await there.use(name, first)

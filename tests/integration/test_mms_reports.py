@@ -31,7 +31,7 @@ def reports(running: Scene, block: ObjectName, *, interrogate: bool) -> Iterator
         if is_report(message):  # type: ignore[arg-type]
             arrived.put(decode_report(message))  # type: ignore[arg-type]
 
-    with MmsClient.connect("127.0.0.1", running.port, timeout=5.0, on_information_report=take) as client:
+    with MmsClient.connect("127.0.0.1", running.port, timeout=60.0, on_information_report=take) as client:
         # as the SCD configures it: a written TrgOps or OptFlds would purge a buffered block
         settings = rcb.RcbSettings(
             trg_ops=None, opt_flds=None, intg_pd_ms=None, general_interrogation=interrogate
@@ -87,7 +87,7 @@ async def test_a_clients_data_set_is_reported_though_no_configured_one_has_its_m
         def create() -> None:
             with CLIENTS["libiec61850"](running.port) as client:
                 client.create("SMGW001GW/LLN0.dsAmp", [f"{meter.domain}/MMXN1.Amp[MX]"])
-            with MmsClient.connect("127.0.0.1", running.port, timeout=5.0) as client:
+            with MmsClient.connect("127.0.0.1", running.port, timeout=60.0) as client:
                 client.write(ObjectName(f"{VOLTAGES.item}$Resv", VOLTAGES.domain), BoolData(True))
                 name = VisibleStringData("SMGW001GW/LLN0$dsAmp")
                 client.write(ObjectName(f"{VOLTAGES.item}$DatSet", VOLTAGES.domain), name)

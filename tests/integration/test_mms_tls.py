@@ -108,7 +108,7 @@ async def test_plain_octets_at_the_tls_port_get_nothing(broker: Broker, tmp_path
     async with site(broker, tmp_path) as there:
         port = there.running.tls_port or 0
         with pytest.raises(MmsError):
-            await asyncio.to_thread(MmsClient.connect, "127.0.0.1", port, timeout=5.0)
+            await asyncio.to_thread(MmsClient.connect, "127.0.0.1", port, timeout=60.0)
         (await there.associate(there.ca.issue("desk"))).close()
 
 

@@ -152,7 +152,7 @@ def test_a_backup_of_sqlite_while_the_bridge_writes(sqlite_url: str, tmp_path: P
 
         writer = threading.Thread(target=write)
         writer.start()
-        assert writing.wait(10)
+        assert writing.wait(60)
         assert back_up(sqlite_url, copy) == copy.stat().st_size
         stop.set()
         writer.join()

@@ -28,7 +28,7 @@ from broker.mqtt.identity import CA, CERTIFICATE, KEY
 from broker.mqtt.settings import MqttSettings
 from tests.support.houses import TOPICS, Street
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
 
 
 def order(
@@ -50,7 +50,7 @@ async def client(settings: MqttSettings, **options: Any) -> AsyncIterator[aiomqt
     """A plain MQTT client with this identity, MQTT 5 unless told otherwise."""
     protocol = options.pop("protocol", aiomqtt.ProtocolVersion.V5)
     async with aiomqtt.Client(
-        settings.host, settings.port, tls_context=settings.tls(), timeout=10, protocol=protocol, **options
+        settings.host, settings.port, tls_context=settings.tls(), timeout=60, protocol=protocol, **options
     ) as connected:
         yield connected
 
@@ -145,7 +145,7 @@ def associate(houses: Street, name: str) -> MmsClient:
     """MMS over TLS with the certificate of ``name``; MmsError or OSError when it is refused."""
     folder = houses.site.deployment.identity_folder(name)
     identity = Identity(folder / CERTIFICATE, folder / KEY, folder / CA)
-    return connect_tls("127.0.0.1", houses.mms_tls_port, identity, timeout=5.0)
+    return connect_tls("127.0.0.1", houses.mms_tls_port, identity, timeout=60.0)
 
 
 @asynccontextmanager

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -32,21 +31,14 @@ from broker.contract.status import Revision, ServiceStatus
 from broker.contract.topics import Topics
 from broker.mqtt.settings import MqttSettings
 from tests.support.brokers import Broker
+from tests.support.forked import Forked
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 """Seconds that anything may take that a test waits for."""
 
 TOPICS = Topics("sm/v1")
 
 T = TypeVar("T")
-
-_RUN = """
-import logging, sys
-from bridge.run import run
-from bridge.settings import BridgeSettings
-logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
-run(BridgeSettings.model_validate_json(sys.argv[1]))
-"""
 
 
 def eventually(condition: Callable[[], T], *, what: str = "", seconds: float = DEADLINE) -> T:
@@ -130,7 +122,7 @@ class BridgeProcess:
         """Start the process; it connects when it is ready."""
         settings = self.settings.model_dump_json()
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-c", _RUN, settings], stdout=log, stderr=log)
+            self.process = Forked("tests.support.bridge_process", settings, stdout=log, stderr=log)
 
     def kill(self) -> None:
         """``kill -9``."""

@@ -94,7 +94,7 @@ def text_of(driver: Chrome, selector: str) -> str:
         return ""
 
 
-def shows(driver: Chrome, selector: str, right: Callable[[str], bool], *, seconds: float = 20) -> str:
+def shows(driver: Chrome, selector: str, right: Callable[[str], bool], *, seconds: float = 60) -> str:
     """Wait until the text of an element is right; AssertionError with what it is."""
     told = [""]
 

@@ -12,7 +12,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -24,10 +23,11 @@ from open61850.mms import MmsClient
 from open61850.mms.errors import MmsError
 
 from tests.support.brokers import Broker, free_port
+from tests.support.forked import Forked, run_to_end
 
 T = TypeVar("T")
 DEADLINE = 60.0
-STOP_SECONDS = 5.0
+STOP_SECONDS = 60.0
 
 
 def until(question: Callable[[], T], *, seconds: float = DEADLINE, why: str = "") -> T:
@@ -67,9 +67,7 @@ class Chain:
         """Start a service of the CLI; its log is ``NAME.log`` in the folder."""
         name = name or arguments[0]
         with (self.folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "admin", *arguments], stdout=log, stderr=log, cwd=self.folder
-            )
+            process = Forked("admin", *arguments, stdout=log, stderr=log, cwd=self.folder)
         self.processes[name] = process
         return process
 
@@ -92,16 +90,7 @@ class Chain:
 
     def cli(self, *arguments: str, code: int = 0) -> str:
         """Run a command to its end; stdout. AssertionError for another exit code."""
-        done = subprocess.run(
-            [sys.executable, "-m", "admin", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            cwd=self.folder,
-        )
-        assert done.returncode == code, f"{arguments}: exit {done.returncode}: {done.stdout}{done.stderr}"
-        return done.stdout
+        return run_to_end("admin", *arguments, cwd=self.folder, code=code).stdout
 
     def cli_json(self, *arguments: str, code: int = 0) -> Any:
         """The same with ``--json``, parsed."""
@@ -129,7 +118,7 @@ class Chain:
 
     def connect(self, *, index: int = 0, **options: Any) -> MmsClient:
         """A new association with the IED of that index."""
-        return MmsClient.connect("127.0.0.1", self.mms_port + index, timeout=5.0, **options)
+        return MmsClient.connect("127.0.0.1", self.mms_port + index, timeout=60.0, **options)
 
     def wait_for_domain(self, domain: str, *, seconds: float = DEADLINE) -> None:
         """Until a new association sees the logical device."""

@@ -20,7 +20,7 @@ CLIENTS: dict[str, Callable[[int], AbstractContextManager[Client]]] = {
 }
 
 
-def collect(client: Client, count: int, *, seconds: float = 5.0) -> list[Told]:
+def collect(client: Client, count: int, *, seconds: float = 60.0) -> list[Told]:
     """The next reports, as soon as there are so many, or when none has come for ``seconds``."""
     told: list[Told] = []
     latest = time.monotonic()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ from registrar.enrolment_codes import keep
 from registrar.identities import Identity
 from registrar.init_deployment import Plan, found
 from tests.support.brokers import DEADLINE, free_port
+from tests.support.forked import Forked
 
 
 @dataclass
@@ -71,12 +71,8 @@ class Site:
         """Start the broker; returns when all its doors are open."""
         environment = {**os.environ, **self.deployment.environment}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "admin", "broker", "run", "--broker", "mosquitto"],
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
+            command = ("broker", "run", "--broker", "mosquitto")
+            self.process = Forked("admin", *command, env=environment, stdout=log, stderr=log)
         deadline = time.monotonic() + DEADLINE
         while self.log.read_text().count("mosquitto version 2") < 1 or "running" not in self.log.read_text():
             assert self.process.poll() is None, self.log.read_text()

@@ -59,7 +59,7 @@ def iec61850() -> Iterator[Iec61850Client]:
     finally:
         assert process.stdin is not None
         process.stdin.close()
-        process.wait(10)
+        process.wait(60)
 
 
 @dataclass

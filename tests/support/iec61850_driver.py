@@ -269,7 +269,7 @@ class Client:
         lib.MmsValue_delete(value)
         outcome = self._outcome(handle, done)
         if done and lib.ControlObjectClient_getControlModel(handle) in (3, 4):
-            outcome["terminated"] = self._terminated.wait(10.0)
+            outcome["terminated"] = self._terminated.wait(60.0)
             outcome["add_cause"] = lib.ControlObjectClient_getLastApplError(handle).addCause
         return outcome
 

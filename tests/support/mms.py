@@ -36,7 +36,7 @@ from scl_builder.model.logical_devices import profile_of
 from tests.support.brokers import Broker, free_port
 
 T = TypeVar("T")
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 def meter_id(number: int) -> str:
@@ -212,7 +212,7 @@ class Scene:
                     told.put_nowait(Refusal.model_validate_json(message.payload))
 
         self.background.append(asyncio.create_task(listen()))
-        await asyncio.wait_for(subscribed.wait(), 5)
+        await asyncio.wait_for(subscribed.wait(), DEADLINE)
         return told
 
     async def retained_block(self, meter: DrivenMeter) -> bytes:
@@ -228,7 +228,7 @@ class Scene:
 
     def connect(self) -> MmsClient:
         """A new association of the independent client; blocks, so call it in a thread."""
-        return MmsClient.connect("127.0.0.1", self.port, timeout=5.0)
+        return MmsClient.connect("127.0.0.1", self.port, timeout=DEADLINE)
 
     async def associate(self) -> MmsClient:
         """A new association, as soon as the port listens."""

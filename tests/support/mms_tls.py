@@ -51,7 +51,7 @@ class Site:
     def connect(self, issued: Issued) -> MmsClient:
         """An association over TLS; blocks."""
         assert self.running.tls_port is not None
-        return connect_tls("127.0.0.1", self.running.tls_port, self.identity(issued), timeout=5.0)
+        return connect_tls("127.0.0.1", self.running.tls_port, self.identity(issued), timeout=60.0)
 
     async def associate(self, issued: Issued) -> MmsClient:
         """An association over TLS."""

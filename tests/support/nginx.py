@@ -76,11 +76,11 @@ def _running(folder: Path, server: str, port: int) -> Iterator[None]:
     with (folder / "nginx.log").open("wb") as log:
         process = subprocess.Popen([binary, "-p", str(folder), "-c", str(config)], stderr=log)
     try:
-        until(lambda: _listens(port), seconds=30, why=f"nginx listens; {folder / 'nginx.log'} says why not")
+        until(lambda: _listens(port), why=f"nginx listens; {folder / 'nginx.log'} says why not")
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def _listens(port: int) -> bool:

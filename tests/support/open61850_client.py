@@ -162,5 +162,5 @@ def open61850(port: int) -> Iterator[Open61850]:
             entry_id = report.entry_id.hex() if report.entry_id else None
             arrived.append(Told(entries, entry_id, bool(report.buf_ovfl), report.seq_num))
 
-    with MmsClient.connect("127.0.0.1", port, timeout=5.0, on_information_report=take) as client:
+    with MmsClient.connect("127.0.0.1", port, timeout=60.0, on_information_report=take) as client:
         yield Open61850(client, arrived)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,9 +18,10 @@ from typing import Any
 from registrar.deployment import Deployment
 from tests.support.brokers import free_port
 from tests.support.chain import until
-from tests.support.cli import environment
+from tests.support.cli import environment, run
+from tests.support.forked import Forked, run_to_end
 
-STOP_SECONDS = 8.0
+STOP_SECONDS = 60.0
 
 
 @dataclass
@@ -62,18 +62,7 @@ class Deployed:
 
     def cli(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run ``meter61850 --dir … …`` to its end; AssertionError unless it ends with ``code``."""
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "admin", *arguments],
-            cwd=self.folder,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
+        return run_to_end("admin", *arguments, cwd=self.folder, env=self.environment(), code=code)
 
     def answer(self, *arguments: str) -> Any:
         """What a command prints with ``--json``."""
@@ -87,13 +76,8 @@ class Deployed:
         """Start a service; its log is ``NAME.log`` in the folder."""
         name = name or arguments[0]
         with (self.folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "admin", "--log-level", "info", *arguments],
-                cwd=self.folder,
-                env=self.environment(),
-                stdout=log,
-                stderr=log,
-            )
+            words = ("--log-level", "info", *arguments)
+            process = Forked("admin", *words, cwd=self.folder, env=self.environment(), stdout=log, stderr=log)
         self.processes[name] = process
         return process
 
@@ -182,14 +166,7 @@ def deployed(folder: Path, *services: str) -> Iterator[Deployed]:
     ports = (free_port(), free_port(), free_port())
     running = Deployed(folder, ports)
     told = ("--services-port", str(ports[0]), "--port", str(ports[1]), "--password-port", str(ports[2]))
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "admin", "init", str(folder / "d"), *told],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    run("init", str(folder / "d"), *told)
     try:
         running.start_broker()
         if "registrar" in services:

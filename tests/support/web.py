@@ -41,11 +41,11 @@ class Web:
     def program(self, role: Role = Role.ADMINISTRATOR, **headers: str) -> httpx.Client:
         """A program with a bearer token of that role."""
         token = {"Authorization": f"Bearer {self.tokens[role]}"}
-        return httpx.Client(base_url=self.url + API, headers=token | headers, timeout=20)
+        return httpx.Client(base_url=self.url + API, headers=token | headers, timeout=60)
 
     def nobody(self) -> httpx.Client:
         """A client that is not logged in; it keeps cookies."""
-        return httpx.Client(base_url=self.url, timeout=20)
+        return httpx.Client(base_url=self.url, timeout=60)
 
     def json(self, path: str, **query: Any) -> Any:
         """What a program reads; AssertionError unless 200."""

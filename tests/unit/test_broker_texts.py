@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -114,7 +114,6 @@ def of_cli(payload: bytes) -> Command | None:
 DEEP = b'{"x":' + b"[" * 300 + b"]" * 300 + b"," + json.dumps(GOOD).encode()[1:]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(payloads())
 @example(json.dumps(GOOD | {"origin": GOOD["origin"] | {"identifier": "\n\0\0\5"}}).encode())
 @example(json.dumps(GOOD | {"of_tomorrow": "\0"}).encode())

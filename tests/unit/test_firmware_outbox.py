@@ -166,4 +166,4 @@ class OutboxMachine(RuleBasedStateMachine):
 
 
 TestOutboxMachine = OutboxMachine.TestCase
-TestOutboxMachine.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestOutboxMachine.settings = settings(max_examples=25, stateful_step_count=25)

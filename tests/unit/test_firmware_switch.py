@@ -253,7 +253,7 @@ async def test_who_stops_waiting_does_not_stop_the_command(tmp_path: Path) -> No
 
         def hold() -> None:
             moving.set()
-            go_on.wait(5)
+            go_on.wait(60)
 
         pin.before = hold
         waiting = asyncio.create_task(switch.obey(command(), retained=False))

@@ -84,7 +84,7 @@ async def test_a_meter_waits_for_the_time_and_may_be_stopped_meanwhile(
     assert not waiting.done()
     assert "waiting for the time" in caplog.text
     stop.set()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 60)
     monkeypatch.undo()
     await asyncio.wait_for(clock.until_set(asyncio.Event()), 1)
 

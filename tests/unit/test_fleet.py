@@ -189,7 +189,7 @@ TOLD = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(TOLD, max_size=12))
 def test_four_readers_give_one_answer_to_any_sequence(messages: Sequence[Told]) -> None:
     readers = Readers()
@@ -197,7 +197,7 @@ def test_four_readers_give_one_answer_to_any_sequence(messages: Sequence[Told]) 
         assert readers.hear(message).answer  # after each of them
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(SECONDS, min_size=4, max_size=4, unique=True),
     st.sampled_from(["s1", "s2"]),

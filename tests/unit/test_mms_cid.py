@@ -63,7 +63,7 @@ def test_the_port_is_102_when_the_file_names_none() -> None:
     assert read_cid(CID.replace(b'type="MMS-Port"', b'type="Port"')).endpoint == ("10.0.0.7", 102)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_a_mutated_file_is_read_or_refused(data: st.DataObject) -> None:
     words = sorted({m.group() for m in re.finditer(rb'"[^"]*"|<[A-Za-z]+', CID)})

@@ -102,7 +102,7 @@ def served(xml: bytes) -> object:
     return cid.ied, cid.endpoint, cid.max_associations, nodes
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(PLACES, max_size=6), st.sampled_from(["", "scl", "ns0", "v"]))
 def test_parts_that_mean_nothing_are_no_error_and_no_difference(parts: list[Part], prefix: str) -> None:
     xml = decorated(parts, prefix)
@@ -114,7 +114,7 @@ def test_parts_that_mean_nothing_are_no_error_and_no_difference(parts: list[Part
     assert served(xml) == served(CLEAN.encode())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(PLACES, max_size=4), st.sampled_from(["", "scl", "v"]), st.sampled_from(["Wrong", "lnClass"]))
 def test_an_error_is_found_among_them_at_its_line(parts: list[Part], prefix: str, name: str) -> None:
     """A schema error, whatever the prefix and whatever stands beside it; its line is that of its tag."""

@@ -127,7 +127,7 @@ def test_a_meter_without_a_relay_has_no_switch(without: set[int]) -> None:
 ANYTHING = st.text(st.characters(codec=None, categories=None), max_size=300)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ANYTHING, ANYTHING, ANYTHING, ANYTHING, ANYTHING)
 def test_hostile_text_stays_text(name: str, address: str, vendor: str, serial: str, what: str) -> None:
     hostile = Meter("SM_" + "a" * 32, "M0", name, address, what, vendor, serial, serial, vendor)

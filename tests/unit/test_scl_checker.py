@@ -166,7 +166,7 @@ LINES = CLEAN.splitlines(keepends=True)
 WORDS = sorted(set(re.findall(rb'[^\s"<>=/]+', CLEAN)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(
@@ -190,14 +190,14 @@ def test_no_mutation_raises(changes: list[tuple[bytes, bytes, int]]) -> None:
     assert all(0 <= found.line <= last and found.cure for found in check(xml))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(2, len(LINES) - 2), min_size=1, max_size=3))
 def test_no_missing_line_raises(missing: list[int]) -> None:
     xml = b"".join(line for number, line in enumerate(LINES) if number not in missing)
     assert all(found.cure for found in check(xml))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300))
 def test_no_bytes_raise(xml: bytes) -> None:
     assert check(xml) != []

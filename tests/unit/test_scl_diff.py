@@ -205,7 +205,7 @@ def test_faulty_files_can_be_compared(name: str) -> None:
 LINES = CLEAN.splitlines(keepends=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(3, len(LINES) - 2), min_size=1, max_size=3))
 def test_no_missing_line_raises(missing: list[int]) -> None:
     xml = b"".join(line for number, line in enumerate(LINES) if number not in missing)
