@@ -16,7 +16,7 @@ from pathlib import Path
 from admin.output import note
 from broker.contract.errors import UnavailableError
 from registrar import finishing
-from registrar.audit_queue import Trail
+from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
 
 NO_BROKER = "the broker is not there: it is pending until the broker has it (meter61850 broker run)"
@@ -31,7 +31,7 @@ def opened(folder: Path) -> Deployment:
             asyncio.run(finishing.finish(deployment))
         except UnavailableError as error:
             note(str(error))
-    Trail(deployment).move()
+    AuditQueue(deployment).move()
     return deployment
 
 
@@ -44,7 +44,7 @@ def finished(deployment: Deployment) -> bool:
     try:
         told = asyncio.run(finishing.finish(deployment))
     finally:  # last, since it may wait for the database
-        Trail(deployment).move()
+        AuditQueue(deployment).move()
     if not told:
         note(NO_BROKER)
     return told

@@ -38,7 +38,7 @@ from mms_bridge.datamodel import mapping
 from mms_bridge.gateway import Gateway
 from mms_bridge.libiec61850.bindings import lib
 from mms_bridge.libiec61850.mms_server import Server
-from mms_bridge.mqtt.router import Hearing
+from mms_bridge.mqtt.router import Router
 from mms_bridge.run import METER_KINDS, calm_collector
 from mms_bridge.settings import MmsSettings
 from scl_builder.build.builder import build_cid
@@ -241,7 +241,7 @@ async def measure(options: argparse.Namespace) -> list[dict[str, float]]:
     runs = []
     with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as broker:
         library = compiled(Path(folder))
-        hearing = Hearing(gateway, Topics("sm/v1"))
+        hearing = Router(gateway, Topics("sm/v1"))
         mqtt = MqttSettings(port=broker.port)
         topics = [mqtt.topics.meter("+", kind) for kind in METER_KINDS]
         feed = asyncio.create_task(Feed(mqtt, hearing.take, topics=topics, connected=lambda _up: None).run())

@@ -19,7 +19,7 @@ from broker.contract.errors import ContractError, Meter61850Error
 from broker.contract.messages import Block, Command, MeterNotice, Refusal, Result, Revision, utc_now
 from broker.contract.topics import Topic
 from broker.validation import first_complaint
-from mms_bridge.access.listeners import Doors
+from mms_bridge.access.listeners import Listeners
 from mms_bridge.cid import read_cid
 from mms_bridge.control.blocking import Blocks
 from mms_bridge.control.service import Control
@@ -28,7 +28,7 @@ from mms_bridge.ied import Ied
 from mms_bridge.libiec61850.capabilities import pace
 from mms_bridge.libiec61850.ied_model import Key
 from mms_bridge.libiec61850.value_writer import Value
-from mms_bridge.mqtt.fleet import Fleet, Meter
+from mms_bridge.mqtt.fleet import Fleet, MeterState
 from mms_bridge.settings import MmsSettings
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Gateway:
         self.ieds: dict[str, Ied] = {}
         self.outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
         self.fleet = Fleet(stale_intervals=settings.stale_intervals)
-        self.doors = Doors(settings)
+        self.doors = Listeners(settings)
         self._settings = settings
         self._identity = identity
         self._loop = asyncio.get_running_loop()
@@ -211,7 +211,7 @@ class Gateway:
         meter = self.fleet.of(domain)
         return mapping.all_values(meter, broker_up=self.fleet.broker_up, now=utc_now())
 
-    def _write(self, meter: Meter, told: Iterable[tuple[Key, Value]]) -> None:
+    def _write(self, meter: MeterState, told: Iterable[tuple[Key, Value]]) -> None:
         ied = self._ied_of.get(meter.domain)
         if ied is None:
             return  # not in any CID yet: its state is kept, the generation that has it begins with it
@@ -233,7 +233,7 @@ class Gateway:
         for ied in dirty:
             ied.send_reports()
 
-    def _refresh(self, meter: Meter, now: datetime | None = None) -> None:
+    def _refresh(self, meter: MeterState, now: datetime | None = None) -> None:
         ied = self._ied_of.get(meter.domain)
         if ied is None:
             return  # not in any CID yet: its state is kept, the generation that has it begins with it
@@ -254,7 +254,7 @@ class Gateway:
         meters = list(self._meters_of(ied))
         return mapping.gateway_values(meters, self.fleet, revision=self._revision, now=utc_now())
 
-    def _meters_of(self, ied: Ied) -> Iterator[Meter]:
+    def _meters_of(self, ied: Ied) -> Iterator[MeterState]:
         for domain in ied.domains:
             if domain != ied.name + GATEWAY_SUFFIX:
                 yield self.fleet.of(domain)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from mms_bridge import sockets
-from mms_bridge.access.listeners import Doors
+from mms_bridge.access.listeners import Listeners
 from mms_bridge.cid import Cid
 from mms_bridge.libiec61850.ied_model import Key, check
 from mms_bridge.libiec61850.mms_server import Limits, Server
@@ -51,7 +51,7 @@ class Ied:
         name: str,
         *,
         identity: tuple[str, str, str],
-        doors: Doors,
+        doors: Listeners,
         equip: Callable[[Server], None],
         preset: Preset,
         limits: Limits,

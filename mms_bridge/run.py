@@ -27,8 +27,8 @@ from broker.version import VERSION
 from mms_bridge.gateway import Gateway
 from mms_bridge.metrics import observed
 from mms_bridge.mqtt.publisher import last_words, publish_outbox, publish_status, status, tell_the_rest
-from mms_bridge.mqtt.queue import Mailbox
-from mms_bridge.mqtt.router import Hearing, Link
+from mms_bridge.mqtt.queue import MessageQueue
+from mms_bridge.mqtt.router import BrokerConnection, Router
 from mms_bridge.settings import MmsSettings
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def calm_collector() -> None:
 
 
 async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -> None:
-    hearing = Hearing(gateway, settings.mqtt.topics)
+    hearing = Router(gateway, settings.mqtt.topics)
     tasks = [
         asyncio.create_task(_keep_connected(gateway, hearing, settings.mqtt), name="mqtt"),
         asyncio.create_task(_feed(hearing, settings.mqtt).run(), name="meters"),
@@ -79,9 +79,14 @@ async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -
         gateway.close()
 
 
-def _feed(hearing: Hearing, mqtt: MqttSettings) -> Feed:
+def _feed(hearing: Router, mqtt: MqttSettings) -> Feed:
     topics = [mqtt.topics.meter("+", kind) for kind in METER_KINDS]
-    return Feed(mqtt, hearing.take, topics=topics, connected=lambda up: hearing.connected(Link.METERS, up=up))
+    return Feed(
+        mqtt,
+        hearing.take,
+        topics=topics,
+        connected=lambda up: hearing.connected(BrokerConnection.METERS, up=up),
+    )
 
 
 async def _keep_ticking(gateway: Gateway, settings: MmsSettings) -> None:
@@ -102,7 +107,7 @@ async def _keep_ticking(gateway: Gateway, settings: MmsSettings) -> None:
                 await gateway.wake.wait()
 
 
-async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) -> None:
+async def _keep_connected(gateway: Gateway, hearing: Router, mqtt: MqttSettings) -> None:
     """One connection after the other, exponential backoff with full jitter between them."""
     loop = asyncio.get_running_loop()
     backoff = Backoff()
@@ -115,7 +120,7 @@ async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings
             MqttError,
             OSError,  # CredentialError too, and no free file descriptor
         ) as errors:  # alone from the connect, in a group from a connection's tasks
-            hearing.connected(Link.COMMANDS, up=False)
+            hearing.connected(BrokerConnection.COMMANDS, up=False)
             gateway.counters["disconnects"] += 1
             cause = errors.exceptions[0]
         heed_cancellation()
@@ -126,7 +131,7 @@ async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings
         await asyncio.sleep(pause)
 
 
-async def _connection(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) -> None:
+async def _connection(gateway: Gateway, hearing: Router, mqtt: MqttSettings) -> None:
     session = uuid.uuid4().hex
     will = aiomqtt.Will(
         mqtt.topics.service_status(gateway.name),
@@ -135,8 +140,8 @@ async def _connection(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) ->
         retain=True,
     )
     gateway.blocks.begin()
-    async with new_client(mqtt, will=will, queue_type=Mailbox.made_for(hearing.take)) as client:
-        hearing.connected(Link.COMMANDS, up=True)
+    async with new_client(mqtt, will=will, queue_type=MessageQueue.made_for(hearing.take)) as client:
+        hearing.connected(BrokerConnection.COMMANDS, up=True)
         for qos in (0, 1):  # 0 first: no window holds these back, so all that is retained comes now
             await _subscribe_to(client, mqtt.topics.meter("+", "block"), qos=qos)
         gateway.blocks.settle()

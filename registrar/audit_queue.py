@@ -7,7 +7,7 @@ wait for it. So an event is kept in the register first, in the transaction that 
 
 >>> with deployment.register.change() as change:  # doctest: +SKIP
 ...     change.note(Kind.METER_BLOCKED, who="anna", meter_id=meter_id)
->>> Trail(deployment).move()  # doctest: +SKIP
+>>> AuditQueue(deployment).move()  # doctest: +SKIP
 0
 """
 
@@ -24,7 +24,7 @@ from registrar.deployment import Deployment
 log = logging.getLogger(__name__)
 
 
-class Trail:
+class AuditQueue:
     """The events of one deployment."""
 
     def __init__(self, deployment: Deployment) -> None:

@@ -41,7 +41,7 @@ from broker.no_deployment import no_deployment
 from registrar import acl, mms_rights, parcels, pki
 from registrar.enrolment_codes import open_slots
 from registrar.identities import Identity, Role
-from registrar.identity_store import Register
+from registrar.identity_store import IdentityStore
 from registrar.pki import Authority
 from registrar.transaction import Change
 
@@ -109,9 +109,9 @@ class Deployment:
         return self.folder / "identities" / name
 
     @cached_property
-    def register(self) -> Register:
+    def register(self) -> IdentityStore:
         """Who there is."""
-        return Register(self.folder / "register.sqlite", new=self.settings != ENV)
+        return IdentityStore(self.folder / "register.sqlite", new=self.settings != ENV)
 
     @cached_property
     def environment(self) -> dict[str, str]:

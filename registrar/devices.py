@@ -10,8 +10,8 @@ import sqlite3
 from bridge.store.audit import Kind
 from broker.contract.errors import ContractError
 from registrar.identities import NotRegisteredError
-from registrar.identity_store import Register
-from registrar.refusals import NotLetInError, Why
+from registrar.identity_store import IdentityStore
+from registrar.refusals import RequestRefusedError, Why
 
 
 def check(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
@@ -19,9 +19,9 @@ def check(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
     rows = connection.execute("SELECT * FROM device WHERE meter_id = ? OR serial = ?", (meter_id, serial))
     for row in rows:
         if row["meter_id"] != meter_id:
-            raise NotLetInError(Why.OTHER_METER, text=f"serial number {serial!r} is another meter's")
+            raise RequestRefusedError(Why.OTHER_METER, text=f"serial number {serial!r} is another meter's")
         if row["serial"] != serial:
-            raise NotLetInError(Why.OTHER_SERIAL)
+            raise RequestRefusedError(Why.OTHER_SERIAL)
 
 
 def bind(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
@@ -30,7 +30,7 @@ def bind(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
     connection.execute("INSERT OR IGNORE INTO device (meter_id, serial) VALUES (?, ?)", (meter_id, serial))
 
 
-def replace(register: Register, meter_id: str, serial: str) -> None:
+def replace(register: IdentityStore, meter_id: str, serial: str) -> None:
     """The meter becomes the device with this serial number, whatever it was; ContractError: another's."""
     with register.change() as change:
         row = change.connection.execute("SELECT meter_id FROM device WHERE serial = ?", (serial,)).fetchone()
@@ -41,14 +41,14 @@ def replace(register: Register, meter_id: str, serial: str) -> None:
             change.connection.execute("UPDATE device SET serial = ? WHERE meter_id = ?", (serial, meter_id))
 
 
-def listed(register: Register) -> list[tuple[str, str]]:
+def listed(register: IdentityStore) -> list[tuple[str, str]]:
     """Serial number and meter_id of every device, by serial number."""
     with register.connection() as connection:
         rows = connection.execute("SELECT serial, meter_id FROM device ORDER BY serial")
         return [(str(row["serial"]), str(row["meter_id"])) for row in rows]
 
 
-def forget(register: Register, serial: str, *, who: str) -> str:
+def forget(register: IdentityStore, serial: str, *, who: str) -> str:
     """Let the device with this serial number be enrolled as another meter; the meter that it was.
 
     NotRegisteredError if it is nobody's; ContractError while that meter has a credential: it may be the

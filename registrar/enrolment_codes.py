@@ -18,7 +18,7 @@ from broker.contract.enrolment_codes import EnrolmentCode
 from broker.contract.errors import ConfigurationError, ContractError
 from broker.daemon.passwords import hashed
 from registrar.identities import NotRegisteredError, at
-from registrar.identity_store import Register
+from registrar.identity_store import IdentityStore
 
 LONGEST = timedelta(days=90)
 """A code that is valid for longer is forgotten in a drawer."""
@@ -55,7 +55,7 @@ class Code:
 
 
 def make(
-    register: Register, *, count: int, valid: timedelta, automatic: bool, who: str, noted: bool = False
+    register: IdentityStore, *, count: int, valid: timedelta, automatic: bool, who: str, noted: bool = False
 ) -> EnrolmentCode:
     """A new code; ConfigurationError for an impossible ``count`` or ``valid``. ``noted``: for the audit."""
     while True:
@@ -66,7 +66,7 @@ def make(
 
 
 def keep(
-    register: Register,
+    register: IdentityStore,
     code: EnrolmentCode,
     *,
     valid: timedelta,
@@ -100,14 +100,14 @@ def keep(
             )
 
 
-def listed(register: Register) -> list[Code]:
+def listed(register: IdentityStore) -> list[Code]:
     """All of them, the newest last."""
     query = "SELECT *, (SELECT count(*) FROM request WHERE code = id) AS used FROM code ORDER BY created, id"
     with register.connection() as connection:
         return [_code(row) for row in connection.execute(query)]
 
 
-def withdraw(register: Register, code_id: str, *, who: str = "registrar") -> int:
+def withdraw(register: IdentityStore, code_id: str, *, who: str = "registrar") -> int:
     """Close all slots of a code and refuse who waits with it; how many waited. NotRegisteredError."""
     code_id = code_id.strip().upper()[:4]
     now = int(datetime.now(UTC).timestamp())
@@ -126,7 +126,7 @@ def withdraw(register: Register, code_id: str, *, who: str = "registrar") -> int
         return done.rowcount
 
 
-def open_slots(register: Register) -> list[tuple[str, str]]:
+def open_slots(register: IdentityStore) -> list[tuple[str, str]]:
     """Login and password hash of every slot that is open now."""
     now = int(datetime.now(UTC).timestamp())
     with register.connection() as connection:

@@ -5,7 +5,7 @@ file is replaced in one step, which no power cut can part. Mosquitto, MMS bridge
 service takes the new certificate when it connects again. The old certificate is not revoked, it runs out: a
 copy of it on another machine keeps working until then.
 
->>> Watch(deployment, Trail(deployment)).look(utc_now())  # doctest: +SKIP
+>>> CertificateWatch(deployment, AuditQueue(deployment)).look(utc_now())  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from broker.contract.errors import Meter61850Error
 from broker.durable import PUBLIC, replace
 from broker.mqtt.identity import CERTIFICATE
 from registrar import pki
-from registrar.audit_queue import Trail
+from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
 from registrar.identities import SERVICES, Identity, Role, fingerprint
 from registrar.pki import SERVER_DAYS, Authority
@@ -172,10 +172,10 @@ def _cure(identity: Identity) -> str:
     return f"meter61850 credentials rotate {identity.name} --out FOLDER"
 
 
-class Watch:
+class CertificateWatch:
     """The registrar's look at all of them; one thread looks, others read."""
 
-    def __init__(self, deployment: Deployment, trail: Trail) -> None:
+    def __init__(self, deployment: Deployment, trail: AuditQueue) -> None:
         self._deployment = deployment
         self._trail = trail
         self._told: dict[str, date] = {}

@@ -3,7 +3,7 @@
 One SQLite file of mode 0600 in the deployment's folder. The broker's access list, its passwords and the
 certificates' revocation list are rendered from it and from nothing else (`registrar.deployment`).
 
->>> register = Register(Path("register.sqlite"))  # doctest: +SKIP
+>>> register = IdentityStore(Path("register.sqlite"))  # doctest: +SKIP
 >>> with register.change() as change:  # doctest: +SKIP
 ...     change.add(Identity("anna", Role.OPERATOR))
 """
@@ -35,7 +35,7 @@ class Unfinished:
     """An `Ending`, or empty."""
 
 
-class Register:
+class IdentityStore:
     """The file; ConfigurationError if it is missing, empty or damaged. ``new``: make it, in mode 0600."""
 
     def __init__(self, path: Path, *, new: bool = False) -> None:

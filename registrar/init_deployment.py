@@ -1,6 +1,6 @@
 """``meter61850 init``: makes a deployment: authority, certificates, identities of the services, settings.
 
->>> found(Path("deployment"), Plan(hosts=("broker.example",)))  # doctest: +SKIP
+>>> found(Path("deployment"), NewDeployment(hosts=("broker.example",)))  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ UNFINISHED = f".{ENV}.unfinished"
 
 
 @dataclass(frozen=True)
-class Plan:
+class NewDeployment:
     """What a new deployment is told."""
 
     hosts: tuple[str, ...] = ("localhost",)
@@ -101,7 +101,7 @@ class Plan:
     """Certificate and key of an authority of yours; a new one is made otherwise."""
 
 
-def found(folder: Path, plan: Plan) -> Deployment:
+def found(folder: Path, plan: NewDeployment) -> Deployment:
     """Make the deployment; ConfigurationError if there is one already, or the plan is impossible.
 
     Whatever goes wrong, nothing half-made is left: the folder's settings are written last.
@@ -129,7 +129,7 @@ def found(folder: Path, plan: Plan) -> Deployment:
     return deployment
 
 
-def _make(deployment: Deployment, plan: Plan, authority: Authority) -> None:
+def _make(deployment: Deployment, plan: NewDeployment, authority: Authority) -> None:
     folder = deployment.folder
     for name in FOLDERS:
         make_folder(folder / name)
@@ -193,7 +193,7 @@ def _keep(pair: Path, key: ec.EllipticCurvePrivateKey, certificate: x509.Certifi
     )
 
 
-def _authority(plan: Plan) -> Authority:
+def _authority(plan: NewDeployment) -> Authority:
     if plan.authority is None:
         return Authority.new(f"meter61850 {plan.hosts[0]}")
     certificate, key = plan.authority
@@ -203,7 +203,7 @@ def _authority(plan: Plan) -> Authority:
         raise ConfigurationError(f"authority {error.filename}: {error.strerror}") from error
 
 
-def _settings(folder: Path, plan: Plan) -> str:
+def _settings(folder: Path, plan: NewDeployment) -> str:
     return _SETTINGS.format(
         folder=folder,
         database=plan.database,

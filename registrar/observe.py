@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from broker.metrics import MetricsServer, Sample
-from registrar.expiry import Watch
+from registrar.expiry import CertificateWatch
 
 
 @contextmanager
 def observed(
-    watch: Watch,
+    watch: CertificateWatch,
     *,
     counters: Callable[[], Mapping[str, int]],
     connected: Callable[[], bool],

@@ -21,7 +21,7 @@ from broker.mqtt import keypair
 from broker.mqtt.identity import CERTIFICATE, KEY
 from registrar import pki
 from registrar.identities import Identity, Parcel
-from registrar.identity_store import Register
+from registrar.identity_store import IdentityStore
 from registrar.pki import Authority
 from registrar.transaction import Change
 
@@ -49,7 +49,7 @@ def certify(
     return certificate
 
 
-def unpack(register: Register, write: Writer) -> None:
+def unpack(register: IdentityStore, write: Writer) -> None:
     """Put the certificates that are kept into their folders; what cannot be reached now stays kept."""
     for parcel in register.parcels():
         try:
@@ -61,7 +61,7 @@ def unpack(register: Register, write: Writer) -> None:
             change.unpacked(parcel)
 
 
-def _unpack(register: Register, parcel: Parcel, write: Writer) -> None:
+def _unpack(register: IdentityStore, parcel: Parcel, write: Writer) -> None:
     """It is there afterwards, or never will be, since its owner or its key is gone."""
     folder, certificate = Path(parcel.folder), parcel.certificate.encode()
     identity = register.identity(parcel.name)

@@ -1,6 +1,6 @@
 """Why a meter that asks is not let in: a fixed set, so that nobody can make ever new events of the audit.
 
->>> str(NotLetInError(Why.KEY, "not PKCS #10"))
+>>> str(RequestRefusedError(Why.KEY, "not PKCS #10"))
 'what it wants signed is of no use: not PKCS #10'
 """
 
@@ -30,7 +30,7 @@ class Why(StrEnum):
     TOO_MANY = "too many requests wait to be approved"
 
 
-class NotLetInError(ContractError):
+class RequestRefusedError(ContractError):
     """A request is refused; ``cure`` or ``text`` is for the installer, the audit has ``why`` alone."""
 
     def __init__(self, why: Why, cure: str = "", *, text: str = "") -> None:

@@ -22,7 +22,7 @@ from broker.contract.topics import Topics, checked_meter_id
 from registrar import devices, pki
 from registrar.deployment import Deployment
 from registrar.identities import Identity, NotRegisteredError, Role, at
-from registrar.refusals import NotLetInError, Why
+from registrar.refusals import RequestRefusedError, Why
 from registrar.transaction import Change
 
 MAX_PENDING = 500
@@ -61,7 +61,7 @@ def take(deployment: Deployment, slot: str, ask: Ask, *, serials: Mapping[str, s
         known = _find(change.connection, slot)
         if known is not None:
             if (known.meter_id, known.ask.question) != (ask.meter_id, ask.question):
-                raise NotLetInError(Why.SLOT_TAKEN, "use the next one")
+                raise RequestRefusedError(Why.SLOT_TAKEN, "use the next one")
             return _tell(deployment, change, known)
         code = _usable_code(change.connection, slot)
         _check(change, ask, serials)
@@ -139,11 +139,11 @@ def _usable_code(connection: sqlite3.Connection, slot: str) -> sqlite3.Row:
     code_id, _, number = slot.partition("-")
     row: sqlite3.Row | None = connection.execute("SELECT * FROM code WHERE id = ?", (code_id,)).fetchone()
     if row is None or not 1 <= int(number) <= row["count"]:
-        raise NotLetInError(Why.NO_CODE)
+        raise RequestRefusedError(Why.NO_CODE)
     if row["withdrawn"] is not None:
-        raise NotLetInError(Why.WITHDRAWN)
+        raise RequestRefusedError(Why.WITHDRAWN)
     if row["expires"] <= datetime.now(UTC).timestamp():
-        raise NotLetInError(Why.EXPIRED)
+        raise RequestRefusedError(Why.EXPIRED)
     return row
 
 
@@ -151,36 +151,36 @@ def _check(change: Change, ask: Ask, serials: Mapping[str, str]) -> None:
     """NotLetInError if this request may not even wait."""
     _check_identity(change, ask)
     if serials.get(ask.meter_id, ask.hardware.serial) != ask.hardware.serial:
-        raise NotLetInError(Why.OTHER_SERIAL)
+        raise RequestRefusedError(Why.OTHER_SERIAL)
     devices.check(change.connection, ask.meter_id, ask.hardware.serial)
     connection = change.connection
     if _pending(connection, "WHERE meter_id = ? AND verdict = 'pending'", ask.meter_id):
-        raise NotLetInError(Why.ASKED, "`meter61850 enrol refuse` ends that")
+        raise RequestRefusedError(Why.ASKED, "`meter61850 enrol refuse` ends that")
     if _pending(
         connection,
         "WHERE json_extract(ask, '$.hardware.serial') = ? AND verdict = 'pending'",
         ask.hardware.serial,
     ):
-        raise NotLetInError(Why.SERIAL_ASKED)
+        raise RequestRefusedError(Why.SERIAL_ASKED)
     if _pending(connection, "WHERE verdict = 'pending'") >= MAX_PENDING:
-        raise NotLetInError(Why.TOO_MANY, "try again later")
+        raise RequestRefusedError(Why.TOO_MANY, "try again later")
 
 
 def _check_identity(change: Change, ask: Ask) -> None:
     """NotLetInError if the meter is one of ours, or what it wants signed is of no use."""
     checked_meter_id(ask.meter_id)
     if not ask.hardware.serial:
-        raise NotLetInError(Why.NO_SERIAL)
+        raise RequestRefusedError(Why.NO_SERIAL)
     if ask.csr is not None:
         try:
             pki.checked_request(ask.csr.encode())
         except ContractError as error:
-            raise NotLetInError(Why.KEY, str(error)) from error
+            raise RequestRefusedError(Why.KEY, str(error)) from error
     known = change.identity(ask.meter_id)
     if known is not None and known.blocked:
-        raise NotLetInError(Why.BLOCKED)
+        raise RequestRefusedError(Why.BLOCKED)
     if change.lives(ask.meter_id):
-        raise NotLetInError(
+        raise RequestRefusedError(
             Why.ENROLLED,
             "to replace it, an administrator revokes that first (meter61850 credentials revoke)",
         )

@@ -23,10 +23,10 @@ from broker.contract.messages import Birth, utc_now
 from broker.contract.topics import Topic, Topics
 from broker.validation import first_complaint
 from registrar import finishing, renewal, requests
-from registrar.audit_queue import Trail
+from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
 from registrar.enrolment_codes import open_slots
-from registrar.refusals import NotLetInError, Why
+from registrar.refusals import RequestRefusedError, Why
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,10 @@ MAX_PAYLOAD = 2 * MAX_PEM
 Reply = tuple[str, bytes]
 
 
-class Counter:
+class RequestsHandler:
     """Called from one thread at a time; ``busy`` is set when something is to be told or published."""
 
-    def __init__(self, deployment: Deployment, trail: Trail) -> None:
+    def __init__(self, deployment: Deployment, trail: AuditQueue) -> None:
         self.counters: Counts[str] = Counts()
         self.busy = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -126,7 +126,7 @@ class Counter:
 
     def _note_refusal(self, slot: str, meter_id: str, error: Exception) -> None:
         """Tell the audit once of each reason at each slot: whoever has a code must not fill the database."""
-        why = error.why if isinstance(error, NotLetInError) else Why.MALFORMED
+        why = error.why if isinstance(error, RequestRefusedError) else Why.MALFORMED
         if (slot, why) not in self._noted:
             self._noted.add((slot, why))
             self._trail.note(

@@ -19,7 +19,7 @@ from broker.mqtt.client import new_client
 from broker.mqtt.settings import MqttSettings
 from registrar.deployment import Deployment
 from registrar.identities import Role
-from registrar.identity_store import Register
+from registrar.identity_store import IdentityStore
 
 ANSWER_SECONDS = 5.0
 _SOME = 500
@@ -37,7 +37,7 @@ def connected(
     return new_client(mqtt, identifier=identifier, timeout=ANSWER_SECONDS, will=will)
 
 
-async def deliver(register: Register, client: aiomqtt.Client) -> int:
+async def deliver(register: IdentityStore, client: aiomqtt.Client) -> int:
     """Publish what waits; how many letters. MqttError when the broker goes away."""
     done = 0
     while letters := _some(register):
@@ -81,7 +81,7 @@ async def deliver_now(deployment: Deployment) -> bool:
     return True
 
 
-def _some(register: Register) -> list[tuple[str, bytes]]:
+def _some(register: IdentityStore) -> list[tuple[str, bytes]]:
     with register.connection() as connection:
         rows = connection.execute("SELECT topic, payload FROM letter ORDER BY rowid LIMIT ?", (_SOME,))
         return [(str(row["topic"]), bytes(row["payload"])) for row in rows]

@@ -26,11 +26,11 @@ from broker.mqtt.settings import MqttSettings
 from broker.signals import stop_on_signals
 from broker.version import VERSION
 from registrar import finishing
-from registrar.audit_queue import Trail
+from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
-from registrar.expiry import LOOK_SECONDS, Watch
+from registrar.expiry import LOOK_SECONDS, CertificateWatch
 from registrar.observe import observed
-from registrar.requests_handler import Counter, Reply
+from registrar.requests_handler import Reply, RequestsHandler
 from registrar.retained_outbox import connected, deliver, deliver_again, settings
 
 log = logging.getLogger(__name__)
@@ -51,9 +51,9 @@ async def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT (or ``stop``, if given)."""
     stop = stop or stop_on_signals()
-    trail = Trail(deployment)
-    watch = Watch(deployment, trail)
-    service = Service(deployment, Counter(deployment, trail), watch)
+    trail = AuditQueue(deployment)
+    watch = CertificateWatch(deployment, trail)
+    service = Service(deployment, RequestsHandler(deployment, trail), watch)
     await asyncio.to_thread(watch.try_look, utc_now())
     keeping = asyncio.create_task(_keep_certificates(watch), name="certificates")
     with observed(
@@ -69,7 +69,7 @@ async def run(
             keeping.cancel()
 
 
-async def _keep_certificates(watch: Watch) -> None:
+async def _keep_certificates(watch: CertificateWatch) -> None:
     """For ever, connected or not: without a good certificate nobody could connect."""
     while True:
         await asyncio.sleep(LOOK_SECONDS)
@@ -91,7 +91,7 @@ async def _serve(service: Service, stop: asyncio.Event) -> None:
 class Service:
     """One connection after the other; at the counter sits who decides."""
 
-    def __init__(self, deployment: Deployment, counter: Counter, watch: Watch) -> None:
+    def __init__(self, deployment: Deployment, counter: RequestsHandler, watch: CertificateWatch) -> None:
         self._deployment = deployment
         self._counter = counter
         self._watch = watch

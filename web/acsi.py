@@ -21,7 +21,7 @@ from broker.contract.topics import meter_id_of
 from mms_bridge.cid import Attribute, Cid, DataObject, Device, Node, read_cid
 from mms_bridge.datamodel.mapping import all_values, gateway_values
 from mms_bridge.libiec61850.bindings import FunctionalConstraint, Quality
-from mms_bridge.mqtt.fleet import Meter
+from mms_bridge.mqtt.fleet import MeterState
 from web.live.state import Live
 from web.serving.problem import ProblemError
 
@@ -109,13 +109,13 @@ class Acsi:
         meters = list(filter(None, map(self._meter, place.cid.devices)))
         return dict(gateway_values(meters, fleet, revision=revision, now=now))
 
-    def _meter(self, device: Device) -> Meter | None:
+    def _meter(self, device: Device) -> MeterState | None:
         """The meter of a logical device; None for the gateway's own."""
         try:
             meter_id = meter_id_of(device.domain)
         except ContractError:
             return None
-        return self._live.fleet.meters.get(meter_id) or Meter(meter_id, device.domain)
+        return self._live.fleet.meters.get(meter_id) or MeterState(meter_id, device.domain)
 
 
 def _found(value: T | None, complaint: str) -> T:

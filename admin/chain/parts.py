@@ -24,10 +24,10 @@ from broker.mqtt.settings import MqttSettings
 from broker.no_deployment import UP_LOCK
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids, simulated_profile
-from registrar.audit_queue import Trail
+from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
 from registrar.identities import Identity, Role
-from registrar.init_deployment import Plan, found
+from registrar.init_deployment import NewDeployment, found
 
 METERS_PER_IED = 50
 SEED = 1
@@ -139,7 +139,7 @@ class Chain:
             first = self.mqtt_port
             make_deployment(
                 deployment.folder,
-                Plan(
+                NewDeployment(
                     services_port=first,
                     port=first + 1,
                     password_port=first + 2,
@@ -198,11 +198,11 @@ class Chain:
         # fmt: on
 
 
-def make_deployment(folder: Path, plan: Plan) -> Deployment:
+def make_deployment(folder: Path, plan: NewDeployment) -> Deployment:
     """As `registrar.init_deployment.found`, and the audit is told who did it: the first thing that it
     holds."""
     deployment = found(folder, plan)
-    Trail(deployment).note(
+    AuditQueue(deployment).note(
         Kind.RIGHTS_CHANGED, who=user_name(), outcome="founded", hosts=list(plan.hosts), bind=plan.bind
     )
     return deployment

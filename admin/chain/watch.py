@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 PAUSE = 0.5
 
 
-class Watch:
+class ChainWatch:
     """CIDs and names, always the latest."""
 
     def __init__(self, settings: MqttSettings) -> None:

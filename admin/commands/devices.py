@@ -7,7 +7,7 @@ from admin.options import DATA_DIR, DeploymentDir, Json, user_name
 from admin.output import note, show
 from admin.pending import opened
 from registrar import devices
-from registrar.audit_queue import Trail
+from registrar.audit_queue import AuditQueue
 
 app = new_app(
     no_args_is_help=True,
@@ -43,5 +43,5 @@ def forget(serial: str, folder: DeploymentDir = DATA_DIR) -> None:
     """
     deployment = opened(folder)
     meter_id = devices.forget(deployment.register, serial, who=user_name())
-    Trail(deployment).move()
+    AuditQueue(deployment).move()
     note(f"{serial} is free; it was meter {meter_id}")

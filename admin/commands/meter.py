@@ -66,7 +66,7 @@ def enrol(
     typed = EnrolmentCode.parse(code)  # a mistyped one leaves no meter_id behind
     settings = MeterSettings.load(config)
     host, port = _place(broker)
-    plan = enrolment.Plan(
+    plan = enrolment.EnrolmentOptions(
         meter_id=kept_meter_id(settings.data_dir),
         identity=settings.identity,
         hardware=settings.hardware.as_message(),

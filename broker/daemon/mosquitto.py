@@ -84,7 +84,7 @@ class BrokerSettings(BaseSettings):
 
 
 @dataclass(frozen=True)
-class Door:
+class Listener:
     """One TLS listener."""
 
     why: str
@@ -98,22 +98,22 @@ class Door:
     """The client id is the user name, whatever the client says: nobody can take another's session over."""
 
 
-DOORS: dict[str, Door] = {
-    "port": Door(
+LISTENERS: dict[str, Listener] = {
+    "port": Listener(
         "Meters, operators and command issuers: who they are is the common name of their certificate.",
         connections=20_000,
         certificate=True,
         authority="",
         bound=True,
     ),
-    "password_port": Door(
+    "password_port": Listener(
         "Enrolment, and meters that cannot keep a certificate: user name and password.",
         connections=2_000,
         certificate=False,
         authority="",
         bound=True,
     ),
-    "services_port": Door(
+    "services_port": Listener(
         "Our services: certificates too, and several connections of one identity.",
         connections=200,
         certificate=True,
@@ -236,7 +236,7 @@ def _doors(settings: BrokerSettings) -> str:
     folder = folder.absolute()
     text = f"\n# Who may do what: written by meter61850, read again at SIGHUP.\nacl_file {folder}/acl\n"
     text += f"password_file {folder}/passwords\n"
-    for name, door in DOORS.items():
+    for name, door in LISTENERS.items():
         bind = settings.services_bind if name == "services_port" else settings.bind
         lines = [
             f"# {door.why}",

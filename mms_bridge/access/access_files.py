@@ -3,7 +3,7 @@
 A file that was changed is read at the next look. A broken one never replaces a good one: it is counted, told
 once, and the old state holds until a better one comes. Who is not welcome any more is cut off at once then.
 
->>> security = Security(settings, access)        # doctest: +SKIP
+>>> security = AccessFiles(settings, access)        # doctest: +SKIP
 >>> security.start(); security.look(now=0.0)     # doctest: +SKIP
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from broker.contract.errors import ConfigurationError
-from mms_bridge.access.associations import Access, Session
+from mms_bridge.access.associations import Associations, TlsAssociation
 from mms_bridge.access.client_rights import Right, Rights, read_rights
 from mms_bridge.access.tls_credentials import Certificate, Credentials, load, outdated
 from mms_bridge.settings import MmsSettings
@@ -72,10 +72,10 @@ def _stat(file: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-class Security:
+class AccessFiles:
     """The credentials and rights that hold now; nothing without TLS settings."""
 
-    def __init__(self, settings: MmsSettings, access: Access) -> None:
+    def __init__(self, settings: MmsSettings, access: Associations) -> None:
         self.credentials: Credentials | None = None
         self.rights = Rights()
         self._settings = settings
@@ -141,7 +141,7 @@ class Security:
         for session in self._access.sessions:
             self._review_one(session)
 
-    def _review_one(self, session: Session) -> None:
+    def _review_one(self, session: TlsAssociation) -> None:
         right, reason = self.judge(session.certificate, session.ip)
         if right is not None:
             session.right = right

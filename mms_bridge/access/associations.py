@@ -43,7 +43,7 @@ class Cuttable(Protocol):
 
 
 @dataclass
-class Session:
+class TlsAssociation:
     """A client that came over TLS; ``right`` may change while it is there."""
 
     client: Client
@@ -57,7 +57,7 @@ class Session:
         return self.client.address.rpartition(":")[0]
 
 
-class Access:
+class Associations:
     """The clients that are there."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Access:
         self._allowed = allowed
         self._plain_right = plain_right
         self._per_address = per_address
-        self._sessions: dict[str, Session] = {}  # by the inner end's address and port
+        self._sessions: dict[str, TlsAssociation] = {}  # by the inner end's address and port
         self._plain: dict[int, str] = {}  # descriptor -> IP address
         self._at: Counter[str] = Counter()  # associations by IP address
         self._told: set[str] = set()
@@ -130,7 +130,7 @@ class Access:
         if (ip := self._plain.pop(fd, None)) is not None:
             self.left(ip)
 
-    def enter(self, inner: str, session: Session) -> None:
+    def enter(self, inner: str, session: TlsAssociation) -> None:
         """A TLS client, whose inner end is at ``inner``."""
         self._sessions[inner] = session
 
@@ -139,7 +139,7 @@ class Access:
         self._sessions.pop(inner, None)
 
     @property
-    def sessions(self) -> Iterator[Session]:
+    def sessions(self) -> Iterator[TlsAssociation]:
         """The TLS clients that are there."""
         return iter(list(self._sessions.values()))
 

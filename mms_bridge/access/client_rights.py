@@ -60,7 +60,7 @@ class Client:
         return (self.name or self.address).encode()[:64].decode(errors="ignore")
 
 
-class Entry(BaseModel):
+class ClientEntry(BaseModel):
     """One client of the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,7 +75,7 @@ class Rights(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     default: Right | None = None
-    clients: dict[CommonName, Entry] = Field(default_factory=dict)
+    clients: dict[CommonName, ClientEntry] = Field(default_factory=dict)
 
     def of(self, name: str, address: str) -> Right | None:
         """What the certificate called ``name`` may, coming from IP ``address``; None: it may not come."""

@@ -1,6 +1,6 @@
 """Where an IED's clients come in: the plain port, on loopback unless opened on purpose, and the port for TLS.
 
->>> doors = Doors(settings)                     # doctest: +SKIP
+>>> doors = Listeners(settings)                     # doctest: +SKIP
 >>> entrance = doors.entrance("SMGW001", admit)  # doctest: +SKIP
 >>> entrance.open(cid)                          # doctest: +SKIP
 """
@@ -17,10 +17,10 @@ from ipaddress import IPv4Address
 
 from broker.contract.errors import PortTakenError, UnavailableError
 from mms_bridge import sockets
-from mms_bridge.access.access_files import Security
-from mms_bridge.access.associations import Access
-from mms_bridge.access.handshake_limit import Handshakes
-from mms_bridge.access.tls_frontend import Admit, Gate
+from mms_bridge.access.access_files import AccessFiles
+from mms_bridge.access.associations import Associations
+from mms_bridge.access.handshake_limit import HandshakeLimit
+from mms_bridge.access.tls_frontend import Admit, TlsFrontend
 from mms_bridge.cid import Cid
 from mms_bridge.settings import MmsSettings
 
@@ -32,23 +32,23 @@ PLAIN, TLS = "--mms-port", "--mms-tls-port"
 LOOPBACK = "127.0.0.1"
 
 
-class Doors:
+class Listeners:
     """What the entrances of all IEDs share."""
 
     def __init__(self, settings: MmsSettings) -> None:
-        self.access = Access(
+        self.access = Associations(
             allowed=settings.allow,
             plain_right=settings.plain_rights,
             per_address=settings.associations_per_address,
         )
-        self.security = Security(settings, self.access)
-        self.handshakes = Handshakes()
+        self.security = AccessFiles(settings, self.access)
+        self.handshakes = HandshakeLimit()
         self._settings = settings
         self._told: set[str] = set()
 
-    def entrance(self, name: str, admit: Admit) -> Entrance:
+    def entrance(self, name: str, admit: Admit) -> IedListeners:
         """The entrance of one IED."""
-        return Entrance(name, self, admit=admit)
+        return IedListeners(name, self, admit=admit)
 
     def places(self, cid: Cid) -> dict[str, Endpoint]:
         """Where to listen for ``cid``, by the option that says so."""
@@ -95,13 +95,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class Entrance:
+class IedListeners:
     """The listening sockets of one IED."""
 
-    def __init__(self, name: str, doors: Doors, *, admit: Admit) -> None:
+    def __init__(self, name: str, doors: Listeners, *, admit: Admit) -> None:
         self._name = name
         self._doors = doors
-        self._gate = Gate(doors.access, doors.security, doors.handshakes, admit=admit)
+        self._gate = TlsFrontend(doors.access, doors.security, doors.handshakes, admit=admit)
         self._callbacks: dict[str, Callable[[socket.socket], object]] = {
             PLAIN: admit,
             TLS: self._gate.on_connect,

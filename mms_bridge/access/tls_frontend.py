@@ -19,10 +19,10 @@ from typing import Protocol
 
 from mms_bridge import sockets
 from mms_bridge.access import handshake_limit
-from mms_bridge.access.access_files import Security
-from mms_bridge.access.associations import Access, Session, alias
+from mms_bridge.access.access_files import AccessFiles
+from mms_bridge.access.associations import Associations, TlsAssociation, alias
 from mms_bridge.access.client_rights import Client
-from mms_bridge.access.handshake_limit import Handshakes
+from mms_bridge.access.handshake_limit import HandshakeLimit
 from mms_bridge.access.stream_pipe import Half, relay
 from mms_bridge.access.tls_credentials import read_certificate
 
@@ -41,10 +41,12 @@ class Admit(Protocol):
         """``inner`` is where it comes from, None on the plain port."""
 
 
-class Gate:
+class TlsFrontend:
     """The TLS clients of one IED."""
 
-    def __init__(self, access: Access, security: Security, shakes: Handshakes, *, admit: Admit) -> None:
+    def __init__(
+        self, access: Associations, security: AccessFiles, shakes: HandshakeLimit, *, admit: Admit
+    ) -> None:
         self._access = access
         self._security = security
         self._handshakes = shakes
@@ -107,7 +109,7 @@ class Gate:
             )
         return outer
 
-    def _session(self, outer: Half, ip: str, address: str) -> Session | None:
+    def _session(self, outer: Half, ip: str, address: str) -> TlsAssociation | None:
         """Who it is, if he may be here."""
         assert outer.transport is not None
         spoken: ssl.SSLObject = outer.transport.get_extra_info("ssl_object")
@@ -117,9 +119,9 @@ class Gate:
         if right is None:
             self._access.count("client refused", f"{client}: {reason}")
             return None
-        return Session(client, certificate, right, outer)
+        return TlsAssociation(client, certificate, right, outer)
 
-    async def _associate(self, outer: Half, session: Session) -> None:
+    async def _associate(self, outer: Half, session: TlsAssociation) -> None:
         with _private_listener() as listener:
             connection = _connected(listener, alias(session.client.name))
             inner: Peer = connection.getsockname()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from broker.contract.messages import Block
-from mms_bridge.mqtt.fleet import Fleet, Meter
+from mms_bridge.mqtt.fleet import Fleet, MeterState
 
 
 class Repeat(NamedTuple):
@@ -32,7 +32,7 @@ class Blocks:
         self._publish = publish
         self._heard: set[str] = set()
 
-    def take(self, meter: Meter, payload: bytes) -> None:
+    def take(self, meter: MeterState, payload: bytes) -> None:
         """One message of the topic; ValidationError if it is no block."""
         self._heard.add(meter.meter_id)
         try:
@@ -55,6 +55,6 @@ class Blocks:
             if meter.meter_id not in self._heard:
                 self._repeat(meter)
 
-    def _repeat(self, meter: Meter) -> None:
+    def _repeat(self, meter: MeterState) -> None:
         if meter.block is not None and meter.withdrawn is None:
             self._publish(Repeat(meter.meter_id, meter.block))

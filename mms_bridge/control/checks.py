@@ -16,7 +16,7 @@ from typing import NamedTuple
 from broker.contract.commands import NO_RELAY
 from broker.contract.messages import Cause, Outcome, Position, Result
 from mms_bridge.libiec61850.bindings import AddCause
-from mms_bridge.mqtt.fleet import Behaviour, Meter
+from mms_bridge.mqtt.fleet import Behaviour, MeterState
 
 
 class Objection(NamedTuple):
@@ -44,12 +44,12 @@ class Circumstances:
 Rule = tuple[bool, AddCause, str]
 
 
-def against_switching(meter: Meter, position: Position | None, given: Circumstances) -> Objection | None:
+def against_switching(meter: MeterState, position: Position | None, given: Circumstances) -> Objection | None:
     """The first objection to bringing the relay into ``position`` (None: a select that names none)."""
     return _first(_switching(meter, position, given))
 
 
-def against_blocking(meter: Meter, given: Circumstances) -> Objection | None:
+def against_blocking(meter: MeterState, given: Circumstances) -> Objection | None:
     """The first objection to setting a block; a meter that is offline hears of it when it is back."""
     return _first(_everywhere(meter, given))
 
@@ -58,7 +58,7 @@ def _first(rules: Iterator[Rule]) -> Objection | None:
     return next((Objection(cause, reason) for stands, cause, reason in rules if stands), None)
 
 
-def _everywhere(meter: Meter, given: Circumstances) -> Iterator[Rule]:
+def _everywhere(meter: MeterState, given: Circumstances) -> Iterator[Rule]:
     yield not given.authorized, AddCause.NO_ACCESS_AUTHORITY, "the client may only observe"
     without = meter.birth is not None and not meter.birth.relay  # served by a generation from before
     yield without, AddCause.NOT_SUPPORTED, NO_RELAY
@@ -69,7 +69,7 @@ def _everywhere(meter: Meter, given: Circumstances) -> Iterator[Rule]:
     yield given.running, AddCause.COMMAND_ALREADY_IN_EXECUTION, "a command is under way"
 
 
-def _switching(meter: Meter, position: Position | None, given: Circumstances) -> Iterator[Rule]:
+def _switching(meter: MeterState, position: Position | None, given: Circumstances) -> Iterator[Rule]:
     *first, running = _everywhere(meter, given)
     yield from first
     yield not meter.online, AddCause.BLOCKED_BY_HEALTH, "the meter is offline"

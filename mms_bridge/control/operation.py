@@ -19,7 +19,7 @@ from broker.contract.commands import became
 from broker.contract.messages import Block, Command, Origin, Outcome, Position, Result, utc_now
 from mms_bridge.control.checks import add_cause
 from mms_bridge.libiec61850.bindings import AddCause, HandlerResult
-from mms_bridge.mqtt.fleet import Fleet, Meter
+from mms_bridge.mqtt.fleet import Fleet, MeterState
 
 End = tuple[HandlerResult, AddCause | None]
 WAITING: End = (HandlerResult.WAITING, None)
@@ -39,7 +39,7 @@ class Operation(Protocol):
     """The library's control object that was operated: its handler alone may go on."""
     deadline: float
     """Loop time."""
-    meter: Meter
+    meter: MeterState
     sent: bool
     asked: float
     """Loop time of the last time that the library asked how it goes."""
@@ -80,7 +80,7 @@ class Switching:
 
     owner: int
     deadline: float
-    meter: Meter
+    meter: MeterState
     fleet: Fleet
     command: Command
     publish: Callable[[tuple[str, Command]], None]
@@ -113,7 +113,7 @@ class Blocking:
 
     owner: int
     deadline: float
-    meter: Meter
+    meter: MeterState
     fleet: Fleet
     block: Block
     publish: Callable[[tuple[str, Block]], None]

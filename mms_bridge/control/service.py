@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from broker.contract.commands import mms_end, mms_validity
 from broker.contract.messages import Block, Command, MeterNotice, Origin, Position, Refusal, Result, utc_now
-from mms_bridge.access.associations import Access
+from mms_bridge.access.associations import Associations
 from mms_bridge.control.checks import Circumstances, Objection, against_blocking, against_switching
 from mms_bridge.control.operation import ASKED_AGAIN, GRACE, Blocking, Operation, Switching, new_command, runs
 from mms_bridge.control.origin import origin_of, peer_of
@@ -38,7 +38,7 @@ from mms_bridge.libiec61850.bindings import (
     lib,
 )
 from mms_bridge.libiec61850.mms_server import Server
-from mms_bridge.mqtt.fleet import Fleet, Meter
+from mms_bridge.mqtt.fleet import Fleet, MeterState
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Control:
         self,
         fleet: Fleet,
         publish: Callable[[tuple[str, Command | Block] | Refusal], None],
-        access: Access,
+        access: Associations,
         *,
         limit: float,
         clock: Callable[[], float],
@@ -233,7 +233,13 @@ class Control:
         return self._clock() + mms_end(self._seconds(target))
 
     def _tell(
-        self, action: int, meter: Meter, objection: Objection, command: Command | None, *, selecting: bool
+        self,
+        action: int,
+        meter: MeterState,
+        objection: Objection,
+        command: Command | None,
+        *,
+        selecting: bool,
     ) -> None:
         """Log it, and put it into the ledger when it says what was wanted."""
         what = "select" if selecting else "operate"
@@ -242,7 +248,7 @@ class Control:
         if command is not None:
             self._refuse(meter, command, f"{what}: {objection.reason}")
 
-    def _refuse(self, meter: Meter, command: Command, reason: str) -> None:
+    def _refuse(self, meter: MeterState, command: Command, reason: str) -> None:
         refusal = Refusal(meter_id=meter.meter_id, command=command, reason=reason, ts=command.issued_at)
         self._publish(refusal)
 

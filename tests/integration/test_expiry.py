@@ -15,11 +15,11 @@ from admin.commands.doctor import Verdict, _certificates
 from broker.durable import PUBLIC, replace
 from broker.mqtt.identity import client_context
 from registrar import expiry, pki
-from registrar.audit_queue import Trail
+from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
-from registrar.expiry import Watch
+from registrar.expiry import CertificateWatch
 from registrar.identities import SERVICES, Identity, Role, fingerprint
-from registrar.init_deployment import Plan, found
+from registrar.init_deployment import NewDeployment, found
 from registrar.pki import SERVER_DAYS
 
 NOW = datetime.now(UTC)
@@ -30,7 +30,7 @@ DUE = NOW + timedelta(days=SERVER_DAYS * 2 / 3 + 1)
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Deployment:
-    return found(tmp_path / "d", Plan(hosts=("broker.example", "192.0.2.7")))
+    return found(tmp_path / "d", NewDeployment(hosts=("broker.example", "192.0.2.7")))
 
 
 def read(file: Path) -> x509.Certificate:
@@ -132,7 +132,7 @@ def test_it_is_logged_once_a_day_and_told_to_the_audit(
     deployment: Deployment, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     deployment.enlist(Identity("anna", Role.OPERATOR), tmp_path / "anna")
-    watch = Watch(deployment, Trail(deployment))
+    watch = CertificateWatch(deployment, AuditQueue(deployment))
     watch.look(DUE)
     assert watch.warnings == []
     end = NOW + timedelta(days=pki.CLIENT_DAYS)
@@ -147,7 +147,7 @@ def test_it_is_logged_once_a_day_and_told_to_the_audit(
 def test_a_file_that_cannot_be_written_is_tried_again(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watch = Watch(deployment, Trail(deployment))
+    watch = CertificateWatch(deployment, AuditQueue(deployment))
     with monkeypatch.context() as full:
         full.setattr(expiry, "replace", _full)
         watch.try_look(DUE)
@@ -168,7 +168,7 @@ def test_one_file_that_cannot_be_written_keeps_no_other_from_being_renewed_and_r
             raise OSError("read-only file system")
         replace(file, content, mode=mode)
 
-    watch = Watch(deployment, Trail(deployment))
+    watch = CertificateWatch(deployment, AuditQueue(deployment))
     with monkeypatch.context() as away:
         away.setattr(expiry, "replace", put)
         watch.try_look(DUE)
@@ -219,7 +219,7 @@ def test_a_power_cut_at_any_moment_leaves_every_pair_whole(
         assert renew(again, moment) == []
         moment += timedelta(days=SERVER_DAYS * 2 / 3 + 1)  # due again
         if step < 4 * len(LOCAL) and moment > NOW + timedelta(days=pki.CA_DAYS - SERVER_DAYS):
-            deployment, moment = found(deployment.folder.with_name(f"d{step}"), Plan()), DUE
+            deployment, moment = found(deployment.folder.with_name(f"d{step}"), NewDeployment()), DUE
 
 
 def test_doctor_tells_what_ends(

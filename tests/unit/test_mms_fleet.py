@@ -8,7 +8,7 @@ import pytest
 
 from broker.contract.enrolment import Access
 from broker.contract.messages import Birth, Hardware, Reading, ServiceStatus, Status, utc_now
-from mms_bridge.mqtt.fleet import Behaviour, Fleet, Meter
+from mms_bridge.mqtt.fleet import Behaviour, Fleet, MeterState
 
 NOW = utc_now()
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -37,7 +37,7 @@ def status(session: str, *, online: bool) -> Status:
     ],
 )
 def test_online(born: Birth | None, told: Status | None, online: bool) -> None:
-    assert Meter("x", "SM_x", birth=born, status=told).online is online
+    assert MeterState("x", "SM_x", birth=born, status=told).online is online
 
 
 def test_a_reading_is_fresh_for_three_intervals_from_its_arrival() -> None:

@@ -28,7 +28,7 @@ from meter_firmware.enrolment import keys
 from registrar import blocking, enrolment_codes, renewal, requests, rotation
 from registrar.deployment import Deployment
 from registrar.identities import SERVICES, Identity, Role
-from registrar.init_deployment import Plan, found
+from registrar.init_deployment import NewDeployment, found
 from tests.support.brokers import free_port
 from tests.support.killed import killed_at
 
@@ -41,7 +41,7 @@ ASK = Ask(meter_id=METER, hardware=Hardware(serial="S-1"), csr=CSR, ts=utc_now()
 def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     """With a database for the audit, and ports on which nobody listens."""
     first = free_port(4)
-    plan = Plan(services_port=first, port=first + 1, password_port=first + 2, mms_tls_port=first + 3)
+    plan = NewDeployment(services_port=first, port=first + 1, password_port=first + 2, mms_tls_port=first + 3)
     made = found(tmp_path / "d", plan)
     engine = database.connect(made.environment["METER61850_DATABASE_URL"])
     database.migrate(engine)

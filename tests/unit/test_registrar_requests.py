@@ -29,13 +29,13 @@ from broker.contract.messages import Birth, Hardware, utc_now
 from broker.daemon.passwords import hashed
 from meter_firmware.enrolment import keys
 from registrar import devices, enrolment_codes, init_deployment, renewal, requests, rotation
-from registrar.audit_queue import Trail
+from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
 from registrar.identities import Identity, NotRegisteredError, Role
-from registrar.init_deployment import Plan, found
+from registrar.init_deployment import NewDeployment, found
 from registrar.pki import Authority, common_name
 from registrar.refusals import Why
-from registrar.requests_handler import Counter
+from registrar.requests_handler import RequestsHandler
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 
@@ -44,8 +44,8 @@ class Desk:
     """A deployment, and its counter."""
 
     def __init__(self, folder: Path) -> None:
-        self.deployment: Deployment = found(folder, Plan())
-        self.counter = Counter(self.deployment, Trail(self.deployment))
+        self.deployment: Deployment = found(folder, NewDeployment())
+        self.counter = RequestsHandler(self.deployment, AuditQueue(self.deployment))
 
     def code(self, *, count: int = 5, automatic: bool = False, valid: float = 3600) -> EnrolmentCode:
         """A new one."""
@@ -359,7 +359,7 @@ async def test_events_wait_for_the_audit_and_a_flood_of_requests_is_told_once(de
     slot = f"{desk.code().id}-1"
     for _ in range(20):
         desk.ask(slot, csr="rubbish")
-    trail = Trail(desk.deployment)
+    trail = AuditQueue(desk.deployment)
     assert trail.move() == 1  # there is no database yet
     engine = database.connect(desk.deployment.environment["METER61850_DATABASE_URL"])
     database.migrate(engine)

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from bridge.store.tables import Meter as Row
 from broker.contract.commands import WITHDRAWN
 from broker.contract.topics import scl_name
-from mms_bridge.mqtt.fleet import Meter
+from mms_bridge.mqtt.fleet import MeterState
 from web.api.common import Cursor, MeterPath, also, at, cursor, position, problems, registered
 from web.api.models import Latest, LatestOfAll, MeterDocument, MeterPage
 from web.audit import Event, audit
@@ -51,7 +51,7 @@ class Choice:
     ied: str | None = None
     search: str | None = None
 
-    def covers(self, live: Live, meter: Meter) -> bool:
+    def covers(self, live: Live, meter: MeterState) -> bool:
         """Whether ``meter`` is one of them."""
         assert meter.birth is not None
         state = live.state(meter)

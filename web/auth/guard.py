@@ -15,7 +15,7 @@ from fastapi import Depends, Request
 
 from web.audit import Event, audit
 from web.auth.accounts import Account, Role
-from web.auth.sessions import Session
+from web.auth.sessions import LoginSession
 from web.parts import Parts, parts_of
 from web.serving.problem import ProblemError
 from web.serving.proxy import PROXIED
@@ -31,7 +31,7 @@ class Caller:
 
     account: Account
     address: str
-    session: Session | None = field(default=None, repr=False)
+    session: LoginSession | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -91,7 +91,7 @@ def _check(role: Role) -> Callable[[Request], Any]:
 _CHECKS = {role: _check(role) for role in Role}
 
 
-def check_csrf(request: Request, session: Session | None, csrf: str) -> None:
+def check_csrf(request: Request, session: LoginSession | None, csrf: str) -> None:
     """403 for a writing request that another site has sent in the name of our user."""
     if session is not None and not session.allows(csrf):
         denied(request, session.account, "wrong CSRF token")

@@ -29,7 +29,7 @@ MAX_NAMES = 10_000
 
 
 @dataclass(frozen=True)
-class Session:
+class LoginSession:
     """One login."""
 
     account: str
@@ -49,7 +49,7 @@ class Sessions:
 
     def __init__(self, *, seconds: float) -> None:
         self._seconds = seconds
-        self._open: OrderedDict[str, Session] = OrderedDict()
+        self._open: OrderedDict[str, LoginSession] = OrderedDict()
 
     def open(self, account: Account) -> str:
         """A new session; its cookie's value. An account's oldest one ends when it has too many."""
@@ -58,12 +58,14 @@ class Sessions:
             del self._open[digest]
         cookie = secrets.token_urlsafe(32)
         ends = time.monotonic() + self._seconds
-        self._open[_digest(cookie)] = Session(account.name, secrets.token_urlsafe(24), account.secret, ends)
+        self._open[_digest(cookie)] = LoginSession(
+            account.name, secrets.token_urlsafe(24), account.secret, ends
+        )
         if len(self._open) > MAX_SESSIONS:
             self._open.popitem(last=False)
         return cookie
 
-    def find(self, cookie: str) -> Session | None:
+    def find(self, cookie: str) -> LoginSession | None:
         """The session of a cookie; None when there is none, or it has ended."""
         session = self._open.get(_digest(cookie))
         if session is not None and time.monotonic() >= session.ends:

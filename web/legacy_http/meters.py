@@ -45,7 +45,7 @@ def meter_of(token: str) -> str:
 
 
 @dataclass
-class Gate:
+class HttpMeter:
     """What we know of one of our meters since our start."""
 
     session: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -72,7 +72,7 @@ class ThesisMeters:
         self._most = most
         self._interval = interval
         """s between readings of those that register now."""
-        self._gates: dict[str, Gate] = {}
+        self._gates: dict[str, HttpMeter] = {}
         live.on_stored = self.take_stored
 
     def ours(self) -> list[str]:
@@ -95,7 +95,7 @@ class ThesisMeters:
             )
         token = str(uuid.uuid4())
         meter_id = meter_of(token)
-        gate = self._gates[meter_id] = Gate()
+        gate = self._gates[meter_id] = HttpMeter()
         birth = Birth(
             name=name,
             address=location,
@@ -174,18 +174,18 @@ class ThesisMeters:
                 if gate.online and silent:
                     await self._quietly_offline(meter_id, gate)
 
-    async def _quietly_offline(self, meter_id: str, gate: Gate) -> None:
+    async def _quietly_offline(self, meter_id: str, gate: HttpMeter) -> None:
         try:
             await self._tell_status(meter_id, gate, online=False)
         except OSError:  # UnavailableError and NotAuthorizedError are OSErrors
             return  # told at the next look
 
-    def _return(self, meter_id: str) -> Gate:
+    def _return(self, meter_id: str) -> HttpMeter:
         """One of ours from before our start: the session goes on, and so does what it was told to be."""
         meter = self._live.meter(meter_id)
         assert meter is not None
         assert meter.birth is not None
-        gate = self._gates[meter_id] = Gate(session=meter.birth.session, online=meter.online)
+        gate = self._gates[meter_id] = HttpMeter(session=meter.birth.session, online=meter.online)
         return gate
 
     def _told_online(self, meter_id: str) -> bool:
@@ -193,7 +193,7 @@ class ThesisMeters:
         meter = self._live.meter(meter_id)
         return meter is not None and meter.online
 
-    async def _tell_status(self, meter_id: str, gate: Gate, *, online: bool) -> None:
+    async def _tell_status(self, meter_id: str, gate: HttpMeter, *, online: bool) -> None:
         await self._tell(meter_id, "status", Status(online=online, session=gate.session, ts=utc_now()))
         gate.online = online
 

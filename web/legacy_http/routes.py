@@ -20,7 +20,7 @@ from starlette.responses import RedirectResponse, Response
 from bridge.store.pack_format import StoredReading
 from bridge.store.tables import moment
 from broker.contract.messages import Magnitude, Quantity, Reading, Text, format_ts
-from mms_bridge.mqtt.fleet import Meter
+from mms_bridge.mqtt.fleet import MeterState
 from web.api.common import MeterPath, also, problems, registered
 from web.audit import Event, audit
 from web.auth.guard import Observer, address_of, caller_of
@@ -126,7 +126,7 @@ async def list_meters(request: Request, _caller: Observer) -> Response:
     return answer(request, [_described(meter) for meter in meters], root="SmartMeters")
 
 
-def _described(meter: Meter) -> dict[str, Any]:
+def _described(meter: MeterState) -> dict[str, Any]:
     assert meter.birth is not None
     birth, latest = meter.birth, meter.reading
     return {

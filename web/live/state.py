@@ -38,7 +38,7 @@ from broker.contract.messages import (
 )
 from broker.contract.topics import Topic, Topics
 from broker.validation import first_complaint
-from mms_bridge.mqtt.fleet import Fleet, Meter
+from mms_bridge.mqtt.fleet import Fleet, MeterState
 from web.live.hub import Hub
 from web.live.summary import Sum
 
@@ -199,20 +199,20 @@ class Live:
         for meter in self.fleet.newly_stale(time.monotonic()):
             self._refresh(meter)
 
-    def meter(self, meter_id: str) -> Meter | None:
+    def meter(self, meter_id: str) -> MeterState | None:
         """A meter in service; None without one."""
         meter = self.fleet.meters.get(meter_id)
         return meter if meter is not None and meter.birth is not None else None
 
     def known(self, meter_id: str) -> Known:
         """What a command is judged by."""
-        meter = self.fleet.meters.get(meter_id) or Meter(meter_id, "")
+        meter = self.fleet.meters.get(meter_id) or MeterState(meter_id, "")
         known = Known(meter_id, meter.birth, meter.status, meter.relay, meter.block, meter.access)
         known.withdrawn = meter.withdrawn
         known.session = meter.session if self.fleet.broker_up else meter.session.forgotten()
         return known
 
-    def state(self, meter: Meter) -> str:
+    def state(self, meter: MeterState) -> str:
         """online, stale or offline, which is also who is kept out. Without the broker nobody knows: stale."""
         state = meter.state(broker_up=self.fleet.broker_up)
         return State.OFFLINE if state is State.OUT else state
@@ -232,7 +232,7 @@ class Live:
             encoded[one] for one in (self.ordered() if meter_ids is None else meter_ids) if one in encoded
         ]
 
-    def document(self, meter: Meter) -> dict[str, Any]:
+    def document(self, meter: MeterState) -> dict[str, Any]:
         """The same of one meter, with unrounded times; an absent quantity is left out."""
         birth, reading, relay, block = meter.birth, meter.reading, meter.relay, meter.block
         assert birth is not None
@@ -282,7 +282,7 @@ class Live:
         self._summed = self.version
         return self.summary()
 
-    def _refresh(self, meter: Meter) -> None:
+    def _refresh(self, meter: MeterState) -> None:
         """What is told of ``meter`` may have changed: encode it, and tell the listeners."""
         birth = meter.birth
         if birth is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from broker.contract.messages import Position
-from mms_bridge.mqtt.fleet import Meter
+from mms_bridge.mqtt.fleet import MeterState
 
 STATES = ("online", "stale", "offline")
 
@@ -22,7 +22,7 @@ class Sum:
         self._off = 0
         self._power = 0.0
 
-    def add(self, meter: Meter, state: str) -> None:
+    def add(self, meter: MeterState, state: str) -> None:
         """Count ``meter``, which is in ``state``."""
         self._states[state] += 1
         self._off += meter.relay is not None and meter.relay.position is Position.OPEN
