@@ -1,7 +1,7 @@
 """Commands that change the register: what an earlier one has left is finished first, and what they begin too.
 
 >>> deployment = opened(Path("data"))  # doctest: +SKIP
->>> with deployment.register.change() as change:  # doctest: +SKIP
+>>> with deployment.identity_store.change() as change:  # doctest: +SKIP
 ...     change.block("anna", "left the company")
 >>> finished(deployment)  # doctest: +SKIP
 True
@@ -26,7 +26,7 @@ def opened(folder: Path) -> Deployment:
     """The deployment in ``folder``; what was interrupted in it is finished, as far as that is possible."""
     deployment = Deployment.open(folder)
     finishing.prepare(deployment)
-    if deployment.register.unfinished():
+    if deployment.identity_store.unfinished():
         try:
             asyncio.run(finishing.finish(deployment))
         except UnavailableError as error:
@@ -52,7 +52,7 @@ def finished(deployment: Deployment) -> bool:
 
 def pending(deployment: Deployment) -> set[str]:
     """Names of meters, people and codes whose change Mosquitto is not known to have."""
-    return {one.name for one in deployment.register.unfinished()}
+    return {one.name for one in deployment.identity_store.unfinished()}
 
 
 def pending_in(folder: Path) -> set[str]:

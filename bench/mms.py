@@ -241,10 +241,10 @@ async def measure(options: argparse.Namespace) -> list[dict[str, float]]:
     runs = []
     with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as broker:
         library = compiled(Path(folder))
-        hearing = Router(gateway, Topics("sm/v1"))
+        router = Router(gateway, Topics("sm/v1"))
         mqtt = MqttSettings(port=broker.port)
         topics = [mqtt.topics.meter("+", kind) for kind in METER_KINDS]
-        feed = asyncio.create_task(Feed(mqtt, hearing.take, topics=topics, connected=lambda _up: None).run())
+        feed = asyncio.create_task(Feed(mqtt, router.take, topics=topics, connected=lambda _up: None).run())
         for number in range(options.runs):
             path = await path_rate(gateway, broker.port, ids, options.readings, number * 1_000_000 + 1)
             runs.append(

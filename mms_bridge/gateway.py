@@ -55,7 +55,7 @@ class Gateway:
         self.ieds: dict[str, Ied] = {}
         self.outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
         self.fleet = Fleet(stale_intervals=settings.stale_intervals)
-        self.doors = Listeners(settings)
+        self.listeners = Listeners(settings)
         self._settings = settings
         self._identity = identity
         self._loop = asyncio.get_running_loop()
@@ -73,7 +73,7 @@ class Gateway:
         self.wake = asyncio.Event()  # set when the next tick must not wait
         self.blocks = Blocks(self.fleet, self._publish)
         self.control = Control(
-            self.fleet, self._publish, self.doors.access,
+            self.fleet, self._publish, self.listeners.associations,
             limit=settings.operate_limit, clock=self._loop.time, wake=self.wake.set,
         )  # fmt: skip
 
@@ -180,27 +180,27 @@ class Gateway:
         # those that left stay: older generations have them, and what ends them may come later than the CID
         self._ied_of.update((device.domain, ied) for device in cid.devices)
         self._recount(ied)
-        where = ", ".join(f"{host}:{port}" for host, port in self.doors.places(cid).values())
+        where = ", ".join(f"{host}:{port}" for host, port in self.listeners.places(cid).values())
         log.info("%s serves %d logical devices on %s", name, len(cid.devices), where or "no port")
 
     def _new_ied(self, name: str) -> Ied:
         ied = self.ieds[name] = Ied(
             name,
             identity=self._identity,
-            doors=self.doors,
+            listeners=self.listeners,
             equip=self.control.equip,
             preset=lambda domain: self._preset(ied, domain),
             limits=self._limits,
             drain_seconds=self._settings.drain_seconds,
         )
-        self.doors.access.ieds = len(self.ieds)
+        self.listeners.associations.ieds = len(self.ieds)
         return ied
 
     def _close(self, name: str) -> None:
         ied = self.ieds.pop(name, None)
         if ied is not None:
             ied.close()
-            self.doors.access.ieds = len(self.ieds)
+            self.listeners.associations.ieds = len(self.ieds)
             self._dirty.discard(ied)
             self._uncounted.discard(ied)
             self._ied_of = {domain: owner for domain, owner in self._ied_of.items() if owner is not ied}
@@ -271,7 +271,7 @@ class Gateway:
 
     def tick(self) -> None:
         """Periodic tasks of every IED, stale meters, forgotten commands, who may still be here."""
-        self.doors.security.look(self._loop.time())
+        self.listeners.access_files.look(self._loop.time())
         for meter in self.fleet.newly_stale(self._loop.time()):
             self.counters["stale"] += 1
             self._refresh(meter)

@@ -50,7 +50,7 @@ async def serve(settings: MmsSettings, stop: asyncio.Event) -> None:
     identity = ("meter61850", "MQTT meter gateway", VERSION)
     calm_collector()
     gateway = Gateway(settings, identity=identity)
-    gateway.doors.security.start()
+    gateway.listeners.access_files.start()
     with observed(gateway, settings):
         await _serve(gateway, settings, stop)
 
@@ -61,12 +61,12 @@ def calm_collector() -> None:
 
 
 async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -> None:
-    hearing = Router(gateway, settings.mqtt.topics)
+    router = Router(gateway, settings.mqtt.topics)
     tasks = [
-        asyncio.create_task(_keep_connected(gateway, hearing, settings.mqtt), name="mqtt"),
-        asyncio.create_task(_feed(hearing, settings.mqtt).run(), name="meters"),
+        asyncio.create_task(_keep_connected(gateway, router, settings.mqtt), name="mqtt"),
+        asyncio.create_task(_feed(router, settings.mqtt).run(), name="meters"),
         asyncio.create_task(_keep_ticking(gateway, settings), name="ticks"),
-        asyncio.create_task(hearing.failure(), name="messages"),
+        asyncio.create_task(router.failure(), name="messages"),
     ]
     stopped = asyncio.create_task(stop.wait(), name="stop")
     try:
@@ -79,13 +79,13 @@ async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -
         gateway.close()
 
 
-def _feed(hearing: Router, mqtt: MqttSettings) -> Feed:
+def _feed(router: Router, mqtt: MqttSettings) -> Feed:
     topics = [mqtt.topics.meter("+", kind) for kind in METER_KINDS]
     return Feed(
         mqtt,
-        hearing.take,
+        router.take,
         topics=topics,
-        connected=lambda up: hearing.connected(BrokerConnection.METERS, up=up),
+        connected=lambda up: router.connected(BrokerConnection.METERS, up=up),
     )
 
 
@@ -107,7 +107,7 @@ async def _keep_ticking(gateway: Gateway, settings: MmsSettings) -> None:
                 await gateway.wake.wait()
 
 
-async def _keep_connected(gateway: Gateway, hearing: Router, mqtt: MqttSettings) -> None:
+async def _keep_connected(gateway: Gateway, router: Router, mqtt: MqttSettings) -> None:
     """One connection after the other, exponential backoff with full jitter between them."""
     loop = asyncio.get_running_loop()
     backoff = Backoff()
@@ -115,12 +115,12 @@ async def _keep_connected(gateway: Gateway, hearing: Router, mqtt: MqttSettings)
     while True:
         started = loop.time()
         try:
-            await _connection(gateway, hearing, mqtt)
+            await _connection(gateway, router, mqtt)
         except* (
             MqttError,
             OSError,  # CredentialError too, and no free file descriptor
         ) as errors:  # alone from the connect, in a group from a connection's tasks
-            hearing.connected(BrokerConnection.COMMANDS, up=False)
+            router.connected(BrokerConnection.COMMANDS, up=False)
             gateway.counters["disconnects"] += 1
             cause = errors.exceptions[0]
         heed_cancellation()
@@ -131,7 +131,7 @@ async def _keep_connected(gateway: Gateway, hearing: Router, mqtt: MqttSettings)
         await asyncio.sleep(pause)
 
 
-async def _connection(gateway: Gateway, hearing: Router, mqtt: MqttSettings) -> None:
+async def _connection(gateway: Gateway, router: Router, mqtt: MqttSettings) -> None:
     session = uuid.uuid4().hex
     will = aiomqtt.Will(
         mqtt.topics.service_status(gateway.name),
@@ -140,8 +140,8 @@ async def _connection(gateway: Gateway, hearing: Router, mqtt: MqttSettings) -> 
         retain=True,
     )
     gateway.blocks.begin()
-    async with new_client(mqtt, will=will, queue_type=MessageQueue.made_for(hearing.take)) as client:
-        hearing.connected(BrokerConnection.COMMANDS, up=True)
+    async with new_client(mqtt, will=will, queue_type=MessageQueue.made_for(router.take)) as client:
+        router.connected(BrokerConnection.COMMANDS, up=True)
         for qos in (0, 1):  # 0 first: no window holds these back, so all that is retained comes now
             await _subscribe_to(client, mqtt.topics.meter("+", "block"), qos=qos)
         gateway.blocks.settle()

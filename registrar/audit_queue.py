@@ -5,7 +5,7 @@ wait for it. So an event is kept in the register first, in the transaction that 
 (`registrar.transaction`), and moved to the audit at once or by whoever comes next, exactly once
 (`bridge.store.spool`).
 
->>> with deployment.register.change() as change:  # doctest: +SKIP
+>>> with deployment.identity_store.change() as change:  # doctest: +SKIP
 ...     change.note(Kind.METER_BLOCKED, who="anna", meter_id=meter_id)
 >>> AuditQueue(deployment).move()  # doctest: +SKIP
 0
@@ -31,12 +31,12 @@ class AuditQueue:
         url = os.environ.get(
             "METER61850_DATABASE_URL", deployment.environment.get("METER61850_DATABASE_URL", "")
         )
-        self._register = deployment.register
-        self._spool = spool.Spool(self._register.connection, url=url, lock=deployment.folder / "trail.lock")
+        self._store = deployment.identity_store
+        self._spool = spool.Spool(self._store.connection, url=url, lock=deployment.folder / "trail.lock")
 
     def note(self, kind: Kind, **told: Any) -> None:
         """Keep one event that goes with no change, and move what is kept to the audit if that is there."""
-        with self._register.change() as change:
+        with self._store.change() as change:
             change.note(kind, **told)
         self.move()
 

@@ -45,7 +45,7 @@ def block(
     if not reason.strip():
         raise ConfigurationError("--reason: say why; whoever looks after this meter must know")
     _meter(deployment, meter_id)
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         if for_good:
             change.revoke(meter_id)
             change.set_token(meter_id, "")
@@ -59,7 +59,7 @@ def block(
 def unblock(deployment: Deployment, meter_id: str, *, who: str = "registrar") -> bool:
     """Let it in again; whether it has a credential to come with. NotRegisteredError: no such meter."""
     _meter(deployment, meter_id)
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         change.unblock(meter_id)
         change.note(Kind.METER_UNBLOCKED, who=who, meter_id=meter_id)
         _send(change, Topics(deployment.prefix).meter(meter_id, "access"), allowed=True)
@@ -135,7 +135,7 @@ def _offline(payload: bytes) -> Status | None:
 
 
 def _meter(deployment: Deployment, meter_id: str) -> Identity:
-    identity = deployment.register.identity(meter_id)
+    identity = deployment.identity_store.identity(meter_id)
     if identity is None or identity.role is not Role.METER:
         raise NotRegisteredError(f"no meter {meter_id} is enrolled: meter61850 credentials list shows all")
     return identity

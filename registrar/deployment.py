@@ -69,7 +69,7 @@ class Deployment:
         for name in (ENV, "register.sqlite"):
             check_secret(self.folder / name)
         read(self.folder / ENV)
-        _ = self.register
+        _ = self.identity_store
         self.settle()
         for name in ("ca", "services"):  # without it nobody would be trusted any more
             file = self.folder / "ca" / f"{name}.crt"
@@ -109,7 +109,7 @@ class Deployment:
         return self.folder / "identities" / name
 
     @cached_property
-    def register(self) -> IdentityStore:
+    def identity_store(self) -> IdentityStore:
         """Who there is."""
         return IdentityStore(self.folder / "register.sqlite", new=self.settings != ENV)
 
@@ -165,7 +165,7 @@ class Deployment:
         told. Raises ContractError if the name is taken.
         """
         authority = authority or self.authority_of(identity.role)
-        with self.register.change() as change:
+        with self.identity_store.change() as change:
             change.add(identity)
             parcels.certify(identity, change, authority, folder, host=host)
             if who:
@@ -181,7 +181,7 @@ class Deployment:
 
     def unpack(self) -> None:
         """Put certificates of which the register knows into their folders (`registrar.parcels`)."""
-        parcels.unpack(self.register, self.write_connection)
+        parcels.unpack(self.identity_store, self.write_connection)
 
     def give_token(self, identity: Identity, folder: Path, change: Change, *, host: str = "") -> None:
         """A new password for a meter without a certificate, in ``folder``."""
@@ -237,7 +237,7 @@ class Deployment:
         certificates = [self.folder / "ca" / f"{name}.crt" for name in ("ca", "previous", "services")]
         told = [one.read_bytes() if one.exists() else b"" for one in certificates]
         digest = hashlib.sha256(b"\0".join((self.prefix.encode(), *told))).hexdigest()
-        return f"{self.register.generation()}-{digest[:16]}"
+        return f"{self.identity_store.generation()}-{digest[:16]}"
 
     @property
     def is_published(self) -> bool:
@@ -262,7 +262,7 @@ class Deployment:
         return {name for name in names if is_slot(name)}
 
     def _publish(self, edition: str) -> None:
-        slots = open_slots(self.register)
+        slots = open_slots(self.identity_store)
         identities = self._with_rights()
         tokens = [(one.name, one.token) for one in identities if one.token and not one.blocked]
         codes = {one.name: one.address_code for one in identities if one.role is Role.METER}
@@ -286,19 +286,19 @@ class Deployment:
         The broker keeps a connection that was there before, so its rights must go. A meter's is ended instead
         (`registrar.blocking`): it may be enrolled anew, and then has its rights at once.
         """
-        left = {one.name for one in self.register.certificates() if one.revoked is None}
+        left = {one.name for one in self.identity_store.certificates() if one.revoked is None}
         return [
             one
             if one.role is Role.METER or one.name in left
             else changed(one, blocked=one.blocked or "revoked")
-            for one in self.register.identities()
+            for one in self.identity_store.identities()
         ]
 
     def _revocation_lists(self, authorities: list[Authority]) -> bytes:
         """One for each authority: a broker that has none for it would refuse all of its certificates."""
         now = datetime.now(UTC)  # what has expired need not be on the list any more
-        certificates = [one for one in self.register.certificates() if one.not_after > now]
+        certificates = [one for one in self.identity_store.certificates() if one.not_after > now]
         revoked = [(one.serial, one.revoked) for one in certificates if one.revoked]
-        with self.register.change() as change:
+        with self.identity_store.change() as change:
             number = change.next_number("crl")
         return b"".join(pki.pem(one.revocation_list(revoked, number=number)) for one in authorities)

@@ -30,9 +30,9 @@ def bind(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
     connection.execute("INSERT OR IGNORE INTO device (meter_id, serial) VALUES (?, ?)", (meter_id, serial))
 
 
-def replace(register: IdentityStore, meter_id: str, serial: str) -> None:
+def replace(store: IdentityStore, meter_id: str, serial: str) -> None:
     """The meter becomes the device with this serial number, whatever it was; ContractError: another's."""
-    with register.change() as change:
+    with store.change() as change:
         row = change.connection.execute("SELECT meter_id FROM device WHERE serial = ?", (serial,)).fetchone()
         if row is not None and row["meter_id"] != meter_id:
             raise ContractError(f"serial number {serial!r} is another meter's: {row['meter_id']}")
@@ -41,20 +41,20 @@ def replace(register: IdentityStore, meter_id: str, serial: str) -> None:
             change.connection.execute("UPDATE device SET serial = ? WHERE meter_id = ?", (serial, meter_id))
 
 
-def listed(register: IdentityStore) -> list[tuple[str, str]]:
+def listed(store: IdentityStore) -> list[tuple[str, str]]:
     """Serial number and meter_id of every device, by serial number."""
-    with register.connection() as connection:
+    with store.connection() as connection:
         rows = connection.execute("SELECT serial, meter_id FROM device ORDER BY serial")
         return [(str(row["serial"]), str(row["meter_id"])) for row in rows]
 
 
-def forget(register: IdentityStore, serial: str, *, who: str) -> str:
+def forget(store: IdentityStore, serial: str, *, who: str) -> str:
     """Let the device with this serial number be enrolled as another meter; the meter that it was.
 
     NotRegisteredError if it is nobody's; ContractError while that meter has a credential: it may be the
     true one.
     """
-    with register.change() as change:
+    with store.change() as change:
         row = change.connection.execute("SELECT meter_id FROM device WHERE serial = ?", (serial,)).fetchone()
         if row is None:
             raise NotRegisteredError(f"no device {serial!r} is known: meter61850 devices list shows all")

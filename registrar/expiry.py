@@ -119,7 +119,7 @@ def _renew(deployment: Deployment, one: Local, now: datetime) -> bool:
         made = authority.renewed(own, days=SERVER_DAYS, now=now)
     else:
         name = pki.common_name(own)
-        with deployment.register.change() as change:
+        with deployment.identity_store.change() as change:
             identity = change.identity(name)
             if identity is None or identity.blocked or not change.is_good(fingerprint(own)):
                 return False
@@ -160,8 +160,10 @@ def ending(deployment: Deployment, now: datetime) -> list[Ending]:
 
 def _registered(deployment: Deployment, *, without: set[str]) -> Iterator[Ending]:
     """The newest good certificate of each identity that is not blocked."""
-    newest = {one.name: one.not_after for one in deployment.register.certificates() if one.revoked is None}
-    for identity in deployment.register.identities():
+    newest = {
+        one.name: one.not_after for one in deployment.identity_store.certificates() if one.revoked is None
+    }
+    for identity in deployment.identity_store.identities():
         if identity.name in newest and not identity.blocked and identity.name not in without:
             yield Ending(f"{identity.role} {identity.name}", newest[identity.name], _cure(identity))
 
@@ -175,9 +177,9 @@ def _cure(identity: Identity) -> str:
 class CertificateWatch:
     """The registrar's look at all of them; one thread looks, others read."""
 
-    def __init__(self, deployment: Deployment, trail: AuditQueue) -> None:
+    def __init__(self, deployment: Deployment, audit_queue: AuditQueue) -> None:
         self._deployment = deployment
-        self._trail = trail
+        self._audit_queue = audit_queue
         self._told: dict[str, date] = {}
         self.endings: list[Ending] = []
         self.ends: dict[str, float] = {}
@@ -188,7 +190,9 @@ class CertificateWatch:
         for name in renew(self._deployment, now):
             log.info("the certificate of %s is renewed", name)
             identity = name.partition(" ")[2]
-            self._trail.note(Kind.CREDENTIALS_ROTATED, who="registrar", identity=identity, outcome="renewed")
+            self._audit_queue.note(
+                Kind.CREDENTIALS_ROTATED, who="registrar", identity=identity, outcome="renewed"
+            )
         self.endings = ending(self._deployment, now)
         self.ends = {one.what: one.ends.timestamp() for one in self.endings}
         for local in (*authorities(self._deployment), *renewable(self._deployment)):

@@ -51,8 +51,8 @@ async def finish(deployment: Deployment) -> bool:
         await asyncio.to_thread(prepare, deployment)
         try:
             async with connected(settings(deployment)) as client:
-                await deliver(deployment.register, client)
-                while await asyncio.to_thread(deployment.register.unfinished):
+                await deliver(deployment.identity_store, client)
+                while await asyncio.to_thread(deployment.identity_store.unfinished):
                     await _finish(deployment, client)
         except aiomqtt.MqttError:
             return False
@@ -61,7 +61,7 @@ async def finish(deployment: Deployment) -> bool:
 
 async def _finish(deployment: Deployment, client: aiomqtt.Client) -> None:
     generation = await _enforced(deployment, client)
-    left = await asyncio.to_thread(deployment.register.unfinished)
+    left = await asyncio.to_thread(deployment.identity_store.unfinished)
     known = [one for one in left if one.generation <= generation]
     outcomes = await asyncio.gather(
         *(_cut_off(deployment, one) for one in known if one.ending), return_exceptions=True
@@ -109,13 +109,13 @@ async def _cut_off(deployment: Deployment, one: Unfinished) -> None:
 
 
 def _may_come_back(deployment: Deployment, name: str) -> bool:
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         identity = change.identity(name)
         return identity is not None and not identity.blocked and change.lives(name)
 
 
 def _finished(deployment: Deployment, known: Sequence[Unfinished]) -> None:
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         for one in known:
             if change.finished(one.name, one.generation) and one.ending == Ending.REMOVE:
                 change.remove(one.name)

@@ -4,7 +4,7 @@ One SQLite file of mode 0600 in the deployment's folder. The broker's access lis
 certificates' revocation list are rendered from it and from nothing else (`registrar.deployment`).
 
 >>> register = IdentityStore(Path("register.sqlite"))  # doctest: +SKIP
->>> with register.change() as change:  # doctest: +SKIP
+>>> with store.change() as change:  # doctest: +SKIP
 ...     change.add(Identity("anna", Role.OPERATOR))
 """
 

@@ -3,9 +3,9 @@
 The key waits in the folder before the register knows of the certificate; the register keeps the certificate
 until it is there. Not the other way round: what the register does not know it could not revoke.
 
->>> with register.change() as change:  # doctest: +SKIP
+>>> with store.change() as change:  # doctest: +SKIP
 ...     certify(identity, change, authority, Path("anna"))
->>> unpack(register, deployment.write_connection)  # doctest: +SKIP
+>>> unpack(store, deployment.write_connection)  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -49,22 +49,22 @@ def certify(
     return certificate
 
 
-def unpack(register: IdentityStore, write: Writer) -> None:
+def unpack(store: IdentityStore, write: Writer) -> None:
     """Put the certificates that are kept into their folders; what cannot be reached now stays kept."""
-    for parcel in register.parcels():
+    for parcel in store.parcels():
         try:
-            _unpack(register, parcel, write)
+            _unpack(store, parcel, write)
         except OSError as error:  # another's folder, or a disk that is away: whoever comes next
             log.warning("the certificate of %s is not in %s: %s", parcel.name, parcel.folder, error)
             continue
-        with register.change() as change:
+        with store.change() as change:
             change.unpacked(parcel)
 
 
-def _unpack(register: IdentityStore, parcel: Parcel, write: Writer) -> None:
+def _unpack(store: IdentityStore, parcel: Parcel, write: Writer) -> None:
     """It is there afterwards, or never will be, since its owner or its key is gone."""
     folder, certificate = Path(parcel.folder), parcel.certificate.encode()
-    identity = register.identity(parcel.name)
+    identity = store.identity(parcel.name)
     kept = (folder / CERTIFICATE).exists() and (folder / CERTIFICATE).read_bytes() == certificate
     if identity is None or not (kept or keypair.following(folder / KEY).exists()):
         return

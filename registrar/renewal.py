@@ -35,7 +35,7 @@ OVERLAP = timedelta(hours=24)
 
 def renew(deployment: Deployment, meter_id: str, renewal: Renewal) -> bool:
     """Take a meter's word; whether something was revoked. ContractError says why it is refused."""
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         identity = change.identity(meter_id)
         if identity is None or identity.role is not Role.METER or identity.blocked:
             raise ContractError("no meter of ours, or one that is blocked, asks for a certificate")
@@ -77,7 +77,7 @@ def rotate(
         raise ConfigurationError(
             f"{folder} is not there: say with --out where the folder of {identity.name} is"
         )
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         authority = deployment.authority_of(identity.role)
         made = certify(identity, change, authority, folder, host=_known_host(folder))
         change.supersede(identity.name, but=fingerprint(made), at=datetime.now(UTC) + overlap)
@@ -88,7 +88,7 @@ def rotate(
 
 def revoke_superseded(deployment: Deployment) -> None:
     """Revoke what another certificate has taken the place of, when its overlap is over."""
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         for name in sorted(set(change.revoke_ended())):
             change.note(Kind.CREDENTIALS_REVOKED, who="registrar", identity=name, outcome="superseded")
 
@@ -98,7 +98,7 @@ def revoke(deployment: Deployment, name: str, *, who: str = "registrar") -> int:
 
     `registrar.finishing` ends its connection.
     """
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         identity = change.identity(name)
         if identity is None:
             raise NotRegisteredError(f"nobody is called {name!r}: meter61850 credentials list shows all")
@@ -136,7 +136,7 @@ def _confirm(deployment: Deployment, change: Change, meter_id: str, using: str) 
 
 def _send(deployment: Deployment, meter_ids: Iterable[str], payload: bytes) -> None:
     topics = Topics(deployment.prefix)
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         for meter_id in meter_ids:
             change.send(topics.meter(meter_id, "credential"), payload)
 

@@ -57,7 +57,7 @@ def take(deployment: Deployment, slot: str, ask: Ask, *, serials: Mapping[str, s
 
     ``serials``: meter_id → serial number of every meter that was heard as itself.
     """
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         known = _find(change.connection, slot)
         if known is not None:
             if (known.meter_id, known.ask.question) != (ask.meter_id, ask.question):
@@ -78,7 +78,7 @@ def approve(deployment: Deployment, meter_id: str, *, who: str, key: str | None 
 
     ``key``: what the administrator has seen; ContractError if another request has come in its place.
     """
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         request = _waiting(change.connection, meter_id)
         if key is not None:
             _check_key(request, key)
@@ -99,7 +99,7 @@ def _check_key(request: Request, key: str) -> None:
 
 def refuse(deployment: Deployment, meter_id: str, *, reason: str, who: str) -> Request:
     """Keep out the meter that waits; NotRegisteredError if none does."""
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         request = _waiting(change.connection, meter_id)
         decided = _decide(change, request, Verdict.REFUSED, reason, who)
         _note(change, Kind.ENROLMENT_REFUSED, decided, who=who, outcome=Verdict.REFUSED)
@@ -110,7 +110,7 @@ def refuse(deployment: Deployment, meter_id: str, *, reason: str, who: str) -> R
 def collected(deployment: Deployment, meter_id: str, *, since: datetime) -> bool:
     """The meter was heard as itself at ``since``: its slot is closed; whether that is news."""
     now = int(datetime.now(UTC).timestamp())
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         done = change.connection.execute(
             "UPDATE request SET collected = ? WHERE meter_id = ? AND verdict = 'granted' "
             "AND collected IS NULL AND decided <= ? RETURNING slot",
@@ -124,14 +124,14 @@ def collected(deployment: Deployment, meter_id: str, *, since: datetime) -> bool
 
 def listed(deployment: Deployment) -> list[Request]:
     """All requests, oldest first."""
-    with deployment.register.connection() as connection:
+    with deployment.identity_store.connection() as connection:
         return [_request(row) for row in connection.execute("SELECT * FROM request ORDER BY asked, slot")]
 
 
 def awaited(deployment: Deployment) -> set[str]:
     """Meters that were let in and not heard as themselves since."""
     query = "SELECT meter_id FROM request WHERE verdict = 'granted' AND collected IS NULL"
-    with deployment.register.connection() as connection:
+    with deployment.identity_store.connection() as connection:
         return {str(row["meter_id"]) for row in connection.execute(query)}
 
 

@@ -37,13 +37,13 @@ Reply = tuple[str, bytes]
 class RequestsHandler:
     """Called from one thread at a time; ``busy`` is set when something is to be told or published."""
 
-    def __init__(self, deployment: Deployment, trail: AuditQueue) -> None:
+    def __init__(self, deployment: Deployment, audit_queue: AuditQueue) -> None:
         self.counters: Counts[str] = Counts()
         self.busy = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._deployment = deployment
         self._topics = Topics(deployment.prefix)
-        self._trail = trail
+        self._audit_queue = audit_queue
         self._serials: dict[str, str] = {}
         self._born: dict[str, datetime] = {}
         self._told: set[str] = set()
@@ -67,8 +67,8 @@ class RequestsHandler:
         """Close what is used or over, and have the broker's files say what the register says."""
         for meter_id in requests.awaited(self._deployment) & self._born.keys():
             requests.collected(self._deployment, meter_id, since=self._born[meter_id])
-        self._trail.move()
-        slots = {name for name, _ in open_slots(self._deployment.register)}
+        self._audit_queue.move()
+        slots = {name for name, _ in open_slots(self._deployment.identity_store)}
         published = self._deployment.published_slots()
         if slots != published:
             self._forget_answers(published - slots)
@@ -77,7 +77,7 @@ class RequestsHandler:
 
     def _forget_answers(self, closed: set[str]) -> None:
         """What is retained for slots that nobody can open any more."""
-        with self._deployment.register.change() as change:
+        with self._deployment.identity_store.change() as change:
             for slot in sorted(closed):
                 change.send(self._topics.enrol(slot, "answer"), b"")
 
@@ -129,7 +129,7 @@ class RequestsHandler:
         why = error.why if isinstance(error, RequestRefusedError) else Why.MALFORMED
         if (slot, why) not in self._noted:
             self._noted.add((slot, why))
-            self._trail.note(
+            self._audit_queue.note(
                 Kind.ENROLMENT_REFUSED, who="registrar", meter_id=meter_id, slot=slot, reason=str(why)
             )
 

@@ -35,7 +35,7 @@ def rotate_authority(
 ) -> x509.Certificate:
     """Let a new authority sign; its certificate. ConfigurationError while the one before is still trusted."""
     with deployment.alone():
-        begun = ROTATE in deployment.register.marks()
+        begun = ROTATE in deployment.identity_store.marks()
         resume(deployment)
         if not begun:
             if _previous(deployment) is not None:
@@ -56,14 +56,14 @@ def rotate_server(deployment: Deployment, *, who: str = "registrar") -> None:
 
 
 def _decide(deployment: Deployment, mark: str, kind: Kind, identity: str, who: str, value: int = 0) -> None:
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         if change.mark(mark, value):
             change.note(kind, who=who, identity=identity)
 
 
 def resume(deployment: Deployment) -> None:
     """Finish what was decided, whoever was killed meanwhile; the caller is `alone`."""
-    marks = deployment.register.marks()
+    marks = deployment.identity_store.marks()
     if ROTATE in marks:
         _rotate(deployment, overlap=timedelta(seconds=marks[ROTATE]))
     if RETIRE in marks:
@@ -76,7 +76,7 @@ def resume(deployment: Deployment) -> None:
 def _rotate(deployment: Deployment, *, overlap: timedelta) -> None:
     if _previous(deployment) is None:
         old = deployment.authority()
-        with deployment.register.change() as change:
+        with deployment.identity_store.change() as change:
             number = change.next_number("authority") + 1
         hosts = deployment.environment["METER61850_BROKER_HOSTS"].split()
         keep_authority(deployment, "previous", old)
@@ -96,16 +96,16 @@ def _rotate(deployment: Deployment, *, overlap: timedelta) -> None:
 def _services_of_before(deployment: Deployment) -> list[Identity]:
     """Services without a certificate of the authority that signs for them now."""
     signs = fingerprint(deployment.authority("services").certificate)
-    found = [identity for identity in deployment.register.identities() if identity.name in SERVICES]
+    found = [identity for identity in deployment.identity_store.identities() if identity.name in SERVICES]
     return [
         one
         for one in found
-        if signs not in {issued.authority for issued in deployment.register.certificates(one.name)}
+        if signs not in {issued.authority for issued in deployment.identity_store.certificates(one.name)}
     ]
 
 
 def _done(deployment: Deployment, mark: str) -> None:
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         change.unmark(mark)
 
 
@@ -113,7 +113,7 @@ def dependent(deployment: Deployment) -> list[str]:
     """Who has no good certificate of the authority that signs now, only of the one before."""
     current = {fingerprint(deployment.authority(name).certificate) for name in ("ca", "services")}
     now = datetime.now(UTC)
-    issued = [one for one in deployment.register.certificates() if one.not_after > now]
+    issued = [one for one in deployment.identity_store.certificates() if one.not_after > now]
     good = [one for one in issued if one.revoked is None or one.held]
     new = {one.name for one in good if one.authority in current}
     return sorted({one.name for one in good} - new)
@@ -131,7 +131,7 @@ def retire_authority(deployment: Deployment, *, who: str = "registrar") -> int:
                 "there is no authority before this one: meter61850 credentials rotate-ca makes one"
             )
         resume(deployment)
-        with deployment.register.change() as change:
+        with deployment.identity_store.change() as change:
             count = change.revoke_issued_by(previous)
             if change.mark(RETIRE):
                 change.note(Kind.CREDENTIALS_REVOKED, who=who, identity="authority")
@@ -171,4 +171,4 @@ def _spread(deployment: Deployment) -> None:
 
 def _meters(deployment: Deployment) -> list[str]:
     """All of them: one with a token has no certificate to renew, but must hear whom to trust."""
-    return [one.name for one in deployment.register.identities(Role.METER)]
+    return [one.name for one in deployment.identity_store.identities(Role.METER)]

@@ -51,9 +51,9 @@ async def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT (or ``stop``, if given)."""
     stop = stop or stop_on_signals()
-    trail = AuditQueue(deployment)
-    watch = CertificateWatch(deployment, trail)
-    service = Service(deployment, RequestsHandler(deployment, trail), watch)
+    audit_queue = AuditQueue(deployment)
+    watch = CertificateWatch(deployment, audit_queue)
+    service = Service(deployment, RequestsHandler(deployment, audit_queue), watch)
     await asyncio.to_thread(watch.try_look, utc_now())
     keeping = asyncio.create_task(_keep_certificates(watch), name="certificates")
     with observed(
@@ -177,7 +177,7 @@ class Service:
             try:
                 async with self._turn:
                     await asyncio.to_thread(self._counter.tidy)
-                await deliver(self._deployment.register, client)
+                await deliver(self._deployment.identity_store, client)
             except (sqlite3.OperationalError, OSError, ConfigurationError) as error:
                 self._failed("what is over is not closed", error)
             with contextlib.suppress(TimeoutError):
@@ -189,7 +189,7 @@ class Service:
         """What a command has begun and did not live to finish (`registrar.finishing`)."""
         while True:
             try:
-                if await asyncio.to_thread(self._deployment.register.unfinished):
+                if await asyncio.to_thread(self._deployment.identity_store.unfinished):
                     await finishing.finish(self._deployment)
             except (Meter61850Error, sqlite3.OperationalError, OSError) as error:
                 self._failed("a change is pending", error)

@@ -215,7 +215,7 @@ def enlist_simulated(deployment: Deployment, settings: SimulateSettings) -> None
     """
     bind = deployment.environment["METER61850_BROKER_BIND"]
     host = HOST if bind in ("0.0.0.0", HOST) else ""
-    known = {identity.name for identity in deployment.register.identities(Role.METER)}
+    known = {identity.name for identity in deployment.identity_store.identities(Role.METER)}
     authority = deployment.authority()
     for number in range(settings.first, settings.first + settings.n):
         profile = simulated_profile(settings, number)

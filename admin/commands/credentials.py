@@ -42,10 +42,10 @@ def list_(
     meter61850 credentials list --json | jq '.[] | select(.expires < "2027-01").name'
     """
     deployment = opened(folder)
-    register = deployment.register
-    owners = {one.name: one for one in register.identities()}
+    store = deployment.identity_store
+    owners = {one.name: one for one in store.identities()}
     names, waiting = _authorities(deployment), pending(deployment)
-    rows = [_row(owners.get(one.name), one, names) for one in register.certificates()]
+    rows = [_row(owners.get(one.name), one, names) for one in store.certificates()]
     rows += [_token(one) for one in owners.values() if one.token]
     rows = [row | {"pending": row["name"] in waiting} for row in rows]
     now = datetime.now(UTC)
@@ -156,13 +156,13 @@ def retire_ca(
 def _everyone(deployment: Deployment) -> list[Identity]:
     return [
         one
-        for one in deployment.register.identities()
+        for one in deployment.identity_store.identities()
         if not one.blocked and (one.role is Role.METER or deployment.identity_folder(one.name).exists())
     ]
 
 
 def _known(deployment: Deployment, name: str) -> Identity:
-    identity = deployment.register.identity(name)
+    identity = deployment.identity_store.identity(name)
     if identity is None:
         raise NotFoundError(f"nobody is called {name!r}: meter61850 credentials list shows all")
     return identity

@@ -3,7 +3,7 @@
 Its receiver and its callers use the socket from several threads, which an SSL socket does not bear. So it
 gets one end of a socket pair, and a thread passes on what goes through it.
 
->>> client = connect_tls("10.0.0.5", 3782, ClientCertificate(cert, key, ca), timeout=10.0)        # doctest: +SKIP
+>>> client = connect_tls("10.0.0.5", 3782, ClientCertificate(cert, key, ca))  # doctest: +SKIP
 """
 
 from __future__ import annotations

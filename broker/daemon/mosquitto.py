@@ -225,10 +225,10 @@ def render(settings: BrokerSettings) -> str:
         text += f"\n{name} {value.format_map(values)}"
     if settings.password_file is not None:
         text += f"\npassword_file {settings.password_file.absolute()}"
-    return text + "\n" + _doors(settings)
+    return text + "\n" + _listeners(settings)
 
 
-def _doors(settings: BrokerSettings) -> str:
+def _listeners(settings: BrokerSettings) -> str:
     """The listeners of a deployment; they come last, since what follows a listener belongs to it."""
     folder = settings.security
     if folder is None:
@@ -236,23 +236,23 @@ def _doors(settings: BrokerSettings) -> str:
     folder = folder.absolute()
     text = f"\n# Who may do what: written by meter61850, read again at SIGHUP.\nacl_file {folder}/acl\n"
     text += f"password_file {folder}/passwords\n"
-    for name, door in LISTENERS.items():
+    for name, listener in LISTENERS.items():
         bind = settings.services_bind if name == "services_port" else settings.bind
         lines = [
-            f"# {door.why}",
+            f"# {listener.why}",
             f"listener {getattr(settings, name)} {bind}",
-            f"max_connections {door.connections}",
-            f"cafile {folder}/{door.authority}ca.crt",
+            f"max_connections {listener.connections}",
+            f"cafile {folder}/{listener.authority}ca.crt",
             *(f"{option} {folder}/{file}" for option, file in SERVER_FILES.items()),
             f"tls_version tlsv1.2\nciphers {CIPHERS}",
         ]
-        if door.certificate:
+        if listener.certificate:
             lines += [
-                f"crlfile {folder}/{door.authority}crl.pem",
+                f"crlfile {folder}/{listener.authority}crl.pem",
                 "require_certificate true",
                 "use_identity_as_username true",
             ]
-        if door.bound:
+        if listener.bound:
             lines.append("use_username_as_clientid true")
         text += "\n" + "\n".join(lines) + "\n"
     return text

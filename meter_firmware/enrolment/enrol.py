@@ -3,7 +3,7 @@
 The key (or password) is made first and kept, so that a meter that lost power or patience comes back to the
 same slot with the same question, and finds the answer there. Nothing secret is sent.
 
->>> await enrol(EnrolmentOptions(meter_id, identity, hardware, data_dir, "broker.example", ca, code))  # doctest: +SKIP
+>>> await enrol(options)  # doctest: +SKIP
 """
 
 from __future__ import annotations

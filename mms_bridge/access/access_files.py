@@ -3,8 +3,8 @@
 A file that was changed is read at the next look. A broken one never replaces a good one: it is counted, told
 once, and the old state holds until a better one comes. Who is not welcome any more is cut off at once then.
 
->>> security = AccessFiles(settings, access)        # doctest: +SKIP
->>> security.start(); security.look(now=0.0)     # doctest: +SKIP
+>>> files = AccessFiles(settings, associations)      # doctest: +SKIP
+>>> files.start(); files.look(now=0.0)     # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ def _stat(file: Path) -> tuple[int, int, int] | None:
 class AccessFiles:
     """The credentials and rights that hold now; nothing without TLS settings."""
 
-    def __init__(self, settings: MmsSettings, access: Associations) -> None:
+    def __init__(self, settings: MmsSettings, associations: Associations) -> None:
         self.credentials: Credentials | None = None
         self.rights = Rights()
         self._settings = settings
-        self._access = access
+        self._associations = associations
         self._followed: tuple[Followed, ...] = ()
         self._next_look = 0.0
         self._outdated = False
@@ -118,9 +118,9 @@ class AccessFiles:
             return
         self._next_look = now + LOOK_SECONDS
         results = [result for followed in self._followed if (result := followed.look()) is not None]
-        self._access.counters["files rejected"] += sum(map(bool, results))
+        self._associations.counters["files rejected"] += sum(map(bool, results))
         if "" in results:
-            self._access.counters["files reloaded"] += results.count("")
+            self._associations.counters["files reloaded"] += results.count("")
             self._review()
         if self.credentials is not None and outdated(self.credentials) != self._outdated:
             self._outdated = not self._outdated
@@ -138,7 +138,7 @@ class AccessFiles:
         return right, "" if right else f"{self._settings.clients} lets no {certificate.name!r} in from {ip}"
 
     def _review(self) -> None:
-        for session in self._access.sessions:
+        for session in self._associations.sessions:
             self._review_one(session)
 
     def _review_one(self, session: TlsAssociation) -> None:
@@ -146,6 +146,6 @@ class AccessFiles:
         if right is not None:
             session.right = right
             return
-        self._access.counters["cut off"] += 1
+        self._associations.counters["cut off"] += 1
         log.warning("%s is cut off: %s", session.client, reason)
         session.connection.cut()

@@ -4,7 +4,7 @@ A client on the plain port is its address. A client that came over TLS is, for t
 an address of 127.64.0.0/10 that stands for its certificate's name: what the library keeps by address it keeps
 for each name, wherever that comes from.
 
->>> access.who("127.90.1.7:40112")        # doctest: +SKIP
+>>> associations.who("127.90.1.7:40112")        # doctest: +SKIP
 Client(address='10.0.0.5:51712', name='control-centre', fingerprint='9f86d0…')
 """
 
@@ -78,7 +78,7 @@ class Associations:
         self._at: Counter[str] = Counter()  # associations by IP address
         self._told: set[str] = set()
 
-    # --- at the door -----------------------------------------------------------------------------
+    # --- at the listener -----------------------------------------------------------------------------
 
     def objection(self, ip: str) -> str:
         """Why one more connection from ``ip`` is not taken; empty if it is."""

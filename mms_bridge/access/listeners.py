@@ -1,8 +1,8 @@
 """Where an IED's clients come in: the plain port, on loopback unless opened on purpose, and the port for TLS.
 
->>> doors = Listeners(settings)                     # doctest: +SKIP
->>> entrance = doors.entrance("SMGW001", admit)  # doctest: +SKIP
->>> entrance.open(cid)                          # doctest: +SKIP
+>>> listeners = Listeners(settings)                  # doctest: +SKIP
+>>> of_ied = listeners.of_ied("SMGW001", admit)  # doctest: +SKIP
+>>> of_ied.open(cid)                            # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ LOOPBACK = "127.0.0.1"
 
 
 class Listeners:
-    """What the entrances of all IEDs share."""
+    """What the listeners of all IEDs share."""
 
     def __init__(self, settings: MmsSettings) -> None:
-        self.access = Associations(
+        self.associations = Associations(
             allowed=settings.allow,
             plain_right=settings.plain_rights,
             per_address=settings.associations_per_address,
         )
-        self.security = AccessFiles(settings, self.access)
+        self.access_files = AccessFiles(settings, self.associations)
         self.handshakes = HandshakeLimit()
         self._settings = settings
         self._told: set[str] = set()
 
-    def entrance(self, name: str, admit: Admit) -> IedListeners:
-        """The entrance of one IED."""
+    def of_ied(self, name: str, admit: Admit) -> IedListeners:
+        """The listeners of one IED."""
         return IedListeners(name, self, admit=admit)
 
     def places(self, cid: Cid) -> dict[str, Endpoint]:
@@ -55,7 +55,7 @@ class Listeners:
         found: dict[str, Endpoint] = {}
         if self._settings.plain:
             found[PLAIN] = self._plain(cid)
-        if self.security.credentials is not None:
+        if self.access_files.credentials is not None:
             told = cid.tls_endpoint or (None if self._settings.plain else cid.endpoint)
             if told is None:
                 self._once(
@@ -98,20 +98,22 @@ def _is_loopback(host: str) -> bool:
 class IedListeners:
     """The listening sockets of one IED."""
 
-    def __init__(self, name: str, doors: Listeners, *, admit: Admit) -> None:
+    def __init__(self, name: str, listeners: Listeners, *, admit: Admit) -> None:
         self._name = name
-        self._doors = doors
-        self._gate = TlsFrontend(doors.access, doors.security, doors.handshakes, admit=admit)
+        self._shared = listeners
+        self._tls = TlsFrontend(
+            listeners.associations, listeners.access_files, listeners.handshakes, admit=admit
+        )
         self._callbacks: dict[str, Callable[[socket.socket], object]] = {
             PLAIN: admit,
-            TLS: self._gate.on_connect,
+            TLS: self._tls.on_connect,
         }
         self._open: dict[str, tuple[Endpoint, socket.socket]] = {}
         self._loop = asyncio.get_running_loop()
 
     def open(self, cid: Cid) -> None:
         """Listen where ``cid`` says, and nowhere else; after UnavailableError everything is as before."""
-        places = self._doors.places(cid)
+        places = self._shared.places(cid)
         with ExitStack() as undo:
             new = {}
             for option, endpoint in places.items():
@@ -128,7 +130,7 @@ class IedListeners:
         """Listen no more, and end the TLS clients."""
         for option in list(self._open):
             self._close(option)
-        self._gate.close()
+        self._tls.close()
 
     def _close(self, option: str) -> None:
         _, listener = self._open.pop(option)

@@ -45,10 +45,10 @@ class TlsFrontend:
     """The TLS clients of one IED."""
 
     def __init__(
-        self, access: Associations, security: AccessFiles, shakes: HandshakeLimit, *, admit: Admit
+        self, associations: Associations, access_files: AccessFiles, shakes: HandshakeLimit, *, admit: Admit
     ) -> None:
-        self._access = access
-        self._security = security
+        self._associations = associations
+        self._access_files = access_files
         self._handshakes = shakes
         self._admit = admit
         self._loop = asyncio.get_running_loop()
@@ -60,15 +60,15 @@ class TlsFrontend:
             connection, peer = listener.accept()
         except OSError:
             return  # it has gone already
-        reason = self._access.objection(peer[0])
+        reason = self._associations.objection(peer[0])
         if not reason and (reason := self._handshakes.objection(peer[0], now=self._loop.time())):
-            self._access.count("too many handshakes", reason)
+            self._associations.count("too many handshakes", reason)
         if reason:
             connection.close()
             return
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._access.came(peer[0])
+        self._associations.came(peer[0])
         task = self._loop.create_task(self._serve(connection, peer), name=f"MMS over TLS {peer[0]}")
         self._tasks.add(task)
         task.add_done_callback(lambda ended: self._ended(ended, connection, peer[0]))
@@ -77,7 +77,7 @@ class TlsFrontend:
         """Also of a task that was cancelled before it began."""
         self._tasks.discard(task)
         connection.close()
-        self._access.left(ip)
+        self._associations.left(ip)
 
     def close(self) -> None:
         """End every connection."""
@@ -94,10 +94,10 @@ class TlsFrontend:
             finally:
                 outer.cut()
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; ValueError: its certificate
-            self._access.count("handshake failed", f"{address}: {_words(error)}")
+            self._associations.count("handshake failed", f"{address}: {_words(error)}")
 
     async def _handshake(self, connection: socket.socket, ip: str) -> Half:
-        credentials = self._security.credentials
+        credentials = self._access_files.credentials
         assert credentials is not None
         with self._handshakes.running(ip):
             _, outer = await self._loop.connect_accepted_socket(
@@ -115,9 +115,9 @@ class TlsFrontend:
         spoken: ssl.SSLObject = outer.transport.get_extra_info("ssl_object")
         certificate = read_certificate(spoken.getpeercert(binary_form=True) or b"")
         client = Client(address, certificate.name, certificate.fingerprint)
-        right, reason = self._security.judge(certificate, ip)
+        right, reason = self._access_files.judge(certificate, ip)
         if right is None:
-            self._access.count("client refused", f"{client}: {reason}")
+            self._associations.count("client refused", f"{client}: {reason}")
             return None
         return TlsAssociation(client, certificate, right, outer)
 
@@ -126,11 +126,11 @@ class TlsFrontend:
             connection = _connected(listener, alias(session.client.name))
             inner: Peer = connection.getsockname()
             known = f"{inner[0]}:{inner[1]}"
-            self._access.enter(known, session)
+            self._associations.enter(known, session)
             try:
                 admitted = self._admit(listener, inner)
             except BaseException:
-                self._access.leave(known)
+                self._associations.leave(known)
                 connection.close()
                 raise
         try:
@@ -138,12 +138,12 @@ class TlsFrontend:
                 await self._relay(outer, connection)
         finally:
             connection.close()
-            self._access.leave(known)
+            self._associations.leave(known)
 
     async def _relay(self, outer: Half, connection: socket.socket) -> None:
         connection.setblocking(False)
         _, inner = await self._loop.create_connection(Half, sock=connection)
-        self._access.counters["TLS clients"] += 1
+        self._associations.counters["TLS clients"] += 1
         await relay(outer, inner)
 
 

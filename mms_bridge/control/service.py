@@ -52,7 +52,7 @@ class Control:
         self,
         fleet: Fleet,
         publish: Callable[[tuple[str, Command | Block] | Refusal], None],
-        access: Associations,
+        associations: Associations,
         *,
         limit: float,
         clock: Callable[[], float],
@@ -64,7 +64,7 @@ class Control:
         self._limit = limit
         self._clock = clock
         self._wake = wake
-        self._access = access
+        self._associations = associations
         self._pending: dict[tuple[str, bool], Operation] = {}  # by meter and whether it is a switching
         self._denied: dict[int, tuple[AddCause, float, str]] = {}  # what a control object's handler tells
         self._selections = Selections(clock)
@@ -210,7 +210,7 @@ class Control:
 
     def _given(self, action: int, key: tuple[str, bool], *, test: bool, taken: bool = False) -> Circumstances:
         return Circumstances(
-            authorized=self._access.may_control(peer_of(action)),
+            authorized=self._associations.may_control(peer_of(action)),
             broker_up=self._fleet.broker_up,
             test=test,
             running=self._running(key),
@@ -218,7 +218,7 @@ class Control:
         )
 
     def _origin(self, action: int) -> Origin:
-        return origin_of(action, self._access.who(peer_of(action)))
+        return origin_of(action, self._associations.who(peer_of(action)))
 
     def _begin(self, operation: Operation, *, switching: bool) -> None:
         """The handler that the library calls next sends it, once."""
@@ -243,7 +243,7 @@ class Control:
     ) -> None:
         """Log it, and put it into the ledger when it says what was wanted."""
         what = "select" if selecting else "operate"
-        who = self._access.who(peer_of(action))
+        who = self._associations.who(peer_of(action))
         log.info("%s of %s by %s refused: %s", what, meter.meter_id, who, objection.reason)
         if command is not None:
             self._refuse(meter, command, f"{what}: {objection.reason}")

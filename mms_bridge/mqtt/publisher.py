@@ -105,7 +105,8 @@ def status(gateway: Gateway, session: str, *, online: bool) -> ServiceStatus:
         **gateway.counters,
         **{f"commands_{name}": count for name, count in gateway.control.counters.items()},
         **{
-            f"access_{name.replace(' ', '_')}": count for name, count in gateway.doors.access.counters.items()
+            f"access_{name.replace(' ', '_')}": count
+            for name, count in gateway.listeners.associations.counters.items()
         },
         "ieds": len(gateway.ieds),
         "associations": gateway.associations,

@@ -39,7 +39,7 @@ def test_simulated_meters_have_an_identity_on_this_machine(tmp_path: Path) -> No
     run("init", "d", "--if-missing", "--simulated", "3", folder=tmp_path)
     deployment = Deployment.open(tmp_path / "d")
     meters = meter_ids(SimulateSettings(n=3))
-    assert [one.name for one in deployment.register.identities(Role.METER)] == sorted(meters)
+    assert [one.name for one in deployment.identity_store.identities(Role.METER)] == sorted(meters)
     for name in meters:
         connection = (deployment.identity_folder(name) / "connection.toml").read_text()
         assert 'host = "127.0.0.1"\nport = 8883' in connection

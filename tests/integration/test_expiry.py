@@ -69,7 +69,7 @@ def test_what_is_due_is_renewed_with_its_key_its_names_and_its_purpose(
         assert {extension.oid: extension.value for extension in new.extensions} == mine
     for pair in deployment.server_pairs():
         client_context(deployment.broker / "ca.crt", pair.with_suffix(".crt"), pair.with_suffix(".key"))
-    known = {one.fingerprint: one for one in deployment.register.certificates()}
+    known = {one.fingerprint: one for one in deployment.identity_store.certificates()}
     for name in SERVICES:
         new, old = after[f"service {name}"], before[f"service {name}"]
         assert known[fingerprint(new)].revoked is None
@@ -79,7 +79,7 @@ def test_what_is_due_is_renewed_with_its_key_its_names_and_its_purpose(
 
 
 def test_a_blocked_or_revoked_service_gets_nothing(deployment: Deployment) -> None:
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         change.block("web", "stolen")
         change.revoke("mms")
     renewed = renew(deployment, DUE)
@@ -117,7 +117,7 @@ def test_people_and_meters_whose_certificate_nobody_renews_are_warned_of(
     deployment.enlist(Identity("anna", Role.OPERATOR), tmp_path / "anna")
     deployment.enlist(Identity("bert", Role.ISSUER), tmp_path / "bert")
     deployment.enlist(Identity(METER, Role.METER), tmp_path / "meter")
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         change.block("bert", "left")
     end = NOW + timedelta(days=pki.CLIENT_DAYS)
     renew(deployment, DUE)
@@ -181,7 +181,7 @@ def test_one_file_that_cannot_be_written_keeps_no_other_from_being_renewed_and_r
 
 def renewed(deployment: Deployment) -> list[str]:
     """Whose renewal waits for the audit."""
-    with deployment.register.connection() as connection:
+    with deployment.identity_store.connection() as connection:
         notes = [json.loads(row["event"]) for row in connection.execute("SELECT event FROM note")]
     return [note["identity"] for note in notes if note["outcome"] == "renewed"]
 
@@ -242,7 +242,7 @@ def test_doctor_tells_what_ends(
 def issued(deployment: Deployment, identity: Identity, left: timedelta) -> None:
     """An identity whose certificate has so long to live."""
     authority = deployment.authority_of(identity.role)
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         change.add(identity)
         certificate = authority.issue(identity.name, pki.new_key().public_key())
         change.issued(identity.name, certificate, authority.certificate)

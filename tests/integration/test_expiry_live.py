@@ -60,7 +60,7 @@ def shorten(deployment: Deployment) -> None:
     for one in expiry.renewable(deployment):
         own = one.load()
         assert own is not None
-        with deployment.register.change() as change:
+        with deployment.identity_store.change() as change:
             authority = expiry._issuer(deployment, own)
             assert authority is not None
             made = authority.renewed(own, days=0, now=datetime.now(UTC) + timedelta(minutes=20))

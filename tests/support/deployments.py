@@ -53,7 +53,7 @@ class Site:
     def add_token_meter(self, meter_id: str) -> MqttSettings:
         """A meter with a password instead of a certificate."""
         identity = Identity(meter_id, Role.METER)
-        with self.deployment.register.change() as change:
+        with self.deployment.identity_store.change() as change:
             change.add(identity)
             self.deployment.give_token(identity, self.deployment.identity_folder(meter_id), change)
         return self.settings(meter_id)
@@ -61,7 +61,7 @@ class Site:
     def login(self, slot: str) -> MqttSettings:
         """Make the enrolment code that ``slot`` is of; the connection that uses it."""
         code = EnrolmentCode(slot.partition("-")[0], 2, "2" * 17)
-        keep(self.deployment.register, code, valid=timedelta(days=1), automatic=False, who="test")
+        keep(self.deployment.identity_store, code, valid=timedelta(days=1), automatic=False, who="test")
         told = self.deployment.connection(Role.METER, token=True)
         ca = self.deployment.identity_folder("admin") / "ca.crt"
         return MqttSettings.model_validate({**told, "username": slot, "password": code.secret, "ca": ca})

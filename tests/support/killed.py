@@ -84,8 +84,8 @@ def _count_transactions(count: Callable[[], None]) -> None:
     change = IdentityStore.change
 
     class Counted:
-        def __init__(self, register: IdentityStore) -> None:
-            self._change = change(register)
+        def __init__(self, store: IdentityStore) -> None:
+            self._change = change(store)
 
         def __enter__(self) -> Change:
             return self._change.__enter__()

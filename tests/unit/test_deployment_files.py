@@ -40,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A deployment with somebody who has lost his rights."""
     deployment = found(tmp_path_factory.mktemp("whole") / "d", NewDeployment())
     deployment.enlist(Identity("otto", Role.ISSUER), deployment.identity_folder("otto"))
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         change.block("otto", "a test")
     deployment.publish()
     return deployment.folder
