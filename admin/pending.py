@@ -1,4 +1,4 @@
-"""Commands that change the register: what an earlier one has left is finished first, and what they begin too.
+"""Commands that change the identity store: each first completes earlier changes, then its own.
 
 >>> deployment = opened(Path("data"))  # doctest: +SKIP
 >>> with deployment.identity_store.change() as change:  # doctest: +SKIP

@@ -1,9 +1,8 @@
-"""Tells the audit what the registrar and the administrator's commands have done.
+"""Audit queue: events of the registrar and of the administrator's commands, on their way to the audit.
 
-The audit is in the bridge's database, which may be away, or not be there yet: blocking a meter must not
-wait for it. So an event is kept in the register first, in the transaction that does what it tells
-(`registrar.transaction`), and moved to the audit at once or by whoever comes next, exactly once
-(`bridge.store.spool`).
+The audit is in the bridge's database, which may be away or not exist yet: blocking a meter must not wait for
+it. The transaction of the change (`registrar.transaction`) therefore writes the event into the identity
+store. The same command, or the next one, moves it to the audit, exactly once (`bridge.store.spool`).
 
 >>> with deployment.identity_store.change() as change:  # doctest: +SKIP
 ...     change.note(Kind.METER_BLOCKED, who="anna", meter_id=meter_id)

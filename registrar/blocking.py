@@ -1,8 +1,8 @@
-"""Shutting a meter out within seconds, and letting it in again; its relay and its outbox stay as they are.
+"""Blocks a meter within seconds, and unblocks it; its relay and its outbox stay as they are.
 
-Three things together: the broker's access list denies it everything at once, the revocation list keeps it
-from connecting again, and who connects with its client id ends the connection that it has. What it says of
-its state is then for us to say: the broker lets its last will through no more.
+Three measures: the broker's access list denies it everything at once, the revocation list prevents a new
+connection, and a connection with its client id ends the present one. The registrar then publishes the meter's
+offline status, because the broker no longer delivers its last will.
 
 >>> block(deployment, meter_id, reason="stolen", who="anna")  # doctest: +SKIP
 >>> await finish(deployment)  # `registrar.finishing`  # doctest: +SKIP
@@ -43,7 +43,7 @@ def block(
     NotRegisteredError if there is no such meter.
     """
     if not reason.strip():
-        raise ConfigurationError("--reason: say why; whoever looks after this meter must know")
+        raise ConfigurationError("--reason: give the reason; the operators of this meter need it")
     _meter(deployment, meter_id)
     with deployment.identity_store.change() as change:
         if for_good:
@@ -92,8 +92,8 @@ async def cut_off(mqtt: MqttSettings, meter_id: str, *, for_good: bool = True) -
     while not await _held(mqtt, meter_id):
         if loop.time() > end:
             raise UnavailableError(
-                f"meter {meter_id} comes back: the broker has not read its files again "
-                "(meter61850 broker run does; another Mosquitto needs a SIGHUP)"
+                f"meter {meter_id} connects again: the broker has not read its files again "
+                "(meter61850 broker run does this; any other Mosquitto needs a SIGHUP)"
             )
     await _say_offline(mqtt, meter_id)
 

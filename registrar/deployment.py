@@ -1,16 +1,16 @@
-"""A deployment's folder: made by ``meter61850 init DIR``, written again whenever the register changes.
+"""A deployment's folder: made by ``meter61850 init DIR``, written again when the identity store changes.
 
     meter61850.env      settings of every service, explained
-    register.sqlite     who there is (`registrar.identity_store`)
+    register.sqlite     the identity store (`registrar.identity_store`)
     ca/                 ca.crt and ca.key of the authority; previous.crt and .key while it is replaced
-    security/           what Mosquitto reads: certificate and key, crl.pem, acl, passwords
-    mms/                what the MMS bridge reads: certificate and key, crl.pem, mms-clients.toml
-    web/                what the web reads: certificate and key, accounts
+    security/           Mosquitto's files: certificate and key, crl.pem, acl, passwords
+    mms/                the MMS bridge's files: certificate and key, crl.pem, mms-clients.toml
+    web/                the web's files: certificate and key, accounts
     identities/<name>/  an identity folder for each service (`broker.mqtt.identity`)
-    broker/, bridge/, database/, spool/   what broker, bridge and web write
+    broker/, bridge/, database/, spool/   files that broker, bridge and web write
 
-Folders have mode 0700, secrets 0600; where each service has a user of its own, `registrar.layout` says who
-may read what. Only ``ca/`` can make identities: keep a copy of it elsewhere.
+Folders have mode 0700, secrets 0600. Where each service has its own user, `registrar.layout` lists the rights
+of each. Only ``ca/`` can make identities: keep a copy of it elsewhere.
 
 >>> deployment = Deployment.open(Path("/var/lib/meter61850"))  # doctest: +SKIP
 >>> deployment.enlist(Identity("anna", Role.OPERATOR), Path("anna"))  # doctest: +SKIP
@@ -74,7 +74,7 @@ class Deployment:
         for name in ("ca", "services"):  # without it nobody would be trusted any more
             file = self.folder / "ca" / f"{name}.crt"
             if not file.exists() or not file.read_bytes().rstrip().endswith(b"-----"):
-                raise ConfigurationError(f"{file} is lost or cut short: bring it back from the copy of ca/")
+                raise ConfigurationError(f"{file} is missing or truncated: restore it from the copy of ca/")
 
     def settle(self) -> None:
         """Finish what a power cut has interrupted between a key and its certificate."""
@@ -137,7 +137,7 @@ class Deployment:
             return Authority.load(certificate, key)
         except (OSError, ConfigurationError) as error:
             raise ConfigurationError(
-                f"{folder}/{name}.crt and {name}.key: {error}: bring both back from the copy of ca/"
+                f"{folder}/{name}.crt and {name}.key: {error}: restore both from the copy of ca/"
             ) from error
 
     def authority_of(self, role: Role) -> Authority:

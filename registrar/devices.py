@@ -1,4 +1,4 @@
-"""Which meter is which device: one meter_id, one serial number, until an administrator says otherwise.
+"""Serial numbers: one meter_id has one serial number, until an administrator changes it.
 
 >>> check(change.connection, meter_id, "PZEM-000017")  # doctest: +SKIP
 """
@@ -19,7 +19,9 @@ def check(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
     rows = connection.execute("SELECT * FROM device WHERE meter_id = ? OR serial = ?", (meter_id, serial))
     for row in rows:
         if row["meter_id"] != meter_id:
-            raise RequestRefusedError(Why.OTHER_METER, text=f"serial number {serial!r} is another meter's")
+            raise RequestRefusedError(
+                Why.OTHER_METER, text=f"serial number {serial!r} belongs to another meter"
+            )
         if row["serial"] != serial:
             raise RequestRefusedError(Why.OTHER_SERIAL)
 
@@ -35,7 +37,7 @@ def replace(store: IdentityStore, meter_id: str, serial: str) -> None:
     with store.change() as change:
         row = change.connection.execute("SELECT meter_id FROM device WHERE serial = ?", (serial,)).fetchone()
         if row is not None and row["meter_id"] != meter_id:
-            raise ContractError(f"serial number {serial!r} is another meter's: {row['meter_id']}")
+            raise ContractError(f"serial number {serial!r} belongs to another meter: {row['meter_id']}")
         known = change.connection.execute("SELECT 1 FROM device WHERE meter_id = ?", (meter_id,)).fetchone()
         if known is not None:  # who was not enrolled with a code has no entry, and needs none
             change.connection.execute("UPDATE device SET serial = ? WHERE meter_id = ?", (serial, meter_id))

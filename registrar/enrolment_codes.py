@@ -1,7 +1,7 @@
-"""Enrolment codes in the register: made, listed, withdrawn, and the broker logins (slots) that they open.
+"""Enrolment codes in the identity store: made, listed, withdrawn, and the broker logins (slots) of each.
 
-Of a code the register keeps a hash, as Mosquitto does. A slot is open until it is used, its code has
-expired or is withdrawn; a used one for as long as its meter may come back for the answer.
+The store keeps only a hash of a code, in Mosquitto's format. A slot is open until it is used, or its code has
+expired or is withdrawn. A used slot stays open while its meter may fetch the answer.
 
 >>> made = make(store, count=20, valid=timedelta(days=2), automatic=False, who="anna")  # doctest: +SKIP
 """

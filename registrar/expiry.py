@@ -1,9 +1,9 @@
-"""Certificates that end: those of services and servers are renewed in time, of the others somebody is warned.
+"""Certificates that end: those of services and servers are renewed, for the others there is a warning.
 
-A certificate is renewed at two thirds of its life, as meters do it, for the same key and the same names: one
-file is replaced in one step, which no power cut can part. Mosquitto, MMS bridge and web follow their files; a
-service takes the new certificate when it connects again. The old certificate is not revoked, it runs out: a
-copy of it on another machine keeps working until then.
+A certificate is renewed at two thirds of its life, as on a meter, for the same key and the same names: one
+file is replaced in one atomic step. Mosquitto, MMS bridge and web read their files again; a service uses the
+new certificate when it connects again. The old certificate is not revoked but expires: a copy of it on
+another machine works until then.
 
 >>> CertificateWatch(deployment, AuditQueue(deployment)).look(utc_now())  # doctest: +SKIP
 """
@@ -209,7 +209,7 @@ class CertificateWatch:
         try:
             self.look(now)
         except (OSError, sqlite3.Error, Meter61850Error) as error:
-            log.error("the certificates cannot be looked at: %s", error)
+            log.error("cannot check the certificates: %s", error)
 
     @property
     def warnings(self) -> list[str]:

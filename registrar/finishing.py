@@ -1,9 +1,9 @@
-"""Finishes what a change of the register has begun: the broker's files, and the connections to be ended.
+"""Completes a change of the identity store: the broker's files, and the connections that must end.
 
-A change of rights is one transaction: what is wanted, the event for the audit, and a row in ``unfinished``.
-All that follows can be done by anyone, and again: by the command itself, by the registrar within a second,
-or by the next command when both were killed. A row goes when Mosquitto is known to enforce the change: its
-access list then lets the registrar hear itself on the topic of that edition.
+A change of rights is one transaction: the new state, the event for the audit, and a row in ``unfinished``.
+All later steps are repeatable: the command itself does them, the registrar within a second, or the next
+command if both were killed. The row is deleted when Mosquitto is known to enforce the change: the new access
+list then lets the registrar receive its own message on the topic of that generation.
 
 >>> await finish(deployment)  # doctest: +SKIP
 True
@@ -86,8 +86,8 @@ async def _enforced(deployment: Deployment, client: aiomqtt.Client) -> int:
             return int(edition.partition("-")[0])
         await asyncio.to_thread(prepare, deployment)
     raise UnavailableError(
-        "the broker has not read its files again: what was changed is pending "
-        "(meter61850 broker run reads them; another Mosquitto needs a SIGHUP)"
+        "the broker has not read its files again: the change is pending "
+        "(meter61850 broker run reads them; any other Mosquitto needs a SIGHUP)"
     )
 
 
@@ -135,7 +135,7 @@ async def _alone(deployment: Deployment) -> AsyncIterator[None]:
             except BlockingIOError:
                 if loop.time() > end:
                     raise UnavailableError(
-                        "another process has been finishing a change for 30 s: what was changed is pending"
+                        "another process has been completing a change for 30 s: this change is pending"
                     ) from None
                 await asyncio.sleep(LOOK_SECONDS)
         yield

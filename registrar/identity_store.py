@@ -1,9 +1,9 @@
-"""The register of identities: who there is, in which role, with which certificates, and who is blocked.
+"""The identity store: identities with their roles and certificates, and which are blocked.
 
 One SQLite file of mode 0600 in the deployment's folder. The broker's access list, its passwords and the
-certificates' revocation list are rendered from it and from nothing else (`registrar.deployment`).
+certificates' revocation list are rendered from this file only (`registrar.deployment`).
 
->>> register = IdentityStore(Path("register.sqlite"))  # doctest: +SKIP
+>>> store = IdentityStore(Path("register.sqlite"))  # doctest: +SKIP
 >>> with store.change() as change:  # doctest: +SKIP
 ...     change.add(Identity("anna", Role.OPERATOR))
 """

@@ -1,4 +1,4 @@
-"""``meter61850 init``: makes a deployment: authority, certificates, identities of the services, settings.
+"""``meter61850 init`` makes a deployment: authority, certificates, identities of the services, settings.
 
 >>> found(Path("deployment"), NewDeployment(hosts=("broker.example",)))  # doctest: +SKIP
 """
@@ -163,8 +163,8 @@ def _check_unused(folder: Path) -> None:
     for name in ("ca/ca.key", "register.sqlite"):
         if (folder / name).exists():
             raise ConfigurationError(
-                f"{folder} holds {name} but no {ENV}: bring that back from a copy; or, if an init was cut "
-                "short here, move all that is in it away"
+                f"{folder} holds {name} but no {ENV}: restore it from a copy; or, if an init was interrupted "
+                "here, move its whole content away"
             )
 
 

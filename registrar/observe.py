@@ -1,4 +1,4 @@
-"""What the registrar tells Prometheus, and when it is healthy.
+"""The registrar's metrics and health.
 
 >>> with observed(watch, counters=dict, connected=up, port=9852, address="127.0.0.1"):  # doctest: +SKIP
 ...     serve()

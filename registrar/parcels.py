@@ -1,7 +1,8 @@
-"""Keys and certificates on their way into identity folders: a process that dies on it loses neither.
+"""Keys and certificates on their way into identity folders; a process that is killed meanwhile loses neither.
 
-The key waits in the folder before the register knows of the certificate; the register keeps the certificate
-until it is there. Not the other way round: what the register does not know it could not revoke.
+The key is in the folder before the identity store has the certificate, and the store keeps the certificate
+until it is in the folder. The reverse order is not possible: the store could not revoke an unknown
+certificate.
 
 >>> with store.change() as change:  # doctest: +SKIP
 ...     certify(identity, change, authority, Path("anna"))

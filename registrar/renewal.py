@@ -1,7 +1,8 @@
-"""New credentials for who has one: certificates before they end, and all of them when the authority changes.
+"""Renewal of credentials: certificates before they end, and all of them when the authority changes.
 
-A meter asks over its own connection, so the broker says who it is; its old certificate is revoked when it
-says, with the new one, that it uses that. Services and people get a new folder's content, and an overlap.
+A meter requests over its own connection, so the broker has authenticated it. Its old certificate is revoked
+when the meter, connected with the new one, confirms this. Services and people get a new folder's content, and
+an overlap.
 
 >>> renew(deployment, "3f2504e0-4f89-41d3-9a0c-0305e82c3301", renewal)  # doctest: +SKIP
 """
@@ -38,9 +39,9 @@ def renew(deployment: Deployment, meter_id: str, renewal: Renewal) -> bool:
     with deployment.identity_store.change() as change:
         identity = change.identity(meter_id)
         if identity is None or identity.role is not Role.METER or identity.blocked:
-            raise ContractError("no meter of ours, or one that is blocked, asks for a certificate")
+            raise ContractError("the sender is not a known meter, or it is blocked")
         if not change.lives(meter_id):  # still connected with what was revoked
-            raise ContractError("what this meter had was revoked: it must enrol anew")
+            raise ContractError("the credentials of this meter were revoked: it must enrol again")
         if renewal.csr is not None:
             _issue(deployment, change, meter_id, renewal.csr)
             change.note(Kind.CREDENTIALS_ROTATED, who=meter_id, meter_id=meter_id)
@@ -74,9 +75,7 @@ def rotate(
     ConfigurationError if there is no such folder.
     """
     if not folder.exists():
-        raise ConfigurationError(
-            f"{folder} is not there: say with --out where the folder of {identity.name} is"
-        )
+        raise ConfigurationError(f"{folder} does not exist: name the folder of {identity.name} with --out")
     with deployment.identity_store.change() as change:
         authority = deployment.authority_of(identity.role)
         made = certify(identity, change, authority, folder, host=_known_host(folder))
@@ -101,7 +100,7 @@ def revoke(deployment: Deployment, name: str, *, who: str = "registrar") -> int:
     with deployment.identity_store.change() as change:
         identity = change.identity(name)
         if identity is None:
-            raise NotRegisteredError(f"nobody is called {name!r}: meter61850 credentials list shows all")
+            raise NotRegisteredError(f"no identity {name!r}: meter61850 credentials list shows all")
         count = change.revoke(name) + bool(identity.token)
         change.set_token(name, "")
         change.end_connection(name)
@@ -112,7 +111,7 @@ def revoke(deployment: Deployment, name: str, *, who: str = "registrar") -> int:
 def _issue(deployment: Deployment, change: Change, meter_id: str, csr: str) -> None:
     key = pki.checked_request(csr.encode())
     if change.unexpired(meter_id) >= MAX_UNEXPIRED:
-        raise ContractError(f"{MAX_UNEXPIRED} certificates were made for this meter already")
+        raise ContractError(f"{MAX_UNEXPIRED} unexpired certificates exist for this meter already")
     if change.living(meter_id) >= MAX_LIVING:
         raise ContractError(
             f"{MAX_LIVING} certificates of this meter are valid: it uses none of the new ones"

@@ -1,8 +1,8 @@
-"""Meters that ask to be let in: what is refused at once, what waits, and what a decision does.
+"""Enrolment requests: which are refused at once, which wait, and the effect of a decision.
 
-Whoever has an enrolment code can ask for anything, so a request never touches a meter that is known: a
-meter_id with a living credential, or with another serial number, is refused, and so is a serial number that
-another meter has. The first request of a slot and of a meter stands until it is decided.
+A person with an enrolment code can send any request, so a request never changes a known meter: a meter_id
+with a valid credential, or with another serial number, is refused, and so is the serial number of another
+meter. The first request of a slot and of a meter stays until it is decided.
 
 >>> take(deployment, "K7QM-3", ask, serials={})  # doctest: +SKIP
 """

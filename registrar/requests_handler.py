@@ -1,6 +1,6 @@
-"""The registrar's counter: each message is looked at, decided or noted, and answered; no MQTT here.
+"""Handler of requests: checks each message, decides or stores it, and answers; no MQTT here.
 
->>> counter.hear("sm/v1/enrol/K7QM-3/ask", payload)  # doctest: +SKIP
+>>> handler.hear("sm/v1/enrol/K7QM-3/ask", payload)  # doctest: +SKIP
 ('sm/v1/enrol/K7QM-3/answer', b'{"verdict":"refused",…}')
 """
 
@@ -139,7 +139,7 @@ class RequestsHandler:
         cause = _words(error)
         if cause not in self._told and len(self._told) < 1000:
             self._told.add(cause)
-            log.warning("refused %s: %s (told once)", name[:128], cause)
+            log.warning("refused %s: %s (logged once)", name[:128], cause)
 
 
 def _words(error: Exception) -> str:

@@ -1,8 +1,8 @@
-"""Retained messages from the register to the broker: kept until the broker has them.
+"""Outbox of retained messages from the identity store to the broker: kept until the broker has them.
 
-Commands and the registrar's service both deliver; what one could not is the next one's. A letter that was
-replaced meanwhile is delivered after it, by either. At each connect of the service all that is kept is
-delivered once more, to a broker that may have lost it.
+Commands and the registrar's service both deliver; the next one delivers what one could not. If a message was
+replaced meanwhile, the newer one is delivered after it. At each connect of the service all kept messages are
+delivered once more, because the broker may have lost them.
 
 >>> await deliver(store, client)  # doctest: +SKIP
 2

@@ -1,9 +1,9 @@
-"""Another authority in the place of the one before, while nobody is locked out.
+"""Replaces the authority, without locking an identity out.
 
-    rotate_authority    the new one signs; the broker and everybody's folder trust both; services get new
-                        certificates at once, meters ask for theirs as soon as they hear of it
-    retire_authority    once nobody depends on the old one: the broker shows a certificate of the new one,
-                        and the old one is trusted no more
+    rotate_authority    the new one signs; the broker and all identity folders trust both; services get new
+                        certificates at once, meters request theirs when they are notified
+    retire_authority    when no identity depends on the old one: the broker shows a certificate of the new
+                        one, and the old one is no longer trusted
 
 >>> rotate_authority(deployment)  # doctest: +SKIP
 >>> retire_authority(deployment)  # doctest: +SKIP
@@ -40,7 +40,7 @@ def rotate_authority(
         if not begun:
             if _previous(deployment) is not None:
                 raise ConfigurationError(
-                    "the authority before is still trusted: meter61850 credentials retire-ca first"
+                    "the previous authority is still trusted: run meter61850 credentials retire-ca first"
                 )
             seconds = round(overlap.total_seconds())
             _decide(deployment, ROTATE, Kind.CREDENTIALS_ROTATED, "authority", who, seconds)
@@ -128,7 +128,7 @@ def retire_authority(deployment: Deployment, *, who: str = "registrar") -> int:
         previous = _previous(deployment)
         if previous is None:
             raise ConfigurationError(
-                "there is no authority before this one: meter61850 credentials rotate-ca makes one"
+                "there is no previous authority: meter61850 credentials rotate-ca makes a new one"
             )
         resume(deployment)
         with deployment.identity_store.change() as change:

@@ -1,8 +1,8 @@
-"""The registrar as a process: takes enrolment requests and renewals, answers, and keeps the broker's files.
+"""The registrar as a process: answers enrolment requests and renewals, and writes the broker's files.
 
-All that it knows is in the register, which the administrator's commands change too; whoever comes later
-delivers what waits (`registrar.retained_outbox`). It is not needed for meters that are enrolled, nor for
-blocking one.
+Its whole state is in the identity store, which the administrator's commands change too; each of them also
+delivers waiting messages (`registrar.retained_outbox`). Enrolled meters do not need the registrar, nor does
+blocking a meter.
 
 >>> asyncio.run(run(Deployment.open(Path("deployment"))))  # doctest: +SKIP
 """
@@ -85,7 +85,7 @@ async def _serve(service: Service, stop: asyncio.Event) -> None:
     if not serving.cancelled() and (error := serving.exception()):
         raise error
     if early:  # never with exit code 0: systemd would leave us dead
-        raise UnavailableError("the registrar has ended by itself: it is to be started again")
+        raise UnavailableError("the registrar ended unexpectedly: start it again")
 
 
 class Service:
@@ -150,7 +150,7 @@ class Service:
             await asyncio.to_thread(deliver_again, self._deployment)
         except (sqlite3.OperationalError, OSError) as error:
             self._counter.counters["failed"] += 1
-            log.error("what is kept is not delivered once more: %s", error)
+            log.error("the kept messages are not delivered again: %s", error)
 
     async def _hear(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
@@ -201,7 +201,7 @@ class Service:
         told = f"{what}: {error}"
         if told != self._told:
             self._told = told
-            log.error("%s (told once)", told)
+            log.error("%s (logged once)", told)
 
     async def _tell_status(self, client: aiomqtt.Client) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""What one transaction may do to the register of identities.
+"""The changes of one transaction of the identity store.
 
 >>> with store.change() as change:  # doctest: +SKIP
 ...     change.block("anna", "left the company")

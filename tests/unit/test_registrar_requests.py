@@ -251,7 +251,7 @@ async def test_a_key_that_nobody_knows_is_refused(desk: Desk, oid: str) -> None:
     csr = f"-----BEGIN CERTIFICATE REQUEST-----\n{text}-----END CERTIFICATE REQUEST-----\n"
     answer = desk.ask(f"{desk.code().id}-1", csr=csr)
     assert answer is not None
-    assert "nobody here knows" in answer.reason
+    assert "unsupported key" in answer.reason
 
 
 async def test_half_a_character_ends_nothing(desk: Desk) -> None:
@@ -439,7 +439,7 @@ async def test_a_serial_number_that_a_thief_has_taken_can_be_freed(desk: Desk) -
     desk.ask(f"{desk.code(automatic=True).id}-1", meter_id=thief, csr=keys.request(thief, keys.new_key()))
     answer = desk.ask(f"{desk.code(automatic=True).id}-1", meter_id=true)
     assert answer is not None
-    assert "another meter's" in answer.reason
+    assert "another meter" in answer.reason
     store = desk.deployment.identity_store
     with pytest.raises(ContractError, match="has a credential"):
         devices.forget(store, "S-1", who="anna")
