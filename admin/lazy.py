@@ -1,6 +1,6 @@
 """A typer group whose commands are imported when they are called: one row of a table for each.
 
-A command whose part is not installed stays in the list, and says which extra to install.
+A command whose part is not installed stays in the list, and names the extra to install.
 """
 
 from __future__ import annotations

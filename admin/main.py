@@ -161,5 +161,5 @@ def _report_bug(kind: type[BaseException], error: BaseException, trace: Tracebac
         return
     text = logs.redacted(" ".join(f"{kind.__name__}: {error}".split()))
     note(
-        f"error: {text[:500]} (this is a fault of ours: run it again with {NAME} --debug … and report it)",
+        f"error: {text[:500]} (this is an internal error: run it again with {NAME} --debug … and report it)",
     )

@@ -1,7 +1,7 @@
 """The data model of IEC 61850 over HTTP, after Pedersen et al. (2010), Table 2.8 of the thesis: read only.
 
-Structure comes from the published CIDs, values from ``mms_bridge.datamodel.mapping``: what MMS serves, from
-the same topics by the same rules.
+The structure comes from the published CIDs, the values from ``mms_bridge.datamodel.mapping``: the same values
+as over MMS, from the same topics by the same rules.
 
 >>> acsi.read("SM_3f25…", "MMXN1", "Vol")["mag"]                                      # doctest: +SKIP
 {'f': 229.5}

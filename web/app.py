@@ -1,4 +1,4 @@
-"""The application: routes, errors, and the headers that every answer has.
+"""The application: routes, errors, and the headers of every answer.
 
 >>> app = make_app(parts)  # doctest: +SKIP
 """

@@ -1,9 +1,8 @@
-"""Relay commands of our users: judged, sent once, and followed until the relay shows the new position.
+"""Relay commands of our users: checked, sent once, and followed until the relay shows the new position.
 
 Rights, checks, expiry and ledger are those of the CLI (``broker.contract.commands``). An idempotency key
-makes the
-command_id (RFC 9562 UUID of version 5 over account and key), so that a request that is repeated, after a
-restart of ours too, finds the same command in the ledger and is never sent again.
+determines the command_id (RFC 9562 UUID of version 5 over account and key). A repeated request therefore
+finds the same command in the ledger, also after a restart, and is never sent again.
 
 >>> commands.order(meter_id, Position.OPEN, account="anna", address="", key=None)  # doctest: +SKIP
 Entry(state='sent', ...)
@@ -56,7 +55,7 @@ SENT, ANSWERED, NO_ANSWER = "sent", "answered", "timed out"
 """States beside the contract's outcomes; answered: the meter says done, and its relay has not moved yet."""
 UNDER_WAY = "another command is under way"
 TOO_LATE = "the order came after its expires_at, by our clock"
-LOST = "the broker went away: it may have arrived or not"
+LOST = "the broker disconnected: it may have arrived or not"
 
 
 class ConflictError(ContractError):

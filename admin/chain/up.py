@@ -1,4 +1,4 @@
-"""``up``: start the chain, wait until every meter can be read over MMS, show it, compare at the end."""
+"""``up``: start the chain, wait until MMS serves every meter, show the meters, compare at the end."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How a new meter becomes one of ours: with a code, it may ask once; granted, it connects as itself.
+"""Enrolment request of a new meter: a code allows one request; the grant gives the meter its identity.
 
-The key (or password) is made first and kept, so that a meter that lost power or patience comes back to the
-same slot with the same question, and finds the answer there. Nothing secret is sent.
+The key (or password) is made first and kept. So after a power failure or an interruption the meter returns to
+the same slot with the same request, and finds the answer there. Nothing secret is sent.
 
 >>> await enrol(options)  # doctest: +SKIP
 """
@@ -140,7 +140,7 @@ async def _asked(plan: EnrolmentOptions, slot: str, ask: Ask, draft: Draft, end:
         if loop.time() > end + ANSWER_SECONDS:
             break
         await asyncio.sleep(random.uniform(0.1, AGAIN_SECONDS))
-    raise UnavailableError(f"broker {plan.host}:{plan.port}: the connection does not last")
+    raise UnavailableError(f"broker {plan.host}:{plan.port}: the connection breaks repeatedly")
 
 
 async def _granted(

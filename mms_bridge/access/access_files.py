@@ -1,7 +1,8 @@
-"""The files that say who gets in, followed while the bridge runs: certificates, revocations, rights.
+"""The access files: certificates, revocation lists, client rights; read again while the bridge runs.
 
-A file that was changed is read at the next look. A broken one never replaces a good one: it is counted, told
-once, and the old state holds until a better one comes. Who is not welcome any more is cut off at once then.
+A changed file is read at the next check. An invalid file never replaces a good one: it is counted and logged
+once, and the previous file stays in force until a valid one comes. Clients without rights are then
+disconnected at once.
 
 >>> files = AccessFiles(settings, associations)      # doctest: +SKIP
 >>> files.start(); files.look(now=0.0)     # doctest: +SKIP
@@ -57,7 +58,7 @@ class Followed:
     def _complaint(self, complaint: str) -> str:
         if complaint != self._told:
             self._told = complaint
-            log.error("%s: what was read before goes on to hold", complaint)
+            log.error("%s: the previous file stays in force", complaint)
         return complaint
 
     def _signature(self) -> Signature:
@@ -107,7 +108,9 @@ class AccessFiles:
         try:
             text = file.read_text(encoding="utf-8")
             if not text.strip():
-                raise ConfigurationError("it is empty: bring it back, or `meter61850 credentials list` does")
+                raise ConfigurationError(
+                    "it is empty: restore it, or run `meter61850 credentials list`, which writes it again"
+                )
             self.rights = read_rights(text)
         except (OSError, ValueError) as error:  # a ConfigurationError is a ValueError
             raise ConfigurationError(f"{file} (clients and their rights): {error}") from error
@@ -125,7 +128,7 @@ class AccessFiles:
         if self.credentials is not None and outdated(self.credentials) != self._outdated:
             self._outdated = not self._outdated
             if self._outdated:
-                log.error("%s is past its nextUpdate: no new client gets in", self._settings.tls_crl)
+                log.error("%s is past its nextUpdate: no new client is accepted", self._settings.tls_crl)
 
     def judge(self, certificate: Certificate, ip: str) -> tuple[Right | None, str]:
         """What the client may; None, and why, when it may not be here."""
@@ -147,5 +150,5 @@ class AccessFiles:
             session.right = right
             return
         self._associations.counters["cut off"] += 1
-        log.warning("%s is cut off: %s", session.client, reason)
+        log.warning("%s is disconnected: %s", session.client, reason)
         session.connection.cut()

@@ -1,8 +1,8 @@
-"""Who is behind each association, by the address that the library knows of it, and what he may do.
+"""The client of each association and its rights, found by the address that the library has.
 
-A client on the plain port is its address. A client that came over TLS is, for the library, a connection from
-an address of 127.64.0.0/10 that stands for its certificate's name: what the library keeps by address it keeps
-for each name, wherever that comes from.
+On the plain port the client's identity is its address. For the library, a client over TLS is a connection
+from an address of 127.64.0.0/10 that represents its certificate's name: state that the library keeps by
+address it then keeps by name, wherever the client connects from.
 
 >>> associations.who("127.90.1.7:40112")        # doctest: +SKIP
 Client(address='10.0.0.5:51712', name='control-centre', fingerprint='9f86d0…')
@@ -98,7 +98,7 @@ class Associations:
         self.counters[cause] += 1
         if cause not in self._told:
             self._told.add(cause)
-            log.warning("MMS connection refused, %s: %s (told once)", cause, reason)
+            log.warning("MMS connection refused, %s: %s (logged once)", cause, reason)
 
     def came(self, ip: str) -> None:
         """One more from ``ip``: a connection that may become an association."""

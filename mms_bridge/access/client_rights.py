@@ -1,12 +1,12 @@
-"""Who may associate, and what each may do: the file that ``METER61850_MMS_CLIENTS`` names.
+"""Client rights: the file that ``METER61850_MMS_CLIENTS`` names.
 
-A client is named by its certificate's common name (CN). A rights file is TOML::
+A client's name is its certificate's common name (CN). A rights file is TOML::
 
-    default = "observe"           # what a certificate of our CA may that is not named; refused without this
+    default = "observe"           # for a certificate of our CA that is not listed; refused without this line
 
     [clients."control-centre"]
-    rights = "control"            # or observe: read, reports, files
-    addresses = ["10.0.0.0/24"]   # only from there; from anywhere without it
+    rights = "control"            # or observe: read, reports
+    addresses = ["10.0.0.0/24"]   # from these addresses only; from anywhere without this line
 
 >>> read_rights('clients.scada.rights = "control"').of("scada", "10.0.0.5")
 <Right.CONTROL: 'control'>
@@ -96,6 +96,6 @@ def read_rights(text: str) -> Rights:
     try:
         return Rights.model_validate(tomllib.loads(text.removeprefix("\ufeff")))
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"no TOML: {error}") from error
+        raise ConfigurationError(f"not TOML: {error}") from error
     except ValidationError as error:
         raise ConfigurationError(first_complaint(error)) from error

@@ -1,6 +1,6 @@
-"""How many TLS handshakes may be going on, and how many may begin: nobody's flood costs others their turn.
+"""Limits on running and new TLS handshakes: a flood from one address does not block other clients.
 
-A client that comes in takes 3 ms of the event loop (``bench/mms_tls.py``), one that is refused not much less.
+An accepted client takes 3 ms of the event loop (``bench/mms_tls.py``), a refused one not much less.
 
 >>> budget = RateLimit(per_second=1.0, burst=2)
 >>> [budget.take("10.0.0.5", now=0.0) for _ in range(3)], budget.take("10.0.0.5", now=1.0)

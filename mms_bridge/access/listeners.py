@@ -1,4 +1,4 @@
-"""Where an IED's clients come in: the plain port, on loopback unless opened on purpose, and the port for TLS.
+"""The listeners of an IED: the plain port, on loopback unless it is opened, and the port for TLS.
 
 >>> listeners = Listeners(settings)                  # doctest: +SKIP
 >>> of_ied = listeners.of_ied("SMGW001", admit)  # doctest: +SKIP
@@ -60,7 +60,7 @@ class Listeners:
             if told is None:
                 self._once(
                     "%s has no TLS access point: set METER61850_MMS_TLS_PORT for `meter61850 bridge run` "
-                    "(told once)", cid.ied,
+                    "(logged once)", cid.ied,
                 )  # fmt: skip
             else:
                 found[TLS] = (self._settings.bind or told[0], told[1])
@@ -71,14 +71,14 @@ class Listeners:
         here = self._settings.plain_bind or (host if _is_loopback(host) else LOOPBACK)
         if not _is_loopback(here):
             self._once(
-                "plain MMS is open on %s: no identity, no encryption, whoever reaches it reads every meter; "
-                "METER61850_MMS_PLAIN_RIGHTS says whether he switches relays, too (told once)", here,
+                "plain MMS is open on %s, without login or encryption: its clients can read every meter; "
+                "METER61850_MMS_PLAIN_RIGHTS decides whether they can switch relays (logged once)", here,
             )  # fmt: skip
         elif here != host:
             self._once(
-                "plain MMS listens on %s only, though the CIDs say %s: use TLS, or open it with "
-                "METER61850_MMS_PLAIN_BIND=%s; then whoever reaches the port reads every meter, without "
-                "identity or encryption (told once)", here, host, host,
+                "plain MMS listens on %s only, although the CIDs have %s: use TLS, or open it with "
+                "METER61850_MMS_PLAIN_BIND=%s; then every client that reaches the port reads every meter, "
+                "without login or encryption (logged once)", here, host, host,
             )  # fmt: skip
         return here, port
 

@@ -1,10 +1,10 @@
-"""MMS over TLS (IEC 62351-3) for one IED: handshake, who is it, may he, then plain octets to the library.
+"""TLS front end of one IED (IEC 62351-3): handshake, identity, rights, then plain octets to the library.
 
-libiec61850 has TLS of its own, but its handshake holds up the thread that calls it, which is everybody's.
-Here OpenSSL does it inside the event loop. The library gets a connection over loopback that only we can make:
-it listens for the moment of this one connection, and whatever else came is turned away.
+libiec61850 has its own TLS, but its handshake stops the calling thread, which serves all clients. Here
+OpenSSL does the handshake inside the event loop. The library gets a connection over loopback that only we can
+make: it listens only while this connection is made, and every other connection is refused.
 
->>> gate.on_connect(listener)        # doctest: +SKIP
+>>> frontend.on_connect(listener)        # doctest: +SKIP
 """
 
 from __future__ import annotations

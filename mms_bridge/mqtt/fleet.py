@@ -1,7 +1,6 @@
-"""Every meter as the topics tell it, and whether to trust its values (the rules: ``broker.contract.fleet``).
+"""The state of every meter from its topics, and the quality of its values (rules: ``broker.contract.fleet``).
 
-A retained reading is as old as its timestamp; a live one is new when it arrives, whatever the meter's clock
-says.
+A retained reading is as old as its timestamp; a live one is new when it arrives, whatever the meter's clock.
 """
 
 from __future__ import annotations

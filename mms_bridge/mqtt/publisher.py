@@ -1,7 +1,7 @@
-"""What the MMS bridge tells the broker: commands, blocks, refusals for the ledger, and its own status.
+"""The messages of the MMS bridge: commands, blocks, refusals for the ledger, and its own status.
 
-A command is sent once; what could not be sent, or may have been lost on its way, becomes a refusal for the
-ledger, on the next connection if need be.
+A command is sent once. A command that could not be sent, or may have been lost, becomes a refusal for the
+ledger, if necessary on the next connection.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ async def publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSet
             if isinstance(outgoing, Repeat):
                 raise  # told again by settle()
             if not isinstance(outgoing, Refusal):  # never sent again: the meter may have it
-                outgoing = _unsent(*outgoing, "the broker went away: it may have arrived or not")
+                outgoing = _unsent(*outgoing, "the broker disconnected: it may have arrived or not")
             if outgoing.block is None or outgoing.block != gateway.fleet.meter(outgoing.meter_id).block:
                 gateway.outbox.put_nowait(outgoing)  # a block that holds is told again by settle()
             raise

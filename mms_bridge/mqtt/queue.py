@@ -1,8 +1,8 @@
-"""aiomqtt's queue of messages without the queue: each message is taken when it arrives.
+"""aiomqtt's queue of messages, without queueing: each message is processed when it arrives.
 
-Waiting for one message after the other costs a task each (aiomqtt 2.5), about as much as what we do with a
-message; and a queue grows without bound while nobody waits, as at the start, when tens of thousands of
-retained messages come before the last subscription is answered: 240 MB at 10,000 meters.
+aiomqtt 2.5 uses one task for each message, about as expensive as our processing. Its queue also grows without
+limit while no task reads it, as at the start: tens of thousands of retained messages arrive before the last
+subscription is answered, 240 MB at 10,000 meters.
 
 >>> client = aiomqtt.Client("127.0.0.1", queue_type=MessageQueue.made_for(take))  # doctest: +SKIP
 """

@@ -1,4 +1,4 @@
-"""Every message that arrives, by whichever connection, finds its way to the gateway here.
+"""Router: passes every message, from either connection, to the gateway.
 
 >>> Router(gateway, topics).take("sm/v1/…/reading", payload, retained=False)  # doctest: +SKIP
 """

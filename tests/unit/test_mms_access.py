@@ -44,7 +44,7 @@ def test_rights_are_those_of_the_name_and_the_address() -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("clients.desk.rights", "no TOML"),
+        ("clients.desk.rights", "not TOML"),
         ('clients.desk.rights = "everything"', "clients.desk.rights"),
         ('clients.desk.right = "observe"', "clients.desk.right"),
         ('clients.desk = {rights = "observe", addresses = ["10.0.0.1/24"]}', "clients.desk.addresses.0"),

@@ -326,7 +326,7 @@ async def test_a_rotation_that_was_killed_at_its_beginning_locks_nobody_out(
         patched.setattr(rotation, "keep_authority", killed)
         with pytest.raises(KeyboardInterrupt):
             rotation.rotate_authority(desk.deployment)
-    with pytest.raises(ConfigurationError, match="no authority before"):
+    with pytest.raises(ConfigurationError, match="no previous authority"):
         rotation.retire_authority(desk.deployment)
     assert all(one.revoked is None for one in desk.deployment.identity_store.certificates())
     rotation.rotate_authority(desk.deployment)

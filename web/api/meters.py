@@ -1,4 +1,4 @@
-"""``/api/v1/meters``: who there is, what each last told, and taking one out of service."""
+"""``/api/v1/meters``: the meters, the latest state of each, and taking one out of service."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ async def retire(
     if not parts.live.fleet.broker_up:
         raise ProblemError(503, "the broker is away: try again when it is back")
     if parts.live.state(meter) != "offline" and not force:
-        raise ProblemError(409, f"{meter_id} is online: stop it first, or say force=true")
+        raise ProblemError(409, f"{meter_id} is online: stop it first, or use force=true")
     for kind in WITHDRAWN:
         await parts.sender.publish(parts.settings.mqtt.topics.meter(meter_id, kind), b"", retain=True)
     audit(Event("retire", caller.name, caller.address, meter_id))

@@ -1,6 +1,6 @@
-"""Who is asking, and whether they may: sessions of browsers, bearer tokens of programs, roles, CSRF.
+"""Authentication and roles of a request: sessions of browsers, bearer tokens of programs, roles, CSRF.
 
-A route says ``caller: Annotated[Caller, needs(Role.OPERATOR)]``. A request that writes and comes with a
+A route declares ``caller: Annotated[Caller, needs(Role.OPERATOR)]``. A request that writes and comes with a
 session must carry the session's second secret (``X-CSRF-Token``), and must not come from another site.
 """
 
@@ -95,7 +95,9 @@ def check_csrf(request: Request, session: LoginSession | None, csrf: str) -> Non
     """403 for a writing request that another site has sent in the name of our user."""
     if session is not None and not session.allows(csrf):
         denied(request, session.account, "wrong CSRF token")
-        raise ProblemError(403, f"{CSRF_HEADER} is missing or not this session's: load the page again")
+        raise ProblemError(
+            403, f"{CSRF_HEADER} is missing or belongs to another session: load the page again"
+        )
     check_origin(request)
 
 
@@ -103,7 +105,7 @@ def check_origin(request: Request) -> None:
     """403 when a browser says that the request comes from another site."""
     if _foreign(request):
         denied(request, "", "from another site")
-        raise ProblemError(403, "this came from another site: open our own page")
+        raise ProblemError(403, "this request came from another site: use our own page")
 
 
 def _foreign(request: Request) -> bool:

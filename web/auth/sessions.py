@@ -1,7 +1,7 @@
-"""Logins of browsers, in memory: a restart ends them. And how often somebody may guess.
+"""Logins of browsers, in memory: a restart ends them. Also the limit on wrong passwords.
 
-A session is 256 random bits in a cookie (HttpOnly, SameSite=Strict, Secure over TLS); beside it goes a second
-secret that every writing request must carry and that no other site can read (CSRF).
+A session is 256 random bits in a cookie (HttpOnly, SameSite=Strict, Secure over TLS). A second secret, which
+other sites cannot read, must be in every writing request (CSRF).
 
 >>> limiter = Limiter(attempts=2, seconds=60.0)
 >>> [limiter.wait("anna", now=0.0), limiter.note("anna", now=0.0), limiter.note("anna", now=1.0)]

@@ -1,11 +1,11 @@
-"""Meters that speak plain HTTP, as in the thesis (chapters 4.4 and 5.3, appendix), in our contract.
+"""Meters that use plain HTTP, as in the thesis (chapters 4.4 and 5.3, appendix), in our contract.
 
 ``POST /SmartMeter`` is a birth, ``POST /Readings/{id}`` a reading (frequency and energy absent), silence for
-three intervals an offline status. A reading is answered when the bridge says that it is stored, so 200 means
-what it means for every meter. The id that a registration answers is random and, as in the thesis, all that
-such a meter shows of itself: a token. The meter_id is made of it and does not give it away. They have no
-relay. Each start of ours is a new epoch of each meter, so that (meter_id, epoch, seq) names a reading for
-ever.
+three intervals an offline status. A reading is answered when the bridge has confirmed that it is stored, so
+200 means that it is in the database. The id in the answer to a registration is random and, as in the thesis,
+the only credential of the meter: a token. The meter_id is derived from it and does not reveal it. These
+meters have no relay. Each start of the service is a new epoch of each meter, so (meter_id, epoch, seq) is
+unique.
 
 >>> await meters.submit(meter_id, {"voltage": 229.5, "current": 1.2})            # doctest: +SKIP
 """

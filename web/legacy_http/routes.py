@@ -1,8 +1,8 @@
 """The routes of the thesis's Smart Meter API, as its client script and its test cases use them.
 
-The id that a registration answers is the meter's token, as in the thesis: who knows it may submit, read back
-and delete. It is told this once; whoever looks at the town sees the meter_id, which is made of it and opens
-nothing. The list and the SCD need a login, with which the list's meter_ids may be looked at, too.
+The id in the answer to a registration is the meter's token, as in the thesis: it allows to submit, to read
+back and to delete. It is sent only once. All other interfaces show the meter_id, which is derived from it and
+gives no access. The list and the SCD need a login, which also allows to read the meters of the list.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""What is now: every meter as the retained topics tell it, each encoded once when it changes.
+"""Present state: every meter according to the retained topics, each encoded once when it changes.
 
 The rules of online, stale and offline are those of every reader (``broker.contract.fleet``): a last will of
-an old
-session counts for nothing, three intervals without a reading are stale, and without the broker everything
-is.
+an old session is ignored, a meter is stale after three intervals without a reading, and every meter is stale
+without the broker.
 
 >>> live = Live(Topics(), Hub())
 >>> live.take("sm/v1/3f2504e0-4f89-41d3-9a0c-0305e82c3301/birth", birth, retained=True)  # doctest: +SKIP
@@ -110,7 +109,7 @@ class Live:
             if kind not in self._told:
                 self._told.add(kind)
                 what = first_complaint(error) if isinstance(error, ValidationError) else str(error)[:300]
-                log.warning("rejected a message on %s: %s (told once)", name[:128], what)
+                log.warning("rejected a message on %s: %s (logged once)", name[:128], what)
 
     def _route(self, name: str) -> Topic:
         if len(self._routes) >= MAX_ROUTES:

@@ -1,4 +1,4 @@
-"""How the fleet is, in one line: meters by state, switched off, total power.
+"""Summary of the fleet: meters by state, switched off, total power.
 
 >>> Sum().told()
 {'meters': 0, 'online': 0, 'stale': 0, 'offline': 0, 'switched_off': 0, 'power': 0.0}
