@@ -72,7 +72,7 @@ def new_app(**settings: Any) -> typer.Typer:
 
 
 def _stub(error: MissingPartError) -> typer.Typer:
-    """Stands for a command that cannot be imported: says so in the list and when it is called."""
+    """Replaces a command that cannot be imported: its help and its call report the missing part."""
     app = new_app()
 
     @app.command(

@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """The hook for what nobody expected: one line, unless --debug."""
+    """The hook for unexpected errors: one line, without --debug."""
     if "--debug" in sys.argv:
         note(logs.redacted("".join(traceback.format_exception(kind, error, trace)).rstrip()))
         return

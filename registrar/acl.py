@@ -61,7 +61,7 @@ RIGHTS: dict[Role, dict[str, tuple[str, ...]]] = {
         "write": ("+/command", "+/block", "service/{name}/refused/+"),
     },
 }
-"""Topics below the prefix; nobody tells refusals under another's name, and one who is confined to some
+"""Topics below the prefix; no identity reports refusals under another name, and one who is confined to some
 meters tells of these alone. The administrator clears a retired meter's topics and sends dead letters
 again; the registrar says offline for a meter that it cut off, whose last will is not let through any more."""
 # fmt: on
@@ -70,7 +70,7 @@ again; the registrar says offline for a meter that it cut off, whose last will i
 def edition_topic(edition: str) -> str:
     """Where the registrar hears itself once Mosquitto has read the access list of this edition.
 
-    No wildcard matches a topic that begins with $ (MQTT 5, 4.7.2), so nobody else ever hears of it.
+    No wildcard matches a topic that begins with $ (MQTT 5, 4.7.2), so no other client ever receives it.
     """
     return f"$meter61850/{edition}"
 

@@ -99,7 +99,7 @@ async def cut_off(mqtt: MqttSettings, meter_id: str, *, for_good: bool = True) -
 
 
 async def _held(mqtt: MqttSettings, meter_id: str) -> bool:
-    """Take the meter's session over; whether nobody takes it from us."""
+    """Take the meter's session over; True if it stays ours."""
     try:
         async with connected(mqtt, identifier=meter_id) as client:
             async with asyncio.timeout(QUIET_SECONDS):

@@ -65,13 +65,13 @@ class Deployment:
         return deployment
 
     def check(self) -> None:
-        """ConfigurationError if what nobody could write again is lost or open to others; finish the rest."""
+        """ConfigurationError if a lost or exposed file cannot be made again; complete the rest."""
         for name in (ENV, "register.sqlite"):
             check_secret(self.folder / name)
         read(self.folder / ENV)
         _ = self.identity_store
         self.settle()
-        for name in ("ca", "services"):  # without it nobody would be trusted any more
+        for name in ("ca", "services"):  # without it no certificate would be accepted
             file = self.folder / "ca" / f"{name}.crt"
             if not file.exists() or not file.read_bytes().rstrip().endswith(b"-----"):
                 raise ConfigurationError(f"{file} is missing or truncated: restore it from the copy of ca/")
@@ -253,7 +253,7 @@ class Deployment:
             return there and file.read(len(begin)) == begin
 
     def published_slots(self) -> set[str]:
-        """The enrolment slots that the broker knows now, whoever has told it."""
+        """The enrolment slots that the broker has now."""
         try:
             lines = (self.broker / "passwords").read_text().splitlines()
         except FileNotFoundError:

@@ -43,7 +43,7 @@ MAX_TOLD = 20
 
 @dataclass(frozen=True)
 class Ending:
-    """A certificate that nobody has renewed, and that ends soon or has ended."""
+    """A certificate that was not renewed, and that ends soon or has ended."""
 
     what: str
     ends: datetime

@@ -43,9 +43,9 @@ def prepare(deployment: Deployment) -> None:
 
 
 async def finish(deployment: Deployment) -> bool:
-    """Do what is left to be done; False without a broker, where nobody is connected and the rest stays.
+    """Complete the open changes; False without a broker: then no client is connected and the rest stays.
 
-    UnavailableError if the broker does not read its files again, or lets somebody come back.
+    UnavailableError if the broker does not read its files again, or lets a blocked client connect again.
     """
     async with _alone(deployment):
         await asyncio.to_thread(prepare, deployment)

@@ -97,7 +97,7 @@ class IdentityStore:
             return [Unfinished(*row) for row in rows]
 
     def marks(self) -> dict[str, int]:
-        """What somebody was at (`Change.mark`)."""
+        """Started tasks (`Change.mark`)."""
         with self.connection() as connection:
             return dict(connection.execute("SELECT name, value FROM mark").fetchall())
 
@@ -116,7 +116,7 @@ class IdentityStore:
             yield connection
 
 
-RESTORE = "bring register.sqlite back from a copy; without it nobody could be let in, and nobody shut out"
+RESTORE = "restore register.sqlite from a copy; without it no meter can be enrolled or blocked"
 
 
 def _check(path: Path) -> None:

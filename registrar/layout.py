@@ -168,7 +168,7 @@ def _above(name: str, given: Mapping[str, Place]) -> Place:
 
 
 def _is_anothers(place: Place) -> bool:
-    """Whether somebody else than the registrar writes there."""
+    """Whether a service other than the registrar writes there."""
     return place.owner != REGISTRAR or bool(place.mode & 0o020)
 
 

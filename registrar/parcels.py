@@ -55,7 +55,7 @@ def unpack(store: IdentityStore, write: Writer) -> None:
     for parcel in store.parcels():
         try:
             _unpack(store, parcel, write)
-        except OSError as error:  # another's folder, or a disk that is away: whoever comes next
+        except OSError as error:  # a folder of another user, or an absent disk: the next process does it
             log.warning("the certificate of %s is not in %s: %s", parcel.name, parcel.folder, error)
             continue
         with store.change() as change:

@@ -76,7 +76,7 @@ class RequestsHandler:
         finishing.prepare(self._deployment)
 
     def _forget_answers(self, closed: set[str]) -> None:
-        """What is retained for slots that nobody can open any more."""
+        """Retained messages of slots that are closed for ever."""
         with self._deployment.identity_store.change() as change:
             for slot in sorted(closed):
                 change.send(self._topics.enrol(slot, "answer"), b"")
@@ -125,7 +125,7 @@ class RequestsHandler:
         return self._topics.enrol(slot, "answer"), answer.payload()
 
     def _note_refusal(self, slot: str, meter_id: str, error: Exception) -> None:
-        """Tell the audit once of each reason at each slot: whoever has a code must not fill the database."""
+        """Record each reason once for each slot: a person with a code must not fill the database."""
         why = error.why if isinstance(error, RequestRefusedError) else Why.MALFORMED
         if (slot, why) not in self._noted:
             self._noted.add((slot, why))

@@ -62,7 +62,7 @@ def _decide(deployment: Deployment, mark: str, kind: Kind, identity: str, who: s
 
 
 def resume(deployment: Deployment) -> None:
-    """Finish what was decided, whoever was killed meanwhile; the caller is `alone`."""
+    """Complete a decided rotation, whichever process was killed; the caller is `alone`."""
     marks = deployment.identity_store.marks()
     if ROTATE in marks:
         _rotate(deployment, overlap=timedelta(seconds=marks[ROTATE]))
@@ -122,7 +122,7 @@ def dependent(deployment: Deployment) -> list[str]:
 def retire_authority(deployment: Deployment, *, who: str = "registrar") -> int:
     """Trust the authority before no more; how many certificates of its were revoked with it.
 
-    ConfigurationError if there is none. Who is :func:`dependent` on it is locked out.
+    ConfigurationError if there is none. Identities that are :func:`dependent` on it are locked out.
     """
     with deployment.alone():
         previous = _previous(deployment)

@@ -70,7 +70,7 @@ async def run(
 
 
 async def _keep_certificates(watch: CertificateWatch) -> None:
-    """For ever, connected or not: without a good certificate nobody could connect."""
+    """For ever, connected or not: without a good certificate no client could connect."""
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         await asyncio.to_thread(watch.try_look, utc_now())
@@ -161,7 +161,7 @@ class Service:
                 await client.publish(*reply, qos=1)
 
     def _heard(self, topic: str, payload: bytes) -> Reply | None:
-        """What the counter answers; nothing while register or folder are held: whoever asked asks again."""
+        """The handler's answer; none while store or folder are locked: then the meter repeats its request."""
         try:
             return self._counter.hear(topic, payload)
         except (sqlite3.OperationalError, OSError, ConfigurationError) as error:

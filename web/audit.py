@@ -19,7 +19,7 @@ class Event:
     action: str
     """``login``, ``relay``, ``retire``, ``thesis-register`` …"""
     actor: str
-    """The account; empty for nobody."""
+    """The account; empty without a login."""
     source: str
     """IP address of the client."""
     subject: str = ""

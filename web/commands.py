@@ -261,7 +261,7 @@ class Commands:
                 self._end(entry, Outcome.DONE)
 
     def sweep(self) -> None:
-        """End what nobody has answered in time."""
+        """End commands without an answer in time."""
         now = time.monotonic()
         for entry in [entry for entry in self._open.values() if now > entry.ends]:
             self._end(entry, NO_ANSWER, in_vain(answered=entry.answered))

@@ -48,7 +48,7 @@ class Chain:
     """Of our services; a new deployment's next two are for certificates and for passwords."""
     mms_port: int = 10102
     plain: bool = False
-    """No identities, no TLS: on loopback, for trying out."""
+    """No identities, no TLS: on loopback, for a trial."""
     web_port: int = 8061
 
     @property
@@ -87,7 +87,7 @@ class Chain:
         check_free(HOST, self.web_port, option="--web-port")
 
     def usual_mqtt_port(self) -> int:
-        """The first one, when nobody says another."""
+        """The first port; default if none is given."""
         if self.plain:
             return 1883
         return self.deployment.ports["services"] if self.deployment.exists else self.mqtt_port

@@ -37,7 +37,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class ChildDiedError(Meter61850Error):
-    """A child ended though nobody asked it to; the message has the last lines of its log."""
+    """A child ended unexpectedly; the message has the last lines of its log."""
 
 
 class ChildSilentError(UnavailableError):

@@ -88,7 +88,7 @@ def run(
         raise typer.Exit(reloader.run(settings))
     if chosen(kind) is BrokerKind.EMBEDDED:
         if kind is BrokerKind.AUTO:
-            log.warning("Mosquitto is not installed: the embedded broker takes its place, for trying out")
+            log.warning("Mosquitto is not installed: the embedded broker starts instead, for a trial")
         asyncio.run(load("broker.daemon.embedded").run(settings))
         return
     check_free(bind, port, option="--port")

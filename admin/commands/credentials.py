@@ -1,4 +1,4 @@
-"""``meter61850 credentials``: who may connect with what, and how that is replaced."""
+"""``meter61850 credentials``: certificates and tokens, and their replacement."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def list_(
     rows = [row | {"pending": row["name"] in waiting} for row in rows]
     now = datetime.now(UTC)
     kept = [row for row in rows if everything or (row["revoked"] is None and (row["expires"] or now) >= now)]
-    show(sorted(kept, key=lambda row: (row["role"], row["name"])), as_json=as_json, empty="nobody has one")
+    show(sorted(kept, key=lambda row: (row["role"], row["name"])), as_json=as_json, empty="no credentials")
 
 
 @app.command()
@@ -95,7 +95,7 @@ def rotate(
     meters = [one.name for one in identities if one.role is Role.METER and not one.token]
     renewal.want_renewed(deployment, meters)  # in the audit when it has done so
     finished(deployment)
-    note(f"{len(done)} replaced, {len(meters)} meters are told to ask")
+    note(f"{len(done)} replaced, {len(meters)} meters are requested to renew")
 
 
 @app.command()
@@ -164,7 +164,7 @@ def _everyone(deployment: Deployment) -> list[Identity]:
 def _known(deployment: Deployment, name: str) -> Identity:
     identity = deployment.identity_store.identity(name)
     if identity is None:
-        raise NotFoundError(f"nobody is called {name!r}: meter61850 credentials list shows all")
+        raise NotFoundError(f"no identity {name!r}: meter61850 credentials list shows all")
     return identity
 
 

@@ -106,7 +106,7 @@ def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
         print_json({"codes": made, "requests": asked})
         return
     show(made, as_json=False, empty="no code was made: meter61850 enrol new")
-    show(asked, as_json=False, empty="nobody has asked")
+    show(asked, as_json=False, empty="no requests")
 
 
 @app.command()

@@ -113,4 +113,4 @@ def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
         }
         for one in store.identities()
     ]
-    show(rows, as_json=as_json, empty="nobody")
+    show(rows, as_json=as_json, empty="no identities")

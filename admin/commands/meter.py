@@ -84,7 +84,7 @@ def enrol(
 
 
 def _place(broker: str) -> tuple[str, int]:
-    """Host and port of the door for enrolment."""
+    """Host and port of the listener for enrolment."""
     host, _, port = broker.partition(":") if broker.count(":") == 1 else (broker.strip("[]"), "", "")
     if port and not (port.isdecimal() and 0 < int(port) < 65536):
         raise ConfigurationError(f"--broker: {port!r} is no port")

@@ -2,8 +2,8 @@
 
 The options are those of mosquitto.conf(5) for 2.0.11 (Debian 12) and newer; :data:`OPTIONS` is the
 table of them, with the reason for each value. The ``mosquitto.conf`` at the top of the project is
-what :func:`render` gives for the defaults: one plain listener on loopback, for trying out. With
-``security`` (the folder that `meter61850 init` makes) there are three doors instead, all TLS.
+the output of :func:`render` for the defaults: one plain listener on loopback, for a trial. With
+``security`` (the folder that `meter61850 init` makes) there are three TLS listeners instead.
 
 >>> print(render(BrokerSettings()).splitlines()[3])
 listener 1883 127.0.0.1
@@ -89,18 +89,18 @@ class Listener:
 
     why: str
     connections: int
-    """At most: beyond it the broker closes a new connection at once."""
+    """Maximum: the broker closes further connections at once."""
     certificate: bool
-    """Who has no certificate of ours does not get in; its common name is user name."""
+    """A client certificate is required; its common name is the user name."""
     authority: str
-    """Whose certificates open it: file names begin so."""
+    """Prefix of the file names of its authority."""
     bound: bool
-    """The client id is the user name, whatever the client says: nobody can take another's session over."""
+    """The broker uses the user name as client id: no client can take over the session of another."""
 
 
 LISTENERS: dict[str, Listener] = {
     "port": Listener(
-        "Meters, operators and command issuers: who they are is the common name of their certificate.",
+        "Meters, operators and command issuers: the common name of the certificate is the identity.",
         connections=20_000,
         certificate=True,
         authority="",
@@ -131,7 +131,7 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
      "Started by root, it becomes this user, who must be able to write to the data folder."),
     ("persistence", "{persistence}",
      "Retained messages and the bridge's session outlive a restart. No reading depends on it: a meter\n"
-     "keeps each reading until the bridge says that the database has it, and sends it again otherwise."),
+     "keeps each reading until the bridge confirms that the database has it, and sends it again otherwise."),
     ("persistence_location", "{location}", ""),
     ("autosave_interval", "{autosave}",
      "Seconds. A save writes everything and stops the broker meanwhile (some 100 ms at 10,000 meters), so\n"
@@ -234,7 +234,7 @@ def _listeners(settings: BrokerSettings) -> str:
     if folder is None:
         return ""
     folder = folder.absolute()
-    text = f"\n# Who may do what: written by meter61850, read again at SIGHUP.\nacl_file {folder}/acl\n"
+    text = f"\n# Rights: written by meter61850, read again at SIGHUP.\nacl_file {folder}/acl\n"
     text += f"password_file {folder}/passwords\n"
     for name, listener in LISTENERS.items():
         bind = settings.services_bind if name == "services_port" else settings.bind

@@ -121,7 +121,7 @@ def common_name(certificate: Path) -> str:
 
 
 def unguessable(name: str, key: Path) -> str:
-    """``name`` with a tail that nobody can tell without the private key; CredentialError as above."""
+    """``name`` with a suffix that only the owner of the private key can compute; CredentialError as above."""
     return f"{name}-{hmac.new(read_secret(key), name.encode(), hashlib.sha256).hexdigest()[:20]}"
 
 

@@ -77,7 +77,7 @@ async def enrol(plan: EnrolmentOptions) -> Path:
     """The identity folder, when the request is granted.
 
     Raises:
-        PendingError: nobody has decided within ``wait``; the same call later goes on.
+        PendingError: no decision within ``wait``; the same call continues later.
         RefusedError: by an administrator or by the registrar, or the code is of no use any more.
         UnavailableError: the broker, or the registrar, is not there.
         ConfigurationError: this meter is enrolled already, or ``ca`` is not the broker's authority.
@@ -146,7 +146,7 @@ async def _asked(plan: EnrolmentOptions, slot: str, ask: Ask, draft: Draft, end:
 async def _granted(
     client: aiomqtt.Client, plan: EnrolmentOptions, slot: str, ask: Ask, draft: Draft, end: float
 ) -> Answer:
-    """Ask, unless somebody has asked here, and wait."""
+    """Send the request, unless the slot is used, and wait."""
     topics = Topics(plan.prefix)
     topic = topics.enrol(slot, "answer")
     await client.subscribe(topic, qos=1)

@@ -116,7 +116,7 @@ class AccessFiles:
             raise ConfigurationError(f"{file} (clients and their rights): {error}") from error
 
     def look(self, now: float) -> None:
-        """At most once a second: read what was changed, and cut off whoever may not be here any more."""
+        """At most once a second: read changed files, and disconnect clients that lost their rights."""
         if now < self._next_look:
             return
         self._next_look = now + LOOK_SECONDS

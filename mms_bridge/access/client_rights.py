@@ -45,7 +45,7 @@ class Client:
     address: str
     """IP address and port."""
     name: str = ""
-    """Common name of its certificate; empty on the plain port, where nobody says who he is."""
+    """Common name of its certificate; empty on the plain port, which has no login."""
     fingerprint: str = ""
     """SHA-256 of its certificate, as hex."""
 

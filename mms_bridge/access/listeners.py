@@ -51,7 +51,7 @@ class Listeners:
         return IedListeners(name, self, admit=admit)
 
     def places(self, cid: Cid) -> dict[str, Endpoint]:
-        """Where to listen for ``cid``, by the option that says so."""
+        """The addresses for ``cid``, by option."""
         found: dict[str, Endpoint] = {}
         if self._settings.plain:
             found[PLAIN] = self._plain(cid)

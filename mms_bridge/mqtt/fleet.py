@@ -202,7 +202,7 @@ class Fleet:
         meter.quiet = now >= meter.heard_until
 
     def forget_statuses(self) -> None:
-        """What the meters tell is cut off: who is online is told anew, and until then nobody is."""
+        """The meters' connection is lost: each status comes again, and until then every meter is offline."""
         for meter in self.meters.values():
             meter.status, meter.session = None, meter.session.forgotten()
 

@@ -110,7 +110,7 @@ async def show_command(
 
 
 async def _followed(parts: Parts, command_id: str, seconds: float) -> Entry:
-    """The command when it has ended, or when the time is over; 404 for one that nobody knows."""
+    """The command when it has ended, or when the time is over; 404 for an unknown one."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + seconds
     while True:

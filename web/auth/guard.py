@@ -64,7 +64,7 @@ def caller_of(request: Request) -> Caller | None:
 
 
 def needs(role: Role) -> Any:
-    """A dependency: the caller, who has ``role``; 401 for nobody, 403 for too little."""
+    """A dependency: the caller with ``role``; 401 without a login, 403 without the role."""
     return Depends(_CHECKS[role])
 
 

@@ -181,7 +181,7 @@ class ThesisMeters:
             return  # told at the next look
 
     def _return(self, meter_id: str) -> HttpMeter:
-        """One of ours from before our start: the session goes on, and so does what it was told to be."""
+        """An HTTP meter from before our start: its session and its state continue."""
         meter = self._live.meter(meter_id)
         assert meter is not None
         assert meter.birth is not None

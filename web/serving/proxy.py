@@ -47,7 +47,7 @@ class Proxies:
         }
 
     def _client(self, told: dict[bytes, str], peer: str) -> str:
-        """The last address that no proxy of ours has; whoever is before it may have been made up."""
+        """The last address that is not one of our proxies; addresses before it may be invented."""
         found = peer
         for one in reversed(told.get(b"x-forwarded-for", "").split(",")):
             known = address(one)
