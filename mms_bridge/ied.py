@@ -1,4 +1,4 @@
-"""One IED: its entrance (``doors.py``), and the generations of servers behind it.
+"""One IED: its listeners (``access/listeners.py``), and the generations of servers behind it.
 
 A changed CID makes a new generation; new associations meet it, the old generation serves what it has
 until that closes. The first server of the current CID is made when the first client comes (an IED that nobody

@@ -62,8 +62,8 @@ RIGHTS: dict[Role, dict[str, tuple[str, ...]]] = {
     },
 }
 """Topics below the prefix; no identity reports refusals under another name, and one who is confined to some
-meters tells of these alone. The administrator clears a retired meter's topics and sends dead letters
-again; the registrar says offline for a meter that it cut off, whose last will is not let through any more."""
+meters reports about these only. The administrator clears a retired meter's topics and sends dead letters
+again; the registrar publishes offline for a meter that it blocked, whose last will is not delivered."""
 # fmt: on
 
 

@@ -79,7 +79,7 @@ def _send(change: Change, topic: str, *, allowed: bool, reason: str = "") -> Non
 
 
 async def cut_off(mqtt: MqttSettings, meter_id: str, *, for_good: bool = True) -> None:
-    """End the meter's connection, until it does not come back; then say that it is offline.
+    """End the meter's connection, until it stays away; then publish that it is offline.
 
     Not ``for_good``: once, since it may come back with what it has now. UnavailableError when it still does
     after 15 s: the broker does not read its files again.
@@ -126,7 +126,7 @@ async def _say_offline(mqtt: MqttSettings, meter_id: str) -> None:
 
 
 def _offline(payload: bytes) -> Status | None:
-    """The same session's status, offline; None if it says so already, or says nothing."""
+    """The same session's status, offline; None if it is offline already, or unknown."""
     try:
         status = Status.model_validate_json(payload)
     except ValidationError:

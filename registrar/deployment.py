@@ -159,7 +159,7 @@ class Deployment:
         authority: Authority | None = None,
         who: str = "",
     ) -> None:
-        """Add ``identity`` and write its folder; ``publish`` tells the broker.
+        """Add ``identity`` and write its folder; ``publish`` also informs the broker.
 
         ``host``: the broker as this identity reaches it. ``who`` did it, for the audit; empty: that is not
         told. Raises ContractError if the name is taken.
@@ -278,7 +278,7 @@ class Deployment:
         replace(self.broker / "services-crl.pem", self._revocation_lists([own]), mode=PUBLIC)
         replace(self.broker / "services-ca.crt", pki.pem(own.certificate), mode=PUBLIC)
         replace(self.mms / "mms-clients.toml", mms_rights.render(identities).encode(), mode=PUBLIC)
-        replace(self.broker / "acl", rights.encode(), mode=SECRET)  # last: it says which edition this is
+        replace(self.broker / "acl", rights.encode(), mode=SECRET)  # last: it contains the generation
 
     def _with_rights(self) -> list[Identity]:
         """All identities; a person or service with nothing but revoked certificates is as good as blocked.

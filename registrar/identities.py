@@ -24,7 +24,7 @@ RESERVED = ("scl", "service", "enrol")
 
 
 class Role(StrEnum):
-    """What an identity may do; `registrar.acl` says it in topics."""
+    """The rights of an identity; `registrar.acl` lists them as topics."""
 
     METER = "meter"
     BRIDGE = "bridge"

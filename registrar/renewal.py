@@ -35,7 +35,7 @@ OVERLAP = timedelta(hours=24)
 
 
 def renew(deployment: Deployment, meter_id: str, renewal: Renewal) -> bool:
-    """Take a meter's word; whether something was revoked. ContractError says why it is refused."""
+    """Handle a meter's confirmation; True if a certificate was revoked. ContractError has the reason."""
     with deployment.identity_store.change() as change:
         identity = change.identity(meter_id)
         if identity is None or identity.role is not Role.METER or identity.blocked:
@@ -51,13 +51,13 @@ def renew(deployment: Deployment, meter_id: str, renewal: Renewal) -> bool:
 
 
 def want_renewed(deployment: Deployment, meter_ids: Iterable[str]) -> None:
-    """Have these meters told to ask for a new certificate, and whom they may trust."""
+    """Request these meters to renew, and send them the trusted authorities."""
     told = Credential(authorities=deployment.bundle().decode(), renew=True, ts=utc_now())
     _send(deployment, meter_ids, told.payload())
 
 
 def tell_authorities(deployment: Deployment, meter_ids: Iterable[str]) -> None:
-    """Have these meters told whom they may trust, and nothing else."""
+    """Send these meters the trusted authorities, and nothing else."""
     told = Credential(authorities=deployment.bundle().decode(), ts=utc_now())
     _send(deployment, meter_ids, told.payload())
 

@@ -28,7 +28,7 @@ from registrar.transaction import Change
 MAX_PENDING = 500
 """Requests that may wait for an administrator."""
 KEY_LENGTH = 16
-"""Hex digits of a key that are shown, and that an administrator says again."""
+"""Hex digits of a key that are shown, and that an administrator repeats."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Request:
 
 
 def take(deployment: Deployment, slot: str, ask: Ask, *, serials: Mapping[str, str]) -> Answer:
-    """Note a request, or answer it again; NotLetInError says why it is refused.
+    """Store a request, or answer it again; RequestRefusedError has the reason of a refusal.
 
     ``serials``: meter_id → serial number of every meter that was heard as itself.
     """
@@ -92,7 +92,7 @@ def _check_key(request: Request, key: str) -> None:
     said = "".join(key.split()).lower()
     compare = "compare what the meter shows with `meter61850 enrol list`"
     if len(said) < KEY_LENGTH:
-        raise ConfigurationError(f"--key: {compare}, and say all {KEY_LENGTH} digits")
+        raise ConfigurationError(f"--key: {compare}, and give all {KEY_LENGTH} digits")
     if not request.ask.question.startswith(said):
         raise ContractError(f"{key[:64]!r} is not the key that meter {request.meter_id} has now: {compare}")
 
@@ -148,7 +148,7 @@ def _usable_code(connection: sqlite3.Connection, slot: str) -> sqlite3.Row:
 
 
 def _check(change: Change, ask: Ask, serials: Mapping[str, str]) -> None:
-    """NotLetInError if this request may not even wait."""
+    """RequestRefusedError if this request may not wait."""
     _check_identity(change, ask)
     if serials.get(ask.meter_id, ask.hardware.serial) != ask.hardware.serial:
         raise RequestRefusedError(Why.OTHER_SERIAL)
@@ -167,7 +167,7 @@ def _check(change: Change, ask: Ask, serials: Mapping[str, str]) -> None:
 
 
 def _check_identity(change: Change, ask: Ask) -> None:
-    """NotLetInError if the meter is one of ours, or what it wants signed is of no use."""
+    """RequestRefusedError if the meter is known, or its signing request is not valid."""
     checked_meter_id(ask.meter_id)
     if not ask.hardware.serial:
         raise RequestRefusedError(Why.NO_SERIAL)

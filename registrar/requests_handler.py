@@ -35,7 +35,7 @@ Reply = tuple[str, bytes]
 
 
 class RequestsHandler:
-    """Called from one thread at a time; ``busy`` is set when something is to be told or published."""
+    """Called from one thread at a time; ``busy`` is set when there is an event or a message to deliver."""
 
     def __init__(self, deployment: Deployment, audit_queue: AuditQueue) -> None:
         self.counters: Counts[str] = Counts()
@@ -64,7 +64,7 @@ class RequestsHandler:
         return None
 
     def tidy(self) -> None:
-        """Close what is used or over, and have the broker's files say what the register says."""
+        """Close used and expired slots, and write the broker's files from the identity store."""
         for meter_id in requests.awaited(self._deployment) & self._born.keys():
             requests.collected(self._deployment, meter_id, since=self._born[meter_id])
         self._audit_queue.move()
@@ -106,7 +106,7 @@ class RequestsHandler:
             self._loop.call_soon_threadsafe(self.busy.set)
 
     def _refusal(self, slot: str, payload: bytes, error: Exception) -> Reply | None:
-        """The answer to a request that is not even noted; None when it does not say whose it is."""
+        """The answer to a request that is not stored; None if its sender is unknown."""
         self.counters["refused"] += 1
         told = _lenient(payload)
         reason = _words(error)

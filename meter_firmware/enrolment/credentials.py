@@ -37,7 +37,7 @@ class Credentials:
         self._meter_id = meter_id
         self.renewable = folder is not None and (folder / CERTIFICATE).exists()
         self.kept = folder is not None and (folder / CA).exists()
-        """There is a folder, so that whom we trust can be told; with a token that is all."""
+        """There is a folder, so the authorities can be updated; with a token nothing else changes."""
         self._wanted = False
 
     def due(self, now: datetime) -> bool:
@@ -97,7 +97,7 @@ class Credentials:
         return Renewal(using=keys.fingerprint(self._certificate()), ts=clock.now())
 
     def was_told(self) -> None:
-        """The broker has taken what :attr:`untold` says."""
+        """The broker has acknowledged :attr:`untold`."""
         (self._folder / _UNTOLD).unlink(missing_ok=True)
 
     def _take_certificate(self, pem: str) -> None:

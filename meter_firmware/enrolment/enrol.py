@@ -46,7 +46,7 @@ class PendingError(Meter61850Error, TimeoutError):
 
 
 class EnrolmentRefusedError(Meter61850Error, PermissionError):
-    """The request was refused; the message says why."""
+    """The request was refused; the message has the reason."""
 
 
 class _SlotTakenError(Exception):

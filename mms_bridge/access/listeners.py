@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 Endpoint = tuple[str, int]
 PLAIN, TLS = "--mms-port", "--mms-tls-port"
-"""By the bridge's option that says where it is."""
+"""Named by the bridge's option with the address."""
 LOOPBACK = "127.0.0.1"
 
 
@@ -112,7 +112,7 @@ class IedListeners:
         self._loop = asyncio.get_running_loop()
 
     def open(self, cid: Cid) -> None:
-        """Listen where ``cid`` says, and nowhere else; after UnavailableError everything is as before."""
+        """Listen at the addresses of ``cid`` only; after UnavailableError everything is as before."""
         places = self._shared.places(cid)
         with ExitStack() as undo:
             new = {}

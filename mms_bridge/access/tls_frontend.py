@@ -173,6 +173,6 @@ def _connected(listener: socket.socket, source: str) -> socket.socket:
 
 
 def _words(error: Exception) -> str:
-    """What OpenSSL says, without the file and line of its source."""
+    """OpenSSL's message, without the file and line of its source."""
     reason = getattr(error, "verify_message", None) or getattr(error, "reason", None)
     return str(reason or str(error) or type(error).__name__)

@@ -89,7 +89,7 @@ class MeterState(Told):
 
     @property
     def position(self) -> Position | None:
-        """The relay's position, None while the meter has not told it."""
+        """The relay's position, None while it is unknown."""
         return None if self.relay is None else self.relay.position
 
     def state(self, *, broker_up: bool) -> State:
@@ -195,7 +195,7 @@ class Fleet:
         return True
 
     def reconsider(self, meter: MeterState, *, now: float) -> None:
-        """A birth tells the interval, which may come after the reading: how long that one is fresh."""
+        """A birth has the interval, and may come after the reading: how long that one is fresh."""
         seconds = self.stale_intervals * meter.interval
         meter.fresh_until, meter.heard_until = meter.read_at + seconds, meter.heard_at + seconds
         meter.stale = meter.reading is None or now >= meter.fresh_until
