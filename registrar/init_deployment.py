@@ -1,6 +1,6 @@
 """``meter61850 init`` makes a deployment: authority, certificates, identities of the services, settings.
 
->>> found(Path("deployment"), NewDeployment(hosts=("broker.example",)))  # doctest: +SKIP
+>>> new_deployment(Path("deployment"), NewDeployment(hosts=("broker.example",)))  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class NewDeployment:
     """Certificate and key of an authority of yours; a new one is made otherwise."""
 
 
-def found(folder: Path, plan: NewDeployment) -> Deployment:
+def new_deployment(folder: Path, plan: NewDeployment) -> Deployment:
     """Make the deployment; ConfigurationError if there is one already, or the plan is impossible.
 
     Whatever goes wrong, nothing half-made is left: the folder's settings are written last.

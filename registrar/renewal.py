@@ -20,7 +20,7 @@ from broker.contract.enrolment import Credential, Renewal
 from broker.contract.errors import ConfigurationError, ContractError
 from broker.contract.messages import utc_now
 from broker.contract.topics import Topics
-from broker.mqtt.identity import Identity as Folder
+from broker.mqtt.identity import IdentityFolder
 from registrar import pki
 from registrar.deployment import Deployment
 from registrar.identities import Identity, NotRegisteredError, Role, fingerprint
@@ -142,4 +142,4 @@ def _send(deployment: Deployment, meter_ids: Iterable[str], payload: bytes) -> N
 
 def _known_host(folder: Path) -> str:
     """The broker as this identity reaches it."""
-    return Folder.load(folder).host
+    return IdentityFolder.load(folder).host

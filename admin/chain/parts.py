@@ -27,7 +27,7 @@ from meter_firmware.simulate import meter_ids, simulated_profile
 from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
 from registrar.identities import Identity, Role
-from registrar.init_deployment import NewDeployment, found
+from registrar.init_deployment import NewDeployment, new_deployment
 
 METERS_PER_IED = 50
 SEED = 1
@@ -199,9 +199,8 @@ class Chain:
 
 
 def make_deployment(folder: Path, plan: NewDeployment) -> Deployment:
-    """As `registrar.init_deployment.found`, and the audit is told who did it: the first thing that it
-    holds."""
-    deployment = found(folder, plan)
+    """A new deployment; the first event of its audit is its creation."""
+    deployment = new_deployment(folder, plan)
     AuditQueue(deployment).note(
         Kind.RIGHTS_CHANGED, who=user_name(), outcome="founded", hosts=list(plan.hosts), bind=plan.bind
     )

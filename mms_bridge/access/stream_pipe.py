@@ -3,7 +3,7 @@
 If one side does not take data, the other side is not read. So the library detects a client that takes no
 reports as it does on the plain port.
 
->>> await relay(outer, inner)        # doctest: +SKIP
+>>> await pipe(outer, inner)        # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Half(asyncio.Protocol):
             self.transport.abort()
 
 
-async def relay(outer: Half, inner: Half) -> None:
+async def pipe(outer: Half, inner: Half) -> None:
     """Join both and return when both have ended; a cancellation ends both at once."""
     outer.other, inner.other = inner, outer
     try:

@@ -23,7 +23,7 @@ from mms_bridge.access.access_files import AccessFiles
 from mms_bridge.access.associations import Associations, TlsAssociation, alias
 from mms_bridge.access.client_rights import Client
 from mms_bridge.access.handshake_limit import HandshakeLimit
-from mms_bridge.access.stream_pipe import Half, relay
+from mms_bridge.access.stream_pipe import Half, pipe
 from mms_bridge.access.tls_credentials import read_certificate
 
 CLOSING_SECONDS = 2.0
@@ -135,16 +135,16 @@ class TlsFrontend:
                 raise
         try:
             if admitted:
-                await self._relay(outer, connection)
+                await self._pipe(outer, connection)
         finally:
             connection.close()
             self._associations.leave(known)
 
-    async def _relay(self, outer: Half, connection: socket.socket) -> None:
+    async def _pipe(self, outer: Half, connection: socket.socket) -> None:
         connection.setblocking(False)
         _, inner = await self._loop.create_connection(Half, sock=connection)
         self._associations.counters["TLS clients"] += 1
-        await relay(outer, inner)
+        await pipe(outer, inner)
 
 
 @contextmanager

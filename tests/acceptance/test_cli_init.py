@@ -10,7 +10,7 @@ from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
 from registrar.deployment import Deployment
 from registrar.identities import Role
-from registrar.init_deployment import NewDeployment, found
+from registrar.init_deployment import NewDeployment, new_deployment
 from tests.support.cli import answer, error, run
 
 
@@ -73,7 +73,7 @@ def test_it_is_no_deployment_before_all_is_made(tmp_path: Path, monkeypatch: pyt
     """One that was killed half-way must not pass for whole: the next `--if-missing` would go on with it."""
     seen: list[bool] = []
     monkeypatch.setattr(Deployment, "publish", lambda made: seen.append(Deployment(made.folder).exists))
-    assert found(tmp_path / "d", NewDeployment()).exists
+    assert new_deployment(tmp_path / "d", NewDeployment()).exists
     assert seen == [False]
 
 

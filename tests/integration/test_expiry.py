@@ -19,7 +19,7 @@ from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
 from registrar.expiry import CertificateWatch
 from registrar.identities import SERVICES, Identity, Role, fingerprint
-from registrar.init_deployment import NewDeployment, found
+from registrar.init_deployment import NewDeployment, new_deployment
 from registrar.pki import SERVER_DAYS
 
 NOW = datetime.now(UTC)
@@ -30,7 +30,7 @@ DUE = NOW + timedelta(days=SERVER_DAYS * 2 / 3 + 1)
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Deployment:
-    return found(tmp_path / "d", NewDeployment(hosts=("broker.example", "192.0.2.7")))
+    return new_deployment(tmp_path / "d", NewDeployment(hosts=("broker.example", "192.0.2.7")))
 
 
 def read(file: Path) -> x509.Certificate:
@@ -219,7 +219,10 @@ def test_a_power_cut_at_any_moment_leaves_every_pair_whole(
         assert renew(again, moment) == []
         moment += timedelta(days=SERVER_DAYS * 2 / 3 + 1)  # due again
         if step < 4 * len(LOCAL) and moment > NOW + timedelta(days=pki.CA_DAYS - SERVER_DAYS):
-            deployment, moment = found(deployment.folder.with_name(f"d{step}"), NewDeployment()), DUE
+            deployment, moment = (
+                new_deployment(deployment.folder.with_name(f"d{step}"), NewDeployment()),
+                DUE,
+            )
 
 
 def test_doctor_tells_what_ends(

@@ -21,7 +21,7 @@ from broker.mqtt.settings import MqttSettings
 from registrar.deployment import Deployment
 from registrar.enrolment_codes import keep
 from registrar.identities import Identity, Role
-from registrar.init_deployment import NewDeployment, found
+from registrar.init_deployment import NewDeployment, new_deployment
 from tests.support.brokers import DEADLINE, free_port
 
 
@@ -97,7 +97,7 @@ def deployed(tmp: Path, *, started: bool = True) -> Iterator[Site]:
     """A new deployment below ``tmp``; its broker runs until the end."""
     first = free_port(4)
     plan = NewDeployment(services_port=first, port=first + 1, password_port=first + 2, mms_tls_port=first + 3)
-    site = Site(found(tmp / "deployment", plan), tmp / "mosquitto.log")
+    site = Site(new_deployment(tmp / "deployment", plan), tmp / "mosquitto.log")
     site.log.touch()
     if started:
         site.start()

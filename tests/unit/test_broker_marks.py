@@ -17,7 +17,7 @@ from mms_bridge.access.client_rights import read_rights
 from mms_bridge.access.tls_credentials import TlsFiles, load
 from registrar import pki
 from registrar.deployment import Deployment
-from registrar.init_deployment import NewDeployment, found
+from registrar.init_deployment import NewDeployment, new_deployment
 from registrar.pki import Authority
 from scl_builder.check.checker import check
 from scl_builder.check.outline import parse
@@ -39,7 +39,7 @@ def test_settings_of_a_meter(tmp_path: Path) -> None:
 
 
 def test_deployment_and_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = found(tmp_path / "d", NewDeployment())
+    made = new_deployment(tmp_path / "d", NewDeployment())
     before = made.environment
     mark(made.folder / "meter61850.env")
     again = Deployment.open(made.folder)

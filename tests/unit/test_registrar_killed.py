@@ -28,7 +28,7 @@ from meter_firmware.enrolment import keys
 from registrar import blocking, enrolment_codes, renewal, requests, rotation
 from registrar.deployment import Deployment
 from registrar.identities import SERVICES, Identity, Role
-from registrar.init_deployment import NewDeployment, found
+from registrar.init_deployment import NewDeployment, new_deployment
 from tests.support.brokers import free_port
 from tests.support.killed import killed_at
 
@@ -42,7 +42,7 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     """With a database for the audit, and ports on which nobody listens."""
     first = free_port(4)
     plan = NewDeployment(services_port=first, port=first + 1, password_port=first + 2, mms_tls_port=first + 3)
-    made = found(tmp_path / "d", plan)
+    made = new_deployment(tmp_path / "d", plan)
     engine = database.connect(made.environment["METER61850_DATABASE_URL"])
     database.migrate(engine)
     engine.dispose()

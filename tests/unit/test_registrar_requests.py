@@ -32,7 +32,7 @@ from registrar import devices, enrolment_codes, init_deployment, renewal, reques
 from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
 from registrar.identities import Identity, NotRegisteredError, Role
-from registrar.init_deployment import NewDeployment, found
+from registrar.init_deployment import NewDeployment, new_deployment
 from registrar.pki import Authority, common_name
 from registrar.refusals import Why
 from registrar.requests_handler import RequestsHandler
@@ -44,7 +44,7 @@ class Desk:
     """A deployment, and its counter."""
 
     def __init__(self, folder: Path) -> None:
-        self.deployment: Deployment = found(folder, NewDeployment())
+        self.deployment: Deployment = new_deployment(folder, NewDeployment())
         self.handler = RequestsHandler(self.deployment, AuditQueue(self.deployment))
 
     def code(self, *, count: int = 5, automatic: bool = False, valid: float = 3600) -> EnrolmentCode:
