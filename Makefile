@@ -6,17 +6,17 @@
 #             BIRTHS=200 SECONDS=600 SEED=7 DATABASE=sqlite|postgresql
 # make hostile mutants of real MMS sessions against the MMS bridge: MESSAGES=100000 SEED=7
 # make fuzz   hostile bytes against the parsers, with atheris: SECONDS=60 for each of them
-# make audit  known vulnerabilities of what the lock files name: OSV=all.zip where the network has no database
+# make audit  known vulnerabilities of the locked packages: OSV=all.zip where the network has no database
 # make sbom   the software bill of materials of a release, dist/meter61850-VERSION.cdx.json
 # make check  lint, types, import rules
 # make bench  the benchmarks
 # make lock   the lock files, after pyproject.toml changed
 # make docs   the generated files: topics, cli, settings and conformance in docs/, mosquitto.conf
-# make vendor what the page takes from the npm registry, fetched anew into web/static/vendor
-# make clean  away with .venv and the caches
+# make vendor the page's npm packages, downloaded again into web/static/vendor
+# make clean  removes .venv and the caches
 #
 # `make up` and `make test` need Python 3.11 or newer and make, and nothing else: they create .venv and
-# install what the lock files name, each package with its hash. ARGS="…" goes to what is run.
+# install the locked packages, each with its hash. ARGS="…" is passed to the program.
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3.14 python3) python3)
 VENV   ?= .venv

@@ -1,5 +1,5 @@
-"""The command line ``meter61850`` over the whole chain; the only package that sees all the others.
+"""The command line ``meter61850`` for the whole chain; the only package that may import all others.
 
-Each command is a module in :mod:`admin.commands` that is imported when it is called, so that a
-Raspberry Pi with the ``[firmware]`` extra alone can run a meter.
+Each command is a module in :mod:`admin.commands`, imported when it is called, so that a Raspberry Pi with
+only the ``[firmware]`` extra can run a meter.
 """

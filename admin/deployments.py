@@ -1,4 +1,4 @@
-"""A command that is told of a deployment takes its settings and one of its identities from there.
+"""A command with a deployment takes settings and identity from its folder.
 
 >>> enter_deployment(Path("/var/lib/meter61850"), "bridge")  # doctest: +SKIP
 """

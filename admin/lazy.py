@@ -1,6 +1,6 @@
 """A typer group whose commands are imported when they are called: one row of a table for each.
 
-A command whose part is not installed stays in the list, and says which extra to install.
+A command whose part is not installed stays in the list, and names the extra to install.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def new_app(**settings: Any) -> typer.Typer:
 
 
 def _stub(error: MissingPartError) -> typer.Typer:
-    """Stands for a command that cannot be imported: says so in the list and when it is called."""
+    """Replaces a command that cannot be imported: its help and its call report the missing part."""
     app = new_app()
 
     @app.command(

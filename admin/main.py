@@ -155,11 +155,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """The hook for what nobody expected: one line, unless --debug."""
+    """The hook for unexpected errors: one line, without --debug."""
     if "--debug" in sys.argv:
         note(logs.redacted("".join(traceback.format_exception(kind, error, trace)).rstrip()))
         return
     text = logs.redacted(" ".join(f"{kind.__name__}: {error}".split()))
     note(
-        f"error: {text[:500]} (this is a fault of ours: run it again with {NAME} --debug … and report it)",
+        f"error: {text[:500]} (this is an internal error: run it again with {NAME} --debug … and report it)",
     )

@@ -17,7 +17,7 @@ from broker.mqtt.identity import common_name
 from broker.mqtt.settings import MqttSettings
 
 NAME = "cli"
-"""Our name in ``service/<name>/refused`` where nobody has an identity."""
+"""Our name in ``service/<name>/refused`` without identities."""
 TIMEOUT = 10.0
 
 

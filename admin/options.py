@@ -1,7 +1,7 @@
 """Options that several commands share, and the settings that they make.
 
-An option goes before the environment variable of the same setting. A password is taken from the
-environment alone (``METER61850_MQTT_PASSWORD``): a command line is for everybody on the machine to see.
+An option overrides the environment variable of the same setting. A password is taken from the environment
+only (``METER61850_MQTT_PASSWORD``), because every user of the machine can see a command line.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def since(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError) as error:
         raise ConfigurationError(
-            f"--since {text!r}: say 15m, 24h, 7d, or a time such as 2026-11-23T12:00"
+            f"--since {text!r}: use 15m, 24h, 7d, or a time such as 2026-11-23T12:00"
         ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -115,7 +115,7 @@ def duration(text: str, *, option: str) -> timedelta:
     """``90s``, ``15m``, ``24h`` or ``7d``; ConfigurationError names ``option``."""
     length = duration_of(text)
     if length is None:
-        raise ConfigurationError(f"{option} {text!r}: say 30m, 24h or 7d")
+        raise ConfigurationError(f"{option} {text!r}: use 30m, 24h or 7d")
     return length
 
 

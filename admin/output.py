@@ -1,4 +1,4 @@
-"""What a command prints: a table for people, JSON for programs, and nothing else on stdout.
+"""Output of the commands: a table for people, JSON for programs, and nothing else on stdout.
 
 >>> show([Row({"meter": "House 1", "power": 21.3})], as_json=True)
 [{"meter": "House 1", "power": 21.3}]

@@ -1,7 +1,7 @@
-"""Commands that change the register: what an earlier one has left is finished first, and what they begin too.
+"""Commands that change the identity store: each first completes earlier changes, then its own.
 
 >>> deployment = opened(Path("data"))  # doctest: +SKIP
->>> with deployment.register.change() as change:  # doctest: +SKIP
+>>> with deployment.identity_store.change() as change:  # doctest: +SKIP
 ...     change.block("anna", "left the company")
 >>> finished(deployment)  # doctest: +SKIP
 True
@@ -16,7 +16,7 @@ from pathlib import Path
 from admin.output import note
 from broker.contract.errors import UnavailableError
 from registrar import finishing
-from registrar.audit_queue import Trail
+from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
 
 NO_BROKER = "the broker is not there: it is pending until the broker has it (meter61850 broker run)"
@@ -26,12 +26,12 @@ def opened(folder: Path) -> Deployment:
     """The deployment in ``folder``; what was interrupted in it is finished, as far as that is possible."""
     deployment = Deployment.open(folder)
     finishing.prepare(deployment)
-    if deployment.register.unfinished():
+    if deployment.identity_store.unfinished():
         try:
             asyncio.run(finishing.finish(deployment))
         except UnavailableError as error:
             note(str(error))
-    Trail(deployment).move()
+    AuditQueue(deployment).move()
     return deployment
 
 
@@ -44,7 +44,7 @@ def finished(deployment: Deployment) -> bool:
     try:
         told = asyncio.run(finishing.finish(deployment))
     finally:  # last, since it may wait for the database
-        Trail(deployment).move()
+        AuditQueue(deployment).move()
     if not told:
         note(NO_BROKER)
     return told
@@ -52,7 +52,7 @@ def finished(deployment: Deployment) -> bool:
 
 def pending(deployment: Deployment) -> set[str]:
     """Names of meters, people and codes whose change Mosquitto is not known to have."""
-    return {one.name for one in deployment.register.unfinished()}
+    return {one.name for one in deployment.identity_store.unfinished()}
 
 
 def pending_in(folder: Path) -> set[str]:

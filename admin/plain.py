@@ -1,7 +1,7 @@
-"""The one rule for what may reach a terminal, a log or a JSON document raw: what is printable.
+"""The one rule for raw text on a terminal, in a log or in a JSON document: only printable characters.
 
-Not printable are control characters (C0, DEL and C1: escape sequences), the marks that turn the direction of
-text, those without width, separators of lines, and lone surrogates. Hostile names and files bring them.
+Not printable are control characters (C0, DEL and C1: escape sequences), marks that change the direction of
+text, marks without width, line separators, and lone surrogates. Hostile names and files contain them.
 
 >>> plain("House\\x1b[2J \\u202e7"), escaped('"\\x9b1m"'), plain("Käthe")
 ('House�[2J �7', '"\\\\u009b1m"', 'Käthe')

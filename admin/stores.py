@@ -1,4 +1,4 @@
-"""Opens the database for a reading command; says how to get one when there is none yet."""
+"""Opens the database for a reading command; if there is none yet, the error explains how to make one."""
 
 from __future__ import annotations
 

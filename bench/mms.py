@@ -41,7 +41,7 @@ from mms_bridge.datamodel import mapping
 from mms_bridge.gateway import Gateway
 from mms_bridge.libiec61850.bindings import lib
 from mms_bridge.libiec61850.mms_server import Server
-from mms_bridge.mqtt.router import Hearing
+from mms_bridge.mqtt.router import Router
 from mms_bridge.run import FED, calm_collector
 from mms_bridge.settings import MmsSettings
 from scl_builder.build.builder import build_cid
@@ -244,10 +244,10 @@ async def measure(options: argparse.Namespace) -> list[dict[str, float]]:
     runs = []
     with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as broker:
         library = compiled(Path(folder))
-        hearing = Hearing(gateway, Topics("sm/v1"))
+        router = Router(gateway, Topics("sm/v1"))
         mqtt = MqttSettings(port=broker.port)
         topics = [mqtt.topics.filter(kind) for kind in FED]
-        receiver = Receiver(mqtt, hearing.take, topics=topics, connected=lambda _up: None)
+        receiver = Receiver(mqtt, router.take, topics=topics, connected=lambda _up: None)
         feed = asyncio.create_task(receiver.run())
         for number in range(options.runs):
             path = await path_rate(gateway, broker.port, ids, options.readings, number * 1_000_000 + 1)

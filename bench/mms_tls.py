@@ -32,7 +32,7 @@ import aiomqtt
 import psutil
 from open61850.mms import MmsClient
 
-from admin.mms.tls_client import Identity, connect_tls
+from admin.mms.tls_client import ClientCertificate, connect_tls
 from bench.control import TOPICS, associated, control_times, read_times, service, times
 from broker.contract.topics import scl_name
 from meter_firmware.settings import SimulateSettings
@@ -110,7 +110,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, dict[str, dict[str, f
         domain, desk = scl_name(ids[0]), ca.issue("desk")
         with associated(ports[0], domain) as client:
             control_times(client, domain, 10)  # the first ones make files and fill caches
-        identity = Identity(desk.cert, desk.key, ca.cert)
+        identity = ClientCertificate(desk.cert, desk.key, ca.cert)
         ways: dict[str, Connect] = {
             "plain": lambda: MmsClient.connect("127.0.0.1", ports[0], timeout=10.0),
             "tls": lambda: connect_tls("127.0.0.1", ports[1], identity, timeout=10.0),

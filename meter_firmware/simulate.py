@@ -59,7 +59,7 @@ async def enrol_all(
         profile = simulated_profile(settings, number)
         data_dir = settings.data_dir / profile.meter_id
         if not (data_dir / IDENTITY).exists():
-            plan = enrolment.Plan(
+            plan = enrolment.EnrolmentOptions(
                 *(profile.meter_id, profile.identity, profile.hardware, data_dir, host, ca, code), port=port
             )
             await enrolment.enrol(plan)

@@ -1,7 +1,7 @@
 """All IEDs and all meters: each message of the contract changes a state, a state changes data objects.
 
 No MQTT here: :meth:`Gateway.take` is given a parsed topic and a payload, :attr:`Gateway.outbox` holds
-what is to be published. ``hearing.py`` and ``telling.py`` connect both to the broker.
+what is to be published. ``mqtt/router.py`` and ``mqtt/publisher.py`` connect both to the broker.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from broker.contract.block import Block
 from broker.contract.errors import ContractError, Meter61850Error
-from broker.contract.fleet import Fleet, Meter
+from broker.contract.fleet import Fleet, MeterState
 from broker.contract.messages import utc_now
 from broker.contract.notice import MeterNotice
 from broker.contract.relay import Command
@@ -26,7 +26,7 @@ from broker.contract.specs import STATE_KINDS
 from broker.contract.status import Revision
 from broker.contract.topics import Handler, Topic
 from broker.validation import first_complaint
-from mms_bridge.access.listeners import Doors
+from mms_bridge.access.listeners import Listeners
 from mms_bridge.control.blocking import Blocks
 from mms_bridge.control.service import Control
 from mms_bridge.datamodel import mapping
@@ -61,7 +61,7 @@ class Gateway:
         self.ieds: dict[str, Ied] = {}
         self.outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
         self.fleet = Fleet(stale_intervals=settings.stale_intervals)
-        self.doors = Doors(settings)
+        self.listeners = Listeners(settings)
         self._settings = settings
         self._identity = identity
         self._loop = asyncio.get_running_loop()
@@ -80,7 +80,7 @@ class Gateway:
         self.wake = asyncio.Event()  # set when the next tick must not wait
         self.blocks = Blocks(self.fleet, self._publish)
         self.control = Control(
-            self.fleet, self._publish, self.doors.access,
+            self.fleet, self._publish, self.listeners.associations,
             limit=settings.operate_limit, clock=self._loop.time, wake=self.wake.set,
         )  # fmt: skip
         self.handlers: dict[str, Handler] = dict.fromkeys(STATE_KINDS, self._take_state) | {
@@ -192,27 +192,27 @@ class Gateway:
         # those that left stay: older generations have them, and what ends them may come later than the CID
         self._ied_of.update((device.domain, ied) for device in cid.devices)
         self._recount(ied)
-        where = ", ".join(f"{host}:{port}" for host, port in self.doors.places(cid).values())
+        where = ", ".join(f"{host}:{port}" for host, port in self.listeners.places(cid).values())
         log.info("%s serves %d logical devices on %s", name, len(cid.devices), where or "no port")
 
     def _new_ied(self, name: str) -> Ied:
         ied = self.ieds[name] = Ied(
             name,
             identity=self._identity,
-            doors=self.doors,
+            listeners=self.listeners,
             equip=self.control.equip,
             preset=lambda domain: self._preset(ied, domain),
             limits=self._limits,
             drain_seconds=self._settings.drain_seconds,
         )
-        self.doors.access.ieds = len(self.ieds)
+        self.listeners.associations.ieds = len(self.ieds)
         return ied
 
     def _close(self, name: str) -> None:
         ied = self.ieds.pop(name, None)
         if ied is not None:
             ied.close()
-            self.doors.access.ieds = len(self.ieds)
+            self.listeners.associations.ieds = len(self.ieds)
             self._dirty.discard(ied)
             self._uncounted.discard(ied)
             self._ied_of = {domain: owner for domain, owner in self._ied_of.items() if owner is not ied}
@@ -223,7 +223,7 @@ class Gateway:
         meter = self.fleet.of(domain)
         return mapping.all_values(meter, broker_up=self.fleet.broker_up, now=utc_now())
 
-    def _write(self, meter: Meter, told: Iterable[tuple[Key, Value]]) -> None:
+    def _write(self, meter: MeterState, told: Iterable[tuple[Key, Value]]) -> None:
         ied = self._ied_of.get(meter.domain)
         if ied is None:
             return  # not in any CID yet: its state is kept, the generation that has it begins with it
@@ -245,7 +245,7 @@ class Gateway:
         for ied in dirty:
             ied.send_reports()
 
-    def _refresh(self, meter: Meter, now: datetime | None = None) -> None:
+    def _refresh(self, meter: MeterState, now: datetime | None = None) -> None:
         ied = self._ied_of.get(meter.domain)
         if ied is None:
             return  # not in any CID yet: its state is kept, the generation that has it begins with it
@@ -266,7 +266,7 @@ class Gateway:
         meters = list(self._meters_of(ied))
         return mapping.gateway_values(meters, self.fleet, revision=self._revision, now=utc_now())
 
-    def _meters_of(self, ied: Ied) -> Iterator[Meter]:
+    def _meters_of(self, ied: Ied) -> Iterator[MeterState]:
         for domain in ied.domains:
             if domain != ied.name + GATEWAY_SUFFIX:
                 yield self.fleet.of(domain)
@@ -283,7 +283,7 @@ class Gateway:
 
     def tick(self) -> None:
         """Periodic tasks of every IED, stale meters, forgotten commands, who may still be here."""
-        self.doors.security.look(self._loop.time())
+        self.listeners.access_files.look(self._loop.time())
         for meter in self.fleet.newly_stale(self._loop.time()):
             self.counters["stale"] += 1
             self._refresh(meter)

@@ -1,4 +1,4 @@
-"""One IED: its entrance (``doors.py``), and the generations of servers behind it.
+"""One IED: its listeners (``access/listeners.py``), and the generations of servers behind it.
 
 A changed CID makes a new generation; new associations meet it, the old generation serves what it has
 until that closes. The first server of the current CID is made when the first client comes (an IED that nobody
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from mms_bridge import sockets
-from mms_bridge.access.listeners import Doors
+from mms_bridge.access.listeners import Listeners
 from mms_bridge.datamodel.value import Key, Value
 from mms_bridge.libiec61850.ied_model import check
 from mms_bridge.libiec61850.mms_server import Limits, Server
@@ -51,7 +51,7 @@ class Ied:
         name: str,
         *,
         identity: tuple[str, str, str],
-        doors: Doors,
+        listeners: Listeners,
         equip: Callable[[Server], None],
         preset: Preset,
         limits: Limits,
@@ -68,8 +68,8 @@ class Ied:
         self._generations: list[Server] = []  # oldest first; those of the current CID at the end
         self._replaced_at: dict[Server, float] = {}  # loop time since when there is a newer CID
         self._cid: Cid | None = None
-        self._access = doors.access
-        self._entrance = doors.entrance(name, self.admit)
+        self._associations = listeners.associations
+        self._listeners = listeners.of_ied(name, self.admit)
         self._idle_fd = -1
         self._loop = asyncio.get_running_loop()
         self._newcomers = sockets.Newcomers()
@@ -96,7 +96,7 @@ class Ied:
         After an error everything is as it was before.
         """
         check(cid)
-        self._entrance.open(cid)
+        self._listeners.open(cid)
         self.endpoint = cid.endpoint
         older = list(self._generations)
         if older:  # else its server is made when the first client comes
@@ -104,7 +104,7 @@ class Ied:
                 self._add_generation(cid)
             except Exception:
                 assert self._cid is not None, "what has servers has a CID"
-                self._entrance.open(self._cid)
+                self._listeners.open(self._cid)
                 raise
         self._cid = cid
         for server in older:
@@ -183,7 +183,7 @@ class Ied:
                 peer = connection.getpeername()
         except OSError:
             return False  # it has gone already
-        stays = peer == inner if inner is not None else not self._access.enter_plain(fd, peer)
+        stays = peer == inner if inner is not None else not self._associations.enter_plain(fd, peer)
         if not stays:
             self.counters.turned_away += 1
             self._end_connection(fd)
@@ -222,7 +222,7 @@ class Ied:
             return  # it has gone already
         connection.close()
         if not self.counters.refused:
-            who = self._access.who(f"{peer[0]}:{peer[1]}")
+            who = self._associations.who(f"{peer[0]}:{peer[1]}")
             log.warning("%s: refused %s: %s (told once)", self.name, who, reason)
         self.counters.refused += 1
 
@@ -231,7 +231,7 @@ class Ied:
         for fd in server.closed:
             self._loop.remove_reader(fd)
             self._newcomers.forget(fd)
-            self._access.leave_plain(fd)
+            self._associations.leave_plain(fd)
             self._stalled.pop(fd, None)
         for fd in server.accepted:
             if fd in server.connections:
@@ -243,7 +243,7 @@ class Ied:
     def _on_readable(self, server: Server, fd: int) -> None:
         if server not in self._generations:
             return
-        server.process_burst(fd, linger=self._access.is_plain(fd))
+        server.process_burst(fd, linger=self._associations.is_plain(fd))
         if server.closed:
             self._watch(server)
             self._drain()
@@ -284,7 +284,7 @@ class Ied:
 
     def close(self) -> None:
         """Stop serving: associations are closed, the endpoint is free."""
-        self._entrance.close()
+        self._listeners.close()
         for server in self._generations:
             server.stop()
             self._watch(server)

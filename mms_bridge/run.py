@@ -29,8 +29,8 @@ from broker.version import VERSION
 from mms_bridge.gateway import Gateway
 from mms_bridge.metrics import observed
 from mms_bridge.mqtt.publisher import last_words, publish_outbox, publish_status, status, tell_the_rest
-from mms_bridge.mqtt.queue import Mailbox
-from mms_bridge.mqtt.router import Hearing, Link
+from mms_bridge.mqtt.queue import MessageQueue
+from mms_bridge.mqtt.router import BrokerConnection, Router
 from mms_bridge.settings import MmsSettings
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ async def serve(settings: MmsSettings, stop: asyncio.Event) -> None:
     identity = ("meter61850", "MQTT meter gateway", VERSION)
     calm_collector()
     gateway = Gateway(settings, identity=identity)
-    gateway.doors.security.start()
+    gateway.listeners.access_files.start()
     with observed(gateway, settings):
         await _serve(gateway, settings, stop)
 
@@ -67,12 +67,12 @@ def calm_collector() -> None:
 
 
 async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -> None:
-    hearing = Hearing(gateway, settings.mqtt.topics)
+    router = Router(gateway, settings.mqtt.topics)
     tasks = [
-        asyncio.create_task(_keep_connected(gateway, hearing, settings.mqtt), name="mqtt"),
-        asyncio.create_task(_receiver(hearing, settings.mqtt).run(), name="meters"),
+        asyncio.create_task(_keep_connected(gateway, router, settings.mqtt), name="mqtt"),
+        asyncio.create_task(_receiver(router, settings.mqtt).run(), name="meters"),
         asyncio.create_task(_keep_ticking(gateway, settings), name="ticks"),
-        asyncio.create_task(hearing.failure(), name="messages"),
+        asyncio.create_task(router.failure(), name="messages"),
     ]
     stopped = asyncio.create_task(stop.wait(), name="stop")
     try:
@@ -85,10 +85,13 @@ async def _serve(gateway: Gateway, settings: MmsSettings, stop: asyncio.Event) -
         gateway.close()
 
 
-def _receiver(hearing: Hearing, mqtt: MqttSettings) -> Receiver:
+def _receiver(router: Router, mqtt: MqttSettings) -> Receiver:
     topics = [mqtt.topics.filter(kind) for kind in FED]
     return Receiver(
-        mqtt, hearing.take, topics=topics, connected=lambda up: hearing.connected(Link.METERS, up=up)
+        mqtt,
+        router.take,
+        topics=topics,
+        connected=lambda up: router.connected(BrokerConnection.METERS, up=up),
     )
 
 
@@ -110,7 +113,7 @@ async def _keep_ticking(gateway: Gateway, settings: MmsSettings) -> None:
                 await gateway.wake.wait()
 
 
-async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) -> None:
+async def _keep_connected(gateway: Gateway, router: Router, mqtt: MqttSettings) -> None:
     """One connection after the other, exponential backoff with full jitter between them."""
     loop = asyncio.get_running_loop()
     backoff = Backoff()
@@ -118,12 +121,12 @@ async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings
     while True:
         started = loop.time()
         try:
-            await _connection(gateway, hearing, mqtt)
+            await _connection(gateway, router, mqtt)
         except* (
             MqttError,
             OSError,  # CredentialError too, and no free file descriptor
         ) as errors:  # alone from the connect, in a group from a connection's tasks
-            hearing.connected(Link.COMMANDS, up=False)
+            router.connected(BrokerConnection.COMMANDS, up=False)
             gateway.counters["disconnects"] += 1
             cause = errors.exceptions[0]
         heed_cancellation()
@@ -134,7 +137,7 @@ async def _keep_connected(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings
         await asyncio.sleep(pause)
 
 
-async def _connection(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) -> None:
+async def _connection(gateway: Gateway, router: Router, mqtt: MqttSettings) -> None:
     session = uuid.uuid4().hex
     will = aiomqtt.Will(
         mqtt.topics.service_status(gateway.name),
@@ -143,8 +146,8 @@ async def _connection(gateway: Gateway, hearing: Hearing, mqtt: MqttSettings) ->
         retain=True,
     )
     gateway.blocks.begin()
-    async with new_client(mqtt, will=will, queue_type=Mailbox.made_for(hearing.take)) as client:
-        hearing.connected(Link.COMMANDS, up=True)
+    async with new_client(mqtt, will=will, queue_type=MessageQueue.made_for(router.take)) as client:
+        router.connected(BrokerConnection.COMMANDS, up=True)
         for qos in (0, 1):  # 0 first: no window holds these back, so all that is retained comes now
             await _subscribe_to(client, mqtt.topics.filter("block"), qos=qos)
         gateway.blocks.settle()

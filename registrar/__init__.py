@@ -1,1 +1,1 @@
-"""Who may do what: certificate authority, register of identities, enrolment, the broker's rights."""
+"""Identities and rights: certificate authority, identity store, enrolment, the broker's access list."""

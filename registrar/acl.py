@@ -1,12 +1,12 @@
-"""Mosquitto's access control list, rendered from the register: who may publish and receive what.
+"""Mosquitto's access control list, rendered from the identity store: the topics of each identity.
 
-A meter is held to its own topics by patterns in which Mosquitto puts its user name, the common name of its
-certificate. Patterns hold for every user, so everybody else's block begins by denying what they would give;
-a blocked identity's block denies everything. Mosquitto 2.0 accepts any subscription and filters what it
-sends, so a right to read is shown by what arrives, not by the SUBACK.
+Patterns limit a meter to its own topics: Mosquitto replaces %u with the user name, the common name of the
+certificate. Patterns apply to every user, so the section of every other identity first denies what they
+allow; the section of a blocked identity denies everything. Mosquitto 2.0 accepts any subscription and filters
+what it sends, so only the received messages show a right to read, not the SUBACK.
 
-One file with patterns rather than the dynamic security plugin: that has no substitution in 2.0, so that
-10,000 meters would be 10,000 roles, and it writes all of them anew at every change (docs/security.md).
+The dynamic security plugin is not used: in 2.0 it cannot substitute names, so 10,000 meters would be 10,000
+roles, and it writes all of them again at every change (docs/security.md).
 
 >>> print(render([Identity("anna", Role.OPERATOR)], prefix="sm/v1").splitlines()[-16])
 user anna
@@ -30,7 +30,7 @@ HEAD = "# Written by meter61850 from the register of identities; a change here i
 def edition_topic(edition: str) -> str:
     """Where the registrar hears itself once Mosquitto has read the access list of this edition.
 
-    No wildcard matches a topic that begins with $ (MQTT 5, 4.7.2), so nobody else ever hears of it.
+    No wildcard matches a topic that begins with $ (MQTT 5, 4.7.2), so no other client ever receives it.
     """
     return f"$meter61850/{edition}"
 

@@ -1,8 +1,8 @@
-"""Shutting a meter out within seconds, and letting it in again; its relay and its outbox stay as they are.
+"""Blocks a meter within seconds, and unblocks it; its relay and its outbox stay as they are.
 
-Three things together: the broker's access list denies it everything at once, the revocation list keeps it
-from connecting again, and who connects with its client id ends the connection that it has. What it says of
-its state is then for us to say: the broker lets its last will through no more.
+Three measures: the broker's access list denies it everything at once, the revocation list prevents a new
+connection, and a connection with its client id ends the present one. The registrar then publishes the meter's
+offline status, because the broker no longer delivers its last will.
 
 >>> block(deployment, meter_id, reason="stolen", who="anna")  # doctest: +SKIP
 >>> await finish(deployment)  # `registrar.finishing`  # doctest: +SKIP
@@ -45,9 +45,9 @@ def block(
     NotRegisteredError if there is no such meter.
     """
     if not reason.strip():
-        raise ConfigurationError("--reason: say why; whoever looks after this meter must know")
+        raise ConfigurationError("--reason: give the reason; the operators of this meter need it")
     _meter(deployment, meter_id)
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         if for_good:
             change.revoke(meter_id)
             change.set_token(meter_id, "")
@@ -61,7 +61,7 @@ def block(
 def unblock(deployment: Deployment, meter_id: str, *, who: str = "registrar") -> bool:
     """Let it in again; whether it has a credential to come with. NotRegisteredError: no such meter."""
     _meter(deployment, meter_id)
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         change.unblock(meter_id)
         change.note(Kind.METER_UNBLOCKED, who=who, meter_id=meter_id)
         _send(change, Topics(deployment.prefix).meter(meter_id, "access"), allowed=True)
@@ -81,7 +81,7 @@ def _send(change: Change, topic: str, *, allowed: bool, reason: str = "") -> Non
 
 
 async def cut_off(mqtt: MqttSettings, meter_id: str, *, for_good: bool = True) -> None:
-    """End the meter's connection, until it does not come back; then say that it is offline.
+    """End the meter's connection, until it stays away; then publish that it is offline.
 
     Not ``for_good``: once, since it may come back with what it has now. UnavailableError when it still does
     after 15 s: the broker does not read its files again.
@@ -94,14 +94,14 @@ async def cut_off(mqtt: MqttSettings, meter_id: str, *, for_good: bool = True) -
     while not await _held(mqtt, meter_id):
         if loop.time() > end:
             raise UnavailableError(
-                f"meter {meter_id} comes back: the broker has not read its files again "
-                "(meter61850 broker run does; another Mosquitto needs a SIGHUP)"
+                f"meter {meter_id} connects again: the broker has not read its files again "
+                "(meter61850 broker run does this; any other Mosquitto needs a SIGHUP)"
             )
     await _say_offline(mqtt, meter_id)
 
 
 async def _held(mqtt: MqttSettings, meter_id: str) -> bool:
-    """Take the meter's session over; whether nobody takes it from us."""
+    """Take the meter's session over; True if it stays ours."""
     try:
         async with connected(mqtt, identifier=meter_id) as client:
             async with asyncio.timeout(QUIET_SECONDS):
@@ -128,7 +128,7 @@ async def _say_offline(mqtt: MqttSettings, meter_id: str) -> None:
 
 
 def _offline(payload: bytes) -> Status | None:
-    """The same session's status, offline; None if it says so already, or says nothing."""
+    """The same session's status, offline; None if it is offline already, or unknown."""
     try:
         status = Status.model_validate_json(payload)
     except ValidationError:
@@ -137,7 +137,7 @@ def _offline(payload: bytes) -> Status | None:
 
 
 def _meter(deployment: Deployment, meter_id: str) -> Identity:
-    identity = deployment.register.identity(meter_id)
+    identity = deployment.identity_store.identity(meter_id)
     if identity is None or identity.role is not Role.METER:
         raise NotRegisteredError(f"no meter {meter_id} is enrolled: meter61850 credentials list shows all")
     return identity

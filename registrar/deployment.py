@@ -1,16 +1,16 @@
-"""A deployment's folder: made by ``meter61850 init DIR``, written again whenever the register changes.
+"""A deployment's folder: made by ``meter61850 init DIR``, written again when the identity store changes.
 
     meter61850.env      settings of every service, explained
-    register.sqlite     who there is (`registrar.identity_store`)
+    register.sqlite     the identity store (`registrar.identity_store`)
     ca/                 ca.crt and ca.key of the authority; previous.crt and .key while it is replaced
-    security/           what Mosquitto reads: certificate and key, crl.pem, acl, passwords
-    mms/                what the MMS bridge reads: certificate and key, crl.pem, mms-clients.toml
-    web/                what the web reads: certificate and key, accounts
+    security/           Mosquitto's files: certificate and key, crl.pem, acl, passwords
+    mms/                the MMS bridge's files: certificate and key, crl.pem, mms-clients.toml
+    web/                the web's files: certificate and key, accounts
     identities/<name>/  an identity folder for each service (`broker.mqtt.identity`)
-    broker/, bridge/, database/, spool/   what broker, bridge and web write
+    broker/, bridge/, database/, spool/   files that broker, bridge and web write
 
-Folders have mode 0700, secrets 0600; where each service has a user of its own, `registrar.layout` says who
-may read what. Only ``ca/`` can make identities: keep a copy of it elsewhere.
+Folders have mode 0700, secrets 0600. Where each service has its own user, `registrar.layout` lists the rights
+of each. Only ``ca/`` can make identities: keep a copy of it elsewhere.
 
 >>> deployment = Deployment.open(Path("/var/lib/meter61850"))  # doctest: +SKIP
 >>> deployment.enlist(Identity("anna", Role.OPERATOR), Path("anna"))  # doctest: +SKIP
@@ -42,7 +42,7 @@ from broker.no_deployment import no_deployment
 from registrar import acl, mms_rights, parcels, pki
 from registrar.enrolment_codes import open_slots
 from registrar.identities import Identity
-from registrar.identity_store import Register
+from registrar.identity_store import IdentityStore
 from registrar.pki import Authority
 from registrar.transaction import Change
 
@@ -66,16 +66,16 @@ class Deployment:
         return deployment
 
     def check(self) -> None:
-        """ConfigurationError if what nobody could write again is lost or open to others; finish the rest."""
+        """ConfigurationError if a lost or exposed file cannot be made again; complete the rest."""
         for name in (ENV, "register.sqlite"):
             check_secret(self.folder / name)
         read(self.folder / ENV)
-        _ = self.register
+        _ = self.identity_store
         self.settle()
-        for name in ("ca", "services"):  # without it nobody would be trusted any more
+        for name in ("ca", "services"):  # without it no certificate would be accepted
             file = self.folder / "ca" / f"{name}.crt"
             if not file.exists() or not file.read_bytes().rstrip().endswith(b"-----"):
-                raise ConfigurationError(f"{file} is lost or cut short: bring it back from the copy of ca/")
+                raise ConfigurationError(f"{file} is missing or truncated: restore it from the copy of ca/")
 
     def settle(self) -> None:
         """Finish what a power cut has interrupted between a key and its certificate."""
@@ -110,9 +110,9 @@ class Deployment:
         return self.folder / "identities" / name
 
     @cached_property
-    def register(self) -> Register:
+    def identity_store(self) -> IdentityStore:
         """Who there is."""
-        return Register(self.folder / "register.sqlite", new=self.settings != ENV)
+        return IdentityStore(self.folder / "register.sqlite", new=self.settings != ENV)
 
     @cached_property
     def environment(self) -> dict[str, str]:
@@ -138,7 +138,7 @@ class Deployment:
             return Authority.load(certificate, key)
         except (OSError, ConfigurationError) as error:
             raise ConfigurationError(
-                f"{folder}/{name}.crt and {name}.key: {error}: bring both back from the copy of ca/"
+                f"{folder}/{name}.crt and {name}.key: {error}: restore both from the copy of ca/"
             ) from error
 
     def authority_of(self, role: Role) -> Authority:
@@ -160,13 +160,13 @@ class Deployment:
         authority: Authority | None = None,
         who: str = "",
     ) -> None:
-        """Add ``identity`` and write its folder; ``publish`` tells the broker.
+        """Add ``identity`` and write its folder; ``publish`` also informs the broker.
 
         ``host``: the broker as this identity reaches it. ``who`` did it, for the audit; empty: that is not
         told. Raises ContractError if the name is taken.
         """
         authority = authority or self.authority_of(identity.role)
-        with self.register.change() as change:
+        with self.identity_store.change() as change:
             change.add(identity)
             parcels.certify(identity, change, authority, folder, host=host)
             if who:
@@ -182,7 +182,7 @@ class Deployment:
 
     def unpack(self) -> None:
         """Put certificates of which the register knows into their folders (`registrar.parcels`)."""
-        parcels.unpack(self.register, self.write_connection)
+        parcels.unpack(self.identity_store, self.write_connection)
 
     def give_token(self, identity: Identity, folder: Path, change: Change, *, host: str = "") -> None:
         """A new password for a meter without a certificate, in ``folder``."""
@@ -238,7 +238,7 @@ class Deployment:
         certificates = [self.folder / "ca" / f"{name}.crt" for name in ("ca", "previous", "services")]
         told = [one.read_bytes() if one.exists() else b"" for one in certificates]
         digest = hashlib.sha256(b"\0".join((self.prefix.encode(), *told))).hexdigest()
-        return f"{self.register.generation()}-{digest[:16]}"
+        return f"{self.identity_store.generation()}-{digest[:16]}"
 
     @property
     def is_published(self) -> bool:
@@ -254,7 +254,7 @@ class Deployment:
             return there and file.read(len(begin)) == begin
 
     def published_slots(self) -> set[str]:
-        """The enrolment slots that the broker knows now, whoever has told it."""
+        """The enrolment slots that the broker has now."""
         try:
             lines = (self.broker / "passwords").read_text().splitlines()
         except FileNotFoundError:
@@ -263,7 +263,7 @@ class Deployment:
         return {name for name in names if is_slot(name)}
 
     def _publish(self, edition: str) -> None:
-        slots = open_slots(self.register)
+        slots = open_slots(self.identity_store)
         identities = self._with_rights()
         tokens = [(one.name, one.token) for one in identities if one.token and not one.blocked]
         codes = {one.name: one.address_code for one in identities if one.role is Role.METER}
@@ -279,7 +279,7 @@ class Deployment:
         replace(self.broker / "services-crl.pem", self._revocation_lists([own]), mode=PUBLIC)
         replace(self.broker / "services-ca.crt", pki.pem(own.certificate), mode=PUBLIC)
         replace(self.mms / "mms-clients.toml", mms_rights.render(identities).encode(), mode=PUBLIC)
-        replace(self.broker / "acl", rights.encode(), mode=SECRET)  # last: it says which edition this is
+        replace(self.broker / "acl", rights.encode(), mode=SECRET)  # last: it contains the generation
 
     def _with_rights(self) -> list[Identity]:
         """All identities; a person or service with nothing but revoked certificates is as good as blocked.
@@ -287,19 +287,19 @@ class Deployment:
         The broker keeps a connection that was there before, so its rights must go. A meter's is ended instead
         (`registrar.blocking`): it may be enrolled anew, and then has its rights at once.
         """
-        left = {one.name for one in self.register.certificates() if one.revoked is None}
+        left = {one.name for one in self.identity_store.certificates() if one.revoked is None}
         return [
             one
             if one.role is Role.METER or one.name in left
             else changed(one, blocked=one.blocked or "revoked")
-            for one in self.register.identities()
+            for one in self.identity_store.identities()
         ]
 
     def _revocation_lists(self, authorities: list[Authority]) -> bytes:
         """One for each authority: a broker that has none for it would refuse all of its certificates."""
         now = datetime.now(UTC)  # what has expired need not be on the list any more
-        certificates = [one for one in self.register.certificates() if one.not_after > now]
+        certificates = [one for one in self.identity_store.certificates() if one.not_after > now]
         revoked = [(one.serial, one.revoked) for one in certificates if one.revoked]
-        with self.register.change() as change:
+        with self.identity_store.change() as change:
             number = change.next_number("crl")
         return b"".join(pki.pem(one.revocation_list(revoked, number=number)) for one in authorities)

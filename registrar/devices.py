@@ -1,4 +1,4 @@
-"""Which meter is which device: one meter_id, one serial number, until an administrator says otherwise.
+"""Serial numbers: one meter_id has one serial number, until an administrator changes it.
 
 >>> check(change.connection, meter_id, "PZEM-000017")  # doctest: +SKIP
 """
@@ -10,8 +10,8 @@ import sqlite3
 from bridge.store.audit import Kind
 from broker.contract.errors import ContractError
 from registrar.identities import NotRegisteredError
-from registrar.identity_store import Register
-from registrar.refusals import NotLetInError, Why
+from registrar.identity_store import IdentityStore
+from registrar.refusals import RequestRefusedError, Why
 
 
 def check(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
@@ -19,9 +19,11 @@ def check(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
     rows = connection.execute("SELECT * FROM device WHERE meter_id = ? OR serial = ?", (meter_id, serial))
     for row in rows:
         if row["meter_id"] != meter_id:
-            raise NotLetInError(Why.OTHER_METER, text=f"serial number {serial!r} is another meter's")
+            raise RequestRefusedError(
+                Why.OTHER_METER, text=f"serial number {serial!r} belongs to another meter"
+            )
         if row["serial"] != serial:
-            raise NotLetInError(Why.OTHER_SERIAL)
+            raise RequestRefusedError(Why.OTHER_SERIAL)
 
 
 def bind(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
@@ -30,31 +32,31 @@ def bind(connection: sqlite3.Connection, meter_id: str, serial: str) -> None:
     connection.execute("INSERT OR IGNORE INTO device (meter_id, serial) VALUES (?, ?)", (meter_id, serial))
 
 
-def replace(register: Register, meter_id: str, serial: str) -> None:
+def replace(store: IdentityStore, meter_id: str, serial: str) -> None:
     """The meter becomes the device with this serial number, whatever it was; ContractError: another's."""
-    with register.change() as change:
+    with store.change() as change:
         row = change.connection.execute("SELECT meter_id FROM device WHERE serial = ?", (serial,)).fetchone()
         if row is not None and row["meter_id"] != meter_id:
-            raise ContractError(f"serial number {serial!r} is another meter's: {row['meter_id']}")
+            raise ContractError(f"serial number {serial!r} belongs to another meter: {row['meter_id']}")
         known = change.connection.execute("SELECT 1 FROM device WHERE meter_id = ?", (meter_id,)).fetchone()
         if known is not None:  # who was not enrolled with a code has no entry, and needs none
             change.connection.execute("UPDATE device SET serial = ? WHERE meter_id = ?", (serial, meter_id))
 
 
-def listed(register: Register) -> list[tuple[str, str]]:
+def listed(store: IdentityStore) -> list[tuple[str, str]]:
     """Serial number and meter_id of every device, by serial number."""
-    with register.connection() as connection:
+    with store.connection() as connection:
         rows = connection.execute("SELECT serial, meter_id FROM device ORDER BY serial")
         return [(str(row["serial"]), str(row["meter_id"])) for row in rows]
 
 
-def forget(register: Register, serial: str, *, who: str) -> str:
+def forget(store: IdentityStore, serial: str, *, who: str) -> str:
     """Let the device with this serial number be enrolled as another meter; the meter that it was.
 
     NotRegisteredError if it is nobody's; ContractError while that meter has a credential: it may be the
     true one.
     """
-    with register.change() as change:
+    with store.change() as change:
         row = change.connection.execute("SELECT meter_id FROM device WHERE serial = ?", (serial,)).fetchone()
         if row is None:
             raise NotRegisteredError(f"no device {serial!r} is known: meter61850 devices list shows all")

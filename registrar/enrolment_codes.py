@@ -1,9 +1,9 @@
-"""Enrolment codes in the register: made, listed, withdrawn, and the broker logins (slots) that they open.
+"""Enrolment codes in the identity store: made, listed, withdrawn, and the broker logins (slots) of each.
 
-Of a code the register keeps a hash, as Mosquitto does. A slot is open until it is used, its code has
-expired or is withdrawn; a used one for as long as its meter may come back for the answer.
+The store keeps only a hash of a code, in Mosquitto's format. A slot is open until it is used, or its code has
+expired or is withdrawn. A used slot stays open while its meter may fetch the answer.
 
->>> made = make(register, count=20, valid=timedelta(days=2), automatic=False, who="anna")  # doctest: +SKIP
+>>> made = make(store, count=20, valid=timedelta(days=2), automatic=False, who="anna")  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from broker.contract.enrolment_codes import EnrolmentCode
 from broker.contract.errors import ConfigurationError, ContractError
 from broker.daemon.passwords import hashed
 from registrar.identities import NotRegisteredError, at
-from registrar.identity_store import Register
+from registrar.identity_store import IdentityStore
 
 LONGEST = timedelta(days=90)
 """A code that is valid for longer is forgotten in a drawer."""
@@ -55,18 +55,18 @@ class Code:
 
 
 def make(
-    register: Register, *, count: int, valid: timedelta, automatic: bool, who: str, noted: bool = False
+    store: IdentityStore, *, count: int, valid: timedelta, automatic: bool, who: str, noted: bool = False
 ) -> EnrolmentCode:
     """A new code; ConfigurationError for an impossible ``count`` or ``valid``. ``noted``: for the audit."""
     while True:
         code = EnrolmentCode.new(count=count)
         with suppress(ContractError):  # its four letters are another's
-            keep(register, code, valid=valid, automatic=automatic, who=who, noted=noted)
+            keep(store, code, valid=valid, automatic=automatic, who=who, noted=noted)
             return code
 
 
 def keep(
-    register: Register,
+    store: IdentityStore,
     code: EnrolmentCode,
     *,
     valid: timedelta,
@@ -78,7 +78,7 @@ def keep(
     if not timedelta(0) < valid <= LONGEST:
         raise ConfigurationError(f"a code is valid for at most {LONGEST.days} days")
     now = datetime.now(UTC)
-    with register.change() as change:
+    with store.change() as change:
         if _known(change.connection, code.id):
             raise ContractError(f"there is a code {code.id} already")
         change.connection.execute(
@@ -100,18 +100,18 @@ def keep(
             )
 
 
-def listed(register: Register) -> list[Code]:
+def listed(store: IdentityStore) -> list[Code]:
     """All of them, the newest last."""
     query = "SELECT *, (SELECT count(*) FROM request WHERE code = id) AS used FROM code ORDER BY created, id"
-    with register.connection() as connection:
+    with store.connection() as connection:
         return [_code(row) for row in connection.execute(query)]
 
 
-def withdraw(register: Register, code_id: str, *, who: str = "registrar") -> int:
+def withdraw(store: IdentityStore, code_id: str, *, who: str = "registrar") -> int:
     """Close all slots of a code and refuse who waits with it; how many waited. NotRegisteredError."""
     code_id = code_id.strip().upper()[:4]
     now = int(datetime.now(UTC).timestamp())
-    with register.change() as change:
+    with store.change() as change:
         if not _known(change.connection, code_id):
             raise NotRegisteredError(f"no enrolment code {code_id!r}: meter61850 enrol list shows all")
         change.connection.execute(
@@ -126,10 +126,10 @@ def withdraw(register: Register, code_id: str, *, who: str = "registrar") -> int
         return done.rowcount
 
 
-def open_slots(register: Register) -> list[tuple[str, str]]:
+def open_slots(store: IdentityStore) -> list[tuple[str, str]]:
     """Login and password hash of every slot that is open now."""
     now = int(datetime.now(UTC).timestamp())
-    with register.connection() as connection:
+    with store.connection() as connection:
         codes = connection.execute(
             "SELECT id, count, hash, expires FROM code WHERE withdrawn IS NULL"
         ).fetchall()

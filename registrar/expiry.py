@@ -1,11 +1,11 @@
-"""Certificates that end: those of services and servers are renewed in time, of the others somebody is warned.
+"""Certificates that end: those of services and servers are renewed, for the others there is a warning.
 
-A certificate is renewed at two thirds of its life, as meters do it, for the same key and the same names: one
-file is replaced in one step, which no power cut can part. Mosquitto, MMS bridge and web follow their files; a
-service takes the new certificate when it connects again. The old certificate is not revoked, it runs out: a
-copy of it on another machine keeps working until then.
+A certificate is renewed at two thirds of its life, as on a meter, for the same key and the same names: one
+file is replaced in one atomic step. Mosquitto, MMS bridge and web read their files again; a service uses the
+new certificate when it connects again. The old certificate is not revoked but expires: a copy of it on
+another machine works until then.
 
->>> Watch(deployment, Trail(deployment)).look(utc_now())  # doctest: +SKIP
+>>> CertificateWatch(deployment, AuditQueue(deployment)).look(utc_now())  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from broker.contract.roles import Role
 from broker.durable import PUBLIC, replace
 from broker.mqtt.identity import CERTIFICATE
 from registrar import pki
-from registrar.audit_queue import Trail
+from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
 from registrar.identities import SERVICES, Identity, fingerprint
 from registrar.pki import SERVER_DAYS, Authority
@@ -44,7 +44,7 @@ MAX_TOLD = 20
 
 @dataclass(frozen=True)
 class Ending:
-    """A certificate that nobody has renewed, and that ends soon or has ended."""
+    """A certificate that was not renewed, and that ends soon or has ended."""
 
     what: str
     ends: datetime
@@ -120,7 +120,7 @@ def _renew(deployment: Deployment, one: Local, now: datetime) -> bool:
         made = authority.renewed(own, days=SERVER_DAYS, now=now)
     else:
         name = pki.common_name(own)
-        with deployment.register.change() as change:
+        with deployment.identity_store.change() as change:
             identity = change.identity(name)
             if identity is None or identity.blocked or not change.is_good(fingerprint(own)):
                 return False
@@ -161,8 +161,10 @@ def ending(deployment: Deployment, now: datetime) -> list[Ending]:
 
 def _registered(deployment: Deployment, *, without: set[str]) -> Iterator[Ending]:
     """The newest good certificate of each identity that is not blocked."""
-    newest = {one.name: one.not_after for one in deployment.register.certificates() if one.revoked is None}
-    for identity in deployment.register.identities():
+    newest = {
+        one.name: one.not_after for one in deployment.identity_store.certificates() if one.revoked is None
+    }
+    for identity in deployment.identity_store.identities():
         if identity.name in newest and not identity.blocked and identity.name not in without:
             yield Ending(f"{identity.role} {identity.name}", newest[identity.name], _cure(identity))
 
@@ -173,12 +175,12 @@ def _cure(identity: Identity) -> str:
     return f"meter61850 credentials rotate {identity.name} --out FOLDER"
 
 
-class Watch:
+class CertificateWatch:
     """The registrar's look at all of them; one thread looks, others read."""
 
-    def __init__(self, deployment: Deployment, trail: Trail) -> None:
+    def __init__(self, deployment: Deployment, audit_queue: AuditQueue) -> None:
         self._deployment = deployment
-        self._trail = trail
+        self._audit_queue = audit_queue
         self._told: dict[str, date] = {}
         self.endings: list[Ending] = []
         self.ends: dict[str, float] = {}
@@ -189,7 +191,9 @@ class Watch:
         for name in renew(self._deployment, now):
             log.info("the certificate of %s is renewed", name)
             identity = name.partition(" ")[2]
-            self._trail.note(Kind.CREDENTIALS_ROTATED, who="registrar", identity=identity, outcome="renewed")
+            self._audit_queue.note(
+                Kind.CREDENTIALS_ROTATED, who="registrar", identity=identity, outcome="renewed"
+            )
         self.endings = ending(self._deployment, now)
         self.ends = {one.what: one.ends.timestamp() for one in self.endings}
         for local in (*authorities(self._deployment), *renewable(self._deployment)):
@@ -206,7 +210,7 @@ class Watch:
         try:
             self.look(now)
         except (OSError, sqlite3.Error, Meter61850Error) as error:
-            log.error("the certificates cannot be looked at: %s", error)
+            log.error("cannot check the certificates: %s", error)
 
     @property
     def warnings(self) -> list[str]:

@@ -1,9 +1,9 @@
-"""Finishes what a change of the register has begun: the broker's files, and the connections to be ended.
+"""Completes a change of the identity store: the broker's files, and the connections that must end.
 
-A change of rights is one transaction: what is wanted, the event for the audit, and a row in ``unfinished``.
-All that follows can be done by anyone, and again: by the command itself, by the registrar within a second,
-or by the next command when both were killed. A row goes when Mosquitto is known to enforce the change: its
-access list then lets the registrar hear itself on the topic of that edition.
+A change of rights is one transaction: the new state, the event for the audit, and a row in ``unfinished``.
+All later steps are repeatable: the command itself does them, the registrar within a second, or the next
+command if both were killed. The row is deleted when Mosquitto is known to enforce the change: the new access
+list then lets the registrar receive its own message on the topic of that generation.
 
 >>> await finish(deployment)  # doctest: +SKIP
 True
@@ -43,16 +43,16 @@ def prepare(deployment: Deployment) -> None:
 
 
 async def finish(deployment: Deployment) -> bool:
-    """Do what is left to be done; False without a broker, where nobody is connected and the rest stays.
+    """Complete the open changes; False without a broker: then no client is connected and the rest stays.
 
-    UnavailableError if the broker does not read its files again, or lets somebody come back.
+    UnavailableError if the broker does not read its files again, or lets a blocked client connect again.
     """
     async with _alone(deployment):
         await asyncio.to_thread(prepare, deployment)
         try:
             async with connected(settings(deployment)) as client:
-                await deliver(deployment.register, client)
-                while await asyncio.to_thread(deployment.register.unfinished):
+                await deliver(deployment.identity_store, client)
+                while await asyncio.to_thread(deployment.identity_store.unfinished):
                     await _finish(deployment, client)
         except aiomqtt.MqttError:
             return False
@@ -61,7 +61,7 @@ async def finish(deployment: Deployment) -> bool:
 
 async def _finish(deployment: Deployment, client: aiomqtt.Client) -> None:
     generation = await _enforced(deployment, client)
-    left = await asyncio.to_thread(deployment.register.unfinished)
+    left = await asyncio.to_thread(deployment.identity_store.unfinished)
     known = [one for one in left if one.generation <= generation]
     outcomes = await asyncio.gather(
         *(_cut_off(deployment, one) for one in known if one.ending), return_exceptions=True
@@ -86,8 +86,8 @@ async def _enforced(deployment: Deployment, client: aiomqtt.Client) -> int:
             return int(edition.partition("-")[0])
         await asyncio.to_thread(prepare, deployment)
     raise UnavailableError(
-        "the broker has not read its files again: what was changed is pending "
-        "(meter61850 broker run reads them; another Mosquitto needs a SIGHUP)"
+        "the broker has not read its files again: the change is pending "
+        "(meter61850 broker run reads them; any other Mosquitto needs a SIGHUP)"
     )
 
 
@@ -109,13 +109,13 @@ async def _cut_off(deployment: Deployment, one: Unfinished) -> None:
 
 
 def _may_come_back(deployment: Deployment, name: str) -> bool:
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         identity = change.identity(name)
         return identity is not None and not identity.blocked and change.lives(name)
 
 
 def _finished(deployment: Deployment, known: Sequence[Unfinished]) -> None:
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         for one in known:
             if change.finished(one.name, one.generation) and one.ending == Ending.REMOVE:
                 change.remove(one.name)
@@ -135,7 +135,7 @@ async def _alone(deployment: Deployment) -> AsyncIterator[None]:
             except BlockingIOError:
                 if loop.time() > end:
                     raise UnavailableError(
-                        "another process has been finishing a change for 30 s: what was changed is pending"
+                        "another process has been completing a change for 30 s: this change is pending"
                     ) from None
                 await asyncio.sleep(LOOK_SECONDS)
         yield

@@ -1,4 +1,4 @@
-"""Who may connect: roles, identities, and the certificates that they were given.
+"""Roles, identities, and their certificates.
 
 >>> checked_name("anna", Role.OPERATOR)
 'anna'

@@ -1,10 +1,10 @@
-"""The register of identities: who there is, in which role, with which certificates, and who is blocked.
+"""The identity store: identities with their roles and certificates, and which are blocked.
 
 One SQLite file of mode 0600 in the deployment's folder. The broker's access list, its passwords and the
-certificates' revocation list are rendered from it and from nothing else (`registrar.deployment`).
+certificates' revocation list are rendered from this file only (`registrar.deployment`).
 
->>> register = Register(Path("register.sqlite"))  # doctest: +SKIP
->>> with register.change() as change:  # doctest: +SKIP
+>>> store = IdentityStore(Path("register.sqlite"))  # doctest: +SKIP
+>>> with store.change() as change:  # doctest: +SKIP
 ...     change.add(Identity("anna", Role.OPERATOR))
 """
 
@@ -36,7 +36,7 @@ class Unfinished:
     """An `Ending`, or empty."""
 
 
-class Register:
+class IdentityStore:
     """The file; ConfigurationError if it is missing, empty or damaged. ``new``: make it, in mode 0600."""
 
     def __init__(self, path: Path, *, new: bool = False) -> None:
@@ -98,7 +98,7 @@ class Register:
             return [Unfinished(*row) for row in rows]
 
     def marks(self) -> dict[str, int]:
-        """What somebody was at (`Change.mark`)."""
+        """Started tasks (`Change.mark`)."""
         with self.connection() as connection:
             return dict(connection.execute("SELECT name, value FROM mark").fetchall())
 
@@ -117,7 +117,7 @@ class Register:
             yield connection
 
 
-RESTORE = "bring register.sqlite back from a copy; without it nobody could be let in, and nobody shut out"
+RESTORE = "restore register.sqlite from a copy; without it no meter can be enrolled or blocked"
 
 
 def _check(path: Path) -> None:

@@ -1,6 +1,6 @@
-"""``meter61850 init``: makes a deployment: authority, certificates, identities of the services, settings.
+"""``meter61850 init`` makes a deployment: authority, certificates, identities of the services, settings.
 
->>> found(Path("deployment"), Plan(hosts=("broker.example",)))  # doctest: +SKIP
+>>> new_deployment(Path("deployment"), NewDeployment(hosts=("broker.example",)))  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _HOST = re.compile(
 )
 
 _SETTINGS = """\
-# Settings of this meter61850 deployment. Every command takes them from here when it is told
-# `--dir {folder}` (or METER61850_DIR); systemd takes them as EnvironmentFile. A variable that is set in
-# the environment goes first. docs/settings.md lists all there are; docs/security.md explains these.
+# Settings of this meter61850 deployment. Every command with `--dir {folder}` (or METER61850_DIR) takes
+# them from here; systemd takes them as EnvironmentFile. A variable in the environment overrides this file.
+# docs/settings.md lists all settings; docs/security.md explains these.
 
-# The broker as meters and operators reach it, the names and addresses in its certificate, the usual one
+# Names and addresses of the broker for meters and operators, which are in its certificate, the usual one
 # first. After a change: meter61850 credentials rotate server
 METER61850_BROKER_HOSTS="{hosts}"
-# Where it listens for meters, operators and command issuers (certificates) and for enrolment and meters
-# with a token (passwords). TLS only. 0.0.0.0 is every IPv4 address of this machine.
+# Its listeners for meters, operators and command issuers (certificates), and for enrolment and meters with
+# a token (passwords). TLS only. 0.0.0.0 is every IPv4 address of this machine.
 METER61850_BROKER_BIND={bind}
 METER61850_BROKER_PORT={port}
 METER61850_BROKER_PASSWORD_PORT={password_port}
-# Where our own services connect; on loopback unless they run on other machines.
+# The listener of our own services; on loopback unless they run on other machines.
 METER61850_SERVICES_HOST=127.0.0.1
 METER61850_BROKER_SERVICES_BIND=127.0.0.1
 METER61850_BROKER_SERVICES_PORT={services_port}
@@ -50,9 +50,9 @@ METER61850_BROKER_SECURITY={folder}/security
 
 METER61850_MQTT_PREFIX={prefix}
 
-# MMS over TLS for SCADA, IED number n on port n - 1 further; it stands in the SCD. Operators may observe,
-# issuers control. METER61850_MMS_HOST is the address at which SCADA reaches it (an IP, also in the SCD).
-# The plain port stays on loopback (METER61850_MMS_PLAIN_BIND opens it, METER61850_MMS_PLAIN=false ends it).
+# MMS over TLS for SCADA; IED number n has port + n - 1, as in the SCD. Operators may observe, issuers
+# control. METER61850_MMS_HOST is the address for SCADA (an IP, also in the SCD). The plain port listens on
+# loopback (METER61850_MMS_PLAIN_BIND opens it, METER61850_MMS_PLAIN=false closes it).
 METER61850_MMS_HOST={mms_host}
 METER61850_MMS_TLS_PORT={mms_tls_port}
 METER61850_MMS_TLS_CERT={folder}/mms/mms.crt
@@ -64,14 +64,14 @@ METER61850_MMS_CLIENTS={folder}/mms/mms-clients.toml
 # Mosquitto's own data goes to the folder broker/ in here.
 METER61850_DATA_DIR={folder}
 
-# postgresql://USER@HOST/NAME when SQLite is outgrown (docs/operations-store.md).
+# postgresql://USER@HOST/NAME if SQLite is too small (docs/operations-store.md).
 METER61850_DATABASE_URL=sqlite:///{folder}/{database}
-# Where the end of the audit is remembered outside of the database (docs/operations.md).
+# File for the end of the audit, outside of the database (docs/operations.md).
 METER61850_AUDIT_HEAD_FILE={folder}/bridge/audit.head
 
 # Accounts of the web page and the HTTP API: meter61850 web user add NAME
 METER61850_WEB_USERS={folder}/web/web-users.json
-# What the web told the audit waits there while the database is locked or away.
+# Audit events of the web wait here while the database is locked or away.
 METER61850_WEB_SPOOL={folder}/spool/web-audit.sqlite
 """
 
@@ -83,11 +83,11 @@ UNFINISHED = f".{ENV}.unfinished"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a new deployment is told."""
+class NewDeployment:
+    """The options of a new deployment."""
 
     hosts: tuple[str, ...] = ("localhost",)
-    """Names and addresses of the broker; the first is what meters are told."""
+    """Names and addresses of the broker; meters use the first."""
     bind: str = "127.0.0.1"
     port: int = 8883
     password_port: int = 8884
@@ -101,7 +101,7 @@ class Plan:
     """Certificate and key of an authority of yours; a new one is made otherwise."""
 
 
-def found(folder: Path, plan: Plan) -> Deployment:
+def new_deployment(folder: Path, plan: NewDeployment) -> Deployment:
     """Make the deployment; ConfigurationError if there is one already, or the plan is impossible.
 
     Whatever goes wrong, nothing half-made is left: the folder's settings are written last.
@@ -129,7 +129,7 @@ def found(folder: Path, plan: Plan) -> Deployment:
     return deployment
 
 
-def _make(deployment: Deployment, plan: Plan, authority: Authority) -> None:
+def _make(deployment: Deployment, plan: NewDeployment, authority: Authority) -> None:
     folder = deployment.folder
     for name in FOLDERS:
         make_folder(folder / name)
@@ -163,8 +163,8 @@ def _check_unused(folder: Path) -> None:
     for name in ("ca/ca.key", "register.sqlite"):
         if (folder / name).exists():
             raise ConfigurationError(
-                f"{folder} holds {name} but no {ENV}: bring that back from a copy; or, if an init was cut "
-                "short here, move all that is in it away"
+                f"{folder} holds {name} but no {ENV}: restore it from a copy; or, if an init was interrupted "
+                "here, move its whole content away"
             )
 
 
@@ -193,7 +193,7 @@ def _keep(pair: Path, key: ec.EllipticCurvePrivateKey, certificate: x509.Certifi
     )
 
 
-def _authority(plan: Plan) -> Authority:
+def _authority(plan: NewDeployment) -> Authority:
     if plan.authority is None:
         return Authority.new(f"meter61850 {plan.hosts[0]}")
     certificate, key = plan.authority
@@ -203,7 +203,7 @@ def _authority(plan: Plan) -> Authority:
         raise ConfigurationError(f"authority {error.filename}: {error.strerror}") from error
 
 
-def _settings(folder: Path, plan: Plan) -> str:
+def _settings(folder: Path, plan: NewDeployment) -> str:
     return _SETTINGS.format(
         folder=folder,
         database=plan.database,

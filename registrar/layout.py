@@ -1,10 +1,9 @@
-"""Which service runs as which user, and what of a deployment it may read and write.
+"""The user of each service, and the parts of a deployment that it may read and write.
 
-Each service has a user and a group of its own, ``PREFIX-SERVICE``. The folder belongs to the registrar, which
-alone has the authority's key and the register. It hands a service's folder to that service's group: to read.
-What a service writes is in a folder of its own, except for the database. Everybody is in the group
-``PREFIX``, which may pass through the folder and read its settings; who uses the database is in
-``PREFIX-database``.
+Each service has its own user and group, ``PREFIX-SERVICE``. The folder belongs to the registrar; only the
+registrar has the authority's key and the identity store. A service's group may read that service's folder. A
+service writes into its own folder, except for the database. All users are in the group ``PREFIX``, which may
+pass through the folder and read its settings; users of the database are in ``PREFIX-database``.
 
 >>> [place.path for place in places() if place.group == "mms"]
 ['mms', 'identities/mms']
@@ -169,7 +168,7 @@ def _above(name: str, given: Mapping[str, Place]) -> Place:
 
 
 def _is_anothers(place: Place) -> bool:
-    """Whether somebody else than the registrar writes there."""
+    """Whether a service other than the registrar writes there."""
     return place.owner != REGISTRAR or bool(place.mode & 0o020)
 
 

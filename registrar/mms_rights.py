@@ -1,7 +1,7 @@
-"""Who may do what over MMS: the file that ``METER61850_MMS_CLIENTS`` names, rendered from the register.
+"""Client rights over MMS: the file that ``METER61850_MMS_CLIENTS`` names, rendered from the identity store.
 
-An operator observes and an issuer controls, over MMS as over MQTT. One who is confined to some address codes
-is not let in at all: an IED shows all of its meters to whoever is associated.
+An operator observes and an issuer controls, over MMS as over MQTT. An identity that is limited to some
+address codes has no access, because an IED shows all of its meters to every client.
 
 >>> render([Identity("otto", Role.ISSUER)]).splitlines()[-2:]
 ['[clients."otto"]', 'rights = "control"']

@@ -1,4 +1,4 @@
-"""What the registrar tells Prometheus, and when it is healthy.
+"""The registrar's metrics and health.
 
 >>> with observed(watch, counters=dict, connected=up, port=9852, address="127.0.0.1"):  # doctest: +SKIP
 ...     serve()
@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from broker.metrics import MetricsServer, Sample
-from registrar.expiry import Watch
+from registrar.expiry import CertificateWatch
 
 
 @contextmanager
 def observed(
-    watch: Watch,
+    watch: CertificateWatch,
     *,
     counters: Callable[[], Mapping[str, int]],
     connected: Callable[[], bool],

@@ -1,11 +1,12 @@
-"""Keys and certificates on their way into identity folders: a process that dies on it loses neither.
+"""Keys and certificates on their way into identity folders; a process that is killed meanwhile loses neither.
 
-The key waits in the folder before the register knows of the certificate; the register keeps the certificate
-until it is there. Not the other way round: what the register does not know it could not revoke.
+The key is in the folder before the identity store has the certificate, and the store keeps the certificate
+until it is in the folder. The reverse order is not possible: the store could not revoke an unknown
+certificate.
 
->>> with register.change() as change:  # doctest: +SKIP
+>>> with store.change() as change:  # doctest: +SKIP
 ...     certify(identity, change, authority, Path("anna"))
->>> unpack(register, deployment.write_connection)  # doctest: +SKIP
+>>> unpack(store, deployment.write_connection)  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from broker.mqtt import keypair
 from broker.mqtt.identity import CERTIFICATE, KEY
 from registrar import pki
 from registrar.identities import Identity, Parcel
-from registrar.identity_store import Register
+from registrar.identity_store import IdentityStore
 from registrar.pki import Authority
 from registrar.transaction import Change
 
@@ -49,22 +50,22 @@ def certify(
     return certificate
 
 
-def unpack(register: Register, write: Writer) -> None:
+def unpack(store: IdentityStore, write: Writer) -> None:
     """Put the certificates that are kept into their folders; what cannot be reached now stays kept."""
-    for parcel in register.parcels():
+    for parcel in store.parcels():
         try:
-            _unpack(register, parcel, write)
-        except OSError as error:  # another's folder, or a disk that is away: whoever comes next
+            _unpack(store, parcel, write)
+        except OSError as error:  # a folder of another user, or an absent disk: the next process does it
             log.warning("the certificate of %s is not in %s: %s", parcel.name, parcel.folder, error)
             continue
-        with register.change() as change:
+        with store.change() as change:
             change.unpacked(parcel)
 
 
-def _unpack(register: Register, parcel: Parcel, write: Writer) -> None:
+def _unpack(store: IdentityStore, parcel: Parcel, write: Writer) -> None:
     """It is there afterwards, or never will be, since its owner or its key is gone."""
     folder, certificate = Path(parcel.folder), parcel.certificate.encode()
-    identity = register.identity(parcel.name)
+    identity = store.identity(parcel.name)
     kept = (folder / CERTIFICATE).exists() and (folder / CERTIFICATE).read_bytes() == certificate
     if identity is None or not (kept or keypair.following(folder / KEY).exists()):
         return

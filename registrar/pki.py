@@ -1,8 +1,8 @@
 """The deployment's certificate authority: X.509 certificates (RFC 5280) on P-256 keys, and their revocation.
 
 An identity's name is its certificate's common name, and with Mosquitto's ``use_identity_as_username`` its
-user name and client id. Whoever holds the authority's key can be anyone, so it is in one file of mode 0600
-that only the registrar and the administrator's commands read.
+user name and client id. The authority's key can make every identity, so it is in one file of mode 0600 that
+only the registrar and the administrator's commands read.
 
 >>> authority = Authority.new("meter61850 test")
 >>> issued = authority.issue("bridge", new_key().public_key(), days=90)
@@ -75,7 +75,7 @@ def checked_request(text: bytes) -> PublicKey:
     except (ValueError, InvalidSignature, TypeError) as error:
         raise ContractError(f"the signing request is not PKCS #10 in PEM: {error}") from error
     except UnsupportedAlgorithm as error:
-        raise ContractError(f"the signing request has a key that nobody here knows: {error}") from error
+        raise ContractError(f"the signing request has an unsupported key: {error}") from error
     if not signed:
         raise ContractError("the signing request is not signed with its own key")
     return checked_key(key)

@@ -1,7 +1,7 @@
-"""Why a meter that asks is not let in: a fixed set, so that nobody can make ever new events of the audit.
+"""Reasons of refused requests: a fixed set, so that no client can create new kinds of audit events.
 
->>> str(NotLetInError(Why.KEY, "not PKCS #10"))
-'what it wants signed is of no use: not PKCS #10'
+>>> str(RequestRefusedError(Why.KEY, "not PKCS #10"))
+'the signing request is not valid: not PKCS #10'
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Why(StrEnum):
     WITHDRAWN = "the enrolment code was withdrawn"
     EXPIRED = "the enrolment code has expired"
     OTHER_SERIAL = "meter_id belongs to another hardware serial"
-    OTHER_METER = "this serial number is another meter's"
+    OTHER_METER = "this serial number belongs to another meter"
     NO_SERIAL = "hardware.serial: a meter has a serial number"
-    KEY = "what it wants signed is of no use"
+    KEY = "the signing request is not valid"
     BLOCKED = "this meter is blocked"
     ENROLLED = "this meter has a credential already"
     ASKED = "this meter has asked with another slot"
@@ -30,7 +30,7 @@ class Why(StrEnum):
     TOO_MANY = "too many requests wait to be approved"
 
 
-class NotLetInError(ContractError):
+class RequestRefusedError(ContractError):
     """A request is refused; ``cure`` or ``text`` is for the installer, the audit has ``why`` alone."""
 
     def __init__(self, why: Why, cure: str = "", *, text: str = "") -> None:

@@ -1,7 +1,8 @@
-"""New credentials for who has one: certificates before they end, and all of them when the authority changes.
+"""Renewal of credentials: certificates before they end, and all of them when the authority changes.
 
-A meter asks over its own connection, so the broker says who it is; its old certificate is revoked when it
-says, with the new one, that it uses that. Services and people get a new folder's content, and an overlap.
+A meter requests over its own connection, so the broker has authenticated it. Its old certificate is revoked
+when the meter, connected with the new one, confirms this. Services and people get a new folder's content, and
+an overlap.
 
 >>> renew(deployment, "3f2504e0-4f89-41d3-9a0c-0305e82c3301", renewal)  # doctest: +SKIP
 """
@@ -20,7 +21,7 @@ from broker.contract.errors import ConfigurationError, ContractError
 from broker.contract.messages import utc_now
 from broker.contract.roles import Role
 from broker.contract.topics import Topics
-from broker.mqtt.identity import Identity as Folder
+from broker.mqtt.identity import IdentityFolder
 from registrar import pki
 from registrar.deployment import Deployment
 from registrar.identities import Identity, NotRegisteredError, fingerprint
@@ -35,13 +36,13 @@ OVERLAP = timedelta(hours=24)
 
 
 def renew(deployment: Deployment, meter_id: str, renewal: Renewal) -> bool:
-    """Take a meter's word; whether something was revoked. ContractError says why it is refused."""
-    with deployment.register.change() as change:
+    """Handle a meter's confirmation; True if a certificate was revoked. ContractError has the reason."""
+    with deployment.identity_store.change() as change:
         identity = change.identity(meter_id)
         if identity is None or identity.role is not Role.METER or identity.blocked:
-            raise ContractError("no meter of ours, or one that is blocked, asks for a certificate")
+            raise ContractError("the sender is not a known meter, or it is blocked")
         if not change.lives(meter_id):  # still connected with what was revoked
-            raise ContractError("what this meter had was revoked: it must enrol anew")
+            raise ContractError("the credentials of this meter were revoked: it must enrol again")
         if renewal.csr is not None:
             _issue(deployment, change, meter_id, renewal.csr)
             change.note(Kind.CREDENTIALS_ROTATED, who=meter_id, meter_id=meter_id)
@@ -51,13 +52,13 @@ def renew(deployment: Deployment, meter_id: str, renewal: Renewal) -> bool:
 
 
 def want_renewed(deployment: Deployment, meter_ids: Iterable[str]) -> None:
-    """Have these meters told to ask for a new certificate, and whom they may trust."""
+    """Request these meters to renew, and send them the trusted authorities."""
     told = Credential(authorities=deployment.bundle().decode(), renew=True, ts=utc_now())
     _send(deployment, meter_ids, told.payload())
 
 
 def tell_authorities(deployment: Deployment, meter_ids: Iterable[str]) -> None:
-    """Have these meters told whom they may trust, and nothing else."""
+    """Send these meters the trusted authorities, and nothing else."""
     told = Credential(authorities=deployment.bundle().decode(), ts=utc_now())
     _send(deployment, meter_ids, told.payload())
 
@@ -75,10 +76,8 @@ def rotate(
     ConfigurationError if there is no such folder.
     """
     if not folder.exists():
-        raise ConfigurationError(
-            f"{folder} is not there: say with --out where the folder of {identity.name} is"
-        )
-    with deployment.register.change() as change:
+        raise ConfigurationError(f"{folder} does not exist: name the folder of {identity.name} with --out")
+    with deployment.identity_store.change() as change:
         authority = deployment.authority_of(identity.role)
         made = certify(identity, change, authority, folder, host=_known_host(folder))
         change.supersede(identity.name, but=fingerprint(made), at=datetime.now(UTC) + overlap)
@@ -89,7 +88,7 @@ def rotate(
 
 def revoke_superseded(deployment: Deployment) -> None:
     """Revoke what another certificate has taken the place of, when its overlap is over."""
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         for name in sorted(set(change.revoke_ended())):
             change.note(Kind.CREDENTIALS_REVOKED, who="registrar", identity=name, outcome="superseded")
 
@@ -99,10 +98,10 @@ def revoke(deployment: Deployment, name: str, *, who: str = "registrar") -> int:
 
     `registrar.finishing` ends its connection.
     """
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         identity = change.identity(name)
         if identity is None:
-            raise NotRegisteredError(f"nobody is called {name!r}: meter61850 credentials list shows all")
+            raise NotRegisteredError(f"no identity {name!r}: meter61850 credentials list shows all")
         count = change.revoke(name) + bool(identity.token)
         change.set_token(name, "")
         change.end_connection(name)
@@ -113,7 +112,7 @@ def revoke(deployment: Deployment, name: str, *, who: str = "registrar") -> int:
 def _issue(deployment: Deployment, change: Change, meter_id: str, csr: str) -> None:
     key = pki.checked_request(csr.encode())
     if change.unexpired(meter_id) >= MAX_UNEXPIRED:
-        raise ContractError(f"{MAX_UNEXPIRED} certificates were made for this meter already")
+        raise ContractError(f"{MAX_UNEXPIRED} unexpired certificates exist for this meter already")
     if change.living(meter_id) >= MAX_LIVING:
         raise ContractError(
             f"{MAX_LIVING} certificates of this meter are valid: it uses none of the new ones"
@@ -137,11 +136,11 @@ def _confirm(deployment: Deployment, change: Change, meter_id: str, using: str) 
 
 def _send(deployment: Deployment, meter_ids: Iterable[str], payload: bytes) -> None:
     topics = Topics(deployment.prefix)
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         for meter_id in meter_ids:
             change.send(topics.meter(meter_id, "credential"), payload)
 
 
 def _known_host(folder: Path) -> str:
     """The broker as this identity reaches it."""
-    return Folder.load(folder).host
+    return IdentityFolder.load(folder).host

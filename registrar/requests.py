@@ -1,8 +1,8 @@
-"""Meters that ask to be let in: what is refused at once, what waits, and what a decision does.
+"""Enrolment requests: which are refused at once, which wait, and the effect of a decision.
 
-Whoever has an enrolment code can ask for anything, so a request never touches a meter that is known: a
-meter_id with a living credential, or with another serial number, is refused, and so is a serial number that
-another meter has. The first request of a slot and of a meter stands until it is decided.
+A person with an enrolment code can send any request, so a request never changes a known meter: a meter_id
+with a valid credential, or with another serial number, is refused, and so is the serial number of another
+meter. The first request of a slot and of a meter stays until it is decided.
 
 >>> take(deployment, "K7QM-3", ask, serials={})  # doctest: +SKIP
 """
@@ -23,13 +23,13 @@ from broker.contract.topics import Topics, checked_meter_id
 from registrar import devices, pki
 from registrar.deployment import Deployment
 from registrar.identities import Identity, NotRegisteredError, at
-from registrar.refusals import NotLetInError, Why
+from registrar.refusals import RequestRefusedError, Why
 from registrar.transaction import Change
 
 MAX_PENDING = 500
 """Requests that may wait for an administrator."""
 KEY_LENGTH = 16
-"""Hex digits of a key that are shown, and that an administrator says again."""
+"""Hex digits of a key that are shown, and that an administrator repeats."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ class Request:
 
 
 def take(deployment: Deployment, slot: str, ask: Ask, *, serials: Mapping[str, str]) -> Answer:
-    """Note a request, or answer it again; NotLetInError says why it is refused.
+    """Store a request, or answer it again; RequestRefusedError has the reason of a refusal.
 
     ``serials``: meter_id → serial number of every meter that was heard as itself.
     """
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         known = _find(change.connection, slot)
         if known is not None:
             if (known.meter_id, known.ask.question) != (ask.meter_id, ask.question):
-                raise NotLetInError(Why.SLOT_TAKEN, "use the next one")
+                raise RequestRefusedError(Why.SLOT_TAKEN, "use the next one")
             return _tell(deployment, change, known)
         code = _usable_code(change.connection, slot)
         _check(change, ask, serials)
@@ -79,7 +79,7 @@ def approve(deployment: Deployment, meter_id: str, *, who: str, key: str | None 
 
     ``key``: what the administrator has seen; ContractError if another request has come in its place.
     """
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         request = _waiting(change.connection, meter_id)
         if key is not None:
             _check_key(request, key)
@@ -93,14 +93,14 @@ def _check_key(request: Request, key: str) -> None:
     said = "".join(key.split()).lower()
     compare = "compare what the meter shows with `meter61850 enrol list`"
     if len(said) < KEY_LENGTH:
-        raise ConfigurationError(f"--key: {compare}, and say all {KEY_LENGTH} digits")
+        raise ConfigurationError(f"--key: {compare}, and give all {KEY_LENGTH} digits")
     if not request.ask.question.startswith(said):
         raise ContractError(f"{key[:64]!r} is not the key that meter {request.meter_id} has now: {compare}")
 
 
 def refuse(deployment: Deployment, meter_id: str, *, reason: str, who: str) -> Request:
     """Keep out the meter that waits; NotRegisteredError if none does."""
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         request = _waiting(change.connection, meter_id)
         decided = _decide(change, request, Verdict.REFUSED, reason, who)
         _note(change, Kind.ENROLMENT_REFUSED, decided, who=who, outcome=Verdict.REFUSED)
@@ -111,7 +111,7 @@ def refuse(deployment: Deployment, meter_id: str, *, reason: str, who: str) -> R
 def collected(deployment: Deployment, meter_id: str, *, since: datetime) -> bool:
     """The meter was heard as itself at ``since``: its slot is closed; whether that is news."""
     now = int(datetime.now(UTC).timestamp())
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         done = change.connection.execute(
             "UPDATE request SET collected = ? WHERE meter_id = ? AND verdict = 'granted' "
             "AND collected IS NULL AND decided <= ? RETURNING slot",
@@ -125,14 +125,14 @@ def collected(deployment: Deployment, meter_id: str, *, since: datetime) -> bool
 
 def listed(deployment: Deployment) -> list[Request]:
     """All requests, oldest first."""
-    with deployment.register.connection() as connection:
+    with deployment.identity_store.connection() as connection:
         return [_request(row) for row in connection.execute("SELECT * FROM request ORDER BY asked, slot")]
 
 
 def awaited(deployment: Deployment) -> set[str]:
     """Meters that were let in and not heard as themselves since."""
     query = "SELECT meter_id FROM request WHERE verdict = 'granted' AND collected IS NULL"
-    with deployment.register.connection() as connection:
+    with deployment.identity_store.connection() as connection:
         return {str(row["meter_id"]) for row in connection.execute(query)}
 
 
@@ -140,48 +140,48 @@ def _usable_code(connection: sqlite3.Connection, slot: str) -> sqlite3.Row:
     code_id, _, number = slot.partition("-")
     row: sqlite3.Row | None = connection.execute("SELECT * FROM code WHERE id = ?", (code_id,)).fetchone()
     if row is None or not 1 <= int(number) <= row["count"]:
-        raise NotLetInError(Why.NO_CODE)
+        raise RequestRefusedError(Why.NO_CODE)
     if row["withdrawn"] is not None:
-        raise NotLetInError(Why.WITHDRAWN)
+        raise RequestRefusedError(Why.WITHDRAWN)
     if row["expires"] <= datetime.now(UTC).timestamp():
-        raise NotLetInError(Why.EXPIRED)
+        raise RequestRefusedError(Why.EXPIRED)
     return row
 
 
 def _check(change: Change, ask: Ask, serials: Mapping[str, str]) -> None:
-    """NotLetInError if this request may not even wait."""
+    """RequestRefusedError if this request may not wait."""
     _check_identity(change, ask)
     if serials.get(ask.meter_id, ask.hardware.serial) != ask.hardware.serial:
-        raise NotLetInError(Why.OTHER_SERIAL)
+        raise RequestRefusedError(Why.OTHER_SERIAL)
     devices.check(change.connection, ask.meter_id, ask.hardware.serial)
     connection = change.connection
     if _pending(connection, "WHERE meter_id = ? AND verdict = 'pending'", ask.meter_id):
-        raise NotLetInError(Why.ASKED, "`meter61850 enrol refuse` ends that")
+        raise RequestRefusedError(Why.ASKED, "`meter61850 enrol refuse` ends that")
     if _pending(
         connection,
         "WHERE json_extract(ask, '$.hardware.serial') = ? AND verdict = 'pending'",
         ask.hardware.serial,
     ):
-        raise NotLetInError(Why.SERIAL_ASKED)
+        raise RequestRefusedError(Why.SERIAL_ASKED)
     if _pending(connection, "WHERE verdict = 'pending'") >= MAX_PENDING:
-        raise NotLetInError(Why.TOO_MANY, "try again later")
+        raise RequestRefusedError(Why.TOO_MANY, "try again later")
 
 
 def _check_identity(change: Change, ask: Ask) -> None:
-    """NotLetInError if the meter is one of ours, or what it wants signed is of no use."""
+    """RequestRefusedError if the meter is known, or its signing request is not valid."""
     checked_meter_id(ask.meter_id)
     if not ask.hardware.serial:
-        raise NotLetInError(Why.NO_SERIAL)
+        raise RequestRefusedError(Why.NO_SERIAL)
     if ask.csr is not None:
         try:
             pki.checked_request(ask.csr.encode())
         except ContractError as error:
-            raise NotLetInError(Why.KEY, str(error)) from error
+            raise RequestRefusedError(Why.KEY, str(error)) from error
     known = change.identity(ask.meter_id)
     if known is not None and known.blocked:
-        raise NotLetInError(Why.BLOCKED)
+        raise RequestRefusedError(Why.BLOCKED)
     if change.lives(ask.meter_id):
-        raise NotLetInError(
+        raise RequestRefusedError(
             Why.ENROLLED,
             "to replace it, an administrator revokes that first (meter61850 credentials revoke)",
         )

@@ -1,6 +1,6 @@
-"""The registrar's counter: each message is looked at, decided or noted, and answered; no MQTT here.
+"""Handler of requests: checks each message, decides or stores it, and answers; no MQTT here.
 
->>> counter.hear("sm/v1/enrol/K7QM-3/ask", payload)  # doctest: +SKIP
+>>> handler.hear("sm/v1/enrol/K7QM-3/ask", payload)  # doctest: +SKIP
 ('sm/v1/enrol/K7QM-3/answer', b'{"verdict":"refused",…}')
 """
 
@@ -24,10 +24,10 @@ from broker.contract.messages import utc_now
 from broker.contract.topics import Topic, Topics
 from broker.validation import first_complaint
 from registrar import finishing, renewal, requests
-from registrar.audit_queue import Trail
+from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
 from registrar.enrolment_codes import open_slots
-from registrar.refusals import NotLetInError, Why
+from registrar.refusals import RequestRefusedError, Why
 
 log = logging.getLogger(__name__)
 
@@ -35,16 +35,16 @@ MAX_PAYLOAD = 2 * MAX_PEM
 Reply = tuple[str, bytes]
 
 
-class Counter:
-    """Called from one thread at a time; ``busy`` is set when something is to be told or published."""
+class RequestsHandler:
+    """Called from one thread at a time; ``busy`` is set when there is an event or a message to deliver."""
 
-    def __init__(self, deployment: Deployment, trail: Trail) -> None:
+    def __init__(self, deployment: Deployment, audit_queue: AuditQueue) -> None:
         self.counters: Counts[str] = Counts()
         self.busy = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._deployment = deployment
         self._topics = Topics(deployment.prefix)
-        self._trail = trail
+        self._audit_queue = audit_queue
         self._serials: dict[str, str] = {}
         self._born: dict[str, datetime] = {}
         self._told: set[str] = set()
@@ -65,11 +65,11 @@ class Counter:
         return None
 
     def tidy(self) -> None:
-        """Close what is used or over, and have the broker's files say what the register says."""
+        """Close used and expired slots, and write the broker's files from the identity store."""
         for meter_id in requests.awaited(self._deployment) & self._born.keys():
             requests.collected(self._deployment, meter_id, since=self._born[meter_id])
-        self._trail.move()
-        slots = {name for name, _ in open_slots(self._deployment.register)}
+        self._audit_queue.move()
+        slots = {name for name, _ in open_slots(self._deployment.identity_store)}
         published = self._deployment.published_slots()
         if slots != published:
             self._forget_answers(published - slots)
@@ -77,8 +77,8 @@ class Counter:
         finishing.prepare(self._deployment)
 
     def _forget_answers(self, closed: set[str]) -> None:
-        """What is retained for slots that nobody can open any more."""
-        with self._deployment.register.change() as change:
+        """Retained messages of slots that are closed for ever."""
+        with self._deployment.identity_store.change() as change:
             for slot in sorted(closed):
                 change.send(self._topics.enrol(slot, "answer"), b"")
 
@@ -107,7 +107,7 @@ class Counter:
             self._loop.call_soon_threadsafe(self.busy.set)
 
     def _refusal(self, slot: str, payload: bytes, error: Exception) -> Reply | None:
-        """The answer to a request that is not even noted; None when it does not say whose it is."""
+        """The answer to a request that is not stored; None if its sender is unknown."""
         self.counters["refused"] += 1
         told = _lenient(payload)
         reason = _words(error)
@@ -126,11 +126,11 @@ class Counter:
         return self._topics.enrol(slot, "answer"), answer.payload()
 
     def _note_refusal(self, slot: str, meter_id: str, error: Exception) -> None:
-        """Tell the audit once of each reason at each slot: whoever has a code must not fill the database."""
-        why = error.why if isinstance(error, NotLetInError) else Why.MALFORMED
+        """Record each reason once for each slot: a person with a code must not fill the database."""
+        why = error.why if isinstance(error, RequestRefusedError) else Why.MALFORMED
         if (slot, why) not in self._noted:
             self._noted.add((slot, why))
-            self._trail.note(
+            self._audit_queue.note(
                 Kind.ENROLMENT_REFUSED, who="registrar", meter_id=meter_id, slot=slot, reason=str(why)
             )
 
@@ -140,7 +140,7 @@ class Counter:
         cause = _words(error)
         if cause not in self._told and len(self._told) < 1000:
             self._told.add(cause)
-            log.warning("refused %s: %s (told once)", name[:128], cause)
+            log.warning("refused %s: %s (logged once)", name[:128], cause)
 
 
 def _words(error: Exception) -> str:

@@ -1,10 +1,10 @@
-"""Retained messages from the register to the broker: kept until the broker has them.
+"""Outbox of retained messages from the identity store to the broker: kept until the broker has them.
 
-Commands and the registrar's service both deliver; what one could not is the next one's. A letter that was
-replaced meanwhile is delivered after it, by either. At each connect of the service all that is kept is
-delivered once more, to a broker that may have lost it.
+Commands and the registrar's service both deliver; the next one delivers what one could not. If a message was
+replaced meanwhile, the newer one is delivered after it. At each connect of the service all kept messages are
+delivered once more, because the broker may have lost them.
 
->>> await deliver(register, client)  # doctest: +SKIP
+>>> await deliver(store, client)  # doctest: +SKIP
 2
 """
 
@@ -19,7 +19,7 @@ from broker.contract.topics import Topics
 from broker.mqtt.client import new_client
 from broker.mqtt.settings import MqttSettings
 from registrar.deployment import Deployment
-from registrar.identity_store import Register
+from registrar.identity_store import IdentityStore
 
 ANSWER_SECONDS = 5.0
 _SOME = 500
@@ -37,13 +37,13 @@ def connected(
     return new_client(mqtt, identifier=identifier, timeout=ANSWER_SECONDS, will=will)
 
 
-async def deliver(register: Register, client: aiomqtt.Client) -> int:
+async def deliver(store: IdentityStore, client: aiomqtt.Client) -> int:
     """Publish what waits; how many letters. MqttError when the broker goes away."""
     done = 0
-    while letters := _some(register):
+    while letters := _some(store):
         for topic, payload in letters:
             await client.publish(topic, payload, qos=1, retain=True)
-            with register.change() as change:
+            with store.change() as change:
                 change.connection.execute(
                     "DELETE FROM letter WHERE topic = ? AND payload = ?", (topic, payload)
                 )
@@ -60,8 +60,8 @@ def deliver_again(deployment: Deployment) -> None:
     """Have all that is kept delivered once more, and that a meter is blocked, which older registers do not
     keep."""
     topics = Topics(deployment.prefix)
-    with deployment.register.change() as change:
-        for meter in deployment.register.identities(Role.METER):
+    with deployment.identity_store.change() as change:
+        for meter in deployment.identity_store.identities(Role.METER):
             topic = topics.meter(meter.name, "access")
             if meter.blocked and change.kept(topic) is None:
                 change.send(topic, Access(allowed=False, reason=meter.blocked, ts=utc_now()).payload())
@@ -75,13 +75,13 @@ async def deliver_now(deployment: Deployment) -> bool:
     mqtt = settings(deployment)
     try:
         async with connected(mqtt) as client:
-            await deliver(deployment.register, client)
+            await deliver(deployment.identity_store, client)
     except aiomqtt.MqttError:
         return False
     return True
 
 
-def _some(register: Register) -> list[tuple[str, bytes]]:
-    with register.connection() as connection:
+def _some(store: IdentityStore) -> list[tuple[str, bytes]]:
+    with store.connection() as connection:
         rows = connection.execute("SELECT topic, payload FROM letter ORDER BY rowid LIMIT ?", (_SOME,))
         return [(str(row["topic"]), bytes(row["payload"])) for row in rows]

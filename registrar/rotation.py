@@ -1,9 +1,9 @@
-"""Another authority in the place of the one before, while nobody is locked out.
+"""Replaces the authority, without locking an identity out.
 
-    rotate_authority    the new one signs; the broker and everybody's folder trust both; services get new
-                        certificates at once, meters ask for theirs as soon as they hear of it
-    retire_authority    once nobody depends on the old one: the broker shows a certificate of the new one,
-                        and the old one is trusted no more
+    rotate_authority    the new one signs; the broker and all identity folders trust both; services get new
+                        certificates at once, meters request theirs when they are notified
+    retire_authority    when no identity depends on the old one: the broker shows a certificate of the new
+                        one, and the old one is no longer trusted
 
 >>> rotate_authority(deployment)  # doctest: +SKIP
 >>> retire_authority(deployment)  # doctest: +SKIP
@@ -36,12 +36,12 @@ def rotate_authority(
 ) -> x509.Certificate:
     """Let a new authority sign; its certificate. ConfigurationError while the one before is still trusted."""
     with deployment.alone():
-        begun = ROTATE in deployment.register.marks()
+        begun = ROTATE in deployment.identity_store.marks()
         resume(deployment)
         if not begun:
             if _previous(deployment) is not None:
                 raise ConfigurationError(
-                    "the authority before is still trusted: meter61850 credentials retire-ca first"
+                    "the previous authority is still trusted: run meter61850 credentials retire-ca first"
                 )
             seconds = round(overlap.total_seconds())
             _decide(deployment, ROTATE, Kind.CREDENTIALS_ROTATED, "authority", who, seconds)
@@ -57,14 +57,14 @@ def rotate_server(deployment: Deployment, *, who: str = "registrar") -> None:
 
 
 def _decide(deployment: Deployment, mark: str, kind: Kind, identity: str, who: str, value: int = 0) -> None:
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         if change.mark(mark, value):
             change.note(kind, who=who, identity=identity)
 
 
 def resume(deployment: Deployment) -> None:
-    """Finish what was decided, whoever was killed meanwhile; the caller is `alone`."""
-    marks = deployment.register.marks()
+    """Complete a decided rotation, whichever process was killed; the caller is `alone`."""
+    marks = deployment.identity_store.marks()
     if ROTATE in marks:
         _rotate(deployment, overlap=timedelta(seconds=marks[ROTATE]))
     if RETIRE in marks:
@@ -77,7 +77,7 @@ def resume(deployment: Deployment) -> None:
 def _rotate(deployment: Deployment, *, overlap: timedelta) -> None:
     if _previous(deployment) is None:
         old = deployment.authority()
-        with deployment.register.change() as change:
+        with deployment.identity_store.change() as change:
             number = change.next_number("authority") + 1
         hosts = deployment.environment["METER61850_BROKER_HOSTS"].split()
         keep_authority(deployment, "previous", old)
@@ -97,16 +97,16 @@ def _rotate(deployment: Deployment, *, overlap: timedelta) -> None:
 def _services_of_before(deployment: Deployment) -> list[Identity]:
     """Services without a certificate of the authority that signs for them now."""
     signs = fingerprint(deployment.authority("services").certificate)
-    found = [identity for identity in deployment.register.identities() if identity.name in SERVICES]
+    found = [identity for identity in deployment.identity_store.identities() if identity.name in SERVICES]
     return [
         one
         for one in found
-        if signs not in {issued.authority for issued in deployment.register.certificates(one.name)}
+        if signs not in {issued.authority for issued in deployment.identity_store.certificates(one.name)}
     ]
 
 
 def _done(deployment: Deployment, mark: str) -> None:
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         change.unmark(mark)
 
 
@@ -114,7 +114,7 @@ def dependent(deployment: Deployment) -> list[str]:
     """Who has no good certificate of the authority that signs now, only of the one before."""
     current = {fingerprint(deployment.authority(name).certificate) for name in ("ca", "services")}
     now = datetime.now(UTC)
-    issued = [one for one in deployment.register.certificates() if one.not_after > now]
+    issued = [one for one in deployment.identity_store.certificates() if one.not_after > now]
     good = [one for one in issued if one.revoked is None or one.held]
     new = {one.name for one in good if one.authority in current}
     return sorted({one.name for one in good} - new)
@@ -123,16 +123,16 @@ def dependent(deployment: Deployment) -> list[str]:
 def retire_authority(deployment: Deployment, *, who: str = "registrar") -> int:
     """Trust the authority before no more; how many certificates of its were revoked with it.
 
-    ConfigurationError if there is none. Who is :func:`dependent` on it is locked out.
+    ConfigurationError if there is none. Identities that are :func:`dependent` on it are locked out.
     """
     with deployment.alone():
         previous = _previous(deployment)
         if previous is None:
             raise ConfigurationError(
-                "there is no authority before this one: meter61850 credentials rotate-ca makes one"
+                "there is no previous authority: meter61850 credentials rotate-ca makes a new one"
             )
         resume(deployment)
-        with deployment.register.change() as change:
+        with deployment.identity_store.change() as change:
             count = change.revoke_issued_by(previous)
             if change.mark(RETIRE):
                 change.note(Kind.CREDENTIALS_REVOKED, who=who, identity="authority")
@@ -172,4 +172,4 @@ def _spread(deployment: Deployment) -> None:
 
 def _meters(deployment: Deployment) -> list[str]:
     """All of them: one with a token has no certificate to renew, but must hear whom to trust."""
-    return [one.name for one in deployment.register.identities(Role.METER)]
+    return [one.name for one in deployment.identity_store.identities(Role.METER)]

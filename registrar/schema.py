@@ -1,15 +1,14 @@
-"""Tables of the register (SQLite); times are seconds since 1970 UTC.
+"""Tables of the identity store (SQLite); times are seconds since 1970 UTC.
 
-``certificate.held``: revoked only while its owner is blocked. ``certificate.ends``: when it is revoked
-because another took its place. ``device``: which meter has which serial number, for ever. ``letter``:
-retained messages that wait to be published. ``kept``: what is to be retained, for a broker that has lost it.
-``code``: enrolment
-codes, of which only a hash is kept. ``request``: who asked with one of its slots, and what became of it.
-``granted``: the certificate for such a request, until the meter was heard as itself. ``unfinished``: whose
-rights were changed in which generation, until Mosquitto is known to have that; ``ending``: what is to be
-done then (`registrar.finishing`). ``parcel``: a certificate that is not in its folder yet. ``mark``: what
-somebody was at, until it is done. ``counter``: ``generation`` counts each change of what the
-broker is to read, by the triggers below. Events wait for the audit in the tables of `bridge.store.spool`.
+``certificate.held``: revoked only while its owner is blocked. ``certificate.ends``: time of its revocation
+after a replacement. ``device``: serial number of each meter. ``letter``: retained messages that wait to be
+published. ``kept``: all retained messages, for a broker that has lost them. ``code``: enrolment codes, only
+as a hash. ``request``: requests with the slots of a code, and their outcome. ``granted``: the certificate for
+a request, until the meter has connected with its identity. ``unfinished``: identities whose rights changed,
+with the generation, until Mosquitto is known to have it; ``ending``: the action for this
+(`registrar.finishing`). ``parcel``: a certificate that is not in its folder yet. ``mark``: a started task,
+until it is done. ``counter``: ``generation`` counts each change of the broker's files, by the triggers below.
+Events wait for the audit in the tables of `bridge.store.spool`.
 """
 
 from bridge.store import spool

@@ -1,8 +1,8 @@
-"""The registrar as a process: takes enrolment requests and renewals, answers, and keeps the broker's files.
+"""The registrar as a process: answers enrolment requests and renewals, and writes the broker's files.
 
-All that it knows is in the register, which the administrator's commands change too; whoever comes later
-delivers what waits (`registrar.retained_outbox`). It is not needed for meters that are enrolled, nor for
-blocking one.
+Its whole state is in the identity store, which the administrator's commands change too; each of them also
+delivers waiting messages (`registrar.retained_outbox`). Enrolled meters do not need the registrar, nor does
+blocking a meter.
 
 >>> asyncio.run(run(Deployment.open(Path("deployment"))))  # doctest: +SKIP
 """
@@ -29,11 +29,11 @@ from broker.mqtt.settings import MqttSettings
 from broker.signals import stop_on_signals
 from broker.version import VERSION
 from registrar import finishing
-from registrar.audit_queue import Trail
+from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
-from registrar.expiry import LOOK_SECONDS, Watch
+from registrar.expiry import LOOK_SECONDS, CertificateWatch
 from registrar.observe import observed
-from registrar.requests_handler import Counter, Reply
+from registrar.requests_handler import Reply, RequestsHandler
 from registrar.retained_outbox import connected, deliver, deliver_again, settings
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,9 @@ async def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT (or ``stop``, if given)."""
     stop = stop or stop_on_signals()
-    trail = Trail(deployment)
-    watch = Watch(deployment, trail)
-    service = Service(deployment, Counter(deployment, trail), watch)
+    audit_queue = AuditQueue(deployment)
+    watch = CertificateWatch(deployment, audit_queue)
+    service = Service(deployment, RequestsHandler(deployment, audit_queue), watch)
     await asyncio.to_thread(watch.try_look, utc_now())
     keeping = asyncio.create_task(_keep_certificates(watch), name="certificates")
     with observed(
@@ -72,8 +72,8 @@ async def run(
             keeping.cancel()
 
 
-async def _keep_certificates(watch: Watch) -> None:
-    """For ever, connected or not: without a good certificate nobody could connect."""
+async def _keep_certificates(watch: CertificateWatch) -> None:
+    """For ever, connected or not: without a good certificate no client could connect."""
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         await asyncio.to_thread(watch.try_look, utc_now())
@@ -88,13 +88,13 @@ async def _serve(service: Service, stop: asyncio.Event) -> None:
     if not serving.cancelled() and (error := serving.exception()):
         raise error
     if early:  # never with exit code 0: systemd would leave us dead
-        raise UnavailableError("the registrar has ended by itself: it is to be started again")
+        raise UnavailableError("the registrar ended unexpectedly: start it again")
 
 
 class Service:
     """One connection after the other; at the counter sits who decides."""
 
-    def __init__(self, deployment: Deployment, counter: Counter, watch: Watch) -> None:
+    def __init__(self, deployment: Deployment, counter: RequestsHandler, watch: CertificateWatch) -> None:
         self._deployment = deployment
         self._counter = counter
         self._watch = watch
@@ -153,7 +153,7 @@ class Service:
             await asyncio.to_thread(deliver_again, self._deployment)
         except (sqlite3.OperationalError, OSError) as error:
             self._counter.counters["failed"] += 1
-            log.error("what is kept is not delivered once more: %s", error)
+            log.error("the kept messages are not delivered again: %s", error)
 
     async def _hear(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
@@ -164,7 +164,7 @@ class Service:
                 await client.publish(*reply, qos=1)
 
     def _heard(self, topic: str, payload: bytes) -> Reply | None:
-        """What the counter answers; nothing while register or folder are held: whoever asked asks again."""
+        """The handler's answer; none while store or folder are locked: then the meter repeats its request."""
         try:
             return self._counter.hear(topic, payload)
         except (sqlite3.OperationalError, OSError, ConfigurationError) as error:
@@ -180,7 +180,7 @@ class Service:
             try:
                 async with self._turn:
                     await asyncio.to_thread(self._counter.tidy)
-                await deliver(self._deployment.register, client)
+                await deliver(self._deployment.identity_store, client)
             except (sqlite3.OperationalError, OSError, ConfigurationError) as error:
                 self._failed("what is over is not closed", error)
             with contextlib.suppress(TimeoutError):
@@ -192,7 +192,7 @@ class Service:
         """What a command has begun and did not live to finish (`registrar.finishing`)."""
         while True:
             try:
-                if await asyncio.to_thread(self._deployment.register.unfinished):
+                if await asyncio.to_thread(self._deployment.identity_store.unfinished):
                     await finishing.finish(self._deployment)
             except (Meter61850Error, sqlite3.OperationalError, OSError) as error:
                 self._failed("a change is pending", error)
@@ -204,7 +204,7 @@ class Service:
         told = f"{what}: {error}"
         if told != self._told:
             self._told = told
-            log.error("%s (told once)", told)
+            log.error("%s (logged once)", told)
 
     async def _tell_status(self, client: aiomqtt.Client) -> None:
         while True:

@@ -1,6 +1,6 @@
-"""What one transaction may do to the register of identities.
+"""The changes of one transaction of the identity store.
 
->>> with register.change() as change:  # doctest: +SKIP
+>>> with store.change() as change:  # doctest: +SKIP
 ...     change.block("anna", "left the company")
 """
 

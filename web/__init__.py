@@ -1,5 +1,5 @@
-"""The operator's window: HTTP API and live page over the same registry, store and contract.
+"""The operator's page and the HTTP API, over the same registry, store and contract.
 
-A reader of the retained topics (what is now) and of the store (what was), and an issuer of commands; it
-keeps no second truth of its own.
+It reads the retained topics (present state) and the store (past values), and issues commands. It stores no
+state of its own.
 """

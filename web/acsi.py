@@ -1,7 +1,7 @@
 """The data model of IEC 61850 over HTTP, after Pedersen et al. (2010), Table 2.8 of the thesis: read only.
 
-Structure comes from the published CIDs, values from ``mms_bridge.datamodel.mapping``: what MMS serves, from
-the same topics by the same rules.
+The structure comes from the published CIDs, the values from ``mms_bridge.datamodel.mapping``: the same values
+as over MMS, from the same topics by the same rules.
 
 >>> acsi.read("SM_3f25…", "MMXN1", "Vol")["mag"]                                      # doctest: +SKIP
 {'f': 229.5}
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from bridge.store.tables import moment
 from broker.contract.errors import ContractError
-from broker.contract.fleet import Meter
+from broker.contract.fleet import MeterState
 from broker.contract.messages import format_ts, utc_now
 from broker.contract.topics import meter_id_of
 from mms_bridge.datamodel.mapping import all_values, gateway_values
@@ -108,13 +108,13 @@ class Acsi:
         meters = list(filter(None, map(self._meter, place.cid.devices)))
         return dict(gateway_values(meters, fleet, revision=revision, now=now))
 
-    def _meter(self, device: Device) -> Meter | None:
+    def _meter(self, device: Device) -> MeterState | None:
         """The meter of a logical device; None for the gateway's own."""
         try:
             meter_id = meter_id_of(device.domain)
         except ContractError:
             return None
-        return self._live.fleet.meters.get(meter_id) or Meter(meter_id, domain=device.domain)
+        return self._live.fleet.meters.get(meter_id) or MeterState(meter_id, domain=device.domain)
 
 
 def _read(xml: bytes) -> Cid:

@@ -1,4 +1,4 @@
-"""The application: routes, errors, and the headers that every answer has.
+"""The application: routes, errors, and the headers of every answer.
 
 >>> app = make_app(parts)  # doctest: +SKIP
 """
@@ -36,7 +36,7 @@ CSP = (
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 LARGEST_SCL = 64 * 1024 * 1024
-"""Octets of a file to compare, of somebody whom we know: above the largest that the broker takes."""
+"""Octets of a file to compare, for a known account: above the largest that the broker accepts."""
 UPLOAD_SECONDS = 120.0
 """For such a file; a client that vanished keeps its place no longer."""
 LARGEST_BODY = 64 * 1024
@@ -122,7 +122,7 @@ class Front:
 
         try:
             caller = None if path.startswith("/static/") else caller_of(Request({**scope, "app": self._app}))
-            large = caller is not None and path == DIFF  # of nobody a large body is taken
+            large = caller is not None and path == DIFF  # no large body without a login
             limit, seconds = (LARGEST_SCL, UPLOAD_SECONDS) if large else (LARGEST_BODY, BODY_SECONDS)
             self._check(dict(scope["headers"]), limit)
             counted = caller is not None and path != STREAM  # streams have a budget of their own

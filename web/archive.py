@@ -1,6 +1,6 @@
-"""What was: the store's read side, opened when it is first asked for, since the bridge makes it.
+"""Past values: read access to the store, opened at its first use, because the bridge makes it.
 
-Everything here blocks: call it in a thread.
+Every function here blocks: call it in a thread.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every write and every refusal is told here, and nowhere else.
+"""Events for the audit: every write and every refusal of the web passes through here.
 
 >>> audit(Event("relay", actor="anna", source="127.0.0.1", subject="3f25…", outcome="sent"))
 """
@@ -19,7 +19,7 @@ class Event:
     action: str
     """``login``, ``relay``, ``retire``, ``thesis-register`` …"""
     actor: str
-    """The account; empty for nobody."""
+    """The account; empty without a login."""
     source: str
     """IP address of the client."""
     subject: str = ""

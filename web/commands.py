@@ -1,9 +1,8 @@
-"""Relay commands of our users: judged, sent once, and followed until the relay shows the new position.
+"""Relay commands of our users: checked, sent once, and followed until the relay shows the new position.
 
 Rights, checks, expiry and ledger are those of the CLI (``broker.contract.commands``). An idempotency key
-makes the
-command_id (RFC 9562 UUID of version 5 over account and key), so that a request that is repeated, after a
-restart of ours too, finds the same command in the ledger and is never sent again.
+determines the command_id (RFC 9562 UUID of version 5 over account and key). A repeated request therefore
+finds the same command in the ledger, also after a restart, and is never sent again.
 
 >>> commands.order(meter_id, Position.OPEN, account="anna", address="", key=None)  # doctest: +SKIP
 Entry(state='sent', ...)
@@ -52,7 +51,7 @@ REMEMBERED = 10_000
 """Commands that are followed here; older ones are in the ledger alone."""
 SENT, ANSWERED, NO_ANSWER = "sent", "answered", "timed out"
 """States beside the contract's outcomes; answered: the meter says done, and its relay has not moved yet."""
-LOST = "the broker went away: it may have arrived or not"
+LOST = "the broker disconnected: it may have arrived or not"
 
 
 class ConflictError(ContractError):
@@ -255,7 +254,7 @@ class Commands:
                 self._end(entry, Outcome.DONE)
 
     def sweep(self) -> None:
-        """End what nobody has answered in time."""
+        """End commands without an answer in time."""
         now = time.monotonic()
         for entry in [entry for entry in self._open.values() if now > entry.ends]:
             self._end(entry, NO_ANSWER, in_vain(answered=entry.answered))

@@ -1,4 +1,4 @@
-"""Compares two SCL files in a process of its own (`web.differing`), with limits: a file can be hostile.
+"""Compares two SCL files in a separate process (`web.differing`), with limits: a file can be hostile.
 
 >>> await compared(upload, current)  # doctest: +SKIP
 [{'ied': 'SMGW001', 'device': 'SMGW001M7 "House 7"', 'what': 'added'}]

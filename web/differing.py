@@ -1,8 +1,8 @@
 """The process that compares two SCL files; it limits its own memory and time before it reads them.
 
 ``python -m web.differing BEFORE AFTER`` reads two file descriptors and writes JSON:
-``{"differences": […]}`` or ``{"fault": "…"}``; when the memory does not suffice it ends with TOO_LARGE.
-It starts in 0.2 s, because it knows nothing of the web.
+``{"differences": […]}`` or ``{"fault": "…"}``; if the memory is not sufficient it ends with TOO_LARGE.
+It starts in 0.2 s, because it imports nothing of the web.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a request needs, made once in ``run`` and handed to every route through the application's state."""
+"""The parts that requests use, made once in ``run``; every route has them in the application's state."""
 
 from __future__ import annotations
 

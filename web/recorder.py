@@ -1,9 +1,8 @@
-"""Keeps what the web tells the audit: on our disk at once, and soon in the hash-chained log of the store.
+"""Records the web's events: at once in a spool on our disk, and soon in the store's hash-chained audit.
 
-A thread moves it there (`bridge.store.spool`); while the database is locked or away it waits, also over a
-restart.
-Relay commands are in there already, by the ledger. Refusals are many when somebody tries: beyond some each
-minute they are counted and logged, not recorded, so that nobody fills the disk without an account.
+A thread moves them (`bridge.store.spool`); while the database is locked or away they wait, also over a
+restart. The ledger already records relay commands. An attack causes many refusals: beyond a number per minute
+they are counted and logged, not recorded, so that a client without an account cannot fill the disk.
 
 >>> with Recorder("sqlite:///meter61850.sqlite", spool=Path("web-audit.sqlite")):  # doctest: +SKIP
 ...     audit(Event("login", actor="anna", source="127.0.0.1"))
@@ -72,7 +71,7 @@ class Recorder:
             self._left_out = 0
         except sqlite3.Error as error:
             self._left_out += 1
-            log.error("not in the audit, the spool cannot be written: %s: %s", event, error)
+            log.error("event not recorded in the audit, cannot write the spool: %s: %s", event, error)
         self._news.set()
 
     def _too_many(self) -> bool:
@@ -96,7 +95,7 @@ class Recorder:
         try:
             return self._spool.move()
         except (OSError, sqlite3.Error) as error:
-            log.error("the spool of the audit cannot be read: %s", error)
+            log.error("cannot read the spool of the audit: %s", error)
             return 1
 
 

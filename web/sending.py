@@ -1,4 +1,4 @@
-"""Our voice on the broker: commands at once or never, refusals for the ledger as soon as it is there.
+"""Publisher of the web: commands at once or never, refusals for the ledger when the broker is connected.
 
 >>> sender = Sender(mqtt, counters=dict)                              # doctest: +SKIP
 >>> await sender.publish(topic, command.payload(), expiry=5)          # doctest: +SKIP
@@ -57,7 +57,9 @@ class Sender:
         try:
             await publish(client, topic, payload, retain=retain, properties=properties, timeout=ACK_SECONDS)
         except MqttError as error:
-            raise UnavailableError(f"the broker went away while we told it: {reason(error)}") from error
+            raise UnavailableError(
+                f"the broker disconnected during the publication: {reason(error)}"
+            ) from error
 
     def tell_later(self, topic: str, payload: bytes) -> None:
         """Publish at QoS 1 as soon as there is a connection."""

@@ -72,11 +72,11 @@ class WebSettings(BaseSettings):
     @model_validator(mode="after")
     def _strangers_need_tls(self) -> WebSettings:
         if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key belong together: name both, or none")
+            raise ValueError("certificate and key belong together: name both or none")
         if not (self.loopback or self.secure):
             raise ValueError(
-                f"host={self.host} lets passwords go over the network in clear text: name a certificate and "
-                "its key, or say behind_proxy when a reverse proxy ends TLS, or listen on 127.0.0.1"
+                f"host={self.host} would send passwords in clear text over the network: name a certificate "
+                "and its key, or set behind_proxy if a reverse proxy ends TLS, or listen on 127.0.0.1"
             )
         return self
 
@@ -113,7 +113,7 @@ class WebSettings(BaseSettings):
 
     @property
     def allowed_names(self) -> frozenset[str] | None:
-        """Host names that a request may ask for; None: any (beyond loopback, unless told)."""
+        """Host names that a request may have; None: any name (no ``names``, not on loopback)."""
         told = {name.strip().lower() for name in self.names.split(",") if name.strip()}
         if told or self.loopback:
             return frozenset(told | {"127.0.0.1", "localhost", "[::1]", self.host})

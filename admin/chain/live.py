@@ -1,4 +1,4 @@
-"""The live table of ``up``: what the meters measure, read over MMS."""
+"""The live table of ``up``: the meters' values, read over MMS."""
 
 from __future__ import annotations
 

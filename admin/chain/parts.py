@@ -25,10 +25,10 @@ from broker.mqtt.settings import MqttSettings
 from broker.no_deployment import UP_LOCK
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids, simulated_profile
-from registrar.audit_queue import Trail
+from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
 from registrar.identities import Identity
-from registrar.init_deployment import Plan, found
+from registrar.init_deployment import NewDeployment, new_deployment
 
 METERS_PER_IED = 50
 SEED = 1
@@ -49,7 +49,7 @@ class Chain:
     """Of our services; a new deployment's next two are for certificates and for passwords."""
     mms_port: int = 10102
     plain: bool = False
-    """No identities, no TLS: on loopback, for trying out."""
+    """No identities, no TLS: on loopback, for a trial."""
     web_port: int = 8061
 
     @property
@@ -88,7 +88,7 @@ class Chain:
         check_free(HOST, self.web_port, option="--web-port")
 
     def usual_mqtt_port(self) -> int:
-        """The first one, when nobody says another."""
+        """The first port; default if none is given."""
         if self.plain:
             return 1883
         return self.deployment.ports["services"] if self.deployment.exists else self.mqtt_port
@@ -140,7 +140,7 @@ class Chain:
             first = self.mqtt_port
             make_deployment(
                 deployment.folder,
-                Plan(
+                NewDeployment(
                     services_port=first,
                     port=first + 1,
                     password_port=first + 2,
@@ -199,11 +199,10 @@ class Chain:
         # fmt: on
 
 
-def make_deployment(folder: Path, plan: Plan) -> Deployment:
-    """As `registrar.init_deployment.found`, and the audit is told who did it: the first thing that it
-    holds."""
-    deployment = found(folder, plan)
-    Trail(deployment).note(
+def make_deployment(folder: Path, plan: NewDeployment) -> Deployment:
+    """A new deployment; the first event of its audit is its creation."""
+    deployment = new_deployment(folder, plan)
+    AuditQueue(deployment).note(
         Kind.RIGHTS_CHANGED, who=user_name(), outcome="founded", hosts=list(plan.hosts), bind=plan.bind
     )
     return deployment
@@ -216,7 +215,7 @@ def enlist_simulated(deployment: Deployment, settings: SimulateSettings) -> None
     """
     bind = deployment.environment["METER61850_BROKER_BIND"]
     host = HOST if bind in ("0.0.0.0", HOST) else ""
-    known = {identity.name for identity in deployment.register.identities(Role.METER)}
+    known = {identity.name for identity in deployment.identity_store.identities(Role.METER)}
     authority = deployment.authority()
     for number in range(settings.first, settings.first + settings.n):
         profile = simulated_profile(settings, number)

@@ -1,8 +1,8 @@
-"""Runs our own commands as child processes: logs in files, none left behind, none dies unnoticed.
+"""Runs our own commands as child processes: logs in files, no orphans, no unnoticed end.
 
-A child is ``python -m admin …``. It gets a session of its own, so that Ctrl-C reaches the supervisor
-alone, which then stops the children in order; and it asks the kernel for SIGTERM at its parent's
-death, so that nothing is left when the supervisor itself is killed.
+A child is ``python -m admin …``. It has its own session, so Ctrl-C reaches only the supervisor, which then
+stops the children in order. It asks the kernel for SIGTERM at its parent's death, so no child stays when the
+supervisor is killed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PROBE_SECONDS = 0.05
 
 
 class ChildDiedError(Meter61850Error):
-    """A child ended though nobody asked it to; the message has the last lines of its log."""
+    """A child ended unexpectedly; the message has the last lines of its log."""
 
 
 class ChildSilentError(UnavailableError):

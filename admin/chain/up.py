@@ -1,4 +1,4 @@
-"""``up``: start the chain, wait until every meter can be read over MMS, show it, compare at the end."""
+"""``up``: start the chain, wait until MMS serves every meter, show the meters, compare at the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from admin.chain.live import Line, live_table
 from admin.chain.parts import Chain
 from admin.chain.supervisor import HOST, Supervisor
-from admin.chain.watch import Watch
+from admin.chain.watch import ChainWatch
 from admin.mms.meter_values import GOOD, Servers, Told, read_at, same, same_time, worst_quality
 from admin.options import BrokerKind
 from admin.output import stderr, stdout
@@ -52,7 +52,7 @@ class Up:
     chain: Chain
     kind: BrokerKind
     supervisor: Supervisor
-    watch: Watch
+    watch: ChainWatch
     servers: Servers = field(default_factory=Servers)
     began: float = field(default_factory=time.monotonic)
     ready_seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""What the retained topics say of the IEDs and of the meters' names, followed while ``up`` runs."""
+"""The IEDs and the meters' names from the retained topics, followed while ``up`` runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 PAUSE = 0.5
 
 
-class Watch:
+class ChainWatch:
     """CIDs and names, always the latest."""
 
     def __init__(self, settings: MqttSettings) -> None:

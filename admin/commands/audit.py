@@ -1,4 +1,4 @@
-"""``meter61850 audit``: the log of who did what, that nobody can change without being found out."""
+"""``meter61850 audit``: the append-only record of all actions; every change of it is detected."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def _row(row: Any) -> dict[str, Any]:
 
 
 def _detail(text: str) -> dict[str, Any]:
-    """The object; what somebody has put in its place is shown as it is."""
+    """The object; a manipulated value is shown as it is."""
     try:
         detail = json.loads(text)
     except ValueError:

@@ -14,7 +14,7 @@ import typer
 from admin.lazy import load, new_app
 from admin.options import DATA_DIR, BrokerKind
 from broker.daemon import reloader
-from broker.daemon.mosquitto import DOORS, BrokerSettings, command, find, render
+from broker.daemon.mosquitto import LISTENERS, BrokerSettings, command, find, render
 from broker.daemon.ports import check_free
 from broker.descriptors import raise_limit
 
@@ -83,12 +83,12 @@ def run(
         user=getpass.getuser(),
     )
     if settings.security is not None:
-        for name in DOORS:
+        for name in LISTENERS:
             check_free(settings.bind, getattr(settings, name), option=f"--{name.replace('_', '-')}")
         raise typer.Exit(reloader.run(settings))
     if chosen(kind) is BrokerKind.EMBEDDED:
         if kind is BrokerKind.AUTO:
-            log.warning("Mosquitto is not installed: the embedded broker takes its place, for trying out")
+            log.warning("Mosquitto is not installed: the embedded broker starts instead, for a trial")
         asyncio.run(load("broker.daemon.embedded").run(settings))
         return
     check_free(bind, port, option="--port")

@@ -1,4 +1,4 @@
-"""``meter61850 credentials``: who may connect with what, and how that is replaced."""
+"""``meter61850 credentials``: certificates and tokens, and their replacement."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def list_(
     meter61850 credentials list --json | jq '.[] | select(.expires < "2027-01").name'
     """
     deployment = opened(folder)
-    register = deployment.register
-    owners = {one.name: one for one in register.identities()}
+    store = deployment.identity_store
+    owners = {one.name: one for one in store.identities()}
     names, waiting = _authorities(deployment), pending(deployment)
-    rows = [_row(owners.get(one.name), one, names) for one in register.certificates()]
+    rows = [_row(owners.get(one.name), one, names) for one in store.certificates()]
     rows += [_token(one) for one in owners.values() if one.token]
     rows = [row | {"pending": row["name"] in waiting} for row in rows]
     now = datetime.now(UTC)
     kept = [row for row in rows if everything or (row["revoked"] is None and (row["expires"] or now) >= now)]
-    show(sorted(kept, key=lambda row: (row["role"], row["name"])), as_json=as_json, empty="nobody has one")
+    show(sorted(kept, key=lambda row: (row["role"], row["name"])), as_json=as_json, empty="no credentials")
 
 
 @app.command()
@@ -96,7 +96,7 @@ def rotate(
     meters = [one.name for one in identities if one.role is Role.METER and not one.token]
     renewal.want_renewed(deployment, meters)  # in the audit when it has done so
     finished(deployment)
-    note(f"{len(done)} replaced, {len(meters)} meters are told to ask")
+    note(f"{len(done)} replaced, {len(meters)} meters are requested to renew")
 
 
 @app.command()
@@ -157,15 +157,15 @@ def retire_ca(
 def _everyone(deployment: Deployment) -> list[Identity]:
     return [
         one
-        for one in deployment.register.identities()
+        for one in deployment.identity_store.identities()
         if not one.blocked and (one.role is Role.METER or deployment.identity_folder(one.name).exists())
     ]
 
 
 def _known(deployment: Deployment, name: str) -> Identity:
-    identity = deployment.register.identity(name)
+    identity = deployment.identity_store.identity(name)
     if identity is None:
-        raise NotFoundError(f"nobody is called {name!r}: meter61850 credentials list shows all")
+        raise NotFoundError(f"no identity {name!r}: meter61850 credentials list shows all")
     return identity
 
 

@@ -7,7 +7,7 @@ from admin.options import DATA_DIR, DeploymentDir, Json, user_name
 from admin.output import note, show
 from admin.pending import opened
 from registrar import devices
-from registrar.audit_queue import Trail
+from registrar.audit_queue import AuditQueue
 
 app = new_app(
     no_args_is_help=True,
@@ -25,7 +25,7 @@ def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
     """
     rows = [
         {"serial": serial, "meter_id": meter_id}
-        for serial, meter_id in devices.listed(opened(folder).register)
+        for serial, meter_id in devices.listed(opened(folder).identity_store)
     ]
     show(rows, as_json=as_json, empty="no device is known")
 
@@ -42,6 +42,6 @@ def forget(serial: str, folder: DeploymentDir = DATA_DIR) -> None:
     meter61850 devices forget PZEM-000017
     """
     deployment = opened(folder)
-    meter_id = devices.forget(deployment.register, serial, who=user_name())
-    Trail(deployment).move()
+    meter_id = devices.forget(deployment.identity_store, serial, who=user_name())
+    AuditQueue(deployment).move()
     note(f"{serial} is free; it was meter {meter_id}")

@@ -74,7 +74,7 @@ def new(
     deployment = opened(folder)
     span = duration(valid, option="--for")
     code = enrolment_codes.make(
-        deployment.register, count=count, valid=span, automatic=automatic, who=user_name(), noted=True
+        deployment.identity_store, count=count, valid=span, automatic=automatic, who=user_name(), noted=True
     )
     if as_json:
         print_json({"code": str(code), "id": code.id, "count": count, "automatic": automatic})
@@ -98,14 +98,15 @@ def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
     deployment = opened(folder)
     waiting = pending(deployment)
     made = [
-        _code(one) | {"pending": one.id in waiting} for one in enrolment_codes.listed(deployment.register)
+        _code(one) | {"pending": one.id in waiting}
+        for one in enrolment_codes.listed(deployment.identity_store)
     ]
     asked = [_request(one) | {"pending": one.meter_id in waiting} for one in requests.listed(deployment)]
     if as_json:
         print_json({"codes": made, "requests": asked})
         return
     show(made, as_json=False, empty="no code was made: meter61850 enrol new")
-    show(asked, as_json=False, empty="nobody has asked")
+    show(asked, as_json=False, empty="no requests")
 
 
 @app.command()
@@ -158,7 +159,7 @@ def withdraw(
     meter61850 enrol withdraw K7QM
     """
     deployment = opened(folder)
-    waited = enrolment_codes.withdraw(deployment.register, code, who=user_name())
+    waited = enrolment_codes.withdraw(deployment.identity_store, code, who=user_name())
     finished(deployment)
     note(f"{code[:4].upper()} is withdrawn; {waited} waited with it")
 

@@ -80,12 +80,12 @@ def remove(name: str, folder: DeploymentDir = DATA_DIR) -> None:
     meter61850 identity remove anna
     """
     deployment = opened(folder)
-    identity = deployment.register.identity(name)
+    identity = deployment.identity_store.identity(name)
     if identity is None or identity.role is Role.METER:
         raise NotFoundError(f"identity {name!r} is not there: meter61850 identity list shows who is")
     if name in SERVICES:
         raise ConfigurationError(f"{name} is a service of ours: meter61850 credentials rotate {name}")
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         change.revoke(name)
         change.block(name, "removed")
         change.end_connection(name, Ending.REMOVE)
@@ -101,8 +101,8 @@ def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
     meter61850 identity list --json | jq '.[] | select(.role == "issuer")'
     """
     deployment = opened(folder)
-    register, waiting = deployment.register, pending(deployment)
-    ends = {one.name: one.not_after for one in register.certificates() if one.revoked is None}
+    store, waiting = deployment.identity_store, pending(deployment)
+    ends = {one.name: one.not_after for one in store.certificates() if one.revoked is None}
     rows = [
         {
             "name": one.name,
@@ -112,6 +112,6 @@ def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
             "blocked": one.blocked,
             "pending": one.name in waiting,
         }
-        for one in register.identities()
+        for one in store.identities()
     ]
-    show(rows, as_json=as_json, empty="nobody")
+    show(rows, as_json=as_json, empty="no identities")

@@ -15,7 +15,7 @@ from broker.contract.errors import ConfigurationError
 from meter_firmware.settings import SimulateSettings
 from registrar import layout
 from registrar.deployment import Deployment
-from registrar.init_deployment import Plan
+from registrar.init_deployment import NewDeployment
 
 app = new_app(rich_markup_mode=None)
 Port = Annotated[int, typer.Option(min=1, max=65535)]
@@ -93,7 +93,7 @@ def init(
     """
     if (ca is None) is not (ca_key is None):
         raise ConfigurationError("--ca and --ca-key belong together")
-    plan = Plan(
+    plan = NewDeployment(
         hosts=tuple(host or ["localhost"]),
         bind=bind or ("0.0.0.0" if host else "127.0.0.1"),
         port=port,
@@ -127,7 +127,7 @@ def _give_to_services(deployment: Deployment, prefix: str | None) -> None:
     raise ConfigurationError(f"--user-prefix {prefix}: {why}")
 
 
-def _deployment(folder: Path, plan: Plan, *, if_missing: bool) -> Deployment:
+def _deployment(folder: Path, plan: NewDeployment, *, if_missing: bool) -> Deployment:
     """The one in ``folder``, made unless it is there and may be."""
     if if_missing and Deployment(folder).exists:
         deployment = Deployment.open(folder)

@@ -66,7 +66,7 @@ def enrol(
     typed = EnrolmentCode.parse(code)  # a mistyped one leaves no meter_id behind
     settings = MeterSettings.load(config)
     host, port = _place(broker)
-    plan = enrolment.Plan(
+    plan = enrolment.EnrolmentOptions(
         meter_id=kept_meter_id(settings.data_dir),
         identity=settings.identity,
         hardware=settings.hardware.as_message(),
@@ -84,7 +84,7 @@ def enrol(
 
 
 def _place(broker: str) -> tuple[str, int]:
-    """Host and port of the door for enrolment."""
+    """Host and port of the listener for enrolment."""
     host, _, port = broker.partition(":") if broker.count(":") == 1 else (broker.strip("[]"), "", "")
     if port and not (port.isdecimal() and 0 < int(port) < 65536):
         raise ConfigurationError(f"--broker: {port!r} is no port")

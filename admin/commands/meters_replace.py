@@ -56,7 +56,7 @@ def replace(
         meter_id = store.meter(meter).meter.meter_id
     deployment = Deployment(folder)
     if deployment.exists:
-        devices.replace(deployment.register, meter_id, serial)
+        devices.replace(deployment.identity_store, meter_id, serial)
     before = replacement.replace(database, meter_id, serial=serial, who=user_name())
     note(f"{meter_id} is {serial} from now on; it was {before or 'nothing'}")
     try:

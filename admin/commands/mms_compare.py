@@ -17,7 +17,7 @@ from admin.mms.association import TlsCa, TlsCert, TlsKey, association, endpoint,
 from admin.mms.comparison import Devices, Difference, device_differences, in_use
 from admin.mms.scl_model import Scl, read_scl
 from admin.mms.served_model import read_device
-from admin.mms.tls_client import Identity
+from admin.mms.tls_client import ClientCertificate
 from admin.options import Json
 from admin.output import note, print_json, progress, show
 from broker.contract.errors import ConfigurationError, Meter61850Error
@@ -93,7 +93,7 @@ def _scl(file: Path) -> Scl:
         raise NotFoundError(f"{file}: {error.strerror}") from error
 
 
-def _every(scl: Scl, tls: Identity | None) -> Iterator[Result]:
+def _every(scl: Scl, tls: ClientCertificate | None) -> Iterator[Result]:
     """Each IED at its address; one that does not answer is a difference too."""
     for name in progress(scl.names, what="IEDs", total=len(scl.names)):
         host, port = scl.endpoint(name, tls=tls is not None) or ("", 0)
@@ -108,7 +108,7 @@ def _every(scl: Scl, tls: Identity | None) -> Iterator[Result]:
         yield result
 
 
-def _one(scl: Scl, server: str | None, ied: str | None, tls: Identity | None) -> Result:
+def _one(scl: Scl, server: str | None, ied: str | None, tls: ClientCertificate | None) -> Result:
     if server is None:
         raise ConfigurationError("say HOST[:PORT], or --all for every IED at its own address")
     if ied is not None and ied not in scl.names:
@@ -121,7 +121,7 @@ def _one(scl: Scl, server: str | None, ied: str | None, tls: Identity | None) ->
     return result
 
 
-def _find(scl: Scl, server: str, client: MmsClient, tls: Identity | None) -> str:
+def _find(scl: Scl, server: str, client: MmsClient, tls: ClientCertificate | None) -> str:
     """The IED with this address, else the one that shares most logical devices with the server."""
     addresses = _addresses(server, tls)
     for name in scl.names:
@@ -135,7 +135,7 @@ def _find(scl: Scl, server: str, client: MmsClient, tls: Identity | None) -> str
     return best
 
 
-def _addresses(server: str, tls: Identity | None) -> set[tuple[str, int]]:
+def _addresses(server: str, tls: ClientCertificate | None) -> set[tuple[str, int]]:
     """The server's address as it was given, and what its name stands for."""
     host, port = endpoint(server, tls=tls is not None)
     try:
@@ -145,7 +145,7 @@ def _addresses(server: str, tls: Identity | None) -> set[tuple[str, int]]:
     return {(host, port), *((str(address[0]), port) for *_, address in told)}
 
 
-def _compare_endpoint(result: Result, scl: Scl, tls: Identity | None) -> None:
+def _compare_endpoint(result: Result, scl: Scl, tls: ClientCertificate | None) -> None:
     said = scl.endpoint(result.ied, tls=tls is not None)
     if said not in _addresses(result.server, tls):
         text = f"{said[0]}:{said[1]}" if said else None

@@ -24,7 +24,7 @@ from admin.exits import NoAnswerError, NotFoundError, RefusedError
 from admin.mms.association import Server, TlsCa, TlsCert, TlsKey, association, identity
 from admin.mms.report_lines import Line, Subscription, lines, parse_name
 from admin.mms.subscriptions import Wish, give_back, is_alive, take
-from admin.mms.tls_client import Identity
+from admin.mms.tls_client import ClientCertificate
 from admin.output import note, print_json
 from broker.contract.errors import UnavailableError
 
@@ -129,7 +129,7 @@ class Watcher:
     end: float | None
     wanted: int | None
     show: Callable[[Line], None]
-    tls: Identity | None = None
+    tls: ClientCertificate | None = None
     seen: dict[ObjectName, bytes] = field(default_factory=dict)
     """Buffered block → the last EntryID that was shown."""
     _met: bool = False

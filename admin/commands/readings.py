@@ -123,7 +123,7 @@ def _fitting(begin: datetime | None) -> Resolution:
 def _table(
     store: Store, meter: MeterRow, resolution: Resolution, *, begin: datetime | None, last: int | None
 ) -> tuple[Table, int | None]:
-    """The rows, and about how many there are, if somebody looks on."""
+    """The rows, and their approximate number if there is a progress display."""
     if resolution is not Resolution.RAW:
         span = HOUR if resolution is Resolution.HOUR else DAY
         return Table(ROLLUP_FIELDS, store.rollups(meter, span, since=begin, last=last)), last

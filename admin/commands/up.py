@@ -14,7 +14,7 @@ import typer
 from admin.chain.parts import Chain, locked
 from admin.chain.supervisor import Supervisor
 from admin.chain.up import Up, first_login
-from admin.chain.watch import Watch
+from admin.chain.watch import ChainWatch
 from admin.commands.broker import chosen
 from admin.exits import ExitCode
 from admin.lazy import new_app
@@ -106,7 +106,7 @@ def up(
 async def _supervise(chain: Chain, kind: BrokerKind, *, seconds: float | None, as_json: bool) -> ExitCode:
     """Run the chain until it is over, a signal comes, or a child dies (ChildDiedError)."""
     stop = stop_on_signals()
-    watch = Watch(chain.mqtt(kind))
+    watch = ChainWatch(chain.mqtt(kind))
     async with Supervisor(chain.data_dir / "logs") as supervisor:
         running = Up(chain, kind, supervisor, watch)
         run = asyncio.create_task(_run(running, seconds=seconds, as_json=as_json), name="up")

@@ -28,7 +28,7 @@ from open61850.mms.client import InformationReportCallback
 from open61850.mms.errors import DataAccessError, MmsConnectionError, MmsError, MmsTimeout, ServiceError
 
 from admin.exits import NotFoundError, RefusedError
-from admin.mms.tls_client import Identity, connect_plain, connect_tls
+from admin.mms.tls_client import ClientCertificate, connect_plain, connect_tls
 from broker.contract.errors import ConfigurationError, UnavailableError, reason
 
 MMS_PORT, TLS_PORT = 102, 3782
@@ -56,13 +56,13 @@ TlsKey = Annotated[Path | None, _file("--tls-key", "The key of --tls-cert.")]
 TlsCa = Annotated[Path | None, _file("--tls-ca", "The CA of the server's certificate.")]
 
 
-def identity(cert: Path | None, key: Path | None, ca: Path | None) -> Identity | None:
+def identity(cert: Path | None, key: Path | None, ca: Path | None) -> ClientCertificate | None:
     """What the three options say; None without any."""
     if cert is None and key is None and ca is None:
         return None
     if cert is None or key is None or ca is None:
         raise ConfigurationError("TLS needs all three: --tls-cert, --tls-key and --tls-ca")
-    return Identity(cert, key, ca)
+    return ClientCertificate(cert, key, ca)
 
 
 def endpoint(server: str, *, tls: bool = False) -> tuple[str, int]:
@@ -76,7 +76,7 @@ def endpoint(server: str, *, tls: bool = False) -> tuple[str, int]:
 
 @contextmanager
 def association(
-    server: str, on_report: InformationReportCallback | None = None, *, tls: Identity | None = None
+    server: str, on_report: InformationReportCallback | None = None, *, tls: ClientCertificate | None = None
 ) -> Iterator[MmsClient]:
     """An association with ``HOST[:PORT]``, over TLS if told; errors of the client become ours."""
     try:
@@ -94,7 +94,7 @@ def association(
 
 
 def _connect(
-    host: str, port: int, on_report: InformationReportCallback | None, tls: Identity | None
+    host: str, port: int, on_report: InformationReportCallback | None, tls: ClientCertificate | None
 ) -> MmsClient:
     if tls is not None:
         return connect_tls(host, port, tls, timeout=TIMEOUT, on_report=on_report)

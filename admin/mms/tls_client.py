@@ -3,7 +3,7 @@
 Its receiver and its callers use the socket from several threads, which an SSL socket does not bear. So it
 gets one end of a socket pair, and a thread passes on what goes through it.
 
->>> client = connect_tls("10.0.0.5", 3782, Identity(cert, key, ca), timeout=10.0)        # doctest: +SKIP
+>>> client = connect_tls("10.0.0.5", 3782, ClientCertificate(cert, key, ca))  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CONFIRMED = 0xD0
 """COTP connection confirm."""
 
 
-class Identity(NamedTuple):
+class ClientCertificate(NamedTuple):
     """PEM files: who we are, and whom we believe."""
 
     cert: Path
@@ -84,7 +84,7 @@ class SocketMmsClient(MmsClient):
 def connect_tls(
     host: str,
     port: int,
-    identity: Identity,
+    identity: ClientCertificate,
     *,
     timeout: float,
     on_report: InformationReportCallback | None = None,

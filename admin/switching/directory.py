@@ -1,4 +1,4 @@
-"""Which meter is meant, and what it last said: a meter_id, its SM_ name, or a name that only one meter has.
+"""Finds a meter and its latest state, by meter_id, SM_ name, or a name that only one meter has.
 
 >>> chosen("House 1", {"3f2504e0-4f89-41d3-9a0c-0305e82c3301": "House 1"})
 '3f2504e0-4f89-41d3-9a0c-0305e82c3301'
@@ -42,10 +42,10 @@ def chosen(text: str, names: Mapping[str, str]) -> str:
         return meter_id
     found = [candidate for candidate, name in names.items() if name == text]
     if not found:
-        raise NotFoundError(f"no meter is called {text!r}: `meter61850 meters list` shows all")
+        raise NotFoundError(f"no meter has the name {text!r}: `meter61850 meters list` shows all")
     if len(found) > 1:
         raise ConfigurationError(
-            f"{len(found)} meters are called {text!r}: say which meter_id, such as {found[0]}"
+            f"{len(found)} meters have the name {text!r}: use the meter_id, such as {found[0]}"
         )
     return found[0]
 

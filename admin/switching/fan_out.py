@@ -1,8 +1,7 @@
-"""One command for each of many meters: at a limited rate, each with a record of its own.
+"""One command for each of many meters: at a limited rate, each with its own record.
 
-A neighbourhood that is switched at once draws its inrush at once, so commands go out one by one. Each
-is made when it is sent, and what speaks against it is looked up then: a fan-out of an hour must not act
-on what was known at its beginning.
+A neighbourhood that is switched at once draws its inrush current at once, so commands are sent one after the
+other. Each is made and checked when it is sent: a fan-out of an hour must not use the state of its beginning.
 
 >>> fan_out = FanOut(client, settings, Position.OPEN, meters)        # doctest: +SKIP
 >>> await fan_out.run(rate=2.0, stop=asyncio.Event())                # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""Who is concerned by a command for many meters, the question, the progress and the table at the end.
+"""A command for many meters: the list, the confirmation, the progress and the table at the end.
 
 >>> Choice(("House 1", "House 2")).single is None
 True
@@ -63,7 +63,7 @@ class Choice:
         if self.address_code is not None:
             found = [m for m in found if m.birth and m.birth.address_code == self.address_code]
         if not found:
-            raise NotFoundError("no meter is meant by that: `meter61850 meters list` shows all")
+            raise NotFoundError("this selects no meter: `meter61850 meters list` shows all")
         return sorted(found, key=_by_name)
 
 
@@ -92,7 +92,7 @@ def _confirm(meters: Sequence[Known], position: Position, *, rate: float, yes: b
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ConfigurationError("nobody is here to confirm it: say --yes")
+        raise ConfigurationError("there is no terminal for the confirmation: use --yes")
     stderr.print(table([_line(meter, position) for meter in meters[:SHOWN]]))
     if len(meters) > SHOWN:
         note(f"… and {len(meters) - SHOWN} more")
@@ -136,7 +136,7 @@ async def _switch(
 
 def _stop(stop: asyncio.Event) -> None:
     """The first Ctrl-C stops the sending; another one ends the waiting, too."""
-    note("stopping: no more commands; waiting for the answers to those that are out")
+    note("stopping: no further commands; waiting for the answers to the sent ones")
     stop.set()
     asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
 

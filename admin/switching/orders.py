@@ -1,7 +1,7 @@
-"""A command of the CLI's user: made, published, or told to the ledger as refused by us.
+"""A command of the CLI's user: made, published, or reported to the ledger as refused here.
 
-DESIGN guarantee 5: a command runs at most once, in time, or not at all. What we know to be in vain
-is not sent; the refusal goes into the ledger like any other.
+DESIGN guarantee 5: a command runs at most once, in time, or not at all. A command that cannot succeed is not
+sent; the refusal goes into the ledger like any other.
 
 >>> our_command(Position.OPEN).origin.category
 <OriginCategory.MAINTENANCE: 'maintenance'>

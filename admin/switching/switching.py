@@ -76,11 +76,11 @@ async def _answer(client: aiomqtt.Client, settings: MqttSettings, known: Known, 
                 if result and told == Outcome.DONE:
                     return result
                 if result and told is not None:
-                    raise RefusedError(f"the meter says {told}: {result.reason or 'no reason given'}")
+                    raise RefusedError(f"the meter answered {told}: {result.reason or 'no reason given'}")
     except TimeoutError:
         why = in_vain(answered=result is not None)
         raise NoAnswerError(
-            f"{why} within {ANSWER_SECONDS:g} s; `meter61850 commands` shows what comes later"
+            f"{why} within {ANSWER_SECONDS:g} s; `meter61850 commands` shows later answers"
         ) from None
     raise UnavailableError("the broker closed the connection before the meter answered")
 
@@ -149,6 +149,6 @@ async def _recorded(client: aiomqtt.Client, topics: Topics, meter_id: str, block
                     if notice is not None and notice.records(block):
                         return True
     raise NoAnswerError(
-        f"the broker has it, but no bridge has put it into the ledger within {RECORDED_SECONDS:g} s: the"
+        f"the broker has it, but no bridge has recorded it in the ledger within {RECORDED_SECONDS:g} s: the"
         " meter obeys it, the broker may forget it; start the bridge (meter61850 bridge run) and repeat this"
     )

@@ -29,7 +29,7 @@ def replace(url: str, meter_id: str, *, serial: str, who: str) -> str:
             select(Meter.meter_id).where(col(Meter.serial) == serial, col(Meter.meter_id) != meter_id)
         ).first()
         if other is not None:
-            raise ConfigurationError(f"serial number {serial!r} is another meter's: {other}")
+            raise ConfigurationError(f"serial number {serial!r} belongs to another meter: {other}")
         before, meter.serial = meter.serial, serial
         if before != serial:
             meter.vendor = meter.model = meter.firmware = ""

@@ -61,7 +61,7 @@ def age_of(ts: datetime, *, now: datetime) -> float:
 
 
 @dataclass(slots=True)
-class Meter(Known):
+class MeterState(Known):
     """One meter, its latest reading, and since when it is silent."""
 
     domain: str = ""
@@ -109,8 +109,8 @@ class Fleet:
 
     stale_intervals: float = STALE_INTERVALS
     broker_up: bool = False
-    meters: dict[str, Meter] = field(default_factory=dict)
-    _by_domain: dict[str, Meter] = field(default_factory=dict)
+    meters: dict[str, MeterState] = field(default_factory=dict)
+    _by_domain: dict[str, MeterState] = field(default_factory=dict)
     bridges: dict[str, Session] = field(default_factory=dict)
     """Service name of each bridge and its session."""
 
@@ -119,21 +119,21 @@ class Fleet:
         """Whether a bridge is online: it stores readings and keeps the SCL."""
         return any(bridge.online for bridge in self.bridges.values())
 
-    def meter(self, meter_id: str) -> Meter:
+    def meter(self, meter_id: str) -> MeterState:
         """The meter of that id, made when it is first heard of; ContractError if it is no meter_id."""
         meter = self.meters.get(meter_id)
         if meter is None:
-            meter = self.meters[meter_id] = Meter(meter_id, domain=scl_name(meter_id))
+            meter = self.meters[meter_id] = MeterState(meter_id, domain=scl_name(meter_id))
             self._by_domain[meter.domain] = meter
         return meter
 
-    def of(self, domain: str) -> Meter:
+    def of(self, domain: str) -> MeterState:
         """The meter of that MMS domain; ContractError if it is none of a meter."""
         return self._by_domain.get(domain) or self.meter(meter_id_of(domain))
 
     def take_state(
         self,
-        meter: Meter,
+        meter: MeterState,
         kind: str,
         payload: bytes,
         *,
@@ -166,7 +166,7 @@ class Fleet:
             self.bridges.pop(name, None)
         return self.bridge_up != was_up
 
-    def take_payload(self, meter: Meter, payload: bytes, *, now: float, retained: bool) -> bool:
+    def take_payload(self, meter: MeterState, payload: bytes, *, now: float, retained: bool) -> bool:
         """Note a message of ``reading`` at monotonic ``now`` (``retained``: a replay); False for an older."""
         if not payload:
             meter.reading = None
@@ -177,7 +177,7 @@ class Fleet:
         return self.take_reading(meter, reading, now=now, age=age, live=live)
 
     def take_reading(
-        self, meter: Meter, reading: Reading, *, now: float, age: float, live: bool = True
+        self, meter: MeterState, reading: Reading, *, now: float, age: float, live: bool = True
     ) -> bool:
         """Note a reading that is ``age`` seconds old at monotonic ``now``; False if a newer one is known."""
         known = meter.reading
@@ -192,7 +192,7 @@ class Fleet:
         self.reconsider(meter, now=now)
         return True
 
-    def reconsider(self, meter: Meter, *, now: float) -> None:
+    def reconsider(self, meter: MeterState, *, now: float) -> None:
         """A birth tells the interval, which may come after the reading: how long that one is fresh."""
         seconds = self.stale_intervals * meter.interval
         meter.fresh_until, meter.heard_until = meter.read_at + seconds, meter.heard_at + seconds
@@ -204,7 +204,7 @@ class Fleet:
         for meter in self.meters.values():
             meter.status, meter.session = None, meter.session.forgotten()
 
-    def newly_stale(self, now: float) -> Iterator[Meter]:
+    def newly_stale(self, now: float) -> Iterator[MeterState]:
         """Meters whose reading has become stale, or that have become quiet, since the last call."""
         for meter in self.meters.values():
             stale = not meter.stale and now >= meter.fresh_until

@@ -1,4 +1,4 @@
-"""The embedded broker, for trying out on a machine without Mosquitto: amqtt in our own process.
+"""The embedded broker, for a trial on a machine without Mosquitto: amqtt in our own process.
 
 MQTT 3.1.1 only, on loopback, anonymous, everything in memory. What Mosquitto promises and this does
 not is in docs/operator.md; no reading is lost by it, since a meter keeps each one until it is stored.

@@ -2,8 +2,8 @@
 
 The options are those of mosquitto.conf(5) for 2.0.11 (Debian 12) and newer; :data:`OPTIONS` is the
 table of them, with the reason for each value. The ``mosquitto.conf`` at the top of the project is
-what :func:`render` gives for the defaults: one plain listener on loopback, for trying out. With
-``security`` (the folder that `meter61850 init` makes) there are three doors instead, all TLS.
+the output of :func:`render` for the defaults: one plain listener on loopback, for a trial. With
+``security`` (the folder that `meter61850 init` makes) there are three TLS listeners instead.
 
 >>> print(render(BrokerSettings()).splitlines()[3])
 listener 1883 127.0.0.1
@@ -84,36 +84,36 @@ class BrokerSettings(BaseSettings):
 
 
 @dataclass(frozen=True)
-class Door:
+class Listener:
     """One TLS listener."""
 
     why: str
     connections: int
-    """At most: beyond it the broker closes a new connection at once."""
+    """Maximum: the broker closes further connections at once."""
     certificate: bool
-    """Who has no certificate of ours does not get in; its common name is user name."""
+    """A client certificate is required; its common name is the user name."""
     authority: str
-    """Whose certificates open it: file names begin so."""
+    """Prefix of the file names of its authority."""
     bound: bool
-    """The client id is the user name, whatever the client says: nobody can take another's session over."""
+    """The broker uses the user name as client id: no client can take over the session of another."""
 
 
-DOORS: dict[str, Door] = {
-    "port": Door(
-        "Meters, operators and command issuers: who they are is the common name of their certificate.",
+LISTENERS: dict[str, Listener] = {
+    "port": Listener(
+        "Meters, operators and command issuers: the common name of the certificate is the identity.",
         connections=20_000,
         certificate=True,
         authority="",
         bound=True,
     ),
-    "password_port": Door(
+    "password_port": Listener(
         "Enrolment, and meters that cannot keep a certificate: user name and password.",
         connections=2_000,
         certificate=False,
         authority="",
         bound=True,
     ),
-    "services_port": Door(
+    "services_port": Listener(
         "Our services: certificates too, and several connections of one identity.",
         connections=200,
         certificate=True,
@@ -131,7 +131,7 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
      "Started by root, it becomes this user, who must be able to write to the data folder."),
     ("persistence", "{persistence}",
      "Retained messages and the bridge's session outlive a restart. No reading depends on it: a meter\n"
-     "keeps each reading until the bridge says that the database has it, and sends it again otherwise."),
+     "keeps each reading until the bridge confirms that the database has it, and sends it again otherwise."),
     ("persistence_location", "{location}", ""),
     ("autosave_interval", "{autosave}",
      "Seconds. A save writes everything and stops the broker meanwhile (some 100 ms at 10,000 meters), so\n"
@@ -225,34 +225,34 @@ def render(settings: BrokerSettings) -> str:
         text += f"\n{name} {value.format_map(values)}"
     if settings.password_file is not None:
         text += f"\npassword_file {settings.password_file.absolute()}"
-    return text + "\n" + _doors(settings)
+    return text + "\n" + _listeners(settings)
 
 
-def _doors(settings: BrokerSettings) -> str:
+def _listeners(settings: BrokerSettings) -> str:
     """The listeners of a deployment; they come last, since what follows a listener belongs to it."""
     folder = settings.security
     if folder is None:
         return ""
     folder = folder.absolute()
-    text = f"\n# Who may do what: written by meter61850, read again at SIGHUP.\nacl_file {folder}/acl\n"
+    text = f"\n# Rights: written by meter61850, read again at SIGHUP.\nacl_file {folder}/acl\n"
     text += f"password_file {folder}/passwords\n"
-    for name, door in DOORS.items():
+    for name, listener in LISTENERS.items():
         bind = settings.services_bind if name == "services_port" else settings.bind
         lines = [
-            f"# {door.why}",
+            f"# {listener.why}",
             f"listener {getattr(settings, name)} {bind}",
-            f"max_connections {door.connections}",
-            f"cafile {folder}/{door.authority}ca.crt",
+            f"max_connections {listener.connections}",
+            f"cafile {folder}/{listener.authority}ca.crt",
             *(f"{option} {folder}/{file}" for option, file in SERVER_FILES.items()),
             f"tls_version tlsv1.2\nciphers {CIPHERS}",
         ]
-        if door.certificate:
+        if listener.certificate:
             lines += [
-                f"crlfile {folder}/{door.authority}crl.pem",
+                f"crlfile {folder}/{listener.authority}crl.pem",
                 "require_certificate true",
                 "use_identity_as_username true",
             ]
-        if door.bound:
+        if listener.bound:
             lines.append("use_username_as_clientid true")
         text += "\n" + "\n".join(lines) + "\n"
     return text

@@ -7,7 +7,7 @@
 
 What is secret has mode 0600; a file that others could read is refused, since they may have.
 
->>> Identity.load(Path("deployment/identities/anna")).port  # doctest: +SKIP
+>>> IdentityFolder.load(Path("deployment/identities/anna")).port  # doctest: +SKIP
 8883
 """
 
@@ -38,7 +38,7 @@ CIPHERS = (
 
 
 @dataclass(frozen=True)
-class Identity:
+class IdentityFolder:
     """What an identity folder says."""
 
     folder: Path
@@ -50,7 +50,7 @@ class Identity:
     token: str | None
 
     @classmethod
-    def load(cls, folder: Path) -> Identity:
+    def load(cls, folder: Path) -> IdentityFolder:
         """CredentialError names what is missing, wrong, or readable by others."""
         try:
             told = tomllib.loads((folder / CONNECTION).read_text(encoding="utf-8-sig"))
@@ -121,7 +121,7 @@ def common_name(certificate: Path) -> str:
 
 
 def unguessable(name: str, key: Path) -> str:
-    """``name`` with a tail that nobody can tell without the private key; CredentialError as above."""
+    """``name`` with a suffix that only the owner of the private key can compute; CredentialError as above."""
     return f"{name}-{hmac.new(read_secret(key), name.encode(), hashlib.sha256).hexdigest()[:20]}"
 
 

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.contract.topics import Topics
 from broker.mqtt import keypair
-from broker.mqtt.identity import CERTIFICATE, KEY, Identity, client_context, unguessable
+from broker.mqtt.identity import CERTIFICATE, KEY, IdentityFolder, client_context, unguessable
 
 
 def _number(value: object) -> object:
@@ -66,7 +66,7 @@ class MqttSettings(BaseSettings):
             return told
         keypair.settle(Path(folder) / KEY, Path(folder) / CERTIFICATE)
         given = {key: value for key, value in told.items() if value is not None}
-        return Identity.load(Path(folder)).settings() | given
+        return IdentityFolder.load(Path(folder)).settings() | given
 
     @model_validator(mode="after")
     def _credentials_are_of_use(self) -> MqttSettings:

@@ -1,1 +1,1 @@
-"""How a meter gets its certificate."""
+"""How a meter gets its identity."""

@@ -1,8 +1,8 @@
-"""The meter's certificate, renewed over its own connection: at two thirds of its life, or when it is told to.
+"""The meter's certificate, renewed over its own connection: at two thirds of its life, or on request.
 
-A new key is made and kept beside the old one; with the answer, first the certificate is replaced, then the
-key. A power cut between the two is mended at the next start: which key belongs to the certificate can be
-seen.
+A new key is made and kept beside the old one. When the answer arrives, first the certificate is replaced,
+then the key. If the power fails between the two, the next start repairs this: it can check which key belongs
+to the certificate.
 
 >>> Credentials(Path("data/identity"), meter_id).due(clock.now())  # doctest: +SKIP
 False
@@ -37,7 +37,7 @@ class Credentials:
         self._meter_id = meter_id
         self.renewable = folder is not None and (folder / CERTIFICATE).exists()
         self.kept = folder is not None and (folder / CA).exists()
-        """There is a folder, so that whom we trust can be told; with a token that is all."""
+        """There is a folder, so the authorities can be updated; with a token nothing else changes."""
         self._wanted = False
 
     def due(self, now: datetime) -> bool:
@@ -97,13 +97,13 @@ class Credentials:
         return Renewal(using=keys.fingerprint(self._certificate()), ts=clock.now())
 
     def was_told(self) -> None:
-        """The broker has taken what :attr:`untold` says."""
+        """The broker has acknowledged :attr:`untold`."""
         (self._folder / _UNTOLD).unlink(missing_ok=True)
 
     def _take_certificate(self, pem: str) -> None:
         following = keypair.following(self._folder / KEY)
         if not following.exists():
-            raise ContractError("a certificate that we have not asked for")
+            raise ContractError("a certificate that this meter did not request")
         keys.certificate(pem, meter_id=self._meter_id, key_pem=read_secret(following).decode())
         durable.replace(self._folder / _UNTOLD, b"", mode=durable.PUBLIC)
         durable.replace(self._folder / CERTIFICATE, pem.encode(), mode=durable.PUBLIC)

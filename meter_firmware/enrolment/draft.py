@@ -1,7 +1,7 @@
-"""What a meter keeps while it asks to be let in, and the identity folder that it becomes.
+"""The files of a running enrolment, and the identity folder that they become.
 
-``identity.asked`` in the data folder holds the key (or password), the signing request and the slot; granted,
-it gets the rest and is renamed to ``identity`` in one step, so that there is a whole one or none.
+``identity.asked`` in the data folder holds the key (or password), the signing request and the slot. After the
+grant it gets the other files and is renamed to ``identity`` in one step, so the folder is complete or absent.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ class Draft:
         """Make the key, or go on with the one there is; ConfigurationError if we are enrolled already."""
         if self._final.exists():
             raise ConfigurationError(
-                f"{self._final}: this meter is enrolled already; to enrol it anew, move that folder away"
+                f"{self._final}: this meter is enrolled already; to enrol it again, move that folder away"
             )
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if self._kept(_HASH if token else _REQUEST) is None:
                 self._make(token=token)
         except OSError as error:
-            raise ConfigurationError(f"{self._folder}: {error.strerror}: data_dir must be ours") from error
+            raise ConfigurationError(
+                f"{self._folder}: {error.strerror}: this user must own data_dir"
+            ) from error
 
     def _make(self, *, token: bool) -> None:
         shutil.rmtree(self._folder)
@@ -92,7 +94,7 @@ class Draft:
         """The identity folder; ContractError if the answer is of no use."""
         told: dict[str, object] = {"host": host, "port": answer.port, "prefix": prefix}
         if answer.port is None:
-            raise ContractError("the answer does not say which port")
+            raise ContractError("the answer contains no port")
         durable.replace(self._folder / CA, answer.authorities.encode(), mode=durable.PUBLIC)
         client_context(self._folder / CA, None, None)
         if self.request is None:

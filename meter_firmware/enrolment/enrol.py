@@ -1,9 +1,9 @@
-"""How a new meter becomes one of ours: with a code, it may ask once; granted, it connects as itself.
+"""Enrolment request of a new meter: a code allows one request; the grant gives the meter its identity.
 
-The key (or password) is made first and kept, so that a meter that lost power or patience comes back to the
-same slot with the same question, and finds the answer there. Nothing secret is sent.
+The key (or password) is made first and kept. So after a power failure or an interruption the meter returns to
+the same slot with the same request, and finds the answer there. Nothing secret is sent.
 
->>> await enrol(Plan(meter_id, identity, hardware, data_dir, "broker.example", ca, code))  # doctest: +SKIP
+>>> await enrol(options)  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class PendingError(Meter61850Error, TimeoutError):
     """An administrator has not decided yet."""
 
 
-class RefusedError(Meter61850Error, PermissionError):
-    """The request was refused; the message says why."""
+class EnrolmentRefusedError(Meter61850Error, PermissionError):
+    """The request was refused; the message has the reason."""
 
 
 class _SlotTakenError(Exception):
@@ -54,7 +54,7 @@ class _SlotTakenError(Exception):
 
 
 @dataclass(frozen=True)
-class Plan:
+class EnrolmentOptions:
     """What the installer said."""
 
     meter_id: str
@@ -73,11 +73,11 @@ class Plan:
     """Seconds to wait for an administrator."""
 
 
-async def enrol(plan: Plan) -> Path:
+async def enrol(plan: EnrolmentOptions) -> Path:
     """The identity folder, when the request is granted.
 
     Raises:
-        PendingError: nobody has decided within ``wait``; the same call later goes on.
+        PendingError: no decision within ``wait``; the same call continues later.
         RefusedError: by an administrator or by the registrar, or the code is of no use any more.
         UnavailableError: the broker, or the registrar, is not there.
         ConfigurationError: this meter is enrolled already, or ``ca`` is not the broker's authority.
@@ -93,12 +93,12 @@ async def enrol(plan: Plan) -> Path:
             draft.forget_slot()
             continue
         return draft.finish(answer, host=plan.host, prefix=plan.prefix)
-    raise RefusedError(
+    raise EnrolmentRefusedError(
         f"the broker refuses code {plan.code.id}: it is used up, expired or withdrawn; ask for a new one"
     )
 
 
-def _ask(plan: Plan, draft: Draft) -> Ask:
+def _ask(plan: EnrolmentOptions, draft: Draft) -> Ask:
     return Ask(
         meter_id=plan.meter_id,
         hardware=plan.hardware,
@@ -121,7 +121,7 @@ def _slots(code: EnrolmentCode, draft: Draft) -> Iterator[str]:
     yield from slots
 
 
-async def _asked(plan: Plan, slot: str, ask: Ask, draft: Draft, end: float) -> Answer:
+async def _asked(plan: EnrolmentOptions, slot: str, ask: Ask, draft: Draft, end: float) -> Answer:
     """The answer of this slot, with one connection after the other; _SlotTakenError: try the next."""
     loop = asyncio.get_running_loop()
     for _attempt in range(1000):
@@ -140,13 +140,13 @@ async def _asked(plan: Plan, slot: str, ask: Ask, draft: Draft, end: float) -> A
         if loop.time() > end + ANSWER_SECONDS:
             break
         await asyncio.sleep(random.uniform(0.1, AGAIN_SECONDS))
-    raise UnavailableError(f"broker {plan.host}:{plan.port}: the connection does not last")
+    raise UnavailableError(f"broker {plan.host}:{plan.port}: the connection breaks repeatedly")
 
 
 async def _granted(
-    client: aiomqtt.Client, plan: Plan, slot: str, ask: Ask, draft: Draft, end: float
+    client: aiomqtt.Client, plan: EnrolmentOptions, slot: str, ask: Ask, draft: Draft, end: float
 ) -> Answer:
-    """Ask, unless somebody has asked here, and wait."""
+    """Send the request, unless the slot is used, and wait."""
     topics = Topics(plan.prefix)
     topic = topics.enrol(slot, "answer")
     await client.subscribe(topic, qos=1)
@@ -165,7 +165,7 @@ async def _granted(
                     return answer
                 if answer.verdict is Verdict.REFUSED:
                     draft.forget_slot()
-                    raise RefusedError(f"refused: {answer.reason}")
+                    raise EnrolmentRefusedError(f"refused: {answer.reason}")
                 pending = True
                 draft.remember_slot(slot)
                 limit.reschedule(max(end, loop.time()))
@@ -174,7 +174,7 @@ async def _granted(
     raise AssertionError("messages end with an error")
 
 
-def _unanswered(plan: Plan, draft: Draft, *, pending: bool) -> Meter61850Error:
+def _unanswered(plan: EnrolmentOptions, draft: Draft, *, pending: bool) -> Meter61850Error:
     if pending:
         return PendingError(
             f"the request waits: `meter61850 enrol approve {draft.meter_id} --key {draft.key}` there, "
@@ -195,14 +195,14 @@ def _answer(message: aiomqtt.Message, ask: Ask) -> Answer | None:
     if answer.question != ask.question and message.retain:
         if answer.verdict is not Verdict.PENDING:
             raise _SlotTakenError  # decided, with a key that we do not have any more
-        raise RefusedError(
+        raise EnrolmentRefusedError(
             "this meter has asked with another key, which it does not have any more: "
             f"`meter61850 enrol refuse {ask.meter_id}` there, then ask again"
         )
     return answer if answer.question == ask.question else None
 
 
-def _judge(error: aiomqtt.MqttError, plan: Plan) -> None:
+def _judge(error: aiomqtt.MqttError, plan: EnrolmentOptions) -> None:
     """ConfigurationError or UnavailableError for what another attempt cannot mend."""
     if doubt := clock_doubt(error):
         raise UnavailableError(f"broker {plan.host}:{plan.port}: {doubt}") from error
@@ -217,7 +217,7 @@ def _judge(error: aiomqtt.MqttError, plan: Plan) -> None:
         cause = cause.__cause__ or cause.__context__
 
 
-def _client(plan: Plan, slot: str) -> aiomqtt.Client:
+def _client(plan: EnrolmentOptions, slot: str) -> aiomqtt.Client:
     mqtt = MqttSettings(
         host=plan.host,
         port=plan.port,

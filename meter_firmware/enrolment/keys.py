@@ -1,4 +1,4 @@
-"""The meter's own key: made here, kept here, and shown to nobody; what leaves is a signing request.
+"""The meter's own key: made and kept here; only a signing request leaves the meter.
 
 >>> key = new_key()
 >>> load(key) is not None and "REQUEST" in request("3f2504e0-4f89-41d3-9a0c-0305e82c3301", key)
@@ -34,7 +34,7 @@ def load(pem: str) -> ec.EllipticCurvePrivateKey:
     except (ValueError, TypeError) as error:
         raise CredentialError(f"the private key is damaged: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise CredentialError("the private key is not an elliptic curve's")
+        raise CredentialError("the private key is not on an elliptic curve")
     return key
 
 

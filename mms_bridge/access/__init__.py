@@ -1,1 +1,1 @@
-"""Who may connect to the MMS server, and over what."""
+"""Access to the MMS server: listeners, TLS front end, client rights, limits."""

@@ -1,10 +1,11 @@
-"""The files that say who gets in, followed while the bridge runs: certificates, revocations, rights.
+"""The access files: certificates, revocation lists, client rights; read again while the bridge runs.
 
-A file that was changed is read at the next look. A broken one never replaces a good one: it is counted, told
-once, and the old state holds until a better one comes. Who is not welcome any more is cut off at once then.
+A changed file is read at the next check. An invalid file never replaces a good one: it is counted and logged
+once, and the previous file stays in force until a valid one comes. Clients without rights are then
+disconnected at once.
 
->>> security = Security(settings, access)        # doctest: +SKIP
->>> security.start(); security.look(now=0.0)     # doctest: +SKIP
+>>> files = AccessFiles(settings, associations)      # doctest: +SKIP
+>>> files.start(); files.look(now=0.0)     # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from broker.contract.errors import ConfigurationError
-from mms_bridge.access.associations import Access, Session
+from mms_bridge.access.associations import Associations, TlsAssociation
 from mms_bridge.access.client_rights import Rights, read_rights
 from mms_bridge.access.tls_credentials import Certificate, Credentials, load, outdated
 from mms_bridge.settings import MmsSettings, Right
@@ -57,7 +58,7 @@ class Followed:
     def _complaint(self, complaint: str) -> str:
         if complaint != self._told:
             self._told = complaint
-            log.error("%s: what was read before goes on to hold", complaint)
+            log.error("%s: the previous file stays in force", complaint)
         return complaint
 
     def _signature(self) -> Signature:
@@ -72,14 +73,14 @@ def _stat(file: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-class Security:
+class AccessFiles:
     """The credentials and rights that hold now; nothing without TLS settings."""
 
-    def __init__(self, settings: MmsSettings, access: Access) -> None:
+    def __init__(self, settings: MmsSettings, associations: Associations) -> None:
         self.credentials: Credentials | None = None
         self.rights = Rights()
         self._settings = settings
-        self._access = access
+        self._associations = associations
         self._followed: tuple[Followed, ...] = ()
         self._next_look = 0.0
         self._outdated = False
@@ -107,25 +108,27 @@ class Security:
         try:
             text = file.read_text(encoding="utf-8")
             if not text.strip():
-                raise ConfigurationError("it is empty: bring it back, or `meter61850 credentials list` does")
+                raise ConfigurationError(
+                    "it is empty: restore it, or run `meter61850 credentials list`, which writes it again"
+                )
             self.rights = read_rights(text)
         except (OSError, ValueError) as error:  # a ConfigurationError is a ValueError
             raise ConfigurationError(f"{file} (clients and their rights): {error}") from error
 
     def look(self, now: float) -> None:
-        """At most once a second: read what was changed, and cut off whoever may not be here any more."""
+        """At most once a second: read changed files, and disconnect clients that lost their rights."""
         if now < self._next_look:
             return
         self._next_look = now + LOOK_SECONDS
         results = [result for followed in self._followed if (result := followed.look()) is not None]
-        self._access.counters["files rejected"] += sum(map(bool, results))
+        self._associations.counters["files rejected"] += sum(map(bool, results))
         if "" in results:
-            self._access.counters["files reloaded"] += results.count("")
+            self._associations.counters["files reloaded"] += results.count("")
             self._review()
         if self.credentials is not None and outdated(self.credentials) != self._outdated:
             self._outdated = not self._outdated
             if self._outdated:
-                log.error("%s is past its nextUpdate: no new client gets in", self._settings.tls_crl)
+                log.error("%s is past its nextUpdate: no new client is accepted", self._settings.tls_crl)
 
     def judge(self, certificate: Certificate, ip: str) -> tuple[Right | None, str]:
         """What the client may; None, and why, when it may not be here."""
@@ -138,14 +141,14 @@ class Security:
         return right, "" if right else f"{self._settings.clients} lets no {certificate.name!r} in from {ip}"
 
     def _review(self) -> None:
-        for session in self._access.sessions:
+        for session in self._associations.sessions:
             self._review_one(session)
 
-    def _review_one(self, session: Session) -> None:
+    def _review_one(self, session: TlsAssociation) -> None:
         right, reason = self.judge(session.certificate, session.ip)
         if right is not None:
             session.right = right
             return
-        self._access.counters["cut off"] += 1
-        log.warning("%s is cut off: %s", session.client, reason)
+        self._associations.counters["cut off"] += 1
+        log.warning("%s is disconnected: %s", session.client, reason)
         session.connection.cut()

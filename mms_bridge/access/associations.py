@@ -1,10 +1,10 @@
-"""Who is behind each association, by the address that the library knows of it, and what he may do.
+"""The client of each association and its rights, found by the address that the library has.
 
-A client on the plain port is its address. A client that came over TLS is, for the library, a connection from
-an address of 127.64.0.0/10 that stands for its certificate's name: what the library keeps by address it keeps
-for each name, wherever that comes from.
+On the plain port the client's identity is its address. For the library, a client over TLS is a connection
+from an address of 127.64.0.0/10 that represents its certificate's name: state that the library keeps by
+address it then keeps by name, wherever the client connects from.
 
->>> access.who("127.90.1.7:40112")        # doctest: +SKIP
+>>> associations.who("127.90.1.7:40112")        # doctest: +SKIP
 Client(address='10.0.0.5:51712', name='control-centre', fingerprint='9f86d0…')
 """
 
@@ -44,7 +44,7 @@ class Cuttable(Protocol):
 
 
 @dataclass
-class Session:
+class TlsAssociation:
     """A client that came over TLS; ``right`` may change while it is there."""
 
     client: Client
@@ -58,7 +58,7 @@ class Session:
         return self.client.address.rpartition(":")[0]
 
 
-class Access:
+class Associations:
     """The clients that are there."""
 
     def __init__(
@@ -74,12 +74,12 @@ class Access:
         self._allowed = allowed
         self._plain_right = plain_right
         self._per_address = per_address
-        self._sessions: dict[str, Session] = {}  # by the inner end's address and port
+        self._sessions: dict[str, TlsAssociation] = {}  # by the inner end's address and port
         self._plain: dict[int, str] = {}  # descriptor -> IP address
         self._at: Counter[str] = Counter()  # associations by IP address
         self._told: set[str] = set()
 
-    # --- at the door -----------------------------------------------------------------------------
+    # --- at the listener -----------------------------------------------------------------------------
 
     def objection(self, ip: str) -> str:
         """Why one more connection from ``ip`` is not taken; empty if it is."""
@@ -99,7 +99,7 @@ class Access:
         self.counters[cause] += 1
         if cause not in self._told:
             self._told.add(cause)
-            log.warning("MMS connection refused, %s: %s (told once)", cause, reason)
+            log.warning("MMS connection refused, %s: %s (logged once)", cause, reason)
 
     def came(self, ip: str) -> None:
         """One more from ``ip``: a connection that may become an association."""
@@ -131,7 +131,7 @@ class Access:
         if (ip := self._plain.pop(fd, None)) is not None:
             self.left(ip)
 
-    def enter(self, inner: str, session: Session) -> None:
+    def enter(self, inner: str, session: TlsAssociation) -> None:
         """A TLS client, whose inner end is at ``inner``."""
         self._sessions[inner] = session
 
@@ -140,7 +140,7 @@ class Access:
         self._sessions.pop(inner, None)
 
     @property
-    def sessions(self) -> Iterator[Session]:
+    def sessions(self) -> Iterator[TlsAssociation]:
         """The TLS clients that are there."""
         return iter(list(self._sessions.values()))
 

@@ -1,12 +1,12 @@
-"""Who may associate, and what each may do: the file that ``METER61850_MMS_CLIENTS`` names.
+"""Client rights: the file that ``METER61850_MMS_CLIENTS`` names.
 
-A client is named by its certificate's common name (CN). A rights file is TOML::
+A client's name is its certificate's common name (CN). A rights file is TOML::
 
-    default = "observe"           # what a certificate of our CA may that is not named; refused without this
+    default = "observe"           # for a certificate of our CA that is not listed; refused without this line
 
     [clients."control-centre"]
-    rights = "control"            # or observe: read, reports, files
-    addresses = ["10.0.0.0/24"]   # only from there; from anywhere without it
+    rights = "control"            # or observe: read, reports
+    addresses = ["10.0.0.0/24"]   # from these addresses only; from anywhere without this line
 
 >>> read_rights('clients.scada.rights = "control"').of("scada", "10.0.0.5")
 <Right.CONTROL: 'control'>
@@ -36,7 +36,7 @@ class Client:
     address: str
     """IP address and port."""
     name: str = ""
-    """Common name of its certificate; empty on the plain port, where nobody says who he is."""
+    """Common name of its certificate; empty on the plain port, which has no login."""
     fingerprint: str = ""
     """SHA-256 of its certificate, as hex."""
 
@@ -51,7 +51,7 @@ class Client:
         return (self.name or self.address).encode()[:64].decode(errors="ignore")
 
 
-class Entry(BaseModel):
+class ClientEntry(BaseModel):
     """One client of the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,7 +66,7 @@ class Rights(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     default: Right | None = None
-    clients: dict[CommonName, Entry] = Field(default_factory=dict)
+    clients: dict[CommonName, ClientEntry] = Field(default_factory=dict)
 
     def of(self, name: str, address: str) -> Right | None:
         """What the certificate called ``name`` may, coming from IP ``address``; None: it may not come."""
@@ -87,6 +87,6 @@ def read_rights(text: str) -> Rights:
     try:
         return Rights.model_validate(tomllib.loads(text.removeprefix("\ufeff")))
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"no TOML: {error}") from error
+        raise ConfigurationError(f"not TOML: {error}") from error
     except ValidationError as error:
         raise ConfigurationError(first_complaint(error)) from error

@@ -1,8 +1,8 @@
-"""How many TLS handshakes may be going on, and how many may begin: nobody's flood costs others their turn.
+"""Limits on running and new TLS handshakes: a flood from one address does not block other clients.
 
-A client that comes in takes 3 ms of the event loop (``bench/mms_tls.py``), one that is refused not much less.
+An accepted client takes 3 ms of the event loop (``bench/mms_tls.py``), a refused one not much less.
 
->>> budget = Budget(per_second=1.0, burst=2)
+>>> budget = RateLimit(per_second=1.0, burst=2)
 >>> [budget.take("10.0.0.5", now=0.0) for _ in range(3)], budget.take("10.0.0.5", now=1.0)
 ([True, True, False], True)
 """
@@ -24,7 +24,7 @@ RATE_IN_ALL, BURST_IN_ALL = 60.0, 400
 _REMEMBERED = 4096
 
 
-class Budget:
+class RateLimit:
     """So many at once, and so many in each second after that, for each key."""
 
     def __init__(self, *, per_second: float, burst: int) -> None:
@@ -47,13 +47,13 @@ class Budget:
         return min(float(self._burst), left + (now - at) * self._per_second)
 
 
-class Handshakes:
+class HandshakeLimit:
     """Those of all IEDs together."""
 
     def __init__(self) -> None:
         self._running: Counter[str] = Counter()
-        self._by_address = Budget(per_second=RATE_PER_ADDRESS, burst=BURST_PER_ADDRESS)
-        self._in_all = Budget(per_second=RATE_IN_ALL, burst=BURST_IN_ALL)
+        self._by_address = RateLimit(per_second=RATE_PER_ADDRESS, burst=BURST_PER_ADDRESS)
+        self._in_all = RateLimit(per_second=RATE_IN_ALL, burst=BURST_IN_ALL)
 
     def objection(self, ip: str, *, now: float) -> str:
         """Why none may begin from ``ip`` now; empty if one may, and it counts."""

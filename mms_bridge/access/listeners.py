@@ -1,8 +1,8 @@
-"""Where an IED's clients come in: the plain port, on loopback unless opened on purpose, and the port for TLS.
+"""The listeners of an IED: the plain port, on loopback unless it is opened, and the port for TLS.
 
->>> doors = Doors(settings)                     # doctest: +SKIP
->>> entrance = doors.entrance("SMGW001", admit)  # doctest: +SKIP
->>> entrance.open(cid)                          # doctest: +SKIP
+>>> listeners = Listeners(settings)                  # doctest: +SKIP
+>>> of_ied = listeners.of_ied("SMGW001", admit)  # doctest: +SKIP
+>>> of_ied.open(cid)                            # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ipaddress import IPv4Address
 
 from broker.contract.errors import PortTakenError, UnavailableError
 from mms_bridge import sockets
-from mms_bridge.access.access_files import Security
-from mms_bridge.access.associations import Access
-from mms_bridge.access.handshake_limit import Handshakes
-from mms_bridge.access.tls_frontend import Admit, Gate
+from mms_bridge.access.access_files import AccessFiles
+from mms_bridge.access.associations import Associations
+from mms_bridge.access.handshake_limit import HandshakeLimit
+from mms_bridge.access.tls_frontend import Admit, TlsFrontend
 from mms_bridge.settings import MmsSettings
 from scl_builder.read.cid import Cid
 
@@ -28,39 +28,39 @@ log = logging.getLogger(__name__)
 
 Endpoint = tuple[str, int]
 PLAIN, TLS = "--mms-port", "--mms-tls-port"
-"""By the bridge's option that says where it is."""
+"""Named by the bridge's option with the address."""
 LOOPBACK = "127.0.0.1"
 
 
-class Doors:
-    """What the entrances of all IEDs share."""
+class Listeners:
+    """What the listeners of all IEDs share."""
 
     def __init__(self, settings: MmsSettings) -> None:
-        self.access = Access(
+        self.associations = Associations(
             allowed=settings.allow,
             plain_right=settings.plain_rights,
             per_address=settings.associations_per_address,
         )
-        self.security = Security(settings, self.access)
-        self.handshakes = Handshakes()
+        self.access_files = AccessFiles(settings, self.associations)
+        self.handshakes = HandshakeLimit()
         self._settings = settings
         self._told: set[str] = set()
 
-    def entrance(self, name: str, admit: Admit) -> Entrance:
-        """The entrance of one IED."""
-        return Entrance(name, self, admit=admit)
+    def of_ied(self, name: str, admit: Admit) -> IedListeners:
+        """The listeners of one IED."""
+        return IedListeners(name, self, admit=admit)
 
     def places(self, cid: Cid) -> dict[str, Endpoint]:
-        """Where to listen for ``cid``, by the option that says so."""
+        """The addresses for ``cid``, by option."""
         found: dict[str, Endpoint] = {}
         if self._settings.plain:
             found[PLAIN] = self._plain(cid)
-        if self.security.credentials is not None:
+        if self.access_files.credentials is not None:
             told = cid.tls_endpoint or (None if self._settings.plain else cid.endpoint)
             if told is None:
                 self._once(
                     "%s has no TLS access point: set METER61850_MMS_TLS_PORT for `meter61850 bridge run` "
-                    "(told once)", cid.ied,
+                    "(logged once)", cid.ied,
                 )  # fmt: skip
             else:
                 found[TLS] = (self._settings.bind or told[0], told[1])
@@ -71,14 +71,14 @@ class Doors:
         here = self._settings.plain_bind or (host if _is_loopback(host) else LOOPBACK)
         if not _is_loopback(here):
             self._once(
-                "plain MMS is open on %s: no identity, no encryption, whoever reaches it reads every meter; "
-                "METER61850_MMS_PLAIN_RIGHTS says whether he switches relays, too (told once)", here,
+                "plain MMS is open on %s, without login or encryption: its clients can read every meter; "
+                "METER61850_MMS_PLAIN_RIGHTS decides whether they can switch relays (logged once)", here,
             )  # fmt: skip
         elif here != host:
             self._once(
-                "plain MMS listens on %s only, though the CIDs say %s: use TLS, or open it with "
-                "METER61850_MMS_PLAIN_BIND=%s; then whoever reaches the port reads every meter, without "
-                "identity or encryption (told once)", here, host, host,
+                "plain MMS listens on %s only, although the CIDs have %s: use TLS, or open it with "
+                "METER61850_MMS_PLAIN_BIND=%s; then every client that reaches the port reads every meter, "
+                "without login or encryption (logged once)", here, host, host,
             )  # fmt: skip
         return here, port
 
@@ -95,23 +95,25 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class Entrance:
+class IedListeners:
     """The listening sockets of one IED."""
 
-    def __init__(self, name: str, doors: Doors, *, admit: Admit) -> None:
+    def __init__(self, name: str, listeners: Listeners, *, admit: Admit) -> None:
         self._name = name
-        self._doors = doors
-        self._gate = Gate(doors.access, doors.security, doors.handshakes, admit=admit)
+        self._shared = listeners
+        self._tls = TlsFrontend(
+            listeners.associations, listeners.access_files, listeners.handshakes, admit=admit
+        )
         self._callbacks: dict[str, Callable[[socket.socket], object]] = {
             PLAIN: admit,
-            TLS: self._gate.on_connect,
+            TLS: self._tls.on_connect,
         }
         self._open: dict[str, tuple[Endpoint, socket.socket]] = {}
         self._loop = asyncio.get_running_loop()
 
     def open(self, cid: Cid) -> None:
-        """Listen where ``cid`` says, and nowhere else; after UnavailableError everything is as before."""
-        places = self._doors.places(cid)
+        """Listen at the addresses of ``cid`` only; after UnavailableError everything is as before."""
+        places = self._shared.places(cid)
         with ExitStack() as undo:
             new = {}
             for option, endpoint in places.items():
@@ -128,7 +130,7 @@ class Entrance:
         """Listen no more, and end the TLS clients."""
         for option in list(self._open):
             self._close(option)
-        self._gate.close()
+        self._tls.close()
 
     def _close(self, option: str) -> None:
         _, listener = self._open.pop(option)

@@ -1,9 +1,9 @@
-"""Passes octets between a TLS client and the socket that libiec61850 knows, both ways, until one side ends.
+"""Copies octets between a TLS client and libiec61850's socket, both ways, until one side ends.
 
-Who takes nothing is sent nothing: a side whose other side is full is not read, so that the library sees a
-client that takes no reports as it sees one on the plain port.
+If one side does not take data, the other side is not read. So the library detects a client that takes no
+reports as it does on the plain port.
 
->>> await relay(outer, inner)        # doctest: +SKIP
+>>> await pipe(outer, inner)        # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Half(asyncio.Protocol):
             self.transport.abort()
 
 
-async def relay(outer: Half, inner: Half) -> None:
+async def pipe(outer: Half, inner: Half) -> None:
     """Join both and return when both have ended; a cancellation ends both at once."""
     outer.other, inner.other = inner, outer
     try:

@@ -1,9 +1,9 @@
-"""Certificates for MMS over TLS (IEC 62351-3): what a server shows, and whom it believes.
+"""Certificates for MMS over TLS (IEC 62351-3): the server's own, and the check of the clients'.
 
-TLS 1.2 or later, a client's certificate required, and checked by OpenSSL against the CAs and, where there
-is one, the revocation list: without a current list of each CA no new client comes in. Sessions are never
-resumed, for that would pass over this check. What OpenSSL has let in can be asked of again later: whether
-its certificate has been revoked since, or its CA is no longer among ours.
+TLS 1.2 or later. A client's certificate is required. OpenSSL checks it against the CAs and the revocation
+list, if there is one: without a current list of each CA no new client is accepted. Sessions are never
+resumed, because this would skip the check. An accepted certificate can be checked again later: whether it has
+been revoked since, or its CA is no longer among ours.
 
 >>> load(TlsFiles(cert, key, ca, crl)).refuses(certificate)        # doctest: +SKIP
 'its certificate is revoked'

@@ -1,10 +1,10 @@
-"""MMS over TLS (IEC 62351-3) for one IED: handshake, who is it, may he, then plain octets to the library.
+"""TLS front end of one IED (IEC 62351-3): handshake, identity, rights, then plain octets to the library.
 
-libiec61850 has TLS of its own, but its handshake holds up the thread that calls it, which is everybody's.
-Here OpenSSL does it inside the event loop. The library gets a connection over loopback that only we can make:
-it listens for the moment of this one connection, and whatever else came is turned away.
+libiec61850 has its own TLS, but its handshake stops the calling thread, which serves all clients. Here
+OpenSSL does the handshake inside the event loop. The library gets a connection over loopback that only we can
+make: it listens only while this connection is made, and every other connection is refused.
 
->>> gate.on_connect(listener)        # doctest: +SKIP
+>>> frontend.on_connect(listener)        # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Protocol
 
 from mms_bridge import sockets
 from mms_bridge.access import handshake_limit
-from mms_bridge.access.access_files import Security
-from mms_bridge.access.associations import Access, Session, alias
+from mms_bridge.access.access_files import AccessFiles
+from mms_bridge.access.associations import Associations, TlsAssociation, alias
 from mms_bridge.access.client_rights import Client
-from mms_bridge.access.handshake_limit import Handshakes
-from mms_bridge.access.stream_pipe import Half, relay
+from mms_bridge.access.handshake_limit import HandshakeLimit
+from mms_bridge.access.stream_pipe import Half, pipe
 from mms_bridge.access.tls_credentials import read_certificate
 
 CLOSING_SECONDS = 2.0
@@ -41,12 +41,14 @@ class Admit(Protocol):
         """``inner`` is where it comes from, None on the plain port."""
 
 
-class Gate:
+class TlsFrontend:
     """The TLS clients of one IED."""
 
-    def __init__(self, access: Access, security: Security, shakes: Handshakes, *, admit: Admit) -> None:
-        self._access = access
-        self._security = security
+    def __init__(
+        self, associations: Associations, access_files: AccessFiles, shakes: HandshakeLimit, *, admit: Admit
+    ) -> None:
+        self._associations = associations
+        self._access_files = access_files
         self._handshakes = shakes
         self._admit = admit
         self._loop = asyncio.get_running_loop()
@@ -58,15 +60,15 @@ class Gate:
             connection, peer = listener.accept()
         except OSError:
             return  # it has gone already
-        reason = self._access.objection(peer[0])
+        reason = self._associations.objection(peer[0])
         if not reason and (reason := self._handshakes.objection(peer[0], now=self._loop.time())):
-            self._access.count("too many handshakes", reason)
+            self._associations.count("too many handshakes", reason)
         if reason:
             connection.close()
             return
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._access.came(peer[0])
+        self._associations.came(peer[0])
         task = self._loop.create_task(self._serve(connection, peer), name=f"MMS over TLS {peer[0]}")
         self._tasks.add(task)
         task.add_done_callback(lambda ended: self._ended(ended, connection, peer[0]))
@@ -75,7 +77,7 @@ class Gate:
         """Also of a task that was cancelled before it began."""
         self._tasks.discard(task)
         connection.close()
-        self._access.left(ip)
+        self._associations.left(ip)
 
     def close(self) -> None:
         """End every connection."""
@@ -92,10 +94,10 @@ class Gate:
             finally:
                 outer.cut()
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; ValueError: its certificate
-            self._access.count("handshake failed", f"{address}: {_words(error)}")
+            self._associations.count("handshake failed", f"{address}: {_words(error)}")
 
     async def _handshake(self, connection: socket.socket, ip: str) -> Half:
-        credentials = self._security.credentials
+        credentials = self._access_files.credentials
         assert credentials is not None
         with self._handshakes.running(ip):
             _, outer = await self._loop.connect_accepted_socket(
@@ -107,42 +109,42 @@ class Gate:
             )
         return outer
 
-    def _session(self, outer: Half, ip: str, address: str) -> Session | None:
+    def _session(self, outer: Half, ip: str, address: str) -> TlsAssociation | None:
         """Who it is, if he may be here."""
         assert outer.transport is not None
         spoken: ssl.SSLObject = outer.transport.get_extra_info("ssl_object")
         certificate = read_certificate(spoken.getpeercert(binary_form=True) or b"")
         client = Client(address, certificate.name, certificate.fingerprint)
-        right, reason = self._security.judge(certificate, ip)
+        right, reason = self._access_files.judge(certificate, ip)
         if right is None:
-            self._access.count("client refused", f"{client}: {reason}")
+            self._associations.count("client refused", f"{client}: {reason}")
             return None
-        return Session(client, certificate, right, outer)
+        return TlsAssociation(client, certificate, right, outer)
 
-    async def _associate(self, outer: Half, session: Session) -> None:
+    async def _associate(self, outer: Half, session: TlsAssociation) -> None:
         with _private_listener() as listener:
             connection = _connected(listener, alias(session.client.name))
             inner: Peer = connection.getsockname()
             known = f"{inner[0]}:{inner[1]}"
-            self._access.enter(known, session)
+            self._associations.enter(known, session)
             try:
                 admitted = self._admit(listener, inner)
             except BaseException:
-                self._access.leave(known)
+                self._associations.leave(known)
                 connection.close()
                 raise
         try:
             if admitted:
-                await self._relay(outer, connection)
+                await self._pipe(outer, connection)
         finally:
             connection.close()
-            self._access.leave(known)
+            self._associations.leave(known)
 
-    async def _relay(self, outer: Half, connection: socket.socket) -> None:
+    async def _pipe(self, outer: Half, connection: socket.socket) -> None:
         connection.setblocking(False)
         _, inner = await self._loop.create_connection(Half, sock=connection)
-        self._access.counters["TLS clients"] += 1
-        await relay(outer, inner)
+        self._associations.counters["TLS clients"] += 1
+        await pipe(outer, inner)
 
 
 @contextmanager
@@ -171,6 +173,6 @@ def _connected(listener: socket.socket, source: str) -> socket.socket:
 
 
 def _words(error: Exception) -> str:
-    """What OpenSSL says, without the file and line of its source."""
+    """OpenSSL's message, without the file and line of its source."""
     reason = getattr(error, "verify_message", None) or getattr(error, "reason", None)
     return str(reason or str(error) or type(error).__name__)

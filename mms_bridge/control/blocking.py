@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from broker.contract.block import Block
-from broker.contract.fleet import Fleet, Meter
+from broker.contract.fleet import Fleet, MeterState
 from broker.contract.messages import utc_now
 
 
@@ -33,7 +33,7 @@ class Blocks:
         self._publish = publish
         self._heard: set[str] = set()
 
-    def take(self, meter: Meter, payload: bytes) -> None:
+    def take(self, meter: MeterState, payload: bytes) -> None:
         """One message of the topic; ValidationError if it is no block."""
         self._heard.add(meter.meter_id)
         try:
@@ -56,6 +56,6 @@ class Blocks:
             if meter.meter_id not in self._heard:
                 self._repeat(meter)
 
-    def _repeat(self, meter: Meter) -> None:
+    def _repeat(self, meter: MeterState) -> None:
         if meter.block is not None and meter.withdrawn is None:
             self._publish(Repeat(meter.meter_id, meter.block))

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from broker.contract.block import Block
 from broker.contract.commands import became
-from broker.contract.fleet import Fleet, Meter
+from broker.contract.fleet import Fleet, MeterState
 from broker.contract.relay import Command
 from broker.contract.result import Outcome, Result
 from mms_bridge.control.checks import add_cause
@@ -39,7 +39,7 @@ class Operation(Protocol):
     """The library's control object that was operated: its handler alone may go on."""
     deadline: float
     """Loop time."""
-    meter: Meter
+    meter: MeterState
     sent: bool
     asked: float
     """Loop time of the last time that the library asked how it goes."""
@@ -68,7 +68,7 @@ class Switching:
 
     owner: int
     deadline: float
-    meter: Meter
+    meter: MeterState
     fleet: Fleet
     command: Command
     publish: Callable[[tuple[str, Command]], None]
@@ -101,7 +101,7 @@ class Blocking:
 
     owner: int
     deadline: float
-    meter: Meter
+    meter: MeterState
     fleet: Fleet
     block: Block
     publish: Callable[[tuple[str, Block]], None]

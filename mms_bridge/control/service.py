@@ -27,12 +27,12 @@ from broker.contract.commands import (
     mms_validity,
     new_command,
 )
-from broker.contract.fleet import Fleet, Meter
+from broker.contract.fleet import Fleet, MeterState
 from broker.contract.messages import utc_now
 from broker.contract.notice import MeterNotice
 from broker.contract.relay import Command, Origin, Position
 from broker.contract.result import Refusal, Result
-from mms_bridge.access.associations import Access
+from mms_bridge.access.associations import Associations
 from mms_bridge.control.checks import ADD_CAUSES
 from mms_bridge.control.operation import ASKED_AGAIN, GRACE, Blocking, Operation, Switching, runs
 from mms_bridge.control.origin import origin_of
@@ -52,7 +52,7 @@ class Control:
         self,
         fleet: Fleet,
         publish: Callable[[tuple[str, Command | Block] | Refusal], None],
-        access: Access,
+        associations: Associations,
         *,
         limit: float,
         clock: Callable[[], float],
@@ -64,7 +64,7 @@ class Control:
         self._limit = limit
         self._clock = clock
         self._wake = wake
-        self._access = access
+        self._associations = associations
         self._pending: dict[tuple[str, bool], Operation] = {}  # by meter and whether it is a switching
         self._denied: dict[int, tuple[AddCause, float, str]] = {}  # what a control object's handler tells
         self._selections = Selections(clock)
@@ -191,7 +191,7 @@ class Control:
 
     def _given(self, action: int, key: tuple[str, bool], *, test: bool, taken: bool = False) -> Circumstances:
         return Circumstances(
-            authorized=self._access.may_control(peer(action)),
+            authorized=self._associations.may_control(peer(action)),
             broker_up=self._fleet.broker_up,
             test=test,
             running=self._running(key),
@@ -199,7 +199,7 @@ class Control:
         )
 
     def _origin(self, action: int) -> Origin:
-        return origin_of(action, self._access.who(peer(action)))
+        return origin_of(action, self._associations.who(peer(action)))
 
     def _begin(self, operation: Operation, *, switching: bool) -> None:
         """The handler that the library calls next sends it, once."""
@@ -214,16 +214,22 @@ class Control:
         return self._clock() + mms_end(self._seconds(target))
 
     def _tell(
-        self, action: int, meter: Meter, objection: Objection, command: Command | None, *, selecting: bool
+        self,
+        action: int,
+        meter: MeterState,
+        objection: Objection,
+        command: Command | None,
+        *,
+        selecting: bool,
     ) -> None:
         """Log it, and put it into the ledger when it says what was wanted."""
         what = "select" if selecting else "operate"
-        who = self._access.who(peer(action))
+        who = self._associations.who(peer(action))
         log.info("%s of %s by %s refused: %s", what, meter.meter_id, who, objection.reason)
         if command is not None:
             self._refuse(meter, command, f"{what}: {objection.reason}")
 
-    def _refuse(self, meter: Meter, command: Command, reason: str) -> None:
+    def _refuse(self, meter: MeterState, command: Command, reason: str) -> None:
         refusal = Refusal(meter_id=meter.meter_id, command=command, reason=reason, ts=command.issued_at)
         self._publish(refusal)
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
-from broker.contract.fleet import Fleet, Meter, State
+from broker.contract.fleet import Fleet, MeterState, State
 from broker.contract.quantities import QUANTITIES
 from broker.contract.reading import Reading
 from broker.contract.relay import Position
@@ -58,7 +58,7 @@ def bindings(table: tuple[LogicalNode, ...]) -> Mapping[str, tuple[Binding, ...]
     return {group: tuple(items) for group, items in found.items()}
 
 
-def _bindings(meter: Meter) -> Mapping[str, tuple[Binding, ...]]:
+def _bindings(meter: MeterState) -> Mapping[str, tuple[Binding, ...]]:
     """What feeds the meter's logical device."""
     return _of_quantities(_expected(meter), logical_devices.PROFILES)
 
@@ -78,7 +78,7 @@ def milliseconds(ts: datetime) -> int:
     return round(ts.timestamp() * 1000)
 
 
-def reading_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
+def reading_values(meter: MeterState, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
     """What the latest reading says, as data objects; all invalid before the first one."""
     reading = meter.reading
     if reading is None or not meter.in_service:
@@ -102,7 +102,7 @@ def reading_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Valu
             yield key, Value(value, good, t_ms, t_quality)
 
 
-def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
+def relay_values(meter: MeterState, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
     """What the topics relay and block say, as data objects; invalid before they were heard.
 
     Nothing is blocked where nothing was ever blocked, from the relay's time on.
@@ -128,7 +128,7 @@ def relay_values(meter: Meter, *, broker_up: bool) -> Iterator[tuple[Key, Value]
         yield key, told.get(name, Value(None, Quality.INVALID, 0))
 
 
-def health_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
+def health_values(meter: MeterState, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
     """What the gateway itself knows of the meter: behaviour and health; always good, at ``now``."""
     healthy = meter.state(broker_up=broker_up) is State.ONLINE
     told = {
@@ -142,7 +142,7 @@ def health_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[t
             yield key, Value(told[group, name], Quality.GOOD, t_ms)
 
 
-def all_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
+def all_values(meter: MeterState, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
     """Everything that feeds one meter's logical device."""
     yield from reading_values(meter, broker_up=broker_up)
     yield from relay_values(meter, broker_up=broker_up)
@@ -150,7 +150,7 @@ def all_values(meter: Meter, *, broker_up: bool, now: datetime) -> Iterator[tupl
 
 
 def gateway_values(
-    meters: Sequence[Meter], fleet: Fleet, *, revision: int, now: datetime
+    meters: Sequence[MeterState], fleet: Fleet, *, revision: int, now: datetime
 ) -> Iterator[tuple[Key, Value]]:
     """The gateway's own logical device: its ``meters``, and what it knows of broker and bridge."""
     told = {
@@ -184,7 +184,7 @@ def _quantities(reading: Reading) -> dict[str, float | None]:
     return told
 
 
-def _expected(meter: Meter) -> tuple[str, ...]:
+def _expected(meter: MeterState) -> tuple[str, ...]:
     """The quantities that the meter's sensor gives."""
     return tuple(QUANTITIES) if meter.birth is None else meter.birth.quantities
 
@@ -193,10 +193,10 @@ def _quality(state: State) -> Quality:
     return Quality.GOOD if state is State.ONLINE else OLD
 
 
-def _out_ms(meter: Meter) -> int:
+def _out_ms(meter: MeterState) -> int:
     """Since when the meter is out of service; 0 if it is not."""
     return 0 if meter.out_since is None else milliseconds(meter.out_since)
 
 
-def _time_quality(meter: Meter) -> int:
+def _time_quality(meter: MeterState) -> int:
     return T_SYNCHRONIZED if meter.clock_synchronized else T_NOT_SYNCHRONIZED

@@ -1,7 +1,7 @@
-"""What the MMS bridge tells the broker: commands, blocks, refusals for the ledger, and its own status.
+"""The messages of the MMS bridge: commands, blocks, refusals for the ledger, and its own status.
 
-A command is sent once; what could not be sent, or may have been lost on its way, becomes a refusal for the
-ledger, on the next connection if need be.
+A command is sent once. A command that could not be sent, or may have been lost, becomes a refusal for the
+ledger, if necessary on the next connection.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REST_SECONDS = 1.2
 
 
 async def publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSettings) -> None:
-    """Publish what the gateway has to say, for ever; MqttError when the connection breaks."""
+    """Publish the gateway's messages, for ever; MqttError when the connection breaks."""
     while True:
         outgoing = await gateway.outbox.get()
         if not isinstance(outgoing, Refusal) and not gateway.control.wants(*outgoing):
@@ -43,11 +43,11 @@ async def publish_outbox(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSet
             await _publish_outgoing(client, mqtt, outgoing)
         except (MqttError, asyncio.CancelledError):  # cancelled when another task has met the error first
             if isinstance(outgoing, Repeat):
-                raise  # told again by settle()
+                raise  # settle() publishes it again
             if not isinstance(outgoing, Refusal):  # never sent again: the meter may have it
-                outgoing = _unsent(*outgoing, "the broker went away: it may have arrived or not")
+                outgoing = _unsent(*outgoing, "the broker disconnected: it may have arrived or not")
             if outgoing.block is None or outgoing.block != gateway.fleet.meter(outgoing.meter_id).block:
-                gateway.outbox.put_nowait(outgoing)  # a block that holds is told again by settle()
+                gateway.outbox.put_nowait(outgoing)  # settle() publishes a block again
             raise
 
 
@@ -93,7 +93,7 @@ async def publish_status(gateway: Gateway, client: aiomqtt.Client, mqtt: MqttSet
 
 
 async def last_words(client: aiomqtt.Client, topic: str, message: Message) -> None:
-    """Say offline on a clean stop; a broker that is gone says it through the will."""
+    """Publish offline on a clean stop; if the connection is lost, the broker publishes the will."""
     with contextlib.suppress(MqttError):
         await client.publish(topic, message.payload(), qos=1, retain=True, timeout=LAST_WORDS_SECONDS)
 
@@ -104,7 +104,8 @@ def status(gateway: Gateway, session: str, *, online: bool) -> ServiceStatus:
         **gateway.counters,
         **{f"commands_{name}": count for name, count in gateway.control.counters.items()},
         **{
-            f"access_{name.replace(' ', '_')}": count for name, count in gateway.doors.access.counters.items()
+            f"access_{name.replace(' ', '_')}": count
+            for name, count in gateway.listeners.associations.counters.items()
         },
         "ieds": len(gateway.ieds),
         "associations": gateway.associations,

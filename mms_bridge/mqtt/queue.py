@@ -1,10 +1,10 @@
-"""aiomqtt's queue of messages without the queue: each message is taken when it arrives.
+"""aiomqtt's queue of messages, without queueing: each message is processed when it arrives.
 
-Waiting for one message after the other costs a task each (aiomqtt 2.5), about as much as what we do with a
-message; and a queue grows without bound while nobody waits, as at the start, when tens of thousands of
-retained messages come before the last subscription is answered: 240 MB at 10,000 meters.
+aiomqtt 2.5 uses one task for each message, about as expensive as our processing. Its queue also grows without
+limit while no task reads it, as at the start: tens of thousands of retained messages arrive before the last
+subscription is answered, 240 MB at 10,000 meters.
 
->>> client = aiomqtt.Client("127.0.0.1", queue_type=Mailbox.made_for(take))  # doctest: +SKIP
+>>> client = aiomqtt.Client("127.0.0.1", queue_type=MessageQueue.made_for(take))  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import aiomqtt
 from broker.mqtt.receiver import Take
 
 
-class Mailbox(asyncio.Queue[aiomqtt.Message]):
+class MessageQueue(asyncio.Queue[aiomqtt.Message]):
     """Hands each message to ``take``; always empty."""
 
     def __init__(self, take: Take, maxsize: int = 0) -> None:
@@ -33,7 +33,7 @@ class Mailbox(asyncio.Queue[aiomqtt.Message]):
     def made_for(cls, take: Take) -> type[asyncio.Queue[aiomqtt.Message]]:
         """What aiomqtt's ``queue_type`` expects."""
 
-        def make(maxsize: int = 0) -> Mailbox:
+        def make(maxsize: int = 0) -> MessageQueue:
             return cls(take, maxsize)
 
         return cast("type[asyncio.Queue[aiomqtt.Message]]", make)

@@ -1,6 +1,6 @@
-"""Every message that arrives, by whichever connection, finds its way to the gateway here.
+"""Router: passes every message, from either connection, to the gateway.
 
->>> Hearing(gateway, topics).take("sm/v1/…/reading", payload, retained=False)  # doctest: +SKIP
+>>> Router(gateway, topics).take("sm/v1/…/reading", payload, retained=False)  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ MAX_ROUTES = 200_000
 """Topics remembered: the kinds of more than 20,000 meters, and a bound for invented ones."""
 
 
-class Link(Enum):
+class BrokerConnection(Enum):
     """The connections to the broker."""
 
     COMMANDS = "commands, configuration, services"
     METERS = "what the meters tell"
 
 
-class Hearing:
+class Router:
     """Parses topics, each once; what goes wrong with us, not with a message, ends :meth:`failure`."""
 
     def __init__(self, gateway: Gateway, topics: Topics) -> None:
         self._gateway = gateway
         self._topics = topics
         self._routes: dict[str, Topic] = {}
-        self._links: set[Link] = set()
+        self._links: set[BrokerConnection] = set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def take(self, name: str, payload: bytes, *, retained: bool) -> None:
@@ -43,12 +43,12 @@ class Hearing:
             if not self._failed.done():
                 self._failed.set_exception(error)
 
-    def connected(self, link: Link, *, up: bool) -> None:
+    def connected(self, link: BrokerConnection, *, up: bool) -> None:
         """A connection stands or is gone. Only with both is the broker there: with one we know half."""
         self._links = self._links | {link} if up else self._links - {link}
-        if link is Link.METERS and not up:
+        if link is BrokerConnection.METERS and not up:
             self._gateway.fleet.forget_statuses()
-        self._gateway.set_broker(up=self._links == set(Link))
+        self._gateway.set_broker(up=self._links == set(BrokerConnection))
 
     async def failure(self) -> None:
         """Raises what :meth:`take` could not."""

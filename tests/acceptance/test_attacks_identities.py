@@ -109,7 +109,7 @@ async def test_a_revoked_meter_is_out_and_the_good_ones_stay(houses: Street) -> 
     site.deployment.publish()
     until(lambda: lets_in(revoked.port, revoked.tls()), why="known")
     with houses.unharmed():
-        with site.deployment.register.change() as change:
+        with site.deployment.identity_store.change() as change:
             assert change.revoke("3f2504e0-4f89-41d3-9a0c-0305e82c3309") == 1
         site.deployment.publish()
         until(lambda: not lets_in(revoked.port, revoked.tls()), why="revoked")
@@ -154,7 +154,7 @@ def test_a_revoked_operator_and_a_meter_are_out_of_mms(houses: Street) -> None:
         assert not associates(houses, houses.thief)
         with associate(houses, "eve") as eve, associate(houses, "anna") as anna:
             assert eve.read(variable) is not None
-            with site.deployment.register.change() as change:
+            with site.deployment.identity_store.change() as change:
                 assert change.revoke("eve") == 1
             site.deployment.publish()
             until(lambda: not reads(eve, variable), why="eve is cut off")

@@ -80,7 +80,7 @@ def test_the_meters_are_chosen_by_ied_code_and_names(town: Chain) -> None:
     assert [row["meter"] for row in two] == ["House 1", "House 3"]
     mqtt = ("--mqtt", town.mqtt)
     assert "no IED SMGW009" in error("relay", "open", "--ied", "SMGW009", "--yes", *mqtt, code=3)
-    assert "no meter is meant" in error("relay", "open", "--address-code", "1", "--yes", *mqtt, code=3)
+    assert "this selects no meter" in error("relay", "open", "--address-code", "1", "--yes", *mqtt, code=3)
     assert "not both" in error("relay", "open", "House 1", "--all", "--yes", *mqtt, code=2)
     assert "which METER" in error("relay", "open", "--yes", *mqtt, code=2)
 
@@ -112,7 +112,7 @@ def test_nobody_to_confirm_and_nothing_is_sent(town: Chain) -> None:
     process = opening(town)
     out, told = process.communicate(timeout=30)
     assert process.returncode == 2
-    assert "say --yes" in told
+    assert "use --yes" in told
     assert out == ""
     assert positions(town) == ["closed"] * COUNT
 

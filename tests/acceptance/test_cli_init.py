@@ -10,7 +10,7 @@ from broker.contract.roles import Role
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
 from registrar.deployment import Deployment
-from registrar.init_deployment import Plan, found
+from registrar.init_deployment import NewDeployment, new_deployment
 from tests.support.cli import answer, error, run
 
 
@@ -39,7 +39,7 @@ def test_simulated_meters_have_an_identity_on_this_machine(tmp_path: Path) -> No
     run("init", "d", "--if-missing", "--simulated", "3", folder=tmp_path)
     deployment = Deployment.open(tmp_path / "d")
     meters = meter_ids(SimulateSettings(n=3))
-    assert [one.name for one in deployment.register.identities(Role.METER)] == sorted(meters)
+    assert [one.name for one in deployment.identity_store.identities(Role.METER)] == sorted(meters)
     for name in meters:
         connection = (deployment.identity_folder(name) / "connection.toml").read_text()
         assert 'host = "127.0.0.1"\nport = 8883' in connection
@@ -73,7 +73,7 @@ def test_it_is_no_deployment_before_all_is_made(tmp_path: Path, monkeypatch: pyt
     """One that was killed half-way must not pass for whole: the next `--if-missing` would go on with it."""
     seen: list[bool] = []
     monkeypatch.setattr(Deployment, "publish", lambda made: seen.append(Deployment(made.folder).exists))
-    assert found(tmp_path / "d", Plan()).exists
+    assert new_deployment(tmp_path / "d", NewDeployment()).exists
     assert seen == [False]
 
 

@@ -125,7 +125,7 @@ def test_a_stolen_code_cannot_take_a_known_meter(site: Deployed) -> None:
     site.enrol(victim, code)
 
     thief = site.meter("thief", serial="S-victim")  # the serial number, with another meter_id
-    assert "serial number 'S-victim' is another meter's" in site.enrol(thief, code, exit_code=5).stderr
+    assert "serial number 'S-victim' belongs to another meter" in site.enrol(thief, code, exit_code=5).stderr
 
     code = site.new_code("--automatic", "--count", "5")
     thief.data.joinpath("meter_id").write_text(victim.meter_id + "\n")  # and now the same meter_id

@@ -133,7 +133,9 @@ def test_an_outcome_that_nobody_knows_is_not_refused(page: Chrome, web: Web, met
     os.kill(web.chain.broker.pid, signal.SIGSTOP)
     try:
         order(page)
-        shows(page, "#outcome", lambda text: text.startswith("Switch off: Not known: the broker went away"))
+        shows(
+            page, "#outcome", lambda text: text.startswith("Switch off: Not known: the broker disconnected")
+        )
     finally:
         os.kill(web.chain.broker.pid, signal.SIGCONT)
     known: dict[str, str] = until(

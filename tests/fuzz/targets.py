@@ -27,7 +27,7 @@ from broker.mqtt.packets import Control, ProtocolError, Publish, Version
 from meter_firmware.relay.rules import UnreadableCommandError, read
 from mms_bridge.gateway import Gateway
 from mms_bridge.libiec61850.ied_model import check as check_model
-from mms_bridge.mqtt.router import Hearing
+from mms_bridge.mqtt.router import Router
 from mms_bridge.settings import MmsSettings
 from scl_builder.check.checker import check
 from scl_builder.check.diff import diff
@@ -93,7 +93,7 @@ def _settings() -> MmsSettings:
 
 async def _heard(data: bytes) -> None:
     gateway = Gateway(_settings(), identity=("meter61850", "fuzz", "0"))
-    ears = Hearing(gateway, TOPICS)
+    ears = Router(gateway, TOPICS)
     kind = KINDS[data[0] % len(KINDS)] if data else "birth"
     try:
         for name in (topics(kind).decode(), data[1:].decode("utf-8", "replace")):

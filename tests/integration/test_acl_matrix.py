@@ -148,7 +148,7 @@ def cast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cast]:
         settings["scoped-anna"] = site.add("scoped-anna", Role.OPERATOR, "7500")
         settings["scoped-otto"] = site.add("scoped-otto", Role.ISSUER, "7500")
         witness = site.add("witness", Role.OPERATOR)
-        with site.deployment.register.change() as change:
+        with site.deployment.identity_store.change() as change:
             # its certificate is left good: what is looked at is a connection from before
             change.connection.execute("UPDATE identity SET blocked = 'stolen' WHERE name = ?", (BLOCKED,))
         settings[SLOT] = site.login(SLOT)

@@ -75,7 +75,7 @@ def test_other_meters_serial_and_no_meter_are_refused(rig: Rig, tmp_path: Path) 
     rig.client.publish(TOPICS.meter(OTHER, "birth"), birth(hardware={"serial": "theirs"}), retain=True)
     rig.wait_revision(lambda new: new.revision == 2)
     url = rig.bridge.settings.database_url
-    with pytest.raises(ConfigurationError, match=f"'theirs' is another meter's: {OTHER}"):
+    with pytest.raises(ConfigurationError, match=f"'theirs' belongs to another meter: {OTHER}"):
         replacement.replace(url, METER, serial="theirs", who="x")
     with pytest.raises(UnknownMeterError):
         replacement.replace(url, "3f2504e0-4f89-41d3-9a0c-0305e82c33ff", serial="s", who="x")

@@ -214,7 +214,7 @@ async def test_a_new_identity_is_known_within_a_second(site: Site) -> None:
 
 
 def test_a_revoked_certificate_does_not_get_in_again(site: Site) -> None:
-    with site.deployment.register.change() as change:
+    with site.deployment.identity_store.change() as change:
         assert change.revoke(METER) == 1
     site.deployment.publish()
     deadline = time.monotonic() + 5
@@ -289,5 +289,5 @@ async def test_a_removed_identity_is_cut_off(site: Site) -> None:
         await asyncio.to_thread(run, "--dir", str(site.folder), "identity", "remove", "anna")
         with pytest.raises(aiomqtt.MqttError):
             await asyncio.wait_for(anext(operator.messages), 10)  # nothing comes but the end
-    assert site.deployment.register.identity("anna") is None
+    assert site.deployment.identity_store.identity("anna") is None
     assert not is_let_in(anna, anna.tls())

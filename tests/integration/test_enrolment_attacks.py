@@ -131,7 +131,7 @@ async def test_rubbish_is_counted_and_the_registrar_goes_on(site: Deployed, code
             await thief.publish(f"sm/v1/enrol/{name}/ask", payload, qos=1)
         await thief.publish(f"sm/v1/enrol/{name}/ask", ask(FORGED[:-1] + "3", "S-3").payload(), qos=1)
         assert (await answer(thief)).verdict is Verdict.PENDING
-    assert site.log("enrol").count("(told once)") <= 7
+    assert site.log("enrol").count("(logged once)") <= 7
 
 
 async def test_a_wrong_password_and_the_name_of_a_meter_do_not_get_in(

@@ -16,11 +16,11 @@ from broker.contract.roles import Role
 from broker.durable import PUBLIC, replace
 from broker.mqtt.identity import client_context
 from registrar import expiry, pki
-from registrar.audit_queue import Trail
+from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
-from registrar.expiry import Watch
+from registrar.expiry import CertificateWatch
 from registrar.identities import SERVICES, Identity, fingerprint
-from registrar.init_deployment import Plan, found
+from registrar.init_deployment import NewDeployment, new_deployment
 from registrar.pki import SERVER_DAYS
 
 NOW = datetime.now(UTC)
@@ -31,7 +31,7 @@ DUE = NOW + timedelta(days=SERVER_DAYS * 2 / 3 + 1)
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Deployment:
-    return found(tmp_path / "d", Plan(hosts=("broker.example", "192.0.2.7")))
+    return new_deployment(tmp_path / "d", NewDeployment(hosts=("broker.example", "192.0.2.7")))
 
 
 def read(file: Path) -> x509.Certificate:
@@ -70,7 +70,7 @@ def test_what_is_due_is_renewed_with_its_key_its_names_and_its_purpose(
         assert {extension.oid: extension.value for extension in new.extensions} == mine
     for pair in deployment.server_pairs():
         client_context(deployment.broker / "ca.crt", pair.with_suffix(".crt"), pair.with_suffix(".key"))
-    known = {one.fingerprint: one for one in deployment.register.certificates()}
+    known = {one.fingerprint: one for one in deployment.identity_store.certificates()}
     for name in SERVICES:
         new, old = after[f"service {name}"], before[f"service {name}"]
         assert known[fingerprint(new)].revoked is None
@@ -80,7 +80,7 @@ def test_what_is_due_is_renewed_with_its_key_its_names_and_its_purpose(
 
 
 def test_a_blocked_or_revoked_service_gets_nothing(deployment: Deployment) -> None:
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         change.block("web", "stolen")
         change.revoke("mms")
     renewed = renew(deployment, DUE)
@@ -118,7 +118,7 @@ def test_people_and_meters_whose_certificate_nobody_renews_are_warned_of(
     deployment.enlist(Identity("anna", Role.OPERATOR), tmp_path / "anna")
     deployment.enlist(Identity("bert", Role.ISSUER), tmp_path / "bert")
     deployment.enlist(Identity(METER, Role.METER), tmp_path / "meter")
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         change.block("bert", "left")
     end = NOW + timedelta(days=pki.CLIENT_DAYS)
     renew(deployment, DUE)
@@ -133,7 +133,7 @@ def test_it_is_logged_once_a_day_and_told_to_the_audit(
     deployment: Deployment, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     deployment.enlist(Identity("anna", Role.OPERATOR), tmp_path / "anna")
-    watch = Watch(deployment, Trail(deployment))
+    watch = CertificateWatch(deployment, AuditQueue(deployment))
     watch.look(DUE)
     assert watch.warnings == []
     end = NOW + timedelta(days=pki.CLIENT_DAYS)
@@ -148,7 +148,7 @@ def test_it_is_logged_once_a_day_and_told_to_the_audit(
 def test_a_file_that_cannot_be_written_is_tried_again(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watch = Watch(deployment, Trail(deployment))
+    watch = CertificateWatch(deployment, AuditQueue(deployment))
     with monkeypatch.context() as full:
         full.setattr(expiry, "replace", _full)
         watch.try_look(DUE)
@@ -169,7 +169,7 @@ def test_one_file_that_cannot_be_written_keeps_no_other_from_being_renewed_and_r
             raise OSError("read-only file system")
         replace(file, content, mode=mode)
 
-    watch = Watch(deployment, Trail(deployment))
+    watch = CertificateWatch(deployment, AuditQueue(deployment))
     with monkeypatch.context() as away:
         away.setattr(expiry, "replace", put)
         watch.try_look(DUE)
@@ -182,7 +182,7 @@ def test_one_file_that_cannot_be_written_keeps_no_other_from_being_renewed_and_r
 
 def renewed(deployment: Deployment) -> list[str]:
     """Whose renewal waits for the audit."""
-    with deployment.register.connection() as connection:
+    with deployment.identity_store.connection() as connection:
         notes = [json.loads(row["event"]) for row in connection.execute("SELECT event FROM note")]
     return [note["identity"] for note in notes if note["outcome"] == "renewed"]
 
@@ -220,7 +220,10 @@ def test_a_power_cut_at_any_moment_leaves_every_pair_whole(
         assert renew(again, moment) == []
         moment += timedelta(days=SERVER_DAYS * 2 / 3 + 1)  # due again
         if step < 4 * len(LOCAL) and moment > NOW + timedelta(days=pki.CA_DAYS - SERVER_DAYS):
-            deployment, moment = found(deployment.folder.with_name(f"d{step}"), Plan()), DUE
+            deployment, moment = (
+                new_deployment(deployment.folder.with_name(f"d{step}"), NewDeployment()),
+                DUE,
+            )
 
 
 def test_doctor_tells_what_ends(
@@ -243,7 +246,7 @@ def test_doctor_tells_what_ends(
 def issued(deployment: Deployment, identity: Identity, left: timedelta) -> None:
     """An identity whose certificate has so long to live."""
     authority = deployment.authority_of(identity.role)
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         change.add(identity)
         certificate = authority.issue(identity.name, pki.new_key().public_key())
         change.issued(identity.name, certificate, authority.certificate)

@@ -61,7 +61,7 @@ def shorten(deployment: Deployment) -> None:
     for one in expiry.renewable(deployment):
         own = one.load()
         assert own is not None
-        with deployment.register.change() as change:
+        with deployment.identity_store.change() as change:
             authority = expiry._issuer(deployment, own)
             assert authority is not None
             made = authority.renewed(own, days=0, now=datetime.now(UTC) + timedelta(minutes=20))
@@ -116,7 +116,7 @@ def test_the_web_shows_a_renewed_certificate_and_the_warnings(site: Deployed) ->
         assert log_in(client, "olga").status_code == 303
         old = read(pair.with_suffix(".crt"))
         pair.with_suffix(".crt").write_text("rubbish")
-        until(lambda: "the certificate before is shown" in site.log("web"), seconds=PATIENCE)
+        until(lambda: "the previous certificate stays in use" in site.log("web"), seconds=PATIENCE)
         assert shown(port) == old.serial_number
         made = deployment.authority().renewed(old, days=0, now=datetime.now(UTC) + timedelta(minutes=20))
         replace(pair.with_suffix(".crt"), pki.pem(made), mode=PUBLIC)

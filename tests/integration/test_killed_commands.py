@@ -88,7 +88,7 @@ def enlist(site: Deployed, name: str, role: Role) -> MqttSettings:
     folder = site.deployment.identity_folder(name)
     site.deployment.enlist(Identity(name, role), folder)
     run("identity", "list", "--json")
-    assert site.deployment.register.unfinished() == []
+    assert site.deployment.identity_store.unfinished() == []
     return MqttSettings(identity=folder)
 
 
@@ -104,7 +104,7 @@ def _restore(site: Deployed, name: str) -> None:
     if name == METER:
         run("meters", "unblock", METER)
         return
-    with site.deployment.register.change() as change:
+    with site.deployment.identity_store.change() as change:
         change.remove(name)
     folder = site.deployment.identity_folder(name)
     for file in folder.iterdir():
@@ -122,9 +122,9 @@ async def test_the_next_command_finishes_it_and_the_broker_enforces_it(site: Dep
         before = audited(site)[event]
         async with there(mqtt) as connection:
             killed = await asyncio.to_thread(killed_at, step, *command)
-            begun = all(one.revoked for one in site.deployment.register.certificates(name))
+            begun = all(one.revoked for one in site.deployment.identity_store.certificates(name))
             await asyncio.to_thread(run, "identity", "list", "--json")
-            assert site.deployment.register.unfinished() == []
+            assert site.deployment.identity_store.unfinished() == []
             assert audited(site)[event] - before == begun, step
             if begun:
                 done, _ = await asyncio.wait([connection], timeout=DEADLINE)
@@ -146,16 +146,18 @@ async def test_it_is_pending_until_the_broker_has_it(site: Deployed) -> None:
         command = ("meters", "block", meter, "--reason", "stolen")
         for step in range(20):  # until it dies just after it has said what it wants
             assert await asyncio.to_thread(killed_at, step, *command)
-            if site.deployment.register.unfinished():
+            if site.deployment.identity_store.unfinished():
                 break
-        (one,) = site.deployment.register.unfinished()
+        (one,) = site.deployment.identity_store.unfinished()
         assert one.name == meter
         assert f"user {meter}" not in (site.folder / "d/security/acl").read_text()
         assert not connection.done()
         await asyncio.to_thread(site.start_registrar)
         done, _ = await asyncio.wait([connection], timeout=DEADLINE)
         assert done
-        await asyncio.to_thread(until, lambda: not site.deployment.register.unfinished(), seconds=DEADLINE)
+        await asyncio.to_thread(
+            until, lambda: not site.deployment.identity_store.unfinished(), seconds=DEADLINE
+        )
         assert not await asyncio.to_thread(is_let_in, mqtt, mqtt.tls())
         await asyncio.to_thread(until, lambda: audited(site)["meter-blocked"] == before + 1, seconds=DEADLINE)
     await asyncio.to_thread(site.stop, "enrol")

@@ -35,7 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     with deployed(tmp_path_factory.mktemp("site"), "bridge") as running:
         deployment = running.deployment
         enlist_simulated(deployment, SimulateSettings(n=1, seed=1))
-        (own,) = [one for one in deployment.register.identities(Role.METER) if one.name == METER]
+        (own,) = [one for one in deployment.identity_store.identities(Role.METER) if one.name == METER]
         deployment.enlist(
             Identity(FOREIGN, Role.METER, address_code="0000"), deployment.identity_folder(FOREIGN)
         )

@@ -30,7 +30,7 @@ from meter_firmware.enrolment import keys
 from registrar import blocking, enrolment_codes, renewal, requests, rotation
 from registrar.deployment import Deployment
 from registrar.identities import SERVICES, Identity
-from registrar.init_deployment import Plan, found
+from registrar.init_deployment import NewDeployment, new_deployment
 from tests.support.brokers import free_port
 from tests.support.killed import killed_at
 
@@ -43,8 +43,8 @@ ASK = Ask(meter_id=METER, hardware=Hardware(serial="S-1"), csr=CSR, ts=utc_now()
 def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     """With a database for the audit, and ports on which nobody listens."""
     first = free_port(4)
-    plan = Plan(services_port=first, port=first + 1, password_port=first + 2, mms_tls_port=first + 3)
-    made = found(tmp_path / "d", plan)
+    plan = NewDeployment(services_port=first, port=first + 1, password_port=first + 2, mms_tls_port=first + 3)
+    made = new_deployment(tmp_path / "d", plan)
     engine = database.connect(made.environment["METER61850_DATABASE_URL"])
     database.migrate(engine)
     engine.dispose()
@@ -58,23 +58,25 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
 def waiting(deployment: Deployment, *, automatic: bool = False) -> str:
     """METER has asked with a new code; the code's id."""
     valid = timedelta(days=1)
-    code = enrolment_codes.make(deployment.register, count=2, valid=valid, automatic=automatic, who="test")
+    code = enrolment_codes.make(
+        deployment.identity_store, count=2, valid=valid, automatic=automatic, who="test"
+    )
     requests.take(deployment, f"{code.id}-1", ASK, serials={})
     return code.id
 
 
 def enrolled(deployment: Deployment) -> None:
     """METER has a certificate, and was never blocked."""
-    if deployment.register.identity(METER) is None:
+    if deployment.identity_store.identity(METER) is None:
         deployment.enlist(Identity(METER, Role.METER), deployment.identity_folder(METER))
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         change.unblock(METER)
 
 
 def revoked(deployment: Deployment) -> bool:
     """All that METER has is on the list that the broker reads."""
     crl = x509.load_pem_x509_crl((deployment.broker / "crl.pem").read_bytes())
-    mine = deployment.register.certificates(METER)
+    mine = deployment.identity_store.certificates(METER)
     return all(crl.get_revoked_certificate_by_serial_number(one.serial) for one in mine)
 
 
@@ -134,19 +136,19 @@ def _nothing(_: Deployment) -> str:
 
 
 def _identity(deployment: Deployment, name: str) -> Identity | None:
-    return deployment.register.identity(name)
+    return deployment.identity_store.identity(name)
 
 
 def _new_certificate(deployment: Deployment, name: str) -> bool:
     """Its folder has the newest of two."""
-    certificates = deployment.register.certificates(name)
+    certificates = deployment.identity_store.certificates(name)
     folder = deployment.identity_folder(name)
     there = x509.load_pem_x509_certificate((folder / "client.crt").read_bytes())
     return len(certificates) == 2 and certificates[-1].serial == there.serial_number
 
 
 def _first_code(deployment: Deployment) -> enrolment_codes.Code:
-    return enrolment_codes.listed(deployment.register)[0]
+    return enrolment_codes.listed(deployment.identity_store)[0]
 
 
 def _request(deployment: Deployment) -> requests.Request:
@@ -178,14 +180,14 @@ CASES: dict[str, Case] = {
     "revoke a meter": (
         _meter,
         ("credentials", "revoke", METER),
-        lambda d: d.register.certificates(METER)[0].revoked is not None,
+        lambda d: d.identity_store.certificates(METER)[0].revoked is not None,
         revoked,
         {"credentials-revoked": 1},
     ),
     "revoke a person": (
         _anna,
         ("credentials", "revoke", "anna"),
-        lambda d: d.register.certificates("anna")[0].revoked is not None,
+        lambda d: d.identity_store.certificates("anna")[0].revoked is not None,
         lambda d: denied(d, "anna"),
         {"credentials-revoked": 1},
     ),
@@ -206,16 +208,16 @@ CASES: dict[str, Case] = {
     "rotate": (
         _nothing,
         ("credentials", "rotate", "bridge", "--overlap", "0h"),
-        lambda d: len(d.register.certificates("bridge")) == 2,
+        lambda d: len(d.identity_store.certificates("bridge")) == 2,
         lambda d: _new_certificate(d, "bridge"),
         {"credentials-rotated": 1, "credentials-revoked": 1},
     ),
     "new code": (
         _nothing,
         ("enrol", "new"),
-        lambda d: bool(enrolment_codes.listed(d.register)),
+        lambda d: bool(enrolment_codes.listed(d.identity_store)),
         lambda d: (
-            bool(enrolment_codes.listed(d.register))
+            bool(enrolment_codes.listed(d.identity_store))
             and f"user {_first_code(d).id}-1" in (d.broker / "acl").read_text()
         ),
         {"enrolment-code-made": 1},
@@ -224,14 +226,14 @@ CASES: dict[str, Case] = {
         _asked,
         ("enrol", "approve", METER, "--key", ASK.question[:16]),
         lambda d: _request(d).verdict is Verdict.GRANTED,
-        lambda d: len(d.register.certificates(METER)) == 1,
+        lambda d: len(d.identity_store.certificates(METER)) == 1,
         {"enrolment-approved": 1, "credentials-issued": 1},
     ),
     "refuse": (
         _asked,
         ("enrol", "refuse", METER),
         lambda d: _request(d).verdict is Verdict.REFUSED,
-        lambda d: not d.register.certificates(METER),
+        lambda d: not d.identity_store.certificates(METER),
         {"enrolment-refused": 1},
     ),
     "withdraw": (
@@ -258,14 +260,14 @@ CASES: dict[str, Case] = {
     "rotate-ca": (
         _nothing,
         ("credentials", "rotate-ca"),
-        lambda d: len(d.authorities()) == 2 or bool(d.register.marks()),
+        lambda d: len(d.authorities()) == 2 or bool(d.identity_store.marks()),
         lambda d: all(_new_certificate(d, name) for name in SERVICES),
         {"credentials-rotated": 1 + len(SERVICES)},
     ),
     "retire-ca": (
         _two_authorities,
         ("credentials", "retire-ca", "--force"),
-        lambda d: len(d.authorities()) == 1 or bool(d.register.marks()),
+        lambda d: len(d.authorities()) == 1 or bool(d.identity_store.marks()),
         lambda d: len(d.authorities()) == 1,
         {"credentials-revoked": 1},
     ),
@@ -273,7 +275,7 @@ CASES: dict[str, Case] = {
 
 
 def _devices(deployment: Deployment) -> list[str]:
-    with deployment.register.connection() as connection:
+    with deployment.identity_store.connection() as connection:
         return [row[0] for row in connection.execute("SELECT serial FROM device")]
 
 
@@ -306,8 +308,8 @@ def test_killed_at_any_step_it_is_not_begun_or_finished_by_the_next_command(
         left = again(deployment)
         opened(deployment.folder)  # as every command does
         assert left.is_published
-        assert not left.register.parcels()
-        assert not left.register.marks()
+        assert not left.identity_store.parcels()
+        assert not left.identity_store.marks()
         told = Counts({kind: _events(left)[kind] - before[kind] for kind in events})
         assert told == (Counts(events) if is_begun(left) else Counts(dict.fromkeys(events, 0))), step
         assert is_done(left) or not is_begun(left), step
@@ -326,7 +328,9 @@ def _check_folders(deployment: Deployment) -> None:
         client_context(folder / "ca.crt", folder / "client.crt", folder / "client.key")
         there = x509.load_pem_x509_certificate((folder / "client.crt").read_bytes())
         there.verify_directly_issued_by(deployment.authority("services").certificate)
-        (row,) = [one for one in deployment.register.certificates(name) if one.serial == there.serial_number]
+        (row,) = [
+            one for one in deployment.identity_store.certificates(name) if one.serial == there.serial_number
+        ]
         assert row.revoked is None
         assert row.ends is None or row.ends > datetime.now(UTC)
 
@@ -338,7 +342,7 @@ def test_a_meter_is_blocked_for_all_also_by_a_clock_that_was_set_back(
     enrolled(deployment)
 
     def decision() -> Access:
-        with deployment.register.change() as change:
+        with deployment.identity_store.change() as change:
             return Access.model_validate_json(change.kept(f"sm/v1/{METER}/access") or b"")
 
     now = utc_now()

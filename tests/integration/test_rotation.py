@@ -63,7 +63,7 @@ def lost(site: Deployed) -> dict[str, set[int]]:
 
 def living(site: Deployed, name: str) -> list[Certificate]:
     """Certificates that are good now."""
-    return [one for one in site.deployment.register.certificates(name) if one.revoked is None]
+    return [one for one in site.deployment.identity_store.certificates(name) if one.revoked is None]
 
 
 def issuers(site: Deployed, meter_id: str) -> str:

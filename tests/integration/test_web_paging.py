@@ -76,4 +76,4 @@ async def test_another_resolution_has_no_such_page(web: Inside) -> None:
     again = {**query, "after": told["next"], "resolution": "hour"}
     answer = await web.client.get(path, params=again)
     assert answer.status_code == 422
-    assert answer.json()["detail"] == "resolution hour: the pages before are of raw"
+    assert answer.json()["detail"] == "resolution hour: the previous pages have raw"

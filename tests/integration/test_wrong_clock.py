@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from admin import mqtt
-from admin.mms.tls_client import Identity, connect_tls
+from admin.mms.tls_client import ClientCertificate, connect_tls
 from broker.contract.birth import Hardware
 from broker.contract.enrolment_codes import EnrolmentCode
 from broker.contract.errors import UnavailableError
@@ -94,7 +94,7 @@ async def test_every_connection_names_the_clock(
         running = asyncio.create_task(feed.run())
         await eventually(lambda: caplog.messages)
         running.cancel()
-        plan = enrol.Plan(
+        plan = enrol.EnrolmentOptions(
             METER, House(name="m"), Hardware(serial="1"), tmp_path / "data", "localhost", there.ca,
             EnrolmentCode.new(count=1), port=there.port,
         )  # fmt: skip
@@ -116,7 +116,7 @@ async def test_mms_over_tls_names_the_clock(wrong: str, tmp_path: Path) -> None:
         (tmp_path / "own.crt").write_bytes(pki.pem(own.issue("anna", key.public_key())))
         (tmp_path / "own.key").write_bytes(pki.key_pem(key))
         (tmp_path / "own.key").chmod(0o600)
-        identity = Identity(tmp_path / "own.crt", tmp_path / "own.key", there.ca)
+        identity = ClientCertificate(tmp_path / "own.crt", tmp_path / "own.key", there.ca)
         with pytest.raises(ConnectionError, match=f"certificate {WORDS[wrong]} at the time of this machine"):
             await asyncio.to_thread(connect_tls, "localhost", there.port, identity, timeout=30.0)
 

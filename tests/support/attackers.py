@@ -19,7 +19,7 @@ from typing import Any
 import aiomqtt
 from open61850.mms import MmsClient
 
-from admin.mms.tls_client import Identity, connect_tls
+from admin.mms.tls_client import ClientCertificate, connect_tls
 from broker.contract.messages import utc_now
 from broker.contract.relay import Command, Origin, OriginCategory, Position
 from broker.contract.result import Outcome, Result
@@ -144,7 +144,7 @@ def rows(houses: Street, query: str, *values: object) -> list[tuple[Any, ...]]:
 def associate(houses: Street, name: str) -> MmsClient:
     """MMS over TLS with the certificate of ``name``; MmsError or OSError when it is refused."""
     folder = houses.site.deployment.identity_folder(name)
-    identity = Identity(folder / CERTIFICATE, folder / KEY, folder / CA)
+    identity = ClientCertificate(folder / CERTIFICATE, folder / KEY, folder / CA)
     return connect_tls("127.0.0.1", houses.mms_tls_port, identity, timeout=60.0)
 
 

@@ -21,7 +21,7 @@ from broker.mqtt.settings import MqttSettings
 from registrar.deployment import Deployment
 from registrar.enrolment_codes import keep
 from registrar.identities import Identity
-from registrar.init_deployment import Plan, found
+from registrar.init_deployment import NewDeployment, new_deployment
 from tests.support.brokers import DEADLINE, free_port
 from tests.support.forked import Forked
 
@@ -54,7 +54,7 @@ class Site:
     def add_token_meter(self, meter_id: str) -> MqttSettings:
         """A meter with a password instead of a certificate."""
         identity = Identity(meter_id, Role.METER)
-        with self.deployment.register.change() as change:
+        with self.deployment.identity_store.change() as change:
             change.add(identity)
             self.deployment.give_token(identity, self.deployment.identity_folder(meter_id), change)
         return self.settings(meter_id)
@@ -62,7 +62,7 @@ class Site:
     def login(self, slot: str) -> MqttSettings:
         """Make the enrolment code that ``slot`` is of; the connection that uses it."""
         code = EnrolmentCode(slot.partition("-")[0], 2, "2" * 17)
-        keep(self.deployment.register, code, valid=timedelta(days=1), automatic=False, who="test")
+        keep(self.deployment.identity_store, code, valid=timedelta(days=1), automatic=False, who="test")
         told = self.deployment.connection(Role.METER, token=True)
         ca = self.deployment.identity_folder("admin") / "ca.crt"
         return MqttSettings.model_validate({**told, "username": slot, "password": code.secret, "ca": ca})
@@ -93,8 +93,8 @@ class Site:
 def deployed(tmp: Path, *, started: bool = True) -> Iterator[Site]:
     """A new deployment below ``tmp``; its broker runs until the end."""
     first = free_port(4)
-    plan = Plan(services_port=first, port=first + 1, password_port=first + 2, mms_tls_port=first + 3)
-    site = Site(found(tmp / "deployment", plan), tmp / "mosquitto.log")
+    plan = NewDeployment(services_port=first, port=first + 1, password_port=first + 2, mms_tls_port=first + 3)
+    site = Site(new_deployment(tmp / "deployment", plan), tmp / "mosquitto.log")
     site.log.touch()
     if started:
         site.start()

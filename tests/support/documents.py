@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from admin.main import NAME, Commands, app
 from meter_firmware.settings import MeterSettings
-from mms_bridge.access.client_rights import Entry, Rights
+from mms_bridge.access.client_rights import ClientEntry, Rights
 from tests.support.project import ROOT
 from tools.docs.cli import documents
 from tools.docs.settings_reference import SERVICES
@@ -257,7 +257,9 @@ def _section_keys(section: str) -> frozenset[str]:
 def _keys() -> frozenset[str]:
     """Every key of ``meter.toml`` and of the file of MMS clients."""
     parts = [_section_keys(section) for section in MeterSettings.model_fields]
-    return frozenset({*MeterSettings.model_fields, *Rights.model_fields, *Entry.model_fields}.union(*parts))
+    return frozenset(
+        {*MeterSettings.model_fields, *Rights.model_fields, *ClientEntry.model_fields}.union(*parts)
+    )
 
 
 def _keys_of(table: dict[str, Any]) -> Iterator[str]:

@@ -21,7 +21,7 @@ import aiomqtt
 from admin.main import main
 from bridge.store import audit
 from registrar import blocking
-from registrar.identity_store import Register
+from registrar.identity_store import IdentityStore
 from registrar.transaction import Change
 
 
@@ -81,11 +81,11 @@ def _kill_after(step: int) -> None:
 
 
 def _count_transactions(count: Callable[[], None]) -> None:
-    change = Register.change
+    change = IdentityStore.change
 
     class Counted:
-        def __init__(self, register: Register) -> None:
-            self._change = change(register)
+        def __init__(self, store: IdentityStore) -> None:
+            self._change = change(store)
 
         def __enter__(self) -> Change:
             return self._change.__enter__()
@@ -95,7 +95,7 @@ def _count_transactions(count: Callable[[], None]) -> None:
             count()
             return result
 
-    Register.change = lambda self: Counted(self)  # type: ignore[method-assign,assignment,return-value]  # noqa: PLW0108
+    IdentityStore.change = lambda self: Counted(self)  # type: ignore[method-assign,assignment,return-value]  # noqa: PLW0108
 
 
 def _count_messages(count: Callable[[], None]) -> None:

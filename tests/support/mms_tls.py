@@ -18,7 +18,7 @@ import pytest
 from open61850.mms import MmsClient, ObjectName
 from open61850.mms.errors import MmsConnectionError
 
-from admin.mms.tls_client import Identity, connect_tls
+from admin.mms.tls_client import ClientCertificate, connect_tls
 from tests.support.brokers import Broker
 from tests.support.certificates import Authority, Issued
 from tests.support.mms import DrivenMeter, Scene, eventually, scene
@@ -44,9 +44,9 @@ class Site:
     rights: Path
     meter: DrivenMeter
 
-    def identity(self, issued: Issued) -> Identity:
+    def identity(self, issued: Issued) -> ClientCertificate:
         """Of a client."""
-        return Identity(issued.cert, issued.key, self.ca.cert)
+        return ClientCertificate(issued.cert, issued.key, self.ca.cert)
 
     def connect(self, issued: Issued) -> MmsClient:
         """An association over TLS; blocks."""

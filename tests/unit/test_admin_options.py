@@ -103,7 +103,7 @@ def test_unknown_meter(text: str) -> None:
 
 
 def test_ambiguous_name_asks_for_the_id() -> None:
-    with pytest.raises(ConfigurationError, match="2 meters are called"):
+    with pytest.raises(ConfigurationError, match="2 meters have the name"):
         chosen("House", {ID: "House", OTHER: "House"})
 
 

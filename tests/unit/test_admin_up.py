@@ -15,7 +15,7 @@ from admin.chain.live import Line, live_table
 from admin.chain.parts import Chain
 from admin.chain.supervisor import Part, Supervisor
 from admin.chain.up import NotReadyError, Up, compared
-from admin.chain.watch import Watch
+from admin.chain.watch import ChainWatch
 from admin.mms.meter_values import NAMES, Told, same, worst_quality
 from admin.options import BrokerKind
 from bridge.store.pack_format import StoredReading
@@ -171,7 +171,7 @@ class SlowUp(Up):
 async def test_meters_are_waited_for_however_long_the_parts_took_to_start(tmp_path: Path) -> None:
     """A start of 100 s on a loaded machine leaves the meters their whole time."""
     chain = Chain(meters=2, plain=True, data_dir=tmp_path)
-    watch = Watch(chain.mqtt(BrokerKind.MOSQUITTO))
+    watch = ChainWatch(chain.mqtt(BrokerKind.MOSQUITTO))
     up = SlowUp(chain, BrokerKind.MOSQUITTO, Supervisor(tmp_path), watch, began=time.monotonic() - 100)
     await up.wait_ready()
     assert up.looks == 3
@@ -184,7 +184,7 @@ async def test_part_at_which_the_meters_have_got_stuck_is_named(
 ) -> None:
     monkeypatch.setattr("admin.chain.up.READY_SECONDS", -10.0)
     chain = Chain(meters=1, plain=True, data_dir=tmp_path)
-    watch = Watch(chain.mqtt(BrokerKind.MOSQUITTO))
+    watch = ChainWatch(chain.mqtt(BrokerKind.MOSQUITTO))
     watch.names = dict.fromkeys(chain.meter_ids(), "House 1") if born else {}
     async with Supervisor(tmp_path) as supervisor:
         for name in ("bridge", "mms", "meters"):

@@ -18,7 +18,7 @@ from mms_bridge.access.tls_credentials import load
 from mms_bridge.settings import TlsFiles
 from registrar import pki
 from registrar.deployment import Deployment
-from registrar.init_deployment import Plan, found
+from registrar.init_deployment import NewDeployment, new_deployment
 from registrar.pki import Authority
 from scl_builder.check.checker import check
 from scl_builder.check.outline import parse
@@ -40,7 +40,7 @@ def test_settings_of_a_meter(tmp_path: Path) -> None:
 
 
 def test_deployment_and_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = found(tmp_path / "d", Plan())
+    made = new_deployment(tmp_path / "d", NewDeployment())
     before = made.environment
     mark(made.folder / "meter61850.env")
     again = Deployment.open(made.folder)

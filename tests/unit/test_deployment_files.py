@@ -24,7 +24,7 @@ from broker.mqtt.settings import MqttSettings
 from meter_firmware.storage import Storage
 from registrar.deployment import Deployment
 from registrar.identities import Identity
-from registrar.init_deployment import Plan, found
+from registrar.init_deployment import NewDeployment, new_deployment
 from tests.support.cli import environment
 from web.auth.accounts import Accounts
 from web.auth.accounts import Role as WebRole
@@ -39,9 +39,9 @@ SETTINGS = "meter61850.env"
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A deployment with somebody who has lost his rights."""
-    deployment = found(tmp_path_factory.mktemp("whole") / "d", Plan())
+    deployment = new_deployment(tmp_path_factory.mktemp("whole") / "d", NewDeployment())
     deployment.enlist(Identity("otto", Role.ISSUER), deployment.identity_folder("otto"))
-    with deployment.register.change() as change:
+    with deployment.identity_store.change() as change:
         change.block("otto", "a test")
     deployment.publish()
     return deployment.folder
@@ -185,7 +185,7 @@ def test_a_deployment_is_its_owners_alone_whatever_folder_and_umask(tmp_path: Pa
     folder.chmod(0o755)
     before = os.umask(umask)
     try:
-        deployment = found(folder, Plan())
+        deployment = new_deployment(folder, NewDeployment())
         deployment.enlist(Identity("anna", Role.OPERATOR), tmp_path / "anna")
         url = deployment.environment["METER61850_DATABASE_URL"]
         engine = database.connect(url)
@@ -211,5 +211,5 @@ def test_an_open_folder_with_something_in_it_is_not_taken(tmp_path: Path) -> Non
     (tmp_path / "d").chmod(0o755)
     (tmp_path / "d" / "holiday.jpg").touch()
     with pytest.raises(ConfigurationError, match="chmod 700"):
-        found(tmp_path / "d", Plan())
+        new_deployment(tmp_path / "d", NewDeployment())
     assert [path.name for path in (tmp_path / "d").iterdir()] == ["holiday.jpg"]

@@ -9,9 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from broker.contract.errors import ConfigurationError
-from mms_bridge.access.associations import PER_IED, STANDING_FOR, Access, alias
+from mms_bridge.access.associations import PER_IED, STANDING_FOR, Associations, alias
 from mms_bridge.access.client_rights import Client, read_rights
-from mms_bridge.access.handshake_limit import PER_ADDRESS, Budget, Handshakes
+from mms_bridge.access.handshake_limit import PER_ADDRESS, HandshakeLimit, RateLimit
 from mms_bridge.access.tls_credentials import load
 from mms_bridge.settings import MmsSettings, Right, TlsFiles
 from tests.support.certificates import Authority
@@ -25,10 +25,10 @@ rights = "observe"
 """
 
 
-def access(*, allowed: str = "", plain: Right | None = None, per_address: int = 20) -> Access:
+def access(*, allowed: str = "", plain: Right | None = None, per_address: int = 20) -> Associations:
     """A registry with nobody in it."""
     networks = tuple(map(IPv4Network, allowed.split()))
-    return Access(allowed=networks, plain_right=plain, per_address=per_address)
+    return Associations(allowed=networks, plain_right=plain, per_address=per_address)
 
 
 def test_rights_are_those_of_the_name_and_the_address() -> None:
@@ -44,7 +44,7 @@ def test_rights_are_those_of_the_name_and_the_address() -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("clients.desk.rights", "no TOML"),
+        ("clients.desk.rights", "not TOML"),
         ('clients.desk.rights = "everything"', "clients.desk.rights"),
         ('clients.desk.right = "observe"', "clients.desk.right"),
         ('clients.desk = {rights = "observe", addresses = ["10.0.0.1/24"]}', "clients.desk.addresses.0"),
@@ -94,14 +94,14 @@ def test_only_listed_addresses_may_connect() -> None:
 
 
 def test_a_budget_comes_back_with_time_and_is_each_ones_own() -> None:
-    budget = Budget(per_second=2.0, burst=3)
+    budget = RateLimit(per_second=2.0, burst=3)
     assert [budget.take("a", now=0.0) for _ in range(4)] == [True, True, True, False]
     assert budget.take("b", now=0.0)
     assert [budget.take("a", now=0.5) for _ in range(2)] == [True, False]
 
 
 def test_handshakes_under_way_are_limited() -> None:
-    shakes = Handshakes()
+    shakes = HandshakeLimit()
     running = [shakes.running("a") for _ in range(PER_ADDRESS)]
     for one in running:
         one.__enter__()

@@ -8,7 +8,7 @@ import pytest
 
 from broker.contract.birth import Birth, Hardware
 from broker.contract.enrolment import Access
-from broker.contract.fleet import Fleet, Meter
+from broker.contract.fleet import Fleet, MeterState
 from broker.contract.messages import utc_now
 from broker.contract.reading import Reading
 from broker.contract.status import ServiceStatus, Status
@@ -41,7 +41,7 @@ def status(session: str, *, online: bool) -> Status:
     ],
 )
 def test_online(born: Birth | None, told: Status | None, online: bool) -> None:
-    meter = Meter("x")
+    meter = MeterState("x")
     for message in filter(None, (born, told)):
         meter.hear(message, live=False, now=NOW)
     assert meter.online is online

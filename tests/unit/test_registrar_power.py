@@ -18,7 +18,7 @@ from broker.mqtt.settings import MqttSettings
 from registrar import pki, rotation
 from registrar.deployment import Deployment
 from registrar.identities import SERVICES
-from registrar.init_deployment import Plan, found
+from registrar.init_deployment import NewDeployment, new_deployment
 
 
 class _PowerCut(BaseException):
@@ -49,7 +49,7 @@ def test_it_may_come_between_any_two_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: Callable[[Deployment], object]
 ) -> None:
     """Each cut is followed by all that an administrator or a service does next."""
-    deployment = found(tmp_path / "d", Plan())
+    deployment = new_deployment(tmp_path / "d", NewDeployment())
     step = 0
     while True:
         if what is rotation.retire_authority:
@@ -77,7 +77,7 @@ def test_it_may_come_between_any_two_files(
 
 
 def test_a_service_that_starts_before_anybody_else_finishes_it(tmp_path: Path) -> None:
-    deployment = found(tmp_path / "d", Plan())
+    deployment = new_deployment(tmp_path / "d", NewDeployment())
     authority, bridge = deployment.authority("services"), deployment.identity_folder("bridge")
     for key, certificate in [
         (bridge / "client.key", bridge / "client.crt"),

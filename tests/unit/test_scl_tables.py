@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.contract.fleet import Fleet, Meter
+from broker.contract.fleet import Fleet, MeterState
 from broker.contract.messages import utc_now
 from broker.contract.quantities import QUANTITIES
 from broker.contract.reading import Reading
@@ -58,7 +58,7 @@ def test_mandatory_objects_are_there_with_their_cdc(device: tuple[LogicalNode, .
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
 def test_everything_of_a_meter_that_has_a_source_is_fed(profile: Profile) -> None:
     """What the tables name as a source, the MMS bridge knows; what every meter gives, is served."""
-    meter = Meter("3f2504e0-4f89-41d3-9a0c-0305e82c3301")
+    meter = MeterState("3f2504e0-4f89-41d3-9a0c-0305e82c3301")
     meter.reading = Reading(epoch=1, seq=1, ts=utc_now(), **dict.fromkeys(QUANTITIES, 0.5))
     given = {key for key, _ in mapping.all_values(meter, broker_up=True, now=utc_now())}
     wanted = {(node.name, fed.name) for node in profile.nodes for do in node.objects for fed in do.fed}

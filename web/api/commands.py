@@ -1,4 +1,4 @@
-"""Relay commands: ordered, followed, and looked up in the ledger."""
+"""Relay commands: sent, followed, and read from the ledger."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def order_relay(
 
     202 and the command, whose state is told at its Location and on the stream. 409 when it is refused and
     nothing was sent: the meter is offline, blocked, switched locally, in that position already, or the order
-    came after its expires_at. 503 when the broker went away: it may have arrived or not. Each is in the
+    came after its expires_at. 503 when the broker disconnected: it may have arrived or not. Each is in the
     ledger. 429, and no command, when the account has given too many in a minute.
     """
     parts = parts_of(request)
@@ -110,7 +110,7 @@ async def show_command(
 
 
 async def _followed(parts: Parts, command_id: str, seconds: float) -> Entry:
-    """The command when it has ended, or when the time is over; 404 for one that nobody knows."""
+    """The command when it has ended, or when the time is over; 404 for an unknown one."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + seconds
     while True:

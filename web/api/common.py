@@ -1,4 +1,4 @@
-"""What the routes share: documented errors, cursors, the meter that a path names."""
+"""Common parts of the routes: documented errors, cursors, the meter of a path."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A whole table to download, as CSV or Parquet: written to disk before the first octet is sent.
 
-The file has no name, so that nothing of it is left, however the request ends.
+The file has no name, so nothing of it is left when the request ends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``/api/v1/meters``: who there is, what each last told, and taking one out of service."""
+"""``/api/v1/meters``: the meters, the latest state of each, and taking one out of service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from bridge.store.tables import Meter as Row
-from broker.contract.fleet import Meter
+from broker.contract.fleet import MeterState
 from broker.contract.specs import RETAINED_OF_METER
 from broker.contract.topics import scl_name
 from web.api.common import Cursor, MeterPath, also, at, cursor, position, problems, registered
@@ -51,7 +51,7 @@ class Choice:
     ied: str | None = None
     search: str | None = None
 
-    def covers(self, live: Live, meter: Meter) -> bool:
+    def covers(self, live: Live, meter: MeterState) -> bool:
         """Whether ``meter`` is one of them."""
         assert meter.birth is not None
         state = live.state(meter)
@@ -208,7 +208,7 @@ async def retire(
     if not parts.live.fleet.broker_up:
         raise ProblemError(503, "the broker is away: try again when it is back")
     if parts.live.state(meter) != "offline" and not force:
-        raise ProblemError(409, f"{meter_id} is online: stop it first, or say force=true")
+        raise ProblemError(409, f"{meter_id} is online: stop it first, or use force=true")
     for kind in RETAINED_OF_METER:
         await parts.sender.publish(parts.settings.mqtt.topics.meter(meter_id, kind), b"", retain=True)
     audit(Event("retire", caller.name, caller.address, meter_id))

@@ -1,4 +1,4 @@
-"""Whether everything runs: services, database, dead letters."""
+"""Health: services, database, dead letters."""
 
 from __future__ import annotations
 

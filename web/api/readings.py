@@ -1,4 +1,4 @@
-"""``/api/v1/meters/{id}/readings``: what a meter measured, each reading or summed up, in four formats."""
+"""``/api/v1/meters/{id}/readings``: a meter's readings or roll-ups, in four formats."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _FITTING = ((timedelta(hours=25), Resolution.RAW), (timedelta(days=32), Resoluti
 
 def _possible(ts: datetime) -> datetime:
     if not EARLIEST <= ts <= LATEST:
-        raise ValueError(f"no meter has a reading of then: {EARLIEST.year} to {LATEST.year}")
+        raise ValueError(f"no meter has readings of this time: {EARLIEST.year} to {LATEST.year}")
     return ts
 
 
@@ -131,8 +131,8 @@ def readings(
     request: Request,
     _caller: Observer,
     meter_id: MeterPath,
-    start: Annotated[Time | None, Query(description="From; 24 h before `end` unless told.")] = None,
-    end: Annotated[Time | None, Query(description="Until, exclusive; now unless told.")] = None,
+    start: Annotated[Time | None, Query(description="Begin; default: 24 h before `end`.")] = None,
+    end: Annotated[Time | None, Query(description="End, exclusive; default: now.")] = None,
     resolution: Annotated[
         Resolution, Query(description="auto: each reading up to 25 h, hours up to 32 days, days beyond.")
     ] = Resolution.AUTO,
@@ -200,7 +200,7 @@ def _place(after: str) -> tuple[Resolution, tuple[int, ...]]:
 def _resolution(asked: Resolution, length: timedelta, begun: Resolution | None) -> Resolution:
     """That of the pages before, ``begun``, or what was asked for, or what fits; 422 when it changed."""
     if begun is not None and asked not in (Resolution.AUTO, begun):
-        raise ProblemError(422, f"resolution {asked}: the pages before are of {begun}")
+        raise ProblemError(422, f"resolution {asked}: the previous pages have {begun}")
     if asked is not Resolution.AUTO:
         return asked
     return begun or next((fitting for longest, fitting in _FITTING if length <= longest), Resolution.DAY)

@@ -1,4 +1,4 @@
-"""``/api/v1/scl``: the SCD and the CIDs as they are published, their revisions, and what differs."""
+"""``/api/v1/scl``: the published SCD and CIDs, their revisions, and comparisons."""
 
 from __future__ import annotations
 

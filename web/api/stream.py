@@ -1,4 +1,4 @@
-"""``/api/v1/stream``: what happens, as it happens (server-sent events, HTML Living Standard 9.2)."""
+"""``/api/v1/stream``: live events (server-sent events, HTML Living Standard 9.2)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Who may come in: a file of accounts, each with a role and a scrypt hash, or the hash of a bearer token.
+"""The file of accounts, each with a role and a scrypt hash, or the hash of a bearer token.
 
-The file is JSON with mode 0600 and is refused when others can read it. It is read again when it changes, so
-an account that is removed is out at its next request. Passwords: scrypt (RFC 7914) with N = 2^15, r = 8, p =
+The file is JSON with mode 0600 and is refused when others can read it. It is read again when it changes, so a
+removed account has no access from its next request on. Passwords: scrypt (RFC 7914) with N = 2^15, r = 8, p =
 1 and 16 octets of salt. Tokens are 256 random bits, so one SHA-256 is enough for them.
 
 >>> accounts = Accounts(Path("web-users.json"))                            # doctest: +SKIP
@@ -170,11 +170,11 @@ def _parsed(file: Path) -> dict[str, Account]:
         rows = json.loads(file.read_text(encoding="utf-8-sig"))["accounts"]
         accounts = [Account(**{**row, "role": Role(row["role"])}) for row in rows]
     except OSError as error:
-        raise UnavailableError(f"{file} cannot be read now: {reason(error)}") from error
+        raise UnavailableError(f"{file} cannot be read: {reason(error)}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
-            f"{file} is no file of accounts ({error}): bring it back from a copy; who has "
-            "none moves it away, and adds every account anew (meter61850 web user add)"
+            f"{file} is not a file of accounts ({error}): restore it from a copy; without a "
+            "copy move it away, and add every account again (meter61850 web user add)"
         ) from error
     return {account.name: account for account in accounts}
 

@@ -1,6 +1,6 @@
-"""Who is asking, and whether they may: sessions of browsers, bearer tokens of programs, roles, CSRF.
+"""Authentication and roles of a request: sessions of browsers, bearer tokens of programs, roles, CSRF.
 
-A route says ``caller: Annotated[Caller, needs(Role.OPERATOR)]``. A request that writes and comes with a
+A route declares ``caller: Annotated[Caller, needs(Role.OPERATOR)]``. A request that writes and comes with a
 session must carry the session's second secret (``X-CSRF-Token``), and must not come from another site.
 """
 
@@ -15,7 +15,7 @@ from fastapi import Depends, Request
 
 from web.audit import Event, audit
 from web.auth.accounts import Account, Role
-from web.auth.sessions import Session
+from web.auth.sessions import LoginSession
 from web.parts import Parts, parts_of
 from web.serving.problem import ProblemError
 from web.serving.proxy import PROXIED
@@ -31,7 +31,7 @@ class Caller:
 
     account: Account
     address: str
-    session: Session | None = field(default=None, repr=False)
+    session: LoginSession | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -64,7 +64,7 @@ def caller_of(request: Request) -> Caller | None:
 
 
 def needs(role: Role) -> Any:
-    """A dependency: the caller, who has ``role``; 401 for nobody, 403 for too little."""
+    """A dependency: the caller with ``role``; 401 without a login, 403 without the role."""
     return Depends(_CHECKS[role])
 
 
@@ -91,11 +91,13 @@ def _check(role: Role) -> Callable[[Request], Any]:
 _CHECKS = {role: _check(role) for role in Role}
 
 
-def check_csrf(request: Request, session: Session | None, csrf: str) -> None:
+def check_csrf(request: Request, session: LoginSession | None, csrf: str) -> None:
     """403 for a writing request that another site has sent in the name of our user."""
     if session is not None and not session.allows(csrf):
         denied(request, session.account, "wrong CSRF token")
-        raise ProblemError(403, f"{CSRF_HEADER} is missing or not this session's: load the page again")
+        raise ProblemError(
+            403, f"{CSRF_HEADER} is missing or belongs to another session: load the page again"
+        )
     check_origin(request)
 
 
@@ -103,7 +105,7 @@ def check_origin(request: Request) -> None:
     """403 when a browser says that the request comes from another site."""
     if _foreign(request):
         denied(request, "", "from another site")
-        raise ProblemError(403, "this came from another site: open our own page")
+        raise ProblemError(403, "this request came from another site: use our own page")
 
 
 def _foreign(request: Request) -> bool:

@@ -1,8 +1,7 @@
-"""Passwords that wait to be checked: a check takes some 0.1 s of a core and 32 MiB, so they wait in a queue.
+"""Queue of passwords to be checked: a check takes about 0.1 s of a core and 32 MiB.
 
-The queue is short, and the newest is checked first: who comes alone is not behind a crowd that guesses.
-Networks from which somebody has logged in before go before all others. Who is pushed out is asked to come
-again, at once.
+The queue is short, and the newest is checked first: a single user does not wait behind an attacker's guesses.
+Networks with an earlier login have priority. When the queue is full, the oldest request receives 503 at once.
 
 >>> queue = Guesses(at_once=2, waiting=16, of_network=4)
 >>> await queue.turn("192.0.2.7")  # doctest: +SKIP

@@ -1,7 +1,7 @@
-"""Logins of browsers, in memory: a restart ends them. And how often somebody may guess.
+"""Logins of browsers, in memory: a restart ends them. Also the limit on wrong passwords.
 
-A session is 256 random bits in a cookie (HttpOnly, SameSite=Strict, Secure over TLS); beside it goes a second
-secret that every writing request must carry and that no other site can read (CSRF).
+A session is 256 random bits in a cookie (HttpOnly, SameSite=Strict, Secure over TLS). A second secret, which
+other sites cannot read, must be in every writing request (CSRF).
 
 >>> limiter = Limiter(attempts=2, seconds=60.0)
 >>> [limiter.wait("anna", now=0.0), limiter.note("anna", now=0.0), limiter.note("anna", now=1.0)]
@@ -29,7 +29,7 @@ MAX_NAMES = 10_000
 
 
 @dataclass(frozen=True)
-class Session:
+class LoginSession:
     """One login."""
 
     account: str
@@ -49,7 +49,7 @@ class Sessions:
 
     def __init__(self, *, seconds: float) -> None:
         self._seconds = seconds
-        self._open: OrderedDict[str, Session] = OrderedDict()
+        self._open: OrderedDict[str, LoginSession] = OrderedDict()
 
     def open(self, account: Account) -> str:
         """A new session; its cookie's value. An account's oldest one ends when it has too many."""
@@ -58,12 +58,14 @@ class Sessions:
             del self._open[digest]
         cookie = secrets.token_urlsafe(32)
         ends = time.monotonic() + self._seconds
-        self._open[_digest(cookie)] = Session(account.name, secrets.token_urlsafe(24), account.secret, ends)
+        self._open[_digest(cookie)] = LoginSession(
+            account.name, secrets.token_urlsafe(24), account.secret, ends
+        )
         if len(self._open) > MAX_SESSIONS:
             self._open.popitem(last=False)
         return cookie
 
-    def find(self, cookie: str) -> Session | None:
+    def find(self, cookie: str) -> LoginSession | None:
         """The session of a cookie; None when there is none, or it has ended."""
         session = self._open.get(_digest(cookie))
         if session is not None and time.monotonic() >= session.ends:

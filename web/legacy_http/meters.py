@@ -1,11 +1,11 @@
-"""Meters that speak plain HTTP, as in the thesis (chapters 4.4 and 5.3, appendix), in our contract.
+"""Meters that use plain HTTP, as in the thesis (chapters 4.4 and 5.3, appendix), in our contract.
 
 ``POST /SmartMeter`` is a birth, ``POST /Readings/{id}`` a reading (frequency and energy absent), silence for
-three intervals an offline status. A reading is answered when the bridge says that it is stored, so 200 means
-what it means for every meter. The id that a registration answers is random and, as in the thesis, all that
-such a meter shows of itself: a token. The meter_id is made of it and does not give it away. They have no
-relay. Each start of ours is a new epoch of each meter, so that (meter_id, epoch, seq) names a reading for
-ever.
+three intervals an offline status. A reading is answered when the bridge has confirmed that it is stored, so
+200 means that it is in the database. The id in the answer to a registration is random and, as in the thesis,
+the only credential of the meter: a token. The meter_id is derived from it and does not reveal it. These
+meters have no relay. Each start of the service is a new epoch of each meter, so (meter_id, epoch, seq) is
+unique.
 
 >>> await meters.submit(meter_id, {"voltage": 229.5, "current": 1.2})            # doctest: +SKIP
 """
@@ -48,7 +48,7 @@ def meter_of(token: str) -> str:
 
 
 @dataclass
-class Gate:
+class HttpMeter:
     """What we know of one of our meters since our start."""
 
     session: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -75,7 +75,7 @@ class ThesisMeters:
         self._most = most
         self._interval = interval
         """s between readings of those that register now."""
-        self._gates: dict[str, Gate] = {}
+        self._known: dict[str, HttpMeter] = {}
         live.on_stored = self.take_stored
 
     def ours(self) -> list[str]:
@@ -86,19 +86,19 @@ class ThesisMeters:
         """Whether that meter came by HTTP, and is in service or about to be."""
         meter = self._live.fleet.meters.get(meter_id)
         if meter is None or (meter.birth is None and meter.withdrawn is None):
-            return meter_id in self._gates
+            return meter_id in self._known
         hardware = meter.birth.hardware if meter.birth is not None else None
         return hardware is not None and (hardware.vendor, hardware.model) == (VENDOR, MODEL)
 
     async def register(self, *, name: str, location: str, address_code: str, address: str) -> str:
         """A new meter; its token. 503 when there are as many as may be, or no broker."""
-        if len(set(self.ours()) | set(filter(self.is_ours, self._gates))) >= self._most:
+        if len(set(self.ours()) | set(filter(self.is_ours, self._known))) >= self._most:
             raise ProblemError(
                 503, f"there are {self._most} HTTP meters already: METER61850_WEB_THESIS_METERS"
             )
         token = str(uuid.uuid4())
         meter_id = meter_of(token)
-        gate = self._gates[meter_id] = Gate()
+        own = self._known[meter_id] = HttpMeter()
         birth = Birth(
             name=name,
             address=location,
@@ -109,14 +109,14 @@ class ThesisMeters:
             quantities=MEASURES,
             relay=False,
             interval=self._interval,
-            session=gate.session,
+            session=own.session,
             ts=utc_now(),
         )
         try:
             await self._tell(meter_id, "birth", birth)
-            await self._tell_status(meter_id, gate, online=False)
+            await self._tell_status(meter_id, own, online=False)
         except UnavailableError:
-            del self._gates[meter_id]
+            del self._known[meter_id]
             raise
         return token
 
@@ -124,14 +124,14 @@ class ThesisMeters:
         """Publish a reading of now; ends when it is stored. 404 for no meter of ours, 503 if it was not."""
         if not self.is_ours(meter_id):
             raise no_such_meter()
-        gate = self._gates.get(meter_id) or self._return(meter_id)
-        gate.seq += 1
-        gate.heard_at = time.monotonic()
-        reading = Reading(epoch=gate.epoch, seq=gate.seq, ts=utc_now(), **quantities)
-        stored = gate.waiting[reading.seq] = asyncio.get_running_loop().create_future()
+        own = self._known.get(meter_id) or self._return(meter_id)
+        own.seq += 1
+        own.heard_at = time.monotonic()
+        reading = Reading(epoch=own.epoch, seq=own.seq, ts=utc_now(), **quantities)
+        stored = own.waiting[reading.seq] = asyncio.get_running_loop().create_future()
         try:
-            if not gate.online or not self._told_online(meter_id):
-                await self._tell_status(meter_id, gate, online=True)
+            if not own.online or not self._told_online(meter_id):
+                await self._tell_status(meter_id, own, online=True)
             await self._tell(meter_id, "reading", reading)
             await asyncio.wait_for(stored, STORED_SECONDS)
         except TimeoutError:
@@ -139,7 +139,7 @@ class ThesisMeters:
                 f"the bridge did not confirm the reading within {STORED_SECONDS:g} s: send it again"
             ) from None
         finally:
-            gate.waiting.pop(reading.seq, None)
+            own.waiting.pop(reading.seq, None)
         return reading
 
     async def withdraw(self, meter_id: str) -> None:
@@ -148,16 +148,16 @@ class ThesisMeters:
             raise no_such_meter()
         for kind in RETAINED_OF_METER:
             await self._sender.publish(self._topics.meter(meter_id, kind), b"", retain=True)
-        self._gates.pop(meter_id, None)
+        self._known.pop(meter_id, None)
 
     def take_stored(self, meter_id: str, message: Message) -> None:
         """The bridge has committed readings."""
         assert isinstance(message, Stored)
-        gate = self._gates.get(meter_id)
-        if gate is None or message.epoch != gate.epoch:
+        own = self._known.get(meter_id)
+        if own is None or message.epoch != own.epoch:
             return
-        for seq in [seq for seq in gate.waiting if message.first <= seq <= message.seq]:
-            stored = gate.waiting.pop(seq)
+        for seq in [seq for seq in own.waiting if message.first <= seq <= message.seq]:
+            stored = own.waiting.pop(seq)
             if not stored.done():
                 stored.set_result(None)
 
@@ -172,33 +172,33 @@ class ThesisMeters:
                 meter = self._live.meter(meter_id)
                 if meter is None:  # it went while we told of another
                     continue
-                gate = self._gates.get(meter_id) or self._return(meter_id)
-                silent = time.monotonic() - gate.heard_at > SILENT_INTERVALS * meter.interval
-                if gate.online and silent:
-                    await self._quietly_offline(meter_id, gate)
+                own = self._known.get(meter_id) or self._return(meter_id)
+                silent = time.monotonic() - own.heard_at > SILENT_INTERVALS * meter.interval
+                if own.online and silent:
+                    await self._quietly_offline(meter_id, own)
 
-    async def _quietly_offline(self, meter_id: str, gate: Gate) -> None:
+    async def _quietly_offline(self, meter_id: str, own: HttpMeter) -> None:
         try:
-            await self._tell_status(meter_id, gate, online=False)
+            await self._tell_status(meter_id, own, online=False)
         except OSError:  # UnavailableError and NotAuthorizedError are OSErrors
             return  # told at the next look
 
-    def _return(self, meter_id: str) -> Gate:
-        """One of ours from before our start: the session goes on, and so does what it was told to be."""
+    def _return(self, meter_id: str) -> HttpMeter:
+        """An HTTP meter from before our start: its session and its state continue."""
         meter = self._live.meter(meter_id)
         assert meter is not None
         assert meter.birth is not None
-        gate = self._gates[meter_id] = Gate(session=meter.birth.session, online=meter.online)
-        return gate
+        own = self._known[meter_id] = HttpMeter(session=meter.birth.session, online=meter.online)
+        return own
 
     def _told_online(self, meter_id: str) -> bool:
         """What the broker retains: one that was killed may have forgotten."""
         meter = self._live.meter(meter_id)
         return meter is not None and meter.online
 
-    async def _tell_status(self, meter_id: str, gate: Gate, *, online: bool) -> None:
-        await self._tell(meter_id, "status", Status(online=online, session=gate.session, ts=utc_now()))
-        gate.online = online
+    async def _tell_status(self, meter_id: str, own: HttpMeter, *, online: bool) -> None:
+        await self._tell(meter_id, "status", Status(online=online, session=own.session, ts=utc_now()))
+        own.online = online
 
     async def _tell(self, meter_id: str, kind: str, message: Message) -> None:
         await self._sender.publish(self._topics.meter(meter_id, kind), message.payload(), retain=True)

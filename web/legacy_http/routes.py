@@ -1,8 +1,8 @@
 """The routes of the thesis's Smart Meter API, as its client script and its test cases use them.
 
-The id that a registration answers is the meter's token, as in the thesis: who knows it may submit, read back
-and delete. It is told this once; whoever looks at the town sees the meter_id, which is made of it and opens
-nothing. The list and the SCD need a login, with which the list's meter_ids may be looked at, too.
+The id in the answer to a registration is the meter's token, as in the thesis: it allows to submit, to read
+back and to delete. It is sent only once. All other interfaces show the meter_id, which is derived from it and
+gives no access. The list and the SCD need a login, which also allows to read the meters of the list.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from starlette.responses import RedirectResponse, Response
 
 from bridge.store.pack_format import StoredReading
 from bridge.store.tables import moment
-from broker.contract.fleet import Meter
+from broker.contract.fleet import MeterState
 from broker.contract.messages import Text, format_ts
 from broker.contract.reading import Reading, within
 from web.api.common import MeterPath, also, problems, registered
@@ -128,7 +128,7 @@ async def list_meters(request: Request, _caller: Observer) -> Response:
     return answer(request, [_described(meter) for meter in meters], root="SmartMeters")
 
 
-def _described(meter: Meter) -> dict[str, Any]:
+def _described(meter: MeterState) -> dict[str, Any]:
     assert meter.birth is not None
     birth, latest = meter.birth, meter.reading
     return {

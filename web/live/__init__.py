@@ -1,1 +1,1 @@
-"""What is now: live state, streams and their listeners."""
+"""Present state: meters, streams and their listeners."""

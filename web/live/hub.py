@@ -1,10 +1,9 @@
-"""Live events for any number of listeners: gathered for a fifth of a second, framed once, bounded everywhere.
+"""Live events for any number of listeners: collected for a fifth of a second, encoded once, with limits.
 
-A meter's event is its newest state; of several within one gathering only the last is told. Commands and
-whatever else happens are told each. An event's id is ``<boot>-<number>``: who comes back with the last id
-that it has seen gets what it missed, as long as we remember it (:data:`KEPT` events), and ``reset``
-otherwise: look again, then listen. A listener that does not take what it gets is told ``reset`` too; what
-waited for it is dropped.
+A meter's event is its newest state; of several in one collection only the last is sent. Commands and all
+other events are sent individually. An event's id is ``<boot>-<number>``: a client that returns with its last
+id gets the missed events, if we still have them (:data:`KEPT` events), else ``reset``: then it must read the
+state again. A listener that is too slow gets ``reset`` too, and its waiting events are dropped.
 
 >>> hub = Hub()
 >>> listener = hub.listen(Interest(), since=None)

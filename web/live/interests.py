@@ -1,4 +1,4 @@
-"""Who wants what, found by an event's meter and address code: who waits for others is not asked.
+"""Listeners by interest, found by an event's meter and address code, without a look at the others.
 
 >>> interests = Interests()
 >>> interests.add(listener := Listener(Interest(meters=frozenset({"3f25"}))))

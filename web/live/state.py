@@ -1,9 +1,8 @@
-"""What is now: every meter as the retained topics tell it, each encoded once when it changes.
+"""Present state: every meter according to the retained topics, each encoded once when it changes.
 
 The rules of online, stale and offline are those of every reader (``broker.contract.fleet``): a last will of
-an old
-session counts for nothing, three intervals without a reading are stale, and without the broker everything
-is.
+an old session is ignored, a meter is stale after three intervals without a reading, and every meter is stale
+without the broker.
 
 >>> live = Live(Topics(), Hub())
 >>> live.take("sm/v1/3f2504e0-4f89-41d3-9a0c-0305e82c3301/birth", birth, retained=True)  # doctest: +SKIP
@@ -24,7 +23,7 @@ import orjson
 from pydantic import ValidationError
 
 from broker.contract.compressed import unpacked
-from broker.contract.fleet import STALE_INTERVALS, Fleet, Meter, State
+from broker.contract.fleet import STALE_INTERVALS, Fleet, MeterState, State
 from broker.contract.known import Known
 from broker.contract.messages import Message, format_ts, utc_now
 from broker.contract.quantities import QUANTITIES
@@ -114,7 +113,7 @@ class Live:
             if kind not in self._told:
                 self._told.add(kind)
                 what = first_complaint(error) if isinstance(error, ValidationError) else str(error)[:300]
-                log.warning("rejected a message on %s: %s (told once)", name[:128], what)
+                log.warning("rejected a message on %s: %s (logged once)", name[:128], what)
 
     def _route(self, name: str) -> Topic:
         if len(self._routes) >= MAX_ROUTES:
@@ -205,7 +204,7 @@ class Live:
         for meter in self.fleet.newly_stale(time.monotonic()):
             self._refresh(meter)
 
-    def meter(self, meter_id: str) -> Meter | None:
+    def meter(self, meter_id: str) -> MeterState | None:
         """A meter in service; None without one."""
         meter = self.fleet.meters.get(meter_id)
         return meter if meter is not None and meter.birth is not None else None
@@ -214,7 +213,7 @@ class Live:
         """What a command is judged by, also of a meter that was never heard of."""
         return self.fleet.meters.get(meter_id) or Known(meter_id)
 
-    def state(self, meter: Meter) -> str:
+    def state(self, meter: MeterState) -> str:
         """online, stale or offline, which is also who is kept out. Without the broker nobody knows: stale."""
         state = meter.state(broker_up=self.fleet.broker_up)
         return State.OFFLINE if state is State.OUT else state
@@ -234,7 +233,7 @@ class Live:
             encoded[one] for one in (self.ordered() if meter_ids is None else meter_ids) if one in encoded
         ]
 
-    def document(self, meter: Meter) -> dict[str, Any]:
+    def document(self, meter: MeterState) -> dict[str, Any]:
         """The same of one meter, with unrounded times; an absent quantity is left out."""
         birth, reading, relay, block = meter.birth, meter.reading, meter.relay, meter.block
         assert birth is not None
@@ -284,7 +283,7 @@ class Live:
         self._summed = self.version
         return self.summary()
 
-    def _refresh(self, meter: Meter) -> None:
+    def _refresh(self, meter: MeterState) -> None:
         """What is told of ``meter`` may have changed: encode it, and tell the listeners."""
         birth = meter.birth
         if birth is None:

@@ -1,4 +1,4 @@
-"""How the fleet is, in one line: meters by state, switched off, total power.
+"""Summary of the fleet: meters by state, switched off, total power.
 
 >>> Sum().told()
 {'meters': 0, 'online': 0, 'stale': 0, 'offline': 0, 'switched_off': 0, 'power': 0.0}
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.contract.fleet import Meter
+from broker.contract.fleet import MeterState
 from broker.contract.relay import Position
 
 STATES = ("online", "stale", "offline")
@@ -22,7 +22,7 @@ class Sum:
         self._off = 0
         self._power = 0.0
 
-    def add(self, meter: Meter, state: str) -> None:
+    def add(self, meter: MeterState, state: str) -> None:
         """Count ``meter``, which is in ``state``."""
         self._states[state] += 1
         self._off += meter.relay is not None and meter.relay.position is Position.OPEN

@@ -1,5 +1,4 @@
-"""Style sheets and scripts: read once, compressed once, and kept by browsers for as long as they do not
-change.
+"""Style sheets and scripts: read once, compressed once, and cached by browsers until they change.
 
 >>> Assets().url("app.css")[:17]
 '/static/app.css?v'

@@ -1,4 +1,4 @@
-"""The login page: a form, a cookie, and patience with those who guess."""
+"""The login page: a form, a cookie, and a limit on wrong passwords."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTML from templates: what every page has, and how values look.
+"""HTML from templates: the common parts of pages, and the format of values.
 
 >>> shown(21.349, 1), shown(None, 1)
 ('21.3', '–')

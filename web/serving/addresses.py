@@ -1,4 +1,4 @@
-"""Where a client comes from: its address, and the network that counts as one client.
+"""A client's address, and the network that counts as one client.
 
 A house or a phone has a whole /64 of IPv6 (RFC 6177), so limits count it as one; an IPv4 address is one.
 

@@ -1,4 +1,4 @@
-"""What a client gets: JSON or XML by its Accept header, gzip, and ETag with 304 for what it has already.
+"""The form of answers: JSON or XML by the Accept header, gzip, and ETag with 304 if nothing changed.
 
 >>> chosen("application/xml;q=0.9, application/json;q=0.1", (JSON, XML))
 'application/xml'

@@ -1,10 +1,10 @@
-"""Nobody has all of what is scarce: shares of accounts, and turns of those who ask much at the same time.
+"""Limits on scarce resources: shares of accounts, and a queue for many requests of one account.
 
 >>> exports = Budget("exports", total=4, each=2)
 >>> with exports.place("anna"), exports.place("anna"):
 ...     exports.take("anna")
 Traceback (most recent call last):
-web.serving.problem.ProblemError: 2 exports of anna are under way: as many as one account may have
+web.serving.problem.ProblemError: 2 exports of anna are running: this is the limit of one account
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Budget:
             if self._taken[account] >= self._each:
                 raise ProblemError(
                     429,
-                    f"{self._each} {self._what} of {account} are under way: as many as one account may have",
+                    f"{self._each} {self._what} of {account} are running: this is the limit of one account",
                     headers=AGAIN,
                 )
             if self._taken.total() >= self._total:
                 raise ProblemError(
-                    503, f"{self._total} {self._what} are under way: come again later", headers=AGAIN
+                    503, f"{self._total} {self._what} are running: try again later", headers=AGAIN
                 )
             self._taken[account] += 1
 

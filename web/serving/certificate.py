@@ -1,6 +1,6 @@
-"""The server's certificate, followed while the service runs: new connections are shown a renewed one at once.
+"""The server's certificate, read again when its file changes: new connections get a renewed one at once.
 
-Connections that are there stay. A file that is broken never replaces a good certificate.
+Existing connections stay. An invalid file never replaces a good certificate.
 
 >>> follow = Certificate(config.ssl, certificate, key)  # doctest: +SKIP
 >>> follow.look()  # doctest: +SKIP
@@ -39,9 +39,9 @@ class Certificate:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._certificate, key, password="")
             self._context.load_cert_chain(self._certificate, key, password="")
         except (OSError, ssl.SSLError) as error:
-            log.error("%s and %s: %s; the certificate before is shown", self._certificate, key, error)
+            log.error("%s and %s: %s; the previous certificate stays in use", self._certificate, key, error)
         else:
-            log.info("the certificate in %s is shown from now on", self._certificate)
+            log.info("the certificate in %s is used from now on", self._certificate)
 
     def _signature(self) -> Signature:
         return tuple(map(_stat, (self._certificate, self._key, keypair.following(self._key))))

@@ -1,8 +1,8 @@
-"""The connections of the web: how many there are, by when a request must come, what makes room.
+"""The connections of the web: their number, the time limit of a request, which one is closed for a new one.
 
-Who connects and says nothing takes a file descriptor. So a request's headers must be whole in time, and a
-network (`web.serving.addresses`) has at most so many connections. When there is no room, the oldest
-connection that waits for a request makes room; one that is being answered is never cut off.
+A silent connection takes a file descriptor. So a request's headers must be complete in time, and a network
+(`web.serving.addresses`) has a maximum of connections. When all are in use, the oldest connection without a
+request is closed; one with a running request never is.
 
 >>> connections = Connections(most=1000, per_network=250, exempt=())
 >>> connections.admit("192.0.2.7")  # doctest: +ELLIPSIS
@@ -209,7 +209,7 @@ class Listener:
 
     def _rest(self, error: OSError) -> None:
         if not self._short:
-            log.error("no connection can be accepted (logged once): %s", error)
+            log.error("cannot accept connections (logged once): %s", error)
         self._short = True
         self._connections.make_room()
         self._loop.remove_reader(self._sock)

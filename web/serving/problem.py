@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457): one line that names the value and what would be right.
+"""Errors as problem details (RFC 9457): one line that names the value and the valid values.
 
 >>> ProblemError(404, "no meter 3f25…").document["title"]
 'Not Found'

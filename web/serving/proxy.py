@@ -1,7 +1,7 @@
-"""What a reverse proxy in front of us says of a request: its client, TLS or not, our name.
+"""The headers of a reverse proxy: the client of a request, TLS or not, our name.
 
-Only configured proxies are believed, and of each header only the value that the last of them has set:
-X-Forwarded-For, -Proto, -Host, -Port. The prefix of the path is a setting, and no header's.
+Only headers of configured proxies are used, and of each header only the value that the last of them has set:
+X-Forwarded-For, -Proto, -Host, -Port. The prefix of the path is a setting, not a header.
 
 >>> from ipaddress import ip_network
 >>> seen = Proxies([ip_network("127.0.0.1/32")]).seen
@@ -47,7 +47,7 @@ class Proxies:
         }
 
     def _client(self, told: dict[bytes, str], peer: str) -> str:
-        """The last address that no proxy of ours has; whoever is before it may have been made up."""
+        """The last address that is not one of our proxies; addresses before it may be invented."""
         found = peer
         for one in reversed(told.get(b"x-forwarded-for", "").split(",")):
             known = address(one)

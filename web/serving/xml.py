@@ -1,6 +1,6 @@
 """Any JSON document of ours as XML: one element for each member, one ``item`` for each entry of a list.
 
-A member without value is left out; what XML 1.0 cannot hold (control characters) becomes U+FFFD.
+A member without value is left out; characters that XML 1.0 does not allow become U+FFFD.
 
 >>> xml_document("meter", {"name": "House <7>", "on": True}).decode().partition("\\n")[2]
 '<meter><name>House &lt;7&gt;</name><on>true</on></meter>'

@@ -120,7 +120,7 @@ export function showMeter(root, meter) {
   if (news.length) announce(`${meter.name || meter.meter_id}: ${news.join(", ")}`);
 }
 
-/** Class and words of a relay's position: what nobody can tell now is not shown as if it were so. */
+/** Class and words of a relay's position: an unknown position is not shown as known. */
 function relayOf(meter) {
   if (meter.has_relay === false) return ["unknown", "–"];
   if (!RELAY[meter.relay]) return ["unknown", "unknown"];
@@ -151,7 +151,7 @@ function say(text, broken = text !== LIVE) {
 }
 
 /**
- * Listen for ever, while somebody looks: a browser has six connections for all its tabs. `handlers` has a function
+ * Listen for ever, while the tab is visible: a browser has six connections for all its tabs. `handlers` has a function
  * for each kind of event; `reset` is called when something may have been missed: look again, then return where to go
  * on from (the page's new position). What is returned does that, too, and then listens to what `query` says by then.
  */
@@ -212,7 +212,7 @@ export function listen(query, handlers) {
   return reset;
 }
 
-/** Back to the login when the server says that we are nobody. */
+/** Back to the login when the session has ended. */
 async function expelled() {
   try {
     const answer = await ask("/api/v1/meters?limit=1");

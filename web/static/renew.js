@@ -4,7 +4,7 @@ import { ask, localizeAll, setClock } from "./live.js";
 const AGAIN_MS = 2000;
 export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-/** When somebody looks at this tab: at once, or later. */
+/** When this tab is visible: at once, or later. */
 export async function seen() {
   while (document.hidden) await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
 }
@@ -39,7 +39,7 @@ function away() {
   return new Promise(() => {});
 }
 
-/** A function that calls `again` soon, when somebody looks: once for all who ask until then. */
+/** A function that calls `again` soon, when the tab is visible: once for all calls until then. */
 export function renewer(ms, again) {
   let due = false, busy = false;
   async function work() {
