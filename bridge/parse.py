@@ -7,11 +7,12 @@ accepts what the model accepts, with the same values.
 
 >>> row = b'{"epoch":1,"seq":2,"ts":"2026-11-23T12:00:00.250Z","power":21.3}'
 >>> reading_row(row, 7, latest=2_000_000_000_000)
-(7, 1, 2, 1795435200250, None, None, 21.3, None, None, None, None, None, True)
+((7, 1, 2, 1795435200250, None, None, 21.3, None, None, None, None, None, True), '-')
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from pydantic_core import from_json
 from bridge.tables import at_ms
 from broker import messages
 from broker.errors import ContractError
-from broker.messages import MAX_SEQ, Command, History, Message, Reading
+from broker.messages import MAX_SEQ, NO_INSTANCE, Command, History, Message, Reading
 from broker.quantities import KNOWN, LIMITS, MAY_BE_BAD, kept, other_numbers
 
 MAX_MESSAGE = Message.MAX_BYTES
@@ -50,6 +51,7 @@ OTHER = 11
 _LIMITS: tuple[tuple[str, float, float], ...] = tuple((name, *limits) for name, limits in LIMITS.items())
 """The quantities in the order of the row, with their limits."""
 
+_TOKEN = re.compile(r"[0-9A-Za-z._:-]{1,64}").fullmatch
 _loads = orjson.loads
 _fromisoformat = datetime.fromisoformat
 
@@ -70,23 +72,24 @@ class FutureError(RejectedError):
         self.ts = ts
 
 
-def reading_row(payload: bytes, meter: int | str, *, latest: int) -> Row:
-    """The row of a reading; RejectedError when it is none, FutureError when it is after ``latest`` (ms)."""
-    row = _usual(payload, meter) if len(payload) <= MAX_MESSAGE else None
-    if row is None:
-        row = _unusual(payload, meter)
-    if row[3] > latest:
-        raise FutureError(row[3])
-    return row
+def reading_row(payload: bytes, meter: int | str, *, latest: int) -> tuple[Row, str]:
+    """The row of a reading and who sent it (an instance).
+
+    RejectedError when it is none, FutureError when it is after ``latest`` (ms).
+    """
+    found = (_usual(payload, meter) if len(payload) <= MAX_MESSAGE else None) or _unusual(payload, meter)
+    if found[0][3] > latest:
+        raise FutureError(found[0][3])
+    return found
 
 
-def _usual(payload: bytes, meter: int | str) -> Row | None:
-    """The row of a reading in the form that our meters write; None when it needs a closer look."""
+def _usual(payload: bytes, meter: int | str) -> tuple[Row, str] | None:
+    """The same of a reading in the form that our meters write; None when it needs a closer look."""
     try:
         fields = _loads(payload)
         get = fields.get
         epoch, seq, ts, alarm = get("epoch"), get("seq"), get("ts"), get("alarm")
-        known_time = get("clock_synchronized")
+        known_time, instance = get("clock_synchronized"), get("instance")
         if (
             type(epoch) is type(seq) is int
             and 0 < epoch <= MAX_SEQ
@@ -94,6 +97,7 @@ def _usual(payload: bytes, meter: int | str) -> Row | None:
             and (alarm is None or alarm is True or alarm is False)
             and (known_time is None or known_time is True or known_time is False)
             and get("repeated") is None
+            and (instance is None or (len(instance) <= 64 and instance.isascii() and instance.isalnum()))
             and (
                 len(ts) == 24
                 and ts[7] == "-"
@@ -106,7 +110,8 @@ def _usual(payload: bytes, meter: int | str) -> Row | None:
         ):
             other = None if KNOWN.issuperset(fields) else _json(other_numbers(fields))
             ms = round(_fromisoformat(ts).timestamp() * 1000)
-            return (meter, epoch, seq, ms, *values, alarm, other, known_time is not False)
+            row = (meter, epoch, seq, ms, *values, alarm, other, known_time is not False)
+            return row, instance or NO_INSTANCE
     except (ValueError, TypeError, AttributeError):
         pass  # the model says what is wrong with it
     return None
@@ -125,8 +130,8 @@ def _quantities(get: Callable[[str], Any]) -> tuple[float | None, ...] | None:
     return tuple(values)
 
 
-def _unusual(payload: bytes, meter: int | str) -> Row:
-    """The row of any reading that the model takes; RejectedError for others."""
+def _unusual(payload: bytes, meter: int | str) -> tuple[Row, str]:
+    """The same of any reading that the model takes; RejectedError for others."""
     reading = message(Reading, payload)
     if reading.repeated:
         raise RepeatedError("repeated by the bridge")
@@ -135,7 +140,8 @@ def _unusual(payload: bytes, meter: int | str) -> Row:
     bad = (name for name in fields.keys() & MAY_BE_BAD if getattr(reading, name) is None)
     refused = {name: kept(fields[name]) for name in bad if fields[name] is not None}
     other, known_time = _json(reading.other | refused), reading.clock_synchronized is not False
-    return (meter, reading.epoch, reading.seq, at_ms(reading.ts), *values, reading.alarm, other, known_time)
+    row = (meter, reading.epoch, reading.seq, at_ms(reading.ts), *values, reading.alarm, other, known_time)
+    return row, reading.instance or NO_INSTANCE
 
 
 def _json(numbers: dict[str, float | str]) -> str | None:
@@ -181,12 +187,13 @@ def history_items(payload: bytes) -> list[bytes]:
         raise RejectedError("readings: are nested too deeply") from None
 
 
-def identity(payload: bytes) -> tuple[int, int] | None:
-    """epoch and seq of a reading that was rejected, when at least these are good."""
+def identity(payload: bytes) -> tuple[int, int, str] | None:
+    """epoch, seq and instance of a reading that was rejected, when at least its name is good."""
     fields = _lenient(payload)
     epoch, seq = fields.get("epoch"), fields.get("seq")
     if type(epoch) is int and type(seq) is int and 0 < epoch <= MAX_SEQ and 0 < seq <= MAX_SEQ:
-        return epoch, seq
+        instance = fields.get("instance")
+        return epoch, seq, instance if type(instance) is str and _TOKEN(instance) else NO_INSTANCE
     return None
 
 

@@ -254,7 +254,8 @@ class Reading(Message):
     """
 
     epoch: Annotated[int, Field(ge=1, le=MAX_SEQ)]
-    """When the meter began to count so, in ms since 1970: a new outbox is a new epoch."""
+    """When the meter began to count so, in ms since 1970: a new outbox is a new epoch. A reading whose name
+    another one has gets that name in the next epoch (``epoch`` + 1), and so on."""
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
     """Counts up by one in an epoch."""
     ts: Timestamp
@@ -275,6 +276,9 @@ class Reading(Message):
     """True while the sensor's own over-power alarm is set."""
     clock_synchronized: Annotated[bool | None, _IfBad(instead=False)] = None
     """False when nothing kept the meter's clock right when it read: ``ts`` may be wrong. Absent otherwise."""
+    instance: Annotated[Token | None, _IF_BAD] = None
+    """Who sends it: the ``instance`` of the meter's birth. It is not a part of the reading. What the bridge
+    answers is for this instance alone, so that two meters with one identity do not mix their readings up."""
     repeated: bool | None = None
     """True: the bridge repeats what a broker has lost, for a meter that may be away; no sign of life."""
 
@@ -300,6 +304,15 @@ class History(Message):
     readings: Annotated[tuple[Reading, ...], Field(min_length=1, max_length=1000)]
 
 
+NO_INSTANCE = "-"
+"""Stands for whoever sends readings without an ``instance``."""
+
+
+def _is_for(instance: str, named: str | None) -> bool:
+    """Whether a message about readings that were sent by ``named`` is for ``instance``."""
+    return named is None or named == instance
+
+
 class Stored(Message):
     """The bridge has committed readings ``first`` … ``seq`` of ``epoch``; the meter may forget them."""
 
@@ -308,8 +321,13 @@ class Stored(Message):
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
     ts: Timestamp | None = None
     """The bridge's time after it had received them; the meter judges the age of commands by it, too."""
-    taken: Annotated[tuple[int, ...], Field(min_length=2, max_length=2)] | None = None
-    """``ts`` of readings ``first`` and ``seq``, ms since 1970: a meter that took others is not meant."""
+    instance: Token | None = None
+    """Who sent these readings, ``-`` without an instance: a meter ignores what is for another one. Absent: an
+    older bridge, which does not know."""
+
+    def is_for(self, instance: str) -> bool:
+        """Whether ``instance`` of a meter's program may have sent these readings."""
+        return _is_for(instance, self.instance)
 
 
 class Relay(Message):
@@ -630,8 +648,8 @@ class NoticeCode(StrEnum):
     BLOCK_RECORDED = "block-recorded"
     """The change of the block at ``block_ts`` is in the ledger: it holds, whatever the broker forgets."""
     EPOCH_CONFLICT = "epoch-conflict"
-    """Readings of ``epoch`` have the numbers of others that are stored: the meter begins a new epoch and
-    gives them new numbers in it."""
+    """Readings of ``epoch`` have the names of others that are stored: the meter gives them the same numbers
+    in the next epoch, and begins a new one for those to come."""
 
 
 class MeterNotice(Message):
@@ -649,9 +667,13 @@ class MeterNotice(Message):
     first: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
     """``first`` … ``seq`` of ``epoch`` are the readings in conflict; absent: all that are not confirmed."""
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
-    taken: Annotated[tuple[Timestamp, ...], Field(max_length=1000)] | None = None
-    """``ts`` of each of these readings: one that was taken at another time is not meant, but a twin's."""
+    instance: Token | None = None
+    """Who sent these readings, as in `stored`."""
     ts: Timestamp
+
+    def is_for(self, instance: str) -> bool:
+        """Whether ``instance`` of a meter's program is meant."""
+        return _is_for(instance, self.instance)
 
     def records(self, block: Block) -> bool:
         """Whether it says that this change is in the ledger."""

@@ -27,7 +27,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 MAY_BE_BAD = frozenset((*LIMITS, "alarm"))
 """What costs itself when it is bad."""
 
-KNOWN = MAY_BE_BAD | {"epoch", "seq", "ts", "clock_synchronized", "repeated"}
+KNOWN = MAY_BE_BAD | {"epoch", "seq", "ts", "clock_synchronized", "instance", "repeated"}
 """All that this version knows of a reading."""
 
 MAX_OTHER = 32
