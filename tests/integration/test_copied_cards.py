@@ -71,8 +71,8 @@ class Meter:
         notice = MeterNotice.model_validate_json(payload)
         assert notice.code == NoticeCode.EPOCH_CONFLICT
         if notice.is_for(self.instance):
-            assert notice.epoch and notice.first and notice.seq
-            self.outbox.rename(notice.epoch, first=notice.first, last=notice.seq, now=moment(now))
+            bounds = {"first": notice.first or 0, "last": notice.seq or 0}
+            self.outbox.rename(notice.epoch or 0, **bounds, now=moment(now))
 
 
 @dataclass
