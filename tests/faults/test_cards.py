@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.dead_letters import MORE
 from bridge.disputes import CAUSE
 from tests.faults.cards import COLUMNS, Name, Row, read_cards
 from tests.faults.ledger import Ledger, OutboxState, audit, read_book
@@ -199,6 +200,15 @@ SPOILED: list[tuple[str, Callable[[Site], None]]] = [
     ("dead letter that is none", bury), ("dead letter that is none", bury_anothers),
 ]
 # fmt: on
+
+
+def test_more_of_the_disputed_than_are_kept_only_count(restored: Site, tmp_path: Path) -> None:
+    restored.dead.append((MORE, b"", CAUSE))
+    assert restored.audit().balanced
+    never_copied = Site(
+        tmp_path / "never", OutboxState(epoch=0, seq=0, dropped=0, left=0), dead=restored.dead[1:]
+    )
+    assert "dead letter that is none" in never_copied.audit().faults
 
 
 @pytest.mark.parametrize("scene", ["restored", "twins"])
