@@ -42,14 +42,14 @@ class Replay:
             await asyncio.sleep(self._resend_after)
 
     async def _pass(self, send: Callable[[bytes], Awaitable[None]], due: int) -> None:
-        after = 0
+        after, renamed = 0, self._outbox.renamed
         while batch := await asyncio.to_thread(self._outbox.to_send, after=after, upto=due, limit=BATCH):
             self._progress.clear()
-            renamed = self._outbox.renamed
             await send(history(batch, instance=self._instance))
             answered = await self._answered(batch, renamed)
             self._wait = self._resend_after if answered else min(2 * self._wait, LONGEST_WAIT)
-            if renamed == self._outbox.renamed:  # else what is left of it goes out at once, with new names
+            before, renamed = renamed, self._outbox.renamed
+            if before == renamed:  # else what is left of it goes out at once, with new names
                 after = batch[-1].seq  # what was not confirmed comes in the next pass: it holds up no other
 
     async def _answered(self, batch: Sequence[Kept], renamed: int) -> bool:

@@ -296,7 +296,7 @@ class Session:
         if notice.code == NoticeCode.EPOCH_CONFLICT and notice.epoch is not None and ours:
             renamed = await self._parts.sampler.rename(notice)
             if renamed is not None:
-                what = f"a new epoch begins, {renamed} readings go out under new names: {notice.reason}"
+                what = f"{renamed} readings go out under new names: {notice.reason}"
                 self._parts.faults.tell("memory card was restored or copied", what)
                 self._replay.progressed()
 
