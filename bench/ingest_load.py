@@ -40,7 +40,8 @@ def reading(*, epoch: int, seq: int, ts: str) -> bytes:
     """A reading as a meter with a PZEM-004T sends it."""
     return (
         b'{"epoch":%d,"seq":%d,"ts":"%s","voltage":231.2,"current":0.191,"power":21.3,"power_factor":0.48,'
-        b'"frequency":50.0,"energy":%d.0,"alarm":false}' % (epoch, seq, ts.encode(), 98_414 + seq)
+        b'"frequency":50.0,"energy":%d.0,"alarm":false,"instance":"0123456789abcdef"}'
+        % (epoch, seq, ts.encode(), 98_414 + seq)
     )
 
 

@@ -9,9 +9,10 @@ While the time is not known, readings are *held*: beside each stands when it was
 since the machine was started. :meth:`Outbox.release` puts their times right, before the first of them is
 published; what was published once is never changed.
 
-A memory card that was restored from a backup, or copied into a second meter, gives names that are taken. The
-bridge says which, and :meth:`Outbox.rename` gives these readings, and all that come, names of a new epoch;
-``seq`` goes on counting, so it orders all that is here.
+A memory card that was restored from a backup, or copied into a second meter, gives names that other
+readings have. The bridge says which, and :meth:`Outbox.rename` gives these readings the same ``seq`` in the
+next epoch. All copies of a card do the same, and only when another reading is known to be stored under the
+name that they leave: so a reading that two cards have is stored once, whoever sends it, however often.
 
 >>> with tempfile.TemporaryDirectory() as folder, Storage(Path(folder) / "meter.sqlite") as storage:
 ...     outbox = Outbox(storage, capacity=10)
@@ -25,7 +26,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -41,6 +42,10 @@ class Kept:
 
     seq: int
     payload: bytes
+
+    def sent_by(self, instance: str) -> bytes:
+        """What is published: the bridge's answer will name ``instance``."""
+        return b'%s,"instance":"%s"}' % (self.payload[:-1], instance.encode())
 
 
 class Outbox:
@@ -60,6 +65,8 @@ class Outbox:
         """Of them, those that were published since we run;"""
         self._sent_before = 0
         """and up to here they may have been before."""
+        self.renamed = 0
+        """How often names were changed since we run."""
 
     def open(self, *, now: datetime) -> None:
         """Load where we were; a new outbox begins an epoch at ``now``. StorageError if unreadable."""
@@ -126,15 +133,9 @@ class Outbox:
         return len(rows) if synchronized else 0
 
     def confirm(self, stored: Stored) -> int:
-        """Forget what is stored; how many that were (0 for a repeated confirmation).
-
-        None of them, if the first or the last of ours was taken at another time: those of a twin are stored
-        then, or those of a memory card that is gone.
-        """
+        """Forget what is stored; how many that were (0 for a repeated confirmation)."""
         # NORMAL: a confirmation that a power cut undoes costs one resend, not worth a sync each.
         with self._changing, self._storage.writing("NORMAL") as connection:
-            if not self._is_ours(connection, stored):
-                return 0
             gone = connection.execute(
                 "DELETE FROM outbox WHERE seq BETWEEN ? AND ? AND epoch = ?",
                 (stored.first, stored.seq, stored.epoch),
@@ -143,60 +144,32 @@ class Outbox:
             self._sent = {seq for seq in self._sent if not stored.first <= seq <= stored.seq}
         return gone
 
-    @staticmethod
-    def _is_ours(connection: sqlite3.Connection, stored: Stored) -> bool:
-        if stored.taken is None:
-            return True
-        times = dict(zip((stored.first, stored.seq), stored.taken, strict=True))
-        ends = connection.execute(
-            "SELECT seq, payload FROM outbox WHERE epoch = ? AND seq IN (?, ?)",
-            (stored.epoch, stored.first, stored.seq),
-        )
-        return all(_ms(Reading.model_validate_json(payload).ts) == times[seq] for seq, payload in ends)
+    def rename(self, epoch: int, *, first: int, last: int, now: datetime) -> int | None:
+        """Other readings have the names ``first`` … ``last`` of ``epoch``: ours get those of the next epoch.
 
-    def rename(
-        self, epoch: int, *, first: int, last: int, now: datetime, taken: Sequence[datetime] | None = None
-    ) -> int | None:
-        """Give the unconfirmed readings ``first`` … ``last`` of ``epoch`` names of a new epoch, at once.
-
-        Those that follow and were not sent yet get such names too, so that one epoch has them in the order
-        of time; what was sent may be stored already, and would be there twice. It is the epoch of all
-        readings to come, if ``epoch`` was. Of ``first`` … ``last`` those are left as they are that were not
-        ``taken`` when their turn in it says: a twin took these. How many were renamed; None when this is not
-        about us: ``epoch`` is over and nothing of it is here, or all of them are the twin's.
+        When ``epoch`` is ours, a new one begins. Those that follow and were not sent yet are of it, too, so
+        that one epoch has them in the order of time; what was sent may be stored already. How many were
+        renamed; None when this is not about us: ``epoch`` is over and nothing of it is here.
         """
         with self._changing:
             with self._storage.writing() as connection:
-                rows, ours = self._disputed(connection, epoch, first, last, taken)
-                if (taken and not ours) or (not rows and epoch != self.epoch):
+                rows = connection.execute(
+                    "SELECT seq, payload FROM outbox WHERE epoch = ? AND seq >= ? ORDER BY seq",
+                    (epoch, first),
+                ).fetchall()
+                disputed = [row for row in rows if row[0] <= last]
+                if not disputed and epoch != self.epoch:
                     return None
-                new = self._new_epoch(connection, now)
-                for seq, (old, payload) in enumerate(rows, start=self.last_seq + 1):
-                    connection.execute(
-                        "UPDATE outbox SET seq = ?, epoch = ?, payload = ? WHERE seq = ?",
-                        (seq, new, _renamed(payload, new, seq), old),
-                    )
-                    connection.execute("UPDATE held SET seq = ? WHERE seq = ?", (seq, old))
-                state = (new if epoch == self.epoch else self.epoch, self.last_seq + len(rows))
-                connection.execute("UPDATE outbox_state SET epoch = ?, seq = ?", state)
-            self.epoch, self.last_seq = state
-            return len(rows)
-
-    def _disputed(
-        self,
-        connection: sqlite3.Connection,
-        epoch: int,
-        first: int,
-        last: int,
-        taken: Sequence[datetime] | None,
-    ) -> tuple[list[tuple[int, bytes]], bool]:
-        """What gets a new name, oldest first; and whether any of it is in dispute."""
-        found = connection.execute(
-            "SELECT seq, payload FROM outbox WHERE epoch = ? AND seq >= ? ORDER BY seq", (epoch, first)
-        ).fetchall()
-        times = None if taken is None else dict(enumerate(taken, start=first))
-        ours = [row for row in found if row[0] <= last and (times is None or _was_taken(row, times))]
-        return [*ours, *(row for row in found if row[0] > last and not self._was_sent(row[0]))], bool(ours)
+                new, following = self.epoch, list[tuple[int, bytes]]()
+                if epoch == self.epoch:
+                    new = self._new_epoch(connection, now)
+                    following = [row for row in rows if row[0] > last and not self._was_sent(row[0])]
+                _move(connection, disputed, epoch + 1)
+                _move(connection, following, new)
+                connection.execute("UPDATE outbox_state SET epoch = ?", (new,))
+            self.epoch = new
+            self.renamed += 1
+            return len(disputed) + len(following)
 
     def _was_sent(self, seq: int) -> bool:
         return seq <= self._sent_before or seq in self._sent
@@ -204,8 +177,7 @@ class Outbox:
     def _new_epoch(self, connection: sqlite3.Connection, now: datetime) -> int:
         """One that nothing here has; two copies of one card that begin it at the same moment differ."""
         ((highest,),) = connection.execute("SELECT max(epoch) FROM outbox").fetchall()
-        begun = int(now.timestamp() * 1000) + secrets.randbelow(1000)
-        return max(begun, self.epoch + 1, (highest or 0) + 1)
+        return max(int(now.timestamp() * 1000), self.epoch, highest or 0) + 1 + secrets.randbelow(1000)
 
     def batch(self, *, after: int, upto: int, limit: int) -> list[Kept]:
         """At most ``limit`` unconfirmed readings with ``after`` < seq ≤ ``upto``, oldest first."""
@@ -232,15 +204,10 @@ class Outbox:
         return int(held)
 
 
-def _ms(ts: datetime) -> int:
-    return round(ts.timestamp() * 1000)
-
-
-def _was_taken(row: tuple[int, bytes], times: Mapping[int, datetime]) -> bool:
-    """Whether this reading (seq, payload) is the one that was taken at the time of its seq."""
-    return Reading.model_validate_json(row[1]).ts == times.get(row[0])
-
-
-def _renamed(payload: bytes, epoch: int, seq: int) -> bytes:
-    reading = Reading.model_validate_json(payload)
-    return reading.model_copy(update={"epoch": epoch, "seq": seq}).payload()
+def _move(connection: sqlite3.Connection, rows: Iterable[tuple[int, bytes]], epoch: int) -> None:
+    """Give these readings (seq, payload) their names in ``epoch``."""
+    for seq, payload in rows:
+        renamed = Reading.model_validate_json(payload).model_copy(update={"epoch": epoch})
+        connection.execute(
+            "UPDATE outbox SET epoch = ?, payload = ? WHERE seq = ?", (epoch, renamed.payload(), seq)
+        )

@@ -22,14 +22,15 @@ LONGEST_WAIT = 600.0
 class Replay:
     """What is older than ``resend_after`` seconds, or than this connection, is due."""
 
-    def __init__(self, outbox: Outbox, *, resend_after: float) -> None:
+    def __init__(self, outbox: Outbox, *, instance: str, resend_after: float) -> None:
         self._outbox = outbox
+        self._instance = instance
         self._resend_after = resend_after
         self._progress = asyncio.Event()
         self._wait = resend_after
 
     def progressed(self) -> None:
-        """Some reading was confirmed."""
+        """Some reading was confirmed, or has a new name."""
         self._progress.set()
 
     async def run(self, send: Callable[[bytes], Awaitable[None]], *, upto: int) -> None:
@@ -41,24 +42,28 @@ class Replay:
             await asyncio.sleep(self._resend_after)
 
     async def _pass(self, send: Callable[[bytes], Awaitable[None]], due: int) -> None:
-        after = 0
+        after, renamed = 0, self._outbox.renamed
         while batch := await asyncio.to_thread(self._outbox.to_send, after=after, upto=due, limit=BATCH):
             self._progress.clear()
-            await send(history(batch))
-            confirmed = await self._confirmed(batch, self._wait)
-            self._wait = self._resend_after if confirmed else min(2 * self._wait, LONGEST_WAIT)
-            after = batch[-1].seq  # what was not confirmed comes in the next pass: it holds up no other
+            await send(history(batch, instance=self._instance))
+            answered = await self._answered(batch, renamed)
+            self._wait = self._resend_after if answered else min(2 * self._wait, LONGEST_WAIT)
+            before, renamed = renamed, self._outbox.renamed
+            if before == renamed:  # else what is left of it goes out at once, with new names
+                after = batch[-1].seq  # what was not confirmed comes in the next pass: it holds up no other
 
-    async def _confirmed(self, batch: Sequence[Kept], wait: float) -> bool:
-        """Whether the batch was dealt with: all of it confirmed, or some and then no more for ``wait`` s.
+    async def _answered(self, batch: Sequence[Kept], renamed: int) -> bool:
+        """Whether the batch was dealt with: renamed, all of it confirmed, or some and no more for a while.
 
         Others are confirmed meanwhile, the live ones, which says nothing of this batch.
         """
         now = asyncio.get_running_loop().time
-        left, ends = len(batch), now() + wait
+        left, ends = len(batch), now() + self._wait
         while held := await asyncio.to_thread(self._outbox.held, batch[0].seq, batch[-1].seq):
+            if renamed != self._outbox.renamed:
+                return True
             if held < left:
-                left, ends = held, now() + wait
+                left, ends = held, now() + self._wait
             try:
                 async with asyncio.timeout_at(ends):
                     await self._progress.wait()
@@ -68,6 +73,6 @@ class Replay:
         return True
 
 
-def history(batch: Sequence[Kept]) -> bytes:
+def history(batch: Sequence[Kept], *, instance: str) -> bytes:
     """A messages.History of readings that are JSON already."""
-    return b'{"readings":[' + b",".join(kept.payload for kept in batch) + b"]}"
+    return b'{"readings":[' + b",".join(kept.sent_by(instance) for kept in batch) + b"]}"

@@ -85,9 +85,9 @@ class Sampler:
             _log.warning("NTP does not keep the clock: readings are marked (clock_synchronized false)")
 
     async def rename(self, notice: MeterNotice) -> int | None:
-        """Others have the names of these readings: `Outbox.rename`, while no reading is taken."""
+        """Other readings have the names of these: `Outbox.rename`, while none is taken."""
         async with self._lock:
-            rename = partial(self._outbox.rename, now=clock.now(), taken=notice.taken)
+            rename = partial(self._outbox.rename, now=clock.now())
             bounds = {"first": notice.first or 1, "last": notice.seq or MAX_SEQ}
             renamed = await asyncio.to_thread(rename, notice.epoch or 0, **bounds)
             if renamed is not None:

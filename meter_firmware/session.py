@@ -72,7 +72,7 @@ class Session:
         self._session = session
         self._mqtt = mqtt
         self._parts = parts
-        self._replay = Replay(parts.outbox, resend_after=parts.resend_after)
+        self._replay = Replay(parts.outbox, instance=parts.profile.instance, resend_after=parts.resend_after)
         self._told_backlog = (0, 0)
         self._told_synchronized: bool | None = None
         self._heard_block: Block | None = None
@@ -162,7 +162,7 @@ class Session:
             kept = await self._parts.sampler.newer_than(seq)
             self._asked = kept.seq, monotonic()
             self._parts.outbox.note_sent([kept])
-            await self._publish("reading", kept.payload)
+            await self._publish("reading", kept.sent_by(self._parts.profile.instance))
             seq = kept.seq
 
     async def _replay_unconfirmed(self) -> None:
@@ -278,9 +278,12 @@ class Session:
             return
         if stored.ts is not None:
             self._results.bridge_confirms()
-            seq, asked = self._asked
-            if stored.epoch == self._parts.outbox.epoch and stored.first <= seq <= stored.seq:
-                self._parts.switch.bridge_time.told(stored.ts, asked=asked, heard=monotonic())
+        if not stored.is_for(self._parts.profile.instance):
+            return  # a twin's: ours of the same names may be other readings
+        seq, asked = self._asked
+        ours = stored.epoch == self._parts.outbox.epoch and stored.first <= seq <= stored.seq
+        if stored.ts is not None and ours:
+            self._parts.switch.bridge_time.told(stored.ts, asked=asked, heard=monotonic())
         if await asyncio.to_thread(self._parts.outbox.confirm, stored):
             self._replay.progressed()
 
@@ -294,10 +297,11 @@ class Session:
         if notice.code == NoticeCode.BIRTH_REFUSED:
             self._parts.faults.tell("the bridge has refused our birth", notice.reason)
         await self._results.take(notice)
-        if notice.code == NoticeCode.EPOCH_CONFLICT and notice.epoch is not None:
+        ours = notice.is_for(self._parts.profile.instance)
+        if notice.code == NoticeCode.EPOCH_CONFLICT and notice.epoch is not None and ours:
             renamed = await self._parts.sampler.rename(notice)
             if renamed is not None:
-                what = f"a new epoch begins, {renamed} readings go out under new numbers: {notice.reason}"
+                what = f"{renamed} readings go out under new names: {notice.reason}"
                 self._parts.faults.tell("memory card was restored or copied", what)
                 self._replay.progressed()
 

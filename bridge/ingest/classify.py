@@ -21,7 +21,7 @@ from bridge.ingest.parse import FutureError, RejectedError, Row
 from bridge.ingest.rate_limits import UNLIMITED, Allowance, Allowances, Limits
 from bridge.meters import twins
 from bridge.meters.twins import Twins
-from bridge.mqtt.notice import BadCommand, Dead, Early, Notice, Withdrawal
+from bridge.mqtt.notice import BadCommand, Dead, Early, Notice, Sent, Withdrawal
 from bridge.store import alarms
 from bridge.store.alarms import Raised
 from bridge.store.tables import sayable
@@ -59,6 +59,8 @@ class Work:
     now: int
     """ms since 1970."""
     rows: list[Row] = field(default_factory=list)
+    senders: list[str] = field(default_factory=list)
+    """The instance that sent each row."""
     events: list[Notice] = field(default_factory=list)
     """For the registry: births, statuses, relays, withdrawals, and who may connect."""
     entries: list[Notice] = field(default_factory=list)
@@ -77,22 +79,25 @@ class Work:
     what led to it comes again."""
     blocks: list[tuple[str, Block | None]] = field(default_factory=list)
     """What was said on the topics of blocks (meter_id, block); None is empty, or cannot be read."""
-    _ranges: dict[bytes, list[tuple[int, int, int]]] = field(default_factory=dict)
-    _taken: dict[tuple[bytes, int, int], int] = field(default_factory=dict)
+    _ranges: dict[bytes, list[tuple[int, int, int, str]]] = field(default_factory=dict)
 
-    def confirm(self, topic: bytes, epoch: int, seq: int, ts: int | None = None) -> None:
-        """Say on ``topic`` that this reading (of ``ts``, in ms) is safe; neighbours become one range."""
-        if ts is not None:
-            self._taken[topic, epoch, seq] = ts
+    def add(self, topic: bytes, row: Row, sender: str) -> None:
+        """Store ``row``, and confirm it on ``topic``."""
+        self.rows.append(row)
+        self.senders.append(sender)
+        self.confirm(topic, row[1], row[2], sender)
+
+    def confirm(self, topic: bytes, epoch: int, seq: int, sender: str) -> None:
+        """Say on ``topic`` that this reading is safe; neighbours of one sender become one range."""
         ranges = self._ranges.get(topic)
         if ranges is None:
-            self._ranges[topic] = [(epoch, seq, seq)]
+            self._ranges[topic] = [(epoch, seq, seq, sender)]
             return
-        last_epoch, first, last = ranges[-1]
-        if epoch == last_epoch and first <= seq <= last + 1:
-            ranges[-1] = (epoch, first, max(last, seq))
+        last_epoch, first, last, last_sender = ranges[-1]
+        if epoch == last_epoch and first <= seq <= last + 1 and sender == last_sender:
+            ranges[-1] = (epoch, first, max(last, seq), sender)
         else:
-            ranges.append((epoch, seq, seq))
+            ranges.append((epoch, seq, seq, sender))
 
     def limit(self, topic: bytes, cause: str) -> None:
         """A message on ``topic`` is left out for ``cause``."""
@@ -100,18 +105,19 @@ class Work:
 
     def leave_out(self, meter_ids: Collection[str], topic: bytes, cause: str) -> None:
         """No reading of these meters, which have no key, is stored or confirmed; ``topic`` names them."""
-        self.rows = [row for row in self.rows if row[0] not in meter_ids]
+        left = [at for at, row in enumerate(self.rows) if row[0] not in meter_ids]
+        self.rows, self.senders = [self.rows[at] for at in left], [self.senders[at] for at in left]
         for stored in [name for name in self._ranges if name.decode().split("/")[-2] in meter_ids]:
             del self._ranges[stored]
         self.limited[Dead(topic, b"", cause)] += len(meter_ids)
 
-    def withhold(self, names: Collection[tuple[bytes, int, int]]) -> None:
-        """These readings (topic of `stored`, epoch, seq) are not confirmed after all."""
-        for topic in {name[0] for name in names} & self._ranges.keys():
-            for epoch, first, last in self._ranges.pop(topic):
+    def withhold(self, some: Collection[Sent]) -> None:
+        """These readings are not confirmed after all."""
+        for topic in {sent[0] for sent in some} & self._ranges.keys():
+            for epoch, first, last, sender in self._ranges.pop(topic):
                 for seq in range(first, last + 1):
-                    if (topic, epoch, seq) not in names:
-                        self.confirm(topic, epoch, seq)
+                    if (topic, epoch, seq, sender) not in some:
+                        self.confirm(topic, epoch, seq, sender)
 
     def stored_topic(self, meter_id: str) -> bytes:
         """Where the readings of this meter are confirmed."""
@@ -122,10 +128,9 @@ class Work:
         """The `stored` messages, as (topic, payload): a `broker.contract.reading.Stored` each."""
         ts = format_ts(sayable(self.now)).encode()
         for topic, ranges in self._ranges.items():
-            for epoch, first, last in ranges:
-                begin, end = self._taken.get((topic, epoch, first)), self._taken.get((topic, epoch, last))
-                taken = b"" if begin is None or end is None else b',"taken":[%d,%d]' % (begin, end)
-                yield topic, b'{"epoch":%d,"first":%d,"seq":%d,"ts":"%s"%s}' % (epoch, first, last, ts, taken)
+            for epoch, first, last, sender in ranges:
+                told = b'"epoch":%d,"first":%d,"seq":%d' % (epoch, first, last)
+                yield topic, b'{%s,"ts":"%s","instance":"%s"}' % (told, ts, sender.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +176,7 @@ class Sorter:
     def sort(self, messages: Sequence[Publish], *, now: int) -> Work:
         """The work in ``messages``; ``now`` in ms since 1970 UTC."""
         work, latest = Work(now), now + TOLERANCE_MS
-        routes, keys, rows = self._routes, self._keys, work.rows
+        routes, keys = self._routes, self._keys
         for message in messages:
             route = routes.get(message.topic) or self._route(message.topic, now=now)
             allowed = route.messages
@@ -182,9 +187,8 @@ class Sorter:
             try:
                 if route.kind == "reading" and message.payload:  # inline: nearly all messages are these
                     meter = keys.get(route.name, route.name)
-                    row = parse.reading_row(message.payload, meter, latest=latest)
-                    rows.append(row)
-                    work.confirm(route.stored, row[1], row[2], row[3])
+                    row, sender = parse.reading_row(message.payload, meter, latest=latest)
+                    work.add(route.stored, row, sender)
                     if row[parse.OTHER] is not None:
                         _note_spoiled(work, message, row)
                 else:
@@ -262,7 +266,7 @@ class Sorter:
             return
         for item in items:
             try:
-                row = parse.reading_row(item, meter, latest=latest)
+                row, sender = parse.reading_row(item, meter, latest=latest)
             except parse.RepeatedError:
                 pass
             except FutureError as error:
@@ -270,8 +274,7 @@ class Sorter:
             except RejectedError as error:
                 self._reject(work, route, message, payload=item, cause=str(error))
             else:
-                work.rows.append(row)
-                work.confirm(route.stored, row[1], row[2], row[3])
+                work.add(route.stored, row, sender)
                 if row[parse.OTHER] is not None:
                     _note_spoiled(work, message, row)
 
@@ -288,22 +291,13 @@ class Sorter:
         """What seems to come from the future comes again, or waits; what is far ahead is kept aside."""
         doubtful = not self._clock_kept()
         if ts > work.now + _WAITS_MS and not doubtful:
-            self._reject(work, route, message, payload=payload, cause=parse.FUTURE, ts=ts)
+            self._reject(work, route, message, payload=payload, cause=parse.FUTURE)
             return
         work.limit(message.topic, parse.DOUBTFUL if doubtful else parse.EARLY)
         if route.kind not in ("reading", "history"):
             work.early.append(Early(message, ts))
 
-    def _reject(
-        self,
-        work: Work,
-        route: _Route,
-        message: Publish,
-        *,
-        payload: bytes,
-        cause: str,
-        ts: int | None = None,
-    ) -> None:
+    def _reject(self, work: Work, route: _Route, message: Publish, *, payload: bytes, cause: str) -> None:
         """Keep ``payload`` aside; a reading that says which one it is need not be sent again."""
         identity = parse.identity(payload) if route.kind in ("reading", "history") else None
         reading = (route.stored, *identity) if identity else None
@@ -312,7 +306,7 @@ class Sorter:
         if route.kind == "block":
             work.blocks.append((route.name, None))
         if reading:
-            work.confirm(*reading, ts)
+            work.confirm(*reading)
         elif route.kind == "command" and (command_id := parse.command_id(payload)):
             bad = BadCommand(command_id=command_id, reason=cause)
             if not self._allowances.excess(bad, route.name, now=work.now):

@@ -26,7 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from bridge.ingest.parse import MAX_PAYLOAD
-from bridge.mqtt.notice import Dead
+from bridge.mqtt.notice import Dead, Sent
 from bridge.store.tables import DeadLetter
 
 CAUSES = 20
@@ -37,9 +37,6 @@ _RECOUNT_MS = 60_000
 _SHARES = 8
 """One meter's readings take this part of all bytes at most."""
 _KEY = ["topic", "sha256", "cause"]
-
-Reading = tuple[bytes, int, int]
-"""Topic of `stored`, epoch, seq."""
 
 
 class DeadLetters:
@@ -63,7 +60,7 @@ class DeadLetters:
         now: int,
         *,
         limited: Mapping[Dead, int] = MappingProxyType({}),
-    ) -> set[Reading]:
+    ) -> set[Sent]:
         """Keep ``dead`` and ``limited`` (with how often; in ms ``now``) inside the caller's transaction.
 
         The readings that are not kept, and must not be confirmed.
@@ -72,7 +69,7 @@ class DeadLetters:
             return set()
         if abs(now - self._counted_at) > _RECOUNT_MS:  # also after a clock was set back
             self._recount(connection, now)
-        counts, lost = Counter[Dead](), set[Reading]()
+        counts, lost = Counter[Dead](), set[Sent]()
         for letter, count in (Counter(dead) + Counter(limited)).items():
             if self._has_room(letter) or _is_there(connection, letter):
                 counts[letter] += count

@@ -9,17 +9,15 @@ gives them new names, and an alarm tells that a memory card was restored or copi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import groupby
-from operator import itemgetter
 
 import orjson
 
 from bridge.ingest.classify import Work
 from bridge.ingest.parse import Row
-from bridge.mqtt.notice import Dead
+from bridge.mqtt.notice import Dead, Sent
 from bridge.store.alarms import Kind, Raised
 from bridge.store.pack_format import StoredReading
 from bridge.store.tables import moment
@@ -27,7 +25,7 @@ from broker.contract.messages import format_ts, utc_now
 from broker.contract.notice import MeterNotice, NoticeCode
 
 MOST = 1000
-"""Readings in a notice, which tells when each was taken: 30 kB."""
+"""Readings in a notice."""
 CAUSE = "reading: another reading is stored with this epoch and seq"
 
 
@@ -38,26 +36,38 @@ class Disputes:
     dead: list[Dead] = field(default_factory=list)
     notices: list[tuple[str, MeterNotice]] = field(default_factory=list)
     alarms: list[tuple[int, Raised]] = field(default_factory=list)
-    names: set[tuple[bytes, int, int]] = field(default_factory=set)
-    """Topic of `stored`, epoch, seq: not to be confirmed."""
+    sent: set[Sent] = field(default_factory=set)
+    """Not to be confirmed."""
 
 
-def disputes(work: Work, rows: Sequence[Row], meter_ids: Mapping[int, str]) -> Disputes:
-    """What to do about ``rows`` of ``work``, under whose names other readings are stored."""
+def disputes(work: Work, sent: Iterable[tuple[Row, str]], meter_ids: Mapping[int, str]) -> Disputes:
+    """What to do about rows of ``work``, with their senders, whose names other readings have."""
     found = Disputes()
-    for key, group in groupby(sorted(rows, key=itemgetter(0, 1, 2)), key=itemgetter(0)):
-        meter_id, own = meter_ids[key], list(group)
+    for (key, sender), group in groupby(sorted(sent, key=_order), key=lambda one: (one[0][0], one[1])):
+        meter_id, own = meter_ids[key], [row for row, _ in group]
         topic = work.stored_topic(meter_id)
         reading = topic.rpartition(b"/")[0] + b"/reading"
         found.dead += (Dead(reading, _payload(row), CAUSE) for row in own)
-        found.names |= {(topic, row[1], row[2]) for row in own}
-        times = {(row[1], row[2]): row[3] for row in own}
-        for epoch, first, last in ranges(times):
-            taken = [moment(times[epoch, seq]) for seq in range(first, last + 1)]
+        found.sent |= {(topic, row[1], row[2], sender) for row in own}
+        for epoch, first, last in ranges({(row[1], row[2]) for row in own}):
             detail = f"epoch {epoch}, seq {first} to {last}: other readings are stored with these numbers"
-            found.notices.append((meter_id, _notice(epoch, first, last, taken, detail)))
+            notice = MeterNotice(
+                code=NoticeCode.EPOCH_CONFLICT,
+                reason=detail,
+                epoch=epoch,
+                first=first,
+                seq=last,
+                instance=sender,
+                ts=utc_now(),
+            )
+            found.notices.append((meter_id, notice))
             found.alarms.append((key, Raised(meter_id, Kind.EPOCH_CONFLICT, detail, last - first + 1)))
     return found
+
+
+def _order(sent: tuple[Row, str]) -> tuple[int, str, int, int]:
+    (meter, epoch, seq, *_), sender = sent
+    return meter, sender, epoch, seq
 
 
 def ranges(names: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
@@ -69,18 +79,6 @@ def ranges(names: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
         else:
             found.append((epoch, seq, seq))
     return found
-
-
-def _notice(epoch: int, first: int, last: int, taken: list[datetime], reason: str) -> MeterNotice:
-    return MeterNotice(
-        code=NoticeCode.EPOCH_CONFLICT,
-        reason=reason,
-        epoch=epoch,
-        first=first,
-        seq=last,
-        taken=tuple(taken),
-        ts=utc_now(),
-    )
 
 
 def _payload(row: Row) -> bytes:

@@ -8,11 +8,12 @@ accepts what the model accepts, with the same values.
 
 >>> row = b'{"epoch":1,"seq":2,"ts":"2026-11-23T12:00:00.250Z","power":21.3}'
 >>> reading_row(row, 7, latest=2_000_000_000_000)
-(7, 1, 2, 1795435200250, None, None, 21.3, None, None, None, None, None, True)
+((7, 1, 2, 1795435200250, None, None, 21.3, None, None, None, None, None, True), '-')
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
@@ -26,7 +27,7 @@ from broker.contract import messages
 from broker.contract.errors import ContractError
 from broker.contract.messages import MAX_SEQ, Message
 from broker.contract.quantities import QUANTITIES
-from broker.contract.reading import KNOWN, MAY_BE_BAD, History, Reading, kept, other_numbers
+from broker.contract.reading import KNOWN, MAY_BE_BAD, NO_INSTANCE, History, Reading, kept, other_numbers
 from broker.contract.relay import Command
 
 MAX_MESSAGE = Message.MAX_BYTES
@@ -53,6 +54,7 @@ OTHER = 4 + len(QUANTITIES) + 1
 _LIMITS = tuple((row.name, row.lowest, row.highest) for row in QUANTITIES.values())
 """The quantities in the order of the row, with their limits."""
 
+_TOKEN = re.compile(r"[0-9A-Za-z._:-]{1,64}").fullmatch
 _loads = orjson.loads
 _fromisoformat = datetime.fromisoformat
 
@@ -73,23 +75,24 @@ class FutureError(RejectedError):
         self.ts = ts
 
 
-def reading_row(payload: bytes, meter: int | str, *, latest: int) -> Row:
-    """The row of a reading; RejectedError when it is none, FutureError when it is after ``latest`` (ms)."""
-    row = _usual(payload, meter) if len(payload) <= MAX_MESSAGE else None
-    if row is None:
-        row = _unusual(payload, meter)
-    if row[3] > latest:
-        raise FutureError(row[3])
-    return row
+def reading_row(payload: bytes, meter: int | str, *, latest: int) -> tuple[Row, str]:
+    """The row of a reading and who sent it (an instance).
+
+    RejectedError when it is none, FutureError when it is after ``latest`` (ms).
+    """
+    found = (_usual(payload, meter) if len(payload) <= MAX_MESSAGE else None) or _unusual(payload, meter)
+    if found[0][3] > latest:
+        raise FutureError(found[0][3])
+    return found
 
 
-def _usual(payload: bytes, meter: int | str) -> Row | None:
-    """The row of a reading in the form that our meters write; None when it needs a closer look."""
+def _usual(payload: bytes, meter: int | str) -> tuple[Row, str] | None:
+    """The same of a reading in the form that our meters write; None when it needs a closer look."""
     try:
         fields = _loads(payload)
         get = fields.get
         epoch, seq, ts, alarm = get("epoch"), get("seq"), get("ts"), get("alarm")
-        known_time = get("clock_synchronized")
+        known_time, instance = get("clock_synchronized"), get("instance")
         if (
             type(epoch) is type(seq) is int
             and 0 < epoch <= MAX_SEQ
@@ -97,6 +100,7 @@ def _usual(payload: bytes, meter: int | str) -> Row | None:
             and (alarm is None or alarm is True or alarm is False)
             and (known_time is None or known_time is True or known_time is False)
             and get("repeated") is None
+            and (instance is None or (len(instance) <= 64 and instance.isascii() and instance.isalnum()))
             and (
                 len(ts) == 24
                 and ts[7] == "-"
@@ -109,7 +113,8 @@ def _usual(payload: bytes, meter: int | str) -> Row | None:
         ):
             other = None if KNOWN.issuperset(fields) else _json(other_numbers(fields))
             ms = round(_fromisoformat(ts).timestamp() * 1000)
-            return (meter, epoch, seq, ms, *values, alarm, other, known_time is not False)
+            row = (meter, epoch, seq, ms, *values, alarm, other, known_time is not False)
+            return row, instance or NO_INSTANCE
     except (ValueError, TypeError, AttributeError):
         pass  # the model says what is wrong with it
     return None
@@ -128,8 +133,8 @@ def _quantities(get: Callable[[str], Any]) -> tuple[float | None, ...] | None:
     return tuple(values)
 
 
-def _unusual(payload: bytes, meter: int | str) -> Row:
-    """The row of any reading that the model takes; RejectedError for others."""
+def _unusual(payload: bytes, meter: int | str) -> tuple[Row, str]:
+    """The same of any reading that the model takes; RejectedError for others."""
     reading = message(Reading, payload)
     if reading.repeated:
         raise RepeatedError("repeated by the bridge")
@@ -138,7 +143,8 @@ def _unusual(payload: bytes, meter: int | str) -> Row:
     bad = (name for name in fields.keys() & MAY_BE_BAD if getattr(reading, name) is None)
     refused = {name: kept(fields[name]) for name in bad if fields[name] is not None}
     other, known_time = _json(reading.other | refused), reading.clock_synchronized is not False
-    return (meter, reading.epoch, reading.seq, at_ms(reading.ts), *values, reading.alarm, other, known_time)
+    row = (meter, reading.epoch, reading.seq, at_ms(reading.ts), *values, reading.alarm, other, known_time)
+    return row, reading.instance or NO_INSTANCE
 
 
 def _json(numbers: dict[str, float | str]) -> str | None:
@@ -184,12 +190,13 @@ def history_items(payload: bytes) -> list[bytes]:
         raise RejectedError("readings: are nested too deeply") from None
 
 
-def identity(payload: bytes) -> tuple[int, int] | None:
-    """epoch and seq of a reading that was rejected, when at least these are good."""
+def identity(payload: bytes) -> tuple[int, int, str] | None:
+    """epoch, seq and instance of a reading that was rejected, when at least its name is good."""
     fields = _lenient(payload)
     epoch, seq = fields.get("epoch"), fields.get("seq")
     if type(epoch) is int and type(seq) is int and 0 < epoch <= MAX_SEQ and 0 < seq <= MAX_SEQ:
-        return epoch, seq
+        instance = fields.get("instance")
+        return epoch, seq, instance if type(instance) is str and _TOKEN(instance) else NO_INSTANCE
     return None
 
 

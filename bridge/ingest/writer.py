@@ -90,7 +90,7 @@ class Writer:
             keys, dead, entered, scl_changed = self._notices(connection, work)
             rows = _keyed(work.rows, self.keys | keys) if keys else work.rows
             inserted = insert_readings(connection, rows) if rows else Inserted(0)
-            found = self._disputes(work, inserted.conflicts, keys)
+            found = self._disputes(work, rows, inserted.conflicts, keys)
             due = self._note_due(connection, rows, work.now)
             seen = self._touch(connection, {int(row[0]) for row in rows}, work.now)
             dead = [*work.dead, *dead, *found.dead]
@@ -102,18 +102,20 @@ class Writer:
         self.keys |= keys  # not before the commit: a rollback would leave keys that name nothing
         self._seen |= seen
         self._due |= due
-        if found.names or lost:
-            work.withhold(found.names | lost)
+        if found.sent or lost:
+            work.withhold(found.sent | lost)
         work.notices += [*entered.answers, *registry.refusals(dead, now=work.now), *found.notices]
         return Committed(
             inserted.new, tuple(dead), scl_changed, len(inserted.conflicts), tuple(entered.blocks)
         )
 
-    def _disputes(self, work: Work, conflicts: list[Row], keys: dict[str, int]) -> Disputes:
-        """What follows from readings whose names others have."""
+    def _disputes(self, work: Work, rows: list[Row], conflicts: list[Row], keys: dict[str, int]) -> Disputes:
+        """What follows from those of the rows of ``work`` whose names others have."""
         if not conflicts:
             return Disputes()
-        return disputes(work, conflicts, {key: meter_id for meter_id, key in (self.keys | keys).items()})
+        some = set(conflicts)
+        sent = {one for one in zip(rows, work.senders, strict=True) if one[0] in some}
+        return disputes(work, sent, {key: meter_id for meter_id, key in (self.keys | keys).items()})
 
     @staticmethod
     def _raise_alarms(connection: Connection, work: Work, found: Disputes, keys: dict[str, int]) -> None:

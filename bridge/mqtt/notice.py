@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from broker.contract.messages import Message
 from broker.mqtt.packets import DUP, RETAIN, Publish
 
+Sent = tuple[bytes, int, int, str]
+"""A reading as it was sent: topic of `stored`, epoch, seq, and the instance of its meter's program."""
+
 
 class Withdrawal(Message):
     """An empty message: what was told is taken back; with its birth a meter is taken out of service."""
@@ -56,8 +59,8 @@ class Dead:
     topic: bytes
     payload: bytes
     cause: str
-    reading: tuple[bytes, int, int] | None = None
-    """Topic of `stored`, epoch, seq: the reading that its meter may forget if this is kept."""
+    reading: Sent | None = None
+    """The reading that its meter may forget if this is kept."""
 
 
 @dataclass(frozen=True)

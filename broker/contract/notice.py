@@ -9,6 +9,7 @@ from pydantic import Field
 
 from broker.contract.block import Block
 from broker.contract.messages import MAX_SEQ, Message, Moment, Text, Timestamp, Token
+from broker.contract.reading import is_for
 
 
 class NoticeCode(StrEnum):
@@ -21,8 +22,8 @@ class NoticeCode(StrEnum):
     BLOCK_RECORDED = "block-recorded"
     """The change of the block at ``block_ts`` is in the ledger: it holds, whatever the broker forgets."""
     EPOCH_CONFLICT = "epoch-conflict"
-    """Readings of ``epoch`` have the numbers of others that are stored: the meter begins a new epoch and
-    gives them new numbers in it."""
+    """Readings of ``epoch`` have the names of others that are stored: the meter gives them the same numbers
+    in the next epoch, and begins a new one for those to come."""
 
 
 class MeterNotice(Message):
@@ -40,9 +41,13 @@ class MeterNotice(Message):
     first: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
     """``first`` … ``seq`` of ``epoch`` are the readings in conflict; absent: all that are not confirmed."""
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
-    taken: Annotated[tuple[Timestamp, ...], Field(max_length=1000)] | None = None
-    """``ts`` of each of these readings: one that was taken at another time is not meant, but a twin's."""
+    instance: Token | None = None
+    """The sender of these readings, as in `stored`."""
     ts: Timestamp
+
+    def is_for(self, instance: str) -> bool:
+        """Whether ``instance`` of a meter's program is meant."""
+        return is_for(instance, self.instance)
 
     def records(self, block: Block) -> bool:
         """Whether it says that this change is in the ledger."""

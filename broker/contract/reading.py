@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from broker.contract.messages import IF_BAD, MAX_SEQ, IfBad, Message, Timestamp
+from broker.contract.messages import IF_BAD, MAX_SEQ, IfBad, Message, Timestamp, Token
 from broker.contract.quantities import NAME, QUANTITIES, Quantity
 
 MAX_OTHER = 32
@@ -62,7 +62,8 @@ class Reading(Message):
     """
 
     epoch: Annotated[int, Field(ge=1, le=MAX_SEQ)]
-    """When the meter began to count so, in ms since 1970: a new outbox is a new epoch."""
+    """When the meter began to count so, in ms since 1970: a new outbox is a new epoch. A reading whose name
+    another one has gets that name in the next epoch (``epoch`` + 1), and so on."""
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
     """Counts up by one in an epoch."""
     ts: Timestamp
@@ -72,6 +73,9 @@ class Reading(Message):
     """True while the sensor's own over-power alarm is set."""
     clock_synchronized: Annotated[bool | None, IfBad(instead=False)] = None
     """False when nothing kept the meter's clock right when it read: ``ts`` may be wrong. Absent otherwise."""
+    instance: Annotated[Token | None, IF_BAD] = None
+    """The sender: the ``instance`` of the meter's birth. It is not a part of the reading. The bridge's answer
+    is for this instance only, so that two meters with one identity do not mix their readings up."""
     repeated: bool | None = None
     """True: the bridge repeats what a broker has lost, for a meter that may be away; no sign of life."""
 
@@ -131,6 +135,15 @@ class History(Message):
     readings: Annotated[tuple[Reading, ...], Field(min_length=1, max_length=1000)]
 
 
+NO_INSTANCE = "-"
+"""The sender of readings without an ``instance``."""
+
+
+def is_for(instance: str, named: str | None) -> bool:
+    """Whether a message about readings that ``named`` sent is for ``instance``."""
+    return named is None or named == instance
+
+
 class Stored(Message):
     """The bridge has committed readings ``first`` … ``seq`` of ``epoch``; the meter may forget them."""
 
@@ -139,5 +152,10 @@ class Stored(Message):
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)]
     ts: Timestamp | None = None
     """The bridge's time after it had received them; the meter judges the age of commands by it, too."""
-    taken: Annotated[tuple[int, ...], Field(min_length=2, max_length=2)] | None = None
-    """``ts`` of readings ``first`` and ``seq``, ms since 1970: a meter that took others is not meant."""
+    instance: Token | None = None
+    """The sender of these readings, ``-`` without an instance: a meter ignores a message for another one.
+    Absent: an older bridge, which does not know."""
+
+    def is_for(self, instance: str) -> bool:
+        """Whether ``instance`` of a meter's program may have sent these readings."""
+        return is_for(instance, self.instance)

@@ -103,10 +103,11 @@ class Card:
             self._wanted = None
 
     def _hold(self, told: Taken) -> None:
-        """It has this reading, maybe under a new name."""
+        """It has this reading, maybe in another epoch; the number stays."""
         if told.name in self._held:
             return
-        old = next((name for name, taken in self._held.items() if taken.row == told.row), None)
+        own = (name for name in self._held if name.seq == told.name.seq)
+        old = next((name for name in own if self._held[name].row == told.row), None)
         if old is None:
             self.strange.append(told.name)
         else:

@@ -75,10 +75,6 @@ struck by ``read-only`` starts anew while the disk of its file refuses to be wri
 ``older card`` of as many seconds ago, or run a second time, on copies of their cards, as their ``twin``."""
 
 
-COPIES = frozenset({"older card", "twin"})
-"""Kinds after which two have taken readings under the same numbers."""
-
-
 def targets(
     processes: int, *, disk: bool = True, file: bool = False, restart: bool = False, office: bool = True
 ) -> dict[str, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from itertools import groupby
 from pathlib import Path
 
 from tests.faults.ledger import Book, Ledger, audit, flows, last_left, read_book, read_outbox
-from tests.faults.plan import COPIES, GAP, Fault, plan, targets
+from tests.faults.plan import GAP, Fault, plan, targets
 from tests.faults.site import Layout, Program, Site, site, tail
 from tests.faults.stored import named, read_stored
 from tests.faults.strikes import heal, strike
@@ -72,8 +72,7 @@ def planned(layout: Layout, chain: Site, *, seed: int, gap: float) -> tuple[Faul
         file=chain.server is None and chain.disk is not None and chain.disk.may_be_read_only,
         restart=chain.server is not None,
     )
-    faults = plan(seed, seconds=layout.seconds, targets=can_be_hurt, gap=gap)
-    return tuple(fault for fault in faults if layout.copies or fault.kind not in COPIES)
+    return plan(seed, seconds=layout.seconds, targets=can_be_hurt, gap=gap)
 
 
 def run(

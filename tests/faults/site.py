@@ -48,9 +48,6 @@ class Layout:
     interval: float = 0.25
     seconds: float = 60.0
     """How long it will run: the small disk is sized for it."""
-    copies: bool = True
-    """With memory cards that are put back and twins: what they took under the same number may be stored twice
-    still (a known limit), which the soak tells."""
     mqtt_version: int = 5
     """Protocol level: 5, or 4 (3.1.1)."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.ingest.dead_letters import MORE
 from bridge.ingest.disputes import CAUSE
 from tests.faults.cards import COLUMNS, Name, Row, read_cards
 from tests.faults.ledger import Ledger, OutboxState, audit, read_book
@@ -70,7 +71,7 @@ class Site:
 @pytest.fixture
 def restored(tmp_path: Path) -> Site:
     """1 before the copy; 2, 3 and 4 on the card that is gone (4 unconfirmed); 5 and 6 on the one put back."""
-    site = Site(tmp_path, OutboxState(epoch=8, seq=4, dropped=0, left=0))
+    site = Site(tmp_path, OutboxState(epoch=8, seq=3, dropped=0, left=0))
     site.take(1, 1, 10)
     site.note("copied")
     site.note("opened", epoch=1, seq=1)
@@ -84,10 +85,11 @@ def restored(tmp_path: Path) -> Site:
     site.held(1, 1, 10)
     site.take(1, 2, 50)
     site.free(1, 1, 1)
-    site.held(8, 3, 50)  # has the name of 20
-    site.take(8, 4, 60)
-    site.free(8, 3, 4)
-    for epoch, seq, ts in ((1, 1, 10), (1, 2, 20), (1, 3, 30), (8, 3, 50), (8, 4, 60)):
+    site.held(2, 2, 50)  # had the name of 20
+    site.take(8, 3, 60)
+    site.free(2, 2, 2)
+    site.free(8, 3, 3)
+    for epoch, seq, ts in ((1, 1, 10), (1, 2, 20), (1, 3, 30), (2, 2, 50), (8, 3, 60)):
         site.store(epoch, seq, ts)
     site.dead.append((f"sm/v1/{METER}/reading", b"{}", CAUSE))
     return site
@@ -109,10 +111,10 @@ def twins(tmp_path: Path) -> Site:
     site.free(1, 1, 1, book=TWIN)
     site.take(1, 3, 40)
     site.free(1, 3, 3)
-    site.held(9, 3, 30, book=TWIN)
-    site.take(9, 4, 50, book=TWIN)
-    site.free(9, 3, 3, book=TWIN)
-    for epoch, seq, ts in ((1, 1, 10), (1, 2, 20), (1, 3, 40), (9, 3, 30)):
+    site.held(2, 2, 30, book=TWIN)
+    site.take(9, 3, 50, book=TWIN)
+    site.free(2, 2, 2, book=TWIN)
+    for epoch, seq, ts in ((1, 1, 10), (1, 2, 20), (1, 3, 40), (2, 2, 30)):
         site.store(epoch, seq, ts)
     return site
 
@@ -200,6 +202,15 @@ SPOILED: list[tuple[str, Callable[[Site], None]]] = [
 # fmt: on
 
 
+def test_more_of_the_disputed_than_are_kept_only_count(restored: Site, tmp_path: Path) -> None:
+    restored.dead.append((MORE, b"", CAUSE))
+    assert restored.audit().balanced
+    never_copied = Site(
+        tmp_path / "never", OutboxState(epoch=0, seq=0, dropped=0, left=0), dead=restored.dead[1:]
+    )
+    assert "dead letter that is none" in never_copied.audit().faults
+
+
 @pytest.mark.parametrize("scene", ["restored", "twins"])
 @pytest.mark.parametrize(("fault", "spoil"), SPOILED)
 def test_every_fault_is_told(
@@ -213,52 +224,52 @@ def test_every_fault_is_told(
 
 
 def test_all_that_the_card_took_which_is_left_is_stored(restored: Site) -> None:
-    restored.take(8, 5, 70)
-    restored.outbox = replace(restored.outbox, seq=5)
+    restored.take(8, 4, 70)
+    restored.outbox = replace(restored.outbox, seq=4)
     assert list(restored.audit().faults) == ["missing"]
-    restored.store(8, 5, 70)
+    restored.store(8, 4, 70)
     assert restored.audit().balanced
 
 
 def test_one_content_that_was_taken_twice_is_stored_twice(restored: Site) -> None:
     """A clock that was set back: the simulated house tells the same at the same time."""
-    restored.take(8, 5, 60)
-    restored.outbox = replace(restored.outbox, seq=5)
+    restored.take(8, 4, 60)
+    restored.outbox = replace(restored.outbox, seq=4)
     assert "missing" in restored.audit().faults
-    restored.store(8, 5, 60)
+    restored.store(8, 4, 60)
     ledger = restored.audit()
     assert ledger.balanced, ledger
 
 
 def test_a_process_killed_before_or_after_its_commit(restored: Site) -> None:
-    restored.want(8, 5, 70)
-    assert restored.audit().balanced, "the outbox is at 4"
-    restored.note("opened", epoch=8, seq=4)
-    restored.take(8, 5, 80)
-    restored.want(8, 6, 90)
-    restored.outbox = replace(restored.outbox, seq=6)
+    restored.want(8, 4, 70)
+    assert restored.audit().balanced, "the outbox is at 3"
+    restored.note("opened", epoch=8, seq=3)
+    restored.take(8, 4, 80)
+    restored.want(8, 5, 90)
+    restored.outbox = replace(restored.outbox, seq=5)
     assert set(restored.audit().faults) == {"missing"}
-    restored.store(8, 5, 80)
-    restored.store(8, 6, 90)
+    restored.store(8, 4, 80)
+    restored.store(8, 5, 90)
     ledger = restored.audit()
     assert ledger.balanced, ledger
 
 
 def test_a_reading_of_the_future_may_be_kept_aside(restored: Site) -> None:
-    letter = json.dumps({"epoch": 8, "seq": 5}).encode()
+    letter = json.dumps({"epoch": 8, "seq": 4}).encode()
     restored.dead.append((f"sm/v1/{METER}/reading", letter, "reading: ts: is in the future"))
-    restored.outbox = replace(restored.outbox, seq=5)
-    restored.take(8, 5, 70, ahead=400.0)
+    restored.outbox = replace(restored.outbox, seq=4)
+    restored.take(8, 4, 70, ahead=400.0)
     ledger = restored.audit()
     assert ledger.balanced, ledger
     assert ledger.meters == {METER: (6, 5, 1, 1)}
 
 
 def test_a_reading_of_the_present_may_not(restored: Site) -> None:
-    letter = json.dumps({"epoch": 8, "seq": 5}).encode()
+    letter = json.dumps({"epoch": 8, "seq": 4}).encode()
     restored.dead.append((f"sm/v1/{METER}/reading", letter, "reading: ts: is in the future"))
-    restored.outbox = replace(restored.outbox, seq=5)
-    restored.take(8, 5, 70)
+    restored.outbox = replace(restored.outbox, seq=4)
+    restored.take(8, 4, 70)
     assert "missing" in restored.audit().faults
 
 

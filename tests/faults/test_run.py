@@ -34,7 +34,7 @@ def test_both_short_plans_together_hurt_every_role_in_every_way() -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_every_reading_is_stored_once_after_all_faults(database: DatabaseKind, tmp_path: Path) -> None:
-    layout = Layout(database, seconds=SECONDS, copies=False)  # those are in test_restored_cards.py
+    layout = Layout(database, seconds=SECONDS)
     verdict = run(tmp_path, layout, seed=SEED, gap=GAP)
     assert verdict.passed, "\n".join([f"seed {SEED}", *verdict.problems, str(verdict.ledger)])
     assert DATABASE_AWAY in (tmp_path / "bridge.log").read_text(), "no fault reached the database"

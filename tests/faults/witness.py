@@ -14,8 +14,8 @@ The site adds ``copied``, ``restored`` and ``twin`` (`cards`). Each line tells h
 in the outbox.
 
 While ``FOLDER/quiet`` exists the sensors stand still; each then makes a file ``<meter_id>.quiet``.
-``FOLDER/clock`` holds the seconds by which the process's clock is wrong. Its milliseconds are even, or odd
-with a file ``FOLDER/twin``: two readings of one millisecond are one to the bridge.
+``FOLDER/clock`` holds the seconds by which the process's clock is wrong. It ticks every 50 ms: twins often
+read in the same millisecond. With a file ``FOLDER/twin`` the sensors show 1 V more in every other second.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from tests.faults.cards import COLUMNS
 from tests.faults.wrong_clock import WrongClock
 
 QUIET_POLL = 0.05
+TICK_MS = 50
 
 
 class Witness:
@@ -59,8 +61,8 @@ class Witness:
 
     def now(self) -> datetime:
         """The time that the meters believe in."""
-        now, odd = self._clock.now(), (self._folder / "twin").exists()
-        return now + timedelta(milliseconds=odd - now.microsecond // 1000 % 2)
+        now = self._clock.now()
+        return now - timedelta(microseconds=now.microsecond % (1000 * TICK_MS))
 
     def _watch_outbox(self, outbox_class: Any) -> None:
         add, confirm = outbox_class.add, outbox_class.confirm
@@ -122,9 +124,14 @@ class Witness:
                     (self._folder / f"{sensor._path.parent.name}.quiet").touch()
                 told = True
                 await asyncio.sleep(QUIET_POLL)
-            return await read(sensor)
+            measured = await read(sensor)
+            return self._another(measured) if (self._folder / "twin").exists() else measured
 
         sensor_class.read = watched_read
+
+    def _another(self, measured: Any) -> Any:
+        """What the twin of the sensor shows at this moment; sometimes it is the same."""
+        return replace(measured, voltage=measured.voltage + self.now().second % 2)
 
     def _write(self, outbox: Any, event: str, values: Mapping[str, object]) -> None:
         meter_id = outbox._storage._path.parent.name

@@ -11,8 +11,8 @@ import pytest
 from bridge.ingest import disputes
 from bridge.store import alarms
 from bridge.store.pack_format import StoredReading
-from broker.contract.messages import format_ts
 from broker.contract.notice import MeterNotice, NoticeCode
+from broker.contract.reading import Stored
 from tests.support.bridges import BIRTH, METER, READING, TOPICS, Rig, birth, chain, eventually, reading, stamp
 from tests.support.brokers import Broker
 from tests.support.stores import DAY0, NOW, Kept, keeping, meter_id, row, series
@@ -34,6 +34,12 @@ def told(rig: Rig) -> int:
     return sum(topic == TOPICS.meter(METER, "stored") for topic, _ in rig.client.all)
 
 
+def heard(rig: Rig) -> set[tuple[str | None, int, int]]:
+    """For whom readings were confirmed, and which."""
+    stored = (Stored.model_validate_json(told) for topic, told in rig.client.all if topic.endswith("/stored"))
+    return {(one.instance, one.first, one.seq) for one in stored}
+
+
 def notices(rig: Rig) -> list[MeterNotice]:
     return [MeterNotice.model_validate_json(payload) for topic, payload in rig.client.all if topic == NOTICE]
 
@@ -50,7 +56,7 @@ def test_other_content_under_the_same_name_is_not_confirmed(rig: Rig) -> None:
     rig.client.publish(READING, other)
     (notice,) = eventually(lambda: notices(rig), what="a notice to the meter")
     assert (notice.code, notice.epoch, notice.first, notice.seq) == (NoticeCode.EPOCH_CONFLICT, 1, 1, 1)
-    assert [format_ts(ts) for ts in notice.taken or ()] == [json.loads(other)["ts"]]
+    assert notice.instance == "-", "it told none"
     assert told(rig) == 1
     assert volts(rig) == [230]
     (letter,) = (letter for letter in rig.dead() if letter.cause == disputes.CAUSE)
@@ -97,15 +103,27 @@ def test_inside_one_batch(rig: Rig) -> None:
     eventually(lambda: rig.confirmed() == {1, 2, 3}, what="the stored one, sent again alone")
 
 
-def test_a_notice_says_of_each_reading_when_it_was_taken(rig: Rig) -> None:
-    """Two meters with copies of one card are in one batch: each knows its own by that."""
-    stored = [reading(seq, ts=stamp(seconds=seq)) for seq in (1, 2, 3)]
-    rig.client.publish(HISTORY, f'{{"readings":[{",".join(stored)}]}}')
-    eventually(lambda: rig.confirmed() == {1, 2, 3})
-    others = [reading(seq, ts=stamp(seconds=10 * seq)) for seq in (1, 2, 3)]
-    rig.client.publish(HISTORY, f'{{"readings":[{",".join(others)}]}}')
-    (notice,) = eventually(lambda: notices(rig))
-    assert [format_ts(ts) for ts in notice.taken or ()] == [json.loads(other)["ts"] for other in others]
+def test_each_of_two_meters_hears_of_its_own_readings(rig: Rig) -> None:
+    """They have copies of one card, and read in the same millisecond; all is in one batch."""
+    ts = stamp()
+
+    def sent(seq: int, instance: str, volt: float) -> str:
+        return reading(seq, ts=ts, instance=instance, voltage=volt)
+
+    ours = [sent(seq, "a", 230) for seq in (1, 2, 3, 4)]
+    rig.client.publish(HISTORY, f'{{"readings":[{",".join(ours)}]}}')
+    eventually(lambda: heard(rig) == {("a", 1, 4)})
+    mixed = [
+        *(sent(seq, "b", 240) for seq in (1, 2)),
+        *(sent(seq, "a", 230) for seq in (2, 3)),
+        sent(4, "b", 230),
+        sent(5, "b", 240),
+    ]
+    rig.client.publish(HISTORY, f'{{"readings":[{",".join(mixed)}]}}')
+    (notice,) = eventually(lambda: notices(rig), what="a notice to the second")
+    assert (notice.instance, notice.first, notice.seq) == ("b", 1, 2)
+    assert heard(rig) == {("a", 1, 4), ("a", 2, 3), ("b", 4, 5)}
+    assert volts(rig) == [230, 230, 230, 230, 240]
 
 
 def test_a_notice_has_a_limit() -> None:

@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from bridge.store.alarms import LastingAlarm
 from bridge.store.queries import Store
 from bridge.store.tables import moment
 from broker.contract.messages import format_ts, utc_now
 from broker.contract.notice import MeterNotice, NoticeCode
+from broker.contract.reading import NO_INSTANCE, Stored
 from broker.mqtt.settings import MqttSettings
 from meter_firmware import run
 from meter_firmware.meter import FILE_NAME
@@ -108,12 +110,36 @@ async def test_a_meter_begins_a_new_epoch_when_it_is_told(broker: Broker, tmp_pa
         await rig.client.publish(rig.topic("notice"), b'{"code":"newer","ts":"2026-11-23T12:00:00Z"}', qos=1)
         await rig.client.publish(rig.topic("notice"), notice.payload(), qos=1)
         fresh = await rig.heard("reading", lambda reading: reading["epoch"] != first["epoch"])
-        again = await rig.heard(
-            "history",
-            lambda told: told["readings"][0]["epoch"] == fresh["epoch"] and len(told["readings"]) >= 3,
-        )
-        assert {(one["ts"], one["voltage"]) for one in again["readings"]} >= before, "none is left out"
-        assert all(one["epoch"] == fresh["epoch"] for one in again["readings"])
+        assert fresh["epoch"] > first["epoch"] + 1
+
+        def renamed(told: dict[str, Any]) -> set[Taken]:
+            following = (one for one in told["readings"] if one["epoch"] == first["epoch"] + 1)
+            return {(one["ts"], one["voltage"]) for one in following}
+
+        await rig.heard("history", lambda told: renamed(told) >= before)
+
+
+async def test_a_meter_ignores_what_is_for_its_twin(broker: Broker, tmp_path: Path) -> None:
+    async with Rig.on(broker, tmp_path, outbox=OutboxSettings(resend_after=0.2)) as rig, rig.meter():
+        own = (await rig.heard("birth"))["instance"]
+        first = await rig.heard("reading", lambda reading: reading["seq"] >= 3)
+        epoch, seq = first["epoch"], first["seq"]
+        assert first["instance"] == own
+        for instance in ("twin", NO_INSTANCE):
+            notice = MeterNotice(
+                code=NoticeCode.EPOCH_CONFLICT, epoch=epoch, first=1, seq=seq, instance=instance, ts=utc_now()
+            )
+            told = Stored(epoch=epoch, first=1, seq=seq, instance=instance, ts=utc_now())
+            await rig.client.publish(rig.topic("notice"), notice.payload(), qos=1)
+            await rig.client.publish(rig.topic("stored"), told.payload(), qos=1)
+        later = await rig.heard("reading", lambda reading: reading["seq"] >= seq + 3)
+        assert later["epoch"] == epoch
+        again = await rig.heard("history", since=len(rig.messages))
+        assert [one["seq"] for one in again["readings"]][:seq] == list(range(1, seq + 1))
+        assert {one["instance"] for one in again["readings"]} == {own}
+        ours = Stored(epoch=epoch, first=1, seq=seq, instance=own, ts=utc_now())
+        await rig.client.publish(rig.topic("stored"), ours.payload(), qos=1)
+        await rig.heard("history", lambda told: told["readings"][0]["seq"] > seq)
 
 
 async def test_a_card_that_was_restored_from_a_backup(

@@ -79,7 +79,7 @@ class Kept:
     def commit(self, *rows: Row, now: int = NOW) -> Committed:
         """The same; what came of it."""
         self.writer.keys |= dict(self._keys())
-        return self.writer.commit(Work(now, rows=list(rows)))
+        return self.writer.commit(Work(now, rows=list(rows), senders=["-"] * len(rows)))
 
     def _keys(self) -> list[tuple[str, int]]:
         return [(s.meter.meter_id, s.meter.key) for s in self.store.meters(retired=True) if s.meter.key]

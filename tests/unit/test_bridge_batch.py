@@ -69,8 +69,9 @@ def stored(work: Work) -> list[tuple[int, int, int]]:
     return [(answer.epoch, answer.first, answer.seq) for answer in parsed]
 
 
-def taken(work: Work) -> list[tuple[int, ...] | None]:
-    return [Stored.model_validate_json(payload).taken for _, payload in work.stored()]
+def senders(work: Work) -> list[tuple[int, int, str | None]]:
+    parsed = [Stored.model_validate_json(payload) for _, payload in work.stored()]
+    return [(answer.first, answer.seq, answer.instance) for answer in parsed]
 
 
 def test_a_bad_reading_between_good_ones() -> None:
@@ -81,7 +82,10 @@ def test_a_bad_reading_between_good_ones() -> None:
         "reading: is not JSON",
     ]
     assert stored(work) == [(1, 1, 3)], "the bad one is safely kept, too: its meter may forget it"
-    assert [letter.reading for letter in work.dead] == [(TOPICS.meter(METER, "stored").encode(), 1, 2), None]
+    assert [letter.reading for letter in work.dead] == [
+        (TOPICS.meter(METER, "stored").encode(), 1, 2, "-"),
+        None,
+    ]
 
 
 def test_a_bad_quantity_between_good_ones_costs_itself() -> None:
@@ -98,7 +102,7 @@ def test_a_bad_quantity_between_good_ones_costs_itself() -> None:
 def test_a_confirmation_can_be_taken_back_for_some() -> None:
     work = sort(*(live(seq) for seq in (1, 2, 3, 7, 5, 6)))
     topic = TOPICS.meter(METER, "stored").encode()
-    work.withhold({(topic, 1, 2), (topic, 1, 7), (topic, 2, 3), (b"another", 1, 1)})
+    work.withhold({(topic, 1, 2, "-"), (topic, 1, 7, "-"), (topic, 2, 3, "-"), (b"another", 1, 1, "-")})
     assert stored(work) == [(1, 1, 1), (1, 3, 3), (1, 5, 6)]
 
 
@@ -268,7 +272,7 @@ def test_a_refusal_of_a_block_needs_no_command_and_one_of_nothing_is_a_dead_lett
 def test_ranges_cover_exactly_what_was_confirmed(pairs: list[tuple[int, int]]) -> None:
     work = Work(NOW)
     for epoch, seq in pairs:
-        work.confirm(TOPICS.meter(METER, "stored").encode(), epoch, seq)
+        work.confirm(TOPICS.meter(METER, "stored").encode(), epoch, seq, "-")
     told = {(epoch, seq) for epoch, first, last in stored(work) for seq in range(first, last + 1)}
     assert told == set(pairs)
 
@@ -277,19 +281,29 @@ def test_neighbours_become_one_range() -> None:
     assert stored(sort(*(live(seq) for seq in (3, 4, 4, 5, 9, 10, 1)))) == [(1, 3, 5), (1, 9, 10), (1, 1, 1)]
 
 
-def test_a_confirmation_tells_when_its_first_and_its_last_reading_were_taken() -> None:
-    """A meter whose own were taken at other times is not meant: a twin is, or a card that is gone."""
-    times = ["2026-11-23T11:59:57.001Z", "2026-11-23T11:59:58.002Z", "2026-11-23T11:59:59.003Z"]
-    tomorrow = live(9, ts="2026-11-24T12:00:00.000Z")
-    work = sort(*(live(seq, ts=ts) for seq, ts in enumerate(times, start=1)), tomorrow)
-    assert taken(work) == [(NOW - 2999, NOW - 997), (NOW + 86_400_000, NOW + 86_400_000)]
-    work.withhold({(TOPICS.meter(METER, "stored").encode(), 1, 1)})
-    assert taken(work)[0] == (NOW - 1998, NOW - 997)
+def test_a_confirmation_is_for_whoever_sent_the_readings() -> None:
+    """Of two meters with one identity, whose readings have one name, in one batch."""
+    tomorrow = live(9, ts="2026-11-24T12:00:00.000Z", instance="b")
+    work = sort(live(1, instance="a"), live(2, instance="a"), live(2, instance="b"), live(3), tomorrow)
+    assert work.senders == ["a", "a", "b", "-"]
+    assert senders(work) == [(1, 2, "a"), (2, 2, "b"), (3, 3, "-"), (9, 9, "b")]
+    topic = TOPICS.meter(METER, "stored").encode()
+    work.withhold({(topic, 1, 2, "a"), (topic, 1, 3, "b")})
+    assert senders(work) == [(1, 1, "a"), (2, 2, "b"), (3, 3, "-"), (9, 9, "b")]
+
+
+def test_readings_that_are_left_out_leave_the_senders_of_the_others() -> None:
+    other = "00000000-0000-4000-8000-000000000000"
+    stranger = message(TOPICS.meter(other, "reading"), reading(1, instance="b"))
+    work = sort(live(1, instance="a"), stranger, live(2, instance="c"))
+    work.leave_out({other}, b"more", "cause")
+    assert [row[2] for row in work.rows] == [1, 2]
+    assert work.senders == ["a", "c"]
 
 
 @pytest.mark.parametrize("now", [0, 10**14])
 def test_a_clock_that_was_never_set_costs_no_confirmation(now: int) -> None:
     work = Work(now)
-    work.confirm(b"stored", 1, 7)
+    work.confirm(b"stored", 1, 7, "-")
     ((_, payload),) = work.stored()
     assert Stored.model_validate_json(payload).seq == 7

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.ingest import parse
-from bridge.ingest.parse import RejectedError, reading_row
+from bridge.ingest.parse import RejectedError, Row
 from bridge.store.tables import at_ms
 from broker.contract.birth import Birth
 from broker.contract.messages import EARLIEST, format_ts
 from broker.contract.quantities import QUANTITIES
-from broker.contract.reading import Reading
+from broker.contract.reading import NO_INSTANCE, Reading
 from broker.contract.result import Result
 
 NOW = at_ms(datetime(2026, 11, 23, 12, tzinfo=UTC))
@@ -50,7 +50,7 @@ readings = st.fixed_dictionaries(
         "ts": timestamps,
     },
     optional=dict.fromkeys(
-        (*QUANTITIES, "alarm", "clock_synchronized", "thd_current", "t1", "no-label"), numbers
+        (*QUANTITIES, "alarm", "clock_synchronized", "instance", "thd_current", "t1", "no-label"), numbers
     ),
 )
 good_readings = st.fixed_dictionaries(
@@ -60,9 +60,14 @@ good_readings = st.fixed_dictionaries(
         "ts": st.just("2026-11-23T12:00:00.000Z"),
     },
     optional=dict.fromkeys(
-        (*QUANTITIES, "alarm", "clock_synchronized", "thd_current", "t1", "no-label"), numbers
+        (*QUANTITIES, "alarm", "clock_synchronized", "instance", "thd_current", "t1", "no-label"), numbers
     ),
 )
+
+
+def reading_row(payload: bytes, meter: int | str, *, latest: int) -> Row:
+    """The row alone."""
+    return parse.reading_row(payload, meter, latest=latest)[0]
 
 
 @given(st.one_of(readings, good_readings))
@@ -75,8 +80,9 @@ def test_the_fast_way_only_accepts_what_the_model_accepts_with_the_same_values(
         reading = Reading.model_validate_json(payload)
         values = [getattr(reading, name) for name in QUANTITIES]
         told = (*values, reading.alarm, parse._json(reading.other), reading.clock_synchronized is not False)
-        assert fast == (1, reading.epoch, reading.seq, at_ms(reading.ts), *told)
-        assert [type(value) for value in fast[4:]] == [type(value) for value in told]
+        row = (1, reading.epoch, reading.seq, at_ms(reading.ts), *told)
+        assert fast == (row, reading.instance or NO_INSTANCE)
+        assert [type(value) for value in fast[0][4:]] == [type(value) for value in told]
 
 
 @given(good_readings)
@@ -123,14 +129,32 @@ def test_whether_the_meter_knew_the_time(told: object, known: bool) -> None:
 @given(st.datetimes(min_value=EARLIEST.replace(tzinfo=None), max_value=datetime(2099, 12, 31)))
 def test_the_fast_way_keeps_every_millisecond(ts: datetime) -> None:
     ts = ts.replace(microsecond=ts.microsecond // 1000 * 1000, tzinfo=UTC)
-    row = parse._usual(json.dumps(GOOD | {"ts": format_ts(ts)}).encode(), 1)
-    assert row is not None
-    assert row[3] == at_ms(ts)
+    fast = parse._usual(json.dumps(GOOD | {"ts": format_ts(ts)}).encode(), 1)
+    assert fast is not None
+    assert fast[0][3] == at_ms(ts)
 
 
 def test_a_usual_reading_takes_the_fast_way() -> None:
     row = (1, 1_795_000_000_000, 7, NOW - 875, 231.2, 0.0, *[None] * 6, True)
-    assert parse._usual(json.dumps(GOOD).encode(), 1) == row
+    assert parse._usual(json.dumps(GOOD).encode(), 1) == (row, NO_INSTANCE)
+    assert parse._usual(json.dumps(GOOD | {"instance": "a1b2"}).encode(), 1) == (row, "a1b2")
+
+
+# fmt: off
+SENDERS: list[tuple[object, str]] = [
+    ("a1b2", "a1b2"), ("a-1.b:2", "a-1.b:2"), (None, NO_INSTANCE), ("", NO_INSTANCE), (7, NO_INSTANCE),
+    ('"},{', NO_INSTANCE), ("ä", NO_INSTANCE), ("x" * 65, NO_INSTANCE), (["a"], NO_INSTANCE),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("told", "sender"), SENDERS)
+def test_who_sent_a_reading_is_no_part_of_it(told: object, sender: str) -> None:
+    """One that cannot be read costs itself, in a reading that is rejected, too."""
+    row, found = parse.reading_row(json.dumps(GOOD | {"instance": told}).encode(), 1, latest=NOW)
+    assert (row, found) == (reading_row(json.dumps(GOOD).encode(), 1, latest=NOW), sender)
+    rejected = json.dumps(GOOD | {"ts": "never", "instance": told}).encode()
+    assert parse.identity(rejected) == (1_795_000_000_000, 7, sender)
 
 
 def test_an_unusual_reading_is_taken_too() -> None:
@@ -255,7 +279,11 @@ def test_no_history_is_rejected(payload: bytes) -> None:
 
 
 def test_which_reading_was_rejected() -> None:
-    assert parse.identity(json.dumps(GOOD | {"voltage": "much"}).encode()) == (1_795_000_000_000, 7)
+    assert parse.identity(json.dumps(GOOD | {"voltage": "much"}).encode()) == (
+        1_795_000_000_000,
+        7,
+        NO_INSTANCE,
+    )
     for broken in (
         b"",
         b"[]",

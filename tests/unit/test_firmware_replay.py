@@ -32,7 +32,7 @@ class Bridge:
 
     def __init__(self, outbox: Outbox, confirm: Callable[[int, int], tuple[int, int] | None]) -> None:
         self.batches: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
-        self.replay = Replay(outbox, resend_after=0.05)
+        self.replay = Replay(outbox, instance="a1", resend_after=0.05)
         self._outbox = outbox
         self._confirm = confirm
 
@@ -68,7 +68,8 @@ def fill(outbox: Outbox, count: int) -> None:
 def test_history_is_what_the_contract_says(outbox: Outbox) -> None:
     fill(outbox, 3)
     batch = outbox.batch(after=0, upto=3, limit=3)
-    assert [reading.seq for reading in History.model_validate_json(history(batch)).readings] == [1, 2, 3]
+    readings = History.model_validate_json(history(batch, instance="a1")).readings
+    assert [(reading.seq, reading.instance) for reading in readings] == [(1, "a1"), (2, "a1"), (3, "a1")]
 
 
 async def test_a_backlog_goes_out_in_batches_oldest_first(outbox: Outbox) -> None:
@@ -114,7 +115,7 @@ async def test_a_reading_that_is_never_confirmed_does_not_hold_up_the_others(out
 async def test_live_readings_that_are_confirmed_do_not_hold_up_a_batch_that_was_lost(outbox: Outbox) -> None:
     fill(outbox, 2)
     batches: asyncio.Queue[None] = asyncio.Queue()
-    replay = Replay(outbox, resend_after=0.2)
+    replay = Replay(outbox, instance="a1", resend_after=0.2)
 
     async def send(_: bytes) -> None:
         batches.put_nowait(None)
@@ -137,3 +138,29 @@ async def test_a_reading_is_live_first_and_history_only_when_it_stays_unconfirme
     async with running(bridge.replay.run(bridge.send, upto=2)):
         assert await bridge.next() == (1, 2)
         assert await bridge.next() == (3, 3)
+
+
+async def test_what_was_renamed_goes_out_again_at_once(outbox: Outbox) -> None:
+    """Under its new name; the next batch waits for it, as for any other."""
+    fill(outbox, BATCH + 1)
+    epoch, names = outbox.epoch, list[tuple[int, int, int]]()
+    sent = asyncio.Event()
+
+    async def send(payload: bytes) -> None:
+        readings = History.model_validate_json(payload).readings
+        names.append((readings[0].epoch, readings[0].seq, readings[-1].seq))
+        if readings[0].epoch < epoch + 2 and readings[0].seq == 1:
+            outbox.rename(readings[0].epoch, first=1, last=BATCH, now=utc_now())
+        else:
+            told = [Stored(epoch=one.epoch, first=one.seq, seq=one.seq) for one in readings]
+            for stored in told:
+                outbox.confirm(stored)
+        replay.progressed()
+        if len(names) == 4:
+            sent.set()
+
+    replay = Replay(outbox, instance="a1", resend_after=DEADLINE * 10)
+    async with running(replay.run(send, upto=outbox.last_seq)):
+        await asyncio.wait_for(sent.wait(), DEADLINE)
+    assert names[:3] == [(epoch, 1, BATCH), (epoch + 1, 1, BATCH), (epoch + 2, 1, BATCH)]
+    assert names[3][1:] == (BATCH + 1, BATCH + 1)
