@@ -12,6 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from time import monotonic
+from typing import TypeVar
 
 from aiomqtt import Client, Message, MqttError
 from paho.mqtt.reasoncodes import ReasonCode
@@ -43,6 +44,7 @@ from meter_firmware.replay import Replay
 from meter_firmware.sampler import Sampler
 from meter_firmware.storage import StorageError
 
+M = TypeVar("M", Block, Stored, MeterNotice)
 HOUSEKEEPING_SECONDS = 60.0
 SUBSCRIPTIONS = tuple(kind for kind in heard_by(Role.METER) if kind in METER_KINDS)
 """In the order of the contract: what is blocked is heard before the first command."""
@@ -208,13 +210,9 @@ class Session:
         self._heard_block = None
         if not _bytes(message):
             return  # somebody cleared the topic: that releases nothing
-        try:
-            block = Block.model_validate_json(_bytes(message))
-        except ValidationError as error:
-            self._parts.faults.tell("block is malformed", first_complaint(error))
-            return
-        self._heard_block = block
-        await self._parts.switch.take_block(block)
+        if block := self._read("block", Block, message):
+            self._heard_block = block
+            await self._parts.switch.take_block(block)
 
     async def _repeat_block(self) -> None:
         """Tell what is blocked here where the broker has something older, or nothing."""
@@ -271,10 +269,8 @@ class Session:
             self._parts.faults.tell("credential is of no use", error)
 
     async def _stored(self, message: Message) -> None:
-        try:
-            stored = Stored.model_validate_json(_bytes(message))
-        except ValidationError as error:
-            self._parts.faults.tell("stored is malformed", first_complaint(error))
+        stored = self._read("stored", Stored, message)
+        if stored is None:
             return
         if stored.ts is not None:
             self._results.bridge_confirms()
@@ -289,10 +285,8 @@ class Session:
 
     async def _notice(self, message: Message) -> None:
         """What the bridge has to say to this meter alone; a code that we do not know says nothing to us."""
-        try:
-            notice = MeterNotice.model_validate_json(_bytes(message))
-        except ValidationError as error:
-            self._parts.faults.tell("notice is malformed", first_complaint(error))
+        notice = self._read("notice", MeterNotice, message)
+        if notice is None:
             return
         if notice.code == NoticeCode.BIRTH_REFUSED:
             self._parts.faults.tell("the bridge has refused our birth", notice.reason)
@@ -304,6 +298,13 @@ class Session:
                 what = f"{renamed} readings go out under new names: {notice.reason}"
                 self._parts.faults.tell("memory card was restored or copied", what)
                 self._replay.progressed()
+
+    def _read(self, kind: str, model: type[M], message: Message) -> M | None:
+        try:
+            return model.model_validate_json(_bytes(message))
+        except ValidationError as error:
+            self._parts.faults.tell(f"{kind} is malformed", first_complaint(error))
+            return None
 
     async def _publish(self, kind: str, payload: bytes) -> None:
         spec = SPECS[kind]

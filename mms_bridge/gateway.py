@@ -101,8 +101,6 @@ class Gateway:
         self.outbox.put_nowait(message)
         self.wake.set()
 
-    # --- from the broker -----------------------------------------------------------------------
-
     def take(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
         """Apply one message; what is not of the contract is counted and told once."""
         self.counters["received"] += 1

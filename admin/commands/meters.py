@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -33,6 +32,7 @@ from bridge.store.queries import MeterState
 from bridge.store.tables import Meter as Row
 from bridge.store.tables import moment
 from broker.contract.messages import utc_now
+from broker.contract.names import by_name
 from broker.contract.specs import RETAINED_OF_METER
 from broker.contract.topics import scl_name
 from broker.mqtt.publishing import publish
@@ -57,7 +57,13 @@ def list_(
     meter61850 meters list --json | jq '.[] | select(.online == false).name'
     """
     with open_store(database) as store:
-        rows = [_row(state) for state in sorted(store.meters(retired=retired), key=_by_name)]
+        rows = [
+            _row(state)
+            for state in sorted(
+                store.meters(retired=retired),
+                key=lambda state: by_name(state.meter.name, state.meter.meter_id),
+            )
+        ]
     waiting = pending_in(folder)
     rows = [row | {"pending": row["meter_id"] in waiting} for row in rows]
     show(rows, as_json=as_json, empty="no meter was heard of yet")
@@ -110,11 +116,6 @@ async def _retire(meter: str, settings: MqttSettings, *, force: bool) -> None:
             raise RefusedError(f"{meter} is online: stop it first, or say --force")
         for kind in RETAINED_OF_METER:
             await publish(client, settings.topics.meter(known.meter_id, kind), b"", retain=True)
-
-
-def _by_name(state: MeterState) -> list[tuple[int, str]]:
-    """House 2 before House 10."""
-    return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", state.meter.name)]
 
 
 def _row(state: MeterState) -> dict[str, Any]:

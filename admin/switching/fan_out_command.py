@@ -7,7 +7,6 @@ True
 from __future__ import annotations
 
 import asyncio
-import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from admin.switching.fan_out import NOT_SENT, FanOut
 from broker.contract.commands import against_switching
 from broker.contract.errors import ConfigurationError, UnavailableError
 from broker.contract.known import Known
+from broker.contract.names import by_name
 from broker.contract.relay import Position
 from broker.contract.topics import Topics
 from broker.mqtt.settings import MqttSettings
@@ -64,7 +64,7 @@ class Choice:
             found = [m for m in found if m.birth and m.birth.address_code == self.address_code]
         if not found:
             raise NotFoundError("this selects no meter: `meter61850 meters list` shows all")
-        return sorted(found, key=_by_name)
+        return sorted(found, key=lambda known: by_name(known.name, known.meter_id))
 
 
 def run(
@@ -73,7 +73,7 @@ def run(
     """Ask, send, wait, show; ends with typer.Exit and what `FanOut.exit_code` says."""
     settings, meters = asyncio.run(_look(choice, settings))
     _confirm(meters, position, rate=rate, yes=yes)
-    meter_ids = {meter.meter_id for meter in meters}
+    meter_ids = [meter.meter_id for meter in meters]
     raise typer.Exit(asyncio.run(_switch(meter_ids, position, settings, rate=rate, as_json=as_json)))
 
 
@@ -111,7 +111,7 @@ def _line(meter: Known, position: Position) -> dict[str, object]:
 
 
 async def _switch(
-    meter_ids: set[str], position: Position, settings: MqttSettings, *, rate: float, as_json: bool
+    meter_ids: Sequence[str], position: Position, settings: MqttSettings, *, rate: float, as_json: bool
 ) -> ExitCode:
     """The fan-out with what is known now: the question may have waited for an hour."""
     stop = asyncio.Event()
@@ -120,7 +120,7 @@ async def _switch(
     try:
         async with mqtt.connected(settings) as client:
             known = await directory.everybody(client, settings.topics)
-            meters = sorted((known.get(meter_id, Known(meter_id)) for meter_id in meter_ids), key=_by_name)
+            meters = [known.get(meter_id, Known(meter_id)) for meter_id in meter_ids]
             fan_out = FanOut(client, settings, position, meters)
             columns = (TextColumn("sent"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
@@ -149,8 +149,3 @@ def _show(fan_out: FanOut | None, position: Position, *, as_json: bool) -> None:
     if NOT_SENT in outcomes:
         counts.append(f"{outcomes.count(NOT_SENT)} {NOT_SENT}")
     note(", ".join(counts))
-
-
-def _by_name(meter: Known) -> list[tuple[int, str]]:
-    """House 2 before House 10."""
-    return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", meter.name)]

@@ -12,11 +12,11 @@ from lxml import etree
 from pydantic import ValidationError
 
 from broker.contract.errors import ConfigurationError
+from broker.contract.names import by_name
 from web.auth.accounts import Accounts, Role, UnknownAccountError
 from web.auth.sessions import Limiter, Sessions
 from web.live.hub import KEPT, Hub
 from web.live.interests import WAITING, Interest, Listener
-from web.live.state import by_name
 from web.serving.answers import CSV, JSON, XML, chosen
 from web.serving.problem import ProblemError
 from web.serving.xml import xml_document

@@ -15,13 +15,14 @@ from starlette.responses import Response
 
 from bridge.store.tables import Meter as Row
 from broker.contract.fleet import MeterState
+from broker.contract.names import by_name
 from broker.contract.specs import RETAINED_OF_METER
 from broker.contract.topics import scl_name
 from web.api.common import Cursor, MeterPath, also, at, cursor, position, problems, registered
 from web.api.models import Latest, LatestOfAll, MeterDocument, MeterPage
 from web.audit import Event, audit
 from web.auth.guard import Administrator, Observer
-from web.live.state import Live, by_name
+from web.live.state import Live
 from web.parts import Parts, parts_of
 from web.serving.answers import GZIP_LEVEL, JSON, XML, answer, chosen, has_already, takes_gzip
 from web.serving.problem import ProblemError

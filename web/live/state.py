@@ -1,8 +1,6 @@
 """Present state: every meter according to the retained topics, each encoded once when it changes.
 
-The rules of online, stale and offline are those of every reader (``broker.contract.fleet``): a last will of
-an old session is ignored, a meter is stale after three intervals without a reading, and every meter is stale
-without the broker.
+The rules of online, stale and offline are those of every reader (``broker.contract.fleet``).
 
 >>> live = Live(Topics(), Hub())
 >>> live.take("sm/v1/3f2504e0-4f89-41d3-9a0c-0305e82c3301/birth", birth, retained=True)  # doctest: +SKIP
@@ -13,7 +11,6 @@ without the broker.
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -26,6 +23,7 @@ from broker.contract.compressed import unpacked
 from broker.contract.fleet import STALE_INTERVALS, Fleet, MeterState, State
 from broker.contract.known import Known
 from broker.contract.messages import Message, format_ts, utc_now
+from broker.contract.names import by_name
 from broker.contract.quantities import QUANTITIES
 from broker.contract.reading import Stored
 from broker.contract.result import Result
@@ -86,8 +84,6 @@ class Live:
         """The subscriptions that feed us; what the bridge has ``stored`` is told of each batch and meter."""
         kinds = (kind for kind in heard_by(Role.WEB) if stored or kind != "stored")
         return [self._topics.filter(kind) for kind in kinds]
-
-    # --- from the broker ---------------------------------------------------------------------------
 
     def connected(self, up: bool) -> None:
         """The broker is there, or not: then nothing that we know is still true for sure."""
@@ -182,8 +178,6 @@ class Live:
         self.services[name] = status
         if known is None or known.online != status.online:
             self._hub.tell("service", orjson.dumps({"name": name, "online": status.online}))
-
-    # --- what is told ------------------------------------------------------------------------------
 
     def assign(self, ieds: dict[str, str]) -> None:
         """The registry says which IED a meter belongs to."""
@@ -295,16 +289,6 @@ class Live:
             self.version += 1
             self._encoded[meter.meter_id] = encoded
             self._hub.tell("meter", encoded, meter_id=meter.meter_id, address_code=birth.address_code)
-
-
-def by_name(name: str, meter_id: str) -> tuple[list[tuple[str, int]], str]:
-    """Where a meter of that name belongs in a list: House 2 before House 10.
-
-    >>> by_name("House 2", "a") < by_name("House 10", "a") < by_name("House 10", "b")
-    True
-    """
-    parts = re.findall(r"(\D*)(\d{0,18})", name)
-    return [(text.casefold(), int(number or 0)) for text, number in parts], meter_id
 
 
 def _ignore(_meter_id: str, _message: Message) -> None:
