@@ -17,12 +17,14 @@ import logging
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Column, Connection, DefaultClause, Float, inspect
+from sqlalchemy import Column, Connection, DefaultClause, Float
 
 from bridge.store.tables import ROLLUP, Reading, statistics
 from broker.contract.quantities import QUANTITIES
 
 log = logging.getLogger(__name__)
+
+_READING = str(Reading.__tablename__)
 
 _Added = tuple[str, Column[float] | Column[int]]
 """Table and column."""
@@ -31,15 +33,15 @@ _Added = tuple[str, Column[float] | Column[int]]
 def missing(connection: Connection) -> list[_Added]:
     """What the tables lack, each in the order of the table of quantities."""
     found: list[_Added] = []
-    there = {
-        table: {column["name"] for column in inspect(connection).get_columns(table)}
-        for table in (str(Reading.__tablename__), ROLLUP.name)
-    }
+    readings, rollups = _columns(connection, _READING), _columns(connection, ROLLUP.name)
     for name in QUANTITIES:
-        wanted: list[_Added] = [(str(Reading.__tablename__), Column(name, Float))]
-        wanted += [(ROLLUP.name, column) for column in statistics(name)]
-        found += [(table, column) for table, column in wanted if column.name not in there[table]]
+        found += [(_READING, Column(name, Float))] if name not in readings else []
+        found += [(ROLLUP.name, column) for column in statistics(name) if column.name not in rollups]
     return found
+
+
+def _columns(connection: Connection, table: str) -> set[str]:
+    return set(connection.exec_driver_sql(f"SELECT * FROM {table} LIMIT 0").keys())
 
 
 def add(connection: Connection) -> None:

@@ -68,6 +68,7 @@ class Reading(Message):
     """Counts up by one in an epoch."""
     ts: Timestamp
     """When the sensor was read."""
+    # A field for each quantity, here, so that it is on the wire where it always was.
     __annotations__.update({name: _field(row) for name, row in QUANTITIES.items()})
     alarm: Annotated[bool | None, IF_BAD] = None
     """True while the sensor's own over-power alarm is set."""
