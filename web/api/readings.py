@@ -44,7 +44,7 @@ UNITS = {"voltage": "V", "current": "A", "power": "W", "power_factor": "", "freq
 
 
 class Resolution(StrEnum):
-    """Of what one row tells."""
+    """The span of one row."""
 
     AUTO = "auto"
     RAW = "raw"
