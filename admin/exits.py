@@ -41,11 +41,11 @@ MEANINGS: dict[ExitCode, str] = {
 
 
 class NotFoundError(Meter61850Error, LookupError):
-    """What was named is not there; the message says how to list what is."""
+    """The named object does not exist; the message names the command that lists all."""
 
 
 class RefusedError(Meter61850Error, PermissionError):
-    """A meter, a server or we refused; the message says why."""
+    """A meter, a server or this program refused; the message has the reason."""
 
 
 class NoAnswerError(Meter61850Error, TimeoutError):

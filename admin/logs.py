@@ -27,7 +27,7 @@ _SECRET_VALUE = re.compile(
 HIDDEN = "***"
 
 QUIET = ("amqtt", "transitions", "alembic", "asyncio")
-"""Libraries that tell of each connection at level info."""
+"""Libraries that log each connection at level info."""
 
 
 def redacted(text: str) -> str:

@@ -22,7 +22,7 @@ TIMEOUT = 10.0
 
 
 def refused_topic(settings: MqttSettings, meter_id: str) -> str:
-    """Where we tell the ledger of a command that we refused: under our own name, and of this meter."""
+    """Topic for a command that we refused, for the ledger: our own name and this meter."""
     if settings.cert is None:
         return settings.topics.refused(NAME)
     return settings.topics.refused(common_name(settings.cert), meter_id)

@@ -98,7 +98,7 @@ def mqtt_settings(mqtt: str | None, prefix: str | None, version: int | None = No
 
 
 def since(text: str) -> datetime:
-    """``90s``, ``15m``, ``24h``, ``7d`` ago, or an ISO 8601 time (UTC unless it says otherwise)."""
+    """``90s``, ``15m``, ``24h``, ``7d`` ago, or an ISO 8601 time (default: UTC)."""
     number, unit = text[:-1], text[-1:]
     try:
         if unit in UNITS and number:
@@ -120,7 +120,7 @@ def duration(text: str, *, option: str) -> timedelta:
 
 
 def user_name() -> str:
-    """The operating system's user, at most 64 octets (orIdent): who a command is from."""
+    """The operating system's user, at most 64 octets (orIdent): the issuer of a command."""
     user = os.getuid()
     name = os.environ.get("SUDO_USER") if user == 0 else None
     if name is None:

@@ -56,7 +56,7 @@ def pending(deployment: Deployment) -> set[str]:
 
 
 def pending_in(folder: Path) -> set[str]:
-    """The same for who may not change the deployment, or has none: nothing is finished then."""
+    """The same for a user without write access, or without a deployment: then nothing is completed."""
     deployment = Deployment(folder)
     mine = os.access(folder / "register.sqlite", os.R_OK | os.W_OK)
     return pending(deployment) if mine and deployment.exists else set()

@@ -51,7 +51,7 @@ class Acsi:
         self._places: dict[str, Place] = {}
 
     def places(self) -> dict[str, Place]:
-        """Every logical device by its MMS name, as the CIDs that are published now say."""
+        """Every logical device by its MMS name, from the published CIDs."""
         with self._lock:
             if self._seen is not self._live.cids:
                 seen = self._live.cids
@@ -145,7 +145,7 @@ def _object(obj: DataObject, node: Node, path: Path, live: dict[Path, Any]) -> d
 
 
 def _value(attribute: Attribute, node: Node, path: Path, live: dict[Path, Any]) -> Any:
-    """What the topics tell, else what the CID says, in words where there are some."""
+    """The value from the topics, else from the CID; in words if there are any."""
     place = (*path, attribute.name)
     if place in live:
         return _in_words(attribute, live[place])
@@ -174,5 +174,5 @@ def _details(quality: int) -> Iterator[str]:
 
 
 def _time(ms: int) -> str | None:
-    """As the contract writes times; None for one that was never told."""
+    """In the contract's format; None for an unknown time."""
     return format_ts(moment(ms)) if ms else None

@@ -91,7 +91,7 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
 
 
 class Front:
-    """In front of everything: who we are called, how large a body is, HEAD, the headers of every answer."""
+    """In front of all routes: host name, size of the body, HEAD, the headers of every answer."""
 
     def __init__(self, app: FastAPI, parts: Parts) -> None:
         self._app = app

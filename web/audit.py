@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Event:
-    """Who did what to what, from where, and what came of it."""
+    """An event: action, author, object, source and outcome."""
 
     action: str
     """``login``, ``relay``, ``retire``, ``thesis-register`` …"""
@@ -29,11 +29,11 @@ class Event:
 
 
 listeners: list[Callable[[Event], None]] = []
-"""Who keeps what is told: `web.recorder` while the service runs."""
+"""The sinks of events: `web.recorder` while the service runs."""
 
 
 def audit(event: Event) -> None:
-    """Tell the log, and who keeps it."""
+    """Write the event to the log and to the sinks."""
     for listener in listeners:
         listener(event)
     log.info("audit", extra={f"audit_{name}": value for name, value in vars(event).items() if value})

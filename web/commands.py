@@ -50,7 +50,7 @@ the store."""
 REMEMBERED = 10_000
 """Commands that are followed here; older ones are in the ledger alone."""
 SENT, ANSWERED, NO_ANSWER = "sent", "answered", "timed out"
-"""States beside the contract's outcomes; answered: the meter says done, and its relay has not moved yet."""
+"""States beside the contract's outcomes; answered: the meter has answered done, its relay not moved."""
 LOST = "the broker disconnected: it may have arrived or not"
 
 
@@ -106,7 +106,7 @@ def command_id(account: str, key: str) -> str:
 
 
 def entry_of(row: Row) -> Entry:
-    """A command as the ledger tells it."""
+    """A command from the ledger."""
     return Entry(
         row.command_id,
         row.meter_id,
@@ -227,7 +227,7 @@ class Commands:
         self._sender.tell_later(self._topics.refused(NAME), refusal.payload())
         self._end(entry, Outcome.REFUSED, reason)
 
-    # --- what the meter says -----------------------------------------------------------------------
+    # --- the meter's messages -----------------------------------------------------------------------
 
     def take_result(self, meter_id: str, message: Message) -> None:
         """The first answer of the meter stands; a broker may deliver a command twice."""

@@ -51,7 +51,7 @@ async def compared(before: IO[bytes], after: IO[bytes]) -> list[dict[str, str]]:
 
 
 async def _read(stream: asyncio.StreamReader) -> bytes:
-    """All of it; 413 when it is more than we tell."""
+    """All of it; 413 if it is larger than the limit."""
     found = bytearray()
     while piece := await stream.read(1 << 16):
         found += piece

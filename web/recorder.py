@@ -36,7 +36,7 @@ REFUSALS, REFUSALS_SECONDS = 60, 60.0
 
 
 class Recorder:
-    """``with``: from then on everything told to `web.audit` is kept, and moved to the audit.
+    """``with``: from then on every event of `web.audit` is kept, and moved to the audit.
 
     ConfigurationError if the file ``spool`` can be neither read nor made.
     """

@@ -257,7 +257,7 @@ async def _until(
     try:
         done, _ = await asyncio.wait([stopped, *tasks.values()], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
-            task.result()  # a job that ends by itself has failed: say why
+            task.result()  # a job that ends unexpectedly has failed: raise its error
         await before()
         await asyncio.wait([tasks.pop("http")], timeout=2 * GRACE_SECONDS)
     finally:

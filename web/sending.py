@@ -37,7 +37,7 @@ GOODBYE_SECONDS = 0.5
 
 
 class Sender:
-    """One connection after the other; its last will says that we are offline."""
+    """One connection after the other, with a last will for our status."""
 
     def __init__(self, mqtt: MqttSettings, *, counters: Callable[[], Mapping[str, int]]) -> None:
         self._mqtt = mqtt
@@ -95,7 +95,7 @@ class Sender:
                 raise
 
     async def _talk(self, client: aiomqtt.Client, topic: str, session: str) -> None:
-        """Our status every ten seconds, and what waits to be told; MqttError when the connection breaks."""
+        """Our status every ten seconds, and waiting refusals; MqttError when the connection breaks."""
         while True:
             await client.publish(topic, self._status(session, online=True), qos=1, retain=True)
             with suppress(TimeoutError):

@@ -1,6 +1,6 @@
 """The whole chain on one machine, as ``up`` starts it: broker, bridge, MMS bridge, web, simulated meters.
 
->>> [part.name for part in Chain(meters=3).parts(BrokerKind.EMBEDDED)]
+>>> [part.name for part in Chain(meters=3).parts(BrokerKind.EMBEDDED)]  # doctest: +SKIP
 ['broker', 'bridge', 'mms', 'web', 'meters']
 """
 
@@ -54,7 +54,7 @@ class Chain:
 
     @property
     def database(self) -> str:
-        """URL of the database: a SQLite file, unless the deployment's settings say another."""
+        """URL of the database: a SQLite file, unless the deployment's settings name another."""
         told = self._told("METER61850_DATABASE_URL") or f"sqlite:///{self.data_dir}/{DATABASE_FILE}"
         return told.replace(f"sqlite:///{self.deployment.folder}/", f"sqlite:///{self.data_dir}/")
 
@@ -64,7 +64,7 @@ class Chain:
         return Path(self._told("METER61850_WEB_USERS") or self.data_dir / "web-users.json")
 
     def _told(self, setting: str) -> str:
-        """What the deployment's settings say, if there is one; else empty."""
+        """The deployment's settings, if there is one; else empty."""
         deployment = self.deployment
         return deployment.environment.get(setting, "") if deployment.exists and not self.plain else ""
 
@@ -157,7 +157,7 @@ class Chain:
         enlist_simulated(deployment, self.simulation)
 
     def environment(self, identity: str = "") -> dict[str, str]:
-        """What a child must know of the deployment: its settings, and who it is; or that there is none.
+        """A child's environment: the deployment's settings and the child's identity, or that there is none.
 
         A child would take ``./data`` otherwise, which may be another deployment.
         """

@@ -140,7 +140,7 @@ class Supervisor:
         return _last_words(self._children[name])
 
     async def death(self) -> ChildDiedError:
-        """Wait until a child ends that should not; the error that says which, and why."""
+        """Wait until a child ends unexpectedly; the error names it and the cause."""
         return _death(await self._died.get())
 
     async def _watch(self, child: _Child) -> None:

@@ -146,7 +146,7 @@ class Up:
                 await asyncio.sleep(REFRESH)
 
     async def report(self) -> dict[str, Any]:
-        """Stop the meters, wait until database and MMS tell the same last readings, and tell both."""
+        """Stop the meters, wait until database and MMS have the same last readings, and return both."""
         ran = time.monotonic() - self.began - self.ready_seconds
         await self.supervisor.stop("meters")
         deadline = time.monotonic() + SETTLE_SECONDS
@@ -203,7 +203,7 @@ def first_login(users: Path) -> str:
 
 
 def compared(meter_id: str, state: MeterState | None, told: Mapping[str, Told] | None) -> dict[str, Any]:
-    """The last reading in the database beside what MMS tells."""
+    """The last reading in the database, beside that over MMS."""
     row: dict[str, Any] = {"meter_id": meter_id, "name": None, "ied": None, "database": None, "mms": None}
     if state is not None:
         row |= {"name": state.meter.name, "ied": state.meter.ied}

@@ -29,7 +29,7 @@ LAST = 20
 
 
 class Resolution(StrEnum):
-    """Of what one row tells."""
+    """The span of one row."""
 
     RAW = "raw"
     HOUR = "hour"

@@ -29,7 +29,7 @@ from broker.contract.specs import STATE_KINDS
 from broker.mqtt.settings import MqttSettings
 
 NOT_SENT, UNANSWERED, UNMOVED = "not sent", "unanswered", "timed out"
-"""Outcomes beside those of the meters; the last one: the meter says done, and its relay did not move."""
+"""Outcomes beside those of the meters; the last one: the meter answered done, and its relay did not move."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Order:
 
 
 class FanOut:
-    """Sends and listens; ``orders`` say what became of each."""
+    """Sends and listens; ``orders`` have the outcome of each."""
 
     def __init__(
         self, client: aiomqtt.Client, settings: MqttSettings, position: Position, meters: Sequence[Known]
@@ -158,7 +158,7 @@ class FanOut:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What a script is told: unanswered is worse than refused, and not sent is told by what ended it."""
+        """Exit code: no answer is worse than a refusal; for unsent commands the cause of the end decides."""
         outcomes = {order.outcome for order in self.orders}
         if any(order.waits for order in self.orders):
             return ExitCode.NO_ANSWER

@@ -70,7 +70,7 @@ class Choice:
 def run(
     choice: Choice, position: Position, settings: MqttSettings, *, rate: float, yes: bool, as_json: bool
 ) -> None:
-    """Ask, send, wait, show; ends with typer.Exit and what `FanOut.exit_code` says."""
+    """Ask, send, wait, show; ends with typer.Exit and `FanOut.exit_code`."""
     settings, meters = asyncio.run(_look(choice, settings))
     _confirm(meters, position, rate=rate, yes=yes)
     meter_ids = [meter.meter_id for meter in meters]

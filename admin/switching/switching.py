@@ -35,7 +35,7 @@ AGAIN_SECONDS = 2.0
 
 
 async def switch(meter: str, position: Position, settings: MqttSettings, *, wait: bool) -> dict[str, Any]:
-    """Send the command and say what became of it; RefusedError, NoAnswerError or NotFoundError otherwise."""
+    """Send the command and return its outcome; RefusedError, NoAnswerError or NotFoundError otherwise."""
     settings = await mqtt.speaking(settings)
     async with mqtt.connected(settings) as client:
         known = await directory.find(client, settings, meter)
@@ -95,7 +95,7 @@ class Change:
 
 
 async def block(meter: str, change: Change, settings: MqttSettings) -> dict[str, Any]:
-    """Make the change, have it recorded, and say what is blocked then.
+    """Make the change, wait for its record, and return the block.
 
     Raises:
         NotFoundError: there is no such meter.

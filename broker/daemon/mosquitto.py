@@ -5,7 +5,7 @@ table of them, with the reason for each value. The ``mosquitto.conf`` at the top
 the output of :func:`render` for the defaults: one plain listener on loopback, for a trial. With
 ``security`` (the folder that `meter61850 init` makes) there are three TLS listeners instead.
 
->>> print(render(BrokerSettings()).splitlines()[3])
+>>> print(render(BrokerSettings()).splitlines()[2])
 listener 1883 127.0.0.1
 """
 

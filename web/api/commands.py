@@ -24,7 +24,7 @@ router = APIRouter(tags=["commands"])
 
 LONGEST_WAIT = 10.0
 OURS_SECONDS, LEDGER_SECONDS = 0.05, 0.25
-"""Who waits looks so often at a command of ours, and at one that the ledger alone knows."""
+"""Seconds between two checks at a command of ours, and at one that only the ledger has."""
 
 Key = Annotated[
     str | None,

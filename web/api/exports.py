@@ -49,7 +49,7 @@ def export(
 
 def _written(table: Table, kind: str, *, packed: bool) -> io.BufferedRandom:
     """A file without a name that has all of ``table``."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - who sends it closes it
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the sender closes it
     try:
         if kind != CSV:
             stream_parquet(table, file)

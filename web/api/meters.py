@@ -30,7 +30,7 @@ from web.serving.problem import ProblemError
 router = APIRouter(tags=["meters"])
 
 SNAPSHOT_SECONDS = 0.25
-"""The latest of all may be so old: it is compressed once for all who ask in that time."""
+"""Maximum age of the latest of all, in seconds: it is compressed once for all requests in this time."""
 PAGE = 100
 
 State = Annotated[
@@ -82,7 +82,7 @@ async def _choice(  # a plain function would go through a thread
 
 
 Chosen = Annotated[Choice, Depends(_choice)]
-"""What a query says."""
+"""The filter of a query."""
 
 
 @router.get("/meters", response_model=MeterPage, responses={**problems(406), **also(XML)})
@@ -217,7 +217,7 @@ async def retire(
 
 
 def everything(parts: Parts, row: Row) -> dict[str, Any]:
-    """The registry's row and what the meter last told; live values only while it is in service."""
+    """The registry's row and the meter's latest values; live values only while it is in service."""
     meter = parts.live.meter(row.meter_id)
     now = parts.live.document(meter) if meter is not None else _of_registry(row)
     fixed = ("owner", "address", "ip", "vendor", "model", "serial", "firmware", "outbox", "dropped")

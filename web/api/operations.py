@@ -27,7 +27,7 @@ SHOWN_OCTETS = 512
 def dead_letters(
     request: Request, _caller: Observer, last: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> Response:
-    """Messages that could not be taken as good, the latest first."""
+    """Messages that the bridge could not use, the latest first."""
     rows = dead_letter_rows(parts_of(request), last=last)
     return answer(request, {"dead_letters": rows}, root="page")
 
@@ -55,7 +55,7 @@ async def health(request: Request, _caller: Observer) -> Response:
 
 
 def health_now(parts: Parts) -> dict[str, Any]:
-    """What the retained topics say."""
+    """The state from the retained topics."""
     services = [
         {
             "name": name,

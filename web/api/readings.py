@@ -45,7 +45,7 @@ UNITS = {row.name: row.unit for row in QUANTITIES.values()}
 
 
 class Resolution(StrEnum):
-    """Of what one row tells."""
+    """The span of one row."""
 
     AUTO = "auto"
     RAW = "raw"

@@ -84,7 +84,7 @@ class Accounts:
         return [account for _, account in sorted(self._read().items())]
 
     def get(self, name: str) -> Account | None:
-        """The account of that name, as the file says now."""
+        """The account with this name in the file."""
         return self._read().get(name)
 
     def check(self, name: str, password: str) -> Account | None:
@@ -109,7 +109,7 @@ class Accounts:
         self._put(Account(_checked(name), role, "password", _hashed(password), format_ts(utc_now())))
 
     def add_token(self, name: str, role: Role) -> str:
-        """Make or change a program's account; its bearer token, which is told this once."""
+        """Make or change a program's account; returns its bearer token, which is not kept."""
         token = TOKEN_PREFIX + secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).hexdigest()
         self._put(Account(_checked(name), role, "token", digest, format_ts(utc_now())))
@@ -143,7 +143,7 @@ class Accounts:
             os.close(folder)
 
     def _read(self) -> dict[str, Account]:
-        """What the file says; read again only when it has changed."""
+        """The file's content; read again only when it has changed."""
         with self._lock:
             try:
                 status = self.file.stat()

@@ -49,7 +49,7 @@ def address_of(request: Request) -> str:
 
 
 def caller_of(request: Request) -> Caller | None:
-    """Who asks; None for nobody that we know. It reads a small file and must not hash: it may run in the
+    """The caller; None if unknown. It reads a small file and must not hash: it may run in the
     loop."""
     parts: Parts = parts_of(request)
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -102,7 +102,7 @@ def check_csrf(request: Request, session: LoginSession | None, csrf: str) -> Non
 
 
 def check_origin(request: Request) -> None:
-    """403 when a browser says that the request comes from another site."""
+    """403 if the browser reports that the request comes from another site."""
     if _foreign(request):
         denied(request, "", "from another site")
         raise ProblemError(403, "this request came from another site: use our own page")

@@ -170,7 +170,7 @@ class ThesisMeters:
                 continue
             for meter_id in self.ours():
                 meter = self._live.meter(meter_id)
-                if meter is None:  # it went while we told of another
+                if meter is None:  # it was removed meanwhile
                     continue
                 own = self._known.get(meter_id) or self._return(meter_id)
                 silent = time.monotonic() - own.heard_at > SILENT_INTERVALS * meter.interval
@@ -181,7 +181,7 @@ class ThesisMeters:
         try:
             await self._tell_status(meter_id, own, online=False)
         except OSError:  # UnavailableError and NotAuthorizedError are OSErrors
-            return  # told at the next look
+            return  # published at the next check
 
     def _return(self, meter_id: str) -> HttpMeter:
         """An HTTP meter from before our start: its session and its state continue."""

@@ -103,7 +103,7 @@ def _seen(request: Request, given: str) -> str:
 
 @router.post("/SmartMeter", response_model=Registered, responses={**problems(406, 429, 503), **also(XML)})
 async def register(request: Request, registration: Registration) -> Response:
-    """Register a meter; its id is its token, and told this once."""
+    """Register a meter; its id is its token, and is sent only once."""
     address = address_of(request)
     format_of(request)  # 406 before anything is done
     network = network_of(address)

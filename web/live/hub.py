@@ -25,7 +25,7 @@ from web.live.interests import WAITING, Event, Interest, Interests, Listener
 TICK = 0.2
 """Seconds that events are gathered."""
 KEPT = 20_000
-"""Events that are remembered for those who come back: 20 s at 1,000 readings/s."""
+"""Events kept for clients that return: 20 s at 1,000 readings/s."""
 PIECE = 256 * 1024
 """Octets that are written at once; a gathering at 1,000 readings/s is a third of it."""
 
@@ -59,7 +59,7 @@ class Hub:
 
     @property
     def position(self) -> str:
-        """Id of the newest event: who listens since here misses nothing."""
+        """Id of the newest event: a client that listens from here on misses nothing."""
         return f"{self.boot}-{self._number}"
 
     def tell(
@@ -75,7 +75,7 @@ class Hub:
         self._gathered[key] = event
 
     def flush(self) -> None:
-        """Hand over what was gathered; who shares an interest shares the pieces."""
+        """Hand over the collected events; listeners with the same interest share the pieces."""
         events = list(self._gathered.values())
         self._gathered.clear()
         self._kept.extend(events)

@@ -31,7 +31,7 @@ class Event:
     meter_id: str = ""
     address_code: str = ""
     left: bool = False
-    """The meter has left this address code and is in service: who does not listen to the code is not told."""
+    """The meter has left this address code and is in service: only listeners of the code get this."""
 
 
 @dataclass(frozen=True)

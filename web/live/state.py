@@ -44,7 +44,7 @@ Heard = Callable[[str, Message], None]
 
 
 class Live:
-    """The meters, the services and the SCL, as last told; all in the event loop's thread."""
+    """The latest state of meters, services and SCL; all in the event loop's thread."""
 
     def __init__(self, topics: Topics, hub: Hub, *, stale_intervals: float = STALE_INTERVALS) -> None:
         self.fleet = Fleet(stale_intervals)
@@ -55,9 +55,9 @@ class Live:
         self.cids: dict[str, bytes] = {}
         self.ieds: dict[str, str] = {}
         self.alarms: dict[str, list[str]] = {}
-        """meter_id → IED, as the registry says (`web.archive`)."""
+        """meter_id → IED, from the registry (`web.archive`)."""
         self.version = 0
-        """Counts up with every change of what is told of meters."""
+        """Counts every change of the meters' documents."""
         self.counters: Counter[str] = Counter()
         self.on_result: Heard = _ignore
         self.on_relay: Heard = _ignore
@@ -81,7 +81,7 @@ class Live:
         }
 
     def filters(self, *, stored: bool) -> list[str]:
-        """The subscriptions that feed us; what the bridge has ``stored`` is told of each batch and meter."""
+        """The subscriptions; ``stored`` comes for each batch and meter."""
         kinds = (kind for kind in heard_by(Role.WEB) if stored or kind != "stored")
         return [self._topics.filter(kind) for kind in kinds]
 
@@ -99,7 +99,7 @@ class Live:
         self._hub.tell("broker", orjson.dumps({"up": up}))
 
     def take(self, name: str, payload: bytes, *, retained: bool) -> None:
-        """One message; what is not of the contract is counted, and told once for each cause."""
+        """One message; a message outside the contract is counted, and logged once for each cause."""
         try:
             topic = self._routes.get(name) or self._route(name)
             self._dispatch(topic, payload, retained=retained)
@@ -180,14 +180,14 @@ class Live:
             self._hub.tell("service", orjson.dumps({"name": name, "online": status.online}))
 
     def assign(self, ieds: dict[str, str]) -> None:
-        """The registry says which IED a meter belongs to."""
+        """The IED of each meter, from the registry."""
         before, self.ieds = self.ieds, ieds
         for meter_id, ied in ieds.items():
             if before.get(meter_id) != ied and meter_id in self._encoded:
                 self._refresh(self.fleet.meters[meter_id])
 
     def note_alarms(self, alarms: dict[str, list[str]]) -> None:
-        """The store says what is wrong with which meters: kinds of `bridge.store.alarms`."""
+        """The alarms of each meter, from the store: kinds of `bridge.store.alarms`."""
         before, self.alarms = self.alarms, alarms
         for meter_id in before.keys() | alarms.keys():
             if before.get(meter_id) != alarms.get(meter_id) and meter_id in self._encoded:
@@ -208,7 +208,7 @@ class Live:
         return self.fleet.meters.get(meter_id) or Known(meter_id)
 
     def state(self, meter: MeterState) -> str:
-        """online, stale or offline, which is also who is kept out. Without the broker nobody knows: stale."""
+        """online, stale or offline; a blocked meter is offline. Without the broker every meter is stale."""
         state = meter.state(broker_up=self.fleet.broker_up)
         return State.OFFLINE if state is State.OUT else state
 
@@ -278,7 +278,7 @@ class Live:
         return self.summary()
 
     def _refresh(self, meter: MeterState) -> None:
-        """What is told of ``meter`` may have changed: encode it, and tell the listeners."""
+        """The document of ``meter`` may have changed: encode it, and send it to the listeners."""
         birth = meter.birth
         if birth is None:
             if self._encoded.pop(meter.meter_id, None) is not None:

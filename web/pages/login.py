@@ -53,7 +53,7 @@ async def login(request: Request) -> Response:
 
 
 async def _checked(parts: Parts, address: str, name: str, password: str) -> Account | None:
-    """The account if the password is right; 429 for who guesses too often, 503 when too many wait."""
+    """The account if the password is right; 429 after too many attempts, 503 when too many wait."""
     network = network_of(address)
     counted = ((parts.limiter, f"{network} {name}"), (parts.crowd_limiter, network))
     _not_too_often(counted)

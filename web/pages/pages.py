@@ -27,12 +27,12 @@ router = APIRouter(include_in_schema=False)
 ROWS = 50
 """Meters on one page of the fleet."""
 EVERY_CODE = "*"
-"""What the form says for all address codes."""
+"""The form's value for all address codes."""
 LEDGER_ROWS, LETTER_ROWS, REVISION_ROWS = 100, 100, 50
 
 
 async def _visitor(request: Request) -> Caller:
-    """Who is looking; a browser that is not logged in is led to the login.
+    """The caller; a browser without a login is sent to the login page.
 
     What changes while the page reads must reach it by the stream: its position is that of before.
     """
@@ -116,7 +116,7 @@ async def meter(request: Request, caller: Visitor, meter_id: MeterPath) -> Respo
 
 
 def _switched_by(parts: Parts, relay: Relay) -> str | None:
-    """Who brought the relay into its position; None when nobody has, or it is not known. It blocks."""
+    """The issuer of the relay's last change; None if there is none, or it is unknown. It blocks."""
     if relay.command_id is None:
         return "at the meter" if relay.operations else None
     entry = parts.commands.get(relay.command_id)
@@ -151,7 +151,7 @@ async def scl(request: Request, caller: Visitor) -> Response:
 
 @router.get("/dead-letters")
 async def dead_letters(request: Request, caller: Visitor) -> Response:
-    """What could not be taken as good."""
+    """The dead letters."""
     parts = parts_of(request)
     rows = await asyncio.to_thread(lambda: dead_letter_rows(parts, last=LETTER_ROWS))
     return views_of(request).page(request, "dead_letters.html", caller, letters=rows)

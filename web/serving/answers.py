@@ -61,7 +61,7 @@ def takes_gzip(request: Request) -> bool:
 
 
 def format_of(request: Request) -> str:
-    """JSON or XML, as the client wants it; 406 for neither: who changes something asks before it does."""
+    """JSON or XML, by the Accept header; 406 for neither. Writing routes call this before the change."""
     return chosen(request.headers.get("accept", ""), (JSON, XML))
 
 

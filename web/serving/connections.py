@@ -192,7 +192,7 @@ class Listener:
             task.add_done_callback(self._begun.discard)
 
     def _accepted(self) -> Iterator[tuple[socket.socket, str]]:
-        """Some of those who wait; without a free file descriptor the oldest that says nothing makes room."""
+        """Accept some waiting connections; without a free file descriptor the oldest silent one is closed."""
         for _ in range(TURN):
             try:
                 sock, peer = self._sock.accept()

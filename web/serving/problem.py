@@ -51,7 +51,7 @@ class ProblemError(Meter61850Error):
         }
 
     def response(self, root: str = "") -> Response:
-        """The answer; what it says of our paths is below ``root``, where the client finds them."""
+        """The answer; its paths are below ``root``, where the client finds them."""
         headers = {"Cache-Control": "no-store", **self.headers}
         document = {**self.document, "detail": _PATHS.sub(rf"\1 {root}/", str(self.document["detail"]))}
         return Response(
@@ -73,7 +73,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
 
 
 def as_problem(error: Exception) -> ProblemError:
-    """``error`` as the problem that a client is told."""
+    """``error`` as the problem for a client."""
     match error:
         case ProblemError():
             return error
