@@ -75,8 +75,9 @@ class Gateway:
         self._told: set[str] = set()  # causes that were logged
         self.wait_hook = wait_hook_installed(wanted=settings.wait_hook)
         self._gather = gather_seconds(wait_hook=self.wait_hook)
+        limits = Limits() if self.wait_hook else Limits(burst=1)
         # The library's own check of who may make a data set breaks those of associations (@name).
-        self._limits = replace(Limits(), lasting_data_sets=0) if settings.observers else Limits()
+        self._limits = replace(limits, lasting_data_sets=0) if settings.observers else limits
         self.wake = asyncio.Event()  # set when the next tick must not wait
         self.blocks = Blocks(self.fleet, self._publish)
         self.control = Control(

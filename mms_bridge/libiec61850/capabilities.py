@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.002
 """For which reports are gathered: readings that arrive together leave together."""
-WAITING_GATHER_SECONDS = 0.02
+WAITING_GATHER_SECONDS = 0.1
 """The same where the library waits at each sending: up to 1 ms, and 10 ms for each association."""
 
 

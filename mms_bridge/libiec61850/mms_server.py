@@ -60,6 +60,8 @@ class Limits:
     """That clients may make for each association; they end with it."""
     lasting_data_sets: int = MAX_DYNAMIC_DATA_SETS
     """That clients may make in each logical device, and that outlive their association."""
+    burst: int = BURST
+    """Requests served in one turn of the event loop; 1 where the library waits at each."""
 
 
 class Server:
@@ -197,7 +199,7 @@ class Server:
     def process_burst(self, fd: int, *, linger: bool) -> None:
         """Serve the request that has arrived on ``fd``, and those that follow at its heels."""
         wait = LINGER_SECONDS if linger else 0
-        for _ in range(BURST):
+        for _ in range(self._limits.burst):
             self.process()
             if self.closed or fd >= SELECTABLE or not select.select((fd,), (), (), wait)[0]:
                 return
