@@ -175,7 +175,7 @@ class Ingest:
             if self._blocks is not None and (committed.blocks or work.blocks):
                 self._blocks.take(committed.blocks, work.blocks)
             self._postpone(work)
-            yield from self._sorter.answers(work)
+            yield from self._sorter.answers(work, blocks=self._blocks_complete)
 
     def _isolate(
         self, messages: Sequence[Publish], error: Exception, *, last: bool
@@ -192,7 +192,11 @@ class Ingest:
             log.error("%s: %s", cause, error)
             work = self._sorter.reject(messages[0], cause, now=now_ms())
             self._count(messages, work, self._commit(work))
-            yield from self._sorter.answers(work)
+            yield from self._sorter.answers(work, blocks=self._blocks_complete)
+
+    @property
+    def _blocks_complete(self) -> bool:
+        return self._blocks is not None and self._blocks.complete
 
     def _commit(self, work: Work) -> Committed:
         """Commit ``work``, trying again while the database is away."""

@@ -310,6 +310,9 @@ class Stored(Message):
     """The bridge's time after it had received them; the meter judges the age of commands by it, too."""
     taken: Annotated[tuple[int, ...], Field(min_length=2, max_length=2)] | None = None
     """``ts`` of readings ``first`` and ``seq``, ms since 1970: a meter that took others is not meant."""
+    blocks: bool | None = None
+    """True: the broker retains every relay block of the ledger. False: the bridge has not seen to it yet; a
+    meter that has not heard true on its connection refuses commands. Absent: an older bridge."""
 
 
 class Relay(Message):
@@ -651,6 +654,8 @@ class MeterNotice(Message):
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
     taken: Annotated[tuple[Timestamp, ...], Field(max_length=1000)] | None = None
     """``ts`` of each of these readings: one that was taken at another time is not meant, but a twin's."""
+    blocks: bool | None = None
+    """As in :class:`Stored`."""
     ts: Timestamp
 
     def records(self, block: Block) -> bool:

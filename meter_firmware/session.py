@@ -71,6 +71,7 @@ class Session:
         self._told_backlog = (0, 0)
         self._told_synchronized: bool | None = None
         self._heard_block: Block | None = None
+        parts.switch.connected()
         self._results = Results(parts.switch, self._publish_result, parts.faults)
         self._asked = (0, 0.0)
         """The reading that was published last, and when, in monotonic seconds."""
@@ -271,6 +272,8 @@ class Session:
         except ValidationError as error:
             self._parts.faults.tell("stored is malformed", first_complaint(error))
             return
+        if not message.retain:
+            await self._parts.switch.bridge_says(stored.blocks)
         if stored.ts is not None:
             self._results.bridge_confirms()
             seq, asked = self._asked
@@ -286,6 +289,8 @@ class Session:
         except ValidationError as error:
             self._parts.faults.tell("notice is malformed", first_complaint(error))
             return
+        if not message.retain:
+            await self._parts.switch.bridge_says(notice.blocks)
         if notice.code == NoticeCode.BIRTH_REFUSED:
             self._parts.faults.tell("the bridge has refused our birth", notice.reason)
         await self._results.take(notice)

@@ -56,6 +56,8 @@ class Switch:
         self.bridge_time = BridgeTime()
         self.bridge_confirms = False
         """The bridge is one that says when it has a result."""
+        self._has_blocks = False
+        """On this connection the bridge has said that the broker retains every block."""
         self._operated = deque[float](maxlen=commands.OPERATIONS if spared else 0)
         """When the relay was driven last, by the clock that nobody sets."""
 
@@ -97,6 +99,15 @@ class Switch:
     async def take_block(self, block: Block) -> None:
         """Enforce what is newer in ``block`` from now on; StorageError if the disk refuses to keep it."""
         await asyncio.shield(self._kept(block))  # as above
+
+    def connected(self) -> None:
+        """A new connection: the broker may have lost a block that was set while we were away."""
+        self._has_blocks = False
+
+    async def bridge_says(self, blocks: bool | None) -> None:
+        """Whether the broker retains every block; None: an older bridge. StorageError if the disk refuses."""
+        self._has_blocks = self._has_blocks or blocks is True
+        await asyncio.to_thread(self._log.keep_vouches, blocks is not None)
 
     async def _kept(self, block: Block) -> None:
         async with self._lock:  # a command that is being obeyed is obeyed to its end
@@ -163,6 +174,7 @@ class Switch:
             waited=monotonic() - after,
             relay=self.relay if self.exists else None,
             block=self.block,
+            block_unknown=self._log.bridge_vouches and not self._has_blocks,
             retained=retained,
             repeated=repeated,
             hasty=self._hasty(),

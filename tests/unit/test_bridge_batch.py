@@ -57,14 +57,14 @@ def sort(*messages: Publish, keys: dict[str, int] | None = None) -> Work:
 
 
 def stored(work: Work) -> list[tuple[int, int, int]]:
-    answers = list(work.stored())
+    answers = list(work.stored(blocks=True))
     assert {topic for topic, _ in answers} <= {TOPICS.meter(METER, "stored").encode()}
     parsed = [Stored.model_validate_json(payload) for _, payload in answers]
     return [(answer.epoch, answer.first, answer.seq) for answer in parsed]
 
 
 def taken(work: Work) -> list[tuple[int, ...] | None]:
-    return [Stored.model_validate_json(payload).taken for _, payload in work.stored()]
+    return [Stored.model_validate_json(payload).taken for _, payload in work.stored(blocks=True)]
 
 
 def test_a_bad_reading_between_good_ones() -> None:
@@ -285,5 +285,5 @@ def test_a_confirmation_tells_when_its_first_and_its_last_reading_were_taken() -
 def test_a_clock_that_was_never_set_costs_no_confirmation(now: int) -> None:
     work = Work(now)
     work.confirm(b"stored", 1, 7)
-    ((_, payload),) = work.stored()
+    ((_, payload),) = work.stored(blocks=True)
     assert Stored.model_validate_json(payload).seq == 7
