@@ -33,8 +33,9 @@ Heard = tuple[str, Block | None]
 class Blocks:
     """Any thread may call. ``publish`` (topic, payload) retains; ``leads`` tells whether we are to speak.
 
-    ``confirmed``: the broker has confirmed all blocks that were published. ``taken`` counts the messages that have come from the broker. When those that had come with the
-    subscriptions have been through the database, all that was retained has been heard.
+    ``confirmed``: the broker has confirmed all blocks that were published. ``taken`` counts the messages that
+    have come from the broker. When those that had come with the subscriptions have been through the database,
+    all that was retained has been heard.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """A block that the ledger has, a broker that has lost it, and a meter that has never heard of it.
 
-The meter was away when it was set. The broker comes back without its file, or with one that is older; until the
-bridge has seen to it, the meter obeys no command.
+The meter was away when it was set. The broker comes back without its file, or with one that is older; until
+the bridge has seen to it, the meter obeys no command.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 from broker.messages import Position, Stored, utc_now
 from broker.settings import MqttSettings
-from tests.bridges import TOPICS, BridgeProcess, bridge, eventually
+from tests.bridges import bridge, eventually
 from tests.brokers import Broker
 from tests.firmware_rig import Rig, command
 from tests.integration.test_firmware_blocks import block, publish
@@ -51,8 +51,8 @@ def files(broker: Broker) -> list[Path]:
     return list(broker.config.parent.rglob("*.db"))
 
 
-async def set_while_away(rig: Rig, folder: Path, running: BridgeProcess, broker: Broker) -> None:
-    """The meter is known to bridge and broker, goes, and is blocked; the ledger has it, the broker loses it."""
+async def met(rig: Rig, folder: Path, broker: Broker) -> None:
+    """Meter and bridge know each other; the broker's state of now is kept in ``older.db``."""
     async with rig.meter():
         await vouched(rig)
     broker.stop()  # saves its state
@@ -68,7 +68,7 @@ async def test_a_block_holds_until_the_bridge_has_told_it_again(
 ) -> None:
     with bridge(broker, f"sqlite:///{tmp_path / 'db.sqlite'}") as running:
         async with listening(broker, tmp_path) as rig:
-            await set_while_away(rig, tmp_path, running, broker)
+            await met(rig, tmp_path, broker)
         async with listening(broker, tmp_path) as rig:
             await until(lambda: "MQTT broker" in running.log.read_text(), "the bridge is connected again")
             await publish(rig, block(open=True).payload())

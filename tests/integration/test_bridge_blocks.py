@@ -182,7 +182,8 @@ def test_of_a_group_the_leader_speaks_and_knows_what_others_have_written(databas
     arrived = 3
     keeper.ready()
     keeper.passed(3)
-    assert told == [] and not keeper.complete, "another one leads, and has not published it yet"
+    assert told == [], "another one leads"
+    assert not keeper.complete, "and has not published it yet"
     leads, confirmed = True, False
     keeper.take_over()
     keeper.look()

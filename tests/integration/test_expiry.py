@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,13 @@ from admin.commands.doctor import Verdict, _certificates
 from broker.durable import PUBLIC, replace
 from broker.identity import client_context
 from registrar import expiry, pki
+from registrar.change import Change
 from registrar.deployment import Deployment
 from registrar.expiry import Watch
 from registrar.founding import Plan, found
 from registrar.identities import SERVICES, Identity, Role, fingerprint
 from registrar.pki import SERVER_DAYS
+from registrar.register import Register
 from registrar.trail import Trail
 
 NOW = datetime.now(UTC)
@@ -220,6 +224,45 @@ def test_a_power_cut_at_any_moment_leaves_every_pair_whole(
         moment += timedelta(days=SERVER_DAYS * 2 / 3 + 1)  # due again
         if step < 4 * len(LOCAL) and moment > NOW + timedelta(days=pki.CA_DAYS - SERVER_DAYS):
             deployment, moment = found(deployment.folder.with_name(f"d{step}"), Plan()), DUE
+
+
+def test_a_process_that_dies_at_any_moment_leaves_each_renewal_once_in_the_audit(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies after a file that is put in its place, or after a transaction of the register."""
+    put, change, step, steps = os.replace, Register.change, 0, 0
+
+    def happened() -> None:
+        nonlocal steps
+        steps += 1
+        if steps > step:
+            raise KeyboardInterrupt
+
+    def replaced(source: str, target: str) -> None:
+        put(source, target)
+        happened()
+
+    @contextmanager
+    def changed(register: Register) -> Iterator[Change]:
+        with change(register) as made:
+            yield made
+        happened()
+
+    for step in count():
+        steps, folder = 0, deployment.folder.with_name(f"d{step}")
+        made = found(folder, Plan())
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "replace", replaced)
+            patched.setattr(Register, "change", changed)
+            with suppress(KeyboardInterrupt):
+                Watch(made, Trail(made)).look(DUE)
+        again = Deployment.open(folder)
+        Watch(again, Trail(again)).look(DUE)
+        assert sorted(renewed(again)) == sorted(one.partition(" ")[2] for one in LOCAL), step
+        assert not again.register.marks()
+        if steps <= step:
+            break
+    assert step >= 3 * len(LOCAL)
 
 
 def test_doctor_tells_what_ends(
