@@ -17,12 +17,13 @@ from admin.deployments import DIR, IDENTITY
 from admin.options import BrokerKind, user_name
 from admin.supervisor import HOST, Part
 from bridge.audit import Kind
+from bridge.database import check_file
 from broker.environment import check_whole
 from broker.errors import ConfigurationError, UnavailableError
 from broker.no_deployment import UP_LOCK
 from broker.ports import check_free
 from broker.settings import MqttSettings
-from meter_firmware.settings import SimulateSettings
+from meter_firmware.settings import USUAL_SEED, SimulateSettings
 from meter_firmware.simulate import meter_ids, simulated_profile
 from registrar.deployment import Deployment
 from registrar.founding import Plan, found
@@ -30,7 +31,6 @@ from registrar.identities import Identity, Role
 from registrar.trail import Trail
 
 METERS_PER_IED = 50
-SEED = 1
 TLS_BEYOND = 3680
 """From an IED's plain MMS port to its port for TLS: 10102 and 13782."""
 DATABASE_FILE = "meter61850.sqlite"
@@ -114,7 +114,7 @@ class Chain:
     @property
     def simulation(self) -> SimulateSettings:
         """The simulated meters."""
-        return SimulateSettings(n=self.meters, seed=SEED, data_dir=self.data_dir / "meters")
+        return SimulateSettings(n=self.meters, seed=USUAL_SEED, data_dir=self.data_dir / "meters")
 
     def meter_ids(self) -> list[str]:
         """Of the simulated meters."""
@@ -123,9 +123,11 @@ class Chain:
     def prepare(self) -> None:
         """Make the deployment if there is none, and identities for meters that have none.
 
-        ConfigurationError if the folder has a deployment on other ports, or a plain chain would be beside it.
+        ConfigurationError if the folder has a deployment on other ports, or a plain chain would be beside it;
+        or if its database is empty.
         """
         deployment = self.deployment
+        check_file(self.database)
         if self.plain:
             check_whole(deployment.folder)
             if deployment.exists:
@@ -176,7 +178,7 @@ class Chain:
         )
         web = ("--port", str(self.web_port), "--database", self.database, "--users", str(self.users))
         meters: tuple[str, ...] = (
-            *("-n", str(self.meters), "--seed", str(SEED), "--interval", str(self.interval)),
+            *("-n", str(self.meters), "--seed", str(USUAL_SEED), "--interval", str(self.interval)),
             *("--data-dir", str(self.data_dir / "meters")),
         )
         meters += mqtt if self.plain else ("--identities", str(self.deployment.folder / "identities"))

@@ -41,6 +41,11 @@ def replace(register: Register, meter_id: str, serial: str) -> None:
             change.connection.execute("UPDATE device SET serial = ? WHERE meter_id = ?", (serial, meter_id))
 
 
+def serial_of(register: Register, meter_id: str) -> str | None:
+    """The serial number that the meter is bound to; None for one that was not enrolled with a code."""
+    return next((serial for serial, owner in listed(register) if owner == meter_id), None)
+
+
 def listed(register: Register) -> list[tuple[str, str]]:
     """Serial number and meter_id of every device, by serial number."""
     with register.connection() as connection:

@@ -144,7 +144,7 @@ def _end(certificate: x509.Certificate) -> int:
 
 
 def _finish(deployment: Deployment, one: Local, there: x509.Certificate) -> bool:
-    """Note the renewal that has begun for the audit, if its certificate is what is ``there``; whether it is."""
+    """Note the begun renewal for the audit, if its certificate is what is ``there``; whether it is."""
     begun = deployment.register.marks().get(_mark(one))
     if begun is None:
         return False

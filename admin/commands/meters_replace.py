@@ -43,6 +43,7 @@ def replace(
 
     Until then its births are refused, as of somebody else who uses its meter_id (`meter61850 dead-letters`),
     and its name and interval stay as they were. It is in the audit. The meter's last birth is taken at once.
+    The number that the meter has already is refused.
 
     \b
     meter61850 meters replace "House 1" --serial PZEM-000018
@@ -51,8 +52,11 @@ def replace(
     if not 0 < len(serial) <= LONGEST:
         raise ConfigurationError(f"--serial {serial[:64]!r}: 1 to {LONGEST} characters")
     with open_store(database) as store:
-        meter_id = store.meter(meter).meter.meter_id
-    deployment = Deployment(folder)
+        known = store.meter(meter).meter
+    meter_id, deployment = known.meter_id, Deployment(folder)
+    bound = devices.serial_of(deployment.register, meter_id) if deployment.exists else None
+    if known.serial == serial and bound in (None, serial):
+        raise ConfigurationError(f"{meter_id} has the serial number {serial!r} already: nothing to replace")
     if deployment.exists:
         devices.replace(deployment.register, meter_id, serial)
     before = replacement.replace(database, meter_id, serial=serial, who=user_name())
