@@ -11,9 +11,9 @@ True
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
@@ -57,6 +57,9 @@ FUTURE_TOLERANCE = timedelta(minutes=5)
 MAX_COMMAND_VALIDITY = timedelta(seconds=60)
 """A relay command that stays valid longer than this is refused: a switch is meant for now."""
 
+MAX_LINE = 255
+"""Characters of a text."""
+
 MAX_SEQ = 2**53 - 1
 """Largest integer that every JSON reader keeps exact."""
 
@@ -91,6 +94,10 @@ def _visible(told: Any) -> Any:
     return texts.visible(told) if isinstance(told, str) else told
 
 
+def _line(told: Any) -> str:
+    return texts.visible(told)[:MAX_LINE] if isinstance(told, str) else ""
+
+
 def _identifier(told: Any) -> Any:
     try:
         return texts.identifier(told) if isinstance(told, str) else told
@@ -98,8 +105,12 @@ def _identifier(told: Any) -> Any:
         raise PydanticCustomError("identifier", str(error)) from None
 
 
-Text = Annotated[str, BeforeValidator(_visible), StringConstraints(strip_whitespace=True, max_length=255)]
+Text = Annotated[
+    str, BeforeValidator(_visible), StringConstraints(strip_whitespace=True, max_length=MAX_LINE)
+]
 """What is no text (control characters and the like) stands in it as U+FFFD (`broker.texts`)."""
+Line = Annotated[str, BeforeValidator(_line), StringConstraints(max_length=MAX_LINE)]
+"""One line for a human. It costs nothing else: what is too long is cut, what is no text is left out."""
 Identifier = Annotated[str, BeforeValidator(_identifier), Field(min_length=1, max_length=texts.MAX_HEX)]
 """At most 64 characters of text; what is no text stands in it as 0x and its octets in hex."""
 Token = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z._:-]{1,64}$")]
@@ -126,14 +137,16 @@ def whole(payload: str | bytes | bytearray) -> bytes:
 class _IfBad:
     """What stands in place of a value that is not valid: one bad quantity costs that quantity."""
 
-    def __init__(self, instead: bool | None) -> None:
+    def __init__(self, instead: Callable[[], bool | datetime | None]) -> None:
         self._instead = instead
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_default_schema(handler(source), default=self._instead, on_error="default")
+        return core_schema.with_default_schema(
+            handler(source), default_factory=self._instead, on_error="default"
+        )
 
 
-_IF_BAD = _IfBad(None)
+_IF_BAD = _IfBad(lambda: None)
 
 
 def _no_flag(told: Any) -> Any:
@@ -273,7 +286,7 @@ class Reading(Message):
     """Wh, active, counted up since the sensor's last reset."""
     alarm: Annotated[bool | None, _IF_BAD] = None
     """True while the sensor's own over-power alarm is set."""
-    clock_synchronized: Annotated[bool | None, _IfBad(instead=False)] = None
+    clock_synchronized: Annotated[bool | None, _IfBad(lambda: False)] = None
     """False when nothing kept the meter's clock right when it read: ``ts`` may be wrong. Absent otherwise."""
     repeated: bool | None = None
     """True: the bridge repeats what a broker has lost, for a meter that may be away; no sign of life."""
@@ -400,8 +413,10 @@ class Block(Message):
     change different directions at once do not undo each other. An empty payload releases nothing.
 
     What blocks is obeyed although the rest of the message cannot be read (an origin that only a newer program
-    knows, a time after 2099 or none); then it counts as a change of now. A release needs a message that is
-    valid as a whole.
+    knows, a time after 2099 or none, a string with an odd escape, an end that is missing); then it counts as
+    a change of now. A release needs a message that is valid as a whole. A payload in which no direction can
+    be read as blocked (no JSON at all) blocks nothing and releases nothing: it is a dead letter, and those
+    who know what is blocked publish that again.
     """
 
     MAX_BYTES: ClassVar[int] = 1024 * 1024
@@ -549,18 +564,30 @@ def _read(adapter: TypeAdapter[_V], told: object) -> _V | None:
 
 
 def legible_json(payload: bytes) -> dict[str, Any]:
-    """What stands in a JSON object, for what restricts; empty when nothing can be read.
+    """What can be read of a JSON object, for what counts although the rest is spoilt; empty when nothing can.
 
-    Its text may be of another encoding than UTF-8, or have control characters in its strings.
+    Its text may be of another encoding than UTF-8, have control characters or escapes that are none in its
+    strings, or be cut short: what stands whole before the end is read.
     """
     try:
         told = from_json(payload)
     except ValueError:
         try:
-            told = json.loads(payload.decode("utf-8-sig", errors="replace"), strict=False, parse_int=float)
-        except (ValueError, RecursionError):
+            told = from_json(_mended(payload), allow_partial=True)
+        except ValueError:
             return {}
     return told if isinstance(told, dict) else {}
+
+
+_CONTROL = re.compile(rb"[\x00-\x1f]")
+_ESCAPE = re.compile(rb'(\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))|\\u?')
+"""An escape in JSON, in the group; or what is none."""
+
+
+def _mended(payload: bytes) -> bytes:
+    """``payload`` with what JSON does not allow in a string replaced."""
+    text = _CONTROL.sub(b" ", payload.decode("utf-8-sig", errors="replace").encode())
+    return _ESCAPE.sub(lambda escape: escape[1] or rb"\ufffd", text)
 
 
 def _legible_origin(told: object) -> Origin:
@@ -602,6 +629,8 @@ class Cause(StrEnum):
 class Result(Message):
     """The meter's answer to one command. Not retained.
 
+    What was done counts although what explains it cannot be read: a ``done`` ends the ledger's entry as done.
+
     A meter publishes it again until the bridge has confirmed it (`recorded`), for 30 days at most. Of results
     for a bridge that confirms none only those of the last ten minutes come again, at each new connection.
     """
@@ -609,8 +638,8 @@ class Result(Message):
     command_id: Token
     outcome: Annotated[Outcome | Token, Field(union_mode="left_to_right")]
     """An :class:`Outcome`, or one that a newer meter knows."""
-    reason: Text = ""
-    """Empty when done; otherwise one line for a human."""
+    reason: Line = ""
+    """Empty when done."""
     cause: Annotated[Token | None, _IF_BAD] = None
     """The same for programs where they need it: ``blocked``, ``local``, ``position-reached``, or one that
     a newer meter knows."""
@@ -620,7 +649,19 @@ class Result(Message):
     origin: Annotated[Origin | None, WrapValidator(_origin_as_far_as_legible)] = None
     issued_at: Annotated[Timestamp | None, _IF_BAD] = None
     expires_at: Annotated[Timestamp | None, _IF_BAD] = None
-    ts: Timestamp
+    ts: Annotated[Timestamp, _IfBad(utc_now)]
+    """When it was done or refused; one that cannot be read counts as now."""
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """As of any message, or what can be read of it; ValidationError without command_id or outcome."""
+        try:
+            return super().model_validate_json(json_data, **options)
+        except ValidationError:
+            told = legible_json(whole(json_data)) if len(json_data) <= cls.MAX_BYTES else {}
+            with suppress(ValidationError):
+                return cls.model_validate(told)
+            raise
 
 
 class NoticeCode(StrEnum):
@@ -644,8 +685,7 @@ class MeterNotice(Message):
 
     code: Token
     """A :class:`NoticeCode`, or one that a newer bridge knows."""
-    reason: Text = ""
-    """One line for a human."""
+    reason: Line = ""
     command_id: Token | None = None
     block_ts: Moment | None = None
     epoch: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
@@ -673,7 +713,7 @@ class Refusal(Message):
     command: Command | None = None
     block: Block | None = None
     """Instead of a command."""
-    reason: Text
+    reason: Line
     ts: Timestamp
 
 

@@ -90,9 +90,7 @@ class Switch:
         except commands.UnreadableCommandError as error:
             if error.command_id is None:
                 raise
-            return Result(
-                command_id=error.command_id, outcome=Outcome.REFUSED, reason=str(error)[:255], ts=now
-            )
+            return Result(command_id=error.command_id, outcome=Outcome.REFUSED, reason=str(error), ts=now)
         # Shielded: who loses the connection meanwhile finds the outcome in the next report.
         return await asyncio.shield(self._alone(command, retained=retained, after=after))
 
@@ -157,7 +155,7 @@ class Switch:
             judged = self._judged(command, answer, retained=retained, after=after)
             result = judged or self._act(command, answer)
         except StorageError as error:
-            result = answer(outcome=Outcome.FAILED, reason=f"the meter's disk refuses: {error}"[:255])
+            result = answer(outcome=Outcome.FAILED, reason=f"the meter's disk refuses: {error}")
         _log.info("%s to %s: %s %s", command.command_id, command.position, result.outcome, result.reason)
         return result
 
@@ -208,7 +206,7 @@ class Switch:
             self._log.finish(result, relay=after)
         except RelayError as error:
             self._put_back(before.position)
-            result = answer(outcome=Outcome.FAILED, reason=f"the relay was not driven: {error}"[:255])
+            result = answer(outcome=Outcome.FAILED, reason=f"the relay was not driven: {error}")
             self._log.finish(result)
         except StorageError:
             self._put_back(before.position)
