@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_silent_connections_to_the_registrars_metrics_cost_nobody_else_anything(
             until(lambda: starved(site.log("enrol")), seconds=SECONDS, why="they have taken them all")
             assert registrar.poll() is None
         site.enrol(meter, code)
-        assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=SECONDS).status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=SECONDS).status_code == 200
         assert registrar.poll() is None
 
 
@@ -82,7 +83,8 @@ def test_up_without_descriptors_goes_on_and_stops_cleanly(running: Running) -> N
         time.sleep(1)
         children["broker"].resume()
         assert running.process.poll() is None
-        assert running.stop() == 0
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(SECONDS) == 0
     _, left = psutil.wait_procs(children.values(), timeout=STOP_SECONDS)
     assert left == []
 
@@ -91,7 +93,7 @@ def test_up_without_descriptors_names_the_child_that_dies(running: Running) -> N
     children = running.children()
     with without_descriptors([running.process]):
         children["web"].kill()
-        assert running.process.wait(2 * STOP_SECONDS) == 1
+        assert running.process.wait(SECONDS) == 1
     assert "error: web ended by itself (SIGKILL); data/logs/web.log" in running.log.read_text()
     _, left = psutil.wait_procs(children.values(), timeout=STOP_SECONDS)
     assert left == []
