@@ -120,7 +120,8 @@ class Blocks:
                 return
             with Session(self._engine) as session:
                 for meter_id, block in recorded(session).items():
-                    self._known[meter_id] = block.merged(self._known.get(meter_id))
+                    heard = self._known.get(meter_id)  # has what the ledger does not keep, such as `via`
+                    self._known[meter_id] = block if heard is None else heard.merged(block)
             self._loaded = True
             self._settle()
 

@@ -200,8 +200,9 @@ def test_of_a_group_the_leader_speaks_and_knows_what_others_have_written(databas
     keeper.ready()
     assert len(told) == 2, "what is retained has not been through the database yet"
     assert not keeper.complete
-    keeper.take([], [(METER, theirs)])
+    origin = theirs.origin.model_copy(update={"via": "cli desk4"})
+    keeper.take([], [(METER, theirs.model_copy(update={"origin": origin}))])
     keeper.passed(2)
-    assert len(told) == 2, "the broker has it"
+    assert len(told) == 2, "the broker has it, with more than the ledger keeps"
     assert keeper.complete
     engine.dispose()
