@@ -103,7 +103,12 @@ class _Bridge:
         publish, topics = link.publish, settings.mqtt.topics
         self._publication = Publication(engine, settings, publish=publish, leads=self._leads)
         self._blocks = Blocks(
-            engine, topics, publish=publish, leads=self._leads, taken=lambda: link.inbox.taken_in
+            engine,
+            topics,
+            publish=publish,
+            confirmed=lambda: not link.out.awaits(*self._block_topics),
+            leads=self._leads,
+            taken=lambda: link.inbox.taken_in,
         )
         self._repeats = Repeats(
             engine,
@@ -147,6 +152,11 @@ class _Bridge:
             blocks=self._blocks,
         )
 
+    @property
+    def _block_topics(self) -> tuple[bytes, bytes]:
+        """What they begin and end with."""
+        return f"{self._settings.mqtt.prefix}/".encode(), b"/block"
+
     def _leads(self) -> bool:
         return self._leader.leads
 
@@ -158,7 +168,7 @@ class _Bridge:
 
     def _will(self) -> Will:
         """The last will of a new connection; asked for before each."""
-        self._link.out.forget(f"{self._settings.mqtt.prefix}/".encode(), b"/block")  # it may have newer ones
+        self._link.out.forget(*self._block_topics)  # it may have newer ones
         self._blocks.begin()
         return self._presence.will()
 

@@ -18,7 +18,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PUBLIC, SECRET = 0o644, 0o600
@@ -34,6 +34,14 @@ def replace(path: Path, content: bytes, *, mode: int) -> None:
     mode |= handed(path.parent) if mode == SECRET else 0
     if path.exists() and path.read_bytes() == content and path.stat().st_mode & 0o777 == mode:
         return
+    with _draft(path, content, mode=mode) as draft:
+        os.replace(draft, path)
+    sync_folder(path.parent)
+
+
+@contextmanager
+def _draft(path: Path, content: bytes, *, mode: int) -> Iterator[str]:
+    """A file beside ``path``, on the disk; it is gone afterwards unless it was given another name."""
     descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600, nobody else's
     try:
         with open(descriptor, "wb") as file:
@@ -42,11 +50,10 @@ def replace(path: Path, content: bytes, *, mode: int) -> None:
             _give_to_owner(descriptor, path.parent)
             os.fchmod(descriptor, mode)
             os.fsync(descriptor)
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
-    sync_folder(path.parent)
+        yield draft
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(draft)
 
 
 def sync_folder(path: Path) -> None:
@@ -66,8 +73,13 @@ def handed(folder: Path) -> int:
     return 0o060 if mode & stat.S_IWGRP else 0o040
 
 
-def create(path: Path) -> None:
-    """Have a secret file at ``path``: what is there stays, else it is empty; OSError if that fails."""
+def create(path: Path, content: bytes = b"") -> None:
+    """Have a secret file at ``path``: what is there stays, else it has ``content``; OSError if that fails.
+
+    Nobody sees it without its content, except on a disk that has no hard links: there it begins empty.
+    """
+    if content and _linked(path, content):
+        return
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, SECRET)
     except FileExistsError:
@@ -77,6 +89,19 @@ def create(path: Path) -> None:
         os.fchmod(descriptor, SECRET | handed(path.parent))
     finally:
         os.close(descriptor)
+
+
+def _linked(path: Path, content: bytes) -> bool:
+    """Whether it is there now; False on a disk that has no hard links."""
+    with _draft(path, content, mode=SECRET | handed(path.parent)) as draft:
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return True
+        except OSError:
+            return False
+    sync_folder(path.parent)
+    return True
 
 
 def make_folder(path: Path) -> None:

@@ -78,6 +78,7 @@ class Session:
         self._told_backlog = (0, 0)
         self._told_synchronized: bool | None = None
         self._heard_block: Block | None = None
+        parts.switch.connected()
         self._results = Results(parts.switch, self._publish_result, parts.faults)
         self._asked = (0, 0.0)
         """The reading that was published last, and when, in monotonic seconds."""
@@ -272,6 +273,8 @@ class Session:
         stored = self._read("stored", Stored, message)
         if stored is None:
             return
+        if not message.retain:
+            await self._parts.switch.bridge_says(stored.blocks)
         if stored.ts is not None:
             self._results.bridge_confirms()
         if not stored.is_for(self._parts.profile.instance):
@@ -288,6 +291,8 @@ class Session:
         notice = self._read("notice", MeterNotice, message)
         if notice is None:
             return
+        if not message.retain:
+            await self._parts.switch.bridge_says(notice.blocks)
         if notice.code == NoticeCode.BIRTH_REFUSED:
             self._parts.faults.tell("the bridge has refused our birth", notice.reason)
         await self._results.take(notice)

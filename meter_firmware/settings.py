@@ -125,6 +125,10 @@ class MeterSettings(BaseSettings):
             raise ConfigurationError(f"{path}: {_first(error)}") from error
 
 
+USUAL_SEED = 1
+"""Of the simulated meters of `up`, and when nobody says another."""
+
+
 class SimulateSettings(BaseSettings):
     """``n`` meters in one process; the same seed and data_dir are the same meters again."""
 
@@ -133,7 +137,7 @@ class SimulateSettings(BaseSettings):
     n: Annotated[int, Field(ge=1, le=100_000)] = 10
     first: Annotated[int, Field(ge=1)] = 1
     """Number of the first meter: other processes may simulate the others."""
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0)] = USUAL_SEED
     interval: Interval = 10
     data_dir: Path = Path("data/meters")
     outbox: OutboxSettings = OutboxSettings()

@@ -1,7 +1,8 @@
 """Many meters in one process: the very same :class:`Meter`, with simulated hardware.
 
 ``seed`` and number make a meter: its id, serial number, name, address and load. A rerun with the
-same seed and data_dir is the same meters, with their outboxes and relay positions.
+same seed and data_dir is the same meters, with their outboxes and relay positions. Each seed is a town of
+its own: the houses of seed 7 are ``House 7-1`` and so on, beside ``House 1`` of the usual one.
 
 >>> meter_ids(SimulateSettings(n=2, seed=1)) == meter_ids(SimulateSettings(n=2, seed=1))
 True
@@ -27,7 +28,7 @@ from meter_firmware.process import run_meters
 from meter_firmware.profile import Profile
 from meter_firmware.sensors.household import Household
 from meter_firmware.sensors.simulated import SimulatedHardware
-from meter_firmware.settings import IDENTITY, Identity, SimulateSettings
+from meter_firmware.settings import IDENTITY, USUAL_SEED, Identity, SimulateSettings
 
 FILES_PER_METER = 4
 """Socket, database, its log, and one that is open for a moment."""
@@ -108,12 +109,13 @@ def simulated_profile(settings: SimulateSettings, number: int) -> Profile:
     street, house = divmod(number - 1, HOUSES_IN_A_STREET)
     quarter, street = divmod(street, STREETS_IN_A_QUARTER)
     code = str(FIRST_CODE + quarter)
+    town = "" if settings.seed == USUAL_SEED else str(settings.seed)
     return Profile(
         meter_id=meter_id(settings.seed, number),
         identity=Identity(
-            name=f"House {number}",
+            name=f"House {town}-{number}" if town else f"House {number}",
             owner=random.Random(f"owner {settings.seed} {number}").choice(FAMILIES),
-            address=f"{house + 1} {STREETS[street]} Street, {code} Bellville",
+            address=f"{house + 1} {STREETS[street]} Street, {code} Bellville {town}".rstrip(),
             address_code=code,
         ),
         hardware=Hardware(

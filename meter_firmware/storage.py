@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from broker import durable
+from broker import sqlite_file
 from broker.contract.errors import ConfigurationError, UnavailableError
 
 SCHEMA = """
@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS outbox_state (
 CREATE TABLE IF NOT EXISTS held (seq INTEGER PRIMARY KEY, boot TEXT NOT NULL, uptime_ms INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS relay (id INTEGER PRIMARY KEY CHECK (id = 1), payload BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS block (id INTEGER PRIMARY KEY CHECK (id = 1), payload BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS bridge (id INTEGER PRIMARY KEY CHECK (id = 1), vouches INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS command (
     command_id TEXT PRIMARY KEY, seen_ms INTEGER NOT NULL, result BLOB, answered INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
@@ -39,6 +40,10 @@ WAL_PAGES = 100
 """Checkpoint after 400 KiB: a thousand simulated meters have a thousand logs."""
 
 _FILE_WENT_WRONG = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+
+_BEGIN_ANEW = (
+    "move it away to begin a new outbox (readings in it are lost, and the relay starts closed and unblocked)"
+)
 
 Durability = Literal["FULL", "NORMAL"]
 
@@ -64,7 +69,7 @@ class Storage:
         """Open or make the file; ConfigurationError if it is damaged, in use or not writable."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            durable.create(self._path)
+            sqlite_file.create(self._path, cure=_BEGIN_ANEW)
             self._connection = _connected(self._path)
             self._is_open = True
         except (sqlite3.Error, OSError) as error:
@@ -144,8 +149,5 @@ def _cure(path: Path, error: Exception) -> str:
     if "locked" in str(error):
         return f"{path} is in use by another process: stop it, or choose another data_dir"
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-        return (
-            f"{path} is damaged ({error}): move it away to begin a new outbox"
-            " (readings in it are lost, and the relay starts closed)"
-        )
+        return f"{path} is damaged ({error}): {_BEGIN_ANEW}"
     return f"{path} cannot be opened ({error}): data_dir must be a folder that we may write"

@@ -43,6 +43,11 @@ def replace(store: IdentityStore, meter_id: str, serial: str) -> None:
             change.connection.execute("UPDATE device SET serial = ? WHERE meter_id = ?", (serial, meter_id))
 
 
+def serial_of(store: IdentityStore, meter_id: str) -> str | None:
+    """The serial number that the meter is bound to; None for one that was not enrolled with a code."""
+    return next((serial for serial, owner in listed(store) if owner == meter_id), None)
+
+
 def listed(store: IdentityStore) -> list[tuple[str, str]]:
     """Serial number and meter_id of every device, by serial number."""
     with store.connection() as connection:

@@ -3,7 +3,8 @@
 A certificate is renewed at two thirds of its life, as on a meter, for the same key and the same names: one
 file is replaced in one atomic step. Mosquitto, MMS bridge and web read their files again; a service uses the
 new certificate when it connects again. The old certificate is not revoked but expires: a copy of it on
-another machine works until then.
+another machine works until then. A process that dies between the file and the audit leaves a mark in the
+identity store, and the next look finishes it.
 
 >>> CertificateWatch(deployment, AuditQueue(deployment)).look(utc_now())  # doctest: +SKIP
 """
@@ -95,7 +96,7 @@ def renewable(deployment: Deployment) -> Iterator[Local]:
 
 
 def renew(deployment: Deployment, now: datetime) -> Iterator[str]:
-    """Renew what is due; the names, each once it is done.
+    """Renew what is due; the names, each once it is done and noted for the audit.
 
     A file that cannot be written is logged, and tried again at the next look; the others are renewed.
     """
@@ -111,23 +112,49 @@ def renew(deployment: Deployment, now: datetime) -> Iterator[str]:
 
 def _renew(deployment: Deployment, one: Local, now: datetime) -> bool:
     own = one.load()
-    if own is None or not _due(own, now):
+    if own is None:
         return False
+    finished = _finish(deployment, one, own)
+    if not _due(own, now):
+        return finished
     authority = _issuer(deployment, own)
     if authority is None or authority.certificate.not_valid_after_utc < own.not_valid_after_utc + GAIN:
         return False
-    if one.role is None:
-        made = authority.renewed(own, days=SERVER_DAYS, now=now)
-    else:
-        name = pki.common_name(own)
-        with deployment.identity_store.change() as change:
+    with deployment.identity_store.change() as change:
+        if one.role is None:
+            made = authority.renewed(own, days=SERVER_DAYS, now=now)
+        else:
+            name = pki.common_name(own)
             identity = change.identity(name)
             if identity is None or identity.blocked or not change.is_good(fingerprint(own)):
                 return False
             made = authority.renewed(own, days=pki.CLIENT_DAYS, now=now)
             change.issued(name, made, authority.certificate)
+        change.mark(_mark(one), _end(made))
     replace(one.file, pki.pem(made), mode=PUBLIC)
-    return True
+    return _finish(deployment, one, made)
+
+
+def _mark(one: Local) -> str:
+    """Of a renewal that has begun, with the end of the new certificate."""
+    return f"renew {one.name}"
+
+
+def _end(certificate: x509.Certificate) -> int:
+    return int(certificate.not_valid_after_utc.timestamp())
+
+
+def _finish(deployment: Deployment, one: Local, there: x509.Certificate) -> bool:
+    """Note the begun renewal for the audit, if its certificate is what is ``there``; whether it is."""
+    begun = deployment.identity_store.marks().get(_mark(one))
+    if begun is None:
+        return False
+    with deployment.identity_store.change() as change:
+        change.unmark(_mark(one))
+        if done := begun == _end(there):
+            identity = one.name.partition(" ")[2]
+            change.note(Kind.CREDENTIALS_ROTATED, who="registrar", identity=identity, outcome="renewed")
+    return done
 
 
 def _due(certificate: x509.Certificate, now: datetime) -> bool:
@@ -190,10 +217,7 @@ class CertificateWatch:
         """Renew what is due, and warn of what was not renewed: each once a day."""
         for name in renew(self._deployment, now):
             log.info("the certificate of %s is renewed", name)
-            identity = name.partition(" ")[2]
-            self._audit_queue.note(
-                Kind.CREDENTIALS_ROTATED, who="registrar", identity=identity, outcome="renewed"
-            )
+            self._audit_queue.move()
         self.endings = ending(self._deployment, now)
         self.ends = {one.what: one.ends.timestamp() for one in self.endings}
         for local in (*authorities(self._deployment), *renewable(self._deployment)):

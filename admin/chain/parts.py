@@ -17,13 +17,14 @@ from admin.chain.supervisor import HOST, Part
 from admin.deployments import DIR, IDENTITY
 from admin.options import BrokerKind, user_name
 from bridge.store.audit import Kind
+from bridge.store.database import check_file
 from broker.contract.errors import ConfigurationError, UnavailableError
 from broker.contract.roles import Role
 from broker.daemon.ports import check_free
 from broker.environment import check_whole
 from broker.mqtt.settings import MqttSettings
 from broker.no_deployment import UP_LOCK
-from meter_firmware.settings import SimulateSettings
+from meter_firmware.settings import USUAL_SEED, SimulateSettings
 from meter_firmware.simulate import meter_ids, simulated_profile
 from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
@@ -31,7 +32,6 @@ from registrar.identities import Identity
 from registrar.init_deployment import NewDeployment, new_deployment
 
 METERS_PER_IED = 50
-SEED = 1
 TLS_BEYOND = 3680
 """From an IED's plain MMS port to its port for TLS: 10102 and 13782."""
 DATABASE_FILE = "meter61850.sqlite"
@@ -115,7 +115,7 @@ class Chain:
     @property
     def simulation(self) -> SimulateSettings:
         """The simulated meters."""
-        return SimulateSettings(n=self.meters, seed=SEED, data_dir=self.data_dir / "meters")
+        return SimulateSettings(n=self.meters, seed=USUAL_SEED, data_dir=self.data_dir / "meters")
 
     def meter_ids(self) -> list[str]:
         """Of the simulated meters."""
@@ -124,9 +124,11 @@ class Chain:
     def prepare(self) -> None:
         """Make the deployment if there is none, and identities for meters that have none.
 
-        ConfigurationError if the folder has a deployment on other ports, or a plain chain would be beside it.
+        ConfigurationError if the folder has a deployment on other ports, or a plain chain would be beside it;
+        or if its database is empty.
         """
         deployment = self.deployment
+        check_file(self.database)
         if self.plain:
             check_whole(deployment.folder)
             if deployment.exists:
@@ -177,7 +179,7 @@ class Chain:
         )
         web = ("--port", str(self.web_port), "--database", self.database, "--users", str(self.users))
         meters: tuple[str, ...] = (
-            *("-n", str(self.meters), "--seed", str(SEED), "--interval", str(self.interval)),
+            *("-n", str(self.meters), "--seed", str(USUAL_SEED), "--interval", str(self.interval)),
             *("--data-dir", str(self.data_dir / "meters")),
         )
         meters += mqtt if self.plain else ("--identities", str(self.deployment.folder / "identities"))

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from broker.contract.errors import Meter61850Error, UnavailableError
+from broker.contract.errors import Meter61850Error, UnavailableError, reason
 from broker.kernel import end_with_parent
 
 log = logging.getLogger(__name__)
@@ -165,7 +165,10 @@ def _death(child: _Child) -> ChildDiedError:
 
 
 def _last_words(child: _Child) -> str:
-    lines = child.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+    try:
+        lines = child.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+    except OSError as error:  # as when there is no file descriptor left
+        return f"{child.log} cannot be read now: {reason(error)}"
     said = "".join(f"\n  {line}" for line in lines) or " nothing"
     return f"{child.log} says:{said}"
 

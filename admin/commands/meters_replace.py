@@ -44,7 +44,7 @@ def replace(
 
     Before this, the bridge refuses its births, because another device could use the meter_id
     (`meter61850 dead-letters`); name and interval stay as they were. The audit records the replacement. The
-    meter's last birth is accepted at once.
+    meter's last birth is accepted at once. The number that the meter already has is refused.
 
     \b
     meter61850 meters replace "House 1" --serial PZEM-000018
@@ -53,8 +53,11 @@ def replace(
     if not 0 < len(serial) <= LONGEST:
         raise ConfigurationError(f"--serial {serial[:64]!r}: 1 to {LONGEST} characters")
     with open_store(database) as store:
-        meter_id = store.meter(meter).meter.meter_id
-    deployment = Deployment(folder)
+        known = store.meter(meter).meter
+    meter_id, deployment = known.meter_id, Deployment(folder)
+    bound = devices.serial_of(deployment.identity_store, meter_id) if deployment.exists else None
+    if known.serial == serial and bound in (None, serial):
+        raise ConfigurationError(f"{meter_id} has the serial number {serial!r} already: nothing to replace")
     if deployment.exists:
         devices.replace(deployment.identity_store, meter_id, serial)
     before = replacement.replace(database, meter_id, serial=serial, who=user_name())

@@ -124,13 +124,16 @@ class Work:
         own = (topic for topic in self._ranges if topic.decode().split("/")[-2] == meter_id)
         return next(own, f"{meter_id}/stored".encode())
 
-    def stored(self) -> Iterator[tuple[bytes, bytes]]:
+    def stored(self, *, blocks: bool) -> Iterator[tuple[bytes, bytes]]:
         """The `stored` messages, as (topic, payload): a `broker.contract.reading.Stored` each."""
-        ts = format_ts(sayable(self.now)).encode()
+        ts, held = format_ts(sayable(self.now)).encode(), b"true" if blocks else b"false"
         for topic, ranges in self._ranges.items():
             for epoch, first, last, sender in ranges:
                 told = b'"epoch":%d,"first":%d,"seq":%d' % (epoch, first, last)
-                yield topic, b'{%s,"ts":"%s","instance":"%s"}' % (told, ts, sender.encode())
+                yield (
+                    topic,
+                    b'{%s,"ts":"%s","instance":"%s","blocks":%s}' % (told, ts, sender.encode(), held),
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +211,15 @@ class Sorter:
         self._reject(work, route, message, payload=message.payload, cause=cause)
         return work
 
-    def answers(self, work: Work) -> Iterator[tuple[bytes, bytes]]:
-        """All that the meters are told after the commit of ``work``, as (topic, payload)."""
-        yield from work.stored()
+    def answers(self, work: Work, *, blocks: bool) -> Iterator[tuple[bytes, bytes]]:
+        """All that the meters are told after the commit of ``work``, as (topic, payload).
+
+        ``blocks``: the broker retains every block of the ledger.
+        """
+        yield from work.stored(blocks=blocks)
         for meter_id, notice in work.notices:
-            yield self._topics.meter(meter_id, "notice").encode(), notice.payload()
+            told = notice.model_copy(update={"blocks": blocks})
+            yield self._topics.meter(meter_id, "notice").encode(), told.payload()
 
     def _route(self, topic: bytes, *, now: int) -> _Route:
         if len(self._routes) >= _MAX_ROUTES:

@@ -135,15 +135,21 @@ class Ingest:
                 batch = inbox.take(timeout=_TAKE_SECONDS)
                 self._store_what_waited()  # before: what is newer wins
                 if batch.messages:
-                    self._link.acknowledge(batch, list(self._store(batch.messages)))
-                    if self._blocks is not None:
-                        self._blocks.passed(len(batch.messages))
+                    self._link.acknowledge(batch, self._answers(batch.messages))
         except _GivenUpError:
             log.warning("stopped while the database was away: the broker keeps what was not stored")
         except Exception as error:  # noqa: BLE001 - kept for run(), which ends the process with it
             log.critical("cannot store any more: %s", error)
             self.error = error
         self._ended()
+
+    def _answers(self, messages: Sequence[Publish]) -> list[tuple[bytes, bytes]]:
+        """Store ``messages``; what their meters are told."""
+        done = list(self._store(messages))
+        if self._blocks is not None:
+            self._blocks.passed(len(messages))
+        complete = self._blocks is not None and self._blocks.complete
+        return [answer for work in done for answer in self._sorter.answers(work, blocks=complete)]
 
     def _store_what_waited(self) -> None:
         """Births of newcomers, and what seemed to come from the future; both were acknowledged before."""
@@ -160,8 +166,8 @@ class Ingest:
                 rejected = self._sorter.reject(early.source, FUTURE, now=now_ms())
                 self._count([], rejected, self._commit(rejected))
 
-    def _store(self, messages: Sequence[Publish], *, last: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Commit ``messages``, however long it takes; the answers to their meters."""
+    def _store(self, messages: Sequence[Publish], *, last: bool = False) -> Iterator[Work]:
+        """Commit ``messages``, however long it takes; what was done."""
         if not messages:
             return
         try:
@@ -176,11 +182,9 @@ class Ingest:
             if self._blocks is not None and (committed.blocks or work.blocks):
                 self._blocks.take(committed.blocks, work.blocks)
             self._postpone(work)
-            yield from self._sorter.answers(work)
+            yield work
 
-    def _isolate(
-        self, messages: Sequence[Publish], error: Exception, *, last: bool
-    ) -> Iterator[tuple[bytes, bytes]]:
+    def _isolate(self, messages: Sequence[Publish], error: Exception, *, last: bool) -> Iterator[Work]:
         """Halve ``messages`` until the one that cannot be stored is alone, and make it a dead letter."""
         if len(messages) > 1:
             middle = len(messages) // 2
@@ -193,7 +197,7 @@ class Ingest:
             log.error("%s: %s", cause, error)
             work = self._sorter.reject(messages[0], cause, now=now_ms())
             self._count(messages, work, self._commit(work))
-            yield from self._sorter.answers(work)
+            yield work
 
     def _commit(self, work: Work) -> Committed:
         """Commit ``work``, trying again while the database is away."""

@@ -128,7 +128,7 @@ def refusals(dead: Iterable[Dead], *, now: int) -> Iterator[tuple[str, MeterNoti
             meter_id = letter.topic.decode().split("/")[-2]
             if letter.cause == FOREIGN_SERIAL:
                 cause += f"; if its sensor was replaced: meter61850 meters replace {meter_id} --serial SERIAL"
-            yield meter_id, MeterNotice(code=NoticeCode.BIRTH_REFUSED, reason=cause[:255], ts=sayable(now))
+            yield meter_id, MeterNotice(code=NoticeCode.BIRTH_REFUSED, reason=cause, ts=sayable(now))
 
 
 def assign(session: Session, meters: Iterable[Meter], *, limit: int, by_address_code: bool) -> None:

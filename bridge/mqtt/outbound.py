@@ -77,12 +77,18 @@ class Outbound:
         """Drop what waits or is unconfirmed on topics that begin and end so: others know better now."""
 
         def kept(topic: bytes) -> bool:
-            return not (topic.startswith(prefix) and topic.endswith(suffix))
+            return not _is_meant(topic, prefix, suffix)
 
         with self._changed:
             self._state = {topic: payload for topic, payload in self._state.items() if kept(topic)}
             self._under_way = {number: what for number, what in self._under_way.items() if kept(what[0])}
             self._changed.notify_all()
+
+    def awaits(self, prefix: bytes, suffix: bytes) -> bool:
+        """Whether something on topics that begin and end so waits, or the broker has not confirmed it."""
+        with self._changed:
+            topics = [*self._state, *(topic for topic, _ in self._under_way.values())]
+        return any(_is_meant(topic, prefix, suffix) for topic in topics)
 
     def confirm(self, packet_id: bytes) -> None:
         """The broker sent PUBACK for ``packet_id``."""
@@ -121,3 +127,7 @@ class Outbound:
                 lambda: not self._window or not (self._state or self._under_way), timeout=seconds
             )
             return not (self._state or self._under_way)
+
+
+def _is_meant(topic: bytes, prefix: bytes, suffix: bytes) -> bool:
+    return topic.startswith(prefix) and topic.endswith(suffix)

@@ -30,7 +30,7 @@ from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError
 
 from bridge.store import quantity_columns
-from broker import durable
+from broker import sqlite_file
 from broker.contract.errors import ConfigurationError, UnavailableError, reason
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,8 @@ _LOCK = 61850
 
 _UPKEEP = "61850, 1"
 """PostgreSQL advisory lock: writers of readings share it, a transaction of upkeep is alone with it."""
+
+RESTORE = "bring it back from a backup (meter61850 store restore FILE), or move it away to begin with nothing"
 
 
 def connect(url: str, *, reader: bool = False, cache: int = 8) -> Engine:
@@ -109,7 +111,14 @@ def _sqlite(url: URL, *, reader: bool, cache: int) -> Engine:
 def _make_file(name: str | None, *_: object) -> None:
     """A new database gets the mode of a secret in its folder; SQLite's other files get the same."""
     if name not in (None, "", ":memory:"):
-        durable.create(Path(name))
+        sqlite_file.create(Path(name), cure=RESTORE)
+
+
+def check_file(url: str) -> None:
+    """ConfigurationError if the database is a SQLite file that is empty: it has lost what was in it."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        sqlite_file.check(Path(parsed.database), cure=RESTORE)
 
 
 def _throw_away(context: ExceptionContext) -> None:

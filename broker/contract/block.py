@@ -8,15 +8,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from pydantic import PrivateAttr, TypeAdapter, ValidationError
-from pydantic_core import from_json
 
-from broker.contract.messages import EARLIEST, LATEST, Message, Moment, legible, utc_now, whole
+from broker.contract.messages import EARLIEST, LATEST, Message, Moment, legible, legible_json, utc_now, whole
 from broker.contract.relay import Origin, Position, legible_origin
 
 
@@ -28,8 +26,10 @@ class Block(Message):
     change different directions at once do not undo each other. An empty payload releases nothing.
 
     What blocks is obeyed although the rest of the message cannot be read (an origin that only a newer program
-    knows, a time after 2099 or none); then it counts as a change of now. A release needs a message that is
-    valid as a whole.
+    knows, a time after 2099 or none, a string with an odd escape, an end that is missing); then it counts as
+    a change of now. A release needs a message that is valid as a whole. A payload in which no direction can
+    be read as blocked (no JSON at all) blocks nothing and releases nothing: it is a dead letter, and the
+    programs that know the block publish it again.
     """
 
     MAX_BYTES: ClassVar[int] = 1024 * 1024
@@ -164,18 +164,3 @@ _MILLISECOND = timedelta(milliseconds=1)
 _LAST_DAY = LATEST - timedelta(days=1)
 _BOOL: TypeAdapter[bool] = TypeAdapter(bool)
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
-
-
-def legible_json(payload: bytes) -> dict[str, Any]:
-    """What stands in a JSON object, for what restricts; empty when nothing can be read.
-
-    Its text may be of another encoding than UTF-8, or have control characters in its strings.
-    """
-    try:
-        told = from_json(payload)
-    except ValueError:
-        try:
-            told = json.loads(payload.decode("utf-8-sig", errors="replace"), strict=False, parse_int=float)
-        except (ValueError, RecursionError):
-            return {}
-    return told if isinstance(told, dict) else {}

@@ -17,8 +17,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from broker.contract.birth import Hardware
-from broker.contract.block import legible_json
-from broker.contract.messages import Message, Text, Timestamp, utc_now, whole
+from broker.contract.messages import Message, Text, Timestamp, legible_json, utc_now, whole
 
 MAX_PEM = 8192
 MAX_BYTES = 8 * MAX_PEM

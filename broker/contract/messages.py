@@ -13,6 +13,7 @@ b'"2026-11-23T12:00:00.000Z"'
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
@@ -29,7 +30,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema, from_json
 
 from broker.contract import texts
 
@@ -47,6 +48,9 @@ FUTURE_TOLERANCE = timedelta(minutes=5)
 
 MAX_COMMAND_VALIDITY = timedelta(seconds=60)
 """A relay command that stays valid longer than this is refused: a switch is meant for now."""
+
+MAX_LINE = 255
+"""Characters of a text."""
 
 MAX_SEQ = 2**53 - 1
 """Largest integer that every JSON reader keeps exact."""
@@ -90,6 +94,10 @@ def _visible(told: Any) -> Any:
     return texts.visible(told) if isinstance(told, str) else told
 
 
+def _line(told: Any) -> str:
+    return texts.visible(told)[:MAX_LINE] if isinstance(told, str) else ""
+
+
 def _identifier(told: Any) -> Any:
     try:
         return texts.identifier(told) if isinstance(told, str) else told
@@ -97,8 +105,12 @@ def _identifier(told: Any) -> Any:
         raise PydanticCustomError("identifier", str(error)) from None
 
 
-Text = Annotated[str, BeforeValidator(_visible), StringConstraints(strip_whitespace=True, max_length=255)]
+Text = Annotated[
+    str, BeforeValidator(_visible), StringConstraints(strip_whitespace=True, max_length=MAX_LINE)
+]
 """What is no text (control characters and the like) stands in it as U+FFFD (`broker.contract.texts`)."""
+Line = Annotated[str, BeforeValidator(_line), StringConstraints(max_length=MAX_LINE)]
+"""One line for a human. It costs nothing else: a longer one is cut, a value that is no text is left out."""
 Identifier = Annotated[str, BeforeValidator(_identifier), Field(min_length=1, max_length=texts.MAX_HEX)]
 """At most 64 characters of text; what is no text stands in it as 0x and its octets in hex."""
 Token = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z._:-]{1,64}$")]
@@ -123,14 +135,16 @@ def whole(payload: str | bytes | bytearray) -> bytes:
 class IfBad:
     """What stands in place of a value that is not valid: one bad quantity costs that quantity."""
 
-    def __init__(self, instead: bool | None) -> None:
+    def __init__(self, instead: Callable[[], bool | datetime | None]) -> None:
         self._instead = instead
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_default_schema(handler(source), default=self._instead, on_error="default")
+        return core_schema.with_default_schema(
+            handler(source), default_factory=self._instead, on_error="default"
+        )
 
 
-IF_BAD = IfBad(None)
+IF_BAD = IfBad(lambda: None)
 
 
 class Message(BaseModel):
@@ -168,3 +182,30 @@ def legible(adapter: TypeAdapter[_V], told: object) -> _V | None:
         return adapter.validate_python(told)
     except ValidationError:
         return None
+
+
+def legible_json(payload: bytes) -> dict[str, Any]:
+    """The readable part of a JSON object, for what counts although the rest is spoilt; empty without one.
+
+    Its text may be of another encoding than UTF-8, have control characters or invalid escapes in its strings,
+    or be cut short: the members that are whole before the end are read.
+    """
+    try:
+        told = from_json(payload)
+    except ValueError:
+        try:
+            told = from_json(_mended(payload), allow_partial=True)
+        except ValueError:
+            return {}
+    return told if isinstance(told, dict) else {}
+
+
+_CONTROL = re.compile(rb"[\x00-\x1f]")
+_ESCAPE = re.compile(rb'(\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))|\\u?')
+"""An escape in JSON, in the group; or an invalid one."""
+
+
+def _mended(payload: bytes) -> bytes:
+    """``payload`` with what JSON does not allow in a string replaced."""
+    text = _CONTROL.sub(b" ", payload.decode("utf-8-sig", errors="replace").encode())
+    return _ESCAPE.sub(lambda escape: escape[1] or rb"\ufffd", text)

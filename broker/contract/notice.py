@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from broker.contract.block import Block
-from broker.contract.messages import MAX_SEQ, Message, Moment, Text, Timestamp, Token
+from broker.contract.messages import MAX_SEQ, Line, Message, Moment, Timestamp, Token
 from broker.contract.reading import is_for
 
 
@@ -33,8 +33,7 @@ class MeterNotice(Message):
 
     code: Token
     """A :class:`NoticeCode`, or one that a newer bridge knows."""
-    reason: Text = ""
-    """One line for a human."""
+    reason: Line = ""
     command_id: Token | None = None
     block_ts: Moment | None = None
     epoch: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
@@ -43,6 +42,8 @@ class MeterNotice(Message):
     seq: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
     instance: Token | None = None
     """The sender of these readings, as in `stored`."""
+    blocks: bool | None = None
+    """As in `stored`."""
     ts: Timestamp
 
     def is_for(self, instance: str) -> bool:

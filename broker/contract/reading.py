@@ -72,7 +72,7 @@ class Reading(Message):
     __annotations__.update({name: _field(row) for name, row in QUANTITIES.items()})
     alarm: Annotated[bool | None, IF_BAD] = None
     """True while the sensor's own over-power alarm is set."""
-    clock_synchronized: Annotated[bool | None, IfBad(instead=False)] = None
+    clock_synchronized: Annotated[bool | None, IfBad(lambda: False)] = None
     """False when nothing kept the meter's clock right when it read: ``ts`` may be wrong. Absent otherwise."""
     instance: Annotated[Token | None, IF_BAD] = None
     """The sender: the ``instance`` of the meter's birth. It is not a part of the reading. The bridge's answer
@@ -156,6 +156,10 @@ class Stored(Message):
     instance: Token | None = None
     """The sender of these readings, ``-`` without an instance: a meter ignores a message for another one.
     Absent: an older bridge, which does not know."""
+
+    blocks: bool | None = None
+    """True: the broker retains every relay block of the ledger. False: the bridge has not checked it yet; a
+    meter that has not received true on its connection refuses commands. Absent: an older bridge."""
 
     def is_for(self, instance: str) -> bool:
         """Whether ``instance`` of a meter's program may have sent these readings."""

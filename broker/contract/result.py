@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import Field, WrapValidator
+from pydantic import Field, ValidationError, WrapValidator
 
 from broker.contract.block import Block
-from broker.contract.messages import IF_BAD, Message, Text, Timestamp, Token
+from broker.contract.messages import (
+    IF_BAD,
+    IfBad,
+    Line,
+    Message,
+    Timestamp,
+    Token,
+    legible_json,
+    utc_now,
+    whole,
+)
 from broker.contract.relay import Command, Origin, Position, origin_as_far_as_legible
 
 
@@ -32,6 +43,8 @@ class Cause(StrEnum):
 class Result(Message):
     """The meter's answer to one command. Not retained.
 
+    The outcome counts although its explanation cannot be read: a ``done`` ends the ledger's entry as done.
+
     A meter publishes it again until the bridge has confirmed it (`recorded`), for 30 days at most. Of results
     for a bridge that confirms none only those of the last ten minutes come again, at each new connection.
     """
@@ -39,8 +52,8 @@ class Result(Message):
     command_id: Token
     outcome: Annotated[Outcome | Token, Field(union_mode="left_to_right")]
     """An :class:`Outcome`, or one that a newer meter knows."""
-    reason: Text = ""
-    """Empty when done; otherwise one line for a human."""
+    reason: Line = ""
+    """Empty when done."""
     cause: Annotated[Token | None, IF_BAD] = None
     """The same for programs where they need it: ``blocked``, ``local``, ``position-reached``, or one that
     a newer meter knows."""
@@ -50,7 +63,19 @@ class Result(Message):
     origin: Annotated[Origin | None, WrapValidator(origin_as_far_as_legible)] = None
     issued_at: Annotated[Timestamp | None, IF_BAD] = None
     expires_at: Annotated[Timestamp | None, IF_BAD] = None
-    ts: Timestamp
+    ts: Annotated[Timestamp, IfBad(utc_now)]
+    """When it was done or refused; one that cannot be read counts as now."""
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """As of any message, or the readable part; ValidationError without command_id or outcome."""
+        try:
+            return super().model_validate_json(json_data, **options)
+        except ValidationError:
+            told = legible_json(whole(json_data)) if len(json_data) <= cls.MAX_BYTES else {}
+            with suppress(ValidationError):
+                return cls.model_validate(told)
+            raise
 
 
 class Refusal(Message):
@@ -63,5 +88,5 @@ class Refusal(Message):
     command: Command | None = None
     block: Block | None = None
     """Instead of a command."""
-    reason: Text
+    reason: Line
     ts: Timestamp

@@ -53,6 +53,8 @@ class Circumstances:
     """None: there is none."""
     block: Block | None = None
     """None when nothing was ever blocked or released."""
+    block_unknown: bool = False
+    """The broker may have lost a newer one, and the bridge has not said yet that it has not."""
     bridge_time: datetime | None = None
     """By the bridge's clock it is no later than this; None when that is not known."""
     waited: float = 0.0
@@ -122,6 +124,8 @@ def refusal(command: Command, given: Circumstances) -> Verdict | None:
         (relay is not None and relay.local, refused, "local: only a hand at the meter may switch",
          Cause.LOCAL),
         (blocked, refused, f"{what} is blocked", Cause.BLOCKED),
+        (given.block_unknown, refused,
+         "not known yet what is blocked: the bridge has not confirmed it since this meter connected"),
         (given.hasty, refused, f"too often: the relay switches {OPERATIONS} times in {PERIOD:g} s at most"),
         (relay is not None and command.position is relay.position, refused,
          f"position reached: the relay is {command.position} already",

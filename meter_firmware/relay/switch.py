@@ -59,6 +59,8 @@ class Switch:
         self.bridge_time = BridgeTime()
         self.bridge_confirms = False
         """The bridge is one that says when it has a result."""
+        self._has_blocks = False
+        """On this connection the bridge has confirmed that the broker retains every block."""
         self._operated = deque[float](maxlen=rules.OPERATIONS if spared else 0)
         """When the relay was driven last, by the clock that nobody sets."""
 
@@ -91,15 +93,22 @@ class Switch:
         except rules.UnreadableCommandError as error:
             if error.command_id is None:
                 raise
-            return Result(
-                command_id=error.command_id, outcome=Outcome.REFUSED, reason=str(error)[:255], ts=now
-            )
+            return Result(command_id=error.command_id, outcome=Outcome.REFUSED, reason=str(error), ts=now)
         # Shielded: who loses the connection meanwhile finds the outcome in the next report.
         return await asyncio.shield(self._alone(command, retained=retained, after=after))
 
     async def take_block(self, block: Block) -> None:
         """Enforce what is newer in ``block`` from now on; StorageError if the disk refuses to keep it."""
         await asyncio.shield(self._kept(block))  # as above
+
+    def connected(self) -> None:
+        """A new connection: the broker may have lost a block that was set while we were away."""
+        self._has_blocks = False
+
+    async def bridge_says(self, blocks: bool | None) -> None:
+        """Whether the broker retains every block; None: an older bridge. StorageError if the disk refuses."""
+        self._has_blocks = self._has_blocks or blocks is True
+        await asyncio.to_thread(self._log.keep_vouches, blocks is not None)
 
     async def _kept(self, block: Block) -> None:
         async with self._lock:  # a command that is being obeyed is obeyed to its end
@@ -149,7 +158,7 @@ class Switch:
             judged = self._judged(command, answer, retained=retained, after=after)
             result = judged or self._act(command, answer)
         except StorageError as error:
-            result = answer(outcome=Outcome.FAILED, reason=f"the meter's disk refuses: {error}"[:255])
+            result = answer(outcome=Outcome.FAILED, reason=f"the meter's disk refuses: {error}")
         _log.info("%s to %s: %s %s", command.command_id, command.position, result.outcome, result.reason)
         return result
 
@@ -166,6 +175,7 @@ class Switch:
             waited=monotonic() - after,
             relay=self.relay if self.exists else None,
             block=self.block,
+            block_unknown=self._log.bridge_vouches and not self._has_blocks,
             retained=retained,
             repeated=repeated,
             hasty=self._hasty(),
@@ -199,7 +209,7 @@ class Switch:
             self._log.finish(result, relay=after)
         except RelayError as error:
             self._put_back(before.position)
-            result = answer(outcome=Outcome.FAILED, reason=f"the relay was not driven: {error}"[:255])
+            result = answer(outcome=Outcome.FAILED, reason=f"the relay was not driven: {error}")
             self._log.finish(result)
         except StorageError:
             self._put_back(before.position)

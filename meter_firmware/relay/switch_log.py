@@ -51,10 +51,13 @@ class SwitchLog:
         """What is enforced."""
         self.kept_block: Block | None = None
         """What is on the disk."""
+        self.bridge_vouches = False
+        """The bridge is one that says whether the broker retains every block."""
 
     def open(self, *, now: datetime) -> None:
         """Load the relay's state (closed at first) and answer what was interrupted."""
         self.block = self.kept_block = self._saved_block()
+        self.bridge_vouches = self._storage.all("SELECT vouches FROM bridge") == [(1,)]
         self.relay = self._saved_relay() or Relay(position=Position.CLOSED, operations=0, ts=now)
         with self._storage.writing() as connection:
             connection.execute(
@@ -96,6 +99,13 @@ class SwitchLog:
         with self._storage.writing() as connection:
             connection.execute("INSERT OR REPLACE INTO block (id, payload) VALUES (1, ?)", (block.payload(),))
         self.block = self.kept_block = block
+
+    def keep_vouches(self, vouches: bool) -> None:
+        """Save whether the bridge is such a one."""
+        if vouches != self.bridge_vouches:
+            with self._storage.writing() as connection:
+                connection.execute("INSERT OR REPLACE INTO bridge (id, vouches) VALUES (1, ?)", (vouches,))
+            self.bridge_vouches = vouches
 
     def knows(self, command_id: str) -> bool:
         """Whether a command with this id was recorded before."""

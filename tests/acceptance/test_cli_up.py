@@ -192,6 +192,17 @@ def test_second_up_in_the_same_folder_is_refused(tmp_path: Path) -> None:
         assert "--data-dir" in error("up", *free_ports(), code=4, folder=tmp_path)
 
 
+@pytest.mark.parametrize("plain", [(), ("--plain",)], ids=["deployment", "plain"])
+def test_a_database_without_an_octet_is_not_taken_as_a_new_one(
+    plain: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir(mode=0o700)
+    (tmp_path / "data" / "meter61850.sqlite").touch()
+    said = error("up", *plain, *free_ports(), code=2, folder=tmp_path)
+    assert "meter61850.sqlite is empty: bring it back from a backup (meter61850 store restore FILE)" in said
+    assert sorted(path.name for path in (tmp_path / "data").glob("m*")) == ["meter61850.sqlite"]
+
+
 def test_second_run_is_the_same_meters(tmp_path: Path) -> None:
     first, second = (document(tmp_path, "mosquitto", "--meters", "2") for _ in range(2))
     ids = [[meter["meter_id"] for meter in told["meters"]] for told in (first, second)]

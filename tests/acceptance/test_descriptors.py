@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -35,14 +36,19 @@ SECONDS = 60.0
 
 
 @contextmanager
-def without_descriptors(processes: Iterable[subprocess.Popen[bytes]]) -> Iterator[None]:
+def without_descriptors(processes: Iterable[subprocess.Popen[Any]]) -> Iterator[None]:
     """Nothing new can be opened by these."""
     with ExitStack() as back:
         for process in processes:
             soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (NOTHING, hard))
-            back.callback(resource.prlimit, process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+            back.callback(_give_back, process.pid, (soft, hard))
         yield
+
+
+def _give_back(pid: int, limits: tuple[int, int]) -> None:
+    with suppress(ProcessLookupError):  # a test had it end
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
 
 
 @pytest.fixture

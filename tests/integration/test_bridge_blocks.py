@@ -86,8 +86,10 @@ def lost_by(broker: Broker) -> None:
 
 def kept(broker: Broker, meter_id: str = METER) -> dict[str, Any]:
     """What a broker keeps on the meter's topic."""
+    echo = TOPICS.meter(OTHER, "stored")
     with Client(broker) as fresh:
-        eventually(lambda: fresh.latest.get(TOPICS.service_status("bridge")))
+        fresh.publish(echo, "{}")  # the broker sends it behind all that is retained
+        eventually(lambda: echo in fresh.latest)
         payload = fresh.latest.get(TOPICS.meter(meter_id, "block"))
     with suppress(ValueError):
         told: dict[str, Any] = json.loads(payload or b"{}")
@@ -164,11 +166,12 @@ def test_of_a_group_the_leader_speaks_and_knows_what_others_have_written(databas
     engine = database.connect(database_url)
     database.migrate(engine)
     told: list[tuple[str, bytes]] = []
-    leads, arrived = False, 0
+    leads, confirmed, arrived = False, True, 0
     keeper = Blocks(
         engine,
         TOPICS,
         publish=lambda topic, payload: told.append((topic, payload)),
+        confirmed=lambda: confirmed,
         leads=lambda: leads,
         taken=lambda: arrived,
     )
@@ -182,11 +185,15 @@ def test_of_a_group_the_leader_speaks_and_knows_what_others_have_written(databas
     keeper.ready()
     keeper.passed(3)
     assert told == [], "another one leads"
-    leads = True
+    assert not keeper.complete, "and has not published it yet"
+    leads, confirmed = True, False
     keeper.take_over()
     keeper.look()
     assert [topic for topic, _ in told] == [BLOCK]
     assert Block.model_validate_json(told[0][1]).open
+    assert not keeper.complete, "it is under way"
+    confirmed = True
+    assert keeper.complete
     keeper.take([], [(METER, None)])
     assert len(told) == 2, "somebody has cleared the topic"
     keeper.begin()
@@ -194,7 +201,10 @@ def test_of_a_group_the_leader_speaks_and_knows_what_others_have_written(databas
     arrived = 5
     keeper.ready()
     assert len(told) == 2, "what is retained has not been through the database yet"
-    keeper.take([], [(METER, theirs)])
+    assert not keeper.complete
+    origin = theirs.origin.model_copy(update={"via": "cli desk4"})
+    keeper.take([], [(METER, theirs.model_copy(update={"origin": origin}))])
     keeper.passed(2)
-    assert len(told) == 2, "the broker has it"
+    assert len(told) == 2, "the broker has it, with more than the ledger keeps"
+    assert keeper.complete
     engine.dispose()

@@ -83,6 +83,14 @@ def test_other_meters_serial_and_no_meter_are_refused(rig: Rig, tmp_path: Path) 
     assert rig.store.meter(METER).meter.serial == "old"
 
 
+def test_the_number_that_it_has_already_is_refused_and_not_recorded(rig: Rig, tmp_path: Path) -> None:
+    url = rig.bridge.settings.database_url
+    told = error("meters", "replace", METER, "--serial", "old", "--database", url, code=2, folder=tmp_path)
+    assert "has the serial number 'old' already: nothing to replace" in told
+    assert answer("audit", "show", "--event", Kind.METER_REPLACED, "--database", url, folder=tmp_path) == []
+    assert rig.store.meter(METER).meter.vendor == "v"
+
+
 def test_without_a_broker_the_next_birth_is_taken(rig: Rig, tmp_path: Path) -> None:
     url = rig.bridge.settings.database_url
     told = run(

@@ -77,6 +77,11 @@ def obey(broker: Broker, meter_id: str, command_id: str, **others: Any) -> None:
         assert json.loads(issuer.latest[told])["outcome"] == "done"
 
 
+def vouched(rig: Rig, meter_id: str) -> bool:
+    """Whether the meter has heard that the broker has all blocks: then it obeys without the bridge."""
+    return b'"blocks":true' in rig.client.latest.get(TOPICS.meter(meter_id, "stored"), b"")
+
+
 def row_of(rig: Rig, command_id: str) -> tuple[str, str, str, bool]:
     """Outcome, position, issuer, and whether the times are there."""
     row = rig.store.command(command_id)
@@ -97,7 +102,7 @@ def test_a_result_survives_a_broker_that_forgets_it_with_its_command(
     broker: Broker, database_url: str, tmp_path: Path
 ) -> None:
     with chain(broker, database_url) as rig, meter(broker, tmp_path) as meter_id:
-        eventually(lambda: rig.seqs(meter_id), what="readings are stored: this bridge confirms")
+        eventually(lambda: vouched(rig, meter_id), what="this bridge confirms")
         rig.bridge.kill()
         obey(broker, meter_id, "c1")
         broker.kill()
@@ -116,7 +121,7 @@ def test_a_result_comes_again_over_the_same_connection(
     """The bridge's queue at the broker is gone: too many messages went by while it was away."""
     monkeypatch.setattr(results, "FIRST_WAIT", 0.5)
     with chain(broker, database_url) as rig, meter(broker, tmp_path) as meter_id:
-        eventually(lambda: rig.seqs(meter_id))
+        eventually(lambda: vouched(rig, meter_id))
         rig.bridge.kill()
         obey(broker, meter_id, "c1")
         rig.bridge.settings = rig.bridge.settings.model_copy(update={"client_id": "another"})
@@ -144,8 +149,8 @@ def test_a_notice_names_the_result_that_is_recorded(broker: Broker, database_url
             return [(notice.code, notice.command_id, notice.reason) for notice in heard]
 
         expected = [("recorded", "c1", outcome) for outcome in ("refused", "done", "done")]
-        expected.append(("recorded", "c2", "done"))  # whatever the meter's clock says
-        eventually(lambda: told() == expected, what="each, also of a meter whose clock is ahead")
+        expected += [("recorded", command_id, "done") for command_id in ("none", "c2")]
+        eventually(lambda: told() == expected, what="each, whatever the meter's clock says")
         row = rig.store.command("c1")
         assert row is not None
         assert (row.outcome, row.reason) == ("done", "told as refused before: repeated")
@@ -165,6 +170,22 @@ def test_nobody_hides_switching_behind_a_name_that_is_no_text(broker: Broker, da
         assert row_of(rig, "c2")[0] == "done", "whatever the bridge thought of the command"
         assert rig.store.blocks()[0].origin_identifier == "0x0A000005"
         assert audited(rig, "c1") == [Kind.COMMAND_ISSUED, Kind.COMMAND_ENDED]
+
+
+def test_a_done_ends_the_entry_whatever_else_the_result_says(broker: Broker, database_url: str) -> None:
+    odd = [{"reason": "x" * 300}, {"reason": 7}, {"cause": {"code": 1}}, {"ts": "1970-01-01T00:00:00Z"}]
+    with chain(broker, database_url) as rig:
+        for number, told in enumerate(odd):
+            rig.client.publish(TOPICS.meter(METER, "command"), command(f"c{number}"))
+            answer = json.loads(result(f"c{number}", "done")) | told
+            rig.client.publish(TOPICS.meter(METER, "result"), json.dumps(answer))
+        ids = [f"c{number}" for number in range(len(odd))]
+        eventually(lambda: all(rig.store.command(name) for name in ids))
+        eventually(lambda: {row_of(rig, name)[0] for name in ids} == {"done"})
+        assert rig.store.dead_letters() == []
+        row = rig.store.command("c0")
+        assert row is not None
+        assert row.reason == "x" * 255
 
 
 def relay(position: str, *, operations: int = 0, command_id: str | None = None) -> str:

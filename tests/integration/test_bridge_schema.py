@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,24 @@ def test_an_empty_database_is_told_from_none(database_url: str, tmp_path: Path) 
     with pytest.raises(UnavailableError, match="no database"):
         Store.open(f"sqlite:///{tmp_path / 'none.sqlite'}")
     assert not (tmp_path / "none.sqlite").exists()
+
+
+def test_a_file_without_an_octet_is_not_taken_as_a_new_database(tmp_path: Path) -> None:
+    """It has lost what was in it; a new one has a page before anybody else sees it."""
+    file = tmp_path / "store.sqlite"
+    database.connect(f"sqlite:///{file}").connect().close()
+    assert file.stat().st_size > 0
+    assert file.stat().st_mode & 0o777 == 0o600
+    os.truncate(file, 0)
+    log = file.with_name("store.sqlite-wal")
+    log.write_bytes(b"what is not in the file yet")
+    for use in (
+        lambda: database.migrate(database.connect(f"sqlite:///{file}")),
+        lambda: Store.open(f"sqlite:///{file}"),
+    ):
+        with pytest.raises(ConfigurationError, match=r"store\.sqlite is empty: bring it back from a backup"):
+            use()
+    assert log.exists()
 
 
 def test_a_server_that_does_not_answer_is_unavailable() -> None:

@@ -70,6 +70,11 @@ def settled(site: Deployed, expected: set[str]) -> None:
     until(lambda: retained(site).keys() == expected, seconds=SECONDS, why="all is retained")
 
 
+def shown(site: Deployed) -> int:
+    """How many meters the SCL has; it follows a change after up to a second."""
+    return int(json.loads(retained(site)["scl/revision"])["meters"])
+
+
 def said(found: dict[str, bytes], meter: str, kind: str) -> dict[str, Any]:
     """One message of ``found``, without what tells an own message from a repeated one."""
     told: dict[str, Any] = json.loads(found[f"{meter}/{kind}"])
@@ -91,6 +96,7 @@ def test_all_that_was_retained_comes_back(site: Deployed) -> None:
     services = [f"service/{name}/status" for name in ("bridge", "mms", "registrar", "web")]
     expected = {*own, *more, *services, "scl/cid/SMGW001"}
     settled(site, expected)
+    until(lambda: shown(site) == 4, seconds=SECONDS, why="the SCL is without the retired meter")
     before = retained(site)
 
     site.stop("broker")

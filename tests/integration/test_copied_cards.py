@@ -137,7 +137,7 @@ class Town:
             self.sent = [one for one in self.sent if one not in some]
         work = self._sorter.sort(some, now=self.now)
         self.kept.writer.commit(work)
-        self.answers += self._sorter.answers(work)
+        self.answers += self._sorter.answers(work, blocks=True)
 
     def hear(self) -> None:
         """Some answers arrive, at some of the meters."""
@@ -197,7 +197,7 @@ class Town:
             self.kept.writer.commit(work)
             self.sent = []
             self.now += 60_000
-            for topic, payload in self._sorter.answers(work):
+            for topic, payload in self._sorter.answers(work, blocks=True):
                 for meter in self.meters:
                     self._hears(meter, topic, payload)
         raise AssertionError(f"left: {[meter.held() for meter in self.meters]}")

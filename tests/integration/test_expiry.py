@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,10 @@ from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
 from registrar.expiry import CertificateWatch
 from registrar.identities import SERVICES, Identity, fingerprint
+from registrar.identity_store import IdentityStore
 from registrar.init_deployment import NewDeployment, new_deployment
 from registrar.pki import SERVER_DAYS
+from registrar.transaction import Change
 
 NOW = datetime.now(UTC)
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -224,6 +228,45 @@ def test_a_power_cut_at_any_moment_leaves_every_pair_whole(
                 new_deployment(deployment.folder.with_name(f"d{step}"), NewDeployment()),
                 DUE,
             )
+
+
+def test_a_process_that_dies_at_any_moment_leaves_each_renewal_once_in_the_audit(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies after a file that is put in its place, or after a transaction of the identity store."""
+    put, change, step, steps = os.replace, IdentityStore.change, 0, 0
+
+    def happened() -> None:
+        nonlocal steps
+        steps += 1
+        if steps > step:
+            raise KeyboardInterrupt
+
+    def replaced(source: str, target: str) -> None:
+        put(source, target)
+        happened()
+
+    @contextmanager
+    def changed(store: IdentityStore) -> Iterator[Change]:
+        with change(store) as made:
+            yield made
+        happened()
+
+    for step in count():
+        steps, folder = 0, deployment.folder.with_name(f"d{step}")
+        made = new_deployment(folder, NewDeployment())
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "replace", replaced)
+            patched.setattr(IdentityStore, "change", changed)
+            with suppress(KeyboardInterrupt):
+                CertificateWatch(made, AuditQueue(made)).look(DUE)
+        again = Deployment.open(folder)
+        CertificateWatch(again, AuditQueue(again)).look(DUE)
+        assert sorted(renewed(again)) == sorted(one.partition(" ")[2] for one in LOCAL), step
+        assert not again.identity_store.marks()
+        if steps <= step:
+            break
+    assert step >= 3 * len(LOCAL)
 
 
 def test_doctor_tells_what_ends(

@@ -63,14 +63,14 @@ def sort(*messages: Publish, keys: dict[str, int] | None = None) -> Work:
 
 
 def stored(work: Work) -> list[tuple[int, int, int]]:
-    answers = list(work.stored())
+    answers = list(work.stored(blocks=True))
     assert {topic for topic, _ in answers} <= {TOPICS.meter(METER, "stored").encode()}
     parsed = [Stored.model_validate_json(payload) for _, payload in answers]
     return [(answer.epoch, answer.first, answer.seq) for answer in parsed]
 
 
 def senders(work: Work) -> list[tuple[int, int, str | None]]:
-    parsed = [Stored.model_validate_json(payload) for _, payload in work.stored()]
+    parsed = [Stored.model_validate_json(payload) for _, payload in work.stored(blocks=True)]
     return [(answer.first, answer.seq, answer.instance) for answer in parsed]
 
 
@@ -305,5 +305,5 @@ def test_readings_that_are_left_out_leave_the_senders_of_the_others() -> None:
 def test_a_clock_that_was_never_set_costs_no_confirmation(now: int) -> None:
     work = Work(now)
     work.confirm(b"stored", 1, 7, "-")
-    ((_, payload),) = work.stored()
+    ((_, payload),) = work.stored(blocks=True)
     assert Stored.model_validate_json(payload).seq == 7

@@ -69,7 +69,7 @@ def seqs(work: Work) -> list[int]:
 
 
 def confirmed(work: Work) -> set[int]:
-    told = [json.loads(payload) for _, payload in work.stored()]
+    told = [json.loads(payload) for _, payload in work.stored(blocks=True)]
     return {seq for told_ in told for seq in range(told_["first"], told_["seq"] + 1)}
 
 

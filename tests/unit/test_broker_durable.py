@@ -125,3 +125,20 @@ def test_what_root_writes_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> 
 def test_what_is_there_is_not_emptied(kept: Path) -> None:
     durable.create(kept)
     assert kept.read_bytes() == b"old"
+
+
+def test_who_is_quicker_has_made_it_and_a_disk_without_hard_links_begins_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "made"
+    durable.create(file, b"first")
+    durable.create(file, b"second")
+    assert (file.read_bytes(), mode(file)) == (b"first", 0o600)
+
+    def refused(*_: object) -> None:
+        raise PermissionError("no hard links here")
+
+    monkeypatch.setattr(os, "link", refused)
+    durable.create(tmp_path / "other", b"first")
+    assert (tmp_path / "other").read_bytes() == b""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "other"]

@@ -246,6 +246,8 @@ NO_JSON = {
     "another encoding": b"J\xfcrg",
     "a line break": b"desk\n4",
     "a zero": b"desk\0",
+    "an escape that is none": rb"C:\desk",
+    "half an escape": rb"desk \u00g4",
 }
 
 
@@ -259,6 +261,27 @@ def test_what_restricts_is_obeyed_although_a_name_in_it_is_no_json(name: bytes, 
         released = payload.replace(b"true", b"false").replace(b"desk 4", name)
         with pytest.raises(ValidationError):
             Block.model_validate_json(released)
+
+
+def test_what_restricts_is_obeyed_wherever_the_message_is_cut_short() -> None:
+    payload = json.dumps({"open": True, "close": False, "ts": TS, "origin": ORIGIN}).encode()
+    released = payload.replace(b"true", b"false")
+    for end in range(len(b'{"open": true'), len(payload)):
+        for block in known_to_all(payload[:end]):
+            assert block is not None, payload[:end]
+            assert (block.open, block.close) == (True, False)
+    for end in range(len(released)):
+        with pytest.raises(ValidationError):
+            Block.model_validate_json(released[:end])
+    shut = json.dumps({"allowed": False, "reason": "stolen", "ts": TS}).encode()
+    assert not Access.model_validate_json(shut[:30]).allowed
+
+
+@pytest.mark.parametrize("payload", [b"rubbish", b"[true]", b'"open"', b"{'open': True}", b"{", b"\xff\xfe"])
+def test_what_names_no_direction_blocks_nothing(payload: bytes) -> None:
+    before = json.dumps({"open": False, "close": True, "ts": TS, "origin": ORIGIN}).encode()
+    assert known_to_all(payload) == [None] * 3
+    assert known_to_all(before, payload) == known_to_all(before)
 
 
 @pytest.mark.parametrize(
@@ -287,14 +310,34 @@ def test_a_meter_that_is_shut_out_is_so_although_the_reason_cannot_be_read(odd: 
         {"position": "half open"},
         {"issued_at": "yesterday"},
         {"expires_at": "2150-01-01T00:00:00Z"},
+        {"reason": "x" * 300},
+        {"reason": None},
+        {"reason": ["a", "list"]},
+        {"cause": {"code": 7}},
+        {"cause": "of tomorrow, in words"},
+        {"ts": "1970-01-01T00:00:00Z"},
+        {"ts": None},
     ],
-    ids=str,
+    ids=lambda odd: str(odd)[:40],
 )
 def test_the_outcome_counts_although_the_rest_of_a_result_cannot_be_read(odd: dict[str, Any]) -> None:
     fields = {"command_id": "c1", "outcome": "done", "ts": TS, "position": "open", "origin": ORIGIN}
     result = Result.model_validate_json(json.dumps(fields | odd))
     assert result.outcome == "done"
     assert "category" not in str(odd) or (result.origin and result.origin.identifier == "desk 4")
+
+
+def test_the_outcome_counts_although_the_result_is_spoilt_or_cut_short() -> None:
+    fields = {"command_id": "c1", "outcome": "done", "reason": "desk", "ts": TS, "position": "open"}
+    payload = json.dumps(fields).encode()
+    assert Result.model_validate_json(payload.replace(b"desk", rb"C:\desk")).outcome == "done"
+    begin = payload.index(b'"done"') + len(b'"done"')
+    assert {Result.model_validate_json(payload[:end]).outcome for end in range(begin, len(payload))} == {
+        "done"
+    }
+    for end in range(begin):  # never half of an outcome
+        with pytest.raises(ValidationError):
+            Result.model_validate_json(payload[:end])
 
 
 @pytest.mark.parametrize("name", [name for name in ODD if name not in VALID])

@@ -47,6 +47,7 @@ SPEAKS_AGAINST: list[tuple[dict[str, Any], dict[str, Any], Outcome, str]] = [
     ({},                                {"repeated": True},   REFUSED, "repeated"),
     ({},                                {"overloaded": True}, REFUSED, "too many commands"),
     ({},                                {"hasty": True},      REFUSED, "too often: the relay"),
+    ({},                                {"block_unknown": True}, REFUSED, "not known yet what is blocked"),
     ({"age": 10, "valid": 10},          {},                   EXPIRED, "expired 0.0 s ago"),
     ({"age": 3600, "valid": 10},        {},                   EXPIRED, "expired 3590.0 s"),
     ({"age": -5.001},                   {},                   REFUSED, "clock doubt"),

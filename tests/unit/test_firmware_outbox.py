@@ -105,6 +105,15 @@ def test_a_damaged_file_is_told_with_the_cure(tmp_path: Path) -> None:
         Storage(path).open()
 
 
+def test_a_file_that_was_emptied_is_not_taken_as_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "meter.sqlite"
+    with opened(path):
+        pass
+    path.write_bytes(b"")
+    with pytest.raises(ConfigurationError, match=r"meter\.sqlite is empty: move it away"):
+        Storage(path).open()
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(ConfigurationError, match="data_dir"):

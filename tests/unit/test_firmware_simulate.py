@@ -142,6 +142,17 @@ def test_profiles_differ_in_what_must_differ() -> None:
     profiles[0].birth(ip="127.0.0.1", session="s")
 
 
+def test_the_houses_of_another_seed_have_other_names_and_addresses() -> None:
+    """The README adds one to those of `up`: what says House 1 means one house."""
+    usual, other = (
+        [simulated_profile(settings, number).identity for number in range(1, 101)]
+        for settings in (SimulateSettings(n=100), SimulateSettings(n=100, seed=7))
+    )
+    assert (usual[0].name, other[0].name) == ("House 1", "House 7-1")
+    assert {one.name for one in usual}.isdisjoint(one.name for one in other)
+    assert {one.address for one in usual}.isdisjoint(one.address for one in other)
+
+
 @pytest.fixture
 def file_limit() -> Iterator[tuple[int, int]]:
     """The limit of open files, put back afterwards."""

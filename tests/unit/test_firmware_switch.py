@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -132,8 +133,10 @@ async def test_a_result_is_owed_until_the_broker_took_it(tmp_path: Path) -> None
 
 
 async def test_results_of_the_last_minutes_are_told_again(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    later = count()  # no two in one millisecond
+    monkeypatch.setattr(clock, "now", lambda: utc_now() + timedelta(milliseconds=next(later)))
     with opened(tmp_path, WatchedPin()) as (switch, log, _):
         for number in range(switch_log.MAX_FORGOTTEN + 5):
             await switch.answered(await switch.obey(command(f"c{number}"), retained=False))
