@@ -146,7 +146,7 @@ async def test_done_without_a_moved_relay_is_exit_6(broker: Broker) -> None:
     ("state", "why"),
     [
         ({"online": False}, "offline"),
-        ({"position": None}, "has not told"),
+        ({"position": None}, "position is not known"),
         ({"position": Position.OPEN}, "open already"),
     ],
 )
