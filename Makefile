@@ -1,5 +1,6 @@
 # make up     the whole chain with simulated meters, on this machine
-# make test   every test, on real parts, JOBS=2 at a time; what fails is in .test-reports/latest/ at that moment
+# make test   every test, on real parts, JOBS=4 files at a time, for most of them wait; each failure is in
+#             .test-reports/latest/ as soon as it happens
 # make unit   the tests without sockets or servers, within a minute
 # make mms    the tests of MMS with the wait hook (mms_bridge/libiec61850/wait_hook.py) and again without it
 # make soak   a minute of births under SCADA clients, then minutes of faults on the real chain and the ledger:
@@ -22,9 +23,10 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 VENV   ?= .venv
 ARGS   ?=
 TESTS  ?= tests
-JOBS   ?= 2
-# By file: what a module's fixtures started is used by one process.
-DIST   := loadfile
+JOBS   ?= 4
+# By file: what a module's fixtures start serves one process. In the order of the folders: the unit tests, whose files
+# are short, come last, so that no process is left alone with a long one.
+DIST   := loadfile --no-loadscope-reorder
 SECONDS ?= 600
 SEED   ?=
 DATABASE ?= sqlite

@@ -58,7 +58,7 @@ def test_database_and_mms_tell_the_same_last_reading(broker: str, tmp_path: Path
     told = document(tmp_path, broker, "--meters", "3")
     assert told["different"] == 0
     assert told["broker"]["kind"] == broker
-    assert 0 < told["ready_seconds"] < 30
+    assert told["ready_seconds"] > 0
     assert [ied["meters"] for ied in told["mms"]] == [3]
     assert len(told["meters"]) == 3
     for meter in told["meters"]:

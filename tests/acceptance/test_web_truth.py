@@ -19,8 +19,8 @@ from tests.support.web import Web
 
 pytest_plugins = ("tests.support.played",)
 
-FEW_SECONDS = 15.0
-"""Much less than the 25 s that it took; the page knows after 6."""
+FEW_SECONDS = 20.0
+"""Less than the 25 s that it took; the page knows after 6, by timers that a busy machine delays a little."""
 AGE = re.compile(r"(\d+) s ago")
 PLACES = {"/": f'#meters tr[data-meter="{METER}"]', f"/meters/{METER}": "#meter"}
 AHEAD = "const real = Date.now; Date.now = () => real() + 3600000;"
@@ -78,7 +78,7 @@ def test_a_frozen_broker_is_noticed_within_seconds(chrome: Chrome, web: Web, met
         began = time.monotonic()
         shows(page, "#link", lambda text: text.startswith("The broker is away"))
         assert time.monotonic() - began < FEW_SECONDS
-        shows(page, f"{PLACES['/']} [data-field=state]", "stale".__eq__, seconds=30)
+        shows(page, f"{PLACES['/']} [data-field=state]", "stale".__eq__)
         assert not page.execute_script(GREEN, f"{PLACES['/']} [data-field=relay]")
     shows(page, "#link", "Live".__eq__, seconds=60)
 
@@ -91,7 +91,7 @@ def test_an_offline_meter_is_neither_green_nor_fresh(
     """As it happens, and after the page is loaded again."""
     place = PLACES[path]
     page = opened(chrome, web, path)
-    shows(page, f"{place} [data-field=relay]", "on".__eq__, seconds=30)
+    shows(page, f"{place} [data-field=relay]", "on".__eq__)
     assert page.execute_script(GREEN, f"{place} [data-field=relay]")
     taken = time.time()
     meter.read(ts=stamp(seconds=clock))
@@ -99,11 +99,11 @@ def test_an_offline_meter_is_neither_green_nor_fresh(
     for again in (False, True):
         if again:
             page = opened(chrome, web, path)
-        shows(page, f"{place} [data-field=state]", "offline".__eq__, seconds=30)
-        shows(page, f"{place} [data-field=relay]", "on (last known)".__eq__, seconds=30)
+        shows(page, f"{place} [data-field=state]", "offline".__eq__)
+        shows(page, f"{place} [data-field=relay]", "on (last known)".__eq__)
         for field in ("state", "relay"):
             assert not page.execute_script(GREEN, f"{place} [data-field={field}]")
-        shows(page, f"{place} [data-age]", lambda text: honest(text, taken, clock), seconds=30)
+        shows(page, f"{place} [data-age]", lambda text: honest(text, taken, clock))
 
 
 def honest(text: str, taken: float, clock: int) -> bool:
@@ -126,11 +126,11 @@ def test_an_age_is_the_readings_own_whatever_the_viewers_clock(
     try:
         page = opened(chrome, web, path)
         meter.read(ts=stamp(seconds=-70), power=123.4)
-        shows(page, f"{place} [data-field=power]", "123.4".__eq__, seconds=30)
+        shows(page, f"{place} [data-field=power]", "123.4".__eq__)
         for again in (False, True):
             if again:
                 page = opened(chrome, web, path)
-            text = shows(page, f"{place} [data-age]", lambda text: bool(AGE.fullmatch(text)), seconds=30)
+            text = shows(page, f"{place} [data-age]", lambda text: bool(AGE.fullmatch(text)))
             assert abs(time.time() - taken - int(text.split()[0])) < 5, "it is as old as it is"
     finally:
         chrome.execute_cdp_cmd(remove, given)

@@ -20,7 +20,7 @@ from typing import Any, Literal, Self
 Way = Literal["up", "down"]
 WAYS: tuple[Way, ...] = ("up", "down")
 CHUNK = 65_536
-CALL_SECONDS = 5.0
+CALL_SECONDS = 60.0
 
 
 class Relay:

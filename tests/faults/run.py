@@ -22,7 +22,7 @@ from tests.faults.site import Layout, Program, Site, site, tail
 from tests.faults.stored import named, read_stored
 from tests.faults.strikes import heal, strike
 
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 SETTLE_SECONDS = 300.0
 """A meter that has failed often waits up to 60 s before it connects again, and so a second time; a batch that
 was sent again in vain waits twice as long each time."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
-from datetime import timedelta
 
 import pytest
 
-from broker.contract.messages import utc_now
 from tests.support.bridges import (
     BIRTH,
     METER,
@@ -107,9 +105,7 @@ def test_every_command_leaves_a_record(rig: Rig) -> None:
 def test_a_clean_stop_stores_what_it_received_and_says_offline(rig: Rig) -> None:
     rig.client.start_publishing((READING, reading(seq)) for seq in range(1, 1001))
     eventually(lambda: rig.stored(1))
-    started = utc_now()
     assert rig.bridge.stop() == 0
-    assert utc_now() - started < timedelta(seconds=5)
     eventually(lambda: not rig.client.online())
     counters = [rig.client.counter(name) for name in ("waiting", "stored", "duplicate")]
     assert counters == [0, len(rig.seqs()), 0], "what was received is stored, and told"

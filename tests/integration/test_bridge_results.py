@@ -208,7 +208,8 @@ def test_done_without_a_move_is_no_more_done_in_the_ledger_than_for_its_issuer(
             return (row.outcome, row.reason) if row else ("", "")
 
         for command_id, moves in (("moved", True), ("unmoved", False)):
-            rig.client.publish(TOPICS.meter(METER, "command"), command(command_id))
+            expires_at = stamp(seconds=60 if moves else 5)
+            rig.client.publish(TOPICS.meter(METER, "command"), command(command_id, expires_at=expires_at))
             if moves:
                 told = relay("open", operations=1, command_id=command_id)
                 rig.client.publish(TOPICS.meter(METER, "relay"), told, retain=True)

@@ -26,7 +26,7 @@ from tests.support.killed import killed_at, run
 from tests.support.sites import Deployed, deployed
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
-DEADLINE = 40.0
+DEADLINE = 90.0
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from broker.contract.result import Cause, Outcome, Refusal, Result
 from scl_builder.build.project import ControlModel
 from tests.integration.test_mms_values import GOOD, position
 from tests.support.brokers import Broker
-from tests.support.mms import DrivenMeter, Scene, eventually, scene
+from tests.support.mms import OPERATE_LIMIT, DrivenMeter, Scene, eventually, scene
 from tests.support.mms_control import OPENING, Desk
 
 (NOT_SUPPORTED, HIERARCHY, SELECT_FAILED, INVALID_POSITION, REACHED, MODE, PROCESS, INTERLOCKING) = (
@@ -38,7 +38,11 @@ MODELS: list[ControlModel] = [SBO, DIRECT, SBO_NORMAL, DIRECT_NORMAL]
 
 @asynccontextmanager
 async def at_desk(
-    broker: Broker, model: ControlModel = SBO, *, prefix: str | None = None, operate_limit: float = 5.0
+    broker: Broker,
+    model: ControlModel = SBO,
+    *,
+    prefix: str | None = None,
+    operate_limit: float = OPERATE_LIMIT,
 ) -> AsyncIterator[tuple[Scene, Desk, DrivenMeter]]:
     """A meter with a closed relay, and a desk at it."""
     async with scene(broker, control_model=model, prefix=prefix, operate_limit=operate_limit) as running:
@@ -93,7 +97,8 @@ async def test_every_model_tells_the_add_cause_of_a_refusal(broker: Broker, mode
 async def test_the_meters_answer(
     broker: Broker, model: ControlModel, outcome: Outcome | None, cause: str | None, expected: int
 ) -> None:
-    async with at_desk(broker, model, operate_limit=0.6) as (_, desk, meter):
+    limit = 0.6 if outcome is None else OPERATE_LIMIT
+    async with at_desk(broker, model, operate_limit=limit) as (_, desk, meter):
         meter.answer, meter.cause = outcome, cause
         assert await tried(desk, model, False) == expected
         assert position(desk.client, meter, "XSWI1") == ("on", GOOD)
@@ -139,7 +144,7 @@ async def test_without_the_broker_all_is_blocked_by_health(broker: Broker) -> No
 
 
 async def test_a_broker_that_goes_meanwhile_is_communication_loss(broker: Broker) -> None:
-    async with at_desk(broker, DIRECT, operate_limit=1.0) as (_, desk, meter):
+    async with at_desk(broker, DIRECT, operate_limit=5.0) as (_, desk, meter):
         meter.answer = None
         assert await desk.operate(False) is None
         await eventually(lambda: len(meter.commands) == 1)
@@ -148,7 +153,7 @@ async def test_a_broker_that_goes_meanwhile_is_communication_loss(broker: Broker
 
 
 async def test_a_meter_that_goes_meanwhile_is_communication_loss(broker: Broker) -> None:
-    async with at_desk(broker, DIRECT, operate_limit=1.0) as (_, desk, meter):
+    async with at_desk(broker, DIRECT, operate_limit=5.0) as (_, desk, meter):
         meter.answer = None
         assert await desk.operate(False) is None
         await meter.status(online=False)
@@ -177,14 +182,17 @@ async def test_a_block_between_select_and_operate_counts(broker: Broker) -> None
 
 
 async def test_command_already_in_execution(broker: Broker) -> None:
-    async with at_desk(broker, operate_limit=2.0) as (running, desk, meter):
+    async with at_desk(broker) as (running, desk, meter):
         meter.answer = None
         assert await desk.select(False) is None
         assert await desk.operate(False) is None
         with await running.associate() as other:
             assert await Desk(other, meter).select(False) == IN_EXECUTION
         assert await desk.cancel(False) == IN_EXECUTION
-        assert await desk.termination() == TIME_LIMIT
+        await eventually(lambda: meter.commands)
+        meter.answer = Outcome.DONE
+        await meter.obey(meter.commands.pop())
+        assert await desk.termination() is None
         assert len(meter.commands) == 1
 
 

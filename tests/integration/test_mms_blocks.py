@@ -120,7 +120,7 @@ async def test_a_new_bridge_finds_what_is_blocked(broker: Broker) -> None:
 
 async def test_a_block_is_acknowledged_when_it_is_in_the_ledger(broker: Broker) -> None:
     """What the broker alone has is lost with it."""
-    async with at_desk(broker, operate_limit=2.0) as (running, desk, meter):
+    async with at_desk(broker, operate_limit=5.0) as (running, desk, meter):
         status = ServiceStatus(online=True, version="1", session="b", ts=utc_now())
         await running.client.publish(
             running.topics.service_status("bridge"), status.payload(), qos=1, retain=True

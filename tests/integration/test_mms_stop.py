@@ -13,7 +13,7 @@ from mms_bridge import run
 from mms_bridge.settings import MmsSettings
 from tests.support.brokers import Broker
 
-STOP_SECONDS = 5.0
+STOP_SECONDS = 60.0
 
 
 class Forgetful(aiomqtt.Client):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -213,13 +212,12 @@ async def test_a_crowd_that_guesses_does_not_delay_an_honest_login(web: Web, net
             lambda: sum(one.done() for one in guesses) >= 250, deadline=SECONDS
         )  # the queue is full
         async with httpx.AsyncClient(base_url=web.url, timeout=SECONDS) as honest:
-            began = time.monotonic()
             assert await guess(honest, "203.0.113.7", PASSWORD) == 303
-            took = time.monotonic() - began
+            overtaken = sum(not one.done() for one in guesses)
         codes = await asyncio.gather(*guesses)
     assert set(codes) <= {401, 503}
     assert codes.count(503) > 200
-    assert took < 10
+    assert overtaken > 0, "its turn came before that of others who had waited for longer"
 
 
 async def test_a_64_of_ipv6_is_one_address(web: Web) -> None:

@@ -25,7 +25,7 @@ from web.parts import Parts
 from web.settings import WebSettings
 
 STREAMS = 200
-SECONDS = 20.0
+SECONDS = 60.0
 FILLER = b'"%s"' % (b"x" * 400_000)
 """Two megabytes a second, so that the kernel's buffers are soon full."""
 

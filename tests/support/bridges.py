@@ -195,7 +195,7 @@ def command(command_id: str, **others: object) -> str:
         "command_id": command_id,
         "position": "open",
         "issued_at": stamp(),
-        "expires_at": stamp(seconds=5),
+        "expires_at": stamp(seconds=60),
     }
     return json.dumps(values | {"origin": origin} | others)
 

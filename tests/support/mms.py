@@ -37,6 +37,10 @@ from tests.support.brokers import Broker, free_port
 
 T = TypeVar("T")
 DEADLINE = 60.0
+BRIDGE_THREAD = "mms-bridge"
+"""How the name of the bridge's thread begins."""
+OPERATE_LIMIT = 30.0
+"""Seconds that a meter that is to answer may take: more than the product's, for a machine with other work."""
 
 
 def meter_id(number: int) -> str:
@@ -162,7 +166,7 @@ class Scene:
     port: int
     control_model: ControlModel
     tls_port: int | None = None
-    operate_limit: float = 5.0
+    operate_limit: float = OPERATE_LIMIT
     """Seconds; the bridge's setting and the CID's operTimeout."""
     meters: dict[str, DrivenMeter] = field(default_factory=dict)
     revision: int = 0
@@ -259,10 +263,11 @@ async def scene(
     """
     prefix = prefix or f"t{uuid.uuid4().hex[:8]}"
     mqtt = MqttSettings(host=broker.host, port=broker.port, prefix=prefix)
+    settings = {"operate_limit": OPERATE_LIMIT} | settings
     with (bridge or _bridge)(MmsSettings.model_validate({"mqtt": mqtt, **settings})):
         async with aiomqtt.Client(broker.host, broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
             running = Scene(broker, client, mqtt.topics, free_port(), control_model)
-            running.operate_limit = settings.get("operate_limit", running.operate_limit)
+            running.operate_limit = settings["operate_limit"]
             running.tls_port = free_port() if tls else None
             running.background.append(asyncio.create_task(_answer(running)))
             try:
@@ -282,7 +287,7 @@ def _bridge(settings: MmsSettings) -> Iterator[None]:
         ready.set_result((asyncio.get_running_loop(), stop))
         await serve(settings, stop)
 
-    with ThreadPoolExecutor(1) as threads:
+    with ThreadPoolExecutor(1, BRIDGE_THREAD) as threads:
         ended = threads.submit(lambda: asyncio.run(main()))
         loop, stop = ready.result(DEADLINE)
         try:

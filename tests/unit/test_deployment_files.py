@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,7 +23,6 @@ from meter_firmware.storage import Storage
 from registrar.deployment import Deployment
 from registrar.identities import Identity
 from registrar.init_deployment import NewDeployment, new_deployment
-from tests.support.cli import environment
 from web.auth.accounts import Accounts
 from web.auth.accounts import Role as WebRole
 
@@ -84,25 +81,7 @@ def test_what_nobody_can_write_again_is_asked_for(folder: Path, name: str, how: 
 
 
 @pytest.mark.parametrize("how", HURT)
-def test_nothing_starts_without_the_settings_that_protect_it(folder: Path, how: str) -> None:
-    """Mosquitto would come up without TLS; the same where ./data is taken by itself."""
-    hurt(folder / SETTINGS, how)
-    for command in (["broker", "run"], ["bridge", "run"], ["enrol", "run"], ["identity", "list"]):
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "admin", *command],
-            env=environment() | {"METER61850_DIR": str(folder)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode != 0
-        assert SETTINGS in done.stderr
-        assert "bring" in done.stderr
-
-
-@pytest.mark.parametrize("how", HURT)
-def test_the_same_for_the_folder_that_is_taken_by_itself(
+def test_a_folder_that_is_taken_by_itself_asks_for_its_settings(
     folder: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder.parent)

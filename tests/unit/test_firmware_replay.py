@@ -16,7 +16,7 @@ from meter_firmware.outbox import Outbox
 from meter_firmware.replay import BATCH, Replay, history
 from meter_firmware.storage import Storage
 
-DEADLINE = 5.0
+DEADLINE = 60.0
 
 
 @pytest.fixture
