@@ -21,61 +21,67 @@ app = new_app(rich_markup_mode=None)
 Port = Annotated[int, typer.Option(min=1, max=65535)]
 
 
+Host = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Name or address of the broker for meters; repeatable.",
+        show_default=False,
+    ),
+]
+Bind = Annotated[
+    str | None,
+    typer.Option(
+        metavar="IP",
+        show_default=False,
+        help="Address on which the broker listens; default: every address with --host, else loopback.",
+    ),
+]
+MmsTlsPort = Annotated[
+    int,
+    typer.Option(
+        min=1, max=65535, help="MMS over TLS: port of the first IED; each further IED has the next port."
+    ),
+]
+Ca = Annotated[Path | None, typer.Option(help="Certificate of your own authority.", show_default=False)]
+CaKey = Annotated[Path | None, typer.Option(help="Its private key; both are copied.", show_default=False)]
+IfMissing = Annotated[
+    bool, typer.Option("--if-missing", help="Leave an existing deployment as it is, and end with 0.")
+]
+UserPrefix = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PREFIX",
+        show_default=False,
+        help="As root: the users are PREFIX-broker and so on; default: meter61850 if these users exist.",
+    ),
+]
+Simulated = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        min=0,
+        max=1000,
+        show_default=False,
+        help="For a trial: make identities for N meters of `meter simulate`, on this machine.",
+    ),
+]
+
+
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or ./data.")],
-    host: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Name or address of the broker for meters; repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    bind: Annotated[
-        str | None,
-        typer.Option(
-            metavar="IP",
-            show_default=False,
-            help="Address on which the broker listens; default: every address with --host, else loopback.",
-        ),
-    ] = None,
+    host: Host = None,
+    bind: Bind = None,
     port: Port = 8883,
     password_port: Port = 8884,
     services_port: Port = 8882,
-    mms_tls_port: Annotated[
-        int,
-        typer.Option(
-            min=1, max=65535, help="MMS over TLS: port of the first IED; each further IED has the next port."
-        ),
-    ] = 3782,
+    mms_tls_port: MmsTlsPort = 3782,
     prefix: Annotated[str, typer.Option(help="Prefix of all topics.")] = "sm/v1",
-    ca: Annotated[
-        Path | None, typer.Option(help="Certificate of your own authority.", show_default=False)
-    ] = None,
-    ca_key: Annotated[
-        Path | None, typer.Option(help="Its private key; both are copied.", show_default=False)
-    ] = None,
-    if_missing: Annotated[
-        bool, typer.Option("--if-missing", help="Leave an existing deployment as it is, and end with 0.")
-    ] = False,
-    user_prefix: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PREFIX",
-            show_default=False,
-            help="As root: the users are PREFIX-broker and so on; default: meter61850 if these users exist.",
-        ),
-    ] = None,
-    simulated: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=0,
-            max=1000,
-            show_default=False,
-            help="For a trial: make identities for N meters of `meter simulate`, on this machine.",
-        ),
-    ] = 0,
+    ca: Ca = None,
+    ca_key: CaKey = None,
+    if_missing: IfMissing = False,
+    user_prefix: UserPrefix = None,
+    simulated: Simulated = 0,
 ) -> None:
     """Make a deployment: authority, certificates, identities of the services, broker's rights, settings.
 

@@ -50,38 +50,43 @@ class Position(StrEnum):
     CLOSED = "close"
 
 
+Bind = Annotated[
+    str | None,
+    typer.Option(
+        metavar="IP",
+        envvar="METER61850_MMS_BIND",
+        show_default=False,
+        help="Address to listen on for TLS; default: that of the CID.",
+    ),
+]
+PlainBind = Annotated[
+    str | None,
+    typer.Option(
+        metavar="IP",
+        envvar="METER61850_MMS_PLAIN_BIND",
+        show_default=False,
+        help="Address of the plain port; default: loopback. Its clients can read every meter.",
+    ),
+]
+Ieds = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        envvar="METER61850_MMS_IEDS",
+        show_default=False,
+        help="Serve only these IEDs, so that several processes can share a town; default: all.",
+    ),
+]
+
+
 @app.command()
 def run(
     mqtt: Mqtt = None,
     prefix: Prefix = None,
     mqtt_version: MqttVersion = None,
-    bind: Annotated[
-        str | None,
-        typer.Option(
-            metavar="IP",
-            envvar="METER61850_MMS_BIND",
-            show_default=False,
-            help="Address to listen on for TLS; default: that of the CID.",
-        ),
-    ] = None,
-    plain_bind: Annotated[
-        str | None,
-        typer.Option(
-            metavar="IP",
-            envvar="METER61850_MMS_PLAIN_BIND",
-            show_default=False,
-            help="Address of the plain port; default: loopback. Its clients can read every meter.",
-        ),
-    ] = None,
-    ieds: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            envvar="METER61850_MMS_IEDS",
-            show_default=False,
-            help="Serve only these IEDs, so that several processes can share a town; default: all.",
-        ),
-    ] = None,
+    bind: Bind = None,
+    plain_bind: PlainBind = None,
+    ieds: Ieds = None,
     metrics_port: MetricsPort = None,
     metrics_address: MetricsAddress = METRICS_ADDRESS,
 ) -> None:

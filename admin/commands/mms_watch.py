@@ -36,27 +36,31 @@ SILENCE_SECONDS = 10.0
 BACKOFF_CAP = 30.0
 
 
+Rcb = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Only this block: brcbPos (any free instance), brcbPos01, LD/LLN0.brcbPos01. Repeatable.",
+        show_default=False,
+    ),
+]
+Gi = Annotated[bool, typer.Option("--gi/--no-gi", help="First show all members (general interrogation).")]
+Seconds = Annotated[
+    float | None,
+    typer.Option("--for", metavar="SECONDS", min=0, help="End after this time.", show_default=False),
+]
+Count = Annotated[
+    int | None,
+    typer.Option(min=1, help="End after N lines; exit 6 if --for ends first.", show_default=False),
+]
+
+
 def watch(
     server: Server,
-    rcb: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Only this block: brcbPos (any free instance), brcbPos01, LD/LLN0.brcbPos01. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    gi: Annotated[
-        bool, typer.Option("--gi/--no-gi", help="First show all members (general interrogation).")
-    ] = True,
-    seconds: Annotated[
-        float | None,
-        typer.Option("--for", metavar="SECONDS", min=0, help="End after this time.", show_default=False),
-    ] = None,
-    count: Annotated[
-        int | None,
-        typer.Option(min=1, help="End after N lines; exit 6 if --for ends first.", show_default=False),
-    ] = None,
+    rcb: Rcb = None,
+    gi: Gi = True,
+    seconds: Seconds = None,
+    count: Count = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     tls_ca: TlsCa = None,

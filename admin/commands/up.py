@@ -26,46 +26,51 @@ from broker.signals import stop_on_signals
 app = new_app(rich_markup_mode=None)
 
 
+MqttPort = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=65533,
+        show_default=False,
+        help="First of the broker's three ports; default: the deployment's, else 8882 (--plain: 1883).",
+    ),
+]
+MmsPort = Annotated[
+    int, typer.Option(min=1, max=65535, help="MMS port of the first IED; one more for every 50 meters.")
+]
+WebPort = Annotated[int, typer.Option(min=1, max=65535, help="Port of the HTTP API and the live page.")]
+Broker = Annotated[
+    BrokerKind, typer.Option(help="auto: Mosquitto if it is installed, else the embedded one.")
+]
+Plain = Annotated[
+    bool,
+    typer.Option("--plain", help="No identities and no TLS: anyone on this machine may switch."),
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option("--for", min=0, metavar="SECONDS", show_default=False, help="Stop this long after READY."),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="With --for: at the end print each meter's last reading, from the database and over MMS.",
+    ),
+]
+
+
 @app.command()
 def up(
     meters: Annotated[int, typer.Option(min=1, max=5000, help="How many simulated meters.")] = 10,
     interval: Annotated[float, typer.Option(min=0.05, help="Seconds between a meter's readings.")] = 2.0,
     data_dir: Annotated[Path, typer.Option(help="Database, outboxes and logs.")] = DATA_DIR,
-    mqtt_port: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=65533,
-            show_default=False,
-            help="First of the broker's three ports; default: the deployment's, else 8882 (--plain: 1883).",
-        ),
-    ] = None,
-    mms_port: Annotated[
-        int, typer.Option(min=1, max=65535, help="MMS port of the first IED; one more for every 50 meters.")
-    ] = 10102,
-    web_port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Port of the HTTP API and the live page.")
-    ] = 8061,
-    broker: Annotated[
-        BrokerKind, typer.Option(help="auto: Mosquitto if it is installed, else the embedded one.")
-    ] = BrokerKind.AUTO,
-    plain: Annotated[
-        bool,
-        typer.Option("--plain", help="No identities and no TLS: anyone on this machine may switch."),
-    ] = False,
-    seconds: Annotated[
-        float | None,
-        typer.Option(
-            "--for", min=0, metavar="SECONDS", show_default=False, help="Stop this long after READY."
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="With --for: at the end print each meter's last reading, from the database and over MMS.",
-        ),
-    ] = False,
+    mqtt_port: MqttPort = None,
+    mms_port: MmsPort = 10102,
+    web_port: WebPort = 8061,
+    broker: Broker = BrokerKind.AUTO,
+    plain: Plain = False,
+    seconds: Seconds = None,
+    as_json: AsJson = False,
 ) -> None:
     """Start broker, bridge, MMS bridge, web and simulated meters; print READY when MMS serves all meters.
 

@@ -36,32 +36,38 @@ Users = Annotated[
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the account.")]
 
 
+Host = Annotated[
+    str | None,
+    typer.Option(metavar="IP", show_default=False, help="Address to listen on; default: 127.0.0.1."),
+]
+Port = Annotated[
+    int | None, typer.Option(min=1, max=65535, show_default=False, help="TCP port; default: 8061.")
+]
+Certificate = Annotated[
+    Path | None, typer.Option(metavar="PEM", show_default=False, help="Certificate chain for HTTPS.")
+]
+Key = Annotated[Path | None, typer.Option(metavar="PEM", show_default=False, help="Its private key.")]
+RootPath = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        show_default=False,
+        help="Path at which a reverse proxy publishes the service, such as /meters; default: /.",
+    ),
+]
+Thesis = Annotated[
+    bool, typer.Option("--thesis", help="Accept meters that use plain HTTP (POST /SmartMeter).")
+]
+
+
 @app.command()
 def run(
-    host: Annotated[
-        str | None,
-        typer.Option(metavar="IP", show_default=False, help="Address to listen on; default: 127.0.0.1."),
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65535, show_default=False, help="TCP port; default: 8061.")
-    ] = None,
-    certificate: Annotated[
-        Path | None, typer.Option(metavar="PEM", show_default=False, help="Certificate chain for HTTPS.")
-    ] = None,
-    key: Annotated[
-        Path | None, typer.Option(metavar="PEM", show_default=False, help="Its private key.")
-    ] = None,
-    root_path: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            show_default=False,
-            help="Path at which a reverse proxy publishes the service, such as /meters; default: /.",
-        ),
-    ] = None,
-    thesis: Annotated[
-        bool, typer.Option("--thesis", help="Accept meters that use plain HTTP (POST /SmartMeter).")
-    ] = False,
+    host: Host = None,
+    port: Port = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    root_path: RootPath = None,
+    thesis: Thesis = False,
     users: Users = USERS,
     mqtt: Mqtt = None,
     prefix: Prefix = None,
