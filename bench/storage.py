@@ -28,8 +28,8 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, func, select, text
 
 from bridge.ingest import bulk_insert
-from bridge.ingest.classify import Work
 from bridge.ingest.parse import Row
+from bridge.ingest.work import Work
 from bridge.ingest.writer import Writer
 from bridge.store import database
 from bridge.store.queries import Store

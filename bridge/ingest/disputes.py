@@ -15,8 +15,8 @@ from itertools import groupby
 
 import orjson
 
-from bridge.ingest.classify import Work
 from bridge.ingest.parse import Row
+from bridge.ingest.work import Work
 from bridge.mqtt.notice import Dead, Sent
 from bridge.store.alarms import Kind, Raised
 from bridge.store.pack_format import StoredReading

@@ -17,8 +17,9 @@ from itertools import count
 
 from sqlalchemy.exc import DBAPIError
 
-from bridge.ingest.classify import TOLERANCE_MS, Sorter, Work
+from bridge.ingest.classify import TOLERANCE_MS, Sorter
 from bridge.ingest.parse import FUTURE
+from bridge.ingest.work import Work
 from bridge.ingest.writer import Committed, Writer
 from bridge.meters.blocks import Blocks
 from bridge.mqtt.connection import Link

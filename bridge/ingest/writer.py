@@ -15,13 +15,13 @@ from sqlmodel import Session, col
 
 from bridge.ingest import ledger, rate_limits, registry
 from bridge.ingest.bulk_insert import Inserted, insert_due_hours, insert_readings
-from bridge.ingest.classify import Work
 from bridge.ingest.dead_letters import MORE, DeadLetters
 from bridge.ingest.disputes import Disputes, disputes
 from bridge.ingest.ledger import Hearing
 from bridge.ingest.new_meters import Newcomers
 from bridge.ingest.parse import Row
 from bridge.ingest.rate_limits import Limits, Rate
+from bridge.ingest.work import Work
 from bridge.meters.block_ledger import Entered
 from bridge.mqtt.notice import Dead, Withdrawal
 from bridge.store import alarms, audit, database

@@ -16,8 +16,8 @@ from typing import Any
 from sqlalchemy import Engine, func, select
 from sqlmodel import SQLModel
 
-from bridge.ingest.classify import Work
 from bridge.ingest.parse import Row
+from bridge.ingest.work import Work
 from bridge.ingest.writer import Committed, Writer
 from bridge.store import database
 from bridge.store.pack_format import StoredReading

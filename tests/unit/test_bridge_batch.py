@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.ingest import parse
-from bridge.ingest.classify import Sorter, Work
+from bridge.ingest.classify import Sorter
+from bridge.ingest.work import Work
 from bridge.mqtt.notice import BadCommand, Dead, Withdrawal
 from broker.contract.birth import Birth
 from broker.contract.block import Block

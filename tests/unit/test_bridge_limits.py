@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.ingest import rate_limits
-from bridge.ingest.classify import Sorter, Work
+from bridge.ingest.classify import Sorter
 from bridge.ingest.new_meters import Newcomers
 from bridge.ingest.rate_limits import Allowance, Limits, Rate
+from bridge.ingest.work import Work
 from bridge.mqtt.notice import Dead
 from broker.contract.topics import Topics
 from broker.mqtt.packets import Publish
