@@ -7,10 +7,10 @@ ClockError when the time is not known; the link then begins another session.
 from __future__ import annotations
 
 import asyncio
-import math
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import TypeVar
 
@@ -20,8 +20,6 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from pydantic import ValidationError
 
 from broker.contract.block import Block
-from broker.contract.enrolment import Credential
-from broker.contract.errors import ContractError
 from broker.contract.notice import MeterNotice, NoticeCode
 from broker.contract.reading import Stored
 from broker.contract.result import Outcome
@@ -33,6 +31,7 @@ from broker.mqtt.settings import MqttSettings
 from broker.validation import first_complaint
 from meter_firmware import clock
 from meter_firmware.enrolment.credentials import Credentials
+from meter_firmware.enrolment.renewal import Renewal
 from meter_firmware.faults import Faults
 from meter_firmware.outbox import Outbox
 from meter_firmware.profile import Profile
@@ -48,8 +47,6 @@ M = TypeVar("M", Block, Stored, MeterNotice)
 HOUSEKEEPING_SECONDS = 60.0
 SUBSCRIPTIONS = tuple(kind for kind in heard_by(Role.METER) if kind in METER_KINDS)
 """In the order of the contract: what is blocked is heard before the first command."""
-RENEWAL_SECONDS = 3600.0
-"""Between two requests for a new certificate."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +79,7 @@ class Session:
         self._results = Results(parts.switch, self._publish_result, parts.faults)
         self._asked = (0, 0.0)
         """The reading that was published last, and when, in monotonic seconds."""
-        self._asked_renewal = -math.inf
-        self._renewed = asyncio.Event()
+        self._renewal = Renewal(parts.credentials, partial(self._publish, "renew"), parts.faults)
         self.handlers: dict[str, Callable[[Message], Awaitable[None]]] = {
             "stored": self._stored,
             "block": self._block,
@@ -108,12 +104,12 @@ class Session:
         """Do everything else until ``stop``, or until there is a new certificate to connect with."""
         jobs: dict[str, Coroutine[None, None, object]] = {
             "stop": stop.wait(),
-            "renewed": self._renewed.wait(),
+            "renewed": self._renewal.renewed.wait(),
             "incoming": self._receive(),
             "live": self._publish_live(),
             "history": self._replay_unconfirmed(),
             "housekeeping": self._keep_house(),
-            "credentials": self._keep_credentials(),
+            "credentials": self._renewal.run(),
             "results": self._results.run(),
         }
         tasks = {asyncio.create_task(job, name=f"{self._session} {name}") for name, job in jobs.items()}
@@ -234,40 +230,9 @@ class Session:
             await self._publish("relay", self._parts.switch.relay.payload())
         await self._results.tell(result)
 
-    async def _keep_credentials(self) -> None:
-        """Say that a new certificate is in use; ask for one when it is time."""
-        while True:
-            try:
-                await self._tell_renewed()
-                await self._renew_if_due()
-            except OSError as error:  # the certificate in use is good for months
-                self._parts.faults.tell("certificate cannot be renewed", error)
-            await asyncio.sleep(HOUSEKEEPING_SECONDS)
-
-    async def _tell_renewed(self) -> None:
-        credentials = self._parts.credentials
-        if (told := credentials.untold) is not None:
-            await self._publish("renew", told.payload())
-            credentials.was_told()
-
-    async def _renew_if_due(self) -> None:
-        if doubt := self._parts.credentials.clock_doubt(clock.now()):
-            self._parts.faults.tell("the clock seems wrong (timedatectl set-ntp on)", doubt)
-        now = asyncio.get_running_loop().time()
-        if now >= self._asked_renewal + RENEWAL_SECONDS and self._parts.credentials.due(clock.now()):
-            self._asked_renewal = now
-            await self._publish("renew", self._parts.credentials.ask().payload())
-
     async def _credential(self, message: Message) -> None:
-        if not _bytes(message):
-            return
-        try:
-            told = Credential.model_validate_json(_bytes(message))
-            if self._parts.credentials.take(told):
-                self._renewed.set()
-            await self._renew_if_due()
-        except (ValidationError, ContractError, OSError) as error:
-            self._parts.faults.tell("credential is of no use", error)
+        if payload := _bytes(message):
+            await self._renewal.take(payload)
 
     async def _stored(self, message: Message) -> None:
         stored = self._read("stored", Stored, message)
