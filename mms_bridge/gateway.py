@@ -1,7 +1,7 @@
 """All IEDs and all meters: each message of the contract changes a state, a state changes data objects.
 
 No MQTT here: :meth:`Gateway.take` is given a parsed topic and a payload, :attr:`Gateway.outbox` holds
-what is to be published. ``hearing.py`` and ``telling.py`` connect both to the broker.
+what is to be published. ``mqtt/router.py`` and ``mqtt/publisher.py`` connect both to the broker.
 """
 
 from __future__ import annotations
