@@ -48,7 +48,7 @@ def read(file: Path) -> dict[str, str]:
     return found
 
 
-RESTORE = f"bring {ENV} back from a copy; init writes the same for the same options, in another folder"
+RESTORE = f"restore {ENV} from a copy; init with the same options writes the same file, in another folder"
 
 
 def check_whole(folder: Path) -> None:

@@ -206,7 +206,7 @@ def _check_whole(folder: Path, names: tuple[str, ...]) -> None:
 
 
 RESTORE = (
-    "bring it back from a copy, or have it written again: "
+    "restore it from a copy, or write it again: "
     "meter61850 credentials list (access list, passwords, revocation lists), "
     "meter61850 credentials rotate server (server.crt and server.key)"
 )

@@ -62,7 +62,7 @@ class IdentityFolder:
             ) from error
         except (tomllib.TOMLDecodeError, KeyError, ValueError, UnicodeDecodeError) as error:
             raise CredentialError(
-                f"identity {folder / CONNECTION} is empty or damaged ({error!r}): bring it back from a "
+                f"identity {folder / CONNECTION} is empty or damaged ({error!r}): restore it from a "
                 "copy, or have it made anew (meter61850 credentials rotate NAME)"
             ) from error
         token = read_secret(folder / TOKEN).decode().strip() if (folder / TOKEN).exists() else None

@@ -18,4 +18,4 @@ def test_nothing_starts_without_the_settings_that_protect_it(command: str, how: 
     hurt(deployment.folder / SETTINGS, how)
     told = error("--dir", str(deployment.folder), *command.split(), code=2)
     assert SETTINGS in told
-    assert "bring" in told
+    assert "restore" in told

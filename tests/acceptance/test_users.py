@@ -265,7 +265,7 @@ def test_a_service_uses_a_key_that_a_power_cut_has_left_waiting(machine: Machine
     shutil.copy(machine.deployment / "identities" / "web" / "client.key", folder / "client.key")
     os.chown(folder / "client.key", *owner(folder / "client.key.next"))
     (folder / "client.key").chmod(0o640)
-    connects = f"from broker.settings import MqttSettings; MqttSettings(identity={str(folder)!r}).tls()"
+    connects = f"from broker.mqtt.settings import MqttSettings; MqttSettings(identity={str(folder)!r}).tls()"
     machine.run("meter61850-mms", sys.executable, "-c", connects)
     assert (folder / "client.key.next").exists()
     machine.cli("credentials", "list")

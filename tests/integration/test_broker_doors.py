@@ -241,7 +241,12 @@ def test_the_broker_refuses_to_start_with_an_open_secret(tmp_path: Path) -> None
             replace(site).start()
 
 
-EAGER = "from broker import guardian; guardian.LOOK_SECONDS = 0.001; from admin.main import main; main()"
+EAGER = """
+from admin.main import main
+from broker.daemon import reloader
+reloader.LOOK_SECONDS = 0.001
+main()
+"""
 
 
 def test_rights_that_change_while_the_broker_starts_do_not_end_it(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ ROOT = Path(__file__).parents[2]
 _MOVED = """
 import os, signal
 from pathlib import Path
-from bridge.store.queries import audit
+from bridge.store import audit
 from bridge.store.spool import Spool, opened
 from bridge.store.audit import Event, Kind
 

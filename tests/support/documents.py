@@ -279,26 +279,16 @@ def unknown_paths(text: str) -> list[str]:
     ):
         faults += [] if (ROOT / name).exists() else [name]
     for span in spans(text):
-        if re.fullmatch(r"[\w-]+\.py", span) and not any(_files(span)):
+        if re.fullmatch(r"[\w-]+\.py", span) and not any(ROOT.glob(f"[a-z]*/**/{span}")):
             faults.append(span)
         if re.fullmatch(rf"(?:{packages})(?:/\w+)+/", span) and not (ROOT / span).is_dir():
             faults.append(span)
     for name in re.findall(
         rf"(?<![\w/.])((?:{packages})(?:\.(?!example)\w+)+)\b(?![/(]|\.py)",
-        " ".join(spans(text)) + _modules_run(text),
+        " ".join(spans(text)) + " ".join(re.findall(r"python -m ([\w.]+)", text)),
     ):
         faults += [] if _is_there(name.split(".")) else [name]
     return faults
-
-
-def _modules_run(text: str) -> str:
-    return " ".join(re.findall(r"python -m ([\w.]+)", text))
-
-
-def _files(name: str) -> Iterator[Path]:
-    for package in PROGRAMS:
-        yield from (ROOT / package).rglob(name)
-    yield from (ROOT / "tests").glob(f"*/{name}")
 
 
 def _is_there(parts: list[str]) -> bool:

@@ -74,7 +74,7 @@ def test_what_nobody_can_write_again_is_asked_for(folder: Path, name: str, how: 
     with pytest.raises((ConfigurationError, OSError)) as caught:
         opened(folder).publish()
     assert Path(name).name.partition(".")[0] in str(caught.value)
-    assert how == "missing" or "bring" in str(caught.value)
+    assert how == "missing" or "restore" in str(caught.value)
     after = {file.name: file.read_bytes() for file in (folder / "security").iterdir()}
     for kept in ("acl", "passwords"):  # nobody is locked out, and nobody let in
         assert after[kept] == before[kept]
@@ -88,7 +88,7 @@ def test_a_folder_that_is_taken_by_itself_asks_for_its_settings(
     shutil.rmtree("data", ignore_errors=True)
     folder.rename("data")
     hurt(Path("data") / SETTINGS, how)
-    with pytest.raises(ConfigurationError, match=f"{SETTINGS}.*bring"):
+    with pytest.raises(ConfigurationError, match=f"{SETTINGS}.*restore"):
         enter_deployment(None, "broker")
     assert not [name for name in os.environ if name.startswith("METER61850_")]
 
@@ -148,7 +148,7 @@ def test_accounts_that_cannot_be_read_are_not_taken_as_none(tmp_path: Path, how:
     accounts = Accounts(tmp_path / "web-users.json")
     accounts.add("anna", WebRole.ADMINISTRATOR, password="a long password")
     hurt(accounts.file, how)
-    with pytest.raises(ConfigurationError, match=r"web-users.json.*bring"):
+    with pytest.raises(ConfigurationError, match=r"web-users.json.*restore"):
         Accounts(accounts.file).all()
 
 
