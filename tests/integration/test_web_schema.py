@@ -30,7 +30,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 ENDLESS = "/api/v1/stream"
-EXAMPLES = 25
+EXAMPLES = 15
 """Of each route."""
 
 

@@ -24,7 +24,7 @@ from admin.main import NAME, Commands, app
 from meter_firmware.settings import MeterSettings
 from mms_bridge.access.client_rights import ClientEntry, Rights
 from tests.support.project import ROOT
-from tools.docs.cli import documents
+from tools.docs.cli import DOCUMENTS
 from tools.docs.settings_reference import SERVICES
 
 PROGRAMS = ("admin", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar", "scl_builder", "web")
@@ -36,10 +36,10 @@ WRITTEN = tuple(
         *(ROOT / "README.md", ROOT / "SECURITY.md"),
         *sorted((ROOT / "deploy").rglob("*.md")),
     )
-    if path not in documents()
+    if path not in DOCUMENTS
 )
 """Every document that is written by hand."""
-ALL = (*WRITTEN, *sorted(path for path in documents() if path.suffix == ".md"))
+ALL = (*WRITTEN, *sorted(path for path in DOCUMENTS if path.suffix == ".md"))
 FOREIGN = frozenset({"--require-hashes", "--no-build-isolation"})
 """Options of pip that the documents name on their own."""
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +31,6 @@ _HEAD = f"""\
 | code | meaning |
 |---|---|
 """
-
-
-def documents() -> dict[Path, str]:
-    """Every generated file and its text."""
-    return {
-        ROOT / "docs" / "topics.md": topics_markdown(),
-        ROOT / "docs" / "cli.md": cli_markdown(),
-        ROOT / "docs" / "settings.md": settings_markdown(),
-        ROOT / "docs" / "conformance.md": conformance_markdown(),
-        ROOT / "mosquitto.conf": render(BrokerSettings()),
-    }
 
 
 def cli_markdown() -> str:
@@ -96,11 +85,21 @@ def _escaped(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+DOCUMENTS: dict[Path, Callable[[], str]] = {
+    ROOT / "docs" / "topics.md": topics_markdown,
+    ROOT / "docs" / "cli.md": cli_markdown,
+    ROOT / "docs" / "settings.md": settings_markdown,
+    ROOT / "docs" / "conformance.md": conformance_markdown,
+    ROOT / "mosquitto.conf": lambda: render(BrokerSettings()),
+}
+"""Every generated file, and what makes its text."""
+
+
 def main() -> None:
     """Write every document."""
-    for path, text in documents().items():
+    for path, text in DOCUMENTS.items():
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+        path.write_text(text())
 
 
 if __name__ == "__main__":
