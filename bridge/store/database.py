@@ -70,7 +70,7 @@ _LOCK = 61850
 _UPKEEP = "61850, 1"
 """PostgreSQL advisory lock: writers of readings share it, a transaction of upkeep is alone with it."""
 
-RESTORE = "bring it back from a backup (meter61850 store restore FILE), or move it away to begin with nothing"
+RESTORE = "restore it from a backup (meter61850 store restore FILE), or move it away to begin with nothing"
 
 
 def connect(url: str, *, reader: bool = False, cache: int = 8) -> Engine:

@@ -199,7 +199,7 @@ def test_a_database_without_an_octet_is_not_taken_as_a_new_one(
     (tmp_path / "data").mkdir(mode=0o700)
     (tmp_path / "data" / "meter61850.sqlite").touch()
     said = error("up", *plain, *free_ports(), code=2, folder=tmp_path)
-    assert "meter61850.sqlite is empty: bring it back from a backup (meter61850 store restore FILE)" in said
+    assert "meter61850.sqlite is empty: restore it from a backup (meter61850 store restore FILE)" in said
     assert sorted(path.name for path in (tmp_path / "data").glob("m*")) == ["meter61850.sqlite"]
 
 

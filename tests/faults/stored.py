@@ -74,7 +74,10 @@ def named(url: str, kind: str) -> bool:
 def _connection(url: str) -> Iterator[Connection]:
     parsed = make_url(url)
     driver = "postgresql+psycopg" if parsed.drivername == "postgresql" else parsed.drivername
-    engine = create_engine(parsed.set(drivername=driver), poolclass=NullPool)
+    parsed = parsed.set(drivername=driver)
+    if driver == "sqlite":  # a file that is not there yet is the bridge's to make
+        parsed = parsed.set(database=f"file:{parsed.database}", query={"mode": "ro", "uri": "true"})
+    engine = create_engine(parsed, poolclass=NullPool)
     with engine.connect() as connection:
         yield connection
 

@@ -74,7 +74,7 @@ def test_a_file_without_an_octet_is_not_taken_as_a_new_database(tmp_path: Path) 
         lambda: database.migrate(database.connect(f"sqlite:///{file}")),
         lambda: Store.open(f"sqlite:///{file}"),
     ):
-        with pytest.raises(ConfigurationError, match=r"store\.sqlite is empty: bring it back from a backup"):
+        with pytest.raises(ConfigurationError, match=r"store\.sqlite is empty: restore it from a backup"):
             use()
     assert log.exists()
 
