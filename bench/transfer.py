@@ -89,7 +89,7 @@ class Meters:
                 name=name,
                 hardware=hardware,
                 firmware="b",
-                quantities=QUANTITIES,
+                quantities=tuple(QUANTITIES),
                 interval=3600,
                 session="b",
                 ts=now,

@@ -92,7 +92,7 @@ class DrivenMeter:
             name=name or f"House {self.meter_id[-4:]}",
             hardware=Hardware(serial=self.meter_id[-8:]),
             firmware="test",
-            quantities=QUANTITIES,
+            quantities=tuple(QUANTITIES),
             interval=interval,
             clock_synchronized=clock_synchronized,
             session=self.session,
