@@ -38,7 +38,8 @@ import psutil
 from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.ingest_load import PREFIX, Connection, connect, meter_id, reading, send
-from bench.town_figures import births, births_reference, read_rates, report_lags, wait_readable
+from bench.town_births import births, births_reference
+from bench.town_figures import read_rates, report_lags, wait_readable
 from broker.contract.birth import Birth, Hardware
 from broker.contract.messages import format_ts, utc_now
 from broker.contract.relay import Position, Relay

@@ -277,31 +277,3 @@ def _reads(port: int, domain: str, seconds: float) -> tuple[float, float, float]
     raw.close()
     times.sort()
     return len(times) / sum(times), 1e6 * statistics.median(times), 1e6 * times[len(times) * 99 // 100]
-
-
-def births(publish: Callable[[int], None], first_port: int, meters: int, *, count: int) -> dict[str, float]:
-    """Seconds from a birth until a new association sees the logical device."""
-    seconds = []
-    for number in range(meters, meters + count):
-        domain, port = scl_name(meter_id(number)), first_port + number // PER_IED
-        begin = time.perf_counter()
-        publish(number)
-        while True:
-            with associate(port) as client:
-                if domain in client.get_name_list(DOMAINS):
-                    break
-            time.sleep(0.02)
-        seconds.append(time.perf_counter() - begin)
-    seconds.sort()
-    return {"birth_p50_s": statistics.median(seconds), "birth_p99_s": seconds[len(seconds) * 99 // 100]}
-
-
-def births_reference(first_port: int, *, count: int) -> dict[str, float]:
-    """Seconds of the same question alone: associate and list the devices."""
-    seconds = []
-    for _ in range(count):
-        begin = time.perf_counter()
-        with associate(first_port) as client:
-            client.get_name_list(DOMAINS)
-        seconds.append(time.perf_counter() - begin)
-    return {"associate_p50_s": statistics.median(seconds)}

@@ -106,7 +106,8 @@ class Gateway:
         """Apply one message; what is not of the contract is counted and told once."""
         self.counters["received"] += 1
         try:
-            self._dispatch(topic, payload, retained=retained)
+            if handler := self.handlers.get(topic.kind):
+                handler(topic, payload, retained=retained)
         except (ContractError, ValidationError, ValueError) as error:
             self.reject(topic, error)
         except (Meter61850Error, OSError) as error:
@@ -122,10 +123,6 @@ class Gateway:
             self._told.add(cause)
             what = first_complaint(error) if isinstance(error, ValidationError) else str(error)[:500]
             log.warning("rejected a message on %s: %s (told once)", topic, what)
-
-    def _dispatch(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
-        if handler := self.handlers.get(topic.kind):
-            handler(topic, payload, retained=retained)
 
     def _take_result(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
         self.control.take_result(topic.name, Result.model_validate_json(payload))
@@ -163,8 +160,6 @@ class Gateway:
         if payload:
             self._revision = Revision.model_validate_json(payload).revision
         self._recount_all()
-
-    # --- IEDs ----------------------------------------------------------------------------------
 
     def _take_cid(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
         name = topic.name
@@ -269,8 +264,6 @@ class Gateway:
         for domain in ied.domains:
             if domain != ied.name + GATEWAY_SUFFIX:
                 yield self.fleet.of(domain)
-
-    # --- time ----------------------------------------------------------------------------------
 
     def set_broker(self, *, up: bool) -> None:
         """The broker came or went; without it no value is trusted."""

@@ -19,7 +19,7 @@ from typing import Literal
 
 from broker.contract.roles import Role
 from broker.contract.specs import SPECS, Spec
-from broker.daemon.mosquitto import EDITION, END
+from broker.daemon.security_files import EDITION, END
 from registrar.identities import Identity
 
 Verb = Literal["read", "write"]

@@ -31,9 +31,9 @@ from pathlib import Path
 from bridge.store.audit import Kind
 from broker.contract.errors import ConfigurationError
 from broker.contract.roles import Role
-from broker.contract.topics import Topics, is_slot
-from broker.daemon.mosquitto import check_lists
+from broker.contract.topics import Topics
 from broker.daemon.passwords import hashed, new_password
+from broker.daemon.security_files import check_lists
 from broker.durable import PUBLIC, SECRET, locked, make_folder, replace
 from broker.environment import ENV, check_whole, read
 from broker.mqtt import keypair
@@ -252,15 +252,6 @@ class Deployment:
         begin = acl.head(self.edition).encode()
         with (self.broker / "acl").open("rb") as file:
             return there and file.read(len(begin)) == begin
-
-    def published_slots(self) -> set[str]:
-        """The enrolment slots that the broker has now."""
-        try:
-            lines = (self.broker / "passwords").read_text().splitlines()
-        except FileNotFoundError:
-            return set()
-        names = (line.partition(":")[0] for line in lines)
-        return {name for name in names if is_slot(name)}
 
     def _publish(self, edition: str) -> None:
         slots = open_slots(self.identity_store)

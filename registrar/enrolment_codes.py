@@ -12,10 +12,12 @@ import sqlite3
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from bridge.store.audit import Kind
 from broker.contract.enrolment_codes import EnrolmentCode
 from broker.contract.errors import ConfigurationError, ContractError
+from broker.contract.topics import is_slot
 from broker.daemon.passwords import hashed
 from registrar.identities import NotRegisteredError, at
 from registrar.identity_store import IdentityStore
@@ -141,6 +143,16 @@ def open_slots(store: IdentityStore) -> list[tuple[str, str]]:
             if _is_open(used.get(slot), expires=code["expires"], now=now):
                 found.append((slot, code["hash"]))
     return found
+
+
+def published_slots(broker: Path) -> set[str]:
+    """The enrolment slots that the broker has now; ``broker`` is its folder."""
+    try:
+        lines = (broker / "passwords").read_text().splitlines()
+    except FileNotFoundError:
+        return set()
+    names = (line.partition(":")[0] for line in lines)
+    return {name for name in names if is_slot(name)}
 
 
 def _is_open(request: sqlite3.Row | None, *, expires: int, now: int) -> bool:

@@ -282,8 +282,7 @@ def _waiting(connection: sqlite3.Connection, meter_id: str) -> Request:
 
 
 def _find(connection: sqlite3.Connection, slot: str) -> Request | None:
-    row = connection.execute("SELECT * FROM request WHERE slot = ?", (slot,)).fetchone()
-    return _request(row) if row else None
+    return next(map(_request, connection.execute("SELECT * FROM request WHERE slot = ?", (slot,))), None)
 
 
 def _request(row: sqlite3.Row) -> Request:

@@ -26,7 +26,7 @@ from broker.validation import first_complaint
 from registrar import finishing, renewal, requests
 from registrar.audit_queue import AuditQueue
 from registrar.deployment import Deployment
-from registrar.enrolment_codes import open_slots
+from registrar.enrolment_codes import open_slots, published_slots
 from registrar.refusals import RequestRefusedError, Why
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class RequestsHandler:
             requests.collected(self._deployment, meter_id, since=self._born[meter_id])
         self._audit_queue.move()
         slots = {name for name, _ in open_slots(self._deployment.identity_store)}
-        published = self._deployment.published_slots()
+        published = published_slots(self._deployment.broker)
         if slots != published:
             self._forget_answers(published - slots)
             self._deployment.publish()

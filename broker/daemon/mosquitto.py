@@ -23,8 +23,9 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.contract.errors import ConfigurationError, UnavailableError
+from broker.daemon.security_files import SERVER_FILES, check_files
 from broker.mqtt import keypair
-from broker.mqtt.identity import CIPHERS, check_secret
+from broker.mqtt.identity import CIPHERS
 from broker.mqtt.settings import Port
 
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin")
@@ -165,51 +166,6 @@ OPTIONS: tuple[tuple[str, str, str], ...] = (
     ("log_timestamp_format", "%Y-%m-%dT%H:%M:%S%z", ""),
 )
 # fmt: on
-
-SERVER_FILES = {"certfile": "server.crt", "keyfile": "server.key"}
-LISTS = ("ca.crt", "services-ca.crt", "crl.pem", "services-crl.pem")
-WATCHED = (*SERVER_FILES.values(), *LISTS, "acl", "passwords")
-"""What Mosquitto reads again at SIGHUP."""
-
-EDITION, END = b"# Edition ", b"# End\n"
-"""An access list of ours has both, in its second and its last line (`registrar.acl`)."""
-
-
-def check_files(folder: Path) -> None:
-    """ConfigurationError if Mosquitto cannot take, or must not take, what is in ``folder``."""
-    check_secret(folder / "server.key")
-    _check_whole(folder, tuple(SERVER_FILES.values()))
-    check_lists(folder)
-
-
-def check_lists(folder: Path) -> None:
-    """The same of what is written from the register.
-
-    With an empty access list Mosquitto lets everybody do everything; with half of one, who is blocked in the
-    other half. Nobody can get in with passwords that are lost.
-    """
-    check_secret(folder / "passwords")
-    _check_whole(folder, (*LISTS, "acl"))
-
-
-def _check_whole(folder: Path, names: tuple[str, ...]) -> None:
-    for name in names:
-        try:
-            content = (folder / name).read_bytes()
-        except OSError as error:
-            raise ConfigurationError(f"{folder / name}: {error.strerror}: {RESTORE}") from error
-        whole = content.endswith(END) or EDITION not in content
-        if name != "acl":
-            whole = content.rstrip().endswith(b"-----")
-        if not content.strip() or not whole:
-            raise ConfigurationError(f"{folder / name} is empty or cut short: {RESTORE}")
-
-
-RESTORE = (
-    "restore it from a copy, or write it again: "
-    "meter61850 credentials list (access list, passwords, revocation lists), "
-    "meter61850 credentials rotate server (server.crt and server.key)"
-)
 
 _HEAD = "# Mosquitto for meter61850: `meter61850 broker config` writes this file, see mosquitto.conf(5).\n"
 

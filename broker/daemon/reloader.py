@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 
 from broker.contract.errors import ConfigurationError
-from broker.daemon.mosquitto import WATCHED, BrokerSettings, check_files, command
+from broker.daemon.mosquitto import BrokerSettings, command
+from broker.daemon.security_files import WATCHED, check_files
 from broker.descriptors import raise_limit
 from broker.kernel import end_with_parent
 

@@ -15,8 +15,9 @@ from bridge.store import database
 from bridge.store.backup import back_up
 from broker.contract.errors import ConfigurationError
 from broker.contract.roles import Role
-from broker.daemon.mosquitto import BrokerSettings, check_files
+from broker.daemon.mosquitto import BrokerSettings
 from broker.daemon.reloader import _usable
+from broker.daemon.security_files import check_files
 from broker.environment import ESSENTIAL
 from broker.mqtt.settings import MqttSettings
 from meter_firmware.storage import Storage
