@@ -96,7 +96,7 @@ async def test_the_limit_of_an_operate_is_the_files_oper_timeout(broker: Broker,
         assert cid.count(b"<Val>5000</Val>") == 1
         return cid.replace(b"<Val>5000</Val>", b"<Val>%d</Val>" % milliseconds)
 
-    async with scene(broker) as running:
+    async with scene(broker, operate_limit=5.0) as running:
         meter = await running.add_meter(1)
         await running.publish_cid(change=change)
         with await running.associate() as client:
