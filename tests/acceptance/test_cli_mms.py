@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -262,7 +263,9 @@ async def test_compare_finds_no_difference_and_then_the_one_that_there_is(
         cid = await running.publish_cid()
         good, bad = tmp_path / "good.cid", tmp_path / "bad.cid"
         good.write_bytes(cid)
-        bad.write_bytes(cid.replace(b"<Val>30000</Val>", b"<Val>20000</Val>"))
+        changed, count = re.subn(rb'(name="sboTimeout"[^>]*>\s*<Val>)30000', rb"\g<1>20000", cid)
+        assert count == 1
+        bad.write_bytes(changed)
         server = f"127.0.0.1:{running.port}"
         done = await asyncio.to_thread(run, "mms", "compare", str(good), server)
         assert done.stdout == ""

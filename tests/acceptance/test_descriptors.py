@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from broker.contract.status import ServiceStatus
+from tests.support import forked
 from tests.support.bridges import TOPICS, Client
 from tests.support.brokers import free_port, mosquitto
 from tests.support.certificates import Authority
@@ -134,6 +135,7 @@ def limited(most: int) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess.Popen, "__init__", start)
+        patch.setattr(forked, "descriptors", most)
         yield
 
 

@@ -27,6 +27,9 @@ from tests.support.project import ROOT
 DEADLINE = 60.0
 """Seconds that a command may take."""
 
+descriptors: int | None = None
+"""Limit of open files of the programs that are started from now on; None: that of the tests."""
+
 Stream = int | IO[bytes] | IO[str]
 
 _starting = threading.Lock()
@@ -55,6 +58,7 @@ class Forked(subprocess.Popen[bytes]):
             "arguments": arguments,
             "cwd": str(cwd or Path.cwd()),
             "environment": dict(os.environ if env is None else env),
+            "descriptors": descriptors,
         }
         with open(os.devnull, "r+b") as null, theirs:
             streams = [null if stream == subprocess.DEVNULL else stream for stream in (stdin, stdout, stderr)]

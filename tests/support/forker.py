@@ -1,7 +1,7 @@
 """The process that tests' programs are forked from: it has imported everything, and does nothing else.
 
-Each datagram on its socket asks for one program: JSON {module, arguments, cwd, environment}, with four
-descriptors: stdin, stdout, stderr, and a channel. On the channel come the process id and, at the end, the
+Each datagram on its socket asks for one program: JSON {module, arguments, cwd, environment, descriptors: the
+limit of open files}, with four descriptors: stdin, stdout, stderr, and a channel. On the channel come the process id and, at the end, the
 wait status, 4 octets each. The program's parent is a process that waits for that end.
 
 >>> # python -P -m tests.support.forker 5
@@ -13,6 +13,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import runpy
 import signal
 import socket
@@ -79,6 +80,8 @@ def _program(asked: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
     for target, descriptor in enumerate(descriptors[:3]):
         os.dup2(descriptor, target)
         os.close(descriptor)
+    if most := asked["descriptors"]:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["environment"])
