@@ -26,7 +26,6 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -131,7 +130,7 @@ class Witness:
 
     def _another(self, measured: Any) -> Any:
         """What the twin of the sensor shows at this moment; sometimes it is the same."""
-        return replace(measured, voltage=measured.voltage + self.now().second % 2)
+        return measured | {"voltage": measured["voltage"] + self.now().second % 2}
 
     def _write(self, outbox: Any, event: str, values: Mapping[str, object]) -> None:
         meter_id = outbox._storage._path.parent.name

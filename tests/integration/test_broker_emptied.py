@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,9 @@ def stored(site: Deployed) -> list[dict[str, Any]]:
     """The meters of the registry that have a reading."""
     if not list(site.folder.rglob("meter61850.sqlite")):
         return []
-    return [meter for meter in site.answer("meters", "list") if meter["read_at"]]
+    with suppress(AssertionError):  # the bridge is making its tables
+        return [meter for meter in site.answer("meters", "list") if meter["read_at"]]
+    return []
 
 
 def retained(site: Deployed) -> dict[str, bytes]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -29,9 +31,10 @@ from broker.mqtt.settings import MqttSettings
 from meter_firmware import run as meter
 from tests.support.brokers import Broker, free_port
 from tests.support.chain import until
-from tests.support.cli import error, run
+from tests.support.cli import environment, error
 from tests.support.firmware_rig import meter_settings
 from tests.support.mms import eventually
+from tests.support.project import ROOT
 from tests.support.pzem import Pzem
 
 NAME = "broker.test"
@@ -171,12 +174,16 @@ def test_command_connects_though_the_first_address_is_dead(broker: Broker, tmp_p
         "socket.getaddrinfo = resolved\n"
     )
     with dead(broker.port):
-        done = run(
-            *("scl", "show", "--mqtt", f"{NAME}:{broker.port}"),
-            code=3,
-            folder=tmp_path,
-            PYTHONPATH=str(tmp_path),
+        done = subprocess.run(  # not forked: a new interpreter has the patch
+            [sys.executable, "-P", "-m", "admin", "scl", "show", "--mqtt", f"{NAME}:{broker.port}"],
+            cwd=tmp_path,
+            env=environment() | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
+    assert done.returncode == 3, done.stderr
     assert "no SCD is published" in done.stderr
 
 

@@ -1,8 +1,9 @@
 """The process that tests' programs are forked from: it has imported everything, and does nothing else.
 
-Each datagram on its socket asks for one program: JSON {module, arguments, cwd, environment, descriptors: the
-limit of open files}, with four descriptors: stdin, stdout, stderr, and a channel. On the channel come the process id and, at the end, the
-wait status, 4 octets each. The program's parent is a process that waits for that end.
+Each datagram on its socket asks for one program: JSON {module, arguments, cwd, environment, descriptors},
+with four descriptors: stdin, stdout, stderr, and a channel; ``descriptors`` is the limit of open files. On
+the channel come the process id and, at the end, the wait status, 4 octets each. The program's parent is a
+process that waits for that end.
 
 >>> # python -P -m tests.support.forker 5
 """
