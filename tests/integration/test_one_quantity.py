@@ -31,6 +31,7 @@ from broker.contract.messages import utc_now
 from broker.contract.quantities import QUANTITIES
 from tests.support.brokers import free_port, mosquitto
 from tests.support.chain import Chain, until
+from tests.support.forked import plain
 from tests.support.stores import keeping, meter_id, row, series
 from tests.support.web import Web, make_accounts
 
@@ -85,6 +86,8 @@ def rig(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     with keeping(database_url) as before:
         assert before.put(*series(1, ENOUGH)) == ENOUGH
     monkeypatch.setenv("PYTHONPATH", str(ONE_MORE))
+    for module in ("chain", "forked"):
+        monkeypatch.setattr(f"tests.support.{module}.Forked", plain)
     with mosquitto(tmp_path) as broker:
         yield Rig(Chain(broker, tmp_path, free_port()), database_url)
 

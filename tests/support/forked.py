@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Any
 
 from tests.support.project import ROOT
 
@@ -85,6 +85,11 @@ class Forked(subprocess.Popen[bytes]):
             self.returncode = os.waitstatus_to_exitcode(int.from_bytes(status, "little"))
             self._channel.close()
         return self.returncode
+
+
+def plain(module: str, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    """The same in a new interpreter, which imports what its path has."""
+    return subprocess.Popen([sys.executable, "-P", "-m", module, *arguments], **options)
 
 
 def run_to_end(
