@@ -2,7 +2,7 @@
 
 >>> async def main(stop: asyncio.Event) -> None:
 ...     plan = Plan(profile=profile, mqtt=MqttSettings(), data_dir=Path("data"), ...)
-...     await Meter(plan, sensor=Pzem004t("/dev/serial0", address=0xF8), pin=GpioPin(17)).run(stop)
+...     await Meter(plan, sensor=sensor, pin=GpioPin(17)).run(stop)
 """
 
 from __future__ import annotations

@@ -13,13 +13,15 @@ from meter_firmware.meter import Meter, Plan
 from meter_firmware.process import run_meters
 from meter_firmware.profile import Profile
 from meter_firmware.relay.pin import GpioPin, Pin, SimulatedPin, simulated_pin
-from meter_firmware.sensors.pzem004t import Pzem004t
+from meter_firmware.sensors.devices import device
+from meter_firmware.sensors.modbus import ModbusSensor
 from meter_firmware.settings import MeterSettings, RelaySettings
 
 
 async def run(settings: MeterSettings, *, stop: asyncio.Event | None = None) -> None:
     """Be the meter until SIGTERM or SIGINT (or ``stop``, if given); Meter61850Error if we cannot start."""
-    sensor = Pzem004t(settings.sensor.port, address=settings.sensor.address)
+    given = settings.sensor
+    sensor = ModbusSensor(device(given.kind), given.port, address=given.address)
     profile = Profile(
         meter_id=kept_meter_id(settings.data_dir),
         identity=settings.identity,

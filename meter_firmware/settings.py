@@ -57,8 +57,10 @@ class HardwareSettings(_Part):
 
 
 class SensorSettings(_Part):
-    """PZEM-004T v3 on a serial port."""
+    """A sensor on a serial port."""
 
+    kind: str = "pzem004t"
+    """What it is: one of `meter_firmware.sensors.devices`, today the PZEM-004T v3 only."""
     port: str = "/dev/serial0"
     address: Annotated[int, Field(ge=1, le=GENERAL_ADDRESS)] = GENERAL_ADDRESS
     """Modbus slave address: 1 … 247, or 0xF8, which every sensor answers that is alone on its line."""

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from meter_firmware.sensors.pzem004t import Pzem004t, decode
+from broker.contract.errors import ConfigurationError
+from meter_firmware.sensors.devices import device
+from meter_firmware.sensors.modbus import ModbusSensor
+from meter_firmware.sensors.pzem004t import PZEM004T, decode
 from meter_firmware.sensors.sensor import SensorError
 from tests.support.pzem import THESIS, Mode, Pzem, crc16
 
@@ -31,7 +34,7 @@ def pzem(tmp_path: Path) -> Iterator[Pzem]:
 
 @pytest.mark.parametrize("address", [0xF8, 1])
 async def test_one_request_for_ten_registers_gives_the_thesis_values(pzem: Pzem, address: int) -> None:
-    sensor = Pzem004t(pzem.port, address=address)
+    sensor = ModbusSensor(PZEM004T, pzem.port, address=address)
     measured = await sensor.read()
     sensor.close()
     assert measured == decode(THESIS)
@@ -42,14 +45,14 @@ async def test_one_request_for_ten_registers_gives_the_thesis_values(pzem: Pzem,
 
 async def test_another_slaves_address_is_not_answered(pzem: Pzem) -> None:
     with pytest.raises(SensorError, match="does not answer"):
-        await Pzem004t(pzem.port, address=2).read()
+        await ModbusSensor(PZEM004T, pzem.port, address=2).read()
 
 
 @pytest.mark.parametrize(("mode", "cause"), FAILURES.items(), ids=lambda value: getattr(value, "name", None))
 async def test_a_failure_has_a_cause_and_the_next_good_answer_is_taken(
     pzem: Pzem, mode: Mode, cause: str
 ) -> None:
-    sensor = Pzem004t(pzem.port, address=0xF8)
+    sensor = ModbusSensor(PZEM004T, pzem.port, address=0xF8)
     pzem.mode = mode
     for _ in range(2):
         with pytest.raises(SensorError) as caught:
@@ -62,7 +65,7 @@ async def test_a_failure_has_a_cause_and_the_next_good_answer_is_taken(
 
 async def test_a_frame_without_voltage_and_frequency_is_a_failed_read(tmp_path: Path) -> None:
     with Pzem(tmp_path, address=1, registers=(0, 0, 0, 0, 0, *THESIS[5:7], 0, 0, 0)) as pzem:
-        sensor = Pzem004t(pzem.port, address=1)
+        sensor = ModbusSensor(PZEM004T, pzem.port, address=1)
         with pytest.raises(SensorError) as caught:
             await sensor.read()
         assert caught.value.cause == "sensor measures nothing"
@@ -74,7 +77,7 @@ def test_every_misbehaviour_is_tested() -> None:
 
 
 async def test_a_port_that_goes_and_comes_back_is_opened_again(pzem: Pzem) -> None:
-    sensor = Pzem004t(pzem.port, address=0xF8)
+    sensor = ModbusSensor(PZEM004T, pzem.port, address=0xF8)
     await sensor.read()
     pzem.unplug()
     for _ in range(3):
@@ -87,7 +90,7 @@ async def test_a_port_that_goes_and_comes_back_is_opened_again(pzem: Pzem) -> No
 
 
 async def test_failed_reads_leak_no_file(pzem: Pzem) -> None:
-    sensor = Pzem004t(pzem.port, address=0xF8)
+    sensor = ModbusSensor(PZEM004T, pzem.port, address=0xF8)
     pzem.mode = Mode.EXCEPTION
     open_before = len(os.listdir("/proc/self/fd"))
     for _ in range(4):
@@ -98,10 +101,18 @@ async def test_failed_reads_leak_no_file(pzem: Pzem) -> None:
 
 
 async def test_a_sensor_belongs_to_one_reader(pzem: Pzem) -> None:
-    first, second = Pzem004t(pzem.port, address=0xF8), Pzem004t(pzem.port, address=0xF8)
+    first, second = (
+        ModbusSensor(PZEM004T, pzem.port, address=0xF8),
+        ModbusSensor(PZEM004T, pzem.port, address=0xF8),
+    )
     await first.read()
     with pytest.raises(SensorError, match="not available"):
         await second.read()
     first.close()
     await second.read()
     second.close()
+
+
+def test_a_kind_that_is_not_known_is_named_with_those_that_are() -> None:
+    with pytest.raises(ConfigurationError, match="'sdm630' is not known: use one of pzem004t"):
+        device("sdm630")

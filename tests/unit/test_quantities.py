@@ -10,7 +10,7 @@ from bridge.ingest.parse import OTHER
 from bridge.store.pack_format import StoredReading
 from broker.contract.quantities import NAME, QUANTITIES, Kind, Quantity
 from broker.contract.reading import KNOWN, Reading
-from meter_firmware.sensors.pzem004t import TABLE, Pzem004t
+from meter_firmware.sensors.pzem004t import PZEM004T, TABLE
 
 RELEASED = {
     "voltage": "V",
@@ -45,5 +45,5 @@ def test_a_reading_has_them_in_the_order_of_the_table() -> None:
 
 
 def test_a_birth_names_what_the_sensor_measures_in_that_order() -> None:
-    assert {row.quantity for row in TABLE} == {*Pzem004t.measures}
-    assert Pzem004t.measures == tuple(RELEASED)
+    assert {row.quantity for row in TABLE} == {*PZEM004T.measures}
+    assert PZEM004T.measures == tuple(RELEASED)
