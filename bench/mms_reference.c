@@ -1,7 +1,7 @@
 /* The reference of bench/mms.py: the library's own update calls in a C loop, none of our code.
  *
  * For every meter of every round: lock, then for each of its points set t, update q, update the
- * value (the last one is the energy, an INT64), then unlock; as mms_bridge/server.py does. The library's functions come as pointers,
+ * value (the last one is the energy, an INT64), then unlock; as mms_bridge/libiec61850/value_writer.py does. The library's functions come as pointers,
  * so that this compiles without its headers:  cc -O2 -shared -fPIC -o reference.so mms_reference.c
  */
 #include <stdint.h>

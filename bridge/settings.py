@@ -167,7 +167,7 @@ class BridgeSettings(BaseSettings):
 
     @property
     def mqtt_client_id(self) -> str:
-        """Our client id at the broker: at the door of the services whoever says it ends our connection."""
+        """Our client id: any client that uses it on the services listener disconnects us."""
         return self.mqtt.own(self.client_id if self.group is None else f"{self.client_id}-{self.instance}")
 
     @property

@@ -74,5 +74,5 @@ class Replay:
 
 
 def history(batch: Sequence[Kept], *, instance: str) -> bytes:
-    """A messages.History of readings that are JSON already."""
+    """A `broker.contract.reading.History` of readings that are JSON already."""
     return b'{"readings":[' + b",".join(kept.sent_by(instance) for kept in batch) + b"]}"

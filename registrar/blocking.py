@@ -38,7 +38,7 @@ PATIENCE_SECONDS = 15.0
 def block(
     deployment: Deployment, meter_id: str, *, reason: str, who: str = "registrar", for_good: bool = False
 ) -> None:
-    """In the register and in the broker's files; ``for_good``: it must enrol anew to come back.
+    """In the identity store and in the broker's files; ``for_good``: it must enrol anew to come back.
 
     `registrar.finishing` ends its connection.
 

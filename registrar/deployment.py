@@ -181,7 +181,7 @@ class Deployment:
         self.unpack()
 
     def unpack(self) -> None:
-        """Put certificates of which the register knows into their folders (`registrar.parcels`)."""
+        """Put certificates that the identity store knows into their folders (`registrar.parcels`)."""
         parcels.unpack(self.identity_store, self.write_connection)
 
     def give_token(self, identity: Identity, folder: Path, change: Change, *, host: str = "") -> None:
@@ -217,7 +217,7 @@ class Deployment:
         return b"".join(pki.pem(authority.certificate) for authority in self.authorities())
 
     def publish(self) -> None:
-        """Write what the broker reads, from the register: identities, enrolment slots, what is revoked.
+        """Write what the broker reads, from the identity store: identities, enrolment slots, what is revoked.
 
         Each file is replaced in one step; the broker's guardian sees it within a second. One process does
         it at a time, and the last one sees what all have changed.
@@ -233,7 +233,7 @@ class Deployment:
 
     @property
     def edition(self) -> str:
-        """Names what the broker is to read now: it changes with the register's generation, the trusted
+        """Names what the broker is to read now: it changes with the identity store's generation, the trusted
         authorities and the prefix. What time alone changes is not in it (slots that have expired)."""
         certificates = [self.folder / "ca" / f"{name}.crt" for name in ("ca", "previous", "services")]
         told = [one.read_bytes() if one.exists() else b"" for one in certificates]

@@ -81,7 +81,7 @@ class Parcel:
 
 
 class NotRegisteredError(Meter61850Error, LookupError):
-    """Nobody, or nothing, of that name is in the register."""
+    """Nobody, or nothing, of that name is in the identity store."""
 
 
 def checked_name(name: str, role: Role) -> str:

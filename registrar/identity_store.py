@@ -121,7 +121,7 @@ RESTORE = "restore register.sqlite from a copy; without it no meter can be enrol
 
 
 def _check(path: Path) -> None:
-    """ConfigurationError for a file that cannot be the register; an empty one would shut everybody out."""
+    """ConfigurationError for a file that cannot be the store; an empty one would shut everybody out."""
     try:
         size = path.stat().st_size
     except OSError as error:

@@ -28,7 +28,7 @@ from registrar.init_deployment import certify_server, keep_authority
 from registrar.pki import Authority
 
 ROTATE, RETIRE, SERVER = "rotate-ca", "retire-ca", "rotate-server"
-"""Marks in the register of what was decided and is not finished; that of ROTATE is the overlap in seconds."""
+"""Marks in the identity store of what was decided and is not finished; ROTATE has the overlap in seconds."""
 
 
 def rotate_authority(

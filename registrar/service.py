@@ -148,7 +148,7 @@ class Service:
                 self.connected = False
 
     async def _deliver_again(self) -> None:
-        """The broker may have lost what is retained; at the next connection if the register is held."""
+        """The broker may have lost what is retained; at the next connection if the identity store is held."""
         try:
             await asyncio.to_thread(deliver_again, self._deployment)
         except (sqlite3.OperationalError, OSError) as error:

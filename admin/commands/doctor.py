@@ -250,7 +250,7 @@ def _database(url: str) -> Iterator[Finding]:
 
 
 def _certificates() -> Iterator[Finding]:
-    """Those of the deployment that end soon, if there is one and its register may be read."""
+    """Those of the deployment that end soon, if there is one and its identity store may be read."""
     folder = os.environ.get("METER61850_DIR")
     if not folder:
         return

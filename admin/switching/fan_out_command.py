@@ -84,7 +84,7 @@ async def _look(choice: Choice, settings: MqttSettings) -> tuple[MqttSettings, l
 
 
 def _confirm(meters: Sequence[Known], position: Position, *, rate: float, yes: bool) -> None:
-    """Say who is concerned; RefusedError when the answer is no, ConfigurationError when nobody can answer."""
+    """List the meters and ask; RefusedError if the answer is no, ConfigurationError without a terminal."""
     in_vain = sum(against_switching(meter, position) is not None for meter in meters)
     verb = "Open" if position is Position.OPEN else "Close"
     what = f"{verb} the relays of {len(meters)} meters"

@@ -134,7 +134,7 @@ class Ingest:
         try:
             while not (inbox.finished or self._giving_up.is_set()):
                 batch = inbox.take(timeout=_TAKE_SECONDS)
-                self._store_what_waited()  # before: what is newer wins
+                self._store_what_waited()  # first, so that a newer birth in this batch overwrites them
                 if batch.messages:
                     self._link.acknowledge(batch, self._answers(batch.messages))
         except _GivenUpError:

@@ -104,7 +104,7 @@ def _load(session: Session, meter_ids: Sequence[str]) -> dict[str, Meter]:
     return found
 
 
-def apply(session: Session, events: Iterable[Notice], rows: dict[str, Meter], *, now: int) -> list[Dead]:
+def apply(events: Iterable[Notice], rows: dict[str, Meter], *, now: int) -> list[Dead]:
     """Fold ``events`` into ``rows`` (in ms ``now``); what is refused comes back as dead letters."""
     dead = []
     for event in events:

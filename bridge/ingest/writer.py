@@ -141,7 +141,7 @@ class Writer:
             rows = self._admitted(session, strangers, work)
             before = {meter_id: registry.face(row) for meter_id, row in rows.items()}
             retired = {meter_id for meter_id, row in rows.items() if row.retired_at is not None}
-            dead = registry.apply(session, work.events, rows, now=work.now)
+            dead = registry.apply(work.events, rows, now=work.now)
             registry.assign(
                 session,
                 rows.values(),

@@ -193,14 +193,14 @@ class Fleet:
         return True
 
     def reconsider(self, meter: MeterState, *, now: float) -> None:
-        """A birth tells the interval, which may come after the reading: how long that one is fresh."""
+        """A birth has the interval, and may come after the reading: how long that one is fresh."""
         seconds = self.stale_intervals * meter.interval
         meter.fresh_until, meter.heard_until = meter.read_at + seconds, meter.heard_at + seconds
         meter.stale = meter.reading is None or now >= meter.fresh_until
         meter.quiet = now >= meter.heard_until
 
     def forget_statuses(self) -> None:
-        """What the meters tell is cut off: who is online is told anew, and until then nobody is."""
+        """The meters' connection is lost: each status comes again, and until then every meter is offline."""
         for meter in self.meters.values():
             meter.status, meter.session = None, meter.session.forgotten()
 

@@ -9,7 +9,7 @@ defines *live*, *replay* and session. Older never replaces newer:
   always counts.
 - **Reading** is ordered by ``seq`` in its epoch (a smaller ``seq`` needs a later ``ts``), and by ``ts``
   between two epochs; the first live one of a new session always counts.
-- **Block**: of each direction the newest change counts (`broker.contract.messages.Block`).
+- **Block**: of each direction the newest change counts (`broker.contract.block.Block`).
 
 >>> known = Known("3f2504e0-4f89-41d3-9a0c-0305e82c3301")
 >>> known.take("status", b'{"online":true,"session":"s1","ts":"2026-11-23T12:00:00Z"}', now=utc_now())
@@ -115,7 +115,7 @@ class Known:
 
     @property
     def position(self) -> Position | None:
-        """The relay's position, None while the meter has not told it."""
+        """The relay's position, None while it is unknown."""
         return None if self.relay is None else self.relay.position
 
     def take(self, kind: str, payload: bytes, *, live: bool = True, now: datetime | None = None) -> bool:

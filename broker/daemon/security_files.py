@@ -27,7 +27,7 @@ def check_files(folder: Path) -> None:
 
 
 def check_lists(folder: Path) -> None:
-    """The same of what is written from the register.
+    """The same of what is written from the identity store.
 
     With an empty access list Mosquitto lets everybody do everything; with half of one, who is blocked in the
     other half. Nobody can get in with passwords that are lost.

@@ -512,11 +512,3 @@ SERVICE_ATTRIBUTES = {
     "Cancel": Attribute("Cancel", "CO", "Struct", "Cancel", "O"),
 }
 """Attributes that 8-1 adds to a controllable data object."""
-
-# fmt: off
-OTHER_CDCS = frozenset((
-    "HST", "SAV", "HMV", "HWYE", "HDEL", "CURVE", "CSG", "CSD", "VSD",
-    "CST", "BTS", "UTS", "LTS", "GTS", "OTS", "MTS", "NTS", "STS", "CTS",
-))
-# fmt: on
-"""Common data classes that are known by name only."""

@@ -32,7 +32,7 @@ def test_registrar_without_descriptors_goes_on_and_answers_afterwards(tmp_path: 
         meter, code = site.meter("a"), site.new_code("--automatic")
         registrar = site.processes["enrol"]
         with without_descriptors([registrar]):
-            until(lambda: starved(site.log("enrol")), seconds=SECONDS, why="it cannot open its register")
+            until(lambda: starved(site.log("enrol")), seconds=SECONDS, why="it cannot open its store")
             before = len(site.log("enrol"))
             site.stop("broker")
             restarted(site)

@@ -22,7 +22,6 @@ from tests.support.mms import scene
 from tests.support.mms_tls import site
 
 NAME = b"\xa0\x11\x19\x0f/SCL/SMGW001.cid"
-FRSM = b"\x02\x01\x01"
 FILE_REQUESTS = {
     "FileOpen at 10,000,000": b"\xbf\x48" + bytes([len(NAME) + 6]) + NAME + b"\x81\x04\x00\x98\x96\x80",
     "FileOpen": b"\xbf\x48" + bytes([len(NAME) + 3]) + NAME + b"\x81\x01\x00",

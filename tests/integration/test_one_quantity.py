@@ -46,7 +46,7 @@ PAGE = {"Accept": "text/html"}
 UPKEEP = """
 import sys
 from datetime import timedelta
-from bridge.store.queries import database
+from bridge.store import database
 from bridge.store.upkeep import Policy, upkeep
 engine, policy = database.connect(sys.argv[1]), Policy(pack_after=timedelta())
 print(upkeep(engine, policy, now=int(sys.argv[2]), pause=lambda seconds: False).packed)

@@ -1,7 +1,7 @@
 """A command of the CLI that is killed (SIGKILL) at its n-th step, in a process of its own.
 
 A step is whatever another process or the disk can see: a file put in its place or removed, a transaction of
-the register, a message to the broker, a row of the audit. The process dies after it.
+the identity store, a message to the broker, a row of the audit. The process dies after it.
 
 >>> killed_at(3, "meters", "block", meter_id, "--reason", "stolen")  # doctest: +SKIP
 True

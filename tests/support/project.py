@@ -1,4 +1,4 @@
-"""The project's own files as data: compose services, Dockerfile instructions."""
+"""The project's own files as data: the services of compose.yaml."""
 
 from __future__ import annotations
 
@@ -10,14 +10,6 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """One instruction of a Dockerfile, its continuation lines joined."""
-
-    name: str
-    arguments: str
 
 
 def compose() -> dict[str, Any]:
@@ -44,10 +36,3 @@ def commands() -> dict[str, Command]:
         name: Command([str(word) for word in service["command"]], dict(service["environment"]))
         for name, service in services.items()
     }
-
-
-def dockerfile() -> list[Instruction]:
-    """The instructions in order."""
-    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    return [Instruction(*line.split(None, 1)) for line in lines]

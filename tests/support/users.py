@@ -9,7 +9,6 @@ processes started here see (a mount namespace). It takes root.
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from dataclasses import dataclass
@@ -88,8 +87,3 @@ def _reachable(path: Path, aside: Path) -> str:
         f"mount --bind {path} {aside}; mount -t tmpfs -o mode=755 tmpfs {closed[0]}; "
         f"mkdir -p {path}; mount --move {aside} {path}; "
     )
-
-
-def may_be_root() -> bool:
-    """Whether this process can be other users."""
-    return os.geteuid() == 0

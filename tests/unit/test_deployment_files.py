@@ -29,7 +29,7 @@ from web.auth.accounts import Role as WebRole
 
 HURT = ("empty", "half", "missing")
 MADE_AGAIN = ("acl", "passwords", "crl.pem", "services-crl.pem", "ca.crt", "services-ca.crt")
-"""In the broker's folder: the register says what is to be in them."""
+"""In the broker's folder: the identity store says what is to be in them."""
 SERVER = ("server.crt", "server.key")
 SETTINGS = "meter61850.env"
 

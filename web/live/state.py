@@ -54,8 +54,8 @@ class Live:
         self.scd: bytes | None = None
         self.cids: dict[str, bytes] = {}
         self.ieds: dict[str, str] = {}
-        self.alarms: dict[str, list[str]] = {}
         """meter_id → IED, from the registry (`web.archive`)."""
+        self.alarms: dict[str, list[str]] = {}
         self.version = 0
         """Counts every change of the meters' documents."""
         self.counters: Counter[str] = Counter()
