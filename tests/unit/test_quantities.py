@@ -39,7 +39,7 @@ def test_a_row_can_be_what_follows_from_it(row: Quantity) -> None:
 
 def test_a_reading_has_them_in_the_order_of_the_table() -> None:
     assert tuple(Reading.model_fields) == (
-        "epoch", "seq", "ts", *QUANTITIES, "alarm", "clock_synchronized", "repeated",
+        "epoch", "seq", "ts", *QUANTITIES, "alarm", "clock_synchronized", "instance", "repeated",
     )  # fmt: skip
     assert ("meter", *StoredReading._fields)[OTHER] == "other"
 
