@@ -51,6 +51,8 @@ REMEMBERED = 10_000
 """Commands that are followed here; older ones are in the ledger alone."""
 SENT, ANSWERED, NO_ANSWER = "sent", "answered", "timed out"
 """States beside the contract's outcomes; answered: the meter has answered done, its relay not moved."""
+STATES = (SENT, ANSWERED, *Outcome, NO_ANSWER)
+"""All that we know; a newer meter may answer with an outcome of its own."""
 LOST = "the broker disconnected: it may have arrived or not"
 
 

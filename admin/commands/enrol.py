@@ -80,7 +80,9 @@ def new(
         print_json({"code": str(code), "id": code.id, "count": count, "automatic": automatic})
     else:
         typer.echo(str(code))
-        note(f"for {count} meter{'s' * (count != 1)}, {valid} from now; it is not shown again")
+        host = deployment.environment["METER61850_BROKER_HOSTS"].split()[0]
+        place = f"{host}:{deployment.ports['passwords']}"
+        note(f"for {count} meter{'s' * (count != 1)} at {place}, {valid} from now; it is not shown again")
     finished(deployment)
 
 

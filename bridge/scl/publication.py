@@ -190,7 +190,7 @@ class Publication:
         with Session(self._engine) as session:
             session.add(row)
             session.commit()
-        log.info("SCL revision %d: %s", made.revision.revision, what)
+        log.info("SCL revision %d: %s", made.revision.revision, row.what)
         return made
 
     def _build(self, rows: list[SclRevision], ieds: tuple[Ied, ...]) -> _Published:

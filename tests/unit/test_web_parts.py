@@ -12,11 +12,13 @@ from lxml import etree
 from pydantic import ValidationError
 
 from broker.contract.errors import ConfigurationError
+from broker.contract.fleet import State
 from broker.contract.names import by_name
 from web.auth.accounts import Accounts, Role, UnknownAccountError
 from web.auth.sessions import Limiter, Sessions
 from web.live.hub import KEPT, Hub
 from web.live.interests import WAITING, Interest, Listener
+from web.live.summary import STATES
 from web.serving.answers import CSV, JSON, XML, chosen
 from web.serving.problem import ProblemError
 from web.serving.xml import xml_document
@@ -235,3 +237,7 @@ def test_vendored_assets_are_those_of_the_registry() -> None:
     assert found == VENDORED
     assert '"uplot": "1.6.32"' in (folder / "package.json").read_text()
     assert "MIT License" in (folder / "uPlot.LICENSE").read_text()
+
+
+def test_states_of_a_meter_are_those_of_the_contract() -> None:
+    assert {*STATES} == {*State} - {State.OUT}

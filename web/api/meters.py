@@ -7,7 +7,7 @@ import gzip
 from bisect import bisect_right
 from dataclasses import dataclass
 from time import monotonic
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request
@@ -23,6 +23,7 @@ from web.api.models import Latest, LatestOfAll, MeterDocument, MeterPage
 from web.audit import Event, audit
 from web.auth.guard import Administrator, Observer
 from web.live.state import Live
+from web.live.summary import ShownState
 from web.parts import Parts, parts_of
 from web.serving.answers import GZIP_LEVEL, JSON, XML, answer, chosen, has_already, takes_gzip
 from web.serving.problem import ProblemError
@@ -33,9 +34,7 @@ SNAPSHOT_SECONDS = 0.25
 """Maximum age of the latest of all, in seconds: it is compressed once for all requests in this time."""
 PAGE = 100
 
-State = Annotated[
-    Literal["online", "stale", "offline"] | None, Query(description="Only those in this state.")
-]
+State = Annotated[ShownState | None, Query(description="Only those in this state.")]
 Online = Annotated[bool | None, Query(description="true: online or stale; false: offline.")]
 Code = Annotated[str | None, Query(description="Only those of this address code.", max_length=255)]
 Ied = Annotated[str | None, Query(description="Only those of this IED.", max_length=64)]

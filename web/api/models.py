@@ -9,10 +9,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from broker.contract.messages import Moment
 from broker.contract.quantities import QUANTITIES, Quantity
 from broker.contract.relay import Position
+from web.commands import STATES
+from web.live.summary import ShownState
 
 MeterId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
-State = Literal["online", "stale", "offline"]
-CommandState = Literal["sent", "answered", "done", "refused", "expired", "failed", "timed out"]
+CommandState = Annotated[
+    str, Field(examples=[*STATES], description=f"{', '.join(STATES)}, or what a newer meter has answered.")
+]
 
 
 class ProblemDocument(BaseModel):
@@ -38,7 +41,7 @@ class Latest(BaseModel):
     name: str
     address_code: str
     ied: str | None
-    state: State
+    state: ShownState
     """online: good; stale: no reading for three intervals, or no broker; offline: it said so, or its will."""
     interval: float
     """s between readings."""

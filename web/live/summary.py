@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 from broker.contract.fleet import MeterState
 from broker.contract.relay import Position
 
-STATES = ("online", "stale", "offline")
+ShownState = Literal["online", "stale", "offline"]
+"""A meter's state on the page and in the API: of `broker.contract.fleet.State`; out of service is offline."""
+STATES: tuple[str, ...] = get_args(ShownState)
 
 
 class Sum:

@@ -18,6 +18,7 @@ from web.api.meters import Choice, begin_after, cursor_of, everything
 from web.api.operations import alarm_rows, database_state, dead_letter_rows, health_now
 from web.auth.guard import Caller, caller_of
 from web.commands import LOST, entry_of
+from web.live.summary import ShownState
 from web.pages.views import views_of
 from web.parts import Parts, parts_of, root_of
 from web.serving.problem import ProblemError
@@ -66,7 +67,7 @@ async def healthz(request: Request) -> Response:
 async def fleet(
     request: Request,
     caller: Visitor,
-    state: Literal["", "online", "stale", "offline"] = "",
+    state: Literal[""] | ShownState = "",
     address_code: Annotated[str | None, Query(max_length=255)] = None,
     search: Annotated[str, Query(max_length=100)] = "",
     after: Annotated[str, Query(max_length=LONGEST_CURSOR)] = "",

@@ -17,6 +17,7 @@ from broker.contract.quantities import QUANTITIES
 from broker.version import VERSION
 from web.auth.accounts import Role
 from web.auth.guard import Caller
+from web.live.summary import STATES
 from web.pages.assets import Assets
 from web.parts import parts_of
 
@@ -66,6 +67,7 @@ class Views:
             "root": root,
             "quantities": SHOWN,
             "pages": PAGES,
+            "states": STATES,
             "relay_words": RELAY_WORDS,
             "version": VERSION,
         }
