@@ -16,7 +16,6 @@ DEVICES = {device.name: device for device in (PZEM004T,)}
 def device(kind: str) -> Device:
     """The device of this kind; ConfigurationError names those that there are."""
     if kind not in DEVICES:
-        raise ConfigurationError(
-            f"sensor.kind {kind!r} is not known: use one of {', '.join(sorted(DEVICES))}"
-        )
+        known = ", ".join(sorted(DEVICES))
+        raise ConfigurationError(f"sensor.kind {kind!r} is not known: use one of {known}")
     return DEVICES[kind]

@@ -72,7 +72,7 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
 
 
 def values(table: Sequence[Register], words: Sequence[int], *, first: int = 0) -> dict[str, float | None]:
-    """The quantities of ``table`` in ``words``, registers from ``first`` on; None for a value that cannot be."""
+    """The quantities of ``table`` in the registers from ``first`` on; None for a value that cannot be."""
     found: dict[str, float | None] = {}
     for row in table:
         start = row.address - first

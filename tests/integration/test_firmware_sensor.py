@@ -101,10 +101,7 @@ async def test_failed_reads_leak_no_file(pzem: Pzem) -> None:
 
 
 async def test_a_sensor_belongs_to_one_reader(pzem: Pzem) -> None:
-    first, second = (
-        ModbusSensor(PZEM004T, pzem.port, address=0xF8),
-        ModbusSensor(PZEM004T, pzem.port, address=0xF8),
-    )
+    first, second = (ModbusSensor(PZEM004T, pzem.port, address=0xF8) for _ in range(2))
     await first.read()
     with pytest.raises(SensorError, match="not available"):
         await second.read()
