@@ -167,7 +167,7 @@ class BridgeSettings(BaseSettings):
 
     @property
     def mqtt_client_id(self) -> str:
-        """Our client id at the broker: at the door of the services whoever says it ends our connection."""
+        """Our client id: any client that uses it on the services listener disconnects us."""
         return self.mqtt.own(self.client_id if self.group is None else f"{self.client_id}-{self.instance}")
 
     @property
@@ -192,7 +192,9 @@ class BridgeSettings(BaseSettings):
         topics = self.mqtt.topics
         if self.group is None:
             return (topics.everything,)
-        group = self.mqtt.own(self.group)  # whoever subscribes with it takes its share, and gets nothing
+        group = self.mqtt.own(
+            self.group
+        )  # any subscriber of this name would take a share
         return tuple(
             f"$share/{group}/{topics.filter(kind)}" if SPECS[kind].shared else topics.filter(kind)
             for kind in heard_by(Role.BRIDGE)

@@ -83,7 +83,7 @@ class Switch:
     async def obey(self, payload: bytes, *, retained: bool, arrived_after: float | None = None) -> Result:
         """What became of the command; UnreadableCommandError if there is nobody to answer.
 
-        ``arrived_after``: monotonic seconds, it has come to this machine later; now, unless told.
+        ``arrived_after``: monotonic seconds, it has come to this machine later; default: now.
         ClockError if we do not know the time.
         """
         now = clock.now()
