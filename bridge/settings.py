@@ -192,9 +192,7 @@ class BridgeSettings(BaseSettings):
         topics = self.mqtt.topics
         if self.group is None:
             return (topics.everything,)
-        group = self.mqtt.own(
-            self.group
-        )  # any subscriber of this name would take a share
+        group = self.mqtt.own(self.group)  # any subscriber of this name would take a share
         return tuple(
             f"$share/{group}/{topics.filter(kind)}" if SPECS[kind].shared else topics.filter(kind)
             for kind in heard_by(Role.BRIDGE)
