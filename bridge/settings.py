@@ -192,7 +192,7 @@ class BridgeSettings(BaseSettings):
         topics = self.mqtt.topics
         if self.group is None:
             return (topics.everything,)
-        group = self.mqtt.own(self.group)  # whoever subscribes with it takes its share, and gets nothing
+        group = self.mqtt.own(self.group)  # any subscriber of this name would take a share
         return tuple(
             f"$share/{group}/{topics.filter(kind)}" if SPECS[kind].shared else topics.filter(kind)
             for kind in heard_by(Role.BRIDGE)

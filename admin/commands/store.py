@@ -87,4 +87,4 @@ def restore(
     done = restored(database, file)
     kept = str(done.kept) if done.kept else None
     show_one({"database": str(done.database), "bytes": done.bytes, "kept": kept}, as_json=as_json)
-    note("if the bridge says that the audit's end is missing: docs/operations.md, Audit")
+    note("the audit's head is newer than a backup: see Backup and restore in docs/operations-store.md")

@@ -37,7 +37,7 @@ class Wish:
     """What to take."""
 
     names: Sequence[str] = ()
-    """Blocks, with or without their number or logical device; all unless told."""
+    """Blocks, with or without their number or logical device; by default all."""
     interrogate: bool = True
     seen: Mapping[ObjectName, bytes] = field(default_factory=dict)
     """Blocks that were ours before, and the last EntryID of each: go on from there."""

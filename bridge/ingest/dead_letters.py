@@ -142,7 +142,7 @@ def _insert(connection: Connection, counts: Mapping[Dead, int], now: int) -> Non
 
 
 def _meter(topic: bytes) -> bytes:
-    """What the bound for one meter goes by: all of the topic but its last word."""
+    """The bound for one meter is counted by this: the topic without its last word."""
     return topic[:255].rpartition(b"/")[0]
 
 

@@ -216,7 +216,7 @@ def _birth(meter: Meter) -> Birth | None:
 
 
 def _status(meter: Meter) -> Status | None:
-    """Offline: who is there says so itself."""
+    """Offline: a meter that is online publishes its own status."""
     if not meter.session or meter.session_at is None:
         return None
     return Status(

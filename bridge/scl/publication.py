@@ -176,21 +176,21 @@ class Publication:
             last = self._build(rows, ieds)
             if last.revision.sha256 == rows[-1].sha256:
                 return last
-        what = _difference(before.project.ieds if before else (), ieds)
+        what = _difference(before.project.ieds if before else (), ieds) if before or not rows else RESTARTED
         row = SclRevision(
             revision=rows[-1].revision + 1 if rows else 1,
             sha256="",
             meters=sum(len(ied.meters) for ied in ieds),
             ieds=len(ieds),
             ts=max([now_ms(), *(row.ts for row in rows)]),  # a history runs forward, whatever the clock
-            what=what if before or not rows else RESTARTED,
+            what=what,
         )
         made = self._build([*rows, row][-HISTORY:], ieds)
         row.sha256 = made.revision.sha256
         with Session(self._engine) as session:
             session.add(row)
             session.commit()
-        log.info("SCL revision %d: %s", made.revision.revision, row.what)
+        log.info("SCL revision %d: %s", made.revision.revision, what)
         return made
 
     def _build(self, rows: list[SclRevision], ieds: tuple[Ied, ...]) -> _Published:

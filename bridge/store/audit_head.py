@@ -3,7 +3,7 @@
 The bridge that leads looks once a second. It tells the head in its retained service status, and keeps it in a
 file of mode 0600, so that it also finds at its next start what was cut off meanwhile. A head that is no
 longer in the audit is never forgotten by itself: it stays in the file, it is logged, ``audit_broken`` is 1,
-and the audit itself says so. Who has restored an older backup on purpose moves the file away.
+and a row of the audit records it. After you restored an older backup on purpose, move the file away.
 
 >>> watch = Watch(engine, beside("sqlite:////var/lib/meter61850/meter61850.sqlite"))  # doctest: +SKIP
 >>> watch.look(); watch.told  # doctest: +SKIP

@@ -192,7 +192,7 @@ class Store:
             return today.energy_used(connection, meter.key, start=day)
 
     def alarms(self, *, now: int | None = None) -> list[LastingAlarm]:
-        """What is wrong with single meters and not over at ``now`` (ms, this moment unless told)."""
+        """What is wrong with single meters and not over at ``now`` (ms; default: this moment)."""
         return alarms.lasting(self._engine, now=now_ms() if now is None else now)
 
     def dead_letters(self, *, last: int = 100) -> list[DeadLetter]:

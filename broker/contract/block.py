@@ -21,9 +21,9 @@ from broker.contract.relay import Origin, Position, legible_origin
 class Block(Message):
     """Which operations of the relay are blocked: a command against it is refused. Retained.
 
-    For each direction the newest change counts, whoever tells it and in whichever order it comes. So
-    broker, MMS bridge and meter, which all keep it, agree again after one of them has lost it, and two who
-    change different directions at once do not undo each other. An empty payload releases nothing.
+    For each direction the newest change counts, from any publisher and in any order. So broker, MMS bridge
+    and meter, which all keep it, agree again after one of them has lost it, and two publishers that change
+    different directions at once do not undo each other. An empty payload releases nothing.
 
     What blocks is obeyed although the rest of the message cannot be read (an origin that only a newer program
     knows, a time after 2099 or none, a string with an odd escape, an end that is missing); then it counts as

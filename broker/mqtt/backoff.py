@@ -36,8 +36,8 @@ class Backoff:
 def heed_cancellation() -> None:
     """Raise CancelledError if our task is to end, though the end of a connection has hidden that.
 
-    A client's ``async with`` that is cancelled while the broker is away ends with MqttError instead: whoever
-    caught that asks here before the next attempt, or would go on for ever.
+    A client's ``async with`` that is cancelled while the broker is away ends with MqttError instead: a caller
+    that caught it calls this before the next attempt, or it would go on for ever.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

@@ -1,7 +1,7 @@
 """A private key and its certificate, two files that a power cut must not part.
 
 The new key waits beside the old one until the new certificate is on the disk: with that, the pair has
-changed, and whoever comes next finishes what was interrupted.
+changed, and the next program that opens it finishes what was interrupted.
 
 >>> replace(folder / KEY, folder / CERTIFICATE, made_key, made_certificate)  # doctest: +SKIP
 """
@@ -29,7 +29,7 @@ def replace(key: Path, certificate: Path, key_pem: bytes, certificate_pem: bytes
 
 
 def settle(key: Path, certificate: Path) -> None:
-    """Let the key that waits take its place, if the certificate is its own; whoever is quicker, does it.
+    """Let the key that waits take its place, if the certificate is its own; the first caller does it.
 
     Who may only read the folder leaves that to its owner, and has :func:`usable` meanwhile. CredentialError
     if what there is is damaged.
@@ -50,7 +50,7 @@ def usable(key: Path, certificate: Path) -> Path:
     try:
         return waiting if waiting.exists() and _belong_together(waiting, certificate) else key
     except (OSError, CredentialError):
-        return key  # it has taken its place meanwhile, or is damaged: whoever loads it finds out
+        return key  # it has taken its place meanwhile, or is damaged: loading it reports that
 
 
 def _take_place(key: Path) -> None:

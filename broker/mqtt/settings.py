@@ -94,8 +94,8 @@ class MqttSettings(BaseSettings):
     def own(self, name: str) -> str:
         """``name`` as only who has our key can say it; as it is without a key.
 
-        Mosquitto ends a client's connection for whoever comes with the same client id, and keeps a part of a
-        group's messages for whoever subscribes with its name, though it may not read them.
+        Mosquitto disconnects a client when another connects with the same client id, and gives a share of a
+        group's messages to every subscriber of its name, even to one that may not read them.
         """
         key = self._usable_key
         return name if key is None else unguessable(name, key)

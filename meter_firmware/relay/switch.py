@@ -83,7 +83,7 @@ class Switch:
     async def obey(self, payload: bytes, *, retained: bool, arrived_after: float | None = None) -> Result:
         """What became of the command; UnreadableCommandError if there is nobody to answer.
 
-        ``arrived_after``: monotonic seconds, it has come to this machine later; now, unless told.
+        ``arrived_after``: monotonic seconds, it has come to this machine later; default: now.
         ClockError if we do not know the time.
         """
         now = clock.now()
@@ -175,7 +175,7 @@ class Switch:
             waited=monotonic() - after,
             relay=self.relay if self.exists else None,
             block=self.block,
-            block_unknown=self._log.bridge_vouches and not self._has_blocks,
+            block_unknown=self._log.bridge_vouches is not False and not self._has_blocks,
             retained=retained,
             repeated=repeated,
             hasty=self._hasty(),

@@ -1,7 +1,7 @@
 """What is blocked at the meters, as the retained topics tell it; told again where a broker has lost it.
 
 The newest changes count (``broker.contract.block.Block``). So a broker that was restored from an older
-state, or that somebody has cleared, hears from us what we know, and whoever is right prevails in any order.
+state, or that somebody has cleared, hears from us what we know, and the newest change prevails in any order.
 
 >>> blocks.take(meter, b"")        # doctest: +SKIP
 """

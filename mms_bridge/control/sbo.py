@@ -20,7 +20,7 @@ from mms_bridge.libiec61850.bindings import SelectReason
 from scl_builder.model.logical_devices import SELECT_TIMEOUT
 
 AT_MOST = SELECT_TIMEOUT / 1000 + 1.0
-"""Seconds after which a selection is none any more, also when the library told nobody of its end."""
+"""Seconds after which a selection has expired, also when the library has not reported its end."""
 
 UNUSED = {
     SelectReason.CANCELED: "selected, then cancelled by its client",

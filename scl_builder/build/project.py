@@ -50,7 +50,7 @@ class Meter:
     ld_name: str
     """MMS domain: ``SM_`` and 32 hex digits."""
     inst: str = ""
-    """LDevice inst: short, the meter's for life, unique in the project; its ld_name unless told."""
+    """LDevice inst: short, the meter's for life, unique in the project; by default its ld_name."""
     name: str = ""
     address: str = ""
     address_code: str = ""
