@@ -36,7 +36,6 @@ from open61850.mms.errors import MmsError
 
 from bench.places import ISSUER, Place, bare
 from broker.contract.messages import utc_now
-from broker.contract.reading import Stored
 from broker.contract.relay import Command, Origin, OriginCategory, Position
 from broker.contract.result import Result
 from broker.contract.status import Revision
@@ -75,14 +74,6 @@ async def publish_cid(broker: MqttSettings, mms: int, meter_ids: list[str]) -> N
         cid = build_cid(project, "SMGW001")
         await client.publish(TOPICS.cid("SMGW001"), cid, qos=1, retain=True)
         await client.publish(TOPICS.revision, revision.payload(), qos=1, retain=True)
-
-
-async def publish_stored(broker: MqttSettings, meter_ids: list[str]) -> None:
-    """The same for meters that are online: the broker has all blocks. A new meter obeys nothing before."""
-    stored = Stored(epoch=1, first=1, seq=1, blocks=True, ts=utc_now()).payload()
-    async with aiomqtt.Client(broker.host, broker.port, tls_context=broker.tls()) as client:
-        for meter_id in meter_ids:
-            await client.publish(TOPICS.meter(meter_id, "stored"), stored, qos=1)
 
 
 def associated(port: int, domain: str) -> MmsClient:
@@ -197,7 +188,6 @@ def rig(options: argparse.Namespace, at: Callable[[Path], AbstractContextManager
         meters = ("meter", "simulate", *simulated, *where)
         stack.enter_context(service(*meters, folder=folder, env=place.environment()))
         client = stack.enter_context(associated(mms, scl_name(ids[0])))
-        asyncio.run(publish_stored(place.settings("bridge"), ids[:1]))
         control_times(client, scl_name(ids[0]), 10)  # the first ones make files and fill caches
         yield Rig(place, client, ids[0], options.commands)
 

@@ -33,9 +33,8 @@ import psutil
 from open61850.mms import MmsClient
 
 from admin.mms.tls_client import ClientCertificate, connect_tls
-from bench.control import TOPICS, associated, control_times, publish_stored, read_times, service, times
+from bench.control import TOPICS, associated, control_times, read_times, service, times
 from broker.contract.topics import scl_name
-from broker.mqtt.settings import MqttSettings
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import meter_ids
 from scl_builder.build.builder import build_cid
@@ -110,7 +109,6 @@ def measure(options: argparse.Namespace) -> list[dict[str, dict[str, dict[str, f
         stack.enter_context(service("meter", "simulate", *simulated, "--mqtt", mqtt, folder=folder))
         domain, desk = scl_name(ids[0]), ca.issue("desk")
         with associated(ports[0], domain) as client:
-            asyncio.run(publish_stored(MqttSettings(host="127.0.0.1", port=broker.port), ids[:1]))
             control_times(client, domain, 10)  # the first ones make files and fill caches
         identity = ClientCertificate(desk.cert, desk.key, ca.cert)
         ways: dict[str, Connect] = {

@@ -175,7 +175,7 @@ class Switch:
             waited=monotonic() - after,
             relay=self.relay if self.exists else None,
             block=self.block,
-            block_unknown=self._log.bridge_vouches is not False and not self._has_blocks,
+            block_unknown=self._log.bridge_vouches and not self._has_blocks,
             retained=retained,
             repeated=repeated,
             hasty=self._hasty(),

@@ -51,15 +51,13 @@ class SwitchLog:
         """What is enforced."""
         self.kept_block: Block | None = None
         """What is on the disk."""
-        self.bridge_vouches: bool | None = None
-        """Whether the bridge says of itself if the broker has every block; None: no bridge was heard yet."""
+        self.bridge_vouches = False
+        """The bridge is one that says whether the broker retains every block."""
 
     def open(self, *, now: datetime) -> None:
         """Load the relay's state (closed at first) and answer what was interrupted."""
         self.block = self.kept_block = self._saved_block()
-        self.bridge_vouches = next(
-            (bool(said) for (said,) in self._storage.all("SELECT vouches FROM bridge")), None
-        )
+        self.bridge_vouches = self._storage.all("SELECT vouches FROM bridge") == [(1,)]
         self.relay = self._saved_relay() or Relay(position=Position.CLOSED, operations=0, ts=now)
         with self._storage.writing() as connection:
             connection.execute(

@@ -39,7 +39,7 @@ async def until(condition: Callable[[], object], what: str) -> None:
 async def listening(broker: Broker, folder: Path) -> AsyncIterator[Rig]:
     """A meter of the bridge's prefix."""
     mqtt = MqttSettings(host=broker.host, port=broker.port)
-    async with Rig.on(broker, folder, met_older_bridge=False, mqtt=mqtt) as rig:
+    async with Rig.on(broker, folder, mqtt=mqtt) as rig:
         yield rig
 
 
@@ -140,14 +140,3 @@ async def test_what_the_bridge_has_not_seen_to_is_not_known(broker: Broker, tmp_
             await say(rig)
             await rig.command(command("c5", Position.CLOSED))
             assert await result(rig, "c5") == ("done", "")
-
-
-async def test_a_meter_that_has_met_no_bridge_waits_for_one(broker: Broker, tmp_path: Path) -> None:
-    """As one whose meter.sqlite was moved away: what is blocked for it may be in the ledger alone."""
-    async with Rig.on(broker, tmp_path, met_older_bridge=False) as rig, rig.meter():
-        await rig.heard("reading")
-        await rig.command(command("c1"))
-        assert await result(rig, "c1") == ("refused", UNKNOWN)
-        await say(rig)
-        await rig.command(command("c2"))
-        assert await result(rig, "c2") == ("done", ""), "an older bridge, which says nothing of blocks"

@@ -24,8 +24,6 @@ from broker.contract.relay import Command, Origin, OriginCategory, Position
 from broker.mqtt.settings import MqttSettings
 from meter_firmware import run
 from meter_firmware.identity import kept_meter_id
-from meter_firmware.meter import FILE_NAME
-from meter_firmware.relay.switch_log import SwitchLog
 from meter_firmware.settings import (
     HardwareSettings,
     Identity,
@@ -34,7 +32,6 @@ from meter_firmware.settings import (
     RelaySettings,
     SensorSettings,
 )
-from meter_firmware.storage import Storage
 from tests.support.brokers import Broker
 from tests.support.pzem import Pzem
 
@@ -69,13 +66,9 @@ class Rig:
 
     @classmethod
     @asynccontextmanager
-    async def on(
-        cls, broker: Broker, tmp_path: Path, *, met_older_bridge: bool = True, **settings: Any
-    ) -> AsyncIterator[Rig]:
-        """Sensor and listener, but no meter yet. One that has met an older bridge obeys without a bridge."""
+    async def on(cls, broker: Broker, tmp_path: Path, **settings: Any) -> AsyncIterator[Rig]:
+        """Sensor and listener, but no meter yet."""
         made = meter_settings(broker, tmp_path, **settings)
-        if met_older_bridge:
-            remember_older_bridge(made)
         with Pzem(tmp_path) as pzem:
             async with cls.listening(made, pzem) as rig:
                 yield rig
@@ -157,14 +150,6 @@ class Rig:
                     Heard(_words(message)[-2], _words(message)[-1], _json(message), message.retain)
                 )
                 self.arrived.set()
-
-
-def remember_older_bridge(settings: MeterSettings) -> None:
-    """Write it on the disk of a new meter: one that has met no bridge obeys no command before it does."""
-    file = settings.data_dir / FILE_NAME
-    if not file.exists():
-        with Storage(file) as storage:
-            SwitchLog(storage).keep_vouches(False)
 
 
 def meter_settings(broker: Broker, tmp_path: Path, **changes: Any) -> MeterSettings:
