@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +53,12 @@ def files(broker: Broker) -> list[Path]:
     return list(broker.config.parent.rglob("*.db"))
 
 
-def remembers(folder: Path) -> bool:
-    """Whether the meter knows that its bridge says so."""
-    with closing(sqlite3.connect(f"file:{folder / 'meter' / 'meter.sqlite'}?mode=ro", uri=True)) as disk:
-        return disk.execute("SELECT vouches FROM bridge").fetchall() == [(1,)]
-
-
 async def met(rig: Rig, folder: Path, broker: Broker) -> None:
     """Meter and bridge know each other; the broker's state of now is kept in ``older.db``."""
     async with rig.meter():
         await vouched(rig)
-        await until(lambda: remembers(folder), "the meter has it on its disk")
+        await rig.command(command("met", Position.CLOSED))
+        await result(rig, "met")  # what came before it is on the meter's disk, too
     broker.stop()  # saves its state
     (older,) = files(broker)
     shutil.copy(older, folder / "older.db")
