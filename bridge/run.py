@@ -115,7 +115,8 @@ class _Bridge:
             settings.mqtt,
             after=settings.repeat_after,
             leads=self._leads,
-            idle=lambda: not link.inbox.messages,
+            taken=lambda: link.inbox.taken_in,
+            through=lambda: self._blocks.through,
         )
         self._leader = Leader(
             engine,

@@ -46,12 +46,14 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = 30.0
 _JOIN_SECONDS = 2.0
+_POLL_SECONDS = 0.1
 
 
 class Repeats:
     """A thread that looks ``after`` seconds after each :meth:`again`, while this bridge ``leads``.
 
-    It waits as long as messages wait that may change the registry (``idle`` false).
+    What has come until then may change the registry, so it first waits until all of that has been through the
+    database: ``taken`` counts the messages that came, ``through`` those that are done.
     """
 
     def __init__(
@@ -61,13 +63,15 @@ class Repeats:
         *,
         after: float,
         leads: Callable[[], bool],
-        idle: Callable[[], bool] = lambda: True,
+        taken: Callable[[], int] = lambda: 0,
+        through: Callable[[], int] = lambda: 0,
     ) -> None:
         self._store = Store(engine)
         self._mqtt = mqtt
         self._after = after
         self._leads = leads
-        self._idle = idle
+        self._taken = taken
+        self._through = through
         self._wanted = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="repeats", daemon=True)
@@ -89,9 +93,10 @@ class Repeats:
     def _run(self) -> None:
         backoff = Backoff()
         while self._wanted.wait() and not self._stopping.wait(self._after):
-            if not self._idle():
-                continue
             self._wanted.clear()
+            wanted = self._taken()
+            while self._through() < wanted and not self._stopping.wait(_POLL_SECONDS):
+                pass
             if not self._leads():
                 continue
             try:

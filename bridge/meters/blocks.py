@@ -65,6 +65,12 @@ class Blocks:
         self._settled = self._complete = False
 
     @property
+    def through(self) -> int:
+        """How many messages have been through the database."""
+        with self._lock:
+            return self._stored
+
+    @property
     def complete(self) -> bool:
         """Whether the broker, on this connection, has confirmed or told us all that the ledger has."""
         with self._lock:

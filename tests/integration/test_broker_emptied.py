@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -70,7 +71,10 @@ def retained(site: Deployed) -> dict[str, bytes]:
 
 def settled(site: Deployed, expected: set[str]) -> None:
     """Until exactly these topics are retained."""
-    until(lambda: retained(site).keys() == expected, seconds=SECONDS, why="all is retained")
+    end = time.monotonic() + SECONDS
+    while difference := retained(site).keys() ^ expected:
+        assert time.monotonic() < end, f"too many or too few: {sorted(difference)}"
+        time.sleep(0.2)
 
 
 def shown(site: Deployed) -> int:
