@@ -138,8 +138,8 @@ def _switching(meter: Known, position: Position | None, given: Circumstances) ->
 def became(result: Result | None, *, shows: Position | None, wanted: Position) -> str | None:
     """What became of a command, for all who issue one: the meter's outcome; None while it is waited for.
 
-    It is done when the meter says so and its relay ``shows`` the position that was ``wanted``. When that does
-    not come in time, :func:`in_vain` says why.
+    It is done when the meter answers done and its relay ``shows`` the position that was ``wanted``. When that
+    does not come in time, :func:`in_vain` gives the reason.
     """
     if result is None or (result.outcome == Outcome.DONE and shows is not wanted):
         return None

@@ -29,8 +29,8 @@ def check_files(folder: Path) -> None:
 def check_lists(folder: Path) -> None:
     """The same of what is written from the identity store.
 
-    With an empty access list Mosquitto lets everybody do everything; with half of one, who is blocked in the
-    other half. Nobody can get in with passwords that are lost.
+    With an empty access list Mosquitto allows everything to every client; with half of one it allows what the
+    missing half denies. Without the passwords no client that needs one can connect.
     """
     check_secret(folder / "passwords")
     _check_whole(folder, (*LISTS, "acl"))
