@@ -195,7 +195,7 @@ def command(command_id: str, **others: object) -> str:
         "command_id": command_id,
         "position": "open",
         "issued_at": stamp(),
-        "expires_at": stamp(seconds=60),
+        "expires_at": stamp(seconds=50),  # a meter obeys none that is valid for more than 60 s
     }
     return json.dumps(values | {"origin": origin} | others)
 
