@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 
 class Kind(StrEnum):
@@ -47,6 +48,8 @@ class Quantity:
     """For people."""
     meaning: str = ""
     """What the label leaves open; for docs/topics.md."""
+    household: bool = True
+    """Whether the meter of a plain simulated house, with one phase and one direction, measures it."""
 
     @property
     def description(self) -> str:
@@ -56,6 +59,53 @@ class Quantity:
 
 
 _M, _R = Kind.MEASUREMENT, Kind.REGISTER
+
+
+_more = partial(Quantity, household=False)
+"""A row for meters that measure more than one phase and one direction."""
+
+
+def _phases(
+    name: str,
+    unit: str,
+    lowest: float,
+    highest: float,
+    decimals: int,
+    label: str,
+    meaning: str = "",
+    *,
+    phases: tuple[str, ...] = ("L1", "L2", "L3"),
+) -> tuple[Quantity, ...]:
+    """The same measurement of each phase: ``voltage_l1`` and so on."""
+    return tuple(
+        _more(
+            f"{name}_{phase.lower()}", unit, _M, phase, lowest, highest, decimals, f"{label} {phase}", meaning
+        )
+        for phase in phases
+    )
+
+
+def _registers(suffix: str, count: int, *, reactive: bool) -> tuple[Quantity, ...]:
+    """Registers of phases (``energy_import_l1``) or of tariffs (``energy_import_t1``)."""
+    kinds = [("energy", "Wh", "Energy", "active")]
+    kinds += [("reactive", "varh", "Reactive", "reactive")] if reactive else []
+    return tuple(
+        _more(
+            f"{name}_{way}{suffix}{number}",
+            unit,
+            _R,
+            f"L{number}" if suffix == "_l" else "",
+            0.0,
+            1e12,
+            0,
+            f"{label} {way} {suffix[1].upper()}{number}",
+            f"{meaning}, {'consumed' if way == 'import' else 'fed in'}",
+        )
+        for name, unit, label, meaning in kinds
+        for way in ("import", "export")
+        for number in range(1, count + 1)
+    )
+
 
 # fmt: off
 QUANTITIES: dict[str, Quantity] = {
@@ -68,6 +118,33 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("power_factor", "",   _M,  "",   -1.0,  1.0,    2,       "Power factor"),
         Quantity("frequency",    "Hz", _M,  "",    0.0,  1000.0, 2,       "Frequency"),
         Quantity("energy",       "Wh", _R,  "",    0.0,  1e12,   0,       "Energy",       "active"),
+        # The totals of meters that measure more (a three-phase meter's power is its total)
+        _more("reactive_power", "var", _M, "",   -1e12, 1e12, 1, "Reactive power", "positive: inductive"),
+        _more("apparent_power", "VA",  _M, "",    0.0,  1e12, 1, "Apparent power"),
+        # Phases
+        *_phases("voltage", "V", 0.0, 1e12, 1, "Voltage", "RMS, to neutral"),
+        *_phases("current", "A", 0.0, 1e12, 3, "Current", "RMS"),
+        *_phases("power", "W", -1e12, 1e12, 1, "Power", "active"),
+        *_phases("reactive_power", "var", -1e12, 1e12, 1, "Reactive power", "positive: inductive"),
+        *_phases("apparent_power", "VA", 0.0, 1e12, 1, "Apparent power"),
+        *_phases("power_factor", "", -1.0, 1.0, 2, "Power factor"),
+        *_phases("voltage", "V", 0.0, 1e12, 1, "Voltage", "RMS", phases=("L12", "L23", "L31")),
+        *_phases("current", "A", 0.0, 1e12, 3, "Current", "RMS, of the neutral", phases=("N",)),
+        # Registers of a meter that tells the directions; the others count in energy
+        _more("energy_import",   "Wh",   _R, "", 0.0, 1e12, 0, "Energy import",   "active, consumed"),
+        _more("energy_export",   "Wh",   _R, "", 0.0, 1e12, 0, "Energy export",   "active, fed in"),
+        _more("reactive_import", "varh", _R, "", 0.0, 1e12, 0, "Reactive import", "reactive, consumed"),
+        _more("reactive_export", "varh", _R, "", 0.0, 1e12, 0, "Reactive export", "reactive, fed in"),
+        _more("apparent_energy", "VAh",  _R, "", 0.0, 1e12, 0, "Apparent energy"),
+        *_registers("_l", 3, reactive=True),
+        *_registers("_t", 4, reactive=False),
+        # Demand, as far as a sensor tells it
+        _more("demand",     "W", _M, "", -1e12, 1e12, 0, "Demand", "mean of the running period"),
+        _more("demand_max", "W", _M, "", -1e12, 1e12, 0, "Maximum demand", "of the billing period"),
+        # Quality of supply
+        *_phases("thd_u", "%", 0.0, 1000.0, 1, "Voltage THD", "total harmonic distortion"),
+        *_phases("thd_i", "%", 0.0, 1000.0, 1, "Current THD", "total harmonic distortion"),
+        _more("unbalance_u", "%", _M, "", 0.0, 1000.0, 1, "Voltage unbalance"),
     )
 }
 # fmt: on

@@ -72,7 +72,7 @@ BASE_LOAD = 40.0
 """W; routers and standby."""
 
 
-MEASURES = tuple(row.name for row in QUANTITIES.values() if not row.phase)
+MEASURES = tuple(row.name for row in QUANTITIES.values() if row.household)
 """What its meter measures: a house has one phase."""
 
 
