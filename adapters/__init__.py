@@ -1,0 +1,1 @@
+"""Other makers' devices on MQTT, as meters of our contract."""
