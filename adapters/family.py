@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from broker.contract.relay import Position
 
@@ -138,3 +138,19 @@ class Family(Protocol):
 
     def ask(self, key: str, *, now: float) -> Sequence[Step]:
         """Ask the device for its relay's position, where its family can."""
+
+
+@runtime_checkable
+class Willing(Protocol):
+    """A family whose protocol wants a last will on the connection: Sparkplug's STATE of a host."""
+
+    def will(self) -> Outgoing:
+        """Called before each connection, and set as its will; :meth:`Family.connected` belongs to it.
+
+        Whoever ends the connection on purpose publishes it first: a clean DISCONNECT deletes the will.
+        """
+
+
+def will_of(family: Family) -> Outgoing | None:
+    """The last will for the next connection of this family; None for most families."""
+    return family.will() if isinstance(family, Willing) else None
