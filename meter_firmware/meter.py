@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,12 +109,21 @@ class MeterBase:
             ),
         )
         async with asyncio.TaskGroup() as group:
-            sampling = group.create_task(self._readings.run(), name=f"{plan.profile.meter_id} sampler")
+            jobs = [group.create_task(job, name=plan.profile.meter_id) for job in self._jobs()]
             linking = group.create_task(self._connected(link, stop), name=f"{plan.profile.meter_id} link")
             await stop.wait()
-            sampling.cancel()
+            self._stopping()
+            for job in jobs:
+                job.cancel()
             await asyncio.wait([linking], timeout=STOP_SECONDS)
             linking.cancel()
+
+    def _jobs(self) -> list[Coroutine[None, None, None]]:
+        """What runs beside the link."""
+        return [self._readings.run()]
+
+    def _stopping(self) -> None:
+        """Called when the meter is to stop."""
 
     async def _connected(self, link: Link, stop: asyncio.Event) -> None:
         """Stay connected, once the time is known or was waited for long enough."""
