@@ -13,11 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.acceptance import Rule, identity
+from adapters.acceptance import Rule
 from adapters.device_meter import DeviceMeter
 from adapters.family import Available, Gone, Measured, Point, Refused, Step, Switched, Values
-from adapters.points import hardware, known_quantities, meter_id_of, save, with_measured
-from adapters.reverse import reversed_name, reversed_values
+from adapters.points import meter_id_of, save, with_measured
+from adapters.profiles import has_relay, profile_of
+from adapters.reverse import reversed_values
 from adapters.settings import AdapterSettings
 from adapters.source import Source
 from adapters.told import Inbox
@@ -102,26 +103,11 @@ class Entry:
     @property
     def has_relay(self) -> bool:
         """It has one, and the operator lets it be switched."""
-        return self.point.switch and self.rule.switch
-
-    @property
-    def quantities(self) -> tuple[str, ...]:
-        """That the meter measures."""
-        names = self.point.quantities
-        return known_quantities(tuple(map(reversed_name, names)) if self.rule.reverse else names)
+        return has_relay(self.point, self.rule)
 
     def profile(self) -> Profile:
         """What the meter tells of itself."""
-        settings, rule, point = self._context.settings, self.rule, self.point
-        return Profile(
-            meter_id=self.meter_id,
-            identity=identity(rule, key=point.key, device=point.name),
-            hardware=hardware(point),
-            quantities=self.quantities,
-            interval=rule.interval or point.interval or self.source.settings.interval,
-            clock_synchronized=settings.clock_synchronized,
-            relay=self.has_relay,
-        )
+        return profile_of(self._context.settings, self.source.settings, self.point, self.rule)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Be the meter until ``stop``, started anew at each change; trouble is logged, and tried again."""
@@ -131,7 +117,7 @@ class Entry:
                 async with asyncio.timeout(SETTLE_SECONDS):
                     await stop.wait()
             self._changed.clear()
-            if not self.quantities:
+            if not self.point.quantities:
                 await _first(stop, self._changed)
                 continue
             try:

@@ -16,7 +16,8 @@ from typer.core import TyperGroup
 from broker.contract.errors import UnavailableError
 
 OURS = (
-    "adapters", "admin", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar", "scl_builder", "web",
+    "adapters", "admin", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar", "scl_builder",
+    "web",
 )  # fmt: skip
 
 
