@@ -17,6 +17,8 @@ from tests.support.samples import ANYTHING, RAW, Row, check_values, mutated, row
 
 SAMPLES = {
     "tasmota": ("tasmota_plug", "tasmota_three_phase"),
+    "homeassistant": ("esphome_pzem",),
+    "zigbee2mqtt": ("zigbee2mqtt_plug",),
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "tasmota": {

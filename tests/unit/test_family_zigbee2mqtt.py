@@ -258,3 +258,13 @@ def test_output_by_attribute_is_a_finding(family: Zigbee2Mqtt) -> None:
     assert finding.cause == "output is not JSON"
     take(family, state(power=1))
     assert take(family, Row(f"{FRIDGE}/power", b"86")) == []
+
+
+def test_a_list_of_too_many_devices_is_bounded() -> None:
+    family = Zigbee2Mqtt(Settings(), limit=10)
+    steps = take(
+        family, listed(*(plug() | {"ieee_address": f"0x{n}", "friendly_name": f"f{n}"} for n in range(99)))
+    )
+    assert sum(isinstance(step, Point) for step in steps) == 10
+    assert [step.cause for step in steps if isinstance(step, Finding)] == ["too many devices"]
+    assert list(values(take(family, Row("zigbee2mqtt/f0", b'{"power": 1}'))))

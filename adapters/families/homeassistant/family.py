@@ -56,7 +56,8 @@ class HomeAssistant:
 
     name = "homeassistant"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, limit: int = MAX_OCTETS) -> None:
+        self._limit = limit
         self._prefix = settings.discovery_prefix
         self._choice = Choice(settings.quantities, settings.relays, settings.confirms)
         self._of_token: dict[str, Device] = {}
@@ -143,8 +144,8 @@ class HomeAssistant:
         if described is not None and not described.entities and not described.doubts and device is None:
             return list(described.findings)  # a light, a temperature: no meter's
         size = 0 if described is None else len(payload)
-        if self._octets - self._sizes.get(topic, 0) + size > MAX_OCTETS:
-            raise UnreadableError("too many devices", f"{topic}: at most {MAX_OCTETS} octets of discovery")
+        if self._octets - self._sizes.get(topic, 0) + size > self._limit:
+            raise UnreadableError("too many devices", f"{topic}: at most {self._limit} octets of discovery")
         if described is not None and (device is None or not device.tokens & described.info.tokens):
             if device is not None:
                 self._learn(device, topic, None, now=now)
