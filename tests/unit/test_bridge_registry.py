@@ -16,6 +16,7 @@ from bridge.scl.publication import changes
 from bridge.store.tables import Command as LedgerRow
 from bridge.store.tables import Meter, at_ms
 from broker.contract.birth import Birth, Hardware
+from broker.contract.commands import TIMED_OUT
 from broker.contract.messages import MAX_SEQ, utc_now
 from broker.contract.relay import Command, Origin, OriginCategory, Position, Relay
 from broker.contract.result import Outcome, Refusal, Result
@@ -251,10 +252,10 @@ def test_done_ends_an_entry_as_done_whatever_was_thought_of_the_command() -> Non
 
 def test_after_a_time_out_a_result_is_the_late_outcome_and_done_is_the_outcome() -> None:
     row = enter(COMMAND)
-    row.outcome, row.reason = ledger.TIMED_OUT, "the meter did not answer"
+    row.outcome, row.reason = TIMED_OUT, "the meter did not answer"
     for message, told in (
-        (REFUSAL, (ledger.TIMED_OUT, "refused")),
-        (REPEATED, (ledger.TIMED_OUT, "refused")),
+        (REFUSAL, (TIMED_OUT, "refused")),
+        (REPEATED, (TIMED_OUT, "refused")),
         (DONE, ("done", "")),
         (REPEATED, ("done", "")),
     ):
