@@ -18,6 +18,8 @@ from tests.support.samples import ANYTHING, RAW, Row, check_values, mutated, row
 SAMPLES = {
     "tasmota": ("tasmota_plug", "tasmota_three_phase"),
     "shelly2": ("shelly_gen2_plus1pm", "shelly_gen2_pro3em", "shelly_gen2_em1_pm1"),
+    "homeassistant": ("esphome_pzem",),
+    "zigbee2mqtt": ("zigbee2mqtt_plug",),
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "tasmota": {
