@@ -126,9 +126,10 @@ $(VENV)/.installed: requirements/run.lock pyproject.toml | $(PY)
 	@echo "installing into $(VENV) (once)" >&2
 	@$(call install,requirements/run.lock)
 
-$(VENV)/.installed-dev: requirements/dev.lock pyproject.toml | $(PY)
+$(VENV)/.installed-dev: requirements/dev.lock requirements/sparkplug.lock pyproject.toml | $(PY)
 	@echo "installing into $(VENV) with the developer's tools (once)" >&2
 	@$(call install,requirements/dev.lock)
+	@$(PIP_INSTALL) --require-hashes --no-deps -r requirements/sparkplug.lock
 	@touch $(VENV)/.installed
 
 # Real parts for the tests: Mosquitto, PostgreSQL, Chromium, nginx and npm from Debian when they are missing, and by npm

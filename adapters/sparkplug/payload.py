@@ -33,7 +33,7 @@ from adapters.sparkplug.wire import (
     varint_field,
 )
 
-MAX_BYTES = 1024 * 1024
+MAX_BYTES = 512 * 1024
 """Of a payload."""
 MAX_METRICS = 10_000
 MAX_PROPERTIES = 64
