@@ -32,7 +32,7 @@ SEED   ?=
 DATABASE ?= sqlite
 MESSAGES ?= 100000
 BIRTHS  ?= 200
-SOURCES := admin bench bridge broker meter_firmware mms_bridge registrar scl_builder tests tools web
+SOURCES := adapters admin bench bridge broker meter_firmware mms_bridge registrar scl_builder tests tools web
 
 PY := $(VENV)/bin/python
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)

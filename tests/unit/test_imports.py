@@ -19,8 +19,28 @@ ALLOWED = {
     "mms_bridge": {"broker", "scl_builder"},
     "registrar": {"broker", "bridge"},
     "web": {"broker", "scl_builder", "bridge", "mms_bridge"},
-    "admin": {"broker", "scl_builder", "meter_firmware", "bridge", "mms_bridge", "registrar", "web"},
-    "tools": {"broker", "scl_builder", "meter_firmware", "bridge", "mms_bridge", "registrar", "web", "admin"},
+    "adapters": {"broker"},
+    "admin": {
+        "adapters",
+        "broker",
+        "scl_builder",
+        "meter_firmware",
+        "bridge",
+        "mms_bridge",
+        "registrar",
+        "web",
+    },
+    "tools": {
+        "adapters",
+        "broker",
+        "scl_builder",
+        "meter_firmware",
+        "bridge",
+        "mms_bridge",
+        "registrar",
+        "web",
+        "admin",
+    },
 }
 ROOMS: dict[str, dict[str, set[str]]] = {
     "broker": {"contract": set(), "mqtt": {"contract"}, "daemon": {"contract", "mqtt"}},
@@ -50,6 +70,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "legacy_http": {"serving", "live", "auth", "api"},
         "pages": {"serving", "live", "auth", "api"},
     },
+    "adapters": {"sparkplug": set(), "families": {"sparkplug"}},
     "admin": {
         "mms": set(),
         "switching": set(),
