@@ -26,7 +26,7 @@ class Point:
     """One metering point that a device has told of: it may become a meter. A later one replaces it."""
 
     key: str
-    """Identity within the family, which survives renaming: a MAC or IEEE address, with ``.1`` for a channel."""
+    """Identity within the family that survives renaming: a MAC or IEEE address, with ``.1`` for a channel."""
     name: str
     """How its owner calls it."""
     vendor: str
@@ -131,7 +131,7 @@ class Family(Protocol):
         """A message; ``now`` in monotonic seconds."""
 
     def due(self, now: float) -> Sequence[Step]:
-        """What time has brought: a window for values that come one by one is over. Called about every 0.1 s."""
+        """What time has brought: a window for values that come one by one is over. Called each 0.1 s."""
 
     def switch(self, key: str, position: Position, *, token: str, now: float) -> Sequence[Step]:
         """Ask the device to switch: messages to publish, or a :class:`Refused`."""
