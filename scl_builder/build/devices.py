@@ -70,14 +70,9 @@ def meter_device(meter: Meter, shared: Plates) -> str:
         own = dict(plate) | own
     plate_texts = _exactly("d", meter.name)
     if meter.profile.shape:
-        plate_texts["configRev"] = meter.profile.revision
+        mark = digest((("", meter.profile.shape),))
+        plate_texts["configRev"] = f"{logical_devices.MODEL_REVISION}.{mark}"
     instances = {("LLN0", "NamPlt"): plate_texts, ("LPHD1", "PhyNam"): own}
-    instances |= {
-        (node.name, do.name): {"setSrcRef": f"{meter.ld_name}/{do.refers}"}
-        for node in nodes
-        for do in node.objects
-        if do.refers
-    }
     return _device(f'inst="{meter.inst}" ldName="{meter.ld_name}"', nodes, instances, "")
 
 

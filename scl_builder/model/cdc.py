@@ -151,7 +151,6 @@ _SERVED = (
     _cdc("INC", "stVal q t ctlModel", _STATUS),
     _cdc("ENC", "stVal q t ctlModel", _STATUS),
     _cdc("ENG", "setVal"),
-    _cdc("ORG", "setSrcRef"),
     _cdc("DPL", "vendor swRev serNum model location dU"),
     _cdc("LPL", "vendor swRev ldNs d dU configRev"),
 )

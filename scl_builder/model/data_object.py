@@ -57,8 +57,6 @@ class DataObject:
     """Sub data objects (phsA) and further values (frVal), each with its source: these are served."""
     leaves_out: tuple[str, ...] = ()
     """Attributes that its class serves elsewhere, and not here."""
-    refers: str = ""
-    """Logical node of the same device to which an ORG refers."""
     beside: tuple[str, ...] = ()
     """It is only there with one of these data objects of its logical node."""
 

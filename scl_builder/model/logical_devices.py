@@ -25,7 +25,8 @@ from scl_builder.model.reference import Reference
 LD_NAMESPACE = "IEC 61850-7-4:2007B"
 VENDOR = "meter61850"
 MODEL_REVISION = "2"
-"""LLN0.NamPlt.configRev: raise it when the tables below change."""
+"""LLN0.NamPlt.configRev of a meter of today: raise it when what it has changes. The configRev of a meter with
+an exact profile names what it has, too, so that it changes with the meter's quantities."""
 SELECT_TIMEOUT = 30_000
 """ms; a selection that is not operated falls away after this (sboTimeout)."""
 OPERATE_TIMEOUT = 5_000
@@ -127,11 +128,6 @@ class Profile:
     def quantities(self) -> frozenset[str]:
         """Quantities of a reading that it serves."""
         return quantities_of(self.measuring)
-
-    @property
-    def revision(self) -> str:
-        """LLN0.NamPlt.configRev: another one where a logical device has other data objects."""
-        return f"{MODEL_REVISION}.{self.shape}" if self.shape else MODEL_REVISION
 
     def of(self, quantities: Iterable[str]) -> Profile:
         """The profile of a meter that gives ``quantities``."""

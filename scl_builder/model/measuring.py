@@ -125,7 +125,9 @@ def _energy(ln_class: str) -> tuple[LogicalNode, ...]:
         _counts("TotVArh", "net_reactive", "VArh"),
     )
     return (
-        LogicalNode(ln_class, "1", "MMTN_All" if ln_class == "MMTN" else ln_class, (BEH, *totals, *_directions())),
+        LogicalNode(
+            ln_class, "1", "MMTN_All" if ln_class == "MMTN" else ln_class, (BEH, *totals, *_directions())
+        ),
         *(_tariff(ln_class, number) for number in range(1, TARIFFS + 1)),
     )
 
@@ -143,21 +145,18 @@ def _setting(name: str, enum: str, literal: str, *beside: str) -> DataObject:
 
 
 def _demand(ln_class: str, power: str) -> tuple[LogicalNode, ...]:
-    """Derived statistics: the mean of the running period, and the highest such mean."""
-    source = [DataObject("ClcSrc", "ORG", FILE, refers=f"{ln_class}{inst}") for inst in (1, 2)]
+    """The mean of the running period, and the highest such mean.
+
+    The meter computes both from what it measures itself, not from the values of MMXU1 or MMXN1: they are no
+    derived statistics, which have a ClcSrc.
+    """
     average, highest = (_setting("ClcMth", "CalcMethodKind", literal) for literal in ("AVG", "MAX"))
     period = _setting("ClcMod", "CalcModeKind", "PERIOD")
     mean, most = (DataObject(power, "MV", READING + name, unit="W") for name in ("demand", "demand_max"))
     return (
-        LogicalNode(
-            ln_class, "2", f"{ln_class}_Avg", (BEH, average, period, source[0], mean),
-            needs=frozenset(("power",)),
-        ),
-        LogicalNode(
-            ln_class, "3", f"{ln_class}_Max", (BEH, highest, source[1], most),
-            needs=frozenset(("power", "demand")),
-        ),
-    )  # fmt: skip
+        LogicalNode(ln_class, "2", f"{ln_class}_Avg", (BEH, average, period, mean)),
+        LogicalNode(ln_class, "3", f"{ln_class}_Max", (BEH, highest, most)),
+    )
 
 
 # fmt: off
