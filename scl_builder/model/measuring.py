@@ -68,10 +68,16 @@ def _total(name: str) -> tuple[Way, ...]:
     return Way((name,)), Way(tuple(name + phase for phase in _PHASES.values()), "+")
 
 
+_PRODUCT = (Way(("apparent_power",)), Way(("voltage", "current"), "·"))
 _DIRECTIONS = frozenset(("energy_import", "energy_export"))
 
 MADE: dict[str, tuple[Way, ...]] = {
-    "apparent_power_1": (Way(("apparent_power",)), Way(("voltage", "current"), "·")),
+    "apparent_or_product": _PRODUCT,
+    "apparent_power_1": (
+        *_PRODUCT,
+        Way(("apparent_power_l1",)),
+        Way(("voltage_l1", "current_l1"), "·"),
+    ),
     "net_energy": (Way(("energy_import", "energy_export"), "−"), Way(("energy",), unless=_DIRECTIONS)),
     "net_reactive": (Way(("reactive_import", "reactive_export"), "−"),),
     "total_power": _total("power"),
@@ -168,7 +174,7 @@ ONE_WAY: tuple[LogicalNode, ...] = (
         DataObject("Amp", "MV", "reading.current", unit="A"),
         DataObject("Vol", "MV", "reading.voltage", unit="V"),
         DataObject("Watt", "MV", "reading.power", unit="W"),
-        DataObject("VolAmp", "MV", "reading.apparent_power_1", unit="VA"),
+        DataObject("VolAmp", "MV", "reading.apparent_or_product", unit="VA"),
         DataObject("PwrFact", "MV", "reading.power_factor", unit=""),
         _HZ,
     )),

@@ -105,7 +105,7 @@ def test_units_are_those_of_the_contract() -> None:
         "reading.voltage": "V",
         "reading.current": "A",
         "reading.power": "W",
-        "reading.apparent_power_1": "VA",
+        "reading.apparent_or_product": "VA",
         "reading.power_factor": "",
         "reading.frequency": "Hz",
         "reading.energy": "Wh",
