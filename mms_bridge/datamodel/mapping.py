@@ -78,8 +78,8 @@ class Feed:
         """The values of the model's fields."""
         told: dict[str, float | None] = dict(zip(self.names, self.measured(reading), strict=True))
         for name, of, how in self.made:
-            values = [told[quantity] for quantity in of]
-            told[name] = None if None in values else how(*values)
+            values = [value for quantity in of if (value := told[quantity]) is not None]
+            told[name] = how(*values) if len(values) == len(of) else None
         return told
 
 

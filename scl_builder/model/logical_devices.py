@@ -14,8 +14,9 @@ data classes (``cdc.py``). What feeds a data object is its ``source``: a field o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from weakref import WeakValueDictionary
 
 from scl_builder.model.data_object import FILE, DataObject, LogicalNode
 from scl_builder.model.measuring import BEH, ONE_PHASE, ONE_WAY, THREE_PHASE
@@ -106,12 +107,12 @@ _SWITCH: tuple[LogicalNode, ...] = (
 """A meter without a relay has none of these."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
     """What the logical device of one kind of meter measures."""
 
     name: str
-    measuring: tuple[LogicalNode, ...] = field(hash=False)
+    measuring: tuple[LogicalNode, ...]
     exact: bool = False
     """A meter has only what its birth's quantities feed; else all of it."""
     several: frozenset[str] = frozenset()
@@ -135,10 +136,18 @@ class Profile:
         return _narrowed(self, given) if self.exact and given else self
 
 
-@lru_cache(maxsize=1024)
+_SHAPES: WeakValueDictionary[tuple[Profile, frozenset[str]], Profile] = WeakValueDictionary()
+"""Those in use: the same shape is the same object, so that comparing IEDs costs nothing."""
+
+
 def _narrowed(profile: Profile, given: frozenset[str]) -> Profile:
-    shape = sum(1 << place for place, name in enumerate(sorted(profile.quantities)) if name in given)
-    return Profile(profile.name, narrowed(profile.measuring, given), shape=f"{shape:x}")
+    found = _SHAPES.get((profile, given))
+    if found is None:
+        mask = sum(1 << place for place, name in enumerate(sorted(profile.quantities)) if name in given)
+        shape = f"{mask:x}"
+        made = Profile(f"{profile.name} {shape}", narrowed(profile.measuring, given), shape=shape)
+        found = _SHAPES.setdefault((profile, given), made)
+    return found
 
 
 SINGLE_PHASE = Profile("single-phase", ONE_WAY)
