@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from typing import Any
 
 import pytest
@@ -18,14 +19,18 @@ from meter_firmware.sensors.kinds import kind, kinds
 from meter_firmware.sensors.modbus import frames
 from meter_firmware.sensors.modbus.devices.abb import ABB_B2X
 from meter_firmware.sensors.modbus.plausible import complaints
-from meter_firmware.sensors.modbus.registration import DEVICES
+from meter_firmware.sensors.modbus.registration import MODELS
 from meter_firmware.sensors.modbus.sensor import Wiring
+from meter_firmware.sensors.modbus.sunspec import SINGLE, THREE_PHASES, Point, scaled_points
 from meter_firmware.sensors.modbus.table import Device, Register, shortest
 from meter_firmware.sensors.wired_house import WiredHouse
 from meter_firmware.settings import SensorSettings
-from tests.support.modbus_samples import SAMPLES, Sample
+from tests.support.modbus_samples import ENTRIES, SAMPLES, SUNSPEC, Sample
+
+FACTORS = ("power_factor_l1", "power_factor_l2", "power_factor_l3")
 
 kinds()
+DEVICES = {name: model.device for name, model in MODELS.items()}
 ALL = st.sampled_from(sorted(DEVICES.values(), key=lambda device: device.name))
 
 
@@ -88,8 +93,6 @@ def test_blocks_are_split_at_the_longest_request() -> None:
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_a_float_is_the_shortest_decimal(value: float) -> None:
-    import struct  # noqa: PLC0415
-
     raw = struct.pack(">f", value)
     assert struct.pack(">f", shortest(int.from_bytes(raw, "big"))) == raw
 
@@ -174,3 +177,19 @@ def test_frames_are_those_of_the_standard() -> None:
     # Modbus Messaging on TCP/IP V1.0b, 3.1.3 and Modbus over Serial Line, appendix B
     assert frames.tcp(0x1501, 0xFF, frames.request(3, 4, 1)) == bytes.fromhex("15010000 0006 FF 03 0004 0001")
     assert frames.crc16(b"\x02\x07") == b"\x41\x12"
+
+
+def test_the_sample_of_sunspec_gives_its_expected_values() -> None:
+    words = dict(enumerate(int(word, 16) for word in ENTRIES[SUNSPEC]["registers"]["0x0000"]))
+    expected = {name.removesuffix("_wh"): value for name, value in ENTRIES[SUNSPEC]["expect"].items()}
+    measured = scaled_points(words, THREE_PHASES)
+    assert measured == pytest.approx(expected | {name: measured[name] for name in FACTORS})
+    assert set(measured) == set(expected) | set(FACTORS)
+
+
+@given(st.dictionaries(st.integers(0, 110), st.integers(0, 0xFFFF)), st.sampled_from([THREE_PHASES, SINGLE]))
+def test_hostile_models_make_a_valid_reading_or_none(
+    words: dict[int, int], points: tuple[Point, ...]
+) -> None:
+    measured = scaled_points(words, points)
+    Reading.model_validate({"epoch": 1, "seq": 1, "ts": utc_now(), **measured})
