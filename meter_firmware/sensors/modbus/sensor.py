@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from dataclasses import dataclass
+from time import monotonic
 
 from meter_firmware.sensors.modbus.bus import Bus, NoAnswerError, Query, RefusedError
 from meter_firmware.sensors.modbus.plausible import complaints
@@ -75,14 +75,14 @@ class Patience:
 
     def check(self, detail: str) -> None:
         """SensorError while it is left alone."""
-        left = self._until - time.monotonic()
+        left = self._until - monotonic()
         if left > 0:
             raise SensorError("sensor does not answer", f"{detail}: it is asked again in {left:.0f} s")
 
     def silent(self) -> None:
         """It did not answer."""
         self._silent += 1
-        self._until = time.monotonic() + min(LONGEST_PAUSE, 2.0 ** min(self._silent, 6))
+        self._until = monotonic() + min(LONGEST_PAUSE, 2.0 ** min(self._silent, 6))
 
     def answered(self) -> None:
         """It did."""
