@@ -1,0 +1,40 @@
+"""P1 ports of DSMR and ESMR meters (NL, BE, LU, SE, HU and others), and telegrams like those without a checksum.
+
+A meter sends a telegram each second (DSMR 5) or each 10 s (DSMR 4 and before). The settings of the line are
+those of dsmr-parser 1.11.2, `clients/settings.py`; the codes, those of its `obis_references.py`. A port that
+encrypts its telegrams (LU, AT) is not read.
+
+>>> kind("p1").title
+'P1 port: DSMR and ESMR 4 and later, Fluvius, Sweden, Hungary'
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from meter_firmware.sensors.kinds import Kind, kind, register
+from meter_firmware.sensors.sensor import Sensor
+from meter_firmware.sensors.telegrams.line import Line
+from meter_firmware.sensors.telegrams.obis import MEASURES
+from meter_firmware.sensors.telegrams.stream import StreamSensor
+from meter_firmware.sensors.telegrams.text import TextDecoder
+from meter_firmware.settings import SensorSettings
+
+__all__ = ["kind"]
+
+PATIENCE = 12.0
+"""s: a telegram comes each 10 s at least."""
+
+
+def _p1(settings: SensorSettings) -> Sensor:
+    line = Line.given(settings, baud_rate=115_200, frame="8N1")
+    return StreamSensor(line, partial(TextDecoder, checksum=True), patience=PATIENCE)
+
+
+def _without_checksum(settings: SensorSettings) -> Sensor:
+    line = Line.given(settings, baud_rate=9600, frame="7E1")
+    return StreamSensor(line, partial(TextDecoder, checksum=False), patience=PATIENCE)
+
+
+register(Kind("p1", "P1 port: DSMR and ESMR 4 and later, Fluvius, Sweden, Hungary", MEASURES, _p1))
+register(Kind("p1_v2", "P1 port of DSMR 2.2 and 3.0, IEC 62056-21 mode D push", MEASURES, _without_checksum))
