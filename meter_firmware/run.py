@@ -17,11 +17,13 @@ from meter_firmware.sensors.devices import device
 from meter_firmware.sensors.modbus import ModbusSensor
 from meter_firmware.settings import MeterSettings, RelaySettings
 
+GENERAL_ADDRESS = 0xF8
+
 
 async def run(settings: MeterSettings, *, stop: asyncio.Event | None = None) -> None:
     """Be the meter until SIGTERM or SIGINT (or ``stop``, if given); Meter61850Error if we cannot start."""
     given = settings.sensor
-    sensor = ModbusSensor(device(given.kind), given.port, address=given.address)
+    sensor = ModbusSensor(device(given.kind), given.port, address=given.address or GENERAL_ADDRESS)
     profile = Profile(
         meter_id=kept_meter_id(settings.data_dir),
         identity=settings.identity,
