@@ -1,10 +1,10 @@
 """IEC 62056-21 mode C: a meter with an optical head gives all its registers when it is asked.
 
-We ask at 300 Bd; the meter says who it is and how fast it can send; we confirm that, and both change to it. The
-answer ends with a check character, the exclusive or of all after STX. Names, baud rates and pauses are those of
-`iec62056-21` 0.0.2. Behind a plain TCP port the rate cannot be changed from here: there we confirm the first.
+We ask at 300 Bd; the meter says who it is and how fast it can send; we confirm that, and both change to it.
+The answer ends with a check character, the exclusive or of all after STX. Baud rates and pauses are those of
+iec62056-21 0.0.2. Behind a plain TCP port the rate cannot be changed from here: there we confirm the first.
 
->>> decoded(b"\\x021-0:1.8.0(001.5*kWh)\\r\\n!\\r\\n\\x03\\x27")
+>>> decoded(b"\\x021-0:1.8.0(001.5*kWh)\\r\\n!\\r\\n\\x03\\x58")
 {'energy': 1500.0}
 """
 

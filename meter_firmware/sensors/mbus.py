@@ -14,14 +14,13 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-import meterbus
-
 from broker.contract.quantities import QUANTITIES
 from meter_firmware.sensors.kinds import Kind, register
 from meter_firmware.sensors.sensor import Measurement, Sensor, SensorError
 from meter_firmware.sensors.telegrams.line import Line
 from meter_firmware.sensors.telegrams.obis import completed
 from meter_firmware.sensors.telegrams.polled import PolledSensor, Talk
+from meter_firmware.sensors.telegrams.pymeterbus import meterbus
 from meter_firmware.settings import SensorSettings
 
 ANYBODY = 254
@@ -43,8 +42,7 @@ MEASURES = tuple(
     for name in QUANTITIES
     if name == "energy"
     or name in {f"{base}{phase}" for base in NAMES.values() for phase in PHASES.values()}
-    or name.startswith(("energy_import", "energy_export"))
-    and "_l" not in name
+    or (name.startswith(("energy_import", "energy_export")) and "_l" not in name)
 )
 """The most that a meter gives; which of them it gives, its answers tell."""
 
@@ -92,7 +90,9 @@ def decoded(received: bytes) -> tuple[dict[str, Decimal], bool]:
                 found.setdefault(name, value)
         return found, bool(telegram.more_records_follow)
     except _BAD as error:
-        raise SensorError("sensor answer is damaged", f"not M-Bus: {type(error).__name__}: {error}") from error
+        raise SensorError(
+            "sensor answer is damaged", f"not M-Bus: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _quantity(record: Any) -> tuple[str, Decimal | None]:

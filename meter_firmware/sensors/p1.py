@@ -1,8 +1,8 @@
-"""P1 ports of DSMR and ESMR meters (NL, BE, LU, SE, HU and others), and telegrams like those without a checksum.
+"""P1 ports of DSMR and ESMR meters (NL, BE, SE, HU and others), and like telegrams without a checksum.
 
 A meter sends a telegram each second (DSMR 5) or each 10 s (DSMR 4 and before). The settings of the line are
-those of dsmr-parser 1.11.2, `clients/settings.py`; the codes, those of its `obis_references.py`. A port that
-encrypts its telegrams (LU, AT) is not read.
+those of dsmr-parser 1.11.2, `clients/settings.py`; the codes, those of its `obis_references.py`. Encrypted
+telegrams (Luxembourg) are not read.
 
 >>> kind("p1").title
 'P1 port: DSMR and ESMR 4 and later, Fluvius, Sweden, Hungary'

@@ -1,7 +1,7 @@
 """SML: German meters with an optical head (9600 8N1); a telegram comes each 1 … 4 s.
 
-The checksum of a telegram is X.25. Holley DTZ541 sends that of Kermit; what the first good telegram of a line has,
-is expected of the others. Framing and structure are read by smllib.
+The checksum of a telegram is X.25; Holley DTZ541 sends that of Kermit. What the first good telegram of a line
+has, is expected of the others. Framing and structure are read by smllib.
 
 >>> list(SmlDecoder().feed(b"no telegram"))
 []
@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Literal
 
-from smllib import SmlStreamReader
 from smllib.const import UNITS as SML_UNITS
 from smllib.crc import kermit
 from smllib.errors import CrcError, SmlLibException
+from smllib.reader import SmlStreamReader
 from smllib.sml_frame import SmlFrame
 from smllib.sml_frame_snippet import SmlFrameSnippet
 
@@ -32,18 +32,26 @@ PATIENCE = 8.0
 """s: two telegrams of a slow meter."""
 LONGEST = 8 * 1024
 """Bytes of a telegram; a longer one has lost its end."""
-LONGEST_LIST = 255
 LARGEST_SCALER = 9
 _START = b"\x1b\x1b\x1b\x1b\x01\x01\x01\x01"
 _LIST = 0x70
-_BAD = (SmlLibException, ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
+_BAD = (
+    SmlLibException,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 """What smllib raises for a telegram whose structure is not SML's."""
 
 Crc = Literal["x25", "kermit"]
 
 
 class _Frame(SmlFrame):
-    """Each part takes at least a byte, and no list is longer than is likely: no telegram takes long to read."""
+    """Each part takes at least a byte, and no list is very long: no telegram takes long to read."""
 
     def get_value(self, pos: int | None = None) -> SmlFrameSnippet:
         start = self.next_pos if pos is None else pos
@@ -103,11 +111,11 @@ def decoded(content: bytes) -> Measurement | Damaged:
         return Damaged(f"not SML: {type(error).__name__}: {error}"[:200])
     told: dict[str, Decimal] = {}
     for entry in entries:
-        code, scaler = entry.obis.obis_short, entry.scaler or 0
+        code, value, scaler = entry.obis.obis_short, entry.value, entry.scaler or 0
         now = entry.obis.startswith("01") and entry.obis.endswith("ff")  # electricity, and no past period
-        number = isinstance(entry.value, int) and abs(scaler) <= LARGEST_SCALER
-        if now and number and UNITS.get(code) == SML_UNITS.get(entry.unit or 0):
-            told.setdefault(code, Decimal(entry.value).scaleb(scaler))
+        right = UNITS.get(code) == SML_UNITS.get(entry.unit or 0) and abs(scaler) <= LARGEST_SCALER
+        if now and right and isinstance(value, int):
+            told.setdefault(code, Decimal(value).scaleb(scaler))
     return measured(told) or Damaged("no quantity that we know")
 
 

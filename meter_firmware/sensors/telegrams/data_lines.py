@@ -20,14 +20,15 @@ DATA_LINE = re.compile(rf"(?:(?:{_CODE})?{_GROUPS})+")
 """A whole line of data; it may hold several values, or go on with that of the line before."""
 
 _NOW = re.compile(
-    rf"(?:(?P<a>[0-9]+)-[0-9]+:)?(?<![0-9A-Z.])(?P<code>[0-9]+\.[0-9]+\.[0-9]+)(?:\*(?P<f>[0-9]+))?(?P<groups>{_GROUPS})"
+    r"(?:(?P<a>[0-9]+)-[0-9]+:)?(?<![0-9A-Z.])(?P<code>[0-9]+\.[0-9]+\.[0-9]+)"
+    rf"(?:\*(?P<f>[0-9]+))?(?P<groups>{_GROUPS})"
 )
-_VALUE = re.compile(r"\((-?[0-9]{1,12}(?:\.[0-9]{1,6})?)(?:\*([A-Za-z]+))?\)")
+_VALUE = re.compile(r"\((-?[0-9]{1,12}(?:\.[0-9]{1,9})?)(?:\*([A-Za-z]+))?\)")
 _THOUSAND = Decimal(1000)
 
 
 def values(text: str) -> dict[str, Decimal]:
-    """Code → value in the unit of the table, of the codes in the table; the first counts if one comes twice."""
+    """Code → value in the unit of the table, of its codes; of two values of one code the first counts."""
     found: dict[str, Decimal] = {}
     for line in _NOW.finditer(text):
         code = line["code"]

@@ -1,7 +1,7 @@
 """OBIS codes (C.D.E of A-B:C.D.E) and the quantities that they feed: one table for P1, IEC 62056-21 and SML.
 
-The codes name directions as the customer sees them: 1.8.0 is import, what the house took from the grid. Values
-are in V, A, W, var, Hz, Wh and varh, as the contract has them.
+The codes name directions as the customer sees them: 1.8.0 is import, what the house took from the grid.
+Values are in V, A, W, var, Hz, Wh and varh, as the contract has them.
 
 >>> measured({"1.7.0": Decimal(0), "2.7.0": Decimal(512), "1.8.1": Decimal(7), "2.8.0": Decimal(1)})["power"]
 -512.0
@@ -23,7 +23,7 @@ TARIFFS = range(1, 9)
 
 @dataclass(frozen=True)
 class Source:
-    """``quantity`` is the value of the code ``plus``, less that of ``minus``; a code that is absent counts 0."""
+    """``quantity`` is the value of code ``plus`` less that of ``minus``; one of them may be absent."""
 
     quantity: str
     unit: str

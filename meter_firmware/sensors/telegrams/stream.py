@@ -66,7 +66,7 @@ class StreamSensor:
         return self._measures
 
     async def read(self) -> Measurement:
-        """The measurement of a telegram that has just come, or comes next; SensorError names why none came."""
+        """The measurement of a telegram that has just come, or comes next; SensorError: why none came."""
         loop = asyncio.get_running_loop()
         watch = self._watch
         if watch is None or watch.loop is not loop:

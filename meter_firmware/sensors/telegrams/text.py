@@ -1,10 +1,10 @@
 """Text telegrams: ``/`` and who sends, an empty line, data lines, ``!`` and, with P1, a checksum.
 
-The checksum is the CRC-16/ARC of all from ``/`` to ``!``, as four hexadecimal digits. Telegrams of older meters
-(DSMR 2.2 and 3.0, IEC 62056-21 mode D) have none: of those each line must be one of data.
+The checksum is the CRC-16/ARC of all from ``/`` to ``!``, as four hexadecimal digits. Telegrams of older
+meters (DSMR 2.2 and 3.0, IEC 62056-21 mode D) have none: of those each line must be one of data.
 
 >>> list(TextDecoder(checksum=True).feed(b"/ABC5X\\r\\n\\r\\n1-0:1.7.0(00.5*kW)\\r\\n!0000\\r\\n"))
-[Damaged(why='checksum 0000, not 1C0E')]
+[Damaged(why='checksum 0000, not 9579')]
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def crc16_arc(data: bytes) -> int:
 
 
 class TextDecoder:
-    """Finds telegrams in the bytes of a line; with ``checksum`` it takes only those whose checksum is right."""
+    """Finds telegrams in the bytes of a line; with ``checksum``, only those whose checksum is right."""
 
     def __init__(self, *, checksum: bool) -> None:
         self._checksum = checksum
