@@ -12,15 +12,21 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial, reduce
 from operator import xor
 
 from meter_firmware.sensors.kinds import Kind, register
 from meter_firmware.sensors.sensor import Measurement, Sensor, SensorError
 from meter_firmware.sensors.telegrams.data_lines import values
+from meter_firmware.sensors.telegrams.encoders import IDENTIFICATION
+from meter_firmware.sensors.telegrams.encoders import iec62056_21 as encoded
 from meter_firmware.sensors.telegrams.line import Line
 from meter_firmware.sensors.telegrams.obis import MEASURES, measured
 from meter_firmware.sensors.telegrams.polled import PolledSensor, Talk
+from meter_firmware.sensors.telegrams.simulated import FRAME, Measure, answering
+from meter_firmware.sensors.telegrams.wired import wired
 from meter_firmware.settings import SensorSettings
 
 REQUEST = b"/?!\r\n"
@@ -75,7 +81,20 @@ def _ended(received: bytes) -> int:
 
 def _open(settings: SensorSettings) -> Sensor:
     line = Line.given(settings, baud_rate=300, frame="7E1")
-    return PolledSensor(line, partial(exchange, change=line.speed_is_ours))
+    return wired(PolledSensor(line, partial(exchange, change=line.speed_is_ours)), settings)
 
 
-register(Kind("iec62056_21", "IEC 62056-21 mode C with an optical head", MEASURES, _open))
+@asynccontextmanager
+async def _simulated(measure: Measure) -> AsyncIterator[SensorSettings]:
+    def answer(received: bytes) -> tuple[bytes, int]:
+        if received.endswith(REQUEST):
+            return IDENTIFICATION, len(received)
+        if received.startswith(ACK) and received.endswith(b"\n"):
+            return encoded(measure()), len(received)
+        return b"", 0
+
+    async with answering(answer) as port:
+        yield SensorSettings(kind="iec62056_21", port=port, frame=FRAME)
+
+
+register(Kind("iec62056_21", "IEC 62056-21 mode C with an optical head", MEASURES, _open, _simulated))

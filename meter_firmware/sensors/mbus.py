@@ -9,7 +9,8 @@ pymeterbus. The phase of a record stands in the manufacturer's VIFE FF 01 … FF
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -17,10 +18,13 @@ from typing import Any
 from broker.contract.quantities import QUANTITIES
 from meter_firmware.sensors.kinds import Kind, register
 from meter_firmware.sensors.sensor import Measurement, Sensor, SensorError
+from meter_firmware.sensors.telegrams.encoders import mbus
 from meter_firmware.sensors.telegrams.line import Line
 from meter_firmware.sensors.telegrams.obis import completed
 from meter_firmware.sensors.telegrams.polled import PolledSensor, Talk
 from meter_firmware.sensors.telegrams.pymeterbus import meterbus
+from meter_firmware.sensors.telegrams.simulated import FRAME, Measure, answering
+from meter_firmware.sensors.telegrams.wired import wired
 from meter_firmware.settings import SensorSettings
 
 ANYBODY = 254
@@ -28,6 +32,8 @@ SND_NKE, REQ_UD2, NEXT = 0x40, 0x5B, 0x20
 """Control fields; NEXT is the frame count bit, which changes with each part of an answer."""
 ACK, START, STOP = 0xE5, 0x68, 0x16
 SILENCE_SECONDS = 1.0
+SHORT_BYTES = 5
+"""Of a request."""
 PARTS = 8
 """Of one answer at most."""
 LONGEST = 2 * 261
@@ -133,7 +139,19 @@ def _acknowledged(received: bytes) -> int:
 def _open(settings: SensorSettings) -> Sensor:
     address = ANYBODY if settings.address is None else settings.address
     line = Line.given(settings, baud_rate=2400, frame="8E1")
-    return PolledSensor(line, partial(exchange, address=address))
+    return wired(PolledSensor(line, partial(exchange, address=address)), settings)
 
 
-register(Kind("mbus", "M-Bus electricity meters behind a level converter", MEASURES, _open))
+@asynccontextmanager
+async def _simulated(measure: Measure) -> AsyncIterator[SensorSettings]:
+    def answer(received: bytes) -> tuple[bytes, int]:
+        if len(received) < SHORT_BYTES:
+            return b"", 0
+        reply = bytes((ACK,)) if received[1] == SND_NKE else mbus(measure(), received[2])
+        return reply, SHORT_BYTES
+
+    async with answering(answer) as port:
+        yield SensorSettings(kind="mbus", port=port, frame=FRAME)
+
+
+register(Kind("mbus", "M-Bus electricity meters behind a level converter", MEASURES, _open, _simulated))

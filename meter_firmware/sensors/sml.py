@@ -9,7 +9,8 @@ has, is expected of the others. Framing and structure are read by smllib.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Literal
 
@@ -23,9 +24,12 @@ from smllib.sml_frame_snippet import SmlFrameSnippet
 from meter_firmware.sensors.kinds import Kind, register
 from meter_firmware.sensors.sensor import Measurement, Sensor
 from meter_firmware.sensors.telegrams.decoder import Damaged
+from meter_firmware.sensors.telegrams.encoders import sml
 from meter_firmware.sensors.telegrams.line import Line
 from meter_firmware.sensors.telegrams.obis import MEASURES, UNITS, measured
+from meter_firmware.sensors.telegrams.simulated import Measure, sending
 from meter_firmware.sensors.telegrams.stream import StreamSensor
+from meter_firmware.sensors.telegrams.wired import wired
 from meter_firmware.settings import SensorSettings
 
 PATIENCE = 8.0
@@ -120,7 +124,14 @@ def decoded(content: bytes) -> Measurement | Damaged:
 
 
 def _open(settings: SensorSettings) -> Sensor:
-    return StreamSensor(Line.given(settings, baud_rate=9600, frame="8N1"), SmlDecoder, patience=PATIENCE)
+    line = Line.given(settings, baud_rate=9600, frame="8N1")
+    return wired(StreamSensor(line, SmlDecoder, patience=PATIENCE), settings)
 
 
-register(Kind("sml", "SML meters with an optical head", MEASURES, _open))
+@asynccontextmanager
+async def _simulated(measure: Measure) -> AsyncIterator[SensorSettings]:
+    async with sending(lambda: sml(measure()), every=1.0) as port:
+        yield SensorSettings(kind="sml", port=port)
+
+
+register(Kind("sml", "SML meters with an optical head", MEASURES, _open, _simulated))

@@ -85,7 +85,8 @@ class PolledSensor:
             try:
                 if self._port is None:
                     self._port = self._line.open(timeout=STEP_SECONDS)
-                self._port.baudrate = self._line.baud_rate
+                if self._port.baudrate != self._line.baud_rate:
+                    self._port.baudrate = self._line.baud_rate
                 measurement = self._exchange(Talk(self._port, self._over))
             except SensorError as error:
                 self._shut()
