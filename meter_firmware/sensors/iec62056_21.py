@@ -31,6 +31,7 @@ from meter_firmware.settings import SensorSettings
 
 REQUEST = b"/?!\r\n"
 STX, ETX, ACK = b"\x02", b"\x03", b"\x06"
+END = b"!\r\n" + ETX
 BAUD_RATES = {b"0": 300, b"1": 600, b"2": 1200, b"3": 2400, b"4": 4800, b"5": 9600, b"6": 19_200}
 LONGEST = 16 * 1024
 SILENCE_SECONDS = 2.5
@@ -59,7 +60,7 @@ def decoded(answer: bytes) -> Measurement:
     """The quantities of a readout from STX to the check character; SensorError if that is wrong."""
     block = answer[answer.index(STX) + 1 : -1] if STX in answer else b""
     right = reduce(xor, block, 0)
-    if not block or answer[-1] != right:
+    if not block.endswith(END) or answer[-1] != right:
         found = f"{answer[-1]:02X}" if answer else "none"
         raise SensorError("sensor answer is damaged", f"check character {found}, not {right:02X}")
     if not (measurement := measured(values(block.decode("latin-1")))):

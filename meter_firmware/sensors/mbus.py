@@ -34,6 +34,8 @@ ACK, START, STOP = 0xE5, 0x68, 0x16
 SILENCE_SECONDS = 1.0
 SHORT_BYTES = 5
 """Of a request."""
+SHORTEST = 15
+"""Length field of a frame with a header and no records."""
 PARTS = 8
 """Of one answer at most."""
 LONGEST = 2 * 261
@@ -72,18 +74,23 @@ def exchange(talk: Talk, *, address: int) -> Measurement:
 
 def frame_of(received: bytes) -> int:
     """Where the first whole frame with data ends; 0: not yet."""
+    return _span(received)[1]
+
+
+def _span(received: bytes) -> tuple[int, int]:
+    """Where the first frame with data begins and ends; both are 0 while it is not whole."""
     for start in range(len(received) - 5):
         head = received[start : start + 4]
-        if head[0] == head[3] == START and head[1] == head[2]:
+        if head[0] == head[3] == START and head[1] == head[2] >= SHORTEST:
             end = start + head[1] + 6
-            return end if end <= len(received) else 0
-    return 0
+            return (start, end) if end <= len(received) else (0, 0)
+    return 0, 0
 
 
 def decoded(received: bytes) -> tuple[dict[str, Decimal], bool]:
-    """Quantities of the frame at the end of ``received``, and whether more parts follow; SensorError."""
-    start = next(at for at in range(len(received)) if at + received[at + 1] + 6 == len(received))
-    frame = received[start:]
+    """Quantities of the first frame in ``received``, and whether more parts follow; SensorError."""
+    start, end = _span(received)
+    frame = received[start:end] or bytes(2)
     if frame[-1] != STOP or sum(frame[4:-2]) & 0xFF != frame[-2]:
         right = f"{sum(frame[4:-2]) & 0xFF:02X} {STOP:02X}"
         raise SensorError("sensor answer is damaged", f"ends with {frame[-2:].hex(' ').upper()}, not {right}")
@@ -108,7 +115,7 @@ def _quantity(record: Any) -> tuple[str, Decimal | None]:
         return "", None  # of the past, or a minimum, a maximum or an error
     vife = tuple(record.vib.parts[2 if record.vib.parts[0] in (0xFB, 0xFD) else 1 :])
     unit, value = record.unit, record.value
-    if not isinstance(value, int | Decimal):
+    if not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
         return "", None
     if unit == "Wh":
         return _register(vife, tariff or 0, subunit or 0), Decimal(value)

@@ -15,13 +15,13 @@ from decimal import Decimal
 from meter_firmware.sensors.telegrams.obis import UNITS
 
 _CODE = r"(?:[0-9]{1,3}-[0-9]{1,3}:)?[0-9A-Z]{1,3}\.[0-9A-Z]{1,3}(?:\.[0-9]{1,3})?(?:[*&][0-9]{1,3})?"
-_GROUPS = r"(?:\([^()\r\n]*\))+"
-DATA_LINE = re.compile(rf"(?:(?:{_CODE})?{_GROUPS})+")
+_GROUP = r"\([^()\r\n]*\)"
+DATA_LINE = re.compile(rf"(?:(?:{_CODE})?{_GROUP})+")
 """A whole line of data; it may hold several values, or go on with that of the line before."""
 
 _NOW = re.compile(
-    r"(?:(?P<a>[0-9]+)-[0-9]+:)?(?<![0-9A-Z.])(?P<code>[0-9]+\.[0-9]+\.[0-9]+)"
-    rf"(?:\*(?P<f>[0-9]+))?(?P<groups>{_GROUPS})"
+    r"(?:(?P<a>[0-9]{1,3})-[0-9]{1,3}:)?(?<![0-9A-Z.])(?P<code>[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3})"
+    rf"(?:\*(?P<f>[0-9]{{1,3}}))?(?P<groups>(?:{_GROUP})+)"
 )
 _VALUE = re.compile(r"\((-?[0-9]{1,12}(?:\.[0-9]{1,9})?)(?:\*([A-Za-z]+))?\)")
 _THOUSAND = Decimal(1000)

@@ -59,3 +59,15 @@ class Line:
             port.exclusive = True
         port.open()
         return port
+
+
+def received(port: Any) -> bytes:
+    """What has come, as soon as it has; nothing after the port's timeout. One of ERRORS if it is gone."""
+    data = bytearray(port.read(1))
+    try:
+        while len(data) < CHUNK and (waiting := port.in_waiting):
+            data += port.read(min(waiting, CHUNK - len(data)))
+    except ERRORS:
+        if not data:
+            raise
+    return bytes(data)  # a port that is gone says so again

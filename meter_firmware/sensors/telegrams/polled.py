@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from meter_firmware.sensors.sensor import Measurement, SensorError
-from meter_firmware.sensors.telegrams.line import CHUNK, ERRORS, Line
+from meter_firmware.sensors.telegrams.line import ERRORS, Line, received
 
 STEP_SECONDS = 0.1
 
@@ -45,7 +45,7 @@ class Talk:
                 raise SensorError("sensor answer is damaged", f"{len(self._received)} bytes without an end")
             if self._over.is_set() or time.monotonic() > quiet_until:
                 raise self._silent(silence)
-            if data := self.port.read(CHUNK):
+            if data := received(self.port):
                 self._received += data
                 quiet_until = time.monotonic() + silence
         answer, self._received = self._received[:end], self._received[end:]

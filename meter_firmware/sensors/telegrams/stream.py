@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 
 from meter_firmware.sensors.sensor import Measurement, SensorError
 from meter_firmware.sensors.telegrams.decoder import Damaged, Decoder
-from meter_firmware.sensors.telegrams.line import CHUNK, ERRORS, Line
+from meter_firmware.sensors.telegrams.line import ERRORS, Line, received
 
 FRESH_SECONDS = 1.5
 STEP_SECONDS = 0.2
-"""For which the thread waits for bytes; it ends after this time at the latest, and telegrams are noticed."""
+"""For which the thread waits for bytes; telegrams are noticed, and it ends, after this time at the latest."""
 
 
 @dataclass
@@ -36,6 +36,7 @@ class _Watch:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
     over: bool = False
+    listening: bool = False
     latest: tuple[Measurement, float] | None = None
     """With the time of its arrival (monotonic)."""
     received: int = 0
@@ -75,7 +76,7 @@ class StreamSensor:
             async with asyncio.timeout(self._patience):
                 measurement = await self._next(watch)
         except TimeoutError:
-            self.close()
+            self._drop()
             raise self._missing(watch) from None
         self._measures = tuple(measurement)
         return measurement
@@ -90,7 +91,7 @@ class StreamSensor:
                     return latest[0]
                 failure = watch.failure
             if failure:
-                self.close()
+                self._drop()
                 raise SensorError("sensor port is not available", failure)
             await watch.news.wait()
 
@@ -104,7 +105,13 @@ class StreamSensor:
         return SensorError("sensor sends nothing", where)
 
     def close(self) -> None:
-        """Give the port back: at once for us, within :data:`STEP_SECONDS` for others."""
+        """Give the port back; that takes :data:`STEP_SECONDS`."""
+        self._drop()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _drop(self) -> None:
+        """The thread is to end; the next one waits for that."""
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.over = True
@@ -133,8 +140,9 @@ class StreamSensor:
 
     def _listen(self, watch: _Watch, port: object) -> None:
         decoder = self._decoder()
+        watch.listening = True
         while not watch.over:
-            data = port.read(CHUNK)  # type: ignore[attr-defined]
+            data = received(port)
             for telegram in decoder.feed(data):
                 self._note(watch, telegram)
             with watch.lock:

@@ -65,12 +65,11 @@ class TextDecoder:
             if not _CRC_DIGITS.fullmatch(check.upper()) or check.upper() != right:
                 return Damaged(f"checksum {check.decode('ascii', 'replace')}, not {right.decode()}")
         text = telegram.decode("latin-1")
-        if not self._checksum and (check or (line := _strange(text))):
-            return Damaged(f"no data line: {(check.decode('ascii', 'replace') or line)[:80]!r}")
+        if not self._checksum and (strange := [*_strange(text), *filter(None, [check.decode("latin-1")])]):
+            return Damaged(f"no data line: {strange[0][:80]!r}")
         return measured(values(text)) or Damaged("no quantity that we know")
 
 
-def _strange(text: str) -> str:
-    """The first line that is not one of data; empty if there is none."""
-    lines = text.split("\r\n")[2:-1]
-    return next((line for line in lines if not DATA_LINE.fullmatch(line)), "")
+def _strange(text: str) -> list[str]:
+    """The lines between head and end that are not of data."""
+    return [line for line in text.split("\r\n")[2:-1] if not DATA_LINE.fullmatch(line)]
