@@ -158,6 +158,10 @@ class SimulateSettings(BaseSettings):
     """Number of the first meter: other processes may simulate the others."""
     seed: Annotated[int, Field(ge=0)] = USUAL_SEED
     interval: Interval = 10
+    kind: str | None = None
+    """Wired meters of this kind of sensor, each simulated on a wire of its own; None: PZEM without a wire."""
+    solar: bool = False
+    """With a kind of three phases: the third feeds in."""
     data_dir: Path = Path("data/meters")
     outbox: OutboxSettings = OutboxSettings()
     identities: Path | None = None

@@ -113,7 +113,7 @@ class Bus(ABC):
 
 
 class SerialBus(Bus):
-    """Modbus RTU on a serial port, which is ours alone."""
+    """Modbus RTU on a serial port, which is ours alone, or on a gateway's (``socket://host:port``)."""
 
     def __init__(self, port: str, line: Line) -> None:
         super().__init__(port)
@@ -123,16 +123,16 @@ class SerialBus(Bus):
     def _ask(self, query: Query) -> list[int]:
         port = self._serial = self._serial or self._open(query.seconds)
         port.timeout = query.seconds
-        if query.size != 2:
-            return self._ask_wide(port, query)
+        if query.size != 2 or not isinstance(port, serial.Serial):
+            return self._ask_plainly(port, query)
         words: list[int] = minimalmodbus.Instrument(port, query.unit).read_registers(
             query.address, query.count, functioncode=query.function
         )
         return words
 
     @staticmethod
-    def _ask_wide(port: serial.SerialBase, query: Query) -> list[int]:
-        """The library knows registers of 2 bytes only."""
+    def _ask_plainly(port: serial.SerialBase, query: Query) -> list[int]:
+        """The library knows registers of 2 bytes and ports of this machine only."""
         port.reset_input_buffer()
         port.write(frames.rtu(query.unit, query.pdu))
         answer = port.read(frames.RTU_OVERHEAD + 2 + query.size * query.count)

@@ -1,11 +1,13 @@
 """Makes a kind of sensor of a Modbus device.
 
->>> made = as_kind(PZEM004T)  # doctest: +SKIP
->>> made.open(SensorSettings(kind="pzem004t", address=3))  # doctest: +SKIP
+>>> Model(PZEM004T, ModbusSensor).open(SensorSettings(kind="pzem004t", address=3))  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from meter_firmware.sensors.modbus.bus import TCP_PORT, Bus, Line, serial_bus, t
 from meter_firmware.sensors.modbus.sensor import ModbusSensor, Wiring
 from meter_firmware.sensors.modbus.simulated import simulated
 from meter_firmware.sensors.modbus.table import Device
-from meter_firmware.sensors.sensor import Sensor
+from meter_firmware.sensors.sensor import Measurement, Sensor
 
 if TYPE_CHECKING:
     from meter_firmware.settings import SensorSettings
@@ -23,36 +25,38 @@ if TYPE_CHECKING:
 LAST_ADDRESS, GENERAL_ADDRESS = 247, 0xF8
 """Of Modbus, and the one that every PZEM answers that is alone on its line."""
 
-DEVICES: dict[str, Device] = {}
-"""The devices that are kinds, by name."""
+Simulated = Callable[[Device, Callable[[], Measurement]], AbstractAsyncContextManager["SensorSettings"]]
 
 
-def register_device(*devices: Device) -> None:
+@dataclass(frozen=True)
+class Model:
+    """A device, and the class of the sensor that reads it."""
+
+    device: Device
+    sensor: type[ModbusSensor]
+
+    def on(self, bus: Bus, address: int, wiring: Wiring | None = None) -> ModbusSensor:
+        """A sensor that reads it on this bus."""
+        return self.sensor(self.device, bus, address=address, wiring=wiring)
+
+    def open(self, settings: SensorSettings) -> Sensor:
+        """A sensor as the settings say; ConfigurationError names the setting that does not fit."""
+        address = address_of(self.device, settings)
+        wiring = wiring_of(settings, self.device.measures)
+        return self.on(bus_of(self.device, settings), address, wiring)
+
+
+MODELS: dict[str, Model] = {}
+"""What is on Modbus, by kind."""
+
+
+def register_device(
+    *devices: Device, sensor: type[ModbusSensor] = ModbusSensor, simulated: Simulated = simulated
+) -> None:
     """Register each as a kind; the file of a device ends with this."""
     for device in devices:
-        DEVICES[device.name] = device
-        register(as_kind(device))
-
-
-def as_kind(device: Device) -> Kind:
-    """The kind that reads this device."""
-    return Kind(
-        device.name,
-        device.title,
-        device.measures,
-        partial(opened, device),
-        partial(simulated, device),
-    )
-
-
-def opened(device: Device, settings: SensorSettings) -> Sensor:
-    """A sensor as the settings say; ConfigurationError names the setting that does not fit."""
-    return ModbusSensor(
-        device,
-        bus_of(device, settings),
-        address=address_of(device, settings),
-        wiring=wiring_of(settings, device.measures),
-    )
+        model = MODELS[device.name] = Model(device, sensor)
+        register(Kind(device.name, device.title, device.measures, model.open, partial(simulated, device)))
 
 
 def bus_of(device: Device, settings: SensorSettings) -> Bus:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from dataclasses import dataclass
+from time import monotonic
 
 from meter_firmware.sensors.modbus.bus import Bus, NoAnswerError, Query, RefusedError
 from meter_firmware.sensors.modbus.plausible import complaints
-from meter_firmware.sensors.modbus.table import Device
+from meter_firmware.sensors.modbus.table import Device, Words
 from meter_firmware.sensors.sensor import Measurement, SensorError
 
 _log = logging.getLogger(__name__)
@@ -75,14 +75,14 @@ class Patience:
 
     def check(self, detail: str) -> None:
         """SensorError while it is left alone."""
-        left = self._until - time.monotonic()
+        left = self._until - monotonic()
         if left > 0:
             raise SensorError("sensor does not answer", f"{detail}: it is asked again in {left:.0f} s")
 
     def silent(self) -> None:
         """It did not answer."""
         self._silent += 1
-        self._until = time.monotonic() + min(LONGEST_PAUSE, 2.0 ** min(self._silent, 6))
+        self._until = monotonic() + min(LONGEST_PAUSE, 2.0 ** min(self._silent, 6))
 
     def answered(self) -> None:
         """It did."""
@@ -129,6 +129,10 @@ class ModbusSensor:
                 found |= self._block(block, others=bool(found))
         return found
 
+    def decoded(self, words: Words) -> Measurement:
+        """What the registers tell."""
+        return self._device.decode(words)
+
     def _block(self, block: tuple[int, int], *, others: bool) -> dict[int, int]:
         """One block; a device that gave ``others`` may not have this one, and is not asked again."""
         first, count = block
@@ -148,7 +152,7 @@ class ModbusSensor:
             return {}
 
     def _measured(self, words: dict[int, int], place: str) -> Measurement:
-        measured = self._device.decode(words)
+        measured = self.decoded(words)
         if not measured:
             raise SensorError("sensor measures nothing", f"{place}: registers {list(words.values())}")
         if not self._trusted:

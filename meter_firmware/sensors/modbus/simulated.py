@@ -4,7 +4,7 @@ A device answers from its own table, inverted: what the function returns at that
 registers.
 
 >>> async with simulated(SDM120, lambda: {"voltage": 231.0}) as settings:  # doctest: +SKIP
-...     await as_kind(SDM120).open(settings).read()
+...     await kind("sdm120").open(settings).read()
 {'voltage': 231.0}
 """
 

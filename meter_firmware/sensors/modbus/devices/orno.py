@@ -1,7 +1,7 @@
 """ORNO WE-514, WE-515 (single phase), WE-516, WE-517 (three phases): holding registers (function 03).
 
-Line: 9600 8E1. Registers: DEVICES.md 2.3, from MBMD's `orno1p.go` and `orno3p.go`. The single-phase meters tell no
-direction. The three-phase ones have float32, high word first, with kW and kWh.
+Line: 9600 8E1. Registers: DEVICES.md 2.3, from MBMD's `orno1p.go` and `orno3p.go`. The single-phase meters
+tell no direction. The three-phase ones have float32, high word first, with kW and kWh.
 
 >>> WE_514.decode({0x130: 5000, 0x131: 23100})
 {'frequency': 50.0, 'voltage': 231.0}
