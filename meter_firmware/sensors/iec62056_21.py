@@ -25,7 +25,7 @@ from meter_firmware.sensors.telegrams.encoders import iec62056_21 as encoded
 from meter_firmware.sensors.telegrams.line import Line
 from meter_firmware.sensors.telegrams.obis import MEASURES, measured
 from meter_firmware.sensors.telegrams.polled import PolledSensor, Talk
-from meter_firmware.sensors.telegrams.simulated import FRAME, Measure, answering
+from meter_firmware.sensors.telegrams.simulated import FRAME, SIMULATES, Measure, answering
 from meter_firmware.sensors.telegrams.wired import wired
 from meter_firmware.settings import SensorSettings
 
@@ -98,4 +98,6 @@ async def _simulated(measure: Measure) -> AsyncIterator[SensorSettings]:
         yield SensorSettings(kind="iec62056_21", port=port, frame=FRAME)
 
 
-register(Kind("iec62056_21", "IEC 62056-21 mode C with an optical head", MEASURES, _open, _simulated))
+register(
+    Kind("iec62056_21", "IEC 62056-21 mode C with an optical head", MEASURES, _open, _simulated, SIMULATES)
+)

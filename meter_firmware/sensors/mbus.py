@@ -23,7 +23,7 @@ from meter_firmware.sensors.telegrams.line import Line
 from meter_firmware.sensors.telegrams.obis import completed
 from meter_firmware.sensors.telegrams.polled import PolledSensor, Talk
 from meter_firmware.sensors.telegrams.pymeterbus import meterbus
-from meter_firmware.sensors.telegrams.simulated import FRAME, Measure, answering
+from meter_firmware.sensors.telegrams.simulated import FRAME, SIMULATES, Measure, answering
 from meter_firmware.sensors.telegrams.wired import wired
 from meter_firmware.settings import SensorSettings
 
@@ -161,4 +161,4 @@ async def _simulated(measure: Measure) -> AsyncIterator[SensorSettings]:
         yield SensorSettings(kind="mbus", port=port, frame=FRAME)
 
 
-register(Kind("mbus", "M-Bus electricity meters behind a level converter", MEASURES, _open, _simulated))
+register(Kind("mbus", "M-Bus electricity meters", MEASURES, _open, _simulated, SIMULATES))

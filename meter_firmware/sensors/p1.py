@@ -19,7 +19,7 @@ from meter_firmware.sensors.sensor import Sensor
 from meter_firmware.sensors.telegrams.encoders import p1
 from meter_firmware.sensors.telegrams.line import Line
 from meter_firmware.sensors.telegrams.obis import MEASURES
-from meter_firmware.sensors.telegrams.simulated import FRAME, Measure, sending
+from meter_firmware.sensors.telegrams.simulated import FRAME, SIMULATES, Measure, sending
 from meter_firmware.sensors.telegrams.stream import StreamSensor
 from meter_firmware.sensors.telegrams.text import TextDecoder
 from meter_firmware.sensors.telegrams.wired import wired
@@ -52,6 +52,7 @@ register(
         MEASURES,
         _p1,
         partial(_simulated, "p1"),
+        SIMULATES,
     )
 )
 register(
@@ -61,5 +62,6 @@ register(
         MEASURES,
         _without_checksum,
         partial(_simulated, "p1_v2"),
+        SIMULATES,
     )
 )

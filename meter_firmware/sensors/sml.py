@@ -27,7 +27,7 @@ from meter_firmware.sensors.telegrams.decoder import Damaged
 from meter_firmware.sensors.telegrams.encoders import sml
 from meter_firmware.sensors.telegrams.line import Line
 from meter_firmware.sensors.telegrams.obis import MEASURES, UNITS, measured
-from meter_firmware.sensors.telegrams.simulated import Measure, sending
+from meter_firmware.sensors.telegrams.simulated import SIMULATES, Measure, sending
 from meter_firmware.sensors.telegrams.stream import StreamSensor
 from meter_firmware.sensors.telegrams.wired import wired
 from meter_firmware.settings import SensorSettings
@@ -134,4 +134,4 @@ async def _simulated(measure: Measure) -> AsyncIterator[SensorSettings]:
         yield SensorSettings(kind="sml", port=port)
 
 
-register(Kind("sml", "SML meters with an optical head", MEASURES, _open, _simulated))
+register(Kind("sml", "SML meters with an optical head", MEASURES, _open, _simulated, SIMULATES))

@@ -1,4 +1,4 @@
-"""A meter on a P1 port is born with what its telegrams give, and with nothing else."""
+"""Meters with telegrams are born with what these give, and with nothing else."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from meter_firmware import run
+import pytest
+
+from meter_firmware import run, simulate
 from meter_firmware.sensors.kinds import kind
-from meter_firmware.settings import MeterSettings, RelaySettings
+from meter_firmware.settings import MeterSettings, RelaySettings, SimulateSettings
 from tests.support.brokers import Broker
 from tests.support.firmware_rig import DEADLINE, Rig, meter_settings
 from tests.support.pzem import Pzem
@@ -45,3 +47,23 @@ async def test_birth_and_readings_have_the_quantities_of_the_telegrams(
             async with running(silent):  # the head has fallen off: it is the same meter, without values
                 assert (await rig.heard("birth", since=since))["quantities"] == birth["quantities"]
                 await rig.heard("reading", lambda reading: "power" not in reading, since=since)
+
+
+@pytest.mark.parametrize("name", ["p1", "mbus"])
+async def test_a_simulated_meter_of_a_kind_is_born_with_what_it_gives(
+    broker: Broker, tmp_path: Path, name: str
+) -> None:
+    settings = meter_settings(broker, tmp_path)
+    simulated = SimulateSettings(
+        n=1, kind=name, solar=True, interval=1.0, data_dir=tmp_path, mqtt=settings.mqtt
+    )
+    async with Rig.listening(settings, Pzem(tmp_path)) as rig:
+        stop = asyncio.Event()
+        task = asyncio.create_task(simulate.run(simulated, stop=stop))
+        birth = await rig.heard("birth")
+        reading = await rig.heard("reading", lambda reading: "power" in reading)
+        stop.set()
+        await asyncio.wait_for(task, DEADLINE)
+    assert set(birth["quantities"]) == set(EXPECTED)
+    assert set(EXPECTED) <= set(reading)
+    assert reading["power_l3"] < 0 < reading["power_l1"]

@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 
+from broker.contract.quantities import QUANTITIES
 from meter_firmware.sensors.sensor import Measurement
-from meter_firmware.sensors.telegrams.obis import TABLE
+from meter_firmware.sensors.telegrams.obis import PHASES, TABLE
 
 FRAME = "8N1"
 """A pseudo-terminal has no other."""
@@ -22,6 +23,13 @@ Measure = Callable[[], Measurement]
 Answer = Callable[[bytes], tuple[bytes, int]]
 """From what was received to what is sent, and how many bytes of the former that answers."""
 
+SIMULATES = tuple(
+    name
+    for name in QUANTITIES
+    if name in ("power", "energy_import", "energy_export")
+    or name in {f"{base}_l{phase}" for base in ("voltage", "current", "power") for phase in PHASES}
+)
+"""What simulated meters measure: three phases and two directions."""
 _POWERS = ("power", "power_l1", "power_l2", "power_l3")
 _WITHOUT_PHASE = {"voltage": "voltage_l1", "current": "current_l1", "energy": "energy_import"}
 
