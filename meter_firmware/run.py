@@ -8,15 +8,18 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 
 from broker.contract.errors import ConfigurationError
 from broker.signals import stop_on_signals
 from meter_firmware.identity import kept_meter_id
+from meter_firmware.learning import LearningMeter
 from meter_firmware.meter import Meter, Plan
 from meter_firmware.process import run_meters
 from meter_firmware.profile import Profile
 from meter_firmware.relay.pin import GpioPin, Pin, SimulatedPin, simulated_pin
 from meter_firmware.sensors.kinds import kind
+from meter_firmware.sensors.sensor import Sensor
 from meter_firmware.settings import MeterSettings, RelaySettings
 
 
@@ -36,13 +39,20 @@ def check_apart(meters: Iterable[MeterSettings]) -> None:
                 raise ConfigurationError(f"{key} {value}: {count} meters have it; give each its own")
 
 
-def _meter(settings: MeterSettings) -> Meter:
+def _meter(settings: MeterSettings) -> Meter | LearningMeter:
     sensor = kind(settings.sensor.kind).open(settings.sensor)
+    if sensor.measures:
+        return _with(sensor, settings, sensor.measures)
+    build = partial(_with, sensor, settings)
+    return LearningMeter(sensor, build, kind=settings.sensor.kind, data_dir=settings.data_dir)
+
+
+def _with(sensor: Sensor, settings: MeterSettings, quantities: tuple[str, ...]) -> Meter:
     profile = Profile(
         meter_id=kept_meter_id(settings.data_dir),
         identity=settings.identity,
         hardware=settings.hardware.as_message(),
-        quantities=sensor.measures,
+        quantities=quantities,
         interval=settings.interval,
         clock_synchronized=settings.clock_synchronized,
         relay=settings.relay.kind != "none",

@@ -32,7 +32,7 @@ from meter_firmware.process import run_meters
 from meter_firmware.profile import Profile
 from meter_firmware.relay.pin import SimulatedPin
 from meter_firmware.sensors.household import Household
-from meter_firmware.sensors.kinds import kind, kinds
+from meter_firmware.sensors.kinds import Kind, kind, kinds
 from meter_firmware.sensors.simulated import SimulatedHardware
 from meter_firmware.sensors.wired_house import WiredHouse
 from meter_firmware.settings import IDENTITY, USUAL_SEED, Identity, SimulateSettings
@@ -93,7 +93,7 @@ async def _meter(settings: SimulateSettings, number: int, wires: AsyncExitStack)
     if found.simulated is None:
         able = ", ".join(each.name for each in kinds().values() if each.simulated is not None)
         raise ConfigurationError(f"--kind {found.name}: it cannot be simulated: use one of {able}")
-    house = WiredHouse(seed=settings.seed, number=number, measures=found.measures, solar=settings.solar)
+    house = WiredHouse(seed=settings.seed, number=number, measures=_measures(found), solar=settings.solar)
     wire = found.simulated(lambda: house.measure(utc_now().timestamp()))
     sensor = found.open(await wires.enter_async_context(wire))
     return Meter(_plan(settings, number), sensor=sensor, pin=SimulatedPin())
@@ -118,6 +118,10 @@ def _plan(settings: SimulateSettings, number: int) -> Plan:
         offset=settings.interval * (number - settings.first) / settings.n,
         spared=False,
     )
+
+
+def _measures(kind: Kind) -> tuple[str, ...]:
+    return kind.simulates or kind.measures
 
 
 def _connection(settings: SimulateSettings, meter_id: str) -> MqttSettings:
@@ -152,7 +156,7 @@ def simulated_profile(settings: SimulateSettings, number: int) -> Profile:
             model=f"simulated {wired.name if wired else 'PZEM-004T'}",
             serial="-".join(filter(None, ("SIM", settings.kind, str(settings.seed), f"{number:05d}"))),
         ),
-        quantities=wired.measures if wired else SimulatedHardware.measures,
+        quantities=_measures(wired) if wired else SimulatedHardware.measures,
         relay=wired is None,
         interval=settings.interval,
         clock_synchronized=True,

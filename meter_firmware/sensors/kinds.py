@@ -39,6 +39,8 @@ class Kind:
         None
     )
     """A simulated device on a wire, which measures what the function returns, and the settings to read it."""
+    simulates: tuple[str, ...] = ()
+    """What a simulated one measures, where real ones differ in what they measure; none: all of it."""
 
 
 KINDS: dict[str, Kind] = {}
