@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from broker.contract.relay import Position
 
@@ -26,7 +26,7 @@ class Point:
     """One metering point that a device has told of: it may become a meter. A later one replaces it."""
 
     key: str
-    """Identity within the family, which survives renaming: a MAC or IEEE address, with ``.1`` for a channel."""
+    """Identity within the family that survives renaming: a MAC or IEEE address, with ``.1`` for a channel."""
     name: str
     """How its owner calls it."""
     vendor: str
@@ -131,10 +131,26 @@ class Family(Protocol):
         """A message; ``now`` in monotonic seconds."""
 
     def due(self, now: float) -> Sequence[Step]:
-        """What time has brought: a window for values that come one by one is over. Called about every 0.1 s."""
+        """What time has brought: a window for values that come one by one is over. Called each 0.1 s."""
 
     def switch(self, key: str, position: Position, *, token: str, now: float) -> Sequence[Step]:
         """Ask the device to switch: messages to publish, or a :class:`Refused`."""
 
     def ask(self, key: str, *, now: float) -> Sequence[Step]:
         """Ask the device for its relay's position, where its family can."""
+
+
+@runtime_checkable
+class Willing(Protocol):
+    """A family whose protocol wants a last will on the connection: Sparkplug's STATE of a host."""
+
+    def will(self) -> Outgoing:
+        """Called before each connection, and set as its will; :meth:`Family.connected` belongs to it.
+
+        Whoever ends the connection on purpose publishes it first: a clean DISCONNECT deletes the will.
+        """
+
+
+def will_of(family: Family) -> Outgoing | None:
+    """The last will for the next connection of this family; None for most families."""
+    return family.will() if isinstance(family, Willing) else None

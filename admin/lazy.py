@@ -15,7 +15,10 @@ from typer.core import TyperGroup
 
 from broker.contract.errors import UnavailableError
 
-OURS = ("admin", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar", "scl_builder", "web")
+OURS = (
+    "adapters", "admin", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar", "scl_builder",
+    "web",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,14 @@ def duration(text: str, *, option: str) -> timedelta:
     return length
 
 
+def enrolment_place(broker: str, default: int) -> tuple[str, int]:
+    """Host and port of the listener for enrolment; ConfigurationError names a bad port."""
+    host, _, port = broker.partition(":") if broker.count(":") == 1 else (broker.strip("[]"), "", "")
+    if port and not (port.isdecimal() and 0 < int(port) < 65536):
+        raise ConfigurationError(f"--broker: {port!r} is no port")
+    return host, int(port) if port else default
+
+
 def user_name() -> str:
     """The operating system's user, at most 64 octets (orIdent): the issuer of a command."""
     user = os.getuid()

@@ -41,6 +41,8 @@ class Link:
     def __init__(self, mqtt: MqttSettings, parts: Parts) -> None:
         self._mqtt = mqtt
         self._parts = parts
+        self.announced = asyncio.Event()
+        """Set when the first session has told who this meter is."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Stay connected until ``stop``; then say offline."""
@@ -72,6 +74,7 @@ class Link:
         async with self._client(session_id) as client:
             session = Session(client, session_id, mqtt=self._mqtt, parts=self._parts)
             await session.announce()
+            self.announced.set()
             _log.info("meter %s is online", self._parts.profile.meter_id)
             await session.serve(stop)
             client.timeout = GOODBYE_SECONDS

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from meter_firmware.faults import Faults
 from meter_firmware.link import Link
 from meter_firmware.outbox import Outbox
 from meter_firmware.profile import Profile
+from meter_firmware.readings import Readings
 from meter_firmware.relay.pin import Pin
 from meter_firmware.relay.switch import Switch
 from meter_firmware.relay.switch_log import SwitchLog
@@ -53,29 +55,21 @@ class Plan:
     """The relay has contacts, which are not to be switched as often as anybody likes."""
 
 
-class Meter:
-    """Sensor and relay on one side, MQTT on the other, and a disk in between."""
+class MeterBase:
+    """Outbox, credentials and link; what is measured and switched a subclass brings with it.
 
-    def __init__(self, plan: Plan, *, sensor: Sensor, pin: Pin) -> None:
+    It sets ``_readings`` and ``_switch`` when it is made, and gives back what it holds in ``_release``.
+    """
+
+    _readings: Readings
+    _switch: Switch
+
+    def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._sensor = sensor
         self._storage = Storage(plan.data_dir / FILE_NAME)
         self._outbox = Outbox(self._storage, capacity=plan.outbox.capacity(plan.profile.interval))
-        lock = asyncio.Lock()
-        log = SwitchLog(self._storage)
-        relay = {"local": plan.local, "spared": plan.spared, "exists": plan.profile.relay}
-        self._switch = Switch(log, pin, lock=lock, **relay)
         self._credentials = Credentials(plan.mqtt.identity, plan.profile.meter_id)
         self._faults = Faults(f"meter {plan.profile.meter_id}", logger=_log)
-        rhythm = Rhythm(plan.profile.interval, plan.offset)
-        self._sampler = Sampler(
-            sensor,
-            self._outbox,
-            rhythm=rhythm,
-            lock=lock,
-            faults=self._faults,
-            synchronized=plan.profile.synchronized,
-        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Measure and serve until ``stop``; ConfigurationError or RelayError if we cannot even start."""
@@ -94,8 +88,11 @@ class Meter:
         self._switch.open(now=clock.now())
 
     def _close(self) -> None:
-        self._sensor.close()
+        self._release()
         self._storage.close()
+
+    def _release(self) -> None:
+        """Give back what measures."""
 
     async def _serve(self, stop: asyncio.Event) -> None:
         plan = self._plan
@@ -104,7 +101,7 @@ class Meter:
             Parts(
                 profile=plan.profile,
                 outbox=self._outbox,
-                sampler=self._sampler,
+                sampler=self._readings,
                 switch=self._switch,
                 credentials=self._credentials,
                 faults=self._faults,
@@ -112,22 +109,58 @@ class Meter:
             ),
         )
         async with asyncio.TaskGroup() as group:
-            sampling = group.create_task(self._sampler.run(), name=f"{plan.profile.meter_id} sampler")
+            jobs = [group.create_task(job, name=plan.profile.meter_id) for job in self._jobs()]
             linking = group.create_task(self._connected(link, stop), name=f"{plan.profile.meter_id} link")
             await stop.wait()
-            sampling.cancel()
+            self._stopping()
+            for job in jobs:
+                job.cancel()
             await asyncio.wait([linking], timeout=STOP_SECONDS)
             linking.cancel()
 
+    def _jobs(self) -> list[Coroutine[None, None, None]]:
+        """What runs beside the link."""
+        return [self._readings.run()]
+
+    def _stopping(self) -> None:
+        """Called when the meter is to stop."""
+
     async def _connected(self, link: Link, stop: asyncio.Event) -> None:
         """Stay connected, once the time is known or was waited for long enough."""
+        await self._ready(stop)
+        await link.run(stop)
+
+    async def _ready(self, stop: asyncio.Event) -> None:
+        """Wait for the time, and let readings be published from then on."""
         plan = self._plan
         await clock.until_known(stop, synchronized=plan.profile.synchronized, wait=plan.clock_wait)
         while not stop.is_set():
             try:
-                await self._sampler.release()
+                await self._readings.release()
                 break
             except StorageError as error:  # without it a reading could be published twice, with two times
                 self._faults.tell("disk refuses", error)
                 await clock.pause(stop, seconds=1.0)
-        await link.run(stop)
+
+
+class Meter(MeterBase):
+    """Sensor and relay on one side, MQTT on the other, and a disk in between."""
+
+    def __init__(self, plan: Plan, *, sensor: Sensor, pin: Pin) -> None:
+        super().__init__(plan)
+        self._sensor = sensor
+        lock = asyncio.Lock()
+        log = SwitchLog(self._storage)
+        relay = {"local": plan.local, "spared": plan.spared, "exists": plan.profile.relay}
+        self._switch = Switch(log, pin, lock=lock, **relay)
+        self._readings = Sampler(
+            sensor,
+            self._outbox,
+            rhythm=Rhythm(plan.profile.interval, plan.offset),
+            lock=lock,
+            faults=self._faults,
+            synchronized=plan.profile.synchronized,
+        )
+
+    def _release(self) -> None:
+        self._sensor.close()

@@ -11,15 +11,12 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
-from broker.contract.messages import MAX_SEQ
-from broker.contract.notice import MeterNotice
 from meter_firmware import clock
 from meter_firmware.faults import Faults
-from meter_firmware.outbox import Kept, Outbox
+from meter_firmware.outbox import Outbox
+from meter_firmware.readings import Readings
 from meter_firmware.sensors.sensor import Measurement, Sensor, SensorError
-from meter_firmware.storage import StorageError
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +35,8 @@ class Rhythm:
         return self.offset + (math.floor((elapsed - self.offset) / self.interval) + 1) * self.interval
 
 
-class Sampler:
-    """Owns the sensor; ``latest`` is the newest reading of this run."""
+class Sampler(Readings):
+    """Owns the sensor."""
 
     def __init__(
         self,
@@ -51,16 +48,10 @@ class Sampler:
         faults: Faults,
         synchronized: Callable[[], bool],
     ) -> None:
+        super().__init__(outbox, lock=lock, faults=faults, synchronized=synchronized)
         self._sensor = sensor
-        self._outbox = outbox
         self._rhythm = rhythm
-        self._lock = lock
-        self._faults = faults
-        self._taken = asyncio.Event()
-        self._synchronized = synchronized
         self._failed_in_a_row = 0
-        self._holding = True
-        self.latest: Kept | None = None
 
     async def run(self) -> None:
         """Read for ever."""
@@ -72,51 +63,14 @@ class Sampler:
             await self._take()
             due = self._rhythm.following(loop.time() - start)
 
-    async def release(self) -> None:
-        """Let readings be published from now on; those taken before get their right times if possible."""
-        async with self._lock:
-            synchronized = self._synchronized()
-            corrected = await asyncio.to_thread(self._outbox.release, synchronized=synchronized)
-            self._holding = False
-            self.latest = None  # the history has it, with its right time
-        if corrected:
-            _log.info("the time is known now: it was put right in %d readings", corrected)
-        elif not synchronized:
-            _log.warning("NTP does not keep the clock: readings are marked (clock_synchronized false)")
-
-    async def rename(self, notice: MeterNotice) -> int | None:
-        """Other readings have the names of these: `Outbox.rename`, while none is taken."""
-        async with self._lock:
-            rename = partial(self._outbox.rename, now=clock.now())
-            bounds = {"first": notice.first or 1, "last": notice.seq or MAX_SEQ}
-            renamed = await asyncio.to_thread(rename, notice.epoch or 0, **bounds)
-            if renamed is not None:
-                self.latest = None  # the history has it, with its new name
-            return renamed
-
-    async def newer_than(self, seq: int) -> Kept:
-        """The latest reading, as soon as it is newer than ``seq``."""
-        while self.latest is None or self.latest.seq <= seq:
-            await self._taken.wait()
-        return self.latest
-
     async def _take(self) -> None:
         try:
             async with self._lock:
                 measurement = await self._measured()
-                ts, told = clock.now(), dict(measurement)
-                if not self._synchronized():
-                    told["clock_synchronized"] = False
-                kept = await asyncio.to_thread(self._outbox.add, told, ts=ts, held=self._holding)
-                self.latest = None if self._holding else kept
-        except StorageError as error:
-            self._faults.tell("reading could not be saved", error)
-        except clock.ClockError as error:
-            self._faults.tell("reading without a time", error)
-        except OSError as error:  # no free file descriptor: the next reading may have one
-            self._faults.tell("reading failed", error)
-        self._taken.set()
-        self._taken.clear()
+                await self._keep(measurement, clock.now())
+        except OSError as error:  # StorageError and ClockError too
+            self._tell_failure(error)
+        self._tell_taken()
 
     async def _measured(self) -> Measurement:
         try:

@@ -35,12 +35,12 @@ from meter_firmware.enrolment.renewal import Renewal
 from meter_firmware.faults import Faults
 from meter_firmware.outbox import Outbox
 from meter_firmware.profile import Profile
+from meter_firmware.readings import Readings
 from meter_firmware.relay.age import arrived_after
 from meter_firmware.relay.results import Results
 from meter_firmware.relay.rules import UnreadableCommandError
 from meter_firmware.relay.switch import Switch
 from meter_firmware.replay import Replay
-from meter_firmware.sampler import Sampler
 from meter_firmware.storage import StorageError
 
 M = TypeVar("M", Block, Stored, MeterNotice)
@@ -55,7 +55,7 @@ class Parts:
 
     profile: Profile
     outbox: Outbox
-    sampler: Sampler
+    sampler: Readings
     switch: Switch
     credentials: Credentials
     faults: Faults
@@ -97,7 +97,8 @@ class Session:
         await self.tell_status(online=True)
         relay, owed = await self._parts.switch.report()
         # without a relay: what is retained is of one that was here before
-        await self._publish("relay", relay.payload() if self._parts.switch.exists else b"")
+        if self._parts.switch.known or not self._parts.switch.exists:
+            await self._publish("relay", relay.payload() if self._parts.switch.exists else b"")
         await self._results.tell_owed(owed)
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -112,6 +113,8 @@ class Session:
             "credentials": self._renewal.run(),
             "results": self._results.run(),
         }
+        if self._parts.switch.moved is not None:
+            jobs["relay"] = self._tell_moves(self._parts.switch.moved)
         tasks = {asyncio.create_task(job, name=f"{self._session} {name}") for name, job in jobs.items()}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -163,6 +166,13 @@ class Session:
             self._parts.outbox.note_sent([kept])
             await self._publish("reading", kept.sent_by(self._parts.profile.instance))
             seq = kept.seq
+
+    async def _tell_moves(self, moved: asyncio.Event) -> None:
+        """Publish the relay when it has moved without a command."""
+        while True:
+            await moved.wait()
+            moved.clear()
+            await self._publish("relay", self._parts.switch.relay.payload())
 
     async def _replay_unconfirmed(self) -> None:
         latest = self._parts.sampler.latest

@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from admin.lazy import new_app
-from admin.options import DATA_DIR, Mqtt, MqttVersion, Prefix, duration, mqtt_settings
+from admin.options import DATA_DIR, Mqtt, MqttVersion, Prefix, duration, enrolment_place, mqtt_settings
 from admin.output import note
 from broker.contract.enrolment_codes import EnrolmentCode
-from broker.contract.errors import ConfigurationError
 from meter_firmware import run as firmware
 from meter_firmware import simulate as simulator
 from meter_firmware.enrolment import enrol as enrolment
@@ -65,7 +64,7 @@ def enrol(
     """
     typed = EnrolmentCode.parse(code)  # a mistyped one leaves no meter_id behind
     settings = MeterSettings.load(config)
-    host, port = _place(broker)
+    host, port = enrolment_place(broker, enrolment.PORT)
     plan = enrolment.EnrolmentOptions(
         meter_id=kept_meter_id(settings.data_dir),
         identity=settings.identity,
@@ -81,14 +80,6 @@ def enrol(
     )
     folder = asyncio.run(enrolment.enrol(plan))
     note(f"enrolled: {folder}; now meter61850 meter run --config {config}")
-
-
-def _place(broker: str) -> tuple[str, int]:
-    """Host and port of the listener for enrolment."""
-    host, _, port = broker.partition(":") if broker.count(":") == 1 else (broker.strip("[]"), "", "")
-    if port and not (port.isdecimal() and 0 < int(port) < 65536):
-        raise ConfigurationError(f"--broker: {port!r} is no port")
-    return host, int(port) if port else enrolment.PORT
 
 
 @app.command()
@@ -136,7 +127,7 @@ def simulate(
         mqtt=mqtt_settings(mqtt, prefix, mqtt_version),
     )
     if code is not None:
-        host, port = _place(broker)
+        host, port = enrolment_place(broker, enrolment.PORT)
         entry = EnrolmentCode.parse(code)
         asyncio.run(simulator.enrol_all(settings, entry, host=host, port=port, ca=ca))
     asyncio.run(simulator.run(settings))

@@ -21,7 +21,7 @@ from broker.contract.errors import reason
 from broker.mqtt import packets
 from broker.mqtt.backoff import Backoff
 from broker.mqtt.connecting import connect
-from broker.mqtt.packets import RETAIN, ProtocolError, Publish
+from broker.mqtt.packets import RETAIN, ProtocolError, Publish, Will
 from broker.mqtt.session import Options, Session
 from broker.mqtt.settings import MqttSettings
 
@@ -31,6 +31,10 @@ TURN = 100
 """Messages taken before the event loop has its turn."""
 ENOUGH = 2000
 """Messages that may wait here; then the socket is left unread."""
+MOST_UNSENT = 1 << 20
+"""Bytes that may wait for the broker."""
+LAST_PACKET_ID = 60_000
+"""Of our own messages; subscriptions have those above."""
 CONNECT_SECONDS = 5.0
 GOOD_CONNECTION = 30.0
 """Seconds after which a connection counts as good and the backoff starts anew."""
@@ -57,12 +61,22 @@ class Receiver:
         topics: Sequence[str],
         connected: Callable[[bool], None],
         name: str = "meters",
+        will: Callable[[], Will | None] = lambda: None,
     ) -> None:
         self._mqtt = mqtt
         self._take = take
         self._topics = tuple(topics)
         self._connected = connected
         self._name = name
+        self._will = will
+        self._open: _Connection | None = None
+
+    def send(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> bool:
+        """Publish on the connection that stands; False without one, or when too much waits for the broker.
+
+        At QoS 1 it is not sent again: who needs an answer looks out for it.
+        """
+        return self._open is not None and self._open.send(topic, payload, qos=qos, retain=retain)
 
     async def run(self) -> None:
         """Receive for ever; exponential backoff with full jitter between connections."""
@@ -90,14 +104,16 @@ class Receiver:
             sock.setblocking(False)
             tls = options.tls()
             transport, connection = await loop.create_connection(
-                lambda: _Connection(options, self._take, self._connected),
+                lambda: _Connection(options, self._take, self._connected, self._will()),
                 sock=sock,
                 ssl=tls,
                 server_hostname=options.host if tls else None,
             )
+        self._open = connection
         try:
             await connection.ended
         finally:
+            self._open = None
             self._connected(False)
             transport.abort()
 
@@ -120,7 +136,9 @@ class Receiver:
 class _Connection(asyncio.Protocol):
     """One connection; ``ended`` has the reason when it is over."""
 
-    def __init__(self, options: Options, take: Take, connected: Callable[[bool], None]) -> None:
+    def __init__(
+        self, options: Options, take: Take, connected: Callable[[bool], None], will: Will | None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self._options = options
@@ -129,10 +147,23 @@ class _Connection(asyncio.Protocol):
         self._waiting: deque[Publish] = deque()
         self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
+        self._will = will
+        self._packet_id = 0
+
+    def send(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> bool:
+        """Write a PUBLISH; False when too much waits already."""
+        if self.ended.done() or self._transport.get_write_buffer_size() > MOST_UNSENT:
+            return False
+        self._packet_id = self._packet_id % LAST_PACKET_ID + 1
+        packet_id = self._packet_id if qos else 0
+        self._transport.write(
+            packets.publish(topic.encode(), payload, packet_id=packet_id, retain=retain, version=4)
+        )
+        return True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
-        self._transport.write(self._options.connect_packet(will=None))
+        self._transport.write(self._options.connect_packet(will=self._will))
         self._keep_alive()
 
     def data_received(self, data: bytes) -> None:

@@ -51,6 +51,8 @@ class Circumstances:
     now: datetime
     relay: Relay | None
     """None: there is none."""
+    position_known: bool = True
+    """False: its position is one of the past."""
     block: Block | None = None
     """None when nothing was ever blocked or released."""
     block_unknown: bool = False
@@ -127,7 +129,7 @@ def refusal(command: Command, given: Circumstances) -> Verdict | None:
         (given.block_unknown, refused,
          "not known yet what is blocked: the bridge has not confirmed it since this meter connected"),
         (given.hasty, refused, f"too often: the relay switches {OPERATIONS} times in {PERIOD:g} s at most"),
-        (relay is not None and command.position is relay.position, refused,
+        (relay is not None and given.position_known and command.position is relay.position, refused,
          f"position reached: the relay is {command.position} already",
          Cause.POSITION_REACHED),
     )

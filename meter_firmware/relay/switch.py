@@ -56,6 +56,10 @@ class Switch:
         self._lock = lock
         self._local = local
         self.exists = exists
+        self.known = True
+        """We know where the relay is; False until a device that somebody else made has told it."""
+        self.moved: asyncio.Event | None = None
+        """Set when the relay has moved without a command; None: it never does."""
         self.bridge_time = BridgeTime()
         self.bridge_confirms = False
         """The bridge is one that says when it has a result."""
@@ -148,19 +152,25 @@ class Switch:
             return await asyncio.to_thread(self._handle, command, retained=retained, after=after)
 
     def _handle(self, command: Command, *, retained: bool, after: float) -> Result:
-        names = ("command_id", "position", "origin", "issued_at", "expires_at")
-        of_command = {name: getattr(command, name) for name in names}
-
-        def answer(**said: object) -> Result:
-            return Result.model_validate(of_command | {"ts": clock.now(), **said})
-
+        answer = self._answering(command)
         try:
             judged = self._judged(command, answer, retained=retained, after=after)
             result = judged or self._act(command, answer)
         except StorageError as error:
             result = answer(outcome=Outcome.FAILED, reason=f"the meter's disk refuses: {error}")
-        _log.info("%s to %s: %s %s", command.command_id, command.position, result.outcome, result.reason)
+        self._tell(result)
         return result
+
+    @staticmethod
+    def _answering(command: Command) -> Answer:
+        """What makes this command's result."""
+        names = ("command_id", "position", "origin", "issued_at", "expires_at")
+        of_command = {name: getattr(command, name) for name in names}
+        return lambda **said: Result.model_validate(of_command | {"ts": clock.now(), **said})
+
+    @staticmethod
+    def _tell(result: Result) -> None:
+        _log.info("%s to %s: %s %s", result.command_id, result.position, result.outcome, result.reason)
 
     def _judged(self, command: Command, answer: Answer, *, retained: bool, after: float) -> Result | None:
         """The refusal, or None when the command is to be obeyed and its id is on the disk."""
@@ -174,6 +184,7 @@ class Switch:
             bridge_time=self.bridge_time.latest(now=monotonic()),
             waited=monotonic() - after,
             relay=self.relay if self.exists else None,
+            position_known=self.known,
             block=self.block,
             block_unknown=self._log.bridge_vouches and not self._has_blocks,
             retained=retained,

@@ -53,12 +53,16 @@ class SwitchLog:
         """What is on the disk."""
         self.bridge_vouches = False
         """The bridge is one that says whether the broker retains every block."""
+        self.is_new = False
+        """No position of the relay was saved before."""
 
-    def open(self, *, now: datetime) -> None:
-        """Load the relay's state (closed at first) and answer what was interrupted."""
+    def open(self, *, now: datetime, interrupted: str | None = None) -> None:
+        """Load the relay's state (closed at first) and answer what was interrupted, with this reason."""
         self.block = self.kept_block = self._saved_block()
         self.bridge_vouches = self._storage.all("SELECT vouches FROM bridge") == [(1,)]
-        self.relay = self._saved_relay() or Relay(position=Position.CLOSED, operations=0, ts=now)
+        saved = self._saved_relay()
+        self.is_new = saved is None
+        self.relay = saved or Relay(position=Position.CLOSED, operations=0, ts=now)
         with self._storage.writing() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO relay (id, payload) VALUES (1, ?)", (self.relay.payload(),)
@@ -66,7 +70,8 @@ class SwitchLog:
         for command_id, said in self._storage.all(
             "SELECT command_id, result FROM command WHERE result IS NULL OR answered = ?", (_BEGUN,)
         ):
-            reason = f"interrupted by a restart of the meter: relay is {self.relay.position}"
+            restarted = f"interrupted by a restart of the meter: relay is {self.relay.position}"
+            reason = interrupted or restarted
             result = Result(command_id=command_id, outcome=Outcome.FAILED, reason=reason, ts=now)
             known = Result.model_validate_json(said) if said else result
             self.finish(known.model_copy(update={"reason": reason, "ts": now}))
@@ -163,6 +168,12 @@ class SwitchLog:
             if relay is not None:
                 connection.execute("UPDATE relay SET payload = ?", (relay.payload(),))
         self.relay = relay or self.relay
+
+    def keep_relay(self, relay: Relay) -> None:
+        """Save where the relay is now, though no command has moved it; StorageError if the disk refuses."""
+        with self._storage.writing() as connection:
+            connection.execute("UPDATE relay SET payload = ?", (relay.payload(),))
+        self.relay = relay
 
     def owed(self, *, now: datetime) -> list[Result]:
         """Results to tell at a new connection, oldest first.

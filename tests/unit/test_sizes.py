@@ -11,8 +11,8 @@ from tests.support.project import ROOT
 TABLES = {"bridge/store/tables.py", "scl_builder/model/nsd_cdcs.py"}
 """Files that are tables."""
 PACKAGES = (
-    "admin", "bench", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar", "scl_builder", "tools",
-    "web",
+    "adapters", "admin", "bench", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar",
+    "scl_builder", "tools", "web",
 )  # fmt: skip
 
 

@@ -1,0 +1,79 @@
+"""The metering points that we have met: who they are as meters, kept so that a restart knows them at once.
+
+A meter's id follows from family and key, so that it is the same for ever, on another machine too.
+
+>>> meter_id_of("tasmota", "a0b0c0d0e0f4") == meter_id_of("tasmota", "A0B0C0D0E0F4")
+True
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from uuid import UUID, uuid5
+
+from pydantic import TypeAdapter, ValidationError
+
+from adapters.family import Measured, Point
+from broker import durable
+from broker.contract.birth import Hardware
+from broker.contract.quantities import QUANTITIES
+
+NAMESPACE = UUID("5b1f5b0e-61d8-5c50-9a3c-4d61850ada97")
+"""Of the meters of other makers' devices; never changed."""
+FILE_NAME = "point.json"
+_POINT: TypeAdapter[Point] = TypeAdapter(Point)
+
+
+def meter_id_of(family: str, key: str) -> str:
+    """The meter_id of a metering point."""
+    return str(uuid5(NAMESPACE, f"{family}/{key.casefold()}"))
+
+
+def known_quantities(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the table, in its order, each once."""
+    return tuple(name for name in QUANTITIES if name in names)
+
+
+def with_measured(point: Point, measured: Measured) -> Point:
+    """The point, measuring also what it has told now; the same object if that is nothing new."""
+    new = [name for name in measured if name in QUANTITIES and name not in point.quantities]
+    return replace(point, quantities=known_quantities((*point.quantities, *new))) if new else point
+
+
+def merged(new: Point, old: Point | None) -> Point:
+    """``new``, with the quantities that were met before: an announcement may tell fewer."""
+    before = old.quantities if old else ()
+    return replace(new, quantities=known_quantities((*before, *new.quantities)))
+
+
+def hardware(point: Point) -> Hardware:
+    """As the birth tells it; the serial number is the key where the device tells none that can stand."""
+    told = {"vendor": _short(point.vendor), "model": _short(point.model)}
+    return Hardware(serial=_short(point.serial) or _short(point.key) or "unknown", **told)
+
+
+def _short(text: str) -> str:
+    return "".join(filter(str.isprintable, text)).strip()[:255]
+
+
+def save(folder: Path, family: str, point: Point) -> None:
+    """Keep the point in the meter's folder; OSError if that fails."""
+    durable.make_folder(folder)
+    told = {"family": family, "point": asdict(point)}
+    durable.replace(folder / FILE_NAME, (json.dumps(told) + "\n").encode(), mode=durable.PUBLIC)
+
+
+def kept(data_dir: Path) -> list[tuple[str, Point]]:
+    """Family and point of each meter's folder; one that is damaged is left out: the device tells it anew."""
+    found = []
+    for file in sorted(data_dir.glob(f"*/{FILE_NAME}")):
+        try:
+            told = json.loads(file.read_text(encoding="utf-8"))
+            family, point = str(told["family"]), _POINT.validate_python(told["point"])
+        except (OSError, ValueError, KeyError, TypeError, ValidationError):
+            continue
+        if file.parent.name == meter_id_of(family, point.key):
+            found.append((family, point))
+    return found

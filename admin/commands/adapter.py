@@ -1,0 +1,297 @@
+"""``meter61850 adapter``: other makers' devices as meters."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from adapters import acceptance, discovery, points
+from adapters import run as adapter
+from adapters.acceptance import Rule
+from adapters.discovery import Discovery
+from adapters.enrolling import Admission, Entrance
+from adapters.families.registry import families as all_families
+from adapters.profiles import profile_of
+from adapters.settings import AdapterSettings
+from adapters.sites import read_sites
+from admin.exits import NotFoundError
+from admin.lazy import new_app
+from admin.options import (
+    DATA_DIR,
+    METRICS_ADDRESS,
+    Json,
+    MetricsAddress,
+    MetricsPort,
+    duration,
+    enrolment_place,
+)
+from admin.output import note, print_json, show
+from broker.contract.enrolment_codes import EnrolmentCode
+from broker.contract.errors import ConfigurationError
+from meter_firmware.enrolment.enrol import PORT
+from meter_firmware.settings import IDENTITY
+
+app = new_app(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Devices of other makers, on MQTT, as meters.\n\n\b\nmeter61850 adapter discover",
+)
+
+Config = Annotated[
+    Path, typer.Option(help="The adapter's settings; adapters/adapters.example.toml explains each.")
+]
+CONFIG = Path("adapters.toml")
+Seconds = Annotated[float, typer.Option(min=0.1, max=3600, help="How long to listen to the brokers.")]
+Code = Annotated[str | None, typer.Option(show_default=False, help="Enrol new meters with this code.")]
+Entry = Annotated[
+    str, typer.Option("--broker", metavar="HOST[:PORT]", help="With --code: the listener for enrolment.")
+]
+Ca = Annotated[Path, typer.Option(help="With --code: the authority's certificate.")]
+CA = DATA_DIR / "ca/ca.crt"
+
+
+@app.command()
+def run(
+    config: Config = CONFIG,
+    code: Code = None,
+    broker: Entry = "localhost",
+    ca: Ca = CA,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = METRICS_ADDRESS,
+) -> None:
+    """Run the meters of all accepted devices, until Ctrl-C or SIGTERM.
+
+    A device that is accepted while it runs becomes a meter at once.
+
+    \b
+    cp adapters/adapters.example.toml adapters.toml    # then edit it
+    meter61850 adapter run --config adapters.toml
+    """
+    settings = AdapterSettings.load(config)
+    entrance = _entrance(settings, code, broker, ca, wait="0s") if code else None
+    metrics = (metrics_address, metrics_port) if metrics_port else None
+    asyncio.run(adapter.run(settings, entrance=entrance, metrics=metrics))
+
+
+@app.command()
+def discover(config: Config = CONFIG, seconds: Seconds = 5.0, as_json: Json = False) -> None:
+    """Show the devices on the brokers, and the meter that each of them is or would be.
+
+    It accepts nothing and switches nothing. `relay` is "switch" where commands may switch it. Devices that
+    publish rarely need more --seconds to show what they measure. Exit 4: a broker does not answer.
+
+    \b
+    meter61850 adapter discover
+    meter61850 adapter discover --seconds 30 --json
+    """
+    settings = AdapterSettings.load(config)
+    found = asyncio.run(discovery.discover(settings, seconds=seconds))
+    rows = [device.row() for device in found.devices]
+    if as_json:
+        print_json({"devices": rows, "findings": found.findings, "unreachable": found.unreachable})
+    else:
+        show([_for_people(row) for row in rows], as_json=False, empty="no device was found")
+        _tell_findings(found, settings)
+    if found.unreachable:
+        note(f"no connection to the broker of the source {', '.join(found.unreachable)}")
+        raise typer.Exit(4)
+
+
+@app.command()
+def accept(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="FAMILY/KEY, a key, or a name that only one device has."),
+    ],
+    config: Config = CONFIG,
+    name: Annotated[str, typer.Option(help="Name of the meter; default: the device's.")] = "",
+    owner: Annotated[str, typer.Option(help="Its owner.")] = "",
+    address: Annotated[str, typer.Option(help="Its street address.")] = "",
+    address_code: Annotated[str, typer.Option(help="Its postal code.")] = "",
+    switch: Annotated[bool, typer.Option("--switch", help="Let commands switch its relay.")] = False,
+    reverse: Annotated[
+        bool, typer.Option("--reverse", help="It is wired the other way: import is export.")
+    ] = False,
+    interval: Annotated[
+        float | None, typer.Option(min=0.05, show_default=False, help="Seconds between its messages.")
+    ] = None,
+    seconds: Seconds = 5.0,
+) -> None:
+    """Accept devices: each becomes a meter. Called again, it replaces what was said before.
+
+    \b
+    meter61850 adapter accept tasmota/a0b0c0d0e0f4 --name "Hall" --switch
+    meter61850 adapter accept plug-kitchen plug-cellar
+    """
+    if name and len(names) > 1:
+        raise ConfigurationError(
+            f"--name {name!r} would be that of {len(names)} meters: accept them one by one"
+        )
+    settings = AdapterSettings.load(config)
+    told: dict[str, Any] = {"owner": owner, "address": address, "address_code": address_code}
+    told |= {"name": name, "switch": switch, "reverse": reverse, "interval": interval}
+    rules = [
+        Rule(family=family, key=key, **told) for family, key in _places(settings, names, seconds=seconds)
+    ]
+    acceptance.change(settings.data_dir, add=rules)
+    for rule in rules:
+        note(f"accepted: {rule.family}/{rule.key} is meter {points.meter_id_of(rule.family, rule.key)}")
+
+
+@app.command()
+def dismiss(
+    devices: Annotated[list[str], typer.Argument(metavar="FAMILY/KEY...", help="As `discover` shows them.")],
+    config: Config = CONFIG,
+) -> None:
+    """Take back what `accept` or `import` did: the meter goes offline; its readings stay.
+
+    A rule in the settings that takes the device stays in force.
+
+    \b
+    meter61850 adapter dismiss tasmota/a0b0c0d0e0f4
+    """
+    settings = AdapterSettings.load(config)
+    known = {rule.place for rule in acceptance.read(settings.data_dir)}
+    places = [_place(device) for device in devices]
+    for place, device in zip(places, devices, strict=True):
+        if place is None or (place[0], place[1].casefold()) not in known:
+            raise NotFoundError(f"{device!r} was not accepted by command; `discover` shows what is")
+    acceptance.change(settings.data_dir, remove=[place for place in places if place])
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(metavar="SITES.CSV", help="A CSV file with a line of column names.")
+    ],
+    config: Config = CONFIG,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check the file.")] = False,
+) -> None:
+    """Accept many devices, with names and addresses, from a CSV file: all of them or none.
+
+    Columns: family, key, and as far as needed name, owner, address, address_code, switch (yes or no),
+    reverse, interval. Every bad line is named. Exit 2: there are bad lines, and nothing was changed.
+
+    \b
+    meter61850 adapter import sites.csv --dry-run
+    meter61850 adapter import sites.csv
+    """
+    settings = AdapterSettings.load(config)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise NotFoundError(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{file} is not UTF-8 ({error.reason}): save it as CSV UTF-8") from error
+    rules, troubles = read_sites(text, all_families().keys())
+    for trouble in troubles:
+        note(f"{file}: {trouble}")
+    if troubles:
+        raise ConfigurationError(f"{file}: {len(troubles)} bad lines, nothing was changed")
+    if not dry_run:
+        acceptance.change(settings.data_dir, add=rules)
+    note(f"{len(rules)} devices {'would be ' if dry_run else ''}accepted")
+
+
+@app.command()
+def enrol(
+    code: Annotated[str, typer.Option(help="The enrolment code; it must allow as many meters.")],
+    broker: Entry = "localhost",
+    ca: Ca = CA,
+    config: Config = CONFIG,
+    wait: Annotated[
+        str, typer.Option(metavar="TIME", help="Time to wait for the approvals: 10m, 8h.")
+    ] = "0s",
+    seconds: Seconds = 5.0,
+) -> None:
+    """Enrol the meter of every accepted device in a deployment, each with an identity of its own.
+
+    If you call it again, it continues. Exit 6: an administrator has not decided yet; 5: refused.
+
+    \b
+    meter61850 adapter enrol --broker broker.example --ca ca.crt --code K7QM-…
+    """
+    settings = AdapterSettings.load(config)
+    admission = Admission(_entrance(settings, code, broker, ca, wait=wait))
+    done = asyncio.run(_enrol(settings, admission, seconds))
+    note(f"{done} meters are enrolled; now meter61850 adapter run --config {config}")
+
+
+@app.command()
+def families(as_json: Json = False) -> None:
+    """List the families of devices, as `family` in the settings names them.
+
+    \b
+    meter61850 adapter families
+    """
+    rows = [
+        {"family": kind.name, "title": kind.title, "options": ", ".join(kind.options.model_fields)}
+        for kind in all_families().values()
+    ]
+    show(rows, as_json=as_json, empty="there is no family")
+
+
+async def _enrol(settings: AdapterSettings, admission: Admission, seconds: float) -> int:
+    found = await discovery.discover(settings, seconds=seconds)
+    accepted = [(device.source, device.point, device.rule) for device in found.devices if device.rule]
+    for source, point, rule in accepted:
+        profile = profile_of(settings, source, point, rule)
+        folder = settings.data_dir / profile.meter_id
+        await admission(profile, folder)
+        await asyncio.to_thread(points.save, folder, source.family, point)
+        assert (folder / IDENTITY).exists()
+    return len(accepted)
+
+
+def _entrance(settings: AdapterSettings, code: str, broker: str, ca: Path, *, wait: str) -> Entrance:
+    host, port = enrolment_place(broker, PORT)
+    seconds = duration(wait, option="--wait").total_seconds()
+    prefix = settings.mqtt.prefix
+    return Entrance(host, ca, EnrolmentCode.parse(code), port=port, prefix=prefix, wait=seconds)
+
+
+def _place(text: str) -> tuple[str, str] | None:
+    """Family and key in ``FAMILY/KEY``; None for anything else."""
+    family, slash, key = text.partition("/")
+    return (family, key) if slash and key and family in all_families() else None
+
+
+def _places(settings: AdapterSettings, names: list[str], *, seconds: float) -> list[tuple[str, str]]:
+    """Families and keys of the devices; NotFoundError or ConfigurationError names a bad one."""
+    given = {name: place for name in names if (place := _place(name))}
+    found = Discovery()
+    if len(given) < len(names):
+        found = asyncio.run(discovery.discover(settings, seconds=seconds))
+    places = []
+    for name in names:
+        wanted = name.casefold()
+        fitting = {
+            (device.source.family, device.point.key)
+            for device in found.devices
+            if wanted in (device.point.key.casefold(), device.point.name.casefold())
+        }
+        if name not in given and len(fitting) > 1:
+            some = ", ".join(sorted(f"{family}/{key}" for family, key in fitting)[:5])
+            raise ConfigurationError(f"{name!r} is the name of {len(fitting)} devices: say which: {some}")
+        if name not in given and not fitting:
+            raise NotFoundError(f"no device is called {name!r}: meter61850 adapter discover shows all")
+        places.append(given.get(name) or fitting.pop())
+    return places
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    shown = {
+        name: row[name] for name in ("device", "name", "model", "meter_id", "accepted", "relay", "online")
+    }
+    shown["quantities"] = ", ".join(row["quantities"]) or "none yet"
+    shown["doubts"] = "; ".join(row["doubts"])
+    return shown
+
+
+def _tell_findings(found: Discovery, settings: AdapterSettings) -> None:
+    for source, counts in found.findings.items():
+        for cause, count in sorted(counts.items()):
+            note(f"{source}: {cause}: {count} times; {settings.data_dir / 'aside' / source}.jsonl has some")
