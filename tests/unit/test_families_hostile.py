@@ -19,6 +19,8 @@ SAMPLES = {
     "tasmota": ("tasmota_plug", "tasmota_three_phase"),
     "shelly1": ("shelly_gen1_3em", "shelly_gen1_plug_s"),
     "shelly2": ("shelly_gen2_plus1pm", "shelly_gen2_pro3em", "shelly_gen2_em1_pm1"),
+    "homeassistant": ("esphome_pzem",),
+    "zigbee2mqtt": ("zigbee2mqtt_plug",),
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "tasmota": {
