@@ -20,6 +20,7 @@ from open61850.mms.errors import DataAccessError
 from open61850.mms.model import compare
 
 from admin.mms.comparison import Devices, differences
+from admin.mms.subscriptions import _members
 from scl_builder.check.checker import check
 from tests.integration.test_mms_model import described, served
 from tests.support.brokers import Broker
@@ -159,6 +160,17 @@ async def test_the_groups_report_a_three_phase_meter_beside_the_others(broker: B
                 return all(any(text in report for report in told) for text in ("-512.0", "231.0"))
 
             await eventually(both)
+
+
+async def test_the_units_of_a_member_with_phases_are_shown(broker: Broker) -> None:
+    async with three_phases(broker) as (running, _, _):
+        with running.connect() as client:
+            found = [
+                member.unit
+                for name in ("dsVol", "dsWatt")
+                for member in await asyncio.to_thread(_members, client, f"SMGW001GW/LLN0${name}")
+            ]
+        assert found == ["V", "V", "W", "W"]
 
 
 async def test_no_client_writes_a_setting(broker: Broker) -> None:
