@@ -29,9 +29,7 @@ from broker.contract.errors import ConfigurationError, Meter61850Error, reason
 from broker.validation import first_complaint
 
 NAME = "meter61850"
-SERVICES = frozenset(
-    {"broker", "bridge", "mms", "web", "meter", "adapter", "homeassistant", "sparkplug"}
-)
+SERVICES = frozenset({"broker", "bridge", "mms", "web", "meter", "adapter", "homeassistant", "sparkplug"})
 """Groups whose commands run for long: they log from level info on."""
 
 
