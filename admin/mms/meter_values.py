@@ -57,8 +57,9 @@ def _read_names() -> dict[str, tuple[Reference, ...]]:
 
 
 _FOUND = _read_names()
-NAMES = {name: _FOUND[name] for name in (*QUANTITIES, "relay") if name in _FOUND}
-"""A quantity with a data object, or ``relay`` → value, q and t below a logical device without name."""
+_ASKED = (*(name for name, row in QUANTITIES.items() if row.household), "relay")
+NAMES = {name: _FOUND[name] for name in _ASKED if name in _FOUND}
+"""What a plain house's meter measures, or ``relay`` → value, q and t below a logical device without name."""
 _ALL_NAMES = [reference for references in NAMES.values() for reference in references]
 
 

@@ -57,6 +57,9 @@ class StoredReading(_Fields):  # type: ignore[misc]
     """False: the meter did not know the time; None: nobody noted it."""
 
 
+NOTHING = StoredReading._make([None] * len(StoredReading._fields))
+"""A reading to make others of, by ``_replace``."""
+
 Columns = list[list[Any]]
 """A list for each field of `StoredReading`."""
 

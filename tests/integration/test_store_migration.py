@@ -16,6 +16,7 @@ from alembic import command
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine import make_url
 
+from bridge.ingest.rows import reading_of
 from bridge.store import database
 from bridge.store.backup import back_up
 from bridge.store.queries import Store
@@ -51,8 +52,8 @@ def first_release(engine: Engine) -> None:
         }  # fmt: skip
         names = ("epoch", "seq", "ts", "voltage", "current", "power", "power_factor", "frequency", "energy")
         readings = [
-            dict(zip(("meter", *names, "alarm"), (1, *reading[1:11]), strict=True))
-            for reading in series(1, 3000)
+            {"meter": 1, **{name: getattr(reading, name) for name in (*names, "alarm")}}
+            for reading in map(reading_of, series(1, 3000))
         ]
         for table, rows in (("meter", [meter]), ("command", [ledger]), ("reading", readings)):
             columns = ", ".join(f'"{name}"' for name in rows[0])
@@ -76,7 +77,7 @@ def test_a_store_of_the_first_release_is_upgraded(old: Engine, database_url: str
         assert kept.meter().changes == 1
         assert [(row.command_id, row.outcome) for row in kept.store.commands()] == [("c-1", "done")]
         assert kept.store.blocks() == []
-        expected = [reading[1:] for reading in series(1, 3000)]
+        expected = [reading_of(reading) for reading in series(1, 3000)]
         assert kept.readings() == expected
         assert kept.put(*series(1, 3000)) == 0, "what the first release stored is not stored again"
         kept.upkeep()
