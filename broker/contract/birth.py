@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from broker.contract.messages import Message, Text, Timestamp, Token
-from broker.contract.quantities import NAME, QUANTITIES
+from broker.contract.quantities import HOUSEHOLD, NAME
 
 
 class Hardware(Message):
@@ -41,8 +41,9 @@ class Birth(Message):
     hardware: Hardware
     firmware: Text
     """Version of the firmware."""
-    quantities: tuple[QuantityLabel, ...] = tuple(QUANTITIES)
-    """Names of what is measured; unknown ones are of a newer meter and are kept."""
+    quantities: tuple[QuantityLabel, ...] = HOUSEHOLD
+    """Names of what is measured; unknown ones are of a newer meter and are kept. Absent, as of old firmware:
+    what a plain meter with one phase and one direction measures."""
     relay: bool = True
     """False without a relay: no ``relay`` topic, no CSWI and XSWI, and every command is refused."""
     interval: Annotated[float, Field(gt=0, le=86_400)]

@@ -23,7 +23,7 @@ from bridge.store.queries import Store
 from bridge.store.rollup import DAY, HOUR
 from bridge.store.tables import HOUR_MS
 from broker.contract.errors import ConfigurationError, UnavailableError
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import HOUSEHOLD
 from tests.support.databases import Postgres, new_database
 from tests.support.stores import DAY0, Kept, keeping, meter_id, row, series
 
@@ -102,8 +102,8 @@ def test_an_upgrade_that_is_cut_off_leaves_the_old_store(old: Engine) -> None:
 def test_an_hour_that_an_odd_value_falsified_is_summed_up_again(old: Engine, database_url: str) -> None:
     """0, and the counter again: 98,427 Wh for ever, where the readings are still there to know better."""
     config = database._config()
-    names = ", ".join(f"{name}_count" for name in QUANTITIES)
-    zeros = ", ".join("0" for _ in QUANTITIES)
+    names = ", ".join(f"{name}_count" for name in HOUSEHOLD)
+    zeros = ", ".join("0" for _ in HOUSEHOLD)
     hours = [(DAY0, 98_427), (DAY0 + 3 * HOUR_MS, 360)]
     with old.begin() as connection:
         config.attributes["connection"] = connection

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.contract.messages import utc_now
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import HOUSEHOLD
 from broker.contract.reading import Reading
 from meter_firmware.sensors.pzem004t import ALARM_REGISTER, REGISTERS, TABLE, decode
 from meter_firmware.sensors.sensor import Measurement
@@ -83,7 +83,7 @@ def test_whatever_the_registers_hold_makes_a_valid_reading(words: list[int]) -> 
 def test_the_table_covers_every_register_and_quantity_of_it_once() -> None:
     covered = [row.address + word for row in TABLE for word in range(row.words)] + [ALARM_REGISTER]
     assert covered == list(range(REGISTERS))
-    assert {row.quantity for row in TABLE} == {name for name, row in QUANTITIES.items() if row.household}
+    assert {row.quantity for row in TABLE} == set(HOUSEHOLD)
 
 
 def test_the_fake_sensor_checks_frames_like_the_standard() -> None:
