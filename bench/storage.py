@@ -28,14 +28,14 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, func, select, text
 
 from bridge.ingest import bulk_insert
-from bridge.ingest.parse import Row
+from bridge.ingest.rows import NAMES, Row, row_of
 from bridge.ingest.work import Work
 from bridge.ingest.writer import Writer
 from bridge.store import database
+from bridge.store.pack_format import NOTHING
 from bridge.store.queries import Store
 from bridge.store.tables import HOUR_MS, ROLLUP, Pack, Reading
 from bridge.store.upkeep import Policy, upkeep
-from broker.contract.quantities import QUANTITIES
 from meter_firmware.sensors.household import Household
 from tests.support.databases import new_database, running_postgres
 
@@ -70,8 +70,8 @@ def readings(meters: int, hours: int) -> Iterator[Row]:
         for number, house in enumerate(houses):
             ts = START + seq * INTERVAL_MS + number * INTERVAL_MS // meters + round(jitter.gauss(3, 1))
             now = house.measure(ts / 1000)
-            values = map(now.get, (*QUANTITIES, "alarm"))
-            yield (str(UUID(int=number + 1)), 1_790_000_000_000, seq, ts, *values, None, True)
+            told = NOTHING._replace(epoch=1_790_000_000_000, seq=seq, ts=ts, clock_synchronized=True, **now)
+            yield row_of(str(UUID(int=number + 1)), told)
 
 
 def batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
@@ -162,13 +162,14 @@ def ways_to_write(new: Callable[[], str], rows: list[Row]) -> dict[str, float]:
 def multi_row(connection: Connection, rows: Sequence[Row]) -> None:
     """INSERT with up to 512 rows of parameters."""
     mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    names = ", ".join(Reading.model_fields)
-    marks = f"({','.join([mark] * len(Reading.model_fields))})"
+    fields = ("meter", "epoch", "seq", "ts", *rows[0][NAMES], "alarm", "other", "clock_synchronized")
+    names = ", ".join(fields)
+    marks = f"({','.join([mark] * len(fields))})"
     for start in range(0, len(rows), 512):
         some = rows[start : start + 512]
         values = ",".join([marks] * len(some))
         statement = f"INSERT INTO reading ({names}) VALUES {values} ON CONFLICT DO NOTHING"
-        connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(row[:NAMES] for row in some)))
 
 
 def kept_up(engine: Engine, count: int, options: argparse.Namespace) -> dict[str, float]:

@@ -22,11 +22,10 @@ from sqlmodel import col
 
 from bench.ingest_load import meter_id
 from bridge.store import database
-from bridge.store.pack_format import StoredReading, encode
+from bridge.store.pack_format import NOTHING, StoredReading, encode
 from bridge.store.rollup import DAY, HOUR, fitting, summary
 from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Meter, Pack, Reading, at_ms
 from bridge.store.upkeep import Policy
-from broker.contract.quantities import QUANTITIES
 from meter_firmware.sensors.household import Household
 
 STEP = 10_000
@@ -72,7 +71,7 @@ def _readings(start: int, end: int) -> Iterator[StoredReading]:
     for seq, due in enumerate(range(start, end, STEP), start=1):
         ts = due + round(abs(jitter.gauss(3, 1)))
         now = house.measure(ts / 1000)
-        yield StoredReading(1, seq, ts, *map(now.get, (*QUANTITIES, "alarm")))
+        yield NOTHING._replace(epoch=1, seq=seq, ts=ts, **now)
 
 
 def _meter(number: int, start: int) -> dict[str, Any]:

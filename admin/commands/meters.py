@@ -28,11 +28,14 @@ from admin.output import note, show, show_one
 from admin.pending import pending_in
 from admin.stores import open_store
 from admin.switching import directory
+from bridge.store.measured import measured
+from bridge.store.pack_format import StoredReading
 from bridge.store.queries import MeterState
 from bridge.store.tables import Meter as Row
 from bridge.store.tables import moment
 from broker.contract.messages import utc_now
 from broker.contract.names import by_name
+from broker.contract.quantities import QUANTITIES
 from broker.contract.specs import RETAINED_OF_METER
 from broker.contract.topics import scl_name
 from broker.mqtt.publishing import publish
@@ -127,14 +130,20 @@ def _row(state: MeterState) -> dict[str, Any]:
         "online": meter.online,
         "state": state.state(now=utc_now()),
         "relay": meter.relay or None,
-        "voltage": latest and latest.voltage,
-        "current": latest and latest.current,
+        "voltage": _first(latest, "voltage", "voltage_l1"),
+        "current": _first(latest, "current", "current_l1"),
         "power": latest and latest.power,
-        "energy": latest and latest.energy,
+        "energy": latest and latest.counter,
         "read_at": _moment(latest.ts if latest else None),
         "retired": meter.retired_at is not None,
         "blocked": meter.blocked or None,
     }
+
+
+def _first(latest: StoredReading | None, *names: str) -> float | None:
+    """The first of these quantities that the reading has: of a three-phase meter its first phase."""
+    values = (getattr(latest, name) for name in names)
+    return next((value for value in values if value is not None), None) if latest else None
 
 
 def _everything(state: MeterState) -> dict[str, Any]:
@@ -142,6 +151,8 @@ def _everything(state: MeterState) -> dict[str, Any]:
     times = {name: _moment(fields.pop(name)) for name in _TIMES}
     reading = state.latest._asdict() if state.latest else {}
     reading.pop("ts", None)
+    has = {*measured(state.meter)} | {name for name, value in reading.items() if value is not None}
+    reading = {name: value for name, value in reading.items() if name in has or name not in QUANTITIES}
     return {
         **fields,
         "state": state.state(now=utc_now()),

@@ -17,11 +17,10 @@ from admin.options import DATABASE, Database, Json, Meter, since
 from admin.output import note, progress, show
 from admin.stores import open_store
 from bridge.store.export import TIMES, Table, write_csv, write_parquet
-from bridge.store.pack_format import StoredReading
-from bridge.store.queries import ROLLUP_FIELDS, Store
+from bridge.store.queries import Store
 from bridge.store.rollup import DAY, HOUR
 from bridge.store.tables import Meter as MeterRow
-from bridge.store.tables import moment
+from bridge.store.tables import at_ms, moment
 from broker.contract.errors import ConfigurationError
 from broker.contract.quantities import QUANTITIES
 
@@ -126,14 +125,10 @@ def _table(
     """The rows, and their approximate number if there is a progress display."""
     if resolution is not Resolution.RAW:
         span = HOUR if resolution is Resolution.HOUR else DAY
-        return Table(ROLLUP_FIELDS, store.rollups(meter, span, since=begin, last=last)), last
-    names = StoredReading._fields
-    order = [names.index(name) for name in ("ts", *(name for name in names if name != "ts"))]
-    rows = (
-        tuple(reading[place] for place in order) for reading in store.readings(meter, since=begin, last=last)
-    )
+        return store.rollups(meter, span, since=begin, last=last), last
+    rows = store.readings(meter, since=begin, last=last)
     total = last if last is not None or not sys.stderr.isatty() else store.count(meter, since=begin)
-    return Table(tuple(names[place] for place in order), rows), total
+    return store.table(meter, rows, start=at_ms(begin) if begin else 0), total
 
 
 def _decoded(row: dict[str, Any]) -> dict[str, Any]:
@@ -160,11 +155,12 @@ def _show(table: Table, resolution: Resolution, *, as_json: bool, told: bool) ->
     if as_json:
         rows = [{"resolution": resolution.value, **_decoded(row)} for row in rows]
     elif resolution is Resolution.RAW:
-        rows = _without_nothing(rows, (*QUANTITIES, *_SILENT))
-    else:
         rows = _without_nothing(
-            [{name: row[name] for name in (*_ROLLUP, *_OF_QUANTITIES)} for row in rows], _OF_QUANTITIES
+            rows, [name for name in table.fields if name in QUANTITIES or name in _SILENT]
         )
+    else:
+        told_of = [name for name in _OF_QUANTITIES if name in table.fields]
+        rows = _without_nothing([{name: row[name] for name in (*_ROLLUP, *told_of)} for row in rows], told_of)
         how = "" if told else "; --resolution raw tells each reading"
         note(f"by {resolution} (UTC), complete ones only{how}")
     empty = "no reading" if resolution is Resolution.RAW else f"no {resolution} is summed up yet"

@@ -19,7 +19,7 @@ from open61850.mms.errors import DataAccessError, MmsError
 from open61850.quality import Quality
 
 from admin.mms.tls_client import connect_plain
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import HOUSEHOLD, QUANTITIES
 from broker.contract.relay import Position
 from scl_builder.model.logical_devices import METER_LD
 from scl_builder.model.reference import Reference
@@ -57,8 +57,9 @@ def _read_names() -> dict[str, tuple[Reference, ...]]:
 
 
 _FOUND = _read_names()
-NAMES = {name: _FOUND[name] for name in (*QUANTITIES, "relay") if name in _FOUND}
-"""A quantity with a data object, or ``relay`` → value, q and t below a logical device without name."""
+_ASKED = (*HOUSEHOLD, "relay")
+NAMES = {name: _FOUND[name] for name in _ASKED if name in _FOUND}
+"""What a plain house's meter measures, or ``relay`` → value, q and t below a logical device without name."""
 _ALL_NAMES = [reference for references in NAMES.values() for reference in references]
 
 

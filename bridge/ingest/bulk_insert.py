@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 
 import psycopg
@@ -23,31 +24,35 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from bridge.ingest import namesakes
-from bridge.ingest.parse import Row
+from bridge.ingest.rows import NAMES, Row, widened
 from bridge.store.pack_format import StoredReading
 from bridge.store.tables import Due
 from broker.contract.quantities import QUANTITIES
 
-_COLUMNS = ("meter", *StoredReading._fields)
-_NAMES = ", ".join(_COLUMNS)
-_MARKS = f"({','.join('?' * len(_COLUMNS))})"
 _MOST_PARAMETERS = 32_766
 """That SQLite takes in one statement."""
-_LARGEST = min(512, 1 << (_MOST_PARAMETERS // len(_COLUMNS)).bit_length() - 1)
-"""Rows of one SQLite statement, a power of two."""
+_LARGEST = 512
+"""Rows of one SQLite statement: a power of two."""
+_FEW = 32
+"""Rows of a batch with the same quantities that are worth statements of their own."""
+_MOST_KINDS = 6
+"""Sets of quantities with statements of their own in one batch: those of all others are put together. So
+hostile meters, each with another set, cost no statement for each reading."""
 
-_POSTGRES_TYPES = ("int4", "int8", "int8", "int8", *("float8" for _ in QUANTITIES), "bool", "text", "bool")
-
+_ALL = ", ".join(("meter", *StoredReading._fields))
 _STAGING = f"""
-CREATE TEMP TABLE IF NOT EXISTS staging ON COMMIT DELETE ROWS AS SELECT {_NAMES} FROM reading WITH NO DATA
+CREATE TEMP TABLE IF NOT EXISTS staging ON COMMIT DELETE ROWS AS SELECT {_ALL} FROM reading WITH NO DATA
 """
-_NOT_PACKED = f"""
-INSERT INTO reading ({_NAMES}) SELECT {_NAMES} FROM staging AS new
+_NOT_PACKED = """
+INSERT INTO reading ({names}) SELECT {names} FROM staging AS new
 WHERE (SELECT first_seq FROM reading_pack AS pack
        WHERE pack.meter = new.meter AND pack.epoch = new.epoch AND pack.seq >= new.seq
        ORDER BY pack.seq LIMIT 1) <= new.seq IS NOT TRUE
 ON CONFLICT DO NOTHING
 """
+
+Names = tuple[str, ...]
+"""Of quantities."""
 
 
 @dataclass(frozen=True)
@@ -67,28 +72,67 @@ def insert_readings(connection: Connection, rows: Sequence[Row]) -> Inserted:
     return Inserted(new, namesakes.conflicts(connection, rows) if new < len(rows) else [])
 
 
-def _powers(count: int) -> list[int]:
+def by_quantities(rows: Sequence[Row]) -> dict[Names, list[Row]]:
+    """``rows`` by the quantities that they have: at most `_MOST_KINDS` sets, and one for all others.
+
+    >>> {names: len(some) for names, some in by_quantities([(7, 1, 1, 0, None, None, True, ())] * 3).items()}
+    {(): 3}
+    """
+    found: dict[Names, list[Row]] = {}
+    for row in rows:
+        if (some := found.get(row[NAMES])) is None:
+            some = found[row[NAMES]] = []
+        some.append(row)
+    if len(found) == 1:
+        return found
+    large = sorted(
+        (names for names in found if len(found[names]) >= _FEW), key=lambda names: -len(found[names])
+    )
+    alone = {names: found.pop(names) for names in large[:_MOST_KINDS]}
+    return alone | _together(list(chain.from_iterable(found.values())))
+
+
+def _together(rows: list[Row]) -> dict[Names, list[Row]]:
+    """The same rows with all quantities that one of them has."""
+    have = {name for row in rows for name in row[NAMES]}
+    names = tuple(name for name in QUANTITIES if name in have)
+    return {names: [widened(row, names) for row in rows]} if rows else {}
+
+
+def _powers(count: int, largest: int = _LARGEST) -> list[int]:
     """``count`` as powers of two: ten statement texts, prepared once, serve batches of every size."""
-    parts, power = [_LARGEST] * (count // _LARGEST), _LARGEST // 2
+    parts, power = [largest] * (count // largest), largest // 2
     while power:
         parts += [power] if count & power else []
         power //= 2
     return parts
 
 
+def _columns(names: Names) -> Names:
+    """Of the values of a row, but for the last one, which are the names."""
+    return ("meter", "epoch", "seq", "ts", *names, "alarm", "other", "clock_synchronized")
+
+
+@lru_cache(maxsize=64)
+def _insert(names: Names, size: int) -> str:
+    columns = _columns(names)
+    marks = f"({','.join('?' * len(columns))})"
+    return f"INSERT OR IGNORE INTO reading ({', '.join(columns)}) VALUES {','.join([marks] * size)}"
+
+
 def _sqlite(connection: Connection, rows: Sequence[Row]) -> Inserted:
-    start = new = 0
+    new = 0
     known: list[Row] = []
-    for size in _powers(len(rows)):
-        some = rows[start : start + size]
-        result = connection.exec_driver_sql(
-            f"INSERT OR IGNORE INTO reading ({_NAMES}) VALUES {','.join([_MARKS] * size)}",
-            tuple(chain.from_iterable(some)),
-        )
-        new += result.rowcount
-        if result.rowcount < size:
-            known += some
-        start += size
+    for names, kind in by_quantities(rows).items():
+        start = 0
+        largest = min(_LARGEST, 1 << (_MOST_PARAMETERS // len(_columns(names))).bit_length() - 1)
+        for size in _powers(len(kind), largest):
+            some = kind[start : start + size]
+            values = tuple(chain.from_iterable([row[:NAMES] for row in some]))
+            inserted = connection.exec_driver_sql(_insert(names, size), values).rowcount
+            new += inserted
+            known += some if inserted < size else []
+            start += size
     return Inserted(new, namesakes.conflicts(connection, known) if known else [])
 
 
@@ -106,13 +150,20 @@ def _postgresql(connection: Connection, rows: Sequence[Row]) -> int:
 
 
 def _copied(driver: psycopg.Connection[tuple[int, ...]], rows: Sequence[Row]) -> int:
+    kinds = by_quantities(rows)
+    have = set(chain.from_iterable(kinds))
     with driver.cursor() as cursor:
         cursor.execute(_STAGING)
-        with cursor.copy(f"COPY staging ({_NAMES}) FROM STDIN (FORMAT BINARY)") as copy:
-            copy.set_types(_POSTGRES_TYPES)
-            for row in rows:
-                copy.write_row(row)
-        cursor.execute(_NOT_PACKED)
+        for names, some in kinds.items():
+            told = f"COPY staging ({', '.join(_columns(names))}) FROM STDIN (FORMAT BINARY)"
+            with cursor.copy(told) as copy:
+                copy.set_types(
+                    ("int4", "int8", "int8", "int8", *("float8" for _ in names), "bool", "text", "bool")
+                )
+                for row in some:
+                    copy.write_row(row[:NAMES])
+        columns = _columns(tuple(name for name in QUANTITIES if name in have))
+        cursor.execute(_NOT_PACKED.format(names=", ".join(columns)))
         return cursor.rowcount
 
 

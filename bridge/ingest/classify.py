@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bridge.ingest import parse, rate_limits
-from bridge.ingest.parse import FutureError, RejectedError, Row
+from bridge.ingest.parse import FutureError, RejectedError
 from bridge.ingest.rate_limits import UNLIMITED, Allowance, Allowances, Limits
+from bridge.ingest.rows import OTHER, Row
 from bridge.ingest.work import Work
 from bridge.meters import twins
 from bridge.meters.twins import Twins
@@ -106,7 +107,7 @@ class Sorter:
                     meter = keys.get(route.name, route.name)
                     row, sender = parse.reading_row(message.payload, meter, latest=latest)
                     work.add(route.stored, row, sender)
-                    if row[parse.OTHER] is not None:
+                    if row[OTHER] is not None:
                         _note_spoiled(work, message, row)
                 else:
                     self._other(work, route, message, latest=latest)
@@ -196,7 +197,7 @@ class Sorter:
                 self._reject(work, route, message, payload=item, cause=str(error))
             else:
                 work.add(route.stored, row, sender)
-                if row[parse.OTHER] is not None:
+                if row[OTHER] is not None:
                     _note_spoiled(work, message, row)
 
     def _look_for_twins(self, work: Work, notice: Notice) -> None:

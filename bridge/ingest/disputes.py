@@ -15,11 +15,10 @@ from itertools import groupby
 
 import orjson
 
-from bridge.ingest.parse import Row
+from bridge.ingest.rows import Row, reading_of
 from bridge.ingest.work import Work
 from bridge.mqtt.notice import Dead, Sent
 from bridge.store.alarms import Kind, Raised
-from bridge.store.pack_format import StoredReading
 from bridge.store.tables import moment
 from broker.contract.messages import format_ts, utc_now
 from broker.contract.notice import MeterNotice, NoticeCode
@@ -83,7 +82,7 @@ def ranges(names: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
 
 def _payload(row: Row) -> bytes:
     """The reading as the contract writes it, for a human: its octets as they came are gone."""
-    fields = StoredReading._make(row[1:])._asdict()
+    fields = reading_of(row)._asdict()
     other = orjson.loads(fields.pop("other") or "{}")
     told = fields | {"ts": format_ts(moment(fields["ts"]))} | other
     return orjson.dumps({name: value for name, value in told.items() if value is not None})

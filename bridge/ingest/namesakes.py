@@ -5,11 +5,11 @@ Other content is another reading: of a memory card that was restored from a back
 second meter. Every value is compared exactly, in rows and packs alike; one that a version before this did not
 know, and which it kept among the other numbers, is the same one in a column of its own.
 
->>> nothing = StoredReading._make([None] * len(StoredReading._fields))
->>> before = nothing._replace(epoch=1, seq=1, ts=1000, voltage=230.0, clock_synchronized=True)
->>> same((7, *before), before), same((7, *before._replace(voltage=240.0)), before)
+>>> from bridge.ingest.rows import NOTHING, row_of
+>>> before = NOTHING._replace(epoch=1, seq=1, ts=1000, voltage=230.0, clock_synchronized=True)
+>>> same(row_of(7, before), before), same(row_of(7, before._replace(voltage=240.0)), before)
 (True, False)
->>> same((7, *before), before._replace(voltage=None, other='{"voltage":230.0}'))
+>>> same(row_of(7, before), before._replace(voltage=None, other='{"voltage":230.0}'))
 True
 """
 
@@ -23,7 +23,7 @@ import orjson
 from sqlalchemy import Connection, select
 from sqlmodel import col
 
-from bridge.ingest.parse import Row
+from bridge.ingest.rows import Row, reading_of
 from bridge.store.pack_format import StoredReading, decode
 from bridge.store.tables import Pack
 
@@ -47,10 +47,10 @@ def conflicts(connection: Connection, rows: Sequence[Row]) -> list[Row]:
 
 def same(row: Row, stored: StoredReading) -> bool:
     """Whether ``row`` is the reading that is stored."""
-    told = row[1:]
+    told = reading_of(row)
     if told == stored or (stored.clock_synchronized is None and told[:_NOTED] == stored[:_NOTED]):
         return True
-    return stored.other is not None and _numbers(StoredReading._make(told)) == _numbers(stored)
+    return stored.other is not None and _numbers(told) == _numbers(stored)
 
 
 def _numbers(reading: StoredReading) -> dict[str, Any]:

@@ -8,20 +8,20 @@ accepts what the model accepts, with the same values.
 
 >>> row = b'{"epoch":1,"seq":2,"ts":"2026-11-23T12:00:00.250Z","power":21.3}'
 >>> reading_row(row, 7, latest=2_000_000_000_000)
-((7, 1, 2, 1795435200250, None, None, 21.3, None, None, None, None, None, True), '-')
+((7, 1, 2, 1795435200250, 21.3, None, None, True, ('power',)), '-')
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from bridge.ingest.rows import OTHER, Row
 from bridge.store.tables import at_ms
 from broker.contract import messages
 from broker.contract.errors import ContractError
@@ -42,17 +42,11 @@ EARLY = "ts: is in the future: it waits until its time has come"
 DOUBTFUL = "ts: is in the future, or our clock is behind: NTP does not keep it"
 """Who is right is not known."""
 
-Row = tuple[Any, ...]
-"""meter (its key, or its meter_id before it has one), epoch, seq, ts in ms, the quantities of the
-table, alarm, other numbers as a JSON object (None without any), whether the meter knew the time."""
-
 M = TypeVar("M", bound=Message)
 
-OTHER = 4 + len(QUANTITIES) + 1
-"""Place of the other numbers in a row."""
-
-_LIMITS = tuple((row.name, row.lowest, row.highest) for row in QUANTITIES.values())
-"""The quantities in the order of the row, with their limits."""
+_LIMITS = {row.name: (row.lowest, row.highest) for row in QUANTITIES.values()}
+_MOST_FORMS = 256
+"""Orders of fields that are remembered: each make of meter has one or two."""
 
 _TOKEN = re.compile(r"[0-9A-Za-z._:-]{1,64}").fullmatch
 _loads = orjson.loads
@@ -109,28 +103,54 @@ def _usual(payload: bytes, meter: int | str) -> tuple[Row, str] | None:
                 and ts[23] == "Z"
                 and "2020" <= ts < "2100"
             )
-            and (values := _quantities(get)) is not None
+            and (values := _values(fields, form := _forms.get(keys := tuple(fields)) or _form(keys)))
+            is not None
         ):
-            other = None if KNOWN.issuperset(fields) else _json(other_numbers(fields))
+            other = None if form.is_known else _json(other_numbers(fields))
             ms = round(_fromisoformat(ts).timestamp() * 1000)
-            row = (meter, epoch, seq, ms, *values, alarm, other, known_time is not False)
+            row = (meter, epoch, seq, ms, *values, alarm, other, known_time is not False, form.names)
             return row, instance or NO_INSTANCE
     except (ValueError, TypeError, AttributeError):
         pass  # the model says what is wrong with it
     return None
 
 
-def _quantities(get: Callable[[str], Any]) -> tuple[float | None, ...] | None:
-    """The quantities in the order of the row; None when one is not a number within its limits."""
+class _Form(NamedTuple):
+    """What follows from the names of a payload's fields, whatever their values are."""
+
+    names: tuple[str, ...]
+    """The quantities."""
+    limits: tuple[tuple[str, float, float], ...]
+    """Of each: name, lowest, highest."""
+    is_known: bool
+    """There are no other numbers."""
+
+
+_forms: dict[tuple[str, ...], _Form] = {}
+
+
+def _form(fields: tuple[str, ...]) -> _Form:
+    """Of these fields; it is remembered, unless there are names among them that anybody may make up."""
+    names = tuple(name for name in fields if name in _LIMITS)
+    form = _Form(names, tuple((name, *_LIMITS[name]) for name in names), KNOWN.issuperset(fields))
+    if form.is_known:
+        if len(_forms) >= _MOST_FORMS:
+            _forms.clear()
+        _forms[fields] = form
+    return form
+
+
+def _values(fields: dict[str, Any], form: _Form) -> list[float | None] | None:
+    """The values of the quantities; None when one is not a number within its limits."""
     values: list[float | None] = []
-    for name, low, high in _LIMITS:
-        value = get(name)
+    for name, low, high in form.limits:
+        value = fields[name]
         if type(value) is int:
             value = float(value)
         if value is not None and (type(value) is not float or not low <= value <= high):
             return None
         values.append(value)
-    return tuple(values)
+    return values
 
 
 def _unusual(payload: bytes, meter: int | str) -> tuple[Row, str]:
@@ -139,11 +159,12 @@ def _unusual(payload: bytes, meter: int | str) -> tuple[Row, str]:
     if reading.repeated:
         raise RepeatedError("repeated by the bridge")
     fields = from_json(messages.whole(payload))
-    values = (getattr(reading, name) for name in QUANTITIES)
+    names = _form(tuple(fields)).names
+    values = (getattr(reading, name) for name in names)
     bad = (name for name in fields.keys() & MAY_BE_BAD if getattr(reading, name) is None)
     refused = {name: kept(fields[name]) for name in bad if fields[name] is not None}
-    other, known_time = _json(reading.other | refused), reading.clock_synchronized is not False
-    row = (meter, reading.epoch, reading.seq, at_ms(reading.ts), *values, reading.alarm, other, known_time)
+    told = (reading.alarm, _json(reading.other | refused), reading.clock_synchronized is not False)
+    row = (meter, reading.epoch, reading.seq, at_ms(reading.ts), *values, *told, names)
     return row, reading.instance or NO_INSTANCE
 
 

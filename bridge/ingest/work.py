@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from bridge.ingest.parse import Row
+from bridge.ingest.rows import Row
 from bridge.mqtt.notice import Dead, Early, Notice, Sent
 from bridge.store.alarms import Raised
 from bridge.store.tables import sayable

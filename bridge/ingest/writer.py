@@ -19,8 +19,8 @@ from bridge.ingest.dead_letters import MORE, DeadLetters
 from bridge.ingest.disputes import Disputes, disputes
 from bridge.ingest.ledger import Hearing
 from bridge.ingest.new_meters import Newcomers
-from bridge.ingest.parse import Row
 from bridge.ingest.rate_limits import Limits, Rate
+from bridge.ingest.rows import Row
 from bridge.ingest.work import Work
 from bridge.meters.block_ledger import Entered
 from bridge.mqtt.notice import Dead, Withdrawal

@@ -11,10 +11,12 @@ HTTP, exports and the page's charts. The readings of one epoch are looked at by 
   - It goes on from neither: it is the doubtful one now.
 - A reading with 0 V and 0 Hz is no measurement.
 
+The counter is what a reading has of `StoredReading.counter`. A two-way meter counts what it feeds in apart.
+
+>>> from bridge.store.pack_format import NOTHING
 >>> def wh(*counter):
-...     nothing = StoredReading._make([None] * len(StoredReading._fields))
 ...     told = ({"epoch": 1, "seq": seq, "ts": seq * 10_000, "energy": at} for seq, at in enumerate(counter))
-...     return [nothing._replace(**fields) for fields in told]
+...     return [NOTHING._replace(**fields) for fields in told]
 >>> [step.wh for step in judged(wh(98414, 98420, 0, 98421), PZEM_RATING)]
 [6, None, 1]
 >>> [step.wh for step in judged(wh(98414, 98420, 3, 9, 15), PZEM_RATING)]
@@ -64,7 +66,7 @@ def rating_of(model: str) -> float:
 
 def is_counted(reading: StoredReading) -> bool:
     """Whether a reading tells what the counter says."""
-    return reading.energy is not None and not (reading.voltage == 0 and reading.frequency == 0)
+    return reading.counter is not None and not (reading.voltage == 0 and reading.frequency == 0)
 
 
 def agree(earlier: StoredReading, later: StoredReading, rating: float) -> bool:
@@ -105,6 +107,8 @@ def _confirmed(good: StoredReading, doubtful: StoredReading, rating: float) -> f
     """Wh of a doubtful step when the next reading has confirmed it; None: it cannot be known."""
     if _counter(doubtful) > _counter(good):
         return None
+    if good.energy is None or doubtful.energy is None:
+        return 0.0  # the PZEM-004T has one counter; those of two-way meters do not end there
     over = _counter(doubtful) + REGISTER_END - _counter(good)
     return over if 0 <= over <= _most(good, doubtful, rating) else 0.0
 
@@ -119,4 +123,4 @@ def _most(earlier: StoredReading, later: StoredReading, rating: float) -> float:
 
 
 def _counter(reading: StoredReading) -> float:
-    return reading.energy or 0.0
+    return reading.counter or 0.0

@@ -10,11 +10,11 @@ comes back as the same number. A list of whole numbers is kept as differences, u
 all values are the same, that value stands in place of the list. A column that is not there is empty, so
 packs of before a column existed are read like the others.
 
->>> rows = [(1, 7, 1000, 230.5, None, None, None, None, 98414.0, False, None, None),
-...         (1, 8, 2000, 230.7, None, None, None, None, 98415.0, False, None, None)]
+>>> first = NOTHING._replace(epoch=1, seq=7, ts=1000, voltage=230.5, energy=98414.0, alarm=False)
+>>> rows = [first, first._replace(seq=8, ts=2000, voltage=230.7, energy=98415.0)]
 >>> zlib.decompress(encode(rows))
 b'{"ts+":[1000,1000],"voltage":[230.5,230.7],"energy+":[98414,1],"alarm":false}'
->>> list(decode(1, 7, 8, encode(rows))) == [StoredReading._make(row) for row in rows]
+>>> list(decode(1, 7, 8, encode(rows))) == rows
 True
 """
 
@@ -56,6 +56,15 @@ class StoredReading(_Fields):  # type: ignore[misc]
     clock_synchronized: bool | None
     """False: the meter did not know the time; None: nobody noted it."""
 
+    @property
+    def counter(self) -> float | None:
+        """Wh that the meter has counted as used: `energy`, or `energy_import` of a two-way meter."""
+        counted: float | None = self.energy if self.energy is not None else self.energy_import
+        return counted
+
+
+NOTHING = StoredReading._make([None] * len(StoredReading._fields))
+"""A reading to make others of, by ``_replace``."""
 
 Columns = list[list[Any]]
 """A list for each field of `StoredReading`."""

@@ -1,7 +1,8 @@
 """The columns of the quantities: a row that is appended to the table of quantities needs no migration.
 
 After the migrations each bridge that starts adds the columns that its table has and the database lacks, of
-readings and of roll-ups. Columns beyond these are of a newer program, and stay.
+readings and, of what a plain meter measures, of roll-ups (`bridge.store.statistics`). Columns beyond these
+are of a newer program, and stay.
 
 >>> from sqlalchemy import create_engine
 >>> from bridge.store.tables import metadata
@@ -20,7 +21,7 @@ from alembic.operations import Operations
 from sqlalchemy import Column, Connection, DefaultClause, Float
 
 from bridge.store.tables import ROLLUP, Reading, statistics
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import HOUSEHOLD, QUANTITIES
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ def missing(connection: Connection) -> list[_Added]:
     readings, rollups = _columns(connection, _READING), _columns(connection, ROLLUP.name)
     for name in QUANTITIES:
         found += [(_READING, Column(name, Float))] if name not in readings else []
+    for name in HOUSEHOLD:
         found += [(ROLLUP.name, column) for column in statistics(name) if column.name not in rollups]
     return found
 

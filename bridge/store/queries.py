@@ -11,21 +11,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, Row, and_, func, make_url, or_, true, tuple_
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, make_url, or_, true, tuple_
 from sqlalchemy import select as core_select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from bridge.store import alarms, database, series, today
+from bridge.store import alarms, database, series, statistics, today
 from bridge.store.alarms import LastingAlarm
 from bridge.store.audit import Head, head, now_ms
 from bridge.store.audit_verify import verified
+from bridge.store.export import Table
+from bridge.store.measured import with_readings, with_rollups
 from bridge.store.pack_format import Columns, StoredReading, readings_of
 from bridge.store.tables import (
     ROLLUP,
@@ -45,8 +48,6 @@ from broker.contract.fleet import STALE_INTERVALS, State, age_of, state_of
 from broker.contract.topics import meter_id_of
 
 T = TypeVar("T", bound=SQLModel)
-
-ROLLUP_FIELDS = tuple(str(column.name) for column in ROLLUP.c if column.name not in ("span", "meter"))
 
 
 class UnknownMeterError(Meter61850Error, LookupError):
@@ -163,27 +164,32 @@ class Store:
         since: datetime | None = None,
         until: datetime | None = None,
         last: int | None = None,
-    ) -> Iterator[tuple[Any, ...]]:
-        """Hours (``span`` 3600) or UTC days (86400) with the fields of ROLLUP_FIELDS, oldest first.
+    ) -> Table:
+        """Hours (``span`` 3600) or UTC days (86400), oldest first, with what the meter has.
 
         The one that ``since`` falls into is the first, the last begins before ``until``; the running one is
         not summed up yet.
         """
-        start = at_ms(since) if since else 0
-        key, columns = ROLLUP.c.start, [ROLLUP.c[name] for name in ROLLUP_FIELDS]
-        wanted = core_select(*columns).where(
-            ROLLUP.c.span == span, ROLLUP.c.meter == meter.key, key > start - span * 1000
-        )
+        start, key = at_ms(since) if since else 0, ROLLUP.c.start
+        which = and_(ROLLUP.c.span == span, ROLLUP.c.meter == meter.key, key > start - span * 1000)
         if until is not None:
-            wanted = wanted.where(key < at_ms(until))
-        if last is not None:
-            newest = wanted.order_by(key.desc()).limit(last).subquery()
-            wanted = core_select(newest).order_by(newest.c.start)
-        else:
-            wanted = wanted.order_by(key)
+            which = and_(which, key < at_ms(until))
         with self._engine.connect() as connection:
-            found = connection.execute(wanted, execution_options={"yield_per": 1000})
-            yield from (tuple(row) for row in found)
+            names = with_rollups(connection, meter, which)
+        return statistics.table(names, self._rows(statistics.selected(names, which, last=last)))
+
+    def table(
+        self, meter: Meter, rows: Iterator[StoredReading], *, start: int, end: int | None = None
+    ) -> Table:
+        """``rows`` of ``meter``, all with start <= ts < end (ms), with the fields that it has."""
+        with self._engine.connect() as connection:
+            names = with_readings(connection, meter, start=start, end=end)
+        fields = ("ts", "epoch", "seq", *names, "alarm", "other", "clock_synchronized")
+        return Table(fields, map(attrgetter(*fields), rows))
+
+    def _rows(self, wanted: Select[Any]) -> Iterator[tuple[Any, ...]]:
+        with self._engine.connect() as connection:
+            yield from map(tuple, connection.execute(wanted, execution_options={"yield_per": 1000}))
 
     def energy_used(self, meter: Meter, *, day: int) -> float | None:
         """Wh used until now in the UTC day that begins at ``day``; None when its counter told no step."""

@@ -24,11 +24,11 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
-from bridge.store import series
+from bridge.store import series, statistics
 from bridge.store.energy import Step, is_counted, is_settled, judged, rating_of
 from bridge.store.pack_format import StoredReading
 from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Due, Meter
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import HOUSEHOLD, QUANTITIES
 
 HOUR = HOUR_MS // 1000
 DAY = DAY_MS // 1000
@@ -130,14 +130,11 @@ def fitting(per_hour: int) -> tuple[str, int]:
 
 def summary(readings: Sequence[StoredReading]) -> dict[str, Any]:
     """Number of readings, and count, min, max and mean of each quantity."""
-    result: dict[str, Any] = {"readings": len(readings)}
-    for name in QUANTITIES:
-        values = [value for value in map(attrgetter(name), readings) if value is not None]
-        result[f"{name}_count"] = len(values)
-        result[f"{name}_min"] = min(values, default=None)
-        result[f"{name}_max"] = max(values, default=None)
-        result[f"{name}_mean"] = sum(values) / len(values) if values else None
-    return result
+    columns = zip(StoredReading._fields, zip(*readings, strict=True), strict=True)
+    there = {
+        name: values for name, values in columns if name in QUANTITIES and values.count(None) < len(values)
+    }
+    return {"readings": len(readings), **statistics.of_columns(there)}
 
 
 def total(steps: Iterable[Step]) -> float | None:
@@ -194,6 +191,8 @@ def sum_day(connection: Connection, meter: int, start: int) -> None:
         ROLLUP.c.start < start + DAY_MS,
     )
     row = connection.execute(select(*_day_columns()).where(hours)).one()._asdict()
+    more = select(ROLLUP.c.more).where(hours, ROLLUP.c.more.is_not(None))
+    row["more"] = statistics.together(connection.scalars(more))
     if row["energy_used"] is not None:
         row["energy_used"] = round(row["energy_used"], 6)
     _write(connection, {"span": DAY, "meter": meter, "start": start, **row})
@@ -203,7 +202,7 @@ def _day_columns() -> Iterator[ColumnElement[Any]]:
     columns = ROLLUP.c
     for name in ("readings", "energy_used", "energy_doubtful"):
         yield func.sum(columns[name]).label(name)
-    for name in QUANTITIES:
+    for name in HOUSEHOLD:
         count, mean = columns[f"{name}_count"], columns[f"{name}_mean"]
         yield func.sum(count).label(count.name)
         yield func.min(columns[f"{name}_min"]).label(f"{name}_min")

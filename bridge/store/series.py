@@ -11,7 +11,7 @@ from itertools import chain, pairwise
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 from sqlmodel import col
 
 from bridge.store.pack_format import Columns, StoredReading, decode, readings_of, unpacked
@@ -20,7 +20,8 @@ from bridge.store.tables import DAY_MS, Pack, Reading
 _ROWS_AT_A_TIME = 1000
 _PACKS_AT_A_TIME = 10
 COLUMNS = [getattr(Reading, name) for name in StoredReading._fields]
-_ENERGY = COLUMNS[StoredReading._fields.index("energy")]
+_COUNTED = func.coalesce(col(Reading.energy), col(Reading.energy_import))  # type: ignore[attr-defined]
+"""`StoredReading.counter`."""
 _PACK_COLUMNS = (col(Pack.epoch), col(Pack.first_seq), col(Pack.seq), col(Pack.data))
 _TS = StoredReading._fields.index("ts")
 _FOREVER = 2**63
@@ -54,12 +55,12 @@ def pieces(
 
     A pack that nothing overlaps is a piece as it is; where clocks were set, it goes through a heap.
     """
-    rows = select(*COLUMNS).where(col(Reading.meter) == meter, _within(start, end, first=Reading.ts))
+    rows = select(*COLUMNS).where(col(Reading.meter) == meter, within(start, end, first=Reading.ts))
     rows = rows.order_by(col(Reading.ts), col(Reading.epoch), col(Reading.seq))
     options = {"yield_per": rows_at_a_time} if rows_at_a_time else {}
     queue = _Queue(map(StoredReading._make, connection.execute(rows, execution_options=options)))
     packs = select(col(Pack.first_ts), col(Pack.last_ts), *_PACK_COLUMNS).where(
-        col(Pack.meter) == meter, _within(start, end, first=Pack.first_ts, last=Pack.last_ts)
+        col(Pack.meter) == meter, within(start, end, first=Pack.first_ts, last=Pack.last_ts)
     )
     packs = packs.order_by(col(Pack.first_ts))
     found = connection.execute(packs, execution_options={"yield_per": _PACKS_AT_A_TIME})
@@ -127,7 +128,8 @@ def _is_in(reading: StoredReading, start: int | None, end: int | None) -> bool:
     return (start is None or reading.ts >= start) and (end is None or reading.ts < end)
 
 
-def _within(start: int | None, end: int | None, *, first: Any, last: Any = None) -> ColumnElement[bool]:
+def within(start: int | None, end: int | None, *, first: Any, last: Any = None) -> ColumnElement[bool]:
+    """Whether a reading, or something of a pack from ``first`` to ``last``, is of start <= ts < end."""
     conditions: list[ColumnElement[bool]] = []
     if start is not None:
         conditions.append(col(first if last is None else last) >= start)
@@ -181,7 +183,7 @@ def _without_surplus(stream: Iterator[StoredReading], start: int, of_start: int)
 
 
 def counted(connection: Connection, meter: int, epoch: int, *, first: int, last: int) -> list[StoredReading]:
-    """The readings with energy from seq ``first`` to ``last`` of an epoch, by seq."""
+    """The readings with a counter from seq ``first`` to ``last`` of an epoch, by seq."""
     rows = select(*COLUMNS).where(
         col(Reading.meter) == meter, col(Reading.epoch) == epoch, col(Reading.seq).between(first, last)
     )
@@ -194,11 +196,11 @@ def counted(connection: Connection, meter: int, epoch: int, *, first: int, last:
     found = [StoredReading._make(row) for row in connection.execute(rows)]
     for pack in connection.execute(pieces):
         found += (reading for reading in decode(*pack) if first <= reading.seq <= last)
-    return sorted((reading for reading in found if reading.energy is not None), key=attrgetter("seq"))
+    return sorted((reading for reading in found if reading.counter is not None), key=attrgetter("seq"))
 
 
 def backwards(connection: Connection, meter: int, epoch: int, *, before: int) -> Iterator[StoredReading]:
-    """The readings with energy before seq ``before`` of an epoch, the nearest first; each is looked up."""
+    """The readings with a counter before seq ``before`` of an epoch, the nearest first; each is looked up."""
     found = neighbour(connection, meter, epoch, before=before)
     while found is not None:
         yield found
@@ -206,7 +208,7 @@ def backwards(connection: Connection, meter: int, epoch: int, *, before: int) ->
 
 
 def forwards(connection: Connection, meter: int, epoch: int, *, after: int) -> Iterator[StoredReading]:
-    """The readings with energy after seq ``after`` of an epoch, the nearest first; each is looked up."""
+    """The readings with a counter after seq ``after`` of an epoch, the nearest first; each is looked up."""
     found = neighbour(connection, meter, epoch, after=after)
     while found is not None:
         yield found
@@ -216,11 +218,11 @@ def forwards(connection: Connection, meter: int, epoch: int, *, after: int) -> I
 def neighbour(
     connection: Connection, meter: int, epoch: int, *, before: int | None = None, after: int | None = None
 ) -> StoredReading | None:
-    """The nearest reading with energy ``before`` or ``after`` a seq in the same epoch."""
+    """The nearest reading with a counter ``before`` or ``after`` a seq in the same epoch."""
     backwards = before is not None
     limit = before if before is not None else after
     assert limit is not None
-    same = (col(Reading.meter) == meter, col(Reading.epoch) == epoch, _ENERGY.is_not(None))
+    same = (col(Reading.meter) == meter, col(Reading.epoch) == epoch, _COUNTED.is_not(None))
     seq = col(Reading.seq)
     row = connection.execute(
         select(*COLUMNS)
@@ -237,7 +239,7 @@ def neighbour(
 def _packed_neighbour(
     connection: Connection, meter: int, epoch: int, limit: int, *, backwards: bool
 ) -> list[StoredReading]:
-    """The nearest packed reading with energy, if any; packs without energy are passed over."""
+    """The nearest packed reading with a counter, if any; packs without one are passed over."""
     packs = select(*_PACK_COLUMNS).where(col(Pack.meter) == meter, col(Pack.epoch) == epoch).limit(1)
     backward, forward = packs.order_by(col(Pack.seq).desc()), packs.order_by(col(Pack.seq))
     beyond = limit
@@ -249,7 +251,7 @@ def _packed_neighbour(
         readings = [
             reading
             for reading in decode(*pack)
-            if reading.energy is not None and (reading.seq < limit if backwards else reading.seq > limit)
+            if reading.counter is not None and (reading.seq < limit if backwards else reading.seq > limit)
         ]
         if readings:
             return [readings[-1] if backwards else readings[0]]

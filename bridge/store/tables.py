@@ -24,12 +24,13 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
+    Text,
     UniqueConstraint,
 )
 from sqlmodel import Field, SQLModel
 
 from broker.contract.messages import EARLIEST, LATEST
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import HOUSEHOLD, QUANTITIES
 from broker.contract.texts import MAX_HEX
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -189,20 +190,25 @@ def rollup_columns() -> Iterator[Column[Any]]:
     yield Column("readings", Integer, nullable=False)
     yield Column("energy_used", Float)
     yield Column("energy_doubtful", Integer)
-    for name in QUANTITIES:
+    yield Column("more", Text)
+    for name in HOUSEHOLD:
         yield from statistics(name)
+
+
+STATISTICS = ("count", "min", "max", "mean")
 
 
 def statistics(name: str) -> Iterator[Column[Any]]:
     """Of one quantity in `ROLLUP`; the count is 0 where the column is newer than the row."""
     yield Column(f"{name}_count", Integer, nullable=False)
-    for what in ("min", "max", "mean"):
+    for what in STATISTICS[1:]:
         yield Column(f"{name}_{what}", Float)
 
 
 ROLLUP = Table("rollup", metadata, *rollup_columns())
 """An hour (``span`` 3600) or UTC day (86400) of a meter: Wh used, how many of the counter's steps are left
-out of it (NULL: summed up before there was the rule), and count, min, max, mean by quantity."""
+out of it (NULL: summed up before there was the rule), and count, min, max, mean by quantity: in columns of
+what a plain meter measures, in ``more`` of the others (`bridge.store.statistics`)."""
 
 
 class Command(SQLModel, table=True):

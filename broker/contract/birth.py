@@ -42,7 +42,8 @@ class Birth(Message):
     firmware: Text
     """Version of the firmware."""
     quantities: tuple[QuantityLabel, ...] = HOUSEHOLD
-    """Names of what is measured; unknown ones are of a newer meter and are kept."""
+    """Names of what is measured; unknown ones are of a newer meter and are kept. Absent, as of old firmware:
+    what a plain meter with one phase and one direction measures."""
     relay: bool = True
     """False without a relay: no ``relay`` topic, no CSWI and XSWI, and every command is refused."""
     interval: Annotated[float, Field(gt=0, le=86_400)]

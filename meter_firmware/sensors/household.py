@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broker.contract.messages import EARLIEST
-from broker.contract.quantities import QUANTITIES, Kind, Quantity
+from broker.contract.quantities import HOUSEHOLD, QUANTITIES, Kind, Quantity
 from meter_firmware.sensors.sensor import Measurement
 
 NOMINAL_VOLTAGE = 230.0
@@ -72,7 +72,7 @@ BASE_LOAD = 40.0
 """W; routers and standby."""
 
 
-MEASURES = tuple(row.name for row in QUANTITIES.values() if row.household)
+MEASURES = HOUSEHOLD
 """What its meter measures: a house has one phase."""
 
 

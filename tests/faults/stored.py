@@ -51,7 +51,7 @@ def _packed(connection: Connection) -> Iterator[tuple[Name, Row]]:
     for meter_id, *pack in connection.execute(text(packs)):
         for reading in decode(*pack):
             name = Name(str(meter_id), reading.epoch, reading.seq)
-            yield name, Row(reading.ts, _values(reading[3:10]))
+            yield name, Row(reading.ts, _values([getattr(reading, column) for column in COLUMNS]))
 
 
 def stored_upto(url: str) -> dict[str, int]:

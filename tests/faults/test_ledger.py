@@ -12,9 +12,8 @@ import pytest
 from sqlmodel import Session
 
 from bridge.store import database
-from bridge.store.pack_format import StoredReading, encode
+from bridge.store.pack_format import NOTHING, encode
 from bridge.store.tables import Meter, Pack, Reading
-from broker.contract.quantities import QUANTITIES
 from tests.faults.cards import COLUMNS, Name, Row
 from tests.faults.ledger import Ledger, OutboxState, audit, flows, last_left, read_book
 from tests.faults.stored import Stored, read_stored, stored_upto
@@ -215,11 +214,16 @@ def test_readings_flow_when_one_that_was_taken_since_is_confirmed(tmp_path: Path
     assert flows(path, after=before)
 
 
+def row(ts: int, **values: float | bool) -> Row:
+    """A reading with these values and no others."""
+    return Row(ts, tuple(values.get(column) for column in COLUMNS))
+
+
 def test_rows_and_packs_are_read_as_they_are_in_the_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'chain.sqlite'}"
     engine = database.connect(url)
     database.migrate(engine)
-    old = StoredReading(1, 1, 1000, 229.9, *[None] * (len(QUANTITIES) - 1), True)
+    old = NOTHING._replace(epoch=1, seq=1, ts=1000, voltage=229.9, alarm=True)
     with Session(engine) as session:
         session.add(Meter(key=7, meter_id=METER, first_seen=0, last_seen=0))
         values: dict[str, Any] = {"voltage": 230.1, "power": 21.3}
@@ -230,9 +234,9 @@ def test_rows_and_packs_are_read_as_they_are_in_the_database(tmp_path: Path) -> 
         session.commit()
     stored = read_stored(url)
     assert sorted(stored.rows) == [
-        (Name(METER, 1, 1), Row(1000, (229.9, None, None, None, None, None, True))),
-        (Name(METER, 1, 2), Row(2000, (230.1, None, 21.3, None, None, None, False))),
-        (Name("None", 1, 1), Row(1000, (None,) * 7)),
+        (Name(METER, 1, 1), row(1000, voltage=229.9, alarm=True)),
+        (Name(METER, 1, 2), row(2000, voltage=230.1, power=21.3, alarm=False)),
+        (Name("None", 1, 1), row(1000)),
     ]
     assert stored.packed == 1
     assert stored_upto(url) == {METER: 2}

@@ -9,12 +9,12 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from bridge.ingest.bulk_insert import insert_readings
-from bridge.ingest.parse import Row
+from bridge.ingest.rows import Row
 from bridge.store import database
 
 pytest_plugins = ("tests.support.databases",)
 
-GOOD: Row = (1, 1, 1, 1000, 230.1, *[None] * 7, True)
+GOOD: Row = (1, 1, 1, 1000, 230.1, None, None, True, ("voltage",))
 
 
 FULL_DISK = """

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bridge.ingest import disputes
+from bridge.ingest.rows import reading_of
 from bridge.store import alarms
-from bridge.store.pack_format import StoredReading
 from broker.contract.notice import MeterNotice, NoticeCode
 from broker.contract.reading import Stored
 from tests.support.bridges import BIRTH, METER, READING, TOPICS, Rig, birth, chain, eventually, reading, stamp
@@ -160,24 +160,24 @@ def test_against_packs_and_rows_alike(kept: Kept) -> None:
     other = [(*reading[:4], 1.0, *reading[5:]) for reading in rows]
     committed = kept.commit(*other)
     assert (committed.new, committed.conflicts) == (0, 1500)
-    assert kept.readings() == [StoredReading._make(reading[1:]) for reading in rows]
+    assert kept.readings() == [reading_of(reading) for reading in rows]
 
 
 def test_the_other_numbers_count_in_packs_too(kept: Kept) -> None:
     rows = [row(1, seq, ts=DAY0 + seq, other='{"q":1.0}', clock_synchronized=True) for seq in range(1, 100)]
     kept.put(*rows, row(1, 100, ts=NOW))
     assert kept.upkeep().packed == 99
-    assert kept.readings()[:99] == [StoredReading._make(reading[1:]) for reading in rows]
+    assert kept.readings()[:99] == [reading_of(reading) for reading in rows]
     assert kept.commit(*rows).conflicts == 0
-    assert kept.commit(*((*reading[:-1], False) for reading in rows)).conflicts == 99
-    assert kept.commit(*((*reading[:-2], '{"q":2.0}', True) for reading in rows)).conflicts == 99
+    assert kept.commit(*((*reading[:-2], False, reading[-1]) for reading in rows)).conflicts == 99
+    assert kept.commit(*((*reading[:-3], '{"q":2.0}', True, reading[-1]) for reading in rows)).conflicts == 99
 
 
 def test_what_the_first_versions_stored_is_no_conflict_after_an_upgrade(kept: Kept) -> None:
     """They dropped other numbers, and the same reading may come once more."""
     kept.put(*series(1, 400))
     kept.upkeep()
-    again = [(*reading[:-2], '{"q":1.0}', True) for reading in series(1, 400)]
+    again = [(*reading[:-3], '{"q":1.0}', True, reading[-1]) for reading in series(1, 400)]
     assert kept.commit(*again).conflicts == 0
 
 

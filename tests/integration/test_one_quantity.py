@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import inspect, text
 
+from bridge.ingest.rows import reading_of
 from bridge.store import database
 from bridge.store.queries import Store
 from bridge.store.tables import at_ms
@@ -46,6 +47,7 @@ PAGE = {"Accept": "text/html"}
 UPKEEP = """
 import sys
 from datetime import timedelta
+from bridge.ingest.rows import reading_of
 from bridge.store import database
 from bridge.store.upkeep import Policy, upkeep
 engine, policy = database.connect(sys.argv[1]), Policy(pack_after=timedelta())
@@ -153,7 +155,7 @@ def check_cli(rig: Rig, meter: str, lowest: float, highest: float) -> None:
     assert pq.read_table(file).to_pydict()[NAME] == values
     with Store.open(rig.url) as store:
         before = list(store.readings(store.meter(meter_id(1)).meter))
-    assert before == [reading[1:] for reading in series(1, ENOUGH)]
+    assert before == [reading_of(reading) for reading in series(1, ENOUGH)]
     (old,) = json.loads(rig.cli("readings", meter_id(1), "--since", "2026-11-01T00:00", "--resolution", "day",
                                 "--json"))  # fmt: skip
     assert (old["readings"], old[f"{NAME}_count"], old[f"{NAME}_max"]) == (ENOUGH, 0, None)

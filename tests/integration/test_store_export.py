@@ -17,7 +17,7 @@ import pytest
 
 from admin.main import main
 from bridge.store.export import Table, write_parquet
-from bridge.store.pack_format import StoredReading
+from bridge.store.pack_format import NOTHING
 from bridge.store.tables import HOUR_MS, Due, at_ms
 from bridge.store.upkeep import Done
 from broker.contract.errors import UnavailableError
@@ -132,7 +132,8 @@ def test_parquet_has_the_same_numbers(filled: Kept, cli: Cli, tmp_path: Path) ->
     columns["ts"] = [at_ms(ts) for ts in columns["ts"]]
     assert str(table.schema.field("ts").type) == "timestamp[ms, tz=UTC]"
     found = [
-        StoredReading(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
+        NOTHING._replace(**dict(zip(columns, row, strict=True)))
+        for row in zip(*columns.values(), strict=True)
     ]
     assert found == filled.readings()
     cli("readings", meter_id(1), "--since", "9d", "--resolution", "day", "--parquet", str(file))

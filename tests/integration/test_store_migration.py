@@ -16,13 +16,14 @@ from alembic import command
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine import make_url
 
+from bridge.ingest.rows import reading_of
 from bridge.store import database
 from bridge.store.backup import back_up
 from bridge.store.queries import Store
 from bridge.store.rollup import DAY, HOUR
 from bridge.store.tables import HOUR_MS
 from broker.contract.errors import ConfigurationError, UnavailableError
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import HOUSEHOLD
 from tests.support.databases import Postgres, new_database
 from tests.support.stores import DAY0, Kept, keeping, meter_id, row, series
 
@@ -51,8 +52,8 @@ def first_release(engine: Engine) -> None:
         }  # fmt: skip
         names = ("epoch", "seq", "ts", "voltage", "current", "power", "power_factor", "frequency", "energy")
         readings = [
-            dict(zip(("meter", *names, "alarm"), (1, *reading[1:11]), strict=True))
-            for reading in series(1, 3000)
+            {"meter": 1, **{name: getattr(reading, name) for name in (*names, "alarm")}}
+            for reading in map(reading_of, series(1, 3000))
         ]
         for table, rows in (("meter", [meter]), ("command", [ledger]), ("reading", readings)):
             columns = ", ".join(f'"{name}"' for name in rows[0])
@@ -76,7 +77,7 @@ def test_a_store_of_the_first_release_is_upgraded(old: Engine, database_url: str
         assert kept.meter().changes == 1
         assert [(row.command_id, row.outcome) for row in kept.store.commands()] == [("c-1", "done")]
         assert kept.store.blocks() == []
-        expected = [reading[1:] for reading in series(1, 3000)]
+        expected = [reading_of(reading) for reading in series(1, 3000)]
         assert kept.readings() == expected
         assert kept.put(*series(1, 3000)) == 0, "what the first release stored is not stored again"
         kept.upkeep()
@@ -101,8 +102,8 @@ def test_an_upgrade_that_is_cut_off_leaves_the_old_store(old: Engine) -> None:
 def test_an_hour_that_an_odd_value_falsified_is_summed_up_again(old: Engine, database_url: str) -> None:
     """0, and the counter again: 98,427 Wh for ever, where the readings are still there to know better."""
     config = database._config()
-    names = ", ".join(f"{name}_count" for name in QUANTITIES)
-    zeros = ", ".join("0" for _ in QUANTITIES)
+    names = ", ".join(f"{name}_count" for name in HOUSEHOLD)
+    zeros = ", ".join("0" for _ in HOUSEHOLD)
     hours = [(DAY0, 98_427), (DAY0 + 3 * HOUR_MS, 360)]
     with old.begin() as connection:
         config.attributes["connection"] = connection

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from bridge.ingest.parse import Row
+from bridge.ingest.rows import Row, reading_of
 from bridge.store.rollup import GRACE_MS
 from bridge.store.tables import DAY_MS, HOUR_MS
 from tests.support.stores import DAY0, Kept, keeping, row
@@ -97,23 +97,23 @@ def fits(one: tuple[int, int, float], later: tuple[int, int, float]) -> bool:
 def steps(rows: list[Row]) -> float:
     """What the counters counted up in the day, computed apart and in one go."""
     epochs: dict[int, list[tuple[int, int, float]]] = defaultdict(list)
-    for _, epoch, seq, ts, *_, energy, _alarm, _other, _known in rows:
-        epochs[epoch].append((seq, ts, energy))
+    for reading in map(reading_of, rows):
+        epochs[reading.epoch].append((reading.seq, reading.ts, reading.energy))
     used = 0.0
     for readings in map(sorted, epochs.values()):
         good, odd = readings[0], None
-        for reading in readings[1:]:
-            start = good if fits(good, reading) else odd if odd and fits(odd, reading) else None
+        for told in readings[1:]:
+            start = good if fits(good, told) else odd if odd and fits(odd, told) else None
             if start is None:
-                odd = reading
+                odd = told
                 continue
             if odd and start is odd and odd[2] < good[2]:
                 rolled = (odd[0], odd[1], odd[2] + 9_999_990)
                 if fits(good, rolled) and DAY0 <= odd[1] < DAY0 + DAY_MS:
                     used += rolled[2] - good[2]
-            if DAY0 <= reading[1] < DAY0 + DAY_MS:
-                used += reading[2] - start[2]
-            good, odd = reading, None
+            if DAY0 <= told[1] < DAY0 + DAY_MS:
+                used += told[2] - start[2]
+            good, odd = told, None
     return used
 
 

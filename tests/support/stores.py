@@ -16,15 +16,14 @@ from typing import Any
 from sqlalchemy import Engine, func, select
 from sqlmodel import SQLModel
 
-from bridge.ingest.parse import Row
+from bridge.ingest.rows import Row, row_of
 from bridge.ingest.work import Work
 from bridge.ingest.writer import Committed, Writer
 from bridge.store import database
-from bridge.store.pack_format import StoredReading
+from bridge.store.pack_format import NOTHING, StoredReading
 from bridge.store.queries import Store
 from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Meter
 from bridge.store.upkeep import Done, Policy, upkeep
-from broker.contract.quantities import QUANTITIES
 
 DAY0 = 1_795_392_000_000
 """2026-11-23T00:00:00Z."""
@@ -40,8 +39,7 @@ def meter_id(number: int) -> str:
 
 def row(number: int, seq: int, *, ts: int, epoch: int = 1, **quantities: Any) -> Row:
     """A reading as the sorter makes it."""
-    values = StoredReading(epoch, seq, ts, *[None] * len(QUANTITIES), None)._replace(**quantities)
-    return (meter_id(number), *values)
+    return row_of(meter_id(number), NOTHING._replace(epoch=epoch, seq=seq, ts=ts, **quantities))
 
 
 def series(number: int, count: int, *, start: int = DAY0, first: int = 1, step: int = 10_000) -> list[Row]:

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.ingest import parse
-from bridge.ingest.parse import RejectedError, Row
+from bridge.ingest.parse import RejectedError
+from bridge.ingest.rows import KNOWN_TIME, OTHER, Row, reading_of
+from bridge.store.pack_format import StoredReading
 from bridge.store.tables import at_ms
 from broker.contract.birth import Birth
 from broker.contract.messages import EARLIEST, format_ts
@@ -80,9 +82,10 @@ def test_the_fast_way_only_accepts_what_the_model_accepts_with_the_same_values(
         reading = Reading.model_validate_json(payload)
         values = [getattr(reading, name) for name in QUANTITIES]
         told = (*values, reading.alarm, parse._json(reading.other), reading.clock_synchronized is not False)
-        row = (1, reading.epoch, reading.seq, at_ms(reading.ts), *told)
-        assert fast == (row, reading.instance or NO_INSTANCE)
-        assert [type(value) for value in fast[0][4:]] == [type(value) for value in told]
+        row = StoredReading(reading.epoch, reading.seq, at_ms(reading.ts), *told)
+        found = reading_of(fast[0])
+        assert (fast[0][0], found, fast[1]) == (1, row, reading.instance or NO_INSTANCE)
+        assert [*map(type, found)] == [*map(type, row)]
 
 
 @given(good_readings)
@@ -91,8 +94,8 @@ def test_one_bad_quantity_costs_that_quantity_whichever_it_is(fields: dict[str, 
     payload = json.dumps(fields).encode()
     row, reading = reading_row(payload, 1, latest=2**60), Reading.model_validate_json(payload)
     values = [getattr(reading, name) for name in (*QUANTITIES, "alarm")]
-    assert list(row[4:11]) == values
-    other = json.loads(row[parse.OTHER] or "{}")
+    assert [getattr(reading_of(row), name) for name in (*QUANTITIES, "alarm")] == values
+    other = json.loads(row[OTHER] or "{}")
     for name, value in zip((*QUANTITIES, "alarm"), values, strict=True):
         told = fields.get(name)
         assert (name in other) == (told is not None and value is None)
@@ -105,12 +108,12 @@ NUMBERS_OF_A_NEWER_METER = {f"q{n}": n / 3 for n in range(32)}
 
 def test_numbers_that_only_a_newer_meter_knows_are_kept() -> None:
     row = reading_row(json.dumps(GOOD | NUMBERS_OF_A_NEWER_METER).encode(), 1, latest=NOW)
-    assert json.loads(row[parse.OTHER]) == NUMBERS_OF_A_NEWER_METER
+    assert json.loads(row[OTHER]) == NUMBERS_OF_A_NEWER_METER
     assert parse.refused(row) == []
     others = {"q": 1, "note": "x", "on": True, "no-label": 2, "ä": 3, "none": None, "list": [1]}
     row = reading_row(json.dumps(GOOD | others).encode(), 1, latest=NOW)
-    assert row[parse.OTHER] == '{"q":1.0}', "what is no number under a name is not of a reading"
-    assert reading_row(json.dumps(GOOD | {"other": {"a": 1}}).encode(), 1, latest=NOW)[parse.OTHER] is None
+    assert row[OTHER] == '{"q":1.0}', "what is no number under a name is not of a reading"
+    assert reading_row(json.dumps(GOOD | {"other": {"a": 1}}).encode(), 1, latest=NOW)[OTHER] is None
 
 
 def test_more_numbers_than_we_keep_are_no_reading() -> None:
@@ -122,8 +125,8 @@ def test_more_numbers_than_we_keep_are_no_reading() -> None:
 @pytest.mark.parametrize(("told", "known"), [(True, True), (False, False), ("perhaps", False), (None, True)])
 def test_whether_the_meter_knew_the_time(told: object, known: bool) -> None:
     payload = json.dumps(GOOD | {"clock_synchronized": told}).encode()
-    assert reading_row(payload, 1, latest=NOW)[-1] is known
-    assert reading_row(json.dumps(GOOD).encode(), 1, latest=NOW)[-1] is True
+    assert reading_row(payload, 1, latest=NOW)[KNOWN_TIME] is known
+    assert reading_row(json.dumps(GOOD).encode(), 1, latest=NOW)[KNOWN_TIME] is True
 
 
 @given(st.datetimes(min_value=EARLIEST.replace(tzinfo=None), max_value=datetime(2099, 12, 31)))
@@ -135,7 +138,7 @@ def test_the_fast_way_keeps_every_millisecond(ts: datetime) -> None:
 
 
 def test_a_usual_reading_takes_the_fast_way() -> None:
-    row = (1, 1_795_000_000_000, 7, NOW - 875, 231.2, 0.0, *[None] * 6, True)
+    row = (1, 1_795_000_000_000, 7, NOW - 875, 231.2, 0.0, None, None, True, ("voltage", "current"))
     assert parse._usual(json.dumps(GOOD).encode(), 1) == (row, NO_INSTANCE)
     assert parse._usual(json.dumps(GOOD | {"instance": "a1b2"}).encode(), 1) == (row, "a1b2")
 
@@ -239,9 +242,9 @@ BAD_QUANTITIES: dict[str, tuple[str, object, object]] = {
 def test_a_bad_quantity_is_absent_and_kept_beside(name: str, told: object, kept: object) -> None:
     good = {"voltage": 231.2, "current": 0.5, "power": 3, "power_factor": 0.1, "frequency": 50, "energy": 7}
     row = reading_row(json.dumps(GOOD | good | {name: told}).encode(), 1, latest=NOW)
-    names = (*QUANTITIES, "alarm")
-    assert [row[4 + place] for place in range(7)] == [None if n == name else good.get(n) for n in names]
-    assert json.loads(row[parse.OTHER]) == {name: kept}
+    found, names = reading_of(row), (*QUANTITIES, "alarm")
+    assert {n: getattr(found, n) for n in names} == {n: None if n == name else good.get(n) for n in names}
+    assert json.loads(row[OTHER]) == {name: kept}
     assert parse.refused(row) == [name]
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
-from operator import itemgetter
 from time import gmtime, strftime
 from typing import Annotated, Any
 
@@ -19,7 +18,7 @@ from starlette.responses import Response
 
 from bridge.store.export import TIMES, Table
 from bridge.store.pack_format import StoredReading
-from bridge.store.queries import ROLLUP_FIELDS, Store
+from bridge.store.queries import Store
 from bridge.store.rollup import DAY, HOUR
 from bridge.store.tables import DAY_MS, Meter, at_ms, moment
 from broker.contract.messages import EARLIEST, LATEST, format_ts
@@ -37,8 +36,6 @@ router = APIRouter(tags=["readings"])
 PAGE, LARGEST_PAGE = 10_000, 100_000
 LONGEST_COLUMNS = 200_000
 """Readings that ``layout=columns`` gives at once."""
-_NAMES = ("ts", *(name for name in StoredReading._fields if name != "ts"))
-_ORDER = tuple(StoredReading._fields.index(name) for name in _NAMES)
 _SECONDS = [f":{second:02d}." for second in range(60)]
 _MILLISECONDS = [f"{ms:03d}Z" for ms in range(1000)]
 UNITS = {row.name: row.unit for row in QUANTITIES.values()}
@@ -94,10 +91,10 @@ class Range:
             after = self.after
             if after is not None:
                 rows = (row for row in rows if (row.ts, row.epoch, row.seq) > after)
-            return Table(_NAMES, map(itemgetter(*_ORDER), rows))
+            return store.table(self.meter, rows, start=begin, end=at_ms(self.end))
         span = HOUR if self.resolution is Resolution.HOUR else DAY
         since = moment(self.after[0] + 1000 * span) if self.after else self.start
-        return Table(ROLLUP_FIELDS, store.rollups(self.meter, span, since=since, until=self.end))
+        return store.rollups(self.meter, span, since=since, until=self.end)
 
     def columns(self, store: Store, most: int) -> dict[str, list[Any]]:
         """At most so many rows, oldest first, a list for each field."""
@@ -108,13 +105,16 @@ class Range:
             return _decoded(
                 {field: list(values) for field, values in zip(table.fields, columns, strict=True)}
             )
-        found: list[list[Any]] = [[] for _ in StoredReading._fields]
-        for piece in store.pieces(self.meter, start=at_ms(self.start), end=at_ms(self.end)):
-            for column, values in zip(found, piece, strict=True):
-                column.extend(values)
-            if len(found[0]) >= most:
+        start, end = at_ms(self.start), at_ms(self.end)
+        fields = store.table(self.meter, iter(()), start=start, end=end).fields
+        places = [(name, StoredReading._fields.index(name)) for name in fields]
+        found: dict[str, list[Any]] = {name: [] for name in fields}
+        for piece in store.pieces(self.meter, start=start, end=end):
+            for name, place in places:
+                found[name].extend(piece[place])
+            if len(found["ts"]) >= most:
                 break
-        return _decoded({name: found[place][:most] for name, place in zip(_NAMES, _ORDER, strict=True)})
+        return _decoded({name: values[:most] for name, values in found.items()})
 
     def place(self, row: tuple[Any, ...]) -> str:
         """The cursor of what follows ``row``: later pages are of the same resolution."""
@@ -170,7 +170,8 @@ def readings(
     )
     with share if large else nullcontext():
         if columns:
-            return answer(request, {**_head(wanted), "columns": _all(wanted, archive.store)}, root="readings")
+            found = _all(wanted, archive.store)
+            return answer(request, {**_head(wanted, found), "columns": found}, root="readings")
         return _page(request, wanted, archive.store, limit)
 
 
@@ -206,20 +207,22 @@ def _resolution(asked: Resolution, length: timedelta, begun: Resolution | None) 
     return begun or next((fitting for longest, fitting in _FITTING if length <= longest), Resolution.DAY)
 
 
-def _head(wanted: Range) -> dict[str, Any]:
+def _head(wanted: Range, columns: Container[str]) -> dict[str, Any]:
     return {
         "meter_id": wanted.meter.meter_id,
         "resolution": wanted.resolution.value,
         "start": format_ts(wanted.start),
         "end": format_ts(wanted.end),
-        "units": UNITS,
+        "units": {
+            name: unit for name, unit in UNITS.items() if name in columns or f"{name}_count" in columns
+        },
         "next": None,
     }
 
 
 def _page(request: Request, wanted: Range, store: Store, limit: int) -> Response:
     columns = wanted.columns(store, limit + 1)
-    head = _head(wanted)
+    head = _head(wanted, columns)
     first, *_ = columns.values()
     if len(first) > limit:
         head["next"] = wanted.place(tuple(column[limit - 1] for column in columns.values()))

@@ -241,7 +241,8 @@ class Live:
         }
         if reading is not None:
             told["ts"] = format_ts(reading.ts)
-            values = ((name, getattr(reading, name)) for name in (*QUANTITIES, "alarm"))
+            there = sorted(_PLACES.keys() & reading.model_fields_set, key=_PLACES.__getitem__)
+            values = ((name, getattr(reading, name)) for name in there)
             told |= {name: value for name, value in values if value is not None}
             told |= {"other": reading.other} if reading.other else {}
             told |= {"clock_synchronized": False} if reading.clock_synchronized is False else {}
@@ -289,6 +290,10 @@ class Live:
             self.version += 1
             self._encoded[meter.meter_id] = encoded
             self._hub.tell("meter", encoded, meter_id=meter.meter_id, address_code=birth.address_code)
+
+
+_PLACES = {name: place for place, name in enumerate((*QUANTITIES, "alarm"))}
+"""What of a reading is shown, in this order."""
 
 
 def _ignore(_meter_id: str, _message: Message) -> None:

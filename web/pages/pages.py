@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlencode
 
 import orjson
@@ -18,6 +18,7 @@ from web.api.meters import Choice, begin_after, cursor_of, everything
 from web.api.operations import alarm_rows, database_state, dead_letter_rows, health_now
 from web.auth.guard import Caller, caller_of
 from web.commands import LOST, entry_of
+from web.live.state import Live
 from web.live.summary import ShownState
 from web.pages.views import views_of
 from web.parts import Parts, parts_of, root_of
@@ -85,7 +86,7 @@ async def fleet(
         request,
         "fleet.html",
         caller,
-        meters=[orjson.loads(one) for one in live.documents(some)],
+        meters=[_with_measures(live, orjson.loads(one)) for one in live.documents(some)],
         summary=live.summary(),
         found=len(ids),
         start=start,
@@ -93,6 +94,12 @@ async def fleet(
         onward=onward and f"{root_of(request)}/?{urlencode(onward)}",
         first=f"{root_of(request)}/?{urlencode(query)}" if start else None,
     )
+
+
+def _with_measures(live: Live, told: dict[str, Any]) -> dict[str, Any]:
+    """The latest of a meter, and what it measures."""
+    meter = live.meter(told["meter_id"])
+    return {**told, "measures": meter.birth.quantities if meter and meter.birth else ()}
 
 
 @router.get("/meters/{meter_id}")

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
@@ -13,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from broker.contract.messages import format_ts, utc_now
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import QUANTITIES, Quantity
 from broker.version import VERSION
 from web.auth.accounts import Role
 from web.auth.guard import Caller
@@ -29,6 +30,9 @@ PAGES = (
 # fmt: on
 SHOWN = dict(sorted(QUANTITIES.items(), key=lambda item: item[0] != "power"))
 """The table of quantities, power first; scripts take unit and decimals from the page."""
+OTHERWISE = {"voltage": "voltage_l1", "current": "current_l1", "energy": "energy_import"}
+"""What stands in the table of meters where a meter has no such quantity: of a three-phase one the first phase,
+of a two-way one what was consumed."""
 RELAY_WORDS = {"closed": "on", "open": "switched off", None: "unknown"}
 """A closed relay gives the house power."""
 
@@ -36,6 +40,16 @@ RELAY_WORDS = {"closed": "on", "open": "switched off", None: "unknown"}
 def shown(value: float | None, decimals: int) -> str:
     """A number for people; a dash for none."""
     return "–" if value is None else f"{value:,.{decimals}f}".replace(",", "\u202f")
+
+
+def shown_as(meter: Mapping[str, Any], name: str) -> Quantity:
+    """The quantity of a meter, as in the table of meters, that is shown as ``name``.
+
+    >>> shown_as({"measures": ("power", "voltage_l1")}, "voltage").name
+    'voltage_l1'
+    """
+    other = OTHERWISE.get(name, name)
+    return QUANTITIES[other if other in meter["measures"] and name not in meter["measures"] else name]
 
 
 def others(numbers: dict[str, float | str] | None) -> str:
@@ -66,6 +80,7 @@ class Views:
             "static": lambda name: root + self.assets.url(name),
             "root": root,
             "quantities": SHOWN,
+            "shown_as": shown_as,
             "pages": PAGES,
             "states": STATES,
             "relay_words": RELAY_WORDS,

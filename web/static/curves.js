@@ -128,7 +128,7 @@ export class Curves {
     const gaps = told.ts.slice(1).map((at, place) => at - told.ts[place]).sort((one, other) => one - other);
     const interval = gaps[Math.floor(gaps.length / 2)] ?? 1000;
     this.interval = interval * Math.max(1, told.ts.length / MOST_POINTS);
-    const values = told[quantity.name];
+    const values = told[quantity.name] ?? told.ts.map(() => null);
     this.day = withGaps(...thinned(told.ts, values), this.interval);
     this.title("day", `${quantity.label} of the last 24 hours`, quantity.unit);
     this.show("day", this.day, quantity.unit, inWords(values, quantity));
@@ -137,7 +137,7 @@ export class Curves {
   async loadMonth() {
     const quantity = this.quantity;
     if (!quantity) return;
-    const told = await columns(this.id, 31 * DAY, "hour"), means = told[`${quantity.name}_mean`];
+    const told = await columns(this.id, 31 * DAY, "hour"), means = told[`${quantity.name}_mean`] ?? told.start.map(() => null);
     if (quantity.name !== this.quantity?.name) return;
     this.title("month", `Mean ${quantity.label.toLowerCase()} of each hour, 31 days`, quantity.unit);
     this.show("month", withGaps(told.start, means, HOUR), quantity.unit, inWords(means, quantity));
