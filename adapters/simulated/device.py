@@ -7,8 +7,8 @@ Message(topic='tele/tasmota_A1B2C3/LWT', payload=b'Offline', retain=True)
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from typing import Protocol
@@ -57,6 +57,8 @@ class DeviceKind:
     """That the adapter reads it with."""
     make: Callable[[Household, int], Device]
     """The device with this number; the house is its load."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Keys of the family in adapters.toml with which an adapter hears all these devices."""
 
 
 DEVICES: dict[str, DeviceKind] = {}

@@ -41,6 +41,7 @@ class DevicesSettings(BaseSettings):
     families: tuple[str, ...]
     n: Annotated[int, Field(ge=1, le=10_000)] = 1
     seed: Annotated[int, Field(ge=0)] = SEED
+    """Of their households."""
     interval: Annotated[float, Field(ge=0.05, le=3600)] = 10.0
     """Seconds between a device's messages."""
     mqtt: MqttSettings = Field(default_factory=MqttSettings)

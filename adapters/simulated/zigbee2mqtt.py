@@ -126,4 +126,4 @@ class Plug:
         }
 
 
-register(DeviceKind(family="zigbee2mqtt", make=Plug))
+register(DeviceKind(family="zigbee2mqtt", make=Plug, options=SOURCE))

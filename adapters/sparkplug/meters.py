@@ -86,7 +86,7 @@ class Mirror:
         if state in ALIVE and (self.fleet.broker_up or meter.meter_id in self._told):
             self._told.add(meter.meter_id)
             return self.node.tell(meter.meter_id, items(meter, good=state is State.ONLINE, ms=ms), ms=ms)
-        if meter.meter_id in self._told and (state is State.OUT or now >= self._settled_at):
+        if meter.meter_id in self._told and (state is State.WITHDRAWN or now >= self._settled_at):
             self._told.discard(meter.meter_id)
             return self.node.bury(meter.meter_id, ms=ms)
         return []

@@ -11,12 +11,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from admin.mms.meter_values import GOOD, NAMES, Told, read_at, worst_quality
+from admin.mms.meter_values import GOOD, Told, read_at, worst_quality
 from admin.output import text
-from broker.contract.quantities import QUANTITIES, Quantity
+from broker.contract.quantities import HOUSEHOLD, INSTEAD, QUANTITIES, Quantity
 
-COLUMNS = tuple(QUANTITIES[name] for name in NAMES if name in QUANTITIES)
-"""What MMS serves."""
+COLUMNS = tuple(QUANTITIES[name] for name in HOUSEHOLD)
+"""Of a plain meter; others show there what is next to it (`INSTEAD`)."""
 
 
 def heading(row: Quantity) -> str:
@@ -57,8 +57,13 @@ def _cells(told: Mapping[str, Told] | None, now: datetime) -> list[Any]:
     quality = worst_quality(told)
     age = (now - read_at(told)).total_seconds()
     return [
-        *(f"{told[row.name].value:.{row.decimals}f}" for row in COLUMNS),
-        str(told["relay"].value or "?"),
+        *(_number(told, row) for row in COLUMNS),
+        str(told["relay"].value or "?") if "relay" in told else "none",
         Text(quality, style="green" if quality == GOOD else "yellow"),
         f"{max(0.0, age):.0f}",
     ]
+
+
+def _number(told: Mapping[str, Told], row: Quantity) -> str:
+    one = told.get(row.name) or told.get(INSTEAD.get(row.name, ""))
+    return f"{one.value:.{row.decimals}f}" if one else ""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from admin.chain.devices import Devices
 from admin.chain.supervisor import HOST, Part
 from admin.deployments import DIR, IDENTITY
 from admin.options import BrokerKind, user_name
@@ -51,6 +52,13 @@ class Chain:
     plain: bool = False
     """No identities, no TLS: on loopback, for a trial."""
     web_port: int = 8061
+    devices: Devices | None = None
+    """Other makers' devices beside the meters."""
+
+    @property
+    def total(self) -> int:
+        """How many meters there are at the end."""
+        return len(self.meter_ids())
 
     @property
     def database(self) -> str:
@@ -71,7 +79,7 @@ class Chain:
     @property
     def mms_ports(self) -> range:
         """One for each IED that the meters fill."""
-        return range(self.mms_port, self.mms_port + math.ceil(self.meters / METERS_PER_IED))
+        return range(self.mms_port, self.mms_port + math.ceil(self.total / METERS_PER_IED))
 
     @property
     def mms_tls_port(self) -> int:
@@ -83,6 +91,8 @@ class Chain:
         """PortTakenError names the first port that is in use, and the option to choose another."""
         for port in self.mqtt_ports():
             check_free(HOST, port, option="--mqtt-port")
+        if self.devices is not None:
+            check_free(HOST, self.devices.port, option="--devices-port")
         for port in self.mms_ports:
             check_free(HOST, port, option="--mms-port")
         check_free(HOST, self.web_port, option="--web-port")
@@ -118,8 +128,8 @@ class Chain:
         return SimulateSettings(n=self.meters, seed=USUAL_SEED, data_dir=self.data_dir / "meters")
 
     def meter_ids(self) -> list[str]:
-        """Of the simulated meters."""
-        return meter_ids(self.simulation)
+        """Of the simulated meters and devices."""
+        return [*meter_ids(self.simulation), *(self.devices.meter_ids() if self.devices else ())]
 
     def prepare(self) -> None:
         """Make the deployment if there is none, and identities for meters that have none.
@@ -129,6 +139,8 @@ class Chain:
         """
         deployment = self.deployment
         check_file(self.database)
+        if self.devices is not None:
+            self.devices.write_config(port=self.mqtt_port)
         if self.plain:
             check_whole(deployment.folder)
             if deployment.exists:
@@ -157,6 +169,10 @@ class Chain:
             )
         deployment.check()
         enlist_simulated(deployment, self.simulation)
+        if self.devices is not None:
+            enlist_simulated(deployment, self.devices.wired)
+            adapted = self.devices.adapted().items()
+            enlist(deployment, {meter_id: ("", folder) for meter_id, folder in adapted})
 
     def environment(self, identity: str = "") -> dict[str, str]:
         """A child's environment: the deployment's settings and the child's identity, or that there is none.
@@ -188,6 +204,10 @@ class Chain:
             folder = ("--dir", str(self.deployment.folder))
             told = self.environment("registrar") | {"METER61850_LOG_LEVEL": "info"}
             registrar = (Part("registrar", ("enrol", "run", *folder), 0.2, told),)
+        devices: tuple[Part, ...] = ()
+        if self.devices is not None:
+            identities = None if self.plain else self.deployment.folder / "identities"
+            devices = self.devices.parts(mqtt=mqtt, identities=identities)
         # fmt: off
         return (
             Part("broker", ("broker", "run", *broker), 0.9, self.environment()),
@@ -197,6 +217,7 @@ class Chain:
             *registrar,
             Part("web", ("web", "run", *mqtt, *web), 0.5, self.environment("web")),
             Part("meters", ("meter", "simulate", *meters), 1.1, self.environment()),
+            *devices,
         )
         # fmt: on
 
@@ -211,7 +232,21 @@ def make_deployment(folder: Path, plan: NewDeployment) -> Deployment:
 
 
 def enlist_simulated(deployment: Deployment, settings: SimulateSettings) -> None:
-    """An identity for each simulated meter that has none, below ``identities/``.
+    """An identity for each simulated meter that has none, below ``identities/``."""
+    profiles = [
+        simulated_profile(settings, number) for number in range(settings.first, settings.first + settings.n)
+    ]
+    enlist(
+        deployment,
+        {
+            profile.meter_id: (profile.identity.address_code, deployment.identity_folder(profile.meter_id))
+            for profile in profiles
+        },
+    )
+
+
+def enlist(deployment: Deployment, meters: Mapping[str, tuple[str, Path]]) -> None:
+    """An identity for each meter that has none: meter_id → address code and folder.
 
     They run on this machine, where the broker's name need not lead to it, as inside a container.
     """
@@ -219,11 +254,9 @@ def enlist_simulated(deployment: Deployment, settings: SimulateSettings) -> None
     host = HOST if bind in ("0.0.0.0", HOST) else ""
     known = {identity.name for identity in deployment.identity_store.identities(Role.METER)}
     authority = deployment.authority()
-    for number in range(settings.first, settings.first + settings.n):
-        profile = simulated_profile(settings, number)
-        if profile.meter_id not in known:
-            identity = Identity(profile.meter_id, Role.METER, address_code=profile.identity.address_code)
-            folder = deployment.identity_folder(profile.meter_id)
+    for meter_id, (code, folder) in meters.items():
+        if meter_id not in known:
+            identity = Identity(meter_id, Role.METER, address_code=code)
             deployment.enlist(identity, folder, host=host, authority=authority)
     deployment.publish()
 

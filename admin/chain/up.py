@@ -15,11 +15,12 @@ from typing import Any
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from admin.chain.devices import BROKER
 from admin.chain.live import Line, live_table
 from admin.chain.parts import Chain
 from admin.chain.supervisor import HOST, Supervisor
 from admin.chain.watch import ChainWatch
-from admin.mms.meter_values import GOOD, Servers, Told, read_at, same, same_time, worst_quality
+from admin.mms.meter_values import GOOD, Servers, Told, names_of, read_at, same, same_time, worst_quality
 from admin.options import BrokerKind
 from admin.output import stderr, stdout
 from bridge.store.queries import MeterState, Store
@@ -63,15 +64,17 @@ class Up:
             await self.supervisor.start(part)
             if part.name == "broker":
                 await self.supervisor.listening("broker", self.chain.mqtt_port)
+            if part.name == BROKER and self.chain.devices is not None:
+                await self.supervisor.listening(BROKER, self.chain.devices.port)
         await self.supervisor.listening("web", self.chain.web_port)
 
     async def wait_ready(self) -> None:
         """Return when each meter's values are read over MMS with good quality; NotReadyError otherwise.
 
-        A meter that is blocked is not waited for.
+        Values of a device that tells no time may be questionable. A meter that is blocked is not waited for.
         """
         waiting = {scl_name(meter_id) for meter_id in self.chain.meter_ids()}
-        patience = READY_SECONDS + 0.1 * self.chain.meters + 3 * self.chain.interval
+        patience = READY_SECONDS + 0.1 * self.chain.total + 3 * self.chain.interval
         began = time.monotonic()
         last: dict[str, str] = {}
         columns = (TextColumn("meters readable over MMS"), BarColumn(), MofNCompleteColumn())
@@ -80,25 +83,31 @@ class Up:
             while waiting:
                 told = await self.read(waiting)
                 last = {domain: worst_quality(values) for domain, values in told.items()}
-                waiting -= {domain for domain, quality in last.items() if quality == GOOD}
+                waiting -= {domain for domain, quality in last.items() if self._is_ready(domain, quality)}
                 waiting -= {scl_name(meter_id) for meter_id in self.watch.blocked}
-                bar.update(task, completed=self.chain.meters - len(waiting))
+                bar.update(task, completed=self.chain.total - len(waiting))
                 if waiting and time.monotonic() > began + patience:
                     raise NotReadyError(self._lateness(waiting, last))
                 await asyncio.sleep(POLL if waiting else 0)
         self.ready_seconds = time.monotonic() - self.began
 
+    def _is_ready(self, domain: str, quality: str) -> bool:
+        """Whether a meter's values are good; questionable of a device that tells no time."""
+        devices = self.chain.devices
+        adapted = devices is not None and meter_id_of(domain) in devices.adapted()
+        return quality == GOOD or (adapted and not quality.startswith("invalid"))
+
     def _lateness(self, waiting: set[str], last: Mapping[str, str]) -> str:
         first = min(waiting)
         return (
-            f"{len(waiting)} of {self.chain.meters} meters cannot be read over MMS after "
+            f"{len(waiting)} of {self.chain.total} meters cannot be read over MMS after "
             f"{time.monotonic() - self.began:.0f} s: {first} is {last.get(first, 'not served')}; "
             f"{self.supervisor.last_words(self._behind(first, served=first in last))}"
         )
 
     def _behind(self, domain: str, *, served: bool) -> str:
         """The part at which a meter that cannot be read has got stuck."""
-        if served or meter_id_of(domain) not in self.watch.names:
+        if served or meter_id_of(domain) not in self.watch.births:
             return "meters"
         published = any(device.domain == domain for cid in self.watch.cids.values() for device in cid.devices)
         return "mms" if published else "bridge"
@@ -106,7 +115,11 @@ class Up:
     async def read(self, domains: set[str] | list[str]) -> dict[str, dict[str, Told]]:
         """The values of those of ``domains`` that are served now."""
         self.servers.follow(list(self.watch.cids.values()))
-        return await asyncio.to_thread(self.servers.read, list(domains))
+        births = {domain: self.watch.births.get(meter_id_of(domain)) for domain in domains}
+        wanted = {
+            domain: names_of(birth.quantities, relay=birth.relay) for domain, birth in births.items() if birth
+        }
+        return await asyncio.to_thread(self.servers.read, wanted)
 
     def ready_line(self) -> str:
         """What a user needs to know to connect."""
@@ -137,10 +150,7 @@ class Up:
             while True:
                 shown = meter_ids[: max(1, console.height - ROOM)]
                 told = await self.read([scl_name(meter_id) for meter_id in shown])
-                lines = [
-                    Line(self.watch.names.get(meter_id, meter_id), told.get(scl_name(meter_id)))
-                    for meter_id in shown
-                ]
+                lines = [Line(self.watch.name(meter_id), told.get(scl_name(meter_id))) for meter_id in shown]
                 table = live_table(lines, now=datetime.now(UTC), more=len(meter_ids) - len(shown))
                 live.update(table, refresh=True)
                 await asyncio.sleep(REFRESH)
@@ -148,7 +158,8 @@ class Up:
     async def report(self) -> dict[str, Any]:
         """Stop the meters, wait until database and MMS have the same last readings, and return both."""
         ran = time.monotonic() - self.began - self.ready_seconds
-        await self.supervisor.stop("meters")
+        for name in ("devices", "adapter", "wired", "meters"):
+            await self.supervisor.stop(name)
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
             meters = await self._compared()

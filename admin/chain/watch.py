@@ -1,4 +1,4 @@
-"""The IEDs and the meters' names from the retained topics, followed while ``up`` runs."""
+"""The IEDs and the meters' births from the retained topics, followed while ``up`` runs."""
 
 from __future__ import annotations
 
@@ -21,16 +21,21 @@ PAUSE = 0.5
 
 
 class ChainWatch:
-    """CIDs and names, always the latest."""
+    """CIDs and births, always the latest."""
 
     def __init__(self, settings: MqttSettings) -> None:
         self._settings = settings
         self.cids: dict[str, Cid] = {}
         """IED name → its CID."""
-        self.names: dict[str, str] = {}
-        """meter_id → name."""
+        self.births: dict[str, Birth] = {}
+        """meter_id → its birth."""
         self.blocked: set[str] = set()
         """meter_ids that the registrar keeps out."""
+
+    def name(self, meter_id: str) -> str:
+        """The meter's name; before its birth its id."""
+        birth = self.births.get(meter_id)
+        return birth.name if birth else meter_id
 
     async def run(self) -> None:
         """Follow for ever; a connection that breaks is made again."""
@@ -59,4 +64,4 @@ class ChainWatch:
                 shut_out = access is not None and not access.allowed
                 (self.blocked.add if shut_out else self.blocked.discard)(topic.name)
             elif birth := parsed(Birth, payload):
-                self.names[topic.name] = birth.name
+                self.births[topic.name] = birth

@@ -17,6 +17,7 @@ from adapters.families.registry import families as all_families
 from adapters.profiles import profile_of
 from adapters.settings import AdapterSettings
 from adapters.sites import read_sites
+from admin.commands.adapter_simulate import simulate
 from admin.exits import NotFoundError
 from admin.lazy import new_app
 from admin.options import (
@@ -295,3 +296,6 @@ def _tell_findings(found: Discovery, settings: AdapterSettings) -> None:
     for source, counts in found.findings.items():
         for cause, count in sorted(counts.items()):
             note(f"{source}: {cause}: {count} times; {settings.data_dir / 'aside' / source}.jsonl has some")
+
+
+app.command()(simulate)

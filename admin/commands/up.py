@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from admin.chain.devices import Devices
 from admin.chain.parts import Chain, locked
 from admin.chain.supervisor import Supervisor
 from admin.chain.up import Up, first_login
@@ -46,6 +47,17 @@ Plain = Annotated[
     bool,
     typer.Option("--plain", help="No identities and no TLS: anyone on this machine may switch."),
 ]
+WithDevices = Annotated[
+    bool,
+    typer.Option(
+        "--with-devices",
+        help="Also simulate devices of other makers, with an adapter: a Tasmota, a Shelly, an ESPHome and a"
+        " zigbee2mqtt plug, and a wired three-phase meter.",
+    ),
+]
+DevicesPort = Annotated[
+    int, typer.Option(min=1, max=65535, help="With --with-devices: port of the devices' own broker.")
+]
 Seconds = Annotated[
     float | None,
     typer.Option("--for", min=0, metavar="SECONDS", show_default=False, help="Stop this long after READY."),
@@ -69,6 +81,8 @@ def up(
     web_port: WebPort = 8061,
     broker: Broker = BrokerKind.AUTO,
     plain: Plain = False,
+    with_devices: WithDevices = False,
+    devices_port: DevicesPort = 8885,
     seconds: Seconds = None,
     as_json: AsJson = False,
 ) -> None:
@@ -82,6 +96,7 @@ def up(
     meter61850 up
     meter61850 up --meters 100 --interval 5 --data-dir /tmp/trial
     meter61850 up --for 30 --json | jq .different
+    meter61850 up --with-devices
     """
     if as_json and seconds is None:
         raise typer.BadParameter(
@@ -97,6 +112,7 @@ def up(
         mms_port=mms_port,
         web_port=web_port,
         plain=plain or kind is BrokerKind.EMBEDDED,
+        devices=Devices(data_dir / "devices", devices_port, interval, kind) if with_devices else None,
     )
     chain = replace(chain, mqtt_port=mqtt_port or chain.usual_mqtt_port())
     with locked(data_dir):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from open61850.data import BitStringData, TimestampData
@@ -19,14 +20,17 @@ from open61850.mms.errors import DataAccessError, MmsError
 from open61850.quality import Quality
 
 from admin.mms.tls_client import connect_plain
-from broker.contract.quantities import HOUSEHOLD, QUANTITIES
+from broker.contract.quantities import QUANTITIES
 from broker.contract.relay import Position
-from scl_builder.model.logical_devices import METER_LD
+from scl_builder.model.logical_devices import meter_nodes, profile_of
+from scl_builder.model.measuring import ways
 from scl_builder.model.reference import Reference
 from scl_builder.read.cid import Cid
 
 TIMEOUT = 2.0
 """Seconds for one request; Ctrl-C may have to wait for it."""
+AT_ONCE = 60
+"""Values in one request."""
 GOOD = "good"
 POSITIONS = {"on": Position.CLOSED, "off": Position.OPEN}
 
@@ -42,25 +46,38 @@ class Told:
     ts: datetime
 
 
-def _read_names() -> dict[str, tuple[Reference, ...]]:
-    """From the model tables; of a quantity that feeds several data objects, the first."""
+Names = Mapping[str, tuple[Reference, ...]]
+"""A quantity with a data object, or ``relay`` → value, q and t below a logical device without name."""
+
+
+@lru_cache(maxsize=256)
+def names_of(quantities: tuple[str, ...], *, relay: bool) -> Names:
+    """What to read of a meter whose birth names these quantities, in the order of the contract.
+
+    Of a quantity that feeds several data objects the first; what is made of several is left out.
+
+    >>> str(names_of(("power", "power_l1", "power_l2"), relay=False)["power_l2"][0])
+    '/MMXU1.W.phsB.cVal.mag.f [MX]'
+    """
     found: dict[str, tuple[Reference, ...]] = {}
-    for node in METER_LD:
+    for node in meter_nodes(profile_of(quantities), relay=relay):
         for fed in (fed for data_object in node.objects for fed in data_object.fed):
             group, _, field = fed.source.partition(".")
-            if group == "reading" or (node.ln_class, fed.name) == ("XSWI", "Pos"):
+            source = _quantity(field, frozenset(quantities)) if group == "reading" else ""
+            if (node.ln_class, fed.name) == ("XSWI", "Pos"):
+                source = "relay"
+            if source:
                 value = fed.value
                 base = Reference("", node.name, fed.path, fed.cdc.fc(value.path[0]))
                 names = (base.child(*value.path), base.child(value.q), base.child(value.t))
-                found.setdefault("relay" if group == "relay" else field, names)
-    return found
+                found.setdefault(source, names)
+    return {name: found[name] for name in (*QUANTITIES, "relay") if name in found}
 
 
-_FOUND = _read_names()
-_ASKED = (*HOUSEHOLD, "relay")
-NAMES = {name: _FOUND[name] for name in _ASKED if name in _FOUND}
-"""What a plain house's meter measures, or ``relay`` → value, q and t below a logical device without name."""
-_ALL_NAMES = [reference for references in NAMES.values() for reference in references]
+def _quantity(field: str, given: frozenset[str]) -> str:
+    """The one quantity that a value of the model is; empty if it is made of several."""
+    way = next((way for way in ways(field) if way.fits(given)), None)
+    return way.of[0] if way is not None and len(way.of) == 1 else ""
 
 
 class Servers:
@@ -84,33 +101,45 @@ class Servers:
         """Read from these IEDs from now on."""
         self._endpoints = {device.domain: cid.endpoint for cid in cids for device in cid.devices}
 
-    def read(self, domains: Iterable[str]) -> dict[str, dict[str, Told]]:
-        """All values of each meter whose server, and whose logical device, is there."""
-        by_server: dict[Endpoint, list[str]] = {}
-        for domain in domains:
+    def read(self, wanted: Mapping[str, Names]) -> dict[str, dict[str, Told]]:
+        """These values of each meter whose server, and whose logical device, is there."""
+        by_server: dict[Endpoint, dict[str, Names]] = {}
+        for domain, names in wanted.items():
             if domain in self._endpoints:
-                by_server.setdefault(self._endpoints[domain], []).append(domain)
+                by_server.setdefault(self._endpoints[domain], {})[domain] = names
         found: dict[str, dict[str, Told]] = {}
         for endpoint, there in by_server.items():
             with suppress(MmsError, OSError):  # not there yet, or it went away: the others may be
                 self._read_server(endpoint, there, found)
         return found
 
-    def _read_server(self, endpoint: Endpoint, domains: list[str], found: dict[str, dict[str, Told]]) -> None:
+    def _read_server(
+        self, endpoint: Endpoint, wanted: Mapping[str, Names], found: dict[str, dict[str, Told]]
+    ) -> None:
         if self._closed:
             return
         with connect_plain(*endpoint, timeout=TIMEOUT) as client:
             self._client = client
-            for domain in domains:
-                results = client.read_many([_object_name(domain, name) for name in _ALL_NAMES])
+            for domain, names in wanted.items():
+                references = [reference for references in names.values() for reference in references]
+                results = _read_many(client, [_object_name(domain, name) for name in references])
                 if not any(isinstance(result, DataAccessError) for result in results):
-                    found[domain] = _by_field(results)
+                    found[domain] = _by_field(names, results)
 
 
-def _by_field(results: list[Any]) -> dict[str, Told]:
+def _read_many(client: MmsClient, names: list[ObjectName]) -> list[Any]:
+    """So many in a request that request and answer fit into a PDU."""
+    return [
+        result
+        for start in range(0, len(names), AT_ONCE)
+        for result in client.read_many(names[start : start + AT_ONCE])
+    ]
+
+
+def _by_field(names: Names, results: list[Any]) -> dict[str, Told]:
     """Value, q and t of each field, as they were asked for."""
     triples = [results[start : start + 3] for start in range(0, len(results), 3)]
-    return {field: _told(*triple) for field, triple in zip(NAMES, triples, strict=True)}
+    return {field: _told(*triple) for field, triple in zip(names, triples, strict=True)}
 
 
 def _object_name(domain: str, reference: Reference) -> ObjectName:

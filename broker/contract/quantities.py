@@ -153,5 +153,9 @@ QUANTITIES: dict[str, Quantity] = {
 HOUSEHOLD = tuple(row.name for row in QUANTITIES.values() if row.household)
 """What a plain meter with one phase and one direction measures."""
 
+INSTEAD = {"voltage": "voltage_l1", "current": "current_l1", "energy": "energy_import"}
+"""What a table of meters shows of one that has no such quantity: of a three-phase one the first phase, of a
+two-way one what was consumed."""
+
 NAME = r"^[A-Za-z][0-9A-Za-z_]{0,63}$"
 """Pattern of a quantity's name, also of one that only a newer meter knows."""

@@ -16,12 +16,14 @@ from admin.chain.parts import Chain
 from admin.chain.supervisor import Part, Supervisor
 from admin.chain.up import NotReadyError, Up, compared
 from admin.chain.watch import ChainWatch
-from admin.mms.meter_values import NAMES, Told, same, worst_quality
+from admin.mms.meter_values import Told, names_of, same, worst_quality
 from admin.options import BrokerKind
 from bridge.store.pack_format import NOTHING
 from bridge.store.queries import MeterState
 from bridge.store.tables import Meter, at_ms
+from broker.contract.birth import Birth
 from broker.contract.relay import Position
+from tests.support.bridges import birth
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -94,12 +96,23 @@ def test_float_is_compared_as_32_bits() -> None:
 
 
 def test_every_quantity_is_read_with_quality_and_time() -> None:
-    assert [name for name in NAMES if name in VALUES] == [*VALUES]
-    assert [*NAMES][-1] == "relay"
-    for value, quality, moment in NAMES.values():
+    names = names_of(tuple(VALUES), relay=True)
+    assert [*names] == [*VALUES, "relay"]
+    for value, quality, moment in names.values():
         assert (quality.path[-1], moment.path[-1]) == ("q", "t")
         assert value.path[0] == quality.path[0] == moment.path[0]
-    assert NAMES["energy"][0].mms[1] == "MMTN1$ST$TotWh$actVal"
+    assert names["energy"][0].mms[1] == "MMTN1$ST$TotWh$actVal"
+
+
+def test_a_meter_with_three_phases_is_read_where_its_values_are() -> None:
+    given = ("power", "power_l1", "power_l2", "power_l3", "energy_import", "energy_export")
+    names = names_of(given, relay=False)
+    assert [*names] == [*given]
+    assert names["power"][0].mms[1] == "MMXU1$MX$TotW$mag$f"
+    assert names["power_l2"][0].mms[1] == "MMXU1$MX$W$phsB$cVal$mag$f"
+    assert names["energy_export"][0].mms[1] == "MMTR1$ST$SupWh$actVal"
+    summed = names_of(("power_l1", "power_l2", "power_l3"), relay=False)
+    assert "power" not in summed, "what is made of several quantities is in no reading"
 
 
 def test_worst_quality_is_the_first_that_is_not_good() -> None:
@@ -185,7 +198,7 @@ async def test_part_at_which_the_meters_have_got_stuck_is_named(
     monkeypatch.setattr("admin.chain.up.READY_SECONDS", -10.0)
     chain = Chain(meters=1, plain=True, data_dir=tmp_path)
     watch = ChainWatch(chain.mqtt(BrokerKind.MOSQUITTO))
-    watch.names = dict.fromkeys(chain.meter_ids(), "House 1") if born else {}
+    watch.births = dict.fromkeys(chain.meter_ids(), Birth.model_validate_json(birth())) if born else {}
     async with Supervisor(tmp_path) as supervisor:
         for name in ("bridge", "mms", "meters"):
             await supervisor.start(Part(name, ("--version",), 1.0))

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from broker.contract.messages import format_ts, utc_now
-from broker.contract.quantities import QUANTITIES, Quantity
+from broker.contract.quantities import INSTEAD, QUANTITIES, Quantity
 from broker.version import VERSION
 from web.auth.accounts import Role
 from web.auth.guard import Caller
@@ -30,9 +30,6 @@ PAGES = (
 # fmt: on
 SHOWN = dict(sorted(QUANTITIES.items(), key=lambda item: item[0] != "power"))
 """The table of quantities, power first; scripts take unit and decimals from the page."""
-OTHERWISE = {"voltage": "voltage_l1", "current": "current_l1", "energy": "energy_import"}
-"""What stands in the table of meters where a meter has no such quantity: of a three-phase one the first phase,
-of a two-way one what was consumed."""
 RELAY_WORDS = {"closed": "on", "open": "switched off", None: "unknown"}
 """A closed relay gives the house power."""
 
@@ -48,7 +45,7 @@ def shown_as(meter: Mapping[str, Any], name: str) -> Quantity:
     >>> shown_as({"measures": ("power", "voltage_l1")}, "voltage").name
     'voltage_l1'
     """
-    other = OTHERWISE.get(name, name)
+    other = INSTEAD.get(name, name)
     return QUANTITIES[other if other in meter["measures"] and name not in meter["measures"] else name]
 
 
