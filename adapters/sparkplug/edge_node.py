@@ -120,10 +120,10 @@ class EdgeNode:
             return []
         if known is None or _shape(known) != _shape(told):
             return [self._device_birth(device, ms=ms)]
-        changed = [item for item in told.values() if item != known[item.name]]
+        changed = [item for item in told.values() if _differs(item, known[item.name])]
         if not changed:
             return []
-        metrics = tuple(self._metric(device, item, ms=ms) for item in changed)
+        metrics = tuple(self._metric(device, item) for item in changed)
         return [self._numbered("DDATA", device, Payload(timestamp=ms, metrics=metrics))]
 
     def bury(self, device: str, *, ms: int) -> list[Outgoing]:
@@ -143,23 +143,24 @@ class EdgeNode:
 
     def _device_birth(self, device: str, *, ms: int) -> Outgoing:
         items = self._devices[device].values()
-        metrics = tuple(self._metric(device, item, ms=ms, birth=True) for item in items)
+        metrics = tuple(self._metric(device, item, birth=True) for item in items)
         return self._numbered("DBIRTH", device, Payload(timestamp=ms, metrics=metrics))
 
-    def _metric(self, device: str, item: Item, *, ms: int, birth: bool = False) -> Metric:
-        """In data without name and type: the alias says both. That there is no value is true as of now."""
-        at = ms if item.value is None else item.at
+    def _metric(self, device: str, item: Item, *, birth: bool = False) -> Metric:
+        """In data without name and type: the alias says both."""
         alias = self._aliases.setdefault((device, item.name), len(self._aliases) + 1)
         one = metric(
             item.name if birth else None,
             item.datatype,
             item.value,
             alias=alias,
-            timestamp=at,
+            timestamp=item.at,
             properties={"engUnit": item.unit} if birth and item.unit else {},
         )
         return (
-            one if birth else Metric(alias=alias, timestamp=at, null=one.null, place=one.place, raw=one.raw)
+            one
+            if birth
+            else Metric(alias=alias, timestamp=item.at, null=one.null, place=one.place, raw=one.raw)
         )
 
     def _numbered(self, verb: str, device: str, payload: Payload) -> Outgoing:
@@ -183,6 +184,11 @@ class EdgeNode:
             return self._births(now=now, ms=ms)
         self.wants_new_connection |= self._born and not online
         return []
+
+
+def _differs(item: Item, before: Item) -> bool:
+    """Another value, or the same of another time; null stays null."""
+    return item != before and (item.value, before.value) != (None, None)
 
 
 def _shape(items: dict[str, Item]) -> list[tuple[str, DataType, str]]:

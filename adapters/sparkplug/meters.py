@@ -4,7 +4,7 @@ A device has the meter's id as its name, and a metric for each quantity of its b
 (``power``, ``energy_import``, ``voltage_l1``). A quantity without a good value is null: one that the last
 reading did not have, and all of them while the meter is stale. Readings of the history topic are not sent.
 
->>> [item.name for item in items(Fleet().meter("3f2504e0-4f89-41d3-9a0c-0305e82c3301"), good=True)]
+>>> [item.name for item in items(Fleet().meter("3f2504e0-4f89-41d3-9a0c-0305e82c3301"), good=True, ms=0)]
 []
 """
 
@@ -85,15 +85,15 @@ class Mirror:
         state = meter.state(broker_up=self.fleet.broker_up)
         if state in ALIVE and (self.fleet.broker_up or meter.meter_id in self._told):
             self._told.add(meter.meter_id)
-            return self.node.tell(meter.meter_id, items(meter, good=state is State.ONLINE), ms=ms)
+            return self.node.tell(meter.meter_id, items(meter, good=state is State.ONLINE, ms=ms), ms=ms)
         if meter.meter_id in self._told and (state is State.OUT or now >= self._settled_at):
             self._told.discard(meter.meter_id)
             return self.node.bury(meter.meter_id, ms=ms)
         return []
 
 
-def items(meter: MeterState, *, good: bool) -> Iterator[Item]:
-    """All that a device has; quantities without a ``good`` value are null."""
+def items(meter: MeterState, *, good: bool, ms: int) -> Iterator[Item]:
+    """All that a device has; quantities without a ``good`` value are null, as of ``ms`` or of the reading."""
     birth, reading = meter.birth, meter.reading
     if birth is None:
         return
@@ -101,7 +101,7 @@ def items(meter: MeterState, *, good: bool) -> Iterator[Item]:
     for name in birth.quantities:
         if name in QUANTITIES:
             value = getattr(reading, name) if good and reading else None
-            at = _ms(reading.ts) if reading else born
+            at = _ms(reading.ts) if good and reading else ms
             yield Item(name, DataType.DOUBLE, value, at, unit=QUANTITIES[name].unit)
     if birth.relay:
         closed = None if meter.relay is None else meter.relay.position is Position.CLOSED

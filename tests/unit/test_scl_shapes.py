@@ -207,6 +207,31 @@ def test_bytes_of_a_three_phase_meter(shape: str) -> None:
     assert (more - few) / 20 <= 1200
 
 
+ORG = '<DOType id="ORG" cdc="ORG">\n<DA name="setSrcRef" fc="SP" bType="ObjRef" dchg="true"/>\n</DOType>\n'
+
+
+@pytest.mark.parametrize(
+    ("node", "before", "after", "found"),
+    [
+        ("MMXU", "", '<DO name="ClcSrc" type="ORG"/>', "PFSign of MMXU is forbidden beside ClcSrc"),
+        ("MMXU", "", '<DO name="ClcSrc" type="ORG"/>', "ClcSrc of MMXU is forbidden without ClcMth"),
+        ("MHAI", '<DO name="Hz" type="MV_Hz"/>', "", "LNodeType 'MHAI' (MHAI) lacks the mandatory Hz"),
+        ("MHAI", "", '<DO name="ThdX" type="MV_Hz"/>', "MHAI has no data object 'ThdX'"),
+    ],
+)
+def test_what_derived_statistics_and_harmonics_must_not_have_is_found(
+    node: str, before: str, after: str, found: str
+) -> None:
+    xml = build_cid(town(SHAPES["three phases, SDM630"][0]), "SMGW001").decode()
+    head, start, rest = xml.partition(f'<LNodeType id="{node}" lnClass="{node}">\n')
+    body, end, tail = rest.partition("</LNodeType>")
+    assert before in body
+    changed = head + start + body.replace(before, "", 1) + after + end + tail
+    first = '<DOType id="BCR'
+    messages = [one.message for one in check(changed.replace(first, ORG + first, 1).encode())]
+    assert found in messages
+
+
 def test_meters_of_one_shape_share_their_types() -> None:
     quantities, _ = SHAPES["three phases, SDM630"]
     types = [attributes(build_scd(town(quantities, meters=n)), "//s:LNodeType/@id") for n in (6, 60)]

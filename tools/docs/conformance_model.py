@@ -44,6 +44,8 @@ def model_markdown(cid: Cid, control_models: Mapping[ControlModel, frozenset[str
 
 def _meter(meter: Device, profile: Profile) -> Iterator[str]:
     yield f"\n### Logical device of a {profile.name} meter (such as {meter.domain})\n\n"
+    if profile.exact:
+        yield "A meter has the rows that its birth feeds; of alternatives the first that fits.\n\n"
     yield from _device(meter, profile.nodes)
 
 

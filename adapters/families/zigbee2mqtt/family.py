@@ -1,8 +1,4 @@
-"""zigbee2mqtt: the devices of ``bridge/devices`` that measure a load, their states, and their relays.
-
-The key is the IEEE address, which survives renaming. Values have the time of ``last_seen`` where it is set.
-A retained state is old: it is no reading, and no position of the relay. The rule by which a device confirms
-that it has switched is in `adapters.families.zigbee2mqtt.switching`.
+"""zigbee2mqtt, one or several of them on a broker: each below a base topic of its own.
 
 >>> Zigbee2Mqtt(Settings()).subscriptions()
 ('zigbee2mqtt/#',)
@@ -10,212 +6,82 @@ that it has switched is in `adapters.families.zigbee2mqtt.switching`.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 from pydantic import Field
-from pydantic_core import from_json
 
 from adapters.families.registry import FamilyKind, Options, register
-from adapters.families.zigbee2mqtt.devices import Device, described
-from adapters.families.zigbee2mqtt.switching import Act, Wish
-from adapters.family import Available, Finding, Gone, Outgoing, Refused, Step, Switched
-from adapters.measured import UnreadableError, excerpt, loaded_object
-from broker.contract.messages import whole
+from adapters.families.zigbee2mqtt.bridge import Bridge
+from adapters.family import Finding, Refused, Step
 from broker.contract.relay import Position
 
-MAX_DEVICES_MESSAGE = 16 * 1024 * 1024
-"""Octets of ``bridge/devices``."""
 MAX_DEVICES = 2000
 """Beyond the few hundred that one coordinator can have."""
-FOREIGN_SECONDS = 10.0
-"""For so long after somebody else's ``/set`` a state may be an echo."""
 
 
 class Settings(Options):
     """Keys of ``family = "zigbee2mqtt"`` in adapters.toml."""
 
-    base_topic: Annotated[str, Field(pattern=r"^[0-9A-Za-z_./-]{1,64}$")] = "zigbee2mqtt"
-    """``mqtt.base_topic`` of zigbee2mqtt."""
+    base_topic: Annotated[str, Field(pattern=r"^[0-9A-Za-z_.-]+(/(\+|[0-9A-Za-z_.-]+))*$", max_length=64)] = (
+        "zigbee2mqtt"
+    )
+    """``mqtt.base_topic`` of zigbee2mqtt; ``zigbee/+`` for several: ``zigbee/house``, ``zigbee/barn``."""
 
 
 class Zigbee2Mqtt:
-    """All devices of one zigbee2mqtt."""
+    """All devices of the zigbee2mqtt below the base topic."""
 
     name = "zigbee2mqtt"
 
     def __init__(self, settings: Settings, *, limit: int = MAX_DEVICES) -> None:
-        self._base = settings.base_topic
+        self._words = settings.base_topic.split("/")
         self._limit = limit
-        self._devices: dict[str, Device] = {}
-        """IEEE address → device."""
-        self._names: dict[str, Device] = {}
-        """Friendly name → device."""
-        self._bridge: bool | None = None
+        self._bridges: dict[str, Bridge] = {}
 
     def subscriptions(self) -> tuple[str, ...]:
         """Everything below the base topic: friendly names have any number of levels."""
-        return (f"{self._base}/#",)
+        return (f"{'/'.join(self._words)}/#",)
 
     def connected(self, now: float) -> Sequence[Step]:
         """The list of devices is retained: nothing is to be asked."""
         return ()
 
     def take(self, topic: str, payload: bytes, *, retained: bool, now: float) -> Sequence[Step]:
-        """A message of the bridge or of a device."""
-        if not topic.startswith(f"{self._base}/"):
+        """A message of a bridge or of a device."""
+        words = topic.split("/")
+        base, rest = words[: len(self._words)], words[len(self._words) :]
+        if not rest or any(word not in ("+", part) for word, part in zip(self._words, base, strict=True)):
             return ()
-        name = topic[len(self._base) + 1 :]
-        try:
-            match name:
-                case "bridge/devices":
-                    return self._listed(payload)
-                case "bridge/state":
-                    self._bridge = _there(topic, payload)
-                    return [step for device in self._devices.values() for step in self._availability(device)]
-            if (device := self._names.get(name)) is not None:
-                return self._state(device, topic, payload, retained=retained, now=now)
-            return self._below(name, topic, payload, retained=retained, now=now)
-        except UnreadableError as error:
-            return [error.finding]
+        bridge = self._bridges.get("/".join(base))
+        if bridge is None:
+            if rest not in (["bridge", "devices"], ["bridge", "state"]):
+                return ()
+            if len(self._bridges) >= self._limit:
+                return [Finding("too many devices", f"{topic}: more than {self._limit} bridges")]
+            bridge = self._bridges["/".join(base)] = Bridge("/".join(base), limit=0)
+        if rest == ["bridge", "devices"]:
+            bridge.limit = self._limit - sum(len(one) for one in self._bridges.values() if one is not bridge)
+        return bridge.take(topic, payload, retained=retained, now=now)
 
     def due(self, now: float) -> Sequence[Step]:
         """What became of the wishes to switch."""
-        found: list[Step] = []
-        for device in self._devices.values():
-            if device.wish is not None and (act := device.wish.due(now)) is not None:
-                found += self._act(device, device.wish, act)
-        return found
+        return [step for bridge in self._bridges.values() for step in bridge.due(now)]
 
     def switch(self, key: str, position: Position, *, token: str, now: float) -> Sequence[Step]:
         """``/set``; a :class:`Refused` for a device that cannot confirm it."""
-        device = self._devices.get(key)
-        relay = device.exposed.relay if device else None
-        if device is None or relay is None or not relay.gettable:
-            return [Refused(key, "the device has no relay whose position can be asked for", token)]
-        device.wish = Wish(position, token=token, now=now)
-        value = relay.on if position is Position.CLOSED else relay.off
-        return [self._to(device, "set", {relay.property: value})]
+        bridge = self._bridge_of(key)
+        if bridge is None:
+            return [Refused(key, "no zigbee2mqtt has this device", token)]
+        return bridge.switch(key, position, token=token, now=now)
 
     def ask(self, key: str, *, now: float) -> Sequence[Step]:
         """``/get`` for the relay's position."""
-        device = self._devices.get(key)
-        if device is None or device.exposed.relay is None or not device.exposed.relay.gettable:
-            return ()
-        return [self._get(device)]
+        bridge = self._bridge_of(key)
+        return () if bridge is None else bridge.ask(key, now=now)
 
-    def _listed(self, payload: bytes) -> list[Step]:
-        """The list of devices replaces the one before."""
-        devices: dict[str, Device] = {}
-        found: list[Step] = []
-        for device in _devices(payload):
-            if len(devices) >= self._limit:
-                found.append(Finding("too many devices", f"bridge/devices: more than {self._limit} meters"))
-                break
-            devices[device.key] = device
-        before, self._devices = self._devices, devices
-        self._names = {device.name: device for device in devices.values()}
-        for key, device in devices.items():
-            device.inherit(before.get(key))
-            if key not in before or before[key].point != device.point:
-                found.append(device.point)
-            found += self._availability(device)
-        return [*(Gone(key) for key in before if key not in devices), *found]
-
-    def _availability(self, device: Device) -> list[Step]:
-        """What the bridge and the device's own topic make of it; nothing while neither has said anything."""
-        said = [one for one in (self._bridge, device.available) if one is not None]
-        if not said or device.online is all(said):
-            return []
-        device.online = all(said)
-        return [Available(device.key, device.online)]
-
-    def _below(self, name: str, topic: str, payload: bytes, *, retained: bool, now: float) -> list[Step]:
-        """``<name>/availability``, and what others wish on ``<name>/set``."""
-        head, _, last = name.rpartition("/")
-        device = self._names.get(head)
-        if last == "state" and head.endswith("/set"):
-            device = self._names.get(head.removesuffix("/set"))
-        elif device is None:
-            return []
-        elif last == "availability":
-            if payload:  # an empty one: it was renamed, or availability was turned off
-                device.available = _there(topic, payload)
-            return self._availability(device)
-        elif last != "set":
-            if last in device.exposed.measures and not device.has_json:
-                return [Finding("output is not JSON", f"{topic}: set advanced.output to json in zigbee2mqtt")]
-            return []
-        if device is not None and not retained:
-            device.foreign_until = now + FOREIGN_SECONDS
-        return []
-
-    def _state(self, device: Device, topic: str, payload: bytes, *, retained: bool, now: float) -> list[Step]:
-        if retained or not payload:
-            return []
-        told = loaded_object(topic, payload)
-        device.has_json = True
-        position = device.position_in(told)
-        echo = False
-        found: list[Step] = []
-        if position is not None and (wish := device.wish) is not None:
-            act = wish.heard(position, now=now)
-            echo = act is Act.ECHO
-            found = self._act(device, wish, act)
-        elif position is not None:
-            found = device.at(position, confirmed=now >= device.foreign_until)
-        return [*device.measured(told, echo=echo), *found]
-
-    def _act(self, device: Device, wish: Wish, act: Act) -> list[Step]:
-        """What a message, or time, makes of a wish."""
-        other = Position.OPEN if wish.position is Position.CLOSED else Position.CLOSED
-        if act in (Act.DONE, Act.REFUTED, Act.OVER):
-            device.wish = None
-        match act:
-            case Act.ECHO:
-                return [Switched(device.key, wish.position, confirmed=False), self._get(device)]
-            case Act.ASK:
-                return [self._get(device)]
-            case Act.DONE:
-                return device.at(wish.position, confirmed=True, token=wish.token)
-            case Act.REFUTED:
-                return device.at(other, confirmed=True, token=wish.token)
-        return []
-
-    def _get(self, device: Device) -> Outgoing:
-        assert device.exposed.relay is not None
-        device.last = None  # the answer is reported also where nothing has changed
-        return self._to(device, "get", {device.exposed.relay.property: ""})
-
-    def _to(self, device: Device, verb: str, told: dict[str, Any]) -> Outgoing:
-        return Outgoing(f"{self._base}/{device.name}/{verb}", json.dumps(told).encode())
-
-
-def _there(topic: str, payload: bytes) -> bool:
-    """``{"state":"online"}``, or in 1.x the plain word; UnreadableError for another."""
-    word: Any = payload.decode("utf-8", "replace")
-    if payload.startswith(b"{"):
-        word = loaded_object(topic, payload).get("state")
-    if word not in ("online", "offline"):
-        raise UnreadableError(
-            "availability is not known", f"{topic}: {excerpt(word)} is not online or offline"
-        )
-    return bool(word == "online")
-
-
-def _devices(payload: bytes) -> Iterator[Device]:
-    """The devices in ``bridge/devices`` that measure a load; UnreadableError when it is no list."""
-    if len(payload) > MAX_DEVICES_MESSAGE:
-        what = f"bridge/devices: {len(payload)} octets, at most {MAX_DEVICES_MESSAGE}"
-        raise UnreadableError("message is too long", what)
-    try:
-        told = from_json(whole(payload), allow_inf_nan=False) if payload else []
-    except (ValueError, RecursionError):
-        raise UnreadableError("message is no JSON", f"bridge/devices: {excerpt(payload)}") from None
-    if not isinstance(told, list):
-        raise UnreadableError("message is no list", f"bridge/devices: {excerpt(payload)}")
-    return (device for one in told if (device := described(one)) is not None)
+    def _bridge_of(self, key: str) -> Bridge | None:
+        return next((bridge for bridge in self._bridges.values() if key in bridge), None)
 
 
 register(FamilyKind(name="zigbee2mqtt", title="zigbee2mqtt", options=Settings, make=Zigbee2Mqtt))
