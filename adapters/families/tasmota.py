@@ -44,6 +44,7 @@ class Tasmota:
         for topic, chosen in options.devices.items():
             if not chosen.discovery:
                 self._add(Device(topic, Config(mac="0" * 12, t=topic, dn=topic), chosen))
+                self._devices.prove(topic)
 
     def subscriptions(self) -> tuple[str, ...]:
         """Topic filters; more than at first when a device with topics of its own has announced itself."""
