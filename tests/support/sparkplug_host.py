@@ -62,7 +62,7 @@ def listening(port: int, *, name: str = "scada") -> Iterator[LiveHost]:
     def arrived(_client: Any, _data: Any, message: paho.MQTTMessage) -> None:
         host.topics.append(message.topic)
         now = time.monotonic()
-        host.act(family.take(message.topic, message.payload, retained=bool(message.retain), now=now))
+        host.act(family.take(message.topic, bytes(message.payload), retained=bool(message.retain), now=now))
 
     client.on_connect, client.on_subscribe, client.on_message = connected, subscribed, arrived
     will = family.will()

@@ -260,7 +260,6 @@ def test_configured_names_units_and_nodes_that_are_left_out() -> None:
     steps = host.take(DEVICE.format("DBIRTH"), message(1, power(5.0), odd))
     assert values(steps) == [Values("G/n/d", {"power": -2000.0}, at(T0))]
     assert host.take("spBv1.0/G/NBIRTH/own", node_birth()) == []
-    assert host.take("spBv1.0/G/DDATA/own/d", message(1)) == []
 
 
 @pytest.mark.parametrize(
