@@ -26,6 +26,7 @@ COPY requirements/run.lock requirements/
 RUN python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
 
 COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY adapters adapters
 COPY admin admin
 COPY bridge bridge
 COPY broker broker

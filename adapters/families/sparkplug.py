@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field, field_validator
 from adapters.families.registry import FamilyKind, Options, register
 from adapters.family import Finding, Outgoing, Refused, Step
 from adapters.sparkplug.datatypes import DataType
-from adapters.sparkplug.device import Device, Pending
+from adapters.sparkplug.device import Budget, Device, Pending
 from adapters.sparkplug.mapping import UNITS, Names
 from adapters.sparkplug.names import (
     DEVICE_VERBS,
@@ -103,6 +103,8 @@ class SparkplugFamily:
         self._limits = Limits(
             options.reorder_seconds, max(30.0, options.rebirth_seconds), options.rebirth_seconds
         )
+        self.budget = Budget()
+        """What may still be remembered."""
         self._nodes: dict[str, Node] = {}
         self._state_at: int | None = None
         for node in options.nodes:
@@ -172,7 +174,7 @@ class SparkplugFamily:
 
     def _node(self, where: Address) -> Node | None:
         if where.key not in self._nodes and len(self._nodes) < MAX_NODES:
-            self._nodes[where.key] = Node(where, self._names, self._limits)
+            self._nodes[where.key] = Node(where, self._names, self._limits, self.budget)
         return self._nodes.get(where.key)
 
     def _find(self, key: str) -> tuple[Node | None, Device | None]:

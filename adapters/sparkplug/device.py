@@ -3,7 +3,7 @@
 A device reports by exception: a metric that data leave out is as it was. So each Values is the whole reading
 at the instant of what has changed.
 
->>> device = Device(Address("Village", "edge1", "meter7"), Names({}, {}))
+>>> device = Device(Address("Village", "edge1", "meter7"), Names({}, {}), Budget())
 >>> [type(step).__name__ for step in device.birth(Payload(timestamp=0, metrics=(
 ...     metric("Power", DataType.FLOAT, 5.0, alias=1),)))]
 ['Point', 'Available', 'Values']
@@ -22,6 +22,7 @@ from adapters.sparkplug.mapping import Channel, Names, UnitError
 from adapters.sparkplug.names import BD_SEQ, REBIRTH, Address
 from adapters.sparkplug.payload import Metric, Payload, metric
 from adapters.sparkplug.wire import PayloadError
+from broker.contract.quantities import QUANTITIES
 from broker.contract.relay import Position
 
 FORGOTTEN = 300_000
@@ -36,6 +37,13 @@ _Groups = dict[int | None, "list[tuple[Known, Scalar | None]]"]
 
 class UnknownMetricError(ValueError):
     """Data name a metric that the birth did not: a birth was missed."""
+
+
+@dataclass
+class Budget:
+    """How many devices and metrics of all nodes together may still be remembered."""
+
+    left: int = 200_000
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ class Pending:
 class Device:
     """From birth to death; ``born`` is false before, and after a new birth of its node until its own."""
 
-    def __init__(self, address: Address, names: Names) -> None:
+    def __init__(self, address: Address, names: Names, budget: Budget) -> None:
         self.address = address
         self.key = address.key
         self.born = False
@@ -70,15 +78,22 @@ class Device:
         self.switch: Known | None = None
         self.pending: Pending | None = None
         self._names = names
+        self._budget = budget
         self._known: dict[str, Known] = {}
         self._aliases: dict[int, Known] = {}
         self._state: dict[str, float] = {}
+        self._taken: set[str] = set()
         self._last: Values | None = None
 
     def birth(self, payload: Payload) -> list[Step]:
         """All that the device has, and its values."""
+        more = len(payload.metrics) - len(self._known)
+        if more > self._budget.left:
+            return [Finding("sparkplug too much", f"{self.key}: {len(payload.metrics)} more metrics")]
         self._known, self._aliases, self._state, self.switch = {}, {}, {}, None
+        self._taken = set()
         findings: list[Step] = [step for one in payload.metrics for step in self._learn(one)]
+        self._budget.left -= more - (len(payload.metrics) - len(self._known))
         self.born = True
         channels = [known.channel for known in self._known.values() if known.channel]
         if not channels and self.switch is None:
@@ -142,10 +157,11 @@ class Device:
             channel = self._names.channel(name, one.properties)
         except UnitError as error:
             yield Finding("sparkplug unit", f"{self.key} {name}: {error}")
-        taken = {known.channel.quantity for known in self._known.values() if known.channel}
-        if channel and channel.quantity in taken:
+        if channel and channel.quantity in self._taken:
             yield Finding("sparkplug twice", f"{self.key} {name}: {channel.quantity} is another metric's too")
             channel = None
+        if channel:
+            self._taken.add(channel.quantity)
         known = self._known[name] = Known(name, one.alias, one.datatype, channel)
         if one.datatype == DataType.BOOLEAN and self.switch is None and self._names.is_switch(name):
             self.switch = known
@@ -255,6 +271,11 @@ def _number(known: Known, value: Scalar | None) -> tuple[float | None, Finding |
     assert known.channel is not None
     if value is None:
         return None, None
-    if isinstance(value, bool | str | bytes) or not math.isfinite(value * known.channel.factor):
-        return None, Finding("sparkplug value", f"{known.name}: {value!r} is no number")
-    return float(value * known.channel.factor), None
+    row = QUANTITIES[known.channel.quantity]
+    if isinstance(value, bool | str | bytes) or not math.isfinite(value):
+        return None, Finding("sparkplug value", f"{known.name}: {value!r:.80} is no number")
+    number = float(value) * known.channel.factor
+    if not row.lowest <= number <= row.highest:
+        limits = f"{row.lowest:g} to {row.highest:g} {row.unit}"
+        return None, Finding("sparkplug value", f"{known.name}: {value!r} is no {row.label}: {limits}")
+    return number, None

@@ -15,6 +15,7 @@ from broker.contract.errors import ConfigurationError
 NAMESPACE = "spBv1.0"
 REBIRTH = "Node Control/Rebirth"
 BD_SEQ = "bdSeq"
+MAX_TOPIC = 1024
 NODE_VERBS = ("NBIRTH", "NDEATH", "NDATA")
 """That a host listens to."""
 DEVICE_VERBS = ("DBIRTH", "DDEATH", "DDATA")
@@ -53,7 +54,7 @@ class Topic(Address):
 def parse(topic: str) -> Topic | None:
     """What a topic is; None when it is of no node and no device."""
     head, *words = topic.split("/")
-    if head != NAMESPACE or len(words) not in (3, 4) or not all(words):
+    if len(topic) > MAX_TOPIC or head != NAMESPACE or len(words) not in (3, 4) or not all(words):
         return None
     group, verb, node, *device = words
     if (verb[:1] == "D") != bool(device):

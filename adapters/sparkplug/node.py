@@ -4,7 +4,7 @@ Sparkplug 3.0, chapters 5 and 6: a gap in seq, data before a birth and an unknow
 NDEATH counts with the bdSeq of the last NBIRTH only; after NBIRTH each device waits for its own DBIRTH. Until
 a birth has come, nothing that the node says becomes a value, because its aliases may be others by now.
 
->>> node = Node(Address("Village", "edge1"), Names({}, {}), Limits())
+>>> node = Node(Address("Village", "edge1"), Names({}, {}), Limits(), Budget())
 >>> node.take(parse("spBv1.0/Village/NDATA/edge1"), b"\\x18\\x05", now=0, ms=0)[0].cause
 'sparkplug data before birth'
 >>> node.rebirth_wanted
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from adapters.family import Finding, Step
-from adapters.sparkplug.device import Device, UnknownMetricError
+from adapters.sparkplug.device import Budget, Device, UnknownMetricError
 from adapters.sparkplug.mapping import Names
 from adapters.sparkplug.names import BD_SEQ, Address, Topic, parse
 from adapters.sparkplug.payload import Payload, decode
@@ -43,7 +43,7 @@ class Limits:
 class Node:
     """One edge node."""
 
-    def __init__(self, address: Address, names: Names, limits: Limits) -> None:
+    def __init__(self, address: Address, names: Names, limits: Limits, budget: Budget) -> None:
         self.address = address
         self.devices: dict[str, Device] = {}
         """By name; the node's own metrics are those of the device ""."""
@@ -52,6 +52,7 @@ class Node:
         """Milliseconds that its clock is ahead of ours, as its last message has it."""
         self._names = names
         self._limits = limits
+        self._budget = budget
         self._born = False
         self._bd_seq: object = None
         self._sequence = Sequence()
@@ -103,10 +104,11 @@ class Node:
             device.unborn()
 
     def device(self, name: str) -> Device | None:
-        """The device, made when it is first heard of; None when there are too many."""
-        if name not in self.devices and len(self.devices) < MAX_DEVICES:
+        """The device, made when it is first born; None when there are too many."""
+        if name not in self.devices and len(self.devices) < MAX_DEVICES and self._budget.left > 0:
             address = Address(self.address.group, self.address.node, name)
-            self.devices[name] = Device(address, self._names)
+            self.devices[name] = Device(address, self._names, self._budget)
+            self._budget.left -= 1
         return self.devices.get(name)
 
     def _node_birth(self, payload: Payload, *, seq: int, now: float) -> list[Step]:
@@ -131,14 +133,17 @@ class Node:
     def _in_turn(self, one: Held) -> list[Step]:
         topic, payload = parse(one.topic), decode(one.payload)
         assert topic is not None
-        device = self.device(topic.device)
-        if device is None:
-            return [Finding("sparkplug devices", f"{topic.key}: more than {MAX_DEVICES} devices of one node")]
-        if topic.verb == "DDEATH":
-            return device.death()
         if topic.verb == "DBIRTH":
-            return device.birth(payload)
-        if not device.born:
+            born = self.device(topic.device)
+            return (
+                born.birth(payload)
+                if born
+                else [Finding("sparkplug too much", f"{topic.key}: a device more")]
+            )
+        device = self.devices.get(topic.device)
+        if topic.verb == "DDEATH":
+            return device.death() if device else []
+        if device is None or not device.born:
             return self._lost("data before birth", one.topic)
         try:
             return device.data(payload)

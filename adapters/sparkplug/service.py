@@ -117,7 +117,7 @@ class Service:
         will = aiomqtt.Will(death.topic, death.payload, qos=death.qos)
         async with new_client(self._settings.target, will=will) as client:
             for topic in self.node.subscriptions():
-                await client.subscribe(topic, qos=1)
+                await _subscribe(client, topic)
             self._send(self.node.connected(now=time.monotonic(), ms=_ms()))
             log.info("edge node %s stands", self.node.address.key)
             try:
@@ -152,6 +152,13 @@ class Service:
         if refused > self._refused:
             log.warning("%d commands refused: this edge node is read-only", refused - self._refused)
             self._refused = refused
+
+
+async def _subscribe(client: aiomqtt.Client, topic: str) -> None:
+    """MqttError if the broker refuses: without commands no host could ask for a birth."""
+    granted = await client.subscribe(topic, qos=1)
+    if any(getattr(code, "value", code) >= 0x80 for code in granted):
+        raise MqttError(f"the broker refuses our subscription to {topic}")
 
 
 async def _publish(client: aiomqtt.Client, one: Outgoing, *, timeout: float | None = None) -> None:  # noqa: ASYNC109

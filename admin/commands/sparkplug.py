@@ -21,7 +21,7 @@ Group = Annotated[
 Node = Annotated[
     str,
     typer.Option(
-        envvar="METER61850_SPARKPLUG_NODE", metavar="NAME", help="Its edge node id; nobody else may use it."
+        envvar="METER61850_SPARKPLUG_NODE", metavar="NAME", help="Its edge node id; no other program has it."
     ),
 ]
 Target = Annotated[

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from adapters.families.registry import families
 from adapters.families.sparkplug import SparkplugFamily, SparkplugOptions
-from adapters.family import Available, Outgoing, Point, Step, Switched, Values, will_of
+from adapters.family import Available, Outgoing, Point, Switched, Values, will_of
 from adapters.sparkplug.datatypes import DataType
 from adapters.sparkplug.payload import Metric, decode, metric
 from broker.contract.relay import Position
@@ -260,7 +260,6 @@ def test_configured_names_units_and_nodes_that_are_left_out() -> None:
     steps = host.take(DEVICE.format("DBIRTH"), message(1, power(5.0), odd))
     assert values(steps) == [Values("G/n/d", {"power": -2000.0}, at(T0))]
     assert host.take("spBv1.0/G/NBIRTH/own", node_birth()) == []
-    assert host.take("spBv1.0/G/DDATA/own/d", message(1)) == []
 
 
 @pytest.mark.parametrize(
@@ -281,10 +280,21 @@ def test_only_the_groups_of_interest_are_subscribed_to() -> None:
     )  # fmt: skip
 
 
-def test_what_is_held_is_bounded() -> None:
-    host = born()
-    big = Metric(name="x", place=power(1.0).place, raw=1.0, properties={"p": "x" * 400_000})
-    steps: list[Step] = []
-    for seq in (5, 6, 7):
-        steps += host.take(DEVICE.format("DDATA"), message(seq, big))
-    assert causes(steps) == ["sparkplug gap"]
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Voltage", -1.0), ("Power", 1e300), ("PF", 1.5), ("Energy", -5.0), ("Frequency", 1e4)],
+)
+def test_a_value_beyond_its_limits_is_none(name: str, value: float) -> None:
+    host = born(None, metric(name, DataType.DOUBLE, 0.5, alias=1), power(5.0, name="Power/L1", alias=2))
+    bad = metric(None, DataType.DOUBLE, value, alias=1, timestamp=T0 + 1)
+    steps = host.take(DEVICE.format("DDATA"), message(2, bad))
+    assert (causes(steps), [one.measured for one in values(steps)]) == (
+        ["sparkplug value"],
+        [{"power_l1": 5.0}],
+    )
+
+
+def test_a_text_is_no_value() -> None:
+    text = metric(None, DataType.STRING, "230", alias=1, timestamp=T0 + 1)
+    steps = born().take(DEVICE.format("DDATA"), message(2, text))
+    assert (causes(steps), values(steps)) == (["sparkplug value"], [])
