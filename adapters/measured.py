@@ -24,7 +24,6 @@ from pydantic_core import from_json
 from adapters.family import Finding, Measured, Step, Values
 from broker.contract.messages import EARLIEST, LATEST, whole
 from broker.contract.quantities import QUANTITIES
-from broker.contract.reading import kept
 
 MAX_PAYLOAD = 256 * 1024
 """Octets of a device's message; longer ones are not read."""
@@ -43,7 +42,13 @@ def excerpt(told: object) -> str:
     """The beginning of ``told``, for a finding."""
     if isinstance(told, bytes):
         return repr(told[:80])
-    return repr(kept(told)) if isinstance(told, int | float | str) else type(told).__name__
+    if isinstance(told, int) and told.bit_length() > 64:
+        return "an integer beyond all limits"
+    return repr(told[:80] if isinstance(told, str) else told) if _plain(told) else type(told).__name__
+
+
+def _plain(told: object) -> bool:
+    return told is None or isinstance(told, bool | int | float | str)
 
 
 def loaded(topic: str, payload: bytes, *, limit: int = MAX_PAYLOAD) -> Any:

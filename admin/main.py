@@ -29,7 +29,11 @@ from broker.contract.errors import ConfigurationError, Meter61850Error, reason
 from broker.validation import first_complaint
 
 NAME = "meter61850"
+<<<<<<< HEAD
 SERVICES = frozenset({"broker", "bridge", "mms", "web", "meter", "adapter", "homeassistant"})
+=======
+SERVICES = frozenset({"broker", "bridge", "mms", "web", "meter", "adapter", "sparkplug"})
+>>>>>>> decode
 """Groups whose commands run for long: they log from level info on."""
 
 
@@ -60,7 +64,11 @@ class Commands(LazyGroup):
         "web":          Lazy("web", needs="server"),
         "meter":        Lazy("meter", needs="firmware"),
         "adapter":      Lazy("adapter", needs="firmware"),
+<<<<<<< HEAD
         "homeassistant": Lazy("homeassistant"),
+=======
+        "sparkplug":    Lazy("sparkplug"),
+>>>>>>> decode
     }
     # fmt: on
 

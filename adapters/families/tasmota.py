@@ -53,7 +53,7 @@ class Tasmota:
             for base, (key, place) in self._bases.items()
             if place != CMND and (device := self._devices.get(key)) and not device.about.standard
         }
-        return (f"{prefix}/+/+", "tele/+/+", "stat/+/+", *sorted(own))
+        return (f"{prefix}/+/+", *self._options.filters, *sorted(own))
 
     def connected(self, now: float) -> Sequence[Step]:
         """Nothing: discovery messages are retained."""
@@ -79,17 +79,20 @@ class Tasmota:
             return [error.finding]
 
     def switch(self, key: str, position: Position, *, token: str, now: float) -> Sequence[Step]:
-        """The command; Tasmota answers with the new state, without an id."""
+        """The command; Tasmota answers with the new state, without an id.
+
+        Quality of service 0: the broker must not keep it for a device that is away.
+        """
         found = self._relay(key)
         if found is None:
             return [Refused(key, "the device has no relay that switches this metering point", token)]
         device, relay = found
-        return [Outgoing(device.about.command(relay), device.about.word(position).encode())]
+        return [Outgoing(device.about.command(relay), device.about.word(position).encode(), qos=0)]
 
     def ask(self, key: str, *, now: float) -> Sequence[Step]:
         """Ask for the state, which names all relays."""
         found = self._relay(key)
-        return [Outgoing(f"{found[0].about.base(CMND)}State", b"")] if found else []
+        return [Outgoing(f"{found[0].about.base(CMND)}State", b"", qos=0)] if found else []
 
     def _relay(self, key: str) -> tuple[Device, int] | None:
         """Device and place of the relay of a metering point."""

@@ -119,7 +119,7 @@ class Device:
             known = self.measures.setdefault(key, set()) if gathered.measured else self.measures.get(key)
             if known is None:
                 continue
-            known |= gathered.measured.keys()
+            known.update(gathered.measured)
             if "energy_import" in known:
                 known.discard("energy")
             point, before = self._point(key, in_order(known)), self.points.get(key)

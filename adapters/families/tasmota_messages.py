@@ -145,6 +145,8 @@ class TasmotaOptions(Options):
     """Keys of a Tasmota adapter in adapters.toml."""
 
     discovery_prefix: Topic = "tasmota/discovery"
+    filters: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = ("tele/+/+", "stat/+/+")
+    """Topics in which devices publish, beside those that discovery messages tell."""
     devices: dict[Topic, DeviceOptions] = Field(default_factory=dict)
     """By topic (``tasmota_A1B2C3``) or MAC."""
 

@@ -89,6 +89,25 @@ def test_every_coming_and_going_is_counted_once() -> None:
     assert fold(birth("s1"), Withdrawal(), birth("s2"), birth("s3")).changes == 3
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        (["power", "energy"], ["power"], 1),  # a meter of today has all data objects, whatever it names
+        (["power", "energy"], ["power", "energy_import", "energy_export"], 2),
+        (["power", "energy_import"], ["power", "energy_import", "energy_export"], 2),
+        (["power_l1", "power_l2"], ["power_l2", "power_l1"], 1),
+        (["power_l1", "power_l2"], ["power_l1", "power_l2", "unbalance_u"], 1),  # no data object shows it
+        (["power_l1", "power_l2"], ["power_l1", "power_l2", "power_l3"], 2),
+    ],
+)
+def test_a_birth_with_other_data_objects_is_a_new_configuration(
+    before: list[str], after: list[str], changes: int
+) -> None:
+    first, then = fold(birth(quantities=before)), fold(birth(quantities=before), birth(quantities=after))
+    assert then.changes == changes, "confRev of the groups"
+    assert (registry.face(first) != registry.face(then)) is (changes == 2), "the SCD is made anew"
+
+
 def test_what_a_meter_measures_decides_its_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     node = LogicalNode("MMXU", "1", "MMXU", (DataObject("Hz", "MV", "reading.hz_l1", unit="Hz"),))
     other = Profile("other", (node,))

@@ -167,8 +167,10 @@ def test_a_device_that_has_told_an_export_stays_two_way() -> None:
     both, one = sensor({"Total": 2, "ExportActive": 0.5}), sensor({"Total": 3, "ExportActive": None})
     assert values(config(), sensor({"Total": 3})) == {"energy": 3000}
     assert values(config(), both, one) == {"energy_import": 3000}
-    points = [step for step in made(config(), one, both) if isinstance(step, Point)]
+    points = [step for step in made(config(), one, both, one) if isinstance(step, Point)]
     assert [point.quantities for point in points] == [("energy",), ("energy_import", "energy_export")]
+    points = [step for step in made(*rows("tasmota_plug")) if isinstance(step, Point)]
+    assert len(points) == 1, "a message that tells less changes nothing"
 
 
 def test_a_voltage_common_to_all_phases_is_one_number() -> None:

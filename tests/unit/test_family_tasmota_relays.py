@@ -33,14 +33,14 @@ def device(energy: dict[str, Any], *, options: dict[str, Any] | None = None, **c
 def sent(tasmota: Tasmota, key: str, position: Position) -> list[tuple[str, bytes]]:
     """Topics and payloads of a command."""
     steps = tasmota.switch(key, position, token="t", now=0)
-    assert all(isinstance(step, Outgoing) and not step.retain for step in steps)
+    assert all(isinstance(step, Outgoing) and not step.retain and step.qos == 0 for step in steps)
     return [(step.topic, step.payload) for step in steps if isinstance(step, Outgoing)]
 
 
 def test_a_plug() -> None:
     plug = device({"Power": 1})
     assert sent(plug, MAC, Position.OPEN) == [("cmnd/tasmota_A1B2C3/Power", b"OFF")]
-    assert plug.ask(MAC, now=0) == [Outgoing("cmnd/tasmota_A1B2C3/State", b"")]
+    assert plug.ask(MAC, now=0) == [Outgoing("cmnd/tasmota_A1B2C3/State", b"", qos=0)]
 
 
 @pytest.mark.parametrize(
