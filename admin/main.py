@@ -29,11 +29,7 @@ from broker.contract.errors import ConfigurationError, Meter61850Error, reason
 from broker.validation import first_complaint
 
 NAME = "meter61850"
-<<<<<<< HEAD
-SERVICES = frozenset({"broker", "bridge", "mms", "web", "meter", "adapter", "homeassistant"})
-=======
-SERVICES = frozenset({"broker", "bridge", "mms", "web", "meter", "adapter", "sparkplug"})
->>>>>>> decode
+SERVICES = frozenset({"broker", "bridge", "mms", "web", "meter", "adapter", "sparkplug", "homeassistant"})
 """Groups whose commands run for long: they log from level info on."""
 
 
@@ -64,11 +60,8 @@ class Commands(LazyGroup):
         "web":          Lazy("web", needs="server"),
         "meter":        Lazy("meter", needs="firmware"),
         "adapter":      Lazy("adapter", needs="firmware"),
-<<<<<<< HEAD
-        "homeassistant": Lazy("homeassistant"),
-=======
         "sparkplug":    Lazy("sparkplug"),
->>>>>>> decode
+        "homeassistant": Lazy("homeassistant"),
     }
     # fmt: on
 
