@@ -28,6 +28,7 @@ BIRTH = Birth(
     address="North street",
     hardware=Hardware(vendor="Peacefair", model="PZEM-004T v3", serial="E-1"),
     firmware="0.1.0",
+    quantities=tuple(QUANTITIES),
     interval=60,
     session="s1",
     ts=utc_now(),
