@@ -14,9 +14,13 @@ from broker.mqtt.settings import MqttSettings
 
 def described(command: str) -> tuple[tuple[str, dict[str, object]], ...]:
     """A device with a relay whose commands go to the topic ``command``."""
-    device = {"device": {"identifiers": ["box"]}}
-    power = {"device_class": "power", "unit_of_measurement": "W", "state_topic": "box/power"}
-    relay = {"state_topic": "box/relay", "command_topic": command}
+    device: dict[str, object] = {"device": {"identifiers": ["box"]}}
+    power: dict[str, object] = {
+        "device_class": "power",
+        "unit_of_measurement": "W",
+        "state_topic": "box/power",
+    }
+    relay: dict[str, object] = {"state_topic": "box/relay", "command_topic": command}
     return (
         ("homeassistant/sensor/box/power/config", device | power),
         ("homeassistant/switch/box/relay/config", device | relay),
