@@ -63,6 +63,7 @@ class Source:
         self.family = self._family.name
         self._take_step = take
         self._tell_connected = connected
+        self._contract = f"{mqtt.prefix}/"
         self._receiver = Receiver(
             mqtt,
             self._take,
@@ -155,6 +156,9 @@ class Source:
                     self._take_step(self, step)
 
     def _send(self, message: Outgoing) -> bool:
+        if message.topic.startswith(self._contract):  # a device's discovery may name any topic
+            self.aside.note("topic is of our meters", message.topic, topic=message.topic)
+            return False
         sent = self._receiver.send(message.topic, message.payload, qos=message.qos, retain=message.retain)
         if not sent:
             self.aside.note("message was not sent", message.topic, topic=message.topic)

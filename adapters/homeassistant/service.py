@@ -19,7 +19,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from adapters.homeassistant.announcer import Announcer
-from broker.contract.errors import reason
+from broker.contract.errors import NotAuthorizedError, reason
 from broker.contract.roles import DISCOVERY
 from broker.mqtt.backoff import Backoff, heed_cancellation
 from broker.mqtt.client import new_client
@@ -74,6 +74,8 @@ async def _keep_connected(settings: HomeAssistantSettings) -> None:
         started = loop.time()
         try:
             await _connection(settings)
+        except NotAuthorizedError:
+            raise
         except (MqttError, OSError) as error:
             heed_cancellation()
             log.warning("broker %s:%d: %s", mqtt.host, mqtt.port, reason(error))

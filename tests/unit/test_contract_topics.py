@@ -116,7 +116,13 @@ def test_who_hears_may_read_and_a_command_is_never_retained() -> None:
 
 def test_who_may_move_a_relay_or_shut_a_meter_out() -> None:
     """By hand, so that a slip in the table is seen."""
-    assert set(SPECS["command"].writers) == {Role.ISSUER, Role.MMS, Role.WEB, Role.ADMIN}
+    assert set(SPECS["command"].writers) == {
+        Role.ISSUER,
+        Role.MMS,
+        Role.WEB,
+        Role.ADMIN,
+        Role.HOMEASSISTANT_ISSUER,
+    }
     assert set(SPECS["access"].writers) == {Role.REGISTRAR, Role.ADMIN}
     for kind in ("renew", "credential", "ask", "answer"):
         assert set(SPECS[kind].writers) | {*SPECS[kind].heard_by, *SPECS[kind].readers} == {

@@ -93,7 +93,7 @@ def test_the_subscriptions_grow_with_what_is_announced() -> None:
 def test_a_switch_is_confirmed_by_its_state_and_not_by_one_that_was_retained() -> None:
     family, _ = made(*CONFIGS)
     wished = family.switch(KEY, Position.OPEN, token="c1", now=3)
-    assert wished == [Outgoing(f"{RELAY}/command", b"OFF")]
+    assert wished == [Outgoing(f"{RELAY}/command", b"OFF", qos=0)]
     retained = family.take(f"{RELAY}/state", b"OFF", retained=True, now=4)
     assert retained == [Switched(KEY, Position.OPEN, confirmed=False)]
     assert take(family, Row(f"{RELAY}/state", b"OFF"), now=5) == [Switched(KEY, Position.OPEN)]
@@ -128,7 +128,9 @@ def test_the_operator_says_that_a_state_confirms() -> None:
         payload_on="1", payload_off="0",
     )  # fmt: skip
     family, _ = made(config(), switch, confirms={"box"})
-    assert family.switch("box", Position.CLOSED, token="t", now=3) == [Outgoing("box/set", b'{"on": "1"}')]
+    assert family.switch("box", Position.CLOSED, token="t", now=3) == [
+        Outgoing("box/set", b'{"on": "1"}', qos=0)
+    ]
     assert take(family, Row("box/relay", b"0")) == [Switched("box", Position.OPEN)]
 
 
@@ -143,7 +145,7 @@ def test_of_several_switches_the_operator_names_the_relay() -> None:
     assert not point(config(), *switches).switch
     family, _ = made(config(), *switches, relays={"box/pump"})
     sent = family.switch("box", Position.CLOSED, token="t", now=3)
-    assert sent == [Outgoing("box/switch/pump/command", b"ON")]
+    assert sent == [Outgoing("box/switch/pump/command", b"ON", qos=0)]
 
 
 def test_a_device_in_one_message_with_short_keys_and_a_base() -> None:

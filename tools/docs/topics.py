@@ -54,6 +54,8 @@ _ROLES = {
     Role.ADMIN: "administrator",
     Role.OPERATOR: "operator",
     Role.ISSUER: "command issuer",
+    Role.HOMEASSISTANT: "Home Assistant",
+    Role.HOMEASSISTANT_ISSUER: "Home Assistant that may switch",
 }
 _LIMITS = (
     ("minimum", "≥ {}"),

@@ -123,7 +123,7 @@ class HomeAssistant:
             return [Refused(key, "the device has no relay whose state confirms a command", token)]
         device.asked_until = now + ASKED_SECONDS
         payload = relay.switch.on if position is Position.CLOSED else relay.switch.off
-        return [Outgoing(relay.switch.topic, payload.encode())]
+        return [Outgoing(relay.switch.topic, payload.encode(), qos=0)]  # kept for no device that is away
 
     def ask(self, key: str, *, now: float) -> Sequence[Step]:
         """Discovery has no way to ask; the retained state is what there is."""

@@ -172,7 +172,8 @@ class Bridge:
         return self._to(device, "get", {device.exposed.relay.property: ""})
 
     def _to(self, device: Device, verb: str, told: dict[str, Any]) -> Outgoing:
-        return Outgoing(f"{self._base}/{device.name}/{verb}", json.dumps(told).encode())
+        topic = f"{self._base}/{device.name}/{verb}"
+        return Outgoing(topic, json.dumps(told).encode(), qos=0)  # the broker keeps no wish for later
 
 
 def _there(topic: str, payload: bytes) -> bool:

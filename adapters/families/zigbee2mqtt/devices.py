@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from adapters.families.zigbee2mqtt.exposes import Exposed, exposed
+from adapters.families.zigbee2mqtt.exposes import PHASES, Exposed, exposed
 from adapters.families.zigbee2mqtt.switching import Wish
 from adapters.family import Point, Step, Switched
-from adapters.measured import Gathered, device_time, in_order, inner, text
+from adapters.measured import Gathered, device_time, in_order, inner, text, total
 from broker.contract.relay import Position
 
 
@@ -75,6 +75,8 @@ class Device:
         for name, value in told_values.items():
             measure = self.exposed.measures[name]
             values.put(measure.quantity, value, factor=measure.factor)
+        if self.exposed.sums:
+            values.put("power", total(values.measured.get(name) for name in PHASES))
         return values.steps(self.key, at=at, where=self.name)
 
 
@@ -111,7 +113,7 @@ def described(told: Any) -> Device | None:
         model=text(definition.get("model")),
         serial=key,
         firmware=text(told.get("software_build_id")),
-        quantities=in_order(one.quantity for one in found.measures.values()),
+        quantities=in_order(found.quantities),
         switch=found.relay is not None and found.relay.gettable,
         doubts=found.doubts,
     )

@@ -44,6 +44,8 @@ _NAMES = {"ac_frequency": "frequency", "produced_energy": "energy_export"}
 """Property → quantity, where they differ."""
 _PHASE = re.compile(r"(?P<base>.+?)_(?P<told>phase_)?(?P<letter>[abc])\Z")
 
+PHASES = ("power_l1", "power_l2", "power_l3")
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -71,6 +73,17 @@ class Exposed:
     measures: dict[str, Measure] = field(default_factory=dict)
     relay: Relay | None = None
     doubts: tuple[str, ...] = ()
+
+    @property
+    def sums(self) -> bool:
+        """Whether the power is the sum of its phases: all three are there, and no total."""
+        names = {one.quantity for one in self.measures.values()}
+        return names.issuperset(PHASES) and "power" not in names
+
+    @property
+    def quantities(self) -> set[str]:
+        """All that it measures."""
+        return {one.quantity for one in self.measures.values()} | ({"power"} if self.sums else set())
 
     @property
     def is_meter(self) -> bool:
