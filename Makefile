@@ -32,7 +32,7 @@ SEED   ?=
 DATABASE ?= sqlite
 MESSAGES ?= 100000
 BIRTHS  ?= 200
-SOURCES := admin bench bridge broker meter_firmware mms_bridge registrar scl_builder tests tools web
+SOURCES := adapters admin bench bridge broker meter_firmware mms_bridge registrar scl_builder tests tools web
 
 PY := $(VENV)/bin/python
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -126,9 +126,10 @@ $(VENV)/.installed: requirements/run.lock pyproject.toml | $(PY)
 	@echo "installing into $(VENV) (once)" >&2
 	@$(call install,requirements/run.lock)
 
-$(VENV)/.installed-dev: requirements/dev.lock pyproject.toml | $(PY)
+$(VENV)/.installed-dev: requirements/dev.lock requirements/sparkplug.lock pyproject.toml | $(PY)
 	@echo "installing into $(VENV) with the developer's tools (once)" >&2
 	@$(call install,requirements/dev.lock)
+	@$(PIP_INSTALL) --require-hashes --no-deps -r requirements/sparkplug.lock
 	@touch $(VENV)/.installed
 
 # Real parts for the tests: Mosquitto, PostgreSQL, Chromium, nginx and npm from Debian when they are missing, and by npm

@@ -122,7 +122,7 @@ class Family(Protocol):
     """As in adapters.toml: ``tasmota``."""
 
     def subscriptions(self) -> tuple[str, ...]:
-        """Topic filters, quality of service 1."""
+        """Topic filters, quality of service 1; they may change. Called about every 0.1 s."""
 
     def connected(self, now: float) -> Sequence[Step]:
         """At each connection, after the subscriptions: what asks all devices to announce themselves."""

@@ -79,6 +79,7 @@ class Source:
             while True:
                 await asyncio.sleep(TICK)
                 self._all(lambda: self._family.due(monotonic()))
+                self._receiver.follow(self._family.subscriptions())
                 if receiving.done():
                     receiving.result()
         finally:

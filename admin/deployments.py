@@ -18,7 +18,13 @@ DIR = "METER61850_DIR"
 IDENTITY = "METER61850_MQTT_IDENTITY"
 ALONE = frozenset({"init", "up", "meter"})
 """Groups that make a deployment, or run where there is none."""
-SERVICES = {"bridge": "bridge", "mms": "mms", "enrol": "registrar", "web": "web"}
+SERVICES = {
+    "bridge": "bridge",
+    "mms": "mms",
+    "enrol": "registrar",
+    "web": "web",
+    "homeassistant": "homeassistant",
+}
 """Group of commands → identity; all others are the administrator's."""
 
 

@@ -29,7 +29,7 @@ from broker.contract.errors import ConfigurationError, Meter61850Error, reason
 from broker.validation import first_complaint
 
 NAME = "meter61850"
-SERVICES = frozenset({"broker", "bridge", "mms", "web", "meter", "adapter"})
+SERVICES = frozenset({"broker", "bridge", "mms", "web", "meter", "adapter", "homeassistant", "sparkplug"})
 """Groups whose commands run for long: they log from level info on."""
 
 
@@ -60,6 +60,8 @@ class Commands(LazyGroup):
         "web":          Lazy("web", needs="server"),
         "meter":        Lazy("meter", needs="firmware"),
         "adapter":      Lazy("adapter", needs="firmware"),
+        "sparkplug":    Lazy("sparkplug"),
+        "homeassistant": Lazy("homeassistant"),
     }
     # fmt: on
 

@@ -47,7 +47,7 @@ from bench.transfer_listen import (
 )
 from broker.contract.birth import Birth, Hardware
 from broker.contract.messages import Message
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import HOUSEHOLD
 from broker.contract.reading import Reading
 from broker.contract.relay import Position, Relay
 from broker.contract.status import Status
@@ -89,7 +89,7 @@ class Meters:
                 name=name,
                 hardware=hardware,
                 firmware="b",
-                quantities=tuple(QUANTITIES),
+                quantities=HOUSEHOLD,
                 interval=3600,
                 session="b",
                 ts=now,

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Protocol
 
-from meter_firmware.meter import Meter
+
+class Runs(Protocol):
+    """A meter."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop``; Meter61850Error if it cannot start."""
 
 
-async def run_meters(meters: Iterable[Meter], stop: asyncio.Event) -> None:
+async def run_meters(meters: Iterable[Runs], stop: asyncio.Event) -> None:
     """Run all until ``stop``; when one fails, the others say goodbye and its error is raised."""
     outcomes = await asyncio.gather(*(_run(meter, stop) for meter in meters), return_exceptions=True)
     for outcome in outcomes:
@@ -16,7 +22,7 @@ async def run_meters(meters: Iterable[Meter], stop: asyncio.Event) -> None:
             raise outcome
 
 
-async def _run(meter: Meter, stop: asyncio.Event) -> None:
+async def _run(meter: Runs, stop: asyncio.Event) -> None:
     try:
         await meter.run(stop)
     finally:

@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.contract.birth import Hardware
@@ -27,8 +27,6 @@ from meter_firmware.enrolment.credentials import settle
 Interval = Annotated[float, Field(ge=0.05, le=86_400)]
 IDENTITY = "identity"
 """Name of the identity folder in a meter's data folder."""
-GENERAL_ADDRESS = 0xF8
-"""The PZEM-004T's address for a line with one sensor."""
 
 
 class _Part(BaseModel):
@@ -57,13 +55,32 @@ class HardwareSettings(_Part):
 
 
 class SensorSettings(_Part):
-    """A sensor on a serial port."""
+    """A sensor on a serial port, or on a TCP port. None stands for what is usual for its kind."""
 
     kind: str = "pzem004t"
-    """What it is: one of `meter_firmware.sensors.devices`, today the PZEM-004T v3 only."""
+    """What it is: one of `meter_firmware.sensors.kinds`."""
     port: str = "/dev/serial0"
-    address: Annotated[int, Field(ge=1, le=GENERAL_ADDRESS)] = GENERAL_ADDRESS
-    """Modbus slave address: 1 … 247, or 0xF8, which every sensor answers that is alone on its line."""
+    """Serial device; pyserial's ``socket://host:port`` is a gateway that passes serial bytes on."""
+    host: Annotated[Text, Field(min_length=1)] | None = None
+    """Name or address of a sensor on TCP; it stands instead of ``port``."""
+    tcp_port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    address: Annotated[int, Field(ge=0, le=254)] | None = None
+    """On the bus. Modbus: 1 … 247; a PZEM also answers 0xF8 when it is alone on its line."""
+    baud_rate: Annotated[int, Field(ge=300, le=921_600)] | None = None
+    frame: Annotated[str, Field(pattern=r"^[78][NEO][12]$")] | None = None
+    """Data bits, parity (none, even, odd) and stop bits of the serial line: ``8N1``."""
+    reverse: bool = False
+    """The meter is wired the other way: what it calls import is export."""
+    ratio: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] = 1.0
+    """Of the current transformers (100:5 is 20), for a meter that does not apply it by itself."""
+
+    @model_validator(mode="after")
+    def _one_way_to_it(self) -> Self:
+        if self.host is not None and "port" in self.model_fields_set:
+            raise ValueError("give port (a serial device) or host (TCP), not both")
+        if self.host is None and self.tcp_port is not None:
+            raise ValueError("tcp_port needs host")
+        return self
 
 
 class RelaySettings(_Part):
@@ -141,6 +158,10 @@ class SimulateSettings(BaseSettings):
     """Number of the first meter: other processes may simulate the others."""
     seed: Annotated[int, Field(ge=0)] = USUAL_SEED
     interval: Interval = 10
+    kind: str | None = None
+    """Wired meters of this kind of sensor, each simulated on a wire of its own; None: PZEM without a wire."""
+    solar: bool = False
+    """With a kind of three phases: the third feeds in."""
     data_dir: Path = Path("data/meters")
     outbox: OutboxSettings = OutboxSettings()
     identities: Path | None = None

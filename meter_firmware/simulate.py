@@ -1,5 +1,7 @@
 """Many meters in one process: the very same :class:`Meter`, with simulated hardware.
 
+Meters of a kind of sensor read simulated devices, each on a wire of its own, with the code of real ones.
+
 ``seed`` and number make a meter: its id, serial number, name, address and load. A rerun with the
 same seed and data_dir is the same meters, with their outboxes and relay positions. Each seed is a town of
 its own: the houses of seed 7 are ``House 7-1`` and so on, beside ``House 1`` of the usual one.
@@ -13,12 +15,14 @@ from __future__ import annotations
 import asyncio
 import random
 import resource
+from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import UUID
 
 from broker.contract.birth import Hardware
 from broker.contract.enrolment_codes import EnrolmentCode
 from broker.contract.errors import ConfigurationError
+from broker.contract.messages import utc_now
 from broker.mqtt.settings import MqttSettings
 from broker.signals import stop_on_signals
 from meter_firmware.enrolment import enrol as enrolment
@@ -26,12 +30,17 @@ from meter_firmware.enrolment.credentials import settle
 from meter_firmware.meter import Meter, Plan
 from meter_firmware.process import run_meters
 from meter_firmware.profile import Profile
+from meter_firmware.relay.pin import SimulatedPin
 from meter_firmware.sensors.household import Household
+from meter_firmware.sensors.kinds import Kind, kind, kinds
 from meter_firmware.sensors.simulated import SimulatedHardware
+from meter_firmware.sensors.wired_house import WiredHouse
 from meter_firmware.settings import IDENTITY, USUAL_SEED, Identity, SimulateSettings
 
 FILES_PER_METER = 4
 """Socket, database, its log, and one that is open for a moment."""
+FILES_PER_WIRE = 4
+"""Both ends of a pseudo-terminal or of a connection, the port that is read, and the one that listens."""
 FILES_BESIDES = 200
 
 FAMILIES = (
@@ -46,10 +55,10 @@ FIRST_CODE = 7500
 
 async def run(settings: SimulateSettings, *, stop: asyncio.Event | None = None) -> None:
     """Be the meters until SIGTERM or SIGINT (or ``stop``, if given); Meter61850Error if one cannot start."""
-    allow_files(FILES_BESIDES + FILES_PER_METER * settings.n)
-    await run_meters(
-        [simulated_meter(settings, number) for number in _numbers(settings)], stop or stop_on_signals()
-    )
+    allow_files(FILES_BESIDES + (FILES_PER_METER + FILES_PER_WIRE * bool(settings.kind)) * settings.n)
+    async with AsyncExitStack() as wires:
+        meters = [await _meter(settings, number, wires) for number in _numbers(settings)]
+        await run_meters(meters, stop or stop_on_signals())
 
 
 async def enrol_all(
@@ -68,29 +77,51 @@ async def enrol_all(
 
 def meter_ids(settings: SimulateSettings) -> list[str]:
     """The meters' ids, in the order of their numbers."""
-    return [meter_id(settings.seed, number) for number in _numbers(settings)]
+    return [meter_id(settings.seed, number, kind=settings.kind) for number in _numbers(settings)]
 
 
-def meter_id(seed: int, number: int) -> str:
+def meter_id(seed: int, number: int, *, kind: str | None = None) -> str:
     """Id of meter ``number`` of ``seed``: a version 4 UUID, but a reproducible one."""
-    bits = random.Random(f"meter_id {seed} {number}").getrandbits(128)
+    bits = random.Random(" ".join(filter(None, ("meter_id", str(seed), str(number), kind)))).getrandbits(128)
     return str(UUID(int=bits, version=4))
+
+
+async def _meter(settings: SimulateSettings, number: int, wires: AsyncExitStack) -> Meter:
+    if settings.kind is None:
+        return simulated_meter(settings, number)
+    found = kind(settings.kind)
+    if found.simulated is None:
+        able = ", ".join(each.name for each in kinds().values() if each.simulated is not None)
+        raise ConfigurationError(f"--kind {found.name}: it cannot be simulated: use one of {able}")
+    house = WiredHouse(seed=settings.seed, number=number, measures=_measures(found), solar=settings.solar)
+    wire = found.simulated(lambda: house.measure(utc_now().timestamp()))
+    sensor = found.open(await wires.enter_async_context(wire))
+    return Meter(_plan(settings, number), sensor=sensor, pin=SimulatedPin())
 
 
 def simulated_meter(settings: SimulateSettings, number: int) -> Meter:
     """Meter ``number``; the meters' reading instants are spread over the interval."""
+    plan = _plan(settings, number)
+    hardware = SimulatedHardware(
+        Household(seed=settings.seed, number=number), plan.data_dir / "hardware.json"
+    )
+    return Meter(plan, sensor=hardware, pin=hardware)
+
+
+def _plan(settings: SimulateSettings, number: int) -> Plan:
     profile = simulated_profile(settings, number)
-    data_dir = settings.data_dir / profile.meter_id
-    hardware = SimulatedHardware(Household(seed=settings.seed, number=number), data_dir / "hardware.json")
-    plan = Plan(
+    return Plan(
         profile=profile,
         mqtt=_connection(settings, profile.meter_id),
-        data_dir=data_dir,
+        data_dir=settings.data_dir / profile.meter_id,
         outbox=settings.outbox,
         offset=settings.interval * (number - settings.first) / settings.n,
         spared=False,
     )
-    return Meter(plan, sensor=hardware, pin=hardware)
+
+
+def _measures(kind: Kind) -> tuple[str, ...]:
+    return kind.simulates or kind.measures
 
 
 def _connection(settings: SimulateSettings, meter_id: str) -> MqttSettings:
@@ -109,9 +140,11 @@ def simulated_profile(settings: SimulateSettings, number: int) -> Profile:
     street, house = divmod(number - 1, HOUSES_IN_A_STREET)
     quarter, street = divmod(street, STREETS_IN_A_QUARTER)
     code = str(FIRST_CODE + quarter)
-    town = "" if settings.seed == USUAL_SEED else str(settings.seed)
+    seed = "" if settings.seed == USUAL_SEED else str(settings.seed)
+    town = "-".join(filter(None, (settings.kind, seed)))
+    wired = None if settings.kind is None else kind(settings.kind)
     return Profile(
-        meter_id=meter_id(settings.seed, number),
+        meter_id=meter_id(settings.seed, number, kind=settings.kind),
         identity=Identity(
             name=f"House {town}-{number}" if town else f"House {number}",
             owner=random.Random(f"owner {settings.seed} {number}").choice(FAMILIES),
@@ -119,9 +152,12 @@ def simulated_profile(settings: SimulateSettings, number: int) -> Profile:
             address_code=code,
         ),
         hardware=Hardware(
-            vendor="meter61850", model="simulated PZEM-004T", serial=f"SIM-{settings.seed}-{number:05d}"
+            vendor="meter61850",
+            model=f"simulated {wired.name if wired else 'PZEM-004T'}",
+            serial="-".join(filter(None, ("SIM", settings.kind, str(settings.seed), f"{number:05d}"))),
         ),
-        quantities=SimulatedHardware.measures,
+        quantities=_measures(wired) if wired else SimulatedHardware.measures,
+        relay=wired is None,
         interval=settings.interval,
         clock_synchronized=True,
     )

@@ -243,7 +243,7 @@ class Gateway:
         ied = self._ied_of.get(meter.domain)
         if ied is None:
             return  # not in any CID yet: its state is kept, the generation that has it begins with it
-        told = mapping.all_values(meter, broker_up=self.fleet.broker_up, now=now or utc_now())
+        told = mapping.refreshed_values(meter, broker_up=self.fleet.broker_up, now=now or utc_now())
         self._write(meter, told)
         self._recount(ied)
 

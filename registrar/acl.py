@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
-from broker.contract.roles import Role
+from broker.contract.roles import DISCOVERY, HOMEASSISTANTS, Role
 from broker.contract.specs import SPECS, Spec
 from broker.daemon.security_files import EDITION, END
 from registrar.identities import Identity
@@ -25,6 +25,13 @@ from registrar.identities import Identity
 Verb = Literal["read", "write"]
 VERBS: tuple[Verb, ...] = ("read", "write")
 HEAD = "# Written by meter61850 from the register of identities; a change here is lost at the next one.\n"
+
+HOMEASSISTANT_TOPICS: tuple[tuple[Verb, str], ...] = (
+    ("read", f"{DISCOVERY}/#"),
+    ("write", f"{DISCOVERY}/device/+/config"),
+    ("write", f"{DISCOVERY}/status"),
+)
+"""Beside the contract: our meters are announced there, and Home Assistant says there that it has started."""
 
 
 def edition_topic(edition: str) -> str:
@@ -79,6 +86,8 @@ def _block(identity: Identity, prefix: str, codes: Mapping[str, str]) -> Iterato
         yield from (f"topic {verb} {prefix}/{topic}" for verb, topic in _rights(identity, codes))
         if identity.role is Role.ADMIN:
             yield from (f"topic read {prefix}/#", "topic read $SYS/broker/#")
+        if identity.role in HOMEASSISTANTS:
+            yield from (f"topic {verb} {topic}" for verb, topic in HOMEASSISTANT_TOPICS)
 
 
 def _user(name: str, prefix: str) -> list[str]:

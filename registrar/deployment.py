@@ -30,7 +30,7 @@ from pathlib import Path
 
 from bridge.store.audit import Kind
 from broker.contract.errors import ConfigurationError
-from broker.contract.roles import Role
+from broker.contract.roles import PEOPLE, Role
 from broker.contract.topics import Topics
 from broker.daemon.passwords import hashed, new_password
 from broker.daemon.security_files import check_lists
@@ -144,7 +144,7 @@ class Deployment:
     def authority_of(self, role: Role) -> Authority:
         """Who signs for ``role``. Our services have an authority of their own: at their door the client id
         is free, so that nobody else's certificate may open it."""
-        return self.authority("ca" if role in (Role.METER, Role.OPERATOR, Role.ISSUER) else "services")
+        return self.authority("ca" if role in (Role.METER, *PEOPLE) else "services")
 
     def authorities(self) -> list[Authority]:
         """All that are trusted: the one that signs, then the one before while it is being replaced."""
@@ -204,7 +204,7 @@ class Deployment:
 
     def connection(self, role: Role, *, host: str = "", token: bool = False) -> dict[str, str | int]:
         """Where ``role`` finds the broker: host, port and topic prefix."""
-        if role in (Role.METER, Role.OPERATOR, Role.ISSUER):
+        if role in (Role.METER, *PEOPLE):
             port = self.ports["passwords" if token else "certificates"]
             host = host or self.environment["METER61850_BROKER_HOSTS"].split()[0]
         else:

@@ -27,6 +27,7 @@ from bridge.store.tables import Command as Row
 from bridge.store.tables import moment
 from broker.contract.commands import (
     ANSWER_SECONDS,
+    TIMED_OUT,
     VALIDITY,
     Circumstances,
     against_switching,
@@ -49,7 +50,7 @@ Ledger = Callable[[str], Row | None]
 the store."""
 REMEMBERED = 10_000
 """Commands that are followed here; older ones are in the ledger alone."""
-SENT, ANSWERED, NO_ANSWER = "sent", "answered", "timed out"
+SENT, ANSWERED, NO_ANSWER = "sent", "answered", TIMED_OUT
 """States beside the contract's outcomes; answered: the meter has answered done, its relay not moved."""
 STATES = (SENT, ANSWERED, *Outcome, NO_ANSWER)
 """All that we know; a newer meter may answer with an outcome of its own."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from adapters import families as families_package
 from adapters.family import Family
 from broker.contract.errors import ConfigurationError
 
@@ -53,9 +54,8 @@ def register(kind: FamilyKind) -> None:
 @cache
 def _load() -> None:
     """Import every module beside this one, so that each family registers itself."""
-    package = __name__.rpartition(".")[0]
-    for module in pkgutil.iter_modules(import_module(package).__path__):
-        import_module(f"{package}.{module.name}")
+    for module in pkgutil.iter_modules(families_package.__path__, f"{families_package.__name__}."):
+        import_module(module.name)
 
 
 def families() -> dict[str, FamilyKind]:

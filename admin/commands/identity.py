@@ -15,7 +15,7 @@ from admin.output import note, show
 from admin.pending import finished, opened, pending
 from bridge.store.audit import Kind
 from broker.contract.errors import ConfigurationError
-from broker.contract.roles import Role
+from broker.contract.roles import HOMEASSISTANTS, Role
 from broker.mqtt.identity import KEY
 from broker.mqtt.keypair import following
 from registrar.identities import SERVICES, Identity
@@ -29,16 +29,23 @@ app = new_app(
 
 
 class Staff(StrEnum):
-    """Roles of people."""
+    """Roles of people, and of Home Assistant."""
 
     OPERATOR = "operator"
     ISSUER = "issuer"
+    HOMEASSISTANT = "homeassistant"
+    HOMEASSISTANT_ISSUER = "homeassistant-issuer"
 
 
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(help="Small letters, digits, - and _.")],
-    role: Annotated[Staff, typer.Option(help="An operator reads; an issuer may also switch relays.")],
+    role: Annotated[
+        Staff,
+        typer.Option(
+            help="An operator reads; an issuer may also switch relays; homeassistant: docs/home-assistant.md."
+        ),
+    ],
     address_code: Annotated[
         list[str] | None,
         typer.Option(help="Only the meters with this address code; repeatable."),
@@ -67,6 +74,8 @@ def add(
     codes = tuple(address_code or ())
     if any(not code or any(letter.isspace() for letter in code) for code in codes):
         raise ConfigurationError("--address-code: one code without spaces, several times for several")
+    if codes and Role(role) in HOMEASSISTANTS:
+        raise ConfigurationError("--address-code: Home Assistant gets all meters; leave it out")
     deployment.enlist(Identity(name, Role(role), codes), target, host=host, who=user_name())
     finished(deployment)
     note(f"{target}: METER61850_MQTT_IDENTITY={target} meter61850 …")

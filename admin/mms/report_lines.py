@@ -125,7 +125,9 @@ def _line(
     received: datetime,
 ) -> Line:
     leaves = {} if isinstance(entry.value, DataAccessError) else _leaves(entry.value, member)
-    q, t = leaves.get("q"), leaves.get("t")
+    t = max(
+        (leaf for leaf in _each(leaves, "t") if isinstance(leaf, TimestampData)), key=_moment, default=None
+    )
     failed = isinstance(entry.value, DataAccessError)
     return Line(
         received=received,
@@ -134,7 +136,7 @@ def _line(
         reference=member.reference.name if member else entry.reference or f"member {entry.index + 1}",
         value=f"not readable: {entry.value}" if failed else _value(leaves, member),
         unit=member.unit if member else "",
-        quality=str(Quality.from_bitstring(q)) if isinstance(q, BitStringData) else "",
+        quality=_quality(leaves),
         reason=reason_words(entry.reason),
         block=parse_name(subscription.block),
         sequence=report.seq_num,
@@ -145,6 +147,27 @@ def _line(
 
 def _leaves(value: IECData, member: Member | None) -> dict[str, IECData]:
     return dict(label(value, member.kind if member else None))
+
+
+def _each(leaves: Mapping[str, IECData], name: str) -> Iterator[IECData]:
+    """The attribute of the data object, or those of its sub data objects."""
+    return (leaf for path, leaf in leaves.items() if path.rpartition(".")[2] == name)
+
+
+def _moment(t: TimestampData) -> datetime:
+    return t.value
+
+
+def _quality(leaves: Mapping[str, IECData]) -> str:
+    """In words; of sub data objects that differ, each."""
+    words = {
+        path.rpartition(".")[0]: str(Quality.from_bitstring(leaf))
+        for path, leaf in leaves.items()
+        if path.rpartition(".")[2] == "q" and isinstance(leaf, BitStringData)
+    }
+    if len(set(words.values())) <= 1:
+        return next(iter(words.values()), "")
+    return ", ".join(f"{part} {told}" for part, told in words.items())
 
 
 def _synchronized(t: IECData | None) -> bool | None:
@@ -161,10 +184,16 @@ def _value(leaves: Mapping[str, IECData], member: Member | None) -> bool | int |
         ((name, leaf),) = leaves.items()
         return plain(name or (member.reference.path[-1] if member else ""), leaf)
     return " ".join(
-        f"{name}={plain(name, leaf)}"
+        f"{_part(name)}={plain(name, leaf)}"
         for name, leaf in leaves.items()
         if name.rpartition(".")[2] not in ("q", "t")
     )
+
+
+def _part(name: str) -> str:
+    """The sub data object whose process value ``name`` is: ``phsA`` of ``phsA.cVal.mag.f``."""
+    found = (name.removesuffix(f".{value}") for value in PROCESS_VALUES if name.endswith(f".{value}"))
+    return next(found, name)
 
 
 def _in_words(

@@ -205,7 +205,7 @@ class Scl:
 
     def _literals(self, attr: Attr) -> dict[int, str]:
         values = self._document.enums.get(attr.type, {})
-        return {number(value.get("ord")) or 0: literal for literal, value in values.items()}
+        return {_ordinal(value.get("ord", "")): literal for literal, value in values.items()}
 
     def _constant(self, attr: Attr, text: str) -> Scalar | None:
         """``text`` as a client reads it; itself where it is no value of its type; None: not comparable."""
@@ -215,6 +215,12 @@ class Scl:
         with suppress(ValueError):
             return _number(attr.btype, text)
         return text if attr.btype.startswith(("VisString", "Unicode", "INT", "FLOAT")) else None
+
+
+def _ordinal(text: str) -> int:
+    """That of an EnumVal; those of multipliers may be negative."""
+    natural = number(text.removeprefix("-")) or 0
+    return -natural if text.startswith("-") else natural
 
 
 def _number(btype: str, text: str) -> Scalar:

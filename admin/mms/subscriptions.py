@@ -18,6 +18,7 @@ from open61850.data import BitStringData, BoolData, IntData
 from open61850.mms import OBJECT_CLASS_DOMAIN, MmsClient, ObjectName, OptFlds, Reference, rcb
 from open61850.mms.errors import DataAccessError, MmsConnectionError, MmsError
 from open61850.mms.pdu import OBJECT_CLASS_NAMED_VARIABLE
+from open61850.mms.types import MmsType, StructureType
 
 from admin.exits import NotFoundError, RefusedError
 from admin.mms.report_lines import Member, Subscription, parse_name
@@ -173,18 +174,16 @@ def _members(client: MmsClient, data_set: str | None) -> tuple[Member, ...]:
     domain, _, item = data_set.partition("/")
     names = client.get_data_set_members(ObjectName(item, domain))
     references = [Reference.from_object_name(name) for name in names]
-    units = _units(client, references)
-    return tuple(
-        Member(reference, client.get_type(reference), unit)
-        for reference, unit in zip(references, units, strict=True)
-    )
+    kinds = [client.get_type(reference) for reference in references]
+    units = _units(client, references, kinds)
+    return tuple(map(Member, references, kinds, units))
 
 
-def _units(client: MmsClient, references: Sequence[Reference]) -> list[str]:
+def _units(client: MmsClient, references: Sequence[Reference], kinds: Sequence[MmsType]) -> list[str]:
     """The unit of each member, where its data object has one in CF."""
     wanted = [
-        Reference(reference.ld, reference.ln, (*_object(reference.path), "units", part), "CF")
-        for reference in references
+        Reference(reference.ld, reference.ln, (*_measured(reference.path, kind), "units", part), "CF")
+        for reference, kind in zip(references, kinds, strict=True)
         for part in ("SIUnit", "multiplier")
     ]
     told = []
@@ -193,9 +192,18 @@ def _units(client: MmsClient, references: Sequence[Reference]) -> list[str]:
     return [_unit(told[index], told[index + 1]) for index in range(0, len(told), 2)]
 
 
+def _measured(path: Sequence[str], kind: MmsType) -> Sequence[str]:
+    """The data object of a member; of one with sub data objects, which have one unit, the first of them."""
+    first = kind.components[0][0] if isinstance(kind, StructureType) and kind.components else ""
+    return (*path, first) if len(path) == 1 and first in _PARTS else _object(path)
+
+
+_PARTS = frozenset(part for row in SERVED_CDCS.values() for part in row.parts)
+
+
 def _object(path: Sequence[str]) -> Sequence[str]:
     """The data object or sub data object that ``path`` leads to, or into."""
-    return path[:2] if path[1:] and any(path[1] in row.parts for row in SERVED_CDCS.values()) else path[:1]
+    return path[:2] if path[1:] and path[1] in _PARTS else path[:1]
 
 
 def _unit(unit: object, multiplier: object) -> str:

@@ -20,7 +20,7 @@ import aiomqtt
 
 from admin.exits import ExitCode
 from admin.switching.orders import our_command, publish_command, tell_refusal
-from broker.contract.commands import ANSWER_SECONDS, against_switching, became, in_vain, parsed
+from broker.contract.commands import ANSWER_SECONDS, TIMED_OUT, against_switching, became, in_vain, parsed
 from broker.contract.errors import ContractError
 from broker.contract.known import Known
 from broker.contract.relay import Command, Position
@@ -28,7 +28,7 @@ from broker.contract.result import Outcome, Result
 from broker.contract.specs import STATE_KINDS
 from broker.mqtt.settings import MqttSettings
 
-NOT_SENT, UNANSWERED, UNMOVED = "not sent", "unanswered", "timed out"
+NOT_SENT, UNANSWERED, UNMOVED = "not sent", "unanswered", TIMED_OUT
 """Outcomes beside those of the meters; the last one: the meter answered done, and its relay did not move."""
 
 

@@ -28,15 +28,13 @@ from bridge.store.audit import Event, Kind
 from bridge.store.clock import Clock
 from bridge.store.tables import Command as Row
 from bridge.store.tables import at_ms, sayable
-from broker.contract.commands import NOT_ANSWERED, NOT_MOVED
+from broker.contract.commands import NOT_ANSWERED, NOT_MOVED, TIMED_OUT
 from broker.contract.messages import Message
 from broker.contract.notice import MeterNotice, NoticeCode
 from broker.contract.relay import Command
 from broker.contract.result import Outcome, Refusal, Result
 from broker.mqtt.packets import Publish
 
-TIMED_OUT = "timed out"
-"""The outcome of a command that its meter did not answer in time."""
 RETAINED = "the command was published retained, which could switch at any later time"
 FOREIGN_METER = "command_id belongs to another meter"
 _CHUNK = 500

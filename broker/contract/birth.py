@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from broker.contract.messages import Message, Text, Timestamp, Token
-from broker.contract.quantities import NAME, QUANTITIES
+from broker.contract.quantities import HOUSEHOLD, NAME
 
 
 class Hardware(Message):
@@ -41,7 +41,7 @@ class Birth(Message):
     hardware: Hardware
     firmware: Text
     """Version of the firmware."""
-    quantities: tuple[QuantityLabel, ...] = tuple(QUANTITIES)
+    quantities: tuple[QuantityLabel, ...] = HOUSEHOLD
     """Names of what is measured; unknown ones are of a newer meter and are kept."""
     relay: bool = True
     """False without a relay: no ``relay`` topic, no CSWI and XSWI, and every command is refused."""

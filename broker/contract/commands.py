@@ -38,6 +38,8 @@ tenth of that."""
 
 NOT_MOVED = "the meter answered done, but its relay did not move"
 NOT_ANSWERED = "the meter did not answer"
+TIMED_OUT = "timed out"
+"""The outcome of a command that no meter has carried out in its time."""
 
 
 class Why(StrEnum):

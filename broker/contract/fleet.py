@@ -39,14 +39,14 @@ class State(StrEnum):
     ONLINE = "online"
     STALE = "stale"
     OFFLINE = "offline"
-    OUT = "out"
-    """Out of service: never born, withdrawn, or kept out by the registrar."""
+    WITHDRAWN = "withdrawn"
+    """Not in service: withdrawn, never born, or kept out by the registrar."""
 
 
 def state_of(*, broker_up: bool, out: bool, online: bool, stale: bool) -> State:
     """The one state of a meter; without the broker nobody knows, so it is stale."""
     if out:
-        return State.OUT
+        return State.WITHDRAWN
     if not broker_up:
         return State.STALE
     if not online:

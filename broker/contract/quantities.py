@@ -150,5 +150,8 @@ QUANTITIES: dict[str, Quantity] = {
 # fmt: on
 """Name → row, in the order in which they were appended."""
 
+HOUSEHOLD = tuple(row.name for row in QUANTITIES.values() if row.household)
+"""What a meter measures whose birth does not say what."""
+
 NAME = r"^[A-Za-z][0-9A-Za-z_]{0,63}$"
 """Pattern of a quantity's name, also of one that only a newer meter knows."""

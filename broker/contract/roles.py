@@ -22,3 +22,15 @@ class Role(StrEnum):
     """Reads, everything or the meters of its address codes."""
     ISSUER = "issuer"
     """An operator who may also switch relays."""
+    HOMEASSISTANT = "homeassistant"
+    """Home Assistant, and the program that announces our meters to it: reads as an operator, and has
+    Home Assistant's discovery topics."""
+    HOMEASSISTANT_ISSUER = "homeassistant-issuer"
+    """The same, which may also switch relays."""
+
+
+PEOPLE = (Role.OPERATOR, Role.ISSUER, Role.HOMEASSISTANT, Role.HOMEASSISTANT_ISSUER)
+"""Roles that an administrator gives, beside those of meters and services."""
+HOMEASSISTANTS = (Role.HOMEASSISTANT, Role.HOMEASSISTANT_ISSUER)
+DISCOVERY = "homeassistant"
+"""Home Assistant's discovery prefix: topics beside those of the contract."""

@@ -26,7 +26,7 @@ from broker.contract.notice import MeterNotice
 from broker.contract.reading import History, Reading, Stored
 from broker.contract.relay import Command, Relay
 from broker.contract.result import Refusal, Result
-from broker.contract.roles import Role
+from broker.contract.roles import HOMEASSISTANTS, Role
 from broker.contract.status import Revision, ServiceStatus, Status
 
 Scope = Literal["meter", "scl", "service", "enrol"]
@@ -81,7 +81,8 @@ class Spec:
 _METER, _BRIDGE, _MMS, _REGISTRAR = Role.METER, Role.BRIDGE, Role.MMS, Role.REGISTRAR
 _WEB, _ADMIN, _OPERATOR, _ISSUER = Role.WEB, Role.ADMIN, Role.OPERATOR, Role.ISSUER
 _SERVICES = (_BRIDGE, _MMS, _WEB)
-ALL = (*_SERVICES, _OPERATOR, _ISSUER)
+_HOME_ISSUER = Role.HOMEASSISTANT_ISSUER
+ALL = (*_SERVICES, _OPERATOR, _ISSUER, *HOMEASSISTANTS)
 """Who may receive all that concerns meters; an operator or issuer perhaps of some meters alone."""
 
 # fmt: off
@@ -111,7 +112,8 @@ SPECS: dict[str, Spec] = {
         pattern="<meter_id>/block", writers=(_ISSUER, _MMS, _BRIDGE, _METER, _ADMIN),
         heard_by=(*_SERVICES, _METER), readers=ALL, retained=True, model=Block, state=True),
     "command": Spec(
-        pattern="<meter_id>/command", writers=(_ISSUER, _MMS, _WEB, _ADMIN), heard_by=(_BRIDGE, _METER),
+        pattern="<meter_id>/command", writers=(_ISSUER, _MMS, _WEB, _ADMIN, _HOME_ISSUER),
+        heard_by=(_BRIDGE, _METER),
         readers=ALL, live_only=True, model=Command),
     "result": Spec(
         pattern="<meter_id>/result", writers=(_METER, _ADMIN), heard_by=_SERVICES, readers=ALL,

@@ -38,6 +38,8 @@ LAST_PACKET_ID = 60_000
 CONNECT_SECONDS = 5.0
 GOOD_CONNECTION = 30.0
 """Seconds after which a connection counts as good and the backoff starts anew."""
+MORE_TOPICS_ID = LAST_PACKET_ID + 1
+"""Of a SUBSCRIBE beside those of the connection's begin."""
 
 
 class Take(Protocol):
@@ -65,7 +67,8 @@ class Receiver:
     ) -> None:
         self._mqtt = mqtt
         self._take = take
-        self._topics = tuple(topics)
+        self._given = topics
+        self._topics, self._known = tuple(topics), frozenset(topics)
         self._connected = connected
         self._name = name
         self._will = will
@@ -77,6 +80,16 @@ class Receiver:
         At QoS 1 it is not sent again: who needs an answer looks out for it.
         """
         return self._open is not None and self._open.send(topic, payload, qos=qos, retain=retain)
+
+    def follow(self, topics: Sequence[str]) -> None:
+        """From now on these are the filters; what is new is subscribed to at once."""
+        if topics is self._given or topics == self._given:
+            return
+        self._given = topics
+        new = [topic for topic in topics if topic not in self._known]
+        self._topics, self._known = tuple(topics), frozenset(topics)
+        if new and self._open is not None:
+            self._open.subscribe(new)
 
     async def run(self) -> None:
         """Receive for ever; exponential backoff with full jitter between connections."""
@@ -160,6 +173,11 @@ class _Connection(asyncio.Protocol):
             packets.publish(topic.encode(), payload, packet_id=packet_id, retain=retain, version=4)
         )
         return True
+
+    def subscribe(self, topics: list[str]) -> None:
+        """Beside the subscriptions of the connection's begin; a broker that refuses one ends nothing."""
+        if not self.ended.done():
+            self._transport.write(packets.subscribe(MORE_TOPICS_ID, topics, version=4))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class

@@ -9,14 +9,15 @@ or the reading itself says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from broker.contract.fleet import Fleet, MeterState, State
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import HOUSEHOLD
 from broker.contract.reading import Reading
 from broker.contract.relay import Position
 from mms_bridge.datamodel.behaviour import Behaviour, behaviour_of
@@ -24,6 +25,7 @@ from mms_bridge.datamodel.value import Key, Quality, Value
 from scl_builder.model import logical_devices
 from scl_builder.model.data_object import LogicalNode
 from scl_builder.model.logical_devices import GATEWAY_LD, Profile, profile_of
+from scl_builder.model.measuring import ways
 
 ON = int(Behaviour.ON)
 OK, WARNING, ALARM = 1, 2, 3  # HealthKind
@@ -46,6 +48,41 @@ class Binding(NamedTuple):
     """The attribute is an INT64: a count in steps of pulsQty, which is 1."""
 
 
+class Made(NamedTuple):
+    """A value that is computed from quantities of a reading."""
+
+    field: str
+    of: tuple[str, ...]
+    how: Callable[..., float]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What feeds the logical device of a meter whose birth names certain quantities."""
+
+    groups: Mapping[str, tuple[Binding, ...]]
+    """Source group ("reading", "relay", …) → what it feeds."""
+    names: tuple[str, ...]
+    """The quantities of a reading that are looked at, and no others."""
+    made: tuple[Made, ...]
+    failed: frozenset[str]
+    """Fields that the sensor should give: where they have no value, it has failed."""
+
+    @cached_property
+    def measured(self) -> Callable[[Reading], Sequence[float | None]]:
+        """The values of ``names``."""
+        get: Callable[[Reading], Any] = attrgetter(*self.names) if self.names else lambda _: ()
+        return get if len(self.names) != 1 else lambda reading: (get(reading),)
+
+    def told(self, reading: Reading) -> dict[str, float | None]:
+        """The values of the model's fields."""
+        told: dict[str, float | None] = dict(zip(self.names, self.measured(reading), strict=True))
+        for name, of, how in self.made:
+            values = [value for quantity in of if (value := told[quantity]) is not None]
+            told[name] = how(*values) if len(values) == len(of) else None
+        return told
+
+
 def bindings(table: tuple[LogicalNode, ...]) -> Mapping[str, tuple[Binding, ...]]:
     """Source group ("reading", "relay", …) -> what it feeds of a table."""
     found: dict[str, list[Binding]] = {}
@@ -58,16 +95,34 @@ def bindings(table: tuple[LogicalNode, ...]) -> Mapping[str, tuple[Binding, ...]
     return {group: tuple(items) for group, items in found.items()}
 
 
-def _bindings(meter: MeterState) -> Mapping[str, tuple[Binding, ...]]:
+def _feed(meter: MeterState) -> Feed:
     """What feeds the meter's logical device."""
     return _of_quantities(_expected(meter), logical_devices.PROFILES)
 
 
-@lru_cache(maxsize=256)
-def _of_quantities(
-    quantities: tuple[str, ...], _profiles: tuple[Profile, ...]
-) -> Mapping[str, tuple[Binding, ...]]:
-    return bindings(profile_of(quantities).nodes)
+def _bindings(meter: MeterState) -> Mapping[str, tuple[Binding, ...]]:
+    return _feed(meter).groups
+
+
+@lru_cache(maxsize=1024)
+def _of_quantities(quantities: tuple[str, ...], _profiles: tuple[Profile, ...]) -> Feed:
+    groups, given = bindings(profile_of(quantities).nodes), frozenset(quantities)
+    fields = dict.fromkeys(field for _, field, _ in groups.get("reading", ()))
+    chosen = {name: next((way for way in ways(name) if way.fits(given)), ways(name)[-1]) for name in fields}
+    return Feed(
+        {"reading": (), **groups},
+        tuple(dict.fromkeys(name for way in chosen.values() for name in way.of)),
+        tuple(Made(name, way.of, way.how) for name, way in chosen.items() if way.of != (name,)),
+        frozenset(name for name, way in chosen.items() if given.issuperset(way.of)),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _elsewhere(profile: Profile) -> tuple[tuple[Key, Value], ...]:
+    """What other meters measure and one of this profile does not: invalid, without a time."""
+    own = {key for key, _, _ in bindings(profile.nodes).get("reading", ())}
+    every = (key for other in logical_devices.PROFILES for key, _, _ in bindings(other.nodes)["reading"])
+    return tuple((key, Value(None, Quality.INVALID, 0)) for key in dict.fromkeys(every) if key not in own)
 
 
 GATEWAY_BINDINGS = bindings(GATEWAY_LD)
@@ -89,17 +144,15 @@ def reading_values(meter: MeterState, *, broker_up: bool) -> Iterator[tuple[Key,
     t_ms, t_quality = milliseconds(reading.ts), _time_quality(meter)
     if reading.clock_synchronized is False:
         t_quality = T_NOT_SYNCHRONIZED
-    told = _quantities(reading)
-    expected = None if None not in told.values() else _expected(meter)
-    for key, name, whole in _bindings(meter)["reading"]:
+    feed = _feed(meter)
+    told = feed.told(reading)
+    for key, name, whole in feed.groups["reading"]:
         value = told[name]
-        if value is None and expected is not None:
-            missing = FAILED if MADE_OF[name].issubset(expected) else Quality.INVALID
+        if value is None:
+            missing = FAILED if name in feed.failed else Quality.INVALID
             yield key, Value(None, missing, t_ms, t_quality)
         else:
-            if whole and value is not None:
-                value = round(value)
-            yield key, Value(value, good, t_ms, t_quality)
+            yield key, Value(round(value) if whole else value, good, t_ms, t_quality)
 
 
 def relay_values(meter: MeterState, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
@@ -149,6 +202,12 @@ def all_values(meter: MeterState, *, broker_up: bool, now: datetime) -> Iterator
     yield from health_values(meter, broker_up=broker_up, now=now)
 
 
+def refreshed_values(meter: MeterState, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
+    """The same, and that the rest is invalid: an older configuration may have what it no longer measures."""
+    yield from _elsewhere(profile_of(_expected(meter)))
+    yield from all_values(meter, broker_up=broker_up, now=now)
+
+
 def gateway_values(
     meters: Sequence[MeterState], fleet: Fleet, *, revision: int, now: datetime
 ) -> Iterator[tuple[Key, Value]]:
@@ -170,23 +229,9 @@ def gateway_values(
             yield key, Value(told[name], quality, milliseconds(now))
 
 
-MADE_OF = {name: {name} for name in QUANTITIES} | {"apparent_power": {"voltage", "current"}}
-"""A quantity of the model -> those of the contract that it is made of."""
-
-_measured = attrgetter(*QUANTITIES)
-
-
-def _quantities(reading: Reading) -> dict[str, float | None]:
-    """The quantities of the model."""
-    told: dict[str, float | None] = dict(zip(QUANTITIES, _measured(reading), strict=True))
-    volts, amperes = told["voltage"], told["current"]
-    told["apparent_power"] = None if volts is None or amperes is None else volts * amperes
-    return told
-
-
 def _expected(meter: MeterState) -> tuple[str, ...]:
     """The quantities that the meter's sensor gives."""
-    return tuple(QUANTITIES) if meter.birth is None else meter.birth.quantities
+    return HOUSEHOLD if meter.birth is None else meter.birth.quantities
 
 
 def _quality(state: State) -> Quality:

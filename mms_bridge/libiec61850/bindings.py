@@ -35,6 +35,8 @@ from pathlib import Path
 from broker.contract.errors import ConfigurationError
 
 MAX_DATA_SET_MEMBERS = 100
+DENY = 1
+"""AccessPolicy: ACCESS_POLICY_DENY."""
 
 
 # bType of IEC 61850-6 -> DataAttributeType of iec61850_model.h
@@ -157,6 +159,7 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "IedServer_createWithConfig": (P, P, P, P),
     "IedServer_destroy": (None, P),
     "IedServer_setLocalIpAddress": (None, P, S),
+    "IedServer_setWriteAccessPolicy": (None, P, c_int, c_int),
     "IedServer_setServerIdentity": (None, P, S, S, S),
     "IedServer_startThreadless": (None, P, c_int),
     "IedServer_stopThreadless": (None, P),

@@ -23,11 +23,12 @@ from dataclasses import dataclass
 from broker.contract.errors import Meter61850Error
 from mms_bridge import sockets
 from mms_bridge.datamodel.value import Key, Value
-from mms_bridge.libiec61850.bindings import MAX_DATA_SET_MEMBERS, BlockHandler, lib
+from mms_bridge.libiec61850.bindings import DENY, MAX_DATA_SET_MEMBERS, BlockHandler, lib
 from mms_bridge.libiec61850.ied_model import ControlObject, NativeModel, build
 from mms_bridge.libiec61850.points import Points
 from mms_bridge.libiec61850.value_writer import preset, write
 from mms_bridge.libiec61850.wait_hook import quickly
+from scl_builder.model.cdc import FunctionalConstraint
 from scl_builder.model.logical_devices import MAX_DYNAMIC_DATA_SETS
 from scl_builder.read.cid import Cid
 
@@ -140,6 +141,8 @@ class Server:
         server: int = lib.IedServer_createWithConfig(model, None, config)
         lib.IedServerConfig_destroy(config)
         if server:
+            # settings say what the meter is (PFSign): by default the library lets any client write them
+            lib.IedServer_setWriteAccessPolicy(server, FunctionalConstraint.SP, DENY)
             lib.IedServer_setServerIdentity(server, *(text.encode() for text in self._identity))
         return server
 

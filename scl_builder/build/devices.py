@@ -68,7 +68,11 @@ def meter_device(meter: Meter, shared: Plates) -> str:
         nodes = tuple(plate_node(plate) if node.ln_class == "LPHD" else node for node in nodes)
     else:
         own = dict(plate) | own
-    instances = {"NamPlt": _exactly("d", meter.name), "PhyNam": own}
+    plate_texts = _exactly("d", meter.name)
+    if meter.profile.shape:
+        mark = digest((("", meter.profile.shape),))
+        plate_texts["configRev"] = f"{logical_devices.MODEL_REVISION}.{mark}"
+    instances = {("LLN0", "NamPlt"): plate_texts, ("LPHD1", "PhyNam"): own}
     return _device(f'inst="{meter.inst}" ldName="{meter.ld_name}"', nodes, instances, "")
 
 
@@ -86,7 +90,8 @@ def _exactly(attribute: str, text: str) -> dict[str, str]:
 
 def gateway_device(ied: Ied, *, report_instances: int, tool_version: str) -> str:
     """The IED's own LDevice, with the group data sets if there is a meter."""
-    instances = {"PhyNam": {"vendor": logical_devices.VENDOR, "swRev": visible(tool_version, VAL_LIMIT)}}
+    own = {"vendor": logical_devices.VENDOR, "swRev": visible(tool_version, VAL_LIMIT)}
+    instances = {("LPHD1", "PhyNam"): own}
     controls = ""
     if ied.meters:
         conf_rev = logical_devices.GROUP_REVISION + ied.changes
@@ -97,15 +102,21 @@ def gateway_device(ied: Ied, *, report_instances: int, tool_version: str) -> str
 
 
 def _device(
-    names: str, nodes: Iterable[LogicalNode], instances: Mapping[str, Mapping[str, str]], controls: str
+    names: str,
+    nodes: Iterable[LogicalNode],
+    instances: Mapping[tuple[str, str], Mapping[str, str]],
+    controls: str,
 ) -> str:
-    """An LDevice; ``instances`` holds data object → attribute → Val, ``controls`` goes into its LLN0."""
+    """An LDevice; ``instances``: node and data object → attribute → Val; ``controls`` goes into LLN0."""
     rows = [f"<LDevice {names}>"]
     for node in nodes:
         tag = "LN0" if node.ln_class == "LLN0" else "LN"
-        head = f'<{tag} lnClass="{node.ln_class}" inst="{node.inst}" lnType="{node.type_id}"'
+        prefix = f' prefix="{node.prefix}"' if node.prefix else ""
+        head = f'<{tag}{prefix} lnClass="{node.ln_class}" inst="{node.inst}" lnType="{node.type_id}"'
         body = controls if tag == "LN0" else ""
-        body += "".join(_doi(do, instances[do.name]) for do in node.objects if do.name in instances)
+        body += "".join(
+            _doi(do, instances[key]) for do in node.objects if (key := (node.name, do.name)) in instances
+        )
         rows.append(f"{head}>{body}</{tag}>" if body else f"{head}/>")
     rows.append("</LDevice>\n")
     return "".join(rows)
@@ -120,21 +131,25 @@ def _doi(do: DataObject, values: Mapping[str, str]) -> str:
     return f'<DOI name="{do.name}">{rows}</DOI>' if rows else ""
 
 
-def _members(group: Group, ied: Ied) -> list[str]:
-    """The insts of the meters that have the group's member."""
-    return [m.inst for m in in_order(ied.meters) if _has(m.profile, group.member, relay=m.relay)]
+def _members(group: Group, ied: Ied) -> list[tuple[str, Member]]:
+    """The insts of the meters that have a member of the group, each with that member."""
+    found = ((m.inst, _member(group, m.profile, relay=m.relay)) for m in in_order(ied.meters))
+    return [(inst, member) for inst, member in found if member is not None]
 
 
-@lru_cache(maxsize=256)
-def _has(profile: Profile, member: Member, *, relay: bool) -> bool:
-    found = ((node.name, do.name) for node in meter_nodes(profile, relay=relay) for do in node.objects)
-    return (member.ln_class + member.inst, member.do) in found
+@lru_cache(maxsize=1024)
+def _member(group: Group, profile: Profile, *, relay: bool) -> Member | None:
+    there = {(node.name, do.name) for node in meter_nodes(profile, relay=relay) for do in node.objects}
+    members = (group.member, group.instead)
+    return next((member for member in members if (member.ln_class + member.inst, member.do) in there), None)
 
 
-def _data_set(group: Group, insts: Iterable[str]) -> str:
-    member = group.member
-    rest = f'lnClass="{member.ln_class}" lnInst="{member.inst}" doName="{member.do}" fc="{member.fc}"'
-    rows = "".join(f'<FCDA ldInst="{inst}" {rest}/>\n' for inst in insts)
+def _data_set(group: Group, members: Iterable[tuple[str, Member]]) -> str:
+    rows = "".join(
+        f'<FCDA ldInst="{inst}" lnClass="{member.ln_class}" lnInst="{member.inst}" doName="{member.do}"'
+        f' fc="{member.fc}"/>\n'
+        for inst, member in members
+    )
     return f'<DataSet name="{group.data_set}">\n{rows}</DataSet>\n'
 
 

@@ -16,6 +16,7 @@ from scl_builder.build.devices import in_order
 from scl_builder.build.project import Ied, Meter
 from scl_builder.build.render_cache import Remembered
 from scl_builder.build.text import digest, visible
+from scl_builder.model.logical_devices import meter_nodes
 
 ACCESS_POINT = "AP1"
 TLS_ACCESS_POINT = "AP2"
@@ -54,9 +55,12 @@ def substation(ied: Ied) -> str:
 
 
 def _lnode(ied_name: str, meter: Meter) -> str:
-    """The meter's switch; of one without a relay its measurement."""
-    ln_class = "XSWI" if meter.relay else "MMXN"
-    return f'<LNode iedName="{ied_name}" ldInst="{meter.inst}" lnClass="{ln_class}" lnInst="1"/>\n'
+    """The meter's switch; of one without a relay its measurement, else what describes it."""
+    nodes = meter_nodes(meter.profile, relay=meter.relay)
+    node = nodes[-1] if meter.relay else (*meter.profile.measuring, nodes[1])[0]
+    prefix = f' prefix="{node.prefix}"' if node.prefix else ""
+    where = f'{prefix} lnClass="{node.ln_class}" lnInst="{node.inst}"'
+    return f'<LNode iedName="{ied_name}" ldInst="{meter.inst}"{where}/>\n'
 
 
 def communication(ieds: Iterable[Ied]) -> str:

@@ -30,6 +30,9 @@ from scl_builder.model.nsd_cdcs import (
 )
 from scl_builder.model.nsd_enums import ENUMERATIONS
 
+PERCENT = "%"
+"""The only unit that SIUnitKind does not have: hundredths, without a dimension."""
+
 _CONTROL_MARKS = {"project": "control", "direct-with-normal-security": "direct"}
 """What of an object can be operated → the mark in its DOType's id."""
 
@@ -43,12 +46,17 @@ def control_model_of(do: DataObject, control_model: ControlModel) -> ControlMode
 
 def do_type_id(do: DataObject) -> str:
     """DOType id of ``do``; objects that differ in more than their source have different ones."""
-    unit = None if do.unit is None else do.unit or "1"
+    unit = None if do.unit is None else _unit_id(do)
     value = do.value.replace(" ", "")
-    shared = digest(do.values) if do.values else ""
+    told = (*do.values, *(("", name) for name in do.leaves_out))
+    shared = digest(told) if told else ""
     parts = "_".join(fed.path[1] if fed.path[1:] else fed.value.path[0] for fed in do.fed if do.parts)
     marks = (do.enum, unit, value, do.description and do.name, _CONTROL_MARKS.get(do.control), parts, shared)
     return "_".join((do.cdc, *filter(None, marks)))
+
+
+def _unit_id(do: DataObject) -> str:
+    return {"": "1", None: "1", PERCENT: "percent"}.get(do.unit, do.unit or "")
 
 
 def attributes(do: DataObject, control_model: ControlModel) -> list[Attribute]:
@@ -67,6 +75,7 @@ def attributes(do: DataObject, control_model: ControlModel) -> list[Attribute]:
         names.update(("stSeld", "sboTimeout", "sboClass"))
     if model.endswith("enhanced-security"):
         names.add("operTimeout")
+    names -= set(do.leaves_out)
     own = [attribute for attribute in CDCS[do.cdc] if attribute.name in names]
     return own + [SERVICE_ATTRIBUTES[name] for name in CONTROL_SERVICES[model]]
 
@@ -104,7 +113,7 @@ def _type_id(attribute: Attribute, do: DataObject) -> str:
         case "Enum", kind:
             return kind or do.enum
         case "Struct", "Unit":
-            return f"Unit_{do.unit or '1'}"
+            return f"Unit_{_unit_id(do)}"
         case "Struct", ("Oper" | "SBOw" | "Cancel") as service:
             return f"{service}_{do.cdc}"
     return attribute.type
@@ -147,7 +156,8 @@ def _da_types(attribute: Attribute, do: DataObject) -> Iterator[tuple[str, str]]
     if attribute.btype != "Struct":
         return
     type_id = _type_id(attribute, do)
-    units = {"SIUnit": do.unit, "multiplier": ""} if attribute.type == "Unit" else {}
+    unit, multiplier = ("", "c") if do.unit == PERCENT else (do.unit, "")
+    units = {"SIUnit": unit, "multiplier": multiplier} if attribute.type == "Unit" else {}
     members = list(_members(attribute.type, do))
     rows = (_element("BDA", member, _type_id(member, do), units.get(member.name)) for member in members)
     yield type_id, "\n".join((f'<DAType id="{type_id}">', *rows, "</DAType>"))

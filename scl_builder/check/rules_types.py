@@ -109,6 +109,8 @@ def _check_node_type(doc: Document, node_type: NodeType, found: Findings) -> Non
         mandatory = wanted.presence == "M" or (
             wanted.presence == "MOrootLD" and "GrRef" not in node_type.objects
         )
+        condition, _, sibling = wanted.presence.partition(":")
+        mandatory = mandatory or (condition == "1of" and sibling not in node_type.objects)
         if mandatory and wanted.name not in node_type.objects:
             message = f"LNodeType {node_type.id!r} ({ln_class}) lacks the mandatory {wanted.name}"
             cure = f'add <DO name="{wanted.name}" …> of CDC {wanted.cdc}'
@@ -149,6 +151,9 @@ def _check_object(doc: Document, node_type: NodeType, name: str, found: Findings
     if condition == "OF" and sibling not in node_type.objects:
         message = f"{name} of {ln_class} is forbidden without {sibling}"
         found.add(do, "do-unknown", message, cure=f"add {sibling}, or remove {name}")
+    if condition in ("FO", "1of") and sibling in node_type.objects:
+        message = f"{name} of {ln_class} is forbidden beside {sibling}"
+        found.add(do, "do-unknown", message, cure=f"remove {name} or {sibling}")
     if object_type is not None and object_type.cdc != wanted.cdc:
         message = f"{name} of {ln_class} has CDC {object_type.cdc!r} ({object_type.id})"
         found.add(do, "cdc", message, cure=f"use a DOType of CDC {wanted.cdc}")

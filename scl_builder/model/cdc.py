@@ -150,6 +150,7 @@ _SERVED = (
     _cdc("DPC", "stVal q t ctlModel", _STATUS),
     _cdc("INC", "stVal q t ctlModel", _STATUS),
     _cdc("ENC", "stVal q t ctlModel", _STATUS),
+    _cdc("ENG", "setVal"),
     _cdc("DPL", "vendor swRev serNum model location dU"),
     _cdc("LPL", "vendor swRev ldNs d dU configRev"),
 )

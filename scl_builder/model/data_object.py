@@ -12,6 +12,11 @@ from typing import Literal, NamedTuple
 
 from scl_builder.model.cdc import SERVED_CDCS, Cdc, Path, ProcessValue
 
+FILE = "scl"
+"""Source of what the file alone says."""
+READING = "reading."
+"""How sources begin that are quantities of a reading: ``reading.voltage``."""
+
 
 class Fed(NamedTuple):
     """A value of a data object, and what feeds it."""
@@ -50,6 +55,10 @@ class DataObject:
     """``project`` takes the project's control model, a CtlModelKind literal is fixed; empty: status-only."""
     parts: tuple[tuple[str, str], ...] = ()
     """Sub data objects (phsA) and further values (frVal), each with its source: these are served."""
+    leaves_out: tuple[str, ...] = ()
+    """Attributes that its class serves elsewhere, and not here."""
+    beside: tuple[str, ...] = ()
+    """It is only there with one of these data objects of its logical node."""
 
     def __post_init__(self) -> None:
         if self.cdc not in SERVED_CDCS:
@@ -96,8 +105,11 @@ class LogicalNode:
     inst: str
     type_id: str
     objects: tuple[DataObject, ...]
+    prefix: str = ""
+    needs: frozenset[str] = frozenset()
+    """Quantities without which a meter does not have it."""
 
     @cached_property
     def name(self) -> str:
-        """MMS name: class and instance."""
-        return self.ln_class + self.inst
+        """MMS name: prefix, class and instance."""
+        return self.prefix + self.ln_class + self.inst

@@ -16,19 +16,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from weakref import WeakValueDictionary
 
-from scl_builder.model.data_object import DataObject, LogicalNode
+from scl_builder.model.data_object import FILE, DataObject, LogicalNode
+from scl_builder.model.measuring import BEH, ONE_PHASE, ONE_WAY, THREE_PHASE
+from scl_builder.model.narrowing import narrowed, quantities_of
 from scl_builder.model.reference import Reference
-
-FILE = "scl"
-"""Source of what the file alone says."""
-READING = "reading."
-"""How sources begin that are quantities of a reading: ``reading.voltage``."""
 
 LD_NAMESPACE = "IEC 61850-7-4:2007B"
 VENDOR = "meter61850"
 MODEL_REVISION = "2"
-"""LLN0.NamPlt.configRev: raise it when the tables below change."""
+"""LLN0.NamPlt.configRev of a meter of today: raise it when what it has changes. The configRev of a meter with
+an exact profile names what it has, too, so that it changes with the meter's quantities."""
 SELECT_TIMEOUT = 30_000
 """ms; a selection that is not operated falls away after this (sboTimeout)."""
 OPERATE_TIMEOUT = 5_000
@@ -63,6 +62,8 @@ class Group:
 
     data_set: str
     member: Member
+    instead: Member
+    """Of a meter that has no ``member``."""
     report: str
     """Name of the report control block; its instances are numbered from 01."""
     buffered: bool
@@ -71,13 +72,9 @@ class Group:
 
 
 # fmt: off
-def _beh() -> DataObject:
-    return DataObject("Beh", "ENS", "service.beh", enum="BehaviourModeKind")
-
-
 _LLN0 = (
     DataObject("NamPlt", "LPL", FILE),
-    _beh(),
+    BEH,
     DataObject("Health", "ENS", "service.health", enum="HealthKind"),
     DataObject("Mod", "ENC", "service.beh", enum="BehaviourModeKind"),
 )
@@ -94,11 +91,11 @@ PLATES: tuple[LogicalNode, ...] = (
 
 _SWITCH: tuple[LogicalNode, ...] = (
     LogicalNode("CSWI", "1", "CSWI", (
-        _beh(),
+        BEH,
         DataObject("Pos", "DPC", "relay.position", control="project"),
     )),
     LogicalNode("XSWI", "1", "XSWI", (
-        _beh(),
+        BEH,
         DataObject("Loc", "SPS", "relay.local"),
         DataObject("OpCnt", "INS", "relay.operations"),
         DataObject("Pos", "DPC", "relay.position"),
@@ -116,6 +113,12 @@ class Profile:
 
     name: str
     measuring: tuple[LogicalNode, ...]
+    exact: bool = False
+    """A meter has only what its birth's quantities feed; else all of it."""
+    several: frozenset[str] = frozenset()
+    """Quantities of a meter with several phases: one with any of these has this profile."""
+    shape: str = ""
+    """What the meter has of an exact profile: a bit for each quantity, in hexadecimal."""
 
     @cached_property
     def nodes(self) -> tuple[LogicalNode, ...]:
@@ -125,28 +128,36 @@ class Profile:
     @cached_property
     def quantities(self) -> frozenset[str]:
         """Quantities of a reading that it serves."""
-        sources = (fed.source for node in self.measuring for do in node.objects for fed in do.fed)
-        return frozenset(s.removeprefix(READING) for s in sources if s.startswith(READING))
+        return quantities_of(self.measuring)
+
+    def of(self, quantities: Iterable[str]) -> Profile:
+        """The profile of a meter that gives ``quantities``."""
+        given = self.quantities.intersection(quantities)
+        return _narrowed(self, given) if self.exact and given else self
 
 
-SINGLE_PHASE = Profile("single-phase", (
-    LogicalNode("MMXN", "1", "MMXN", (
-        _beh(),
-        DataObject("Amp", "MV", "reading.current", unit="A"),
-        DataObject("Vol", "MV", "reading.voltage", unit="V"),
-        DataObject("Watt", "MV", "reading.power", unit="W"),
-        DataObject("VolAmp", "MV", "reading.apparent_power", unit="VA"),
-        DataObject("PwrFact", "MV", "reading.power_factor", unit=""),
-        DataObject("Hz", "MV", "reading.frequency", unit="Hz"),
+_SHAPES: WeakValueDictionary[tuple[Profile, frozenset[str]], Profile] = WeakValueDictionary()
+"""Those in use: the same shape is the same object, so that comparing IEDs costs nothing."""
+
+
+def _narrowed(profile: Profile, given: frozenset[str]) -> Profile:
+    found = _SHAPES.get((profile, given))
+    if found is None:
+        mask = sum(1 << place for place, name in enumerate(sorted(profile.quantities)) if name in given)
+        shape = f"{mask:x}"
+        made = Profile(f"{profile.name} {shape}", narrowed(profile.measuring, given), shape=shape)
+        found = _SHAPES.setdefault((profile, given), made)
+    return found
+
+
+SINGLE_PHASE = Profile("single-phase", ONE_WAY)
+PROFILES: tuple[Profile, ...] = (
+    SINGLE_PHASE,
+    Profile("single-phase two-way", ONE_PHASE, exact=True),
+    Profile("three-phase", THREE_PHASE, exact=True, several=frozenset(
+        name for name in quantities_of(THREE_PHASE) if name.endswith(("_l2", "_l3", "_l12", "_l23", "_l31"))
     )),
-    LogicalNode("MMTN", "1", "MMTN", (
-        _beh(),
-        DataObject("TotWh", "BCR", "reading.energy", unit="Wh"),
-    )),
-))
-"""VolAmpr is left out: no sensor of ours tells the sign of reactive power."""
-
-PROFILES: tuple[Profile, ...] = (SINGLE_PHASE,)
+)
 """A meter has the one that serves most of its birth's quantities, the first of those that serve as many."""
 
 METER_LD = SINGLE_PHASE.nodes
@@ -158,12 +169,16 @@ def profile_of(quantities: Iterable[str]) -> Profile:
     return _profile_of(tuple(quantities), PROFILES)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _profile_of(quantities: tuple[str, ...], profiles: tuple[Profile, ...]) -> Profile:
-    return max(profiles, key=lambda profile: len(profile.quantities.intersection(quantities)))
+    def served(profile: Profile) -> tuple[bool, int]:
+        several = not profile.several.isdisjoint(quantities)
+        return several, len(profile.quantities.intersection(quantities))
+
+    return max(profiles, key=served).of(quantities)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def meter_nodes(profile: Profile, *, relay: bool) -> tuple[LogicalNode, ...]:
     """The logical nodes of a meter with or without a relay."""
     return profile.nodes if relay else tuple(node for node in profile.nodes if node not in _SWITCH)
@@ -177,7 +192,7 @@ GATEWAY_LD: tuple[LogicalNode, ...] = (
         DataObject("Proxy", "SPS", FILE, value="false"),
     )),
     LogicalNode("GGIO", "1", "GwGGIO", (
-        _beh(),
+        BEH,
         DataObject("IntIn1", "INS", "gateway.meters", description="Meters of this IED"),
         DataObject("IntIn2", "INS", "gateway.meters_online", description="Meters of this IED online"),
         DataObject("IntIn3", "INS", "gateway.revision", description="Configuration revision of the SCD"),
@@ -188,10 +203,13 @@ GATEWAY_LD: tuple[LogicalNode, ...] = (
 )
 """An IED's own logical device, inst ``GW``."""
 
+_VOLTS, _PHASE_VOLTS = Member("MMXN", "1", "Vol", "MX"), Member("MMXU", "1", "PhV", "MX")
+_WATTS, _TOTAL_WATTS = Member("MMXN", "1", "Watt", "MX"), Member("MMXU", "1", "TotW", "MX")
+_POSITION = Member("XSWI", "1", "Pos", "ST")
 GROUPS: tuple[Group, ...] = (
-    Group("dsVol", Member("MMXN", "1", "Vol", "MX"), "urcbVol", buffered=False, buffer_time=0),
-    Group("dsWatt", Member("MMXN", "1", "Watt", "MX"), "urcbWatt", buffered=False, buffer_time=0),
-    Group("dsPos", Member("XSWI", "1", "Pos", "ST"), "brcbPos", buffered=True, buffer_time=0),
+    Group("dsVol", _VOLTS, _PHASE_VOLTS, "urcbVol", buffered=False, buffer_time=0),
+    Group("dsWatt", _WATTS, _TOTAL_WATTS, "urcbWatt", buffered=False, buffer_time=0),
+    Group("dsPos", _POSITION, _POSITION, "brcbPos", buffered=True, buffer_time=0),
 )
 """So that a SCADA need not enable one block for each house; raise GROUP_REVISION when they change."""
 GROUP_REVISION = 0

@@ -1,8 +1,10 @@
 """Data objects of the logical node classes: facts of IEC 61850-7-4 (2007B5), as a table.
 
-An entry is ``name:CDC[/enumeration][=presence]``; without presence it is optional. ``+domain`` and the
-like stand for objects that many classes share. Classes that meters and switchgear use are complete; of the
-others only the mandatory objects are listed, so that nothing is said about their optional ones.
+An entry is ``name:CDC[/enumeration][=presence]``; without presence it is optional. ``OF:x`` is forbidden
+without x, ``FO:x`` is forbidden with x (a derived statistic has ClcSrc), of ``1of:x`` and x exactly one is
+there. ``+domain`` and the like stand for objects that many classes share. Classes that meters and switchgear
+use are complete; of the others only the mandatory objects are listed, so that nothing is said about their
+optional ones.
 
 >>> rule("XSWI", "SwTyp")
 ObjectRule(name='SwTyp', cdc='ENS', enum='SwitchFunctionKind', presence='M')
@@ -20,7 +22,7 @@ _SHARED = {
         "NamPlt:LPL Beh:ENS/BehaviourModeKind=M Health:ENS/HealthKind Mir:SPS Mod:ENC/BehaviourModeKind"
         " InRef:ORG=Omulti ClcExp:SPS ClcNxtTmms:INS ClcStr:SPC ClcMth:ENG/CalcMethodKind"
         " ClcMod:ENG/CalcModeKind ClcIntvTyp:ENG/CalcIntervalKind ClcIntvPer:ING NumSubIntv:ING"
-        " ClcRfTyp:ENG/CalcIntervalKind ClcRfPer:ING ClcSrc:ORG=OF:ClcMth InSyn:ORG Blk:SPS"
+        " ClcRfTyp:ENG/CalcIntervalKind ClcRfPer:ING ClcSrc:ORG=OF:ClcMth InSyn:ORG Blk:SPS=FO:ClcSrc"
         " BlkRef:ORG=Omulti",
     "+controlled":
         "+domain Loc:SPS LocKey:SPS=OF:Loc LocSta:SPC=OF:Loc CmdBlk:SPC OpCntRs:INC",
@@ -31,6 +33,9 @@ _SHARED = {
     "+switching":
         "+domain +equipment Loc:SPS=M LocKey:SPS OpCnt:INS=M Dsc:SPS LocSta:SPC Pos:DPC=M BlkOpn:SPC=M"
         " BlkCls:SPC=M ChaMotEna:SPC DscDlTmms:ING",
+    "+harmonics":
+        "+domain Hz:MV=1of:HzSet HzSet:ASG=1of:Hz EvTmms:ING NumCyc:ING ThdAVal:ASG ThdVVal:ASG ThdATmms:ING"
+        " ThdVTmms:ING NomA:ASG",
     "+outputs":
         "SPCSO:SPC=Omulti DPCSO:DPC=Omulti ISCSO:INC=Omulti",
     "+signals":
@@ -53,7 +58,12 @@ _COMPLETE = {
         " VA:WYE PF:WYE Z:WYE AvAPhs:MV AvPPVPhs:MV AvPhVPhs:MV AvWPhs:MV AvVAPhs:MV AvVArPhs:MV AvPFPhs:MV"
         " AvZPhs:MV MaxAPhs:MV MaxPPVPhs:MV MaxPhVPhs:MV MaxWPhs:MV MaxVAPhs:MV MaxVArPhs:MV MaxPFPhs:MV"
         " MaxZPhs:MV MinAPhs:MV MinPPVPhs:MV MinPhVPhs:MV MinWPhs:MV MinVAPhs:MV MinVArPhs:MV MinPFPhs:MV"
-        " MinZPhs:MV HzRte:MV ClcTotVA:ENG/STotalCalcMethodKind PFSign:ENG/PFSignKind",
+        " MinZPhs:MV HzRte:MV ClcTotVA:ENG/STotalCalcMethodKind=FO:ClcSrc PFSign:ENG/PFSignKind=FO:ClcSrc",
+    "MHAI":
+        "+harmonics HA:HWYE HPhV:HWYE HPPV:HDEL HW:HWYE HVAr:HWYE HVA:HWYE HRmsA:WYE HRmsPhV:WYE HRmsPPV:DEL"
+        " HTuW:WYE HTsW:WYE HATm:WYE HKFact:WYE HTdf:WYE ThdA:WYE ThdOddA:WYE ThdEvnA:WYE TddA:WYE"
+        " TddOddA:WYE TddEvnA:WYE ThdPhV:WYE ThdOddPhV:WYE ThdEvnPhV:WYE ThdPPV:DEL ThdOddPPV:DEL"
+        " ThdEvnPPV:DEL HCfPhV:WYE HCfPPV:DEL HCfA:WYE HTiFact:WYE",
     "CSWI":
         "+controlled OpOpn:ACT SelOpn:SPS OpCls:ACT SelCls:SPS Pos:DPC=M PosA:DPC PosB:DPC PosC:DPC"
         " SwModKey:SPC DscDlTmms:ING",
@@ -71,7 +81,7 @@ _COMPLETE = {
 _MANDATORY_ONLY = {
     "":
         "LTRK ARIS ATCC AVCO CALH CCGR CSYN FLIM FRMP FSPT GLOG IHMI ITCI ITMI ITPC KFAN KFIL KPMP KTNK KVLV"
-        " MENV MFLK MHAI MHAN MHYD MMDC MMET MSQI PMRI PMSS PTEF PTRC QFVR QITR QIUB QVTR QVUB QVVR RADR RBDR"
+        " MENV MFLK MHAN MHYD MMDC MMET MSQI PMRI PMSS PTEF PTRC QFVR QITR QIUB QVTR QVUB QVVR RADR RBDR"
         " RBRF RDRS RFLO RMXU RPSB SLTC SOPM SPDC SPTR SSWI STMP SVBR TANG TAXD TDST TFLW TFRQ TGSN THUM TLVL"
         " TMGF TMVM TPOS TPRS TRTN TSND TTMP TTNS TVBR TWPH YEFN YPTR ZAXN ZBAT ZBSH ZCAB ZCON ZGIL ZLIN ZMOT"
         " ZREA ZRES ZRRC ZTCF ZTCR",

@@ -96,13 +96,33 @@ def test_verify_says_whole_broken_and_cut_off(tmp_path: Path) -> None:
     assert "row 8" in cli.error("audit", "verify", "--database", url, "--head-file", str(file), code=7)
 
 
+def test_doctor_misses_the_end_that_the_bridge_remembers(tmp_path: Path) -> None:
+    """An older backup was restored: `audit verify` and `doctor` say the same."""
+    url = filled(tmp_path, 9)
+    (tmp_path / "meter.sqlite.audit-head").write_text(
+        cli.answer("audit", "verify", "--database", url)["head"]
+    )
+    assert found_by_doctor(url)["verdict"] == "ok"
+    tamper(tmp_path, "DELETE FROM audit WHERE no > 7")
+    assert "row 8" in cli.error("audit", "verify", "--database", url, code=7)
+    finding = found_by_doctor(url)
+    assert finding["verdict"] == "fail"
+    assert "an older backup was restored" in finding["detail"]
+
+
+def found_by_doctor(url: str) -> dict[str, str]:
+    """What `doctor` says of the audit."""
+    told = cli.run("doctor", "--database", url, "--mqtt", "127.0.0.1:1", "--json", code=1)
+    (finding,) = (row for row in json.loads(told.stdout) if row["what"] == "audit")
+    return dict(finding)
+
+
 def test_verify_names_the_first_bad_row_and_show_shows_it(tmp_path: Path) -> None:
     url = filled(tmp_path, 9)
     tamper(tmp_path, "UPDATE audit SET detail = 'x' WHERE no IN (4, 6)")
     assert "row 4: it was changed" in cli.error("audit", "verify", "--database", url, code=7)
     assert cli.answer("audit", "show", "--database", url)[3]["detail"] == {"not as it was written": "x"}
-    doctor = cli.run("doctor", "--database", url, "--mqtt", "127.0.0.1:1", "--json", code=1)
-    (finding,) = (row for row in json.loads(doctor.stdout) if row["what"] == "audit")
+    finding = found_by_doctor(url)
     assert finding["verdict"] == "fail"
     assert "row 4" in finding["detail"]
 

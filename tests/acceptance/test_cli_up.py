@@ -237,4 +237,7 @@ def test_a_meter_that_is_blocked_is_not_waited_for(tmp_path: Path) -> None:
         assert run("meters", "block", meter_id, "--reason", "stolen", folder=tmp_path).returncode == 0
     with up(tmp_path, "--meters", "2", "--mqtt-port", str(running.mqtt_port)) as again:
         again.ready()
-        assert [meter["state"] for meter in answer("meters", "list", folder=tmp_path)] == ["out", "online"]
+        assert [meter["state"] for meter in answer("meters", "list", folder=tmp_path)] == [
+            "withdrawn",
+            "online",
+        ]

@@ -18,7 +18,7 @@ from typing import Literal
 import aiomqtt
 import pytest
 
-from broker.contract.roles import Role
+from broker.contract.roles import DISCOVERY, HOMEASSISTANTS, Role
 from broker.contract.specs import SPECS, Spec
 from broker.mqtt.settings import MqttSettings
 from tests.support.deployments import Site, deployed
@@ -32,7 +32,9 @@ METERS = (OWN, OTHER, BLOCKED)
 SLOT, OTHER_SLOT = "QK7M-1", "QK7M-2"
 STRANGE = ("anna/reading", "bridge/reading", "web/birth", f"{SLOT}/reading", f"{OWN}/nonsense", "nonsense",
            "scl/nonsense", "service/web/nonsense")  # fmt: skip
-OUTSIDE = ("elsewhere/topic", "sm/v2/x")
+ANNOUNCED = f"{DISCOVERY}/device/m61850_{OWN}/config"
+STARTED = f"{DISCOVERY}/status"
+OUTSIDE = ("elsewhere/topic", "sm/v2/x", ANNOUNCED, STARTED, f"{DISCOVERY}/sensor/x/config")
 """Whole topics; all others are below the prefix."""
 
 
@@ -81,13 +83,19 @@ ACTORS = {
     "otto": Actor(Role.ISSUER),
     "scoped-anna": Actor(Role.OPERATOR, (OWN,)),
     "scoped-otto": Actor(Role.ISSUER, (OWN,)),
+    "home": Actor(Role.HOMEASSISTANT),
+    "home-otto": Actor(Role.HOMEASSISTANT_ISSUER),
     SLOT: Actor(Role.METER, slot=True),
 }
 
 
 def allowed(name: str, verb: Literal["read", "write"]) -> set[str]:
-    """The topics where ``name`` has this right, by the contract."""
-    return {topic for topic in TOPICS if topic not in OUTSIDE and _may(name, verb, topic)}
+    """The topics where ``name`` has this right, by the contract; Home Assistant has some of its own."""
+    own = {topic for topic in TOPICS if topic not in OUTSIDE and _may(name, verb, topic)}
+    if ACTORS[name].role not in HOMEASSISTANTS:
+        return own
+    read = {topic for topic in OUTSIDE if topic.startswith(f"{DISCOVERY}/")}
+    return own | (read if verb == "read" else {ANNOUNCED, STARTED})
 
 
 def _may(name: str, verb: Literal["read", "write"], topic: str) -> bool:
@@ -145,6 +153,8 @@ def cast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cast]:
         settings[BLOCKED] = site.add(BLOCKED, Role.METER)
         settings["anna"] = site.add("anna", Role.OPERATOR)
         settings["otto"] = site.add("otto", Role.ISSUER)
+        settings["home"] = site.add("home", Role.HOMEASSISTANT)
+        settings["home-otto"] = site.add("home-otto", Role.HOMEASSISTANT_ISSUER)
         settings["scoped-anna"] = site.add("scoped-anna", Role.OPERATOR, "7500")
         settings["scoped-otto"] = site.add("scoped-otto", Role.ISSUER, "7500")
         witness = site.add("witness", Role.OPERATOR)

@@ -161,3 +161,17 @@ def test_a_meter_without_a_relay_has_no_switch_and_conf_rev_counts_when_it_gets_
     rig.client.publish(BIRTH, birth(relay=False), retain=True)
     rig.wait_revision(lambda new: new.revision > second.revision)
     assert switches() == ([], {3})
+
+
+def test_a_birth_with_other_quantities_is_a_new_configuration(rig: Rig) -> None:
+    """The meter has got a sensor of three phases, then one more register."""
+    found = []
+    kinds = (["power", "energy"], ["power_l1", "power_l2"], ["power_l1", "power_l2", "energy_export"])
+    for revision, quantities in enumerate(kinds, 1):
+        rig.client.publish(BIRTH, birth(quantities=quantities), retain=True)
+        rig.wait_revision(lambda new, wanted=revision: new.revision == wanted)  # type: ignore[misc]
+        cid = etree.fromstring(rig.client.latest[TOPICS.cid("SMGW001")])
+        path = "//s:LDevice[@ldName]/s:LN[starts-with(@lnClass, 'MM')]/@lnClass"
+        nodes = [str(name) for name in cid.xpath(path, namespaces=SCL)]
+        found.append((nodes, *conf_revs(rig.client.latest[TOPICS.cid("SMGW001")])))
+    assert found == [(["MMXN", "MMTN"], 1), (["MMXU"], 2), (["MMXU", "MMTR"], 3)]

@@ -22,7 +22,7 @@ from meter_firmware import run, simulate
 from meter_firmware.settings import OutboxSettings, RelaySettings, SimulateSettings
 from tests.support.brokers import Broker
 from tests.support.firmware_rig import Rig, meter_settings
-from tests.support.pzem import Mode
+from tests.support.modbus import Mode
 
 MEASURED = {*QUANTITIES, "alarm"}
 MAIN = """

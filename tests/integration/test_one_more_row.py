@@ -14,7 +14,7 @@ import pytest
 from tests.support.one_more_row import POWERS
 
 ROOT = Path(__file__).parents[2]
-TABLE = Path("scl_builder/model/logical_devices.py")
+TABLE = Path("scl_builder/model/measuring.py")
 BEHIND = '        DataObject("Watt", "MV", "reading.power", unit="W"),\n'
 PACKAGES = (
     "admin", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar", "scl_builder", "tests", "tools",

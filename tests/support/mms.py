@@ -21,7 +21,7 @@ from open61850.mms import MmsClient
 from broker.contract.birth import Birth, Hardware
 from broker.contract.block import Block
 from broker.contract.messages import Message, utc_now
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import HOUSEHOLD
 from broker.contract.reading import Reading
 from broker.contract.relay import Command, Origin, OriginCategory, Position, Relay
 from broker.contract.result import Outcome, Refusal, Result
@@ -73,6 +73,7 @@ class DrivenMeter:
     operations: int = 0
     commands: list[Command] = field(default_factory=list)
     has_relay: bool = True
+    quantities: tuple[str, ...] = HOUSEHOLD
     answer: Outcome | None = Outcome.DONE
     """None: the meter stays silent."""
     cause: str | None = None
@@ -97,7 +98,7 @@ class DrivenMeter:
             name=name or f"House {self.meter_id[-4:]}",
             hardware=Hardware(serial=self.meter_id[-8:]),
             firmware="test",
-            quantities=tuple(QUANTITIES),
+            quantities=self.quantities,
             interval=interval,
             clock_synchronized=clock_synchronized,
             session=self.session,
@@ -177,9 +178,14 @@ class Scene:
     ) -> bytes:
         """Publish a CID with all meters that have been added, then its revision."""
         self.revision += 1
-        profile = profile_of(QUANTITIES)
         meters = tuple(
-            Meter(m.domain, f"M{number}", name=m.meter_id[-4:], relay=m.has_relay, profile=profile)
+            Meter(
+                m.domain,
+                f"M{number}",
+                name=m.meter_id[-4:],
+                relay=m.has_relay,
+                profile=profile_of(m.quantities),
+            )
             for number, m in enumerate(self.meters.values(), 1)
         )
         project = Project(
@@ -195,9 +201,18 @@ class Scene:
         await self.client.publish(self.topics.revision, revision.payload(), qos=1, retain=True)
         return cid
 
-    async def add_meter(self, number: int, *, interval: float = 10.0, has_relay: bool = True) -> DrivenMeter:
+    async def add_meter(
+        self,
+        number: int,
+        *,
+        interval: float = 10.0,
+        has_relay: bool = True,
+        quantities: tuple[str, ...] = HOUSEHOLD,
+    ) -> DrivenMeter:
         """A meter joins; its CID is not published yet."""
-        meter = DrivenMeter(self.client, self.topics, meter_id(number), has_relay=has_relay)
+        meter = DrivenMeter(
+            self.client, self.topics, meter_id(number), has_relay=has_relay, quantities=quantities
+        )
         self.meters[meter.meter_id] = meter
         await meter.join(interval=interval)
         return meter

@@ -18,7 +18,7 @@ from open61850.mms import MmsClient
 from open61850.mms.errors import DataAccessError
 
 from admin.mms.comparison import differences
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import HOUSEHOLD
 from scl_builder.build.builder import build_scd
 from scl_builder.build.project import Ied, Meter, Project
 from scl_builder.check.checker import check
@@ -33,7 +33,7 @@ POWERS = (200.0, -350.5)
 
 async def seen(broker: Broker, name: str, path: str) -> dict[str, Any]:
     """Everything that a test asks of the data object."""
-    meter_of_scd = Meter("SM_" + "0" * 32, "M1", profile=profile_of(QUANTITIES))
+    meter_of_scd = Meter("SM_" + "0" * 32, "M1", profile=profile_of(HOUSEHOLD))
     scd = build_scd(Project("t", 1, (Ied("SMGW001", "127.0.0.1", 102, (meter_of_scd,)),)))
     async with scene(broker) as running:
         meter = await running.add_meter(1)

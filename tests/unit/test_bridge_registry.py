@@ -16,6 +16,7 @@ from bridge.scl.publication import changes
 from bridge.store.tables import Command as LedgerRow
 from bridge.store.tables import Meter, at_ms
 from broker.contract.birth import Birth, Hardware
+from broker.contract.commands import TIMED_OUT
 from broker.contract.messages import MAX_SEQ, utc_now
 from broker.contract.relay import Command, Origin, OriginCategory, Position, Relay
 from broker.contract.result import Outcome, Refusal, Result
@@ -86,6 +87,25 @@ def test_every_coming_and_going_is_counted_once() -> None:
     assert fold(birth("s1"), birth("s2", name="Other")).changes == 1
     assert fold(birth("s1"), Withdrawal(), Withdrawal()).changes == 2
     assert fold(birth("s1"), Withdrawal(), birth("s2"), birth("s3")).changes == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        (["power", "energy"], ["power"], 1),  # a meter of today has all data objects, whatever it names
+        (["power", "energy"], ["power", "energy_import", "energy_export"], 2),
+        (["power", "energy_import"], ["power", "energy_import", "energy_export"], 2),
+        (["power_l1", "power_l2"], ["power_l2", "power_l1"], 1),
+        (["power_l1", "power_l2"], ["power_l1", "power_l2", "unbalance_u"], 1),  # no data object shows it
+        (["power_l1", "power_l2"], ["power_l1", "power_l2", "power_l3"], 2),
+    ],
+)
+def test_a_birth_with_other_data_objects_is_a_new_configuration(
+    before: list[str], after: list[str], changes: int
+) -> None:
+    first, then = fold(birth(quantities=before)), fold(birth(quantities=before), birth(quantities=after))
+    assert then.changes == changes, "confRev of the groups"
+    assert (registry.face(first) != registry.face(then)) is (changes == 2), "the SCD is made anew"
 
 
 def test_what_a_meter_measures_decides_its_profile(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,10 +271,10 @@ def test_done_ends_an_entry_as_done_whatever_was_thought_of_the_command() -> Non
 
 def test_after_a_time_out_a_result_is_the_late_outcome_and_done_is_the_outcome() -> None:
     row = enter(COMMAND)
-    row.outcome, row.reason = ledger.TIMED_OUT, "the meter did not answer"
+    row.outcome, row.reason = TIMED_OUT, "the meter did not answer"
     for message, told in (
-        (REFUSAL, (ledger.TIMED_OUT, "refused")),
-        (REPEATED, (ledger.TIMED_OUT, "refused")),
+        (REFUSAL, (TIMED_OUT, "refused")),
+        (REPEATED, (TIMED_OUT, "refused")),
         (DONE, ("done", "")),
         (REPEATED, ("done", "")),
     ):

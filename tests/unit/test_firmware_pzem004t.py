@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +11,18 @@ from hypothesis import strategies as st
 from broker.contract.messages import utc_now
 from broker.contract.quantities import QUANTITIES
 from broker.contract.reading import Reading
-from meter_firmware.sensors.pzem004t import ALARM_REGISTER, REGISTERS, TABLE, decode
+from meter_firmware.sensors.modbus.devices.pzem004t import ALARM_REGISTER, PZEM004T, TABLE
 from meter_firmware.sensors.sensor import Measurement
-from tests.support.pzem import THESIS, crc16
+from tests.support.modbus import crc16
+from tests.support.pzem import THESIS
 
+REGISTERS = 10
 WORDS = st.integers(0, 0xFFFF)
+
+
+def decode(words: Sequence[int]) -> Measurement:
+    """The ten registers as quantities."""
+    return PZEM004T.decode(dict(enumerate(words)))
 
 
 def test_the_thesis_raw_registers_give_its_values() -> None:
@@ -81,9 +90,9 @@ def test_whatever_the_registers_hold_makes_a_valid_reading(words: list[int]) -> 
 
 
 def test_the_table_covers_every_quantity_and_register_once() -> None:
-    covered = [row.address + word for row in TABLE for word in range(row.words)] + [ALARM_REGISTER]
+    covered = [row.address + word for row in TABLE for word in range(PZEM004T.words(row))] + [ALARM_REGISTER]
     assert covered == list(range(REGISTERS))
-    assert {row.quantity for row in TABLE} == set(QUANTITIES)
+    assert {row.quantity for row in TABLE} == {row.name for row in QUANTITIES.values() if row.household}
 
 
 def test_the_fake_sensor_checks_frames_like_the_standard() -> None:

@@ -48,16 +48,18 @@ def load(tmp_path: Path, text: str) -> MeterSettings:
 def test_the_example_loads() -> None:
     settings = MeterSettings.load(EXAMPLE)
     assert settings.hardware.as_message().serial == "PZEM-000001"
-    assert (settings.sensor.address, settings.relay.kind, settings.relay.pin) == (0xF8, "gpio", 17)
+    assert (settings.sensor.kind, settings.relay.kind, settings.relay.pin) == ("pzem004t", "gpio", 17)
 
 
 def test_the_example_shows_every_key_and_its_commented_ones_are_the_defaults(tmp_path: Path) -> None:
     text = uncommented(EXAMPLE.read_text())
     assert keys_in(tomllib.loads(text)) == keys(MeterSettings)
     files = ("identity", "ca", "cert", "key")  # there are none here
+    files += ('host = "192', "tcp_port")  # instead of port
     shown = load(tmp_path, "\n".join(line for line in text.splitlines() if not line.startswith(files)))
     plain = MeterSettings.load(EXAMPLE)
     own: Any = {"mqtt": {"username", "password"}, "clock_synchronized": True}
+    own["sensor"] = {"address", "baud_rate", "frame"}  # by default its kind's
     assert shown.model_dump(exclude=own) == plain.model_dump(exclude=own)
 
 
@@ -68,7 +70,11 @@ def test_the_example_shows_every_key_and_its_commented_ones_are_the_defaults(tmp
         (MINIMAL + "[sensor]\nprot = 1\n", "unknown key 'sensor.prot'"),
         (MINIMAL + "[mqtt]\nhots = 1\n", "mqtt.hots"),
         (MINIMAL.replace("[identity]", "interval = 0\n[identity]"), "interval: "),
-        (MINIMAL + "[sensor]\naddress = 249\n", "sensor.address: "),
+        (MINIMAL + "[sensor]\naddress = 255\n", "sensor.address: "),
+        (MINIMAL + '[sensor]\nport = "/dev/ttyUSB0"\nhost = "m.example"\n', "sensor: give port "),
+        (MINIMAL + "[sensor]\ntcp_port = 502\n", "sensor: tcp_port needs host"),
+        (MINIMAL + '[sensor]\nframe = "9N1"\n', "sensor.frame: "),
+        (MINIMAL + "[sensor]\nratio = 0\n", "sensor.ratio: "),
         (MINIMAL + '[relay]\nkind = "servo"\n', "relay.kind: "),
         (MINIMAL + "[relay]\npin = 40\n", "relay.pin: "),
         (MINIMAL.replace('"a"', '""'), "identity.name: "),

@@ -410,7 +410,7 @@ def test_a_meter_that_was_never_born_is_not_in_service() -> None:
     """After a restart with an empty broker nothing is known: Beh must not be on."""
     meter = Fleet().meter(METER)
     assert behaviour_of(meter) is Behaviour.OFF
-    assert meter.state(broker_up=True) is State.OUT
+    assert meter.state(broker_up=True) is State.WITHDRAWN
 
 
 def test_an_older_status_of_a_bridge_never_replaces_a_newer_one() -> None:

@@ -46,7 +46,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
     "broker": {"contract": set(), "mqtt": {"contract"}, "daemon": {"contract", "mqtt"}},
     "scl_builder": {"model": set(), "read": {"model"}, "check": {"model", "read"}, "build": {"model"}},
     "meter_firmware": {"relay": set(), "sensors": {"relay"}, "enrolment": set()},
-    "adapters": {"families": set()},
+    "adapters": {"sparkplug": set(), "families": {"sparkplug"}, "simulated": set(), "homeassistant": set()},
     "bridge": {
         "mqtt": set(),
         "store": set(),

@@ -53,7 +53,9 @@ def measured(value: float, q: BitStringData = GOOD, *, time_quality: int = 0x8A)
 def test_a_member_with_sub_data_objects_shows_the_value_of_each() -> None:
     phases = StructureType([("phsA", MEASURED), ("phsB", MEASURED)])
     line = told(StructureData([measured(231.5), measured(229.0)]), member("MMXU1.PhV", phases))
-    assert line.value == "phsA.mag.f=231.5 phsB.mag.f=229.0"
+    assert (line.value, line.quality, line.time) == ("phsA=231.5 phsB=229.0", "good", T)
+    line = told(StructureData([measured(231.5), measured(229.0, OLD)]), member("MMXU1.PhV", phases))
+    assert line.quality == "phsA good, phsB questionable,old-data"
 
 
 def test_a_measurement_has_value_unit_quality_reason_and_its_own_time() -> None:

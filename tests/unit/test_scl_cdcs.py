@@ -31,7 +31,7 @@ def row_object(row: Cdc) -> DataObject:
         row.name,
         "reading.power" if row.values else "" if row.parts else "scl",
         unit="W" if row.parts or "units" in row.served else None,
-        enum="HealthKind" if row.name in ("ENS", "ENC") else "",
+        enum="HealthKind" if row.name in ("ENS", "ENC", "ENG") else "",
         parts=tuple((name, "reading.power") for name in names),
     )
 

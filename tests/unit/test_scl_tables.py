@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from broker.contract.birth import Birth, Hardware
 from broker.contract.fleet import Fleet, MeterState
 from broker.contract.messages import utc_now
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import HOUSEHOLD, QUANTITIES
 from broker.contract.reading import Reading
 from mms_bridge.datamodel import mapping
 from mms_bridge.libiec61850.bindings import MAX_DATA_SET_MEMBERS
@@ -33,13 +34,22 @@ from tests.support.three_phases import THREE_PHASES
 
 DEVICES = (METER_LD, GATEWAY_LD)
 MEMBERS_OF = {
-    0: {"urcbVol": "MMXN1.Vol [MX]", "urcbWatt": "MMXN1.Watt [MX]", "brcbPos": "XSWI1.Pos [ST]"},
+    0: {
+        "urcbVol": ("MMXN1.Vol [MX]", "MMXU1.PhV [MX]"),
+        "urcbWatt": ("MMXN1.Watt [MX]", "MMXU1.TotW [MX]"),
+        "brcbPos": ("XSWI1.Pos [ST]", "XSWI1.Pos [ST]"),
+    },
 }
 """GROUP_REVISION → what each block tells of a meter. A change is a new line here and a new revision there."""
 
 
 def test_the_revision_changes_with_the_members() -> None:
-    members = {group.report: str(group.member.reference("L")).removeprefix("L/") for group in GROUPS}
+    members = {
+        group.report: tuple(
+            str(member.reference("L")).removeprefix("L/") for member in (group.member, group.instead)
+        )
+        for group in GROUPS
+    }
     assert members == MEMBERS_OF[GROUP_REVISION]
 
 
@@ -59,12 +69,21 @@ def test_mandatory_objects_are_there_with_their_cdc(device: tuple[LogicalNode, .
 def test_everything_of_a_meter_that_has_a_source_is_fed(profile: Profile) -> None:
     """What the tables name as a source, the MMS bridge knows; what every meter gives, is served."""
     meter = MeterState("3f2504e0-4f89-41d3-9a0c-0305e82c3301")
+    meter.birth = Birth(
+        name="House", firmware="1", hardware=Hardware(serial="1"), interval=10, session="s", ts=utc_now(),
+        quantities=tuple(sorted(profile.quantities)) if profile.exact else HOUSEHOLD,
+    )  # fmt: skip
     meter.reading = Reading(epoch=1, seq=1, ts=utc_now(), **dict.fromkeys(QUANTITIES, 0.5))
     given = {key for key, _ in mapping.all_values(meter, broker_up=True, now=utc_now())}
     wanted = {(node.name, fed.name) for node in profile.nodes for do in node.objects for fed in do.fed}
     of_the_file = {(node.name, do.name) for node in profile.nodes for do in node.objects if do.source == FILE}
     assert given == wanted - of_the_file
-    assert profile.quantities <= {*QUANTITIES, *mapping.MADE_OF}
+    assert profile.quantities <= QUANTITIES.keys()
+
+
+def test_every_quantity_is_served_or_left_out_on_purpose() -> None:
+    served = frozenset().union(*(profile.quantities for profile in PROFILES))
+    assert QUANTITIES.keys() - served == {"unbalance_u"}, "MSQI has SeqA or SeqV, which no meter gives"
 
 
 def test_everything_of_the_gateway_that_has_a_source_is_fed() -> None:
@@ -86,7 +105,7 @@ def test_units_are_those_of_the_contract() -> None:
         "reading.voltage": "V",
         "reading.current": "A",
         "reading.power": "W",
-        "reading.apparent_power": "VA",
+        "reading.apparent_or_product": "VA",
         "reading.power_factor": "",
         "reading.frequency": "Hz",
         "reading.energy": "Wh",

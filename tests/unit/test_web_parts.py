@@ -240,4 +240,4 @@ def test_vendored_assets_are_those_of_the_registry() -> None:
 
 
 def test_states_of_a_meter_are_those_of_the_contract() -> None:
-    assert {*STATES} == {*State} - {State.OUT}
+    assert {*STATES} == {*State} - {State.WITHDRAWN}

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from scl_builder.build.project import GATEWAY_INST, ControlModel
 from scl_builder.model.cdc import FunctionalConstraint, ReportOption, TriggerOption
+from scl_builder.model.data_object import FILE, READING, LogicalNode
 from scl_builder.model.data_object import DataObject as Row
-from scl_builder.model.data_object import LogicalNode
-from scl_builder.model.logical_devices import FILE, GATEWAY_LD, PROFILES, Profile
+from scl_builder.model.logical_devices import GATEWAY_LD, PROFILES, Profile
+from scl_builder.model.measuring import ways
 from scl_builder.read.cid import Attribute, Cid, DataObject, Device, Node
 from scl_builder.read.report_control import Report
 
@@ -43,6 +44,8 @@ def model_markdown(cid: Cid, control_models: Mapping[ControlModel, frozenset[str
 
 def _meter(meter: Device, profile: Profile) -> Iterator[str]:
     yield f"\n### Logical device of a {profile.name} meter (such as {meter.domain})\n\n"
+    if profile.exact:
+        yield "A meter has the rows that its birth feeds; of alternatives the first that fits.\n\n"
     yield from _device(meter, profile.nodes)
 
 
@@ -61,8 +64,17 @@ def _fed_from(obj: Row) -> str:
     if obj.source == FILE:
         return "the file"
     return ", ".join(
-        f"`{fed.source}`" if fed.name == obj.name else f"{fed.name} `{fed.source}`" for fed in obj.fed
+        _source(fed.source) if fed.name == obj.name else f"{fed.name} {_source(fed.source)}"
+        for fed in obj.fed
     )
+
+
+def _source(source: str) -> str:
+    """What of a reading it is, in the order in which a meter may have it."""
+    name = source.removeprefix(READING)
+    if name == source:
+        return f"`{source}`"
+    return ", else ".join(f"`{READING}{way}`" for way in ways(name))
 
 
 def _attributes(obj: DataObject) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
+from adapters.sparkplug.settings import SparkplugSettings, TargetSettings
 from admin.options import DATABASE
 from bridge.settings import BridgeSettings
 from broker.daemon.mosquitto import BrokerSettings
@@ -33,6 +34,8 @@ SERVICES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("`meter61850 bridge run`", BridgeSettings),
     ("`meter61850 mms run`", MmsSettings),
     ("`meter61850 web run`", WebSettings),
+    ("`meter61850 sparkplug run`", SparkplugSettings),
+    ("`meter61850 sparkplug run --target`: the other broker", TargetSettings),
 )
 
 

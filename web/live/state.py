@@ -210,7 +210,7 @@ class Live:
     def state(self, meter: MeterState) -> str:
         """online, stale or offline; a blocked meter is offline. Without the broker every meter is stale."""
         state = meter.state(broker_up=self.fleet.broker_up)
-        return State.OFFLINE if state is State.OUT else state
+        return State.OFFLINE if state is State.WITHDRAWN else state
 
     def ordered(self) -> list[str]:
         """meter_ids of all in service, by name: House 2 before House 10."""

@@ -1,0 +1,1 @@
+"""Our meters in Home Assistant, by its MQTT discovery."""

@@ -1,0 +1,1 @@
+"""Tables of registers: one file for each device or family of devices, which ends in its registration."""

@@ -1,0 +1,1 @@
+"""Telegrams: what sensors on optical heads, P1 ports and M-Bus share."""
