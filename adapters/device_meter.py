@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 
 from adapters.remote_switch import Device, RemoteSwitch
 from adapters.told import Inbox, ToldReadings
+from meter_firmware.connection import light_client
 from meter_firmware.link import Link
 from meter_firmware.meter import MeterBase, Plan
 from meter_firmware.relay.switch_log import SwitchLog
@@ -24,6 +25,8 @@ LAST_LOOKS, LOOK_SECONDS = 50, 0.1
 
 class DeviceMeter(MeterBase):
     """``switch`` takes what the device tells of its relay, the ``inbox`` its values."""
+
+    _new_client = staticmethod(light_client)
 
     def __init__(self, plan: Plan, *, inbox: Inbox, device: Device, online: bool = True) -> None:
         super().__init__(plan)

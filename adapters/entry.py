@@ -111,22 +111,18 @@ class Entry:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Be the meter until ``stop``, started anew at each change; trouble is logged, and tried again."""
+        await _pause(stop, SETTLE_SECONDS)
         while not stop.is_set():
-            self._changed.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SETTLE_SECONDS):
-                    await stop.wait()
             self._changed.clear()
             if not self.point.quantities:
                 await _first(stop, self._changed)
+                await _pause(stop, SETTLE_SECONDS)
                 continue
             try:
                 await self._be(stop)
             except (Meter61850Error, OSError, ExceptionGroup) as error:
                 self._faults.tell("meter could not run", error)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(AGAIN_SECONDS):
-                        await stop.wait()
+                await _pause(stop, AGAIN_SECONDS)
 
     async def _be(self, stop: asyncio.Event) -> None:
         """Be the meter until ``stop`` or a change."""
@@ -142,6 +138,8 @@ class Entry:
                 meter.switch.switched(self._position)
             self.ask()
             await _first(stop, changed, running)
+            if not running.done():
+                await _pause(stop, SETTLE_SECONDS)  # it measures meanwhile
         finally:
             self.meter = None
             ended.set()
@@ -169,6 +167,13 @@ class Entry:
         self._online = online
         if self.meter is not None:
             self.meter.available(online=online)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait, or until ``stop``."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
 
 
 async def _first(*events: asyncio.Event | asyncio.Task[None]) -> None:

@@ -12,35 +12,31 @@ import asyncio
 import logging
 import secrets
 
-from aiomqtt import Client, MqttError, Will
+from aiomqtt import MqttError
 
 from broker.contract.errors import reason
 from broker.contract.status import Status
-from broker.contract.topics import scl_name
 from broker.mqtt.backoff import Backoff
-from broker.mqtt.client import new_client
 from broker.mqtt.settings import MqttSettings
 from meter_firmware import clock
-from meter_firmware.relay.age import Arrivals, Heartbeat
-from meter_firmware.session import Parts, Session
+from meter_firmware.connection import MeterClient, NewClient, Wanted, usual_client
+from meter_firmware.relay.age import Heartbeat
+from meter_firmware.session import Parts, Session, heard
 
 _log = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 2.0
-"""A TCP connect blocks a thread that a stop must wait for."""
-ANSWER_SECONDS = 10.0
 GOODBYE_SECONDS = 1.0
 GOOD_SESSION_SECONDS = 5.0
 """A session that lived this long was a good one: the next attempt comes soon again."""
-MAX_WAITING_MESSAGES = 1000
 
 
 class Link:
     """Connects, serves, reconnects."""
 
-    def __init__(self, mqtt: MqttSettings, parts: Parts) -> None:
+    def __init__(self, mqtt: MqttSettings, parts: Parts, new_client: NewClient = usual_client) -> None:
         self._mqtt = mqtt
         self._parts = parts
+        self._new_client = new_client
         self.announced = asyncio.Event()
         """Set when the first session has told who this meter is."""
 
@@ -80,17 +76,9 @@ class Link:
             client.timeout = GOODBYE_SECONDS
             await session.tell_status(online=False)
 
-    def _client(self, session_id: str) -> Client:
+    def _client(self, session_id: str) -> MeterClient:
         mqtt, meter_id = self._mqtt, self._parts.profile.meter_id
-        will = Status(online=False, session=session_id, ts=clock.now())
-        client = new_client(
-            mqtt,
-            identifier=scl_name(meter_id),
-            will=Will(mqtt.topics.meter(meter_id, "status"), will.payload(), qos=1, retain=True),
-            clean_session=True if mqtt.version == 4 else None,
-            timeout=ANSWER_SECONDS,
-            max_queued_incoming_messages=MAX_WAITING_MESSAGES,
-            queue_type=Arrivals,
-        )
-        client._client.connect_timeout = CONNECT_SECONDS  # aiomqtt offers no parameter for it
-        return client
+        will = Status(online=False, session=session_id, ts=clock.now()).payload()
+        kinds = heard(self._parts)
+        topics = tuple(mqtt.topics.meter(meter_id, kind) for kind in kinds)
+        return self._new_client(mqtt, Wanted(meter_id, will, topics))

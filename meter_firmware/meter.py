@@ -15,6 +15,7 @@ from pathlib import Path
 
 from broker.mqtt.settings import MqttSettings
 from meter_firmware import clock
+from meter_firmware.connection import NewClient, usual_client
 from meter_firmware.enrolment.credentials import Credentials
 from meter_firmware.faults import Faults
 from meter_firmware.link import Link
@@ -63,6 +64,7 @@ class MeterBase:
 
     _readings: Readings
     _switch: Switch
+    _new_client: NewClient = staticmethod(usual_client)
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -107,6 +109,7 @@ class MeterBase:
                 faults=self._faults,
                 resend_after=plan.outbox.resend_after,
             ),
+            self._new_client,
         )
         async with asyncio.TaskGroup() as group:
             jobs = [group.create_task(job, name=plan.profile.meter_id) for job in self._jobs()]

@@ -7,14 +7,13 @@ ClockError when the time is not known; the link then begins another session.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from typing import TypeVar
 
-from aiomqtt import Client, Message, MqttError
+from aiomqtt import Message, MqttError
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from pydantic import ValidationError
@@ -30,6 +29,7 @@ from broker.mqtt.jobs import end
 from broker.mqtt.settings import MqttSettings
 from broker.validation import first_complaint
 from meter_firmware import clock
+from meter_firmware.connection import MeterClient, local_ip
 from meter_firmware.enrolment.credentials import Credentials
 from meter_firmware.enrolment.renewal import Renewal
 from meter_firmware.faults import Faults
@@ -66,7 +66,7 @@ class Parts:
 class Session:
     """What is said and heard while one connection lives; ``session`` is its id."""
 
-    def __init__(self, client: Client, session: str, *, mqtt: MqttSettings, parts: Parts) -> None:
+    def __init__(self, client: MeterClient, session: str, *, mqtt: MqttSettings, parts: Parts) -> None:
         self._client = client
         self._session = session
         self._mqtt = mqtt
@@ -90,9 +90,8 @@ class Session:
 
     async def announce(self) -> None:
         """Subscribe first, so that who sees us online can command us; then tell all that is retained."""
-        for kind in SUBSCRIPTIONS:
-            if kind != "credential" or self._parts.credentials.kept:
-                await self._subscribe(kind)
+        for kind in heard(self._parts):
+            await self._subscribe(kind)
         await self._tell_birth()
         await self.tell_status(online=True)
         relay, owed = await self._parts.switch.report()
@@ -149,9 +148,7 @@ class Session:
             raise MqttError(f"the broker refuses the subscription to {topic}")
 
     async def _tell_birth(self) -> None:
-        sock = self._client._client.socket()  # the connection's own address; aiomqtt does not show it
-        ip = sock.getsockname()[0] if isinstance(sock, socket.socket) else ""
-        birth = self._parts.profile.birth(ip=ip, session=self._session)
+        birth = self._parts.profile.birth(ip=local_ip(self._client), session=self._session)
         self._told_synchronized = birth.clock_synchronized
         await self._publish("birth", birth.payload())
 
@@ -292,6 +289,11 @@ class Session:
 
     def _topic(self, kind: str) -> str:
         return self._mqtt.topics.meter(self._parts.profile.meter_id, kind)
+
+
+def heard(parts: Parts) -> tuple[str, ...]:
+    """The kinds of messages that this meter hears."""
+    return tuple(kind for kind in SUBSCRIPTIONS if kind != "credential" or parts.credentials.kept)
 
 
 def _bytes(message: Message) -> bytes:

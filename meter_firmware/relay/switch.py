@@ -112,7 +112,9 @@ class Switch:
     async def bridge_says(self, blocks: bool | None) -> None:
         """Whether the broker retains every block; None: an older bridge. StorageError if the disk refuses."""
         self._has_blocks = self._has_blocks or blocks is True
-        await asyncio.to_thread(self._log.keep_vouches, blocks is not None)
+        vouches = blocks is not None
+        if vouches != self._log.bridge_vouches:
+            await asyncio.to_thread(self._log.keep_vouches, vouches)
 
     async def _kept(self, block: Block) -> None:
         async with self._lock:  # a command that is being obeyed is obeyed to its end
