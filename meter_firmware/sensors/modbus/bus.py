@@ -64,6 +64,9 @@ class Line:
     baud_rate: int
     frame: str
 
+    def __str__(self) -> str:
+        return f"{self.baud_rate} Bd {self.frame}"
+
 
 # What can go wrong on the wire, from the special to the general. minimalmodbus' errors are OSErrors;
 # pyserial raises OSError for a port that is gone, but its termios calls raise termios.error.
@@ -257,8 +260,8 @@ def serial_bus(port: str, line: Line) -> Bus:
     if isinstance(bus, SerialBus):
         if bus.line != line:
             raise ConfigurationError(
-                f"sensor.port {port}: one meter says {bus.line.baud_rate} Bd {bus.line.frame}, another"
-                f" {line.baud_rate} Bd {line.frame}: meters on one port need the same line"
+                f"sensor.port {port}: one meter says {bus.line}, another {line}:"
+                " meters on one port need the same line"
             )
         return bus
     bus = _buses[port] = SerialBus(port, line)
