@@ -9,14 +9,18 @@ from typing import Annotated
 import typer
 
 from admin.lazy import new_app
-from admin.options import DATA_DIR, Mqtt, MqttVersion, Prefix, duration, mqtt_settings
-from admin.output import note
+from admin.options import DATA_DIR, Json, Mqtt, MqttVersion, Prefix, duration, mqtt_settings
+from admin.output import line, note, print_json
 from broker.contract.enrolment_codes import EnrolmentCode
-from broker.contract.errors import ConfigurationError
+from broker.contract.errors import ConfigurationError, UnavailableError
 from meter_firmware import run as firmware
 from meter_firmware import simulate as simulator
 from meter_firmware.enrolment import enrol as enrolment
 from meter_firmware.identity import kept_meter_id
+from meter_firmware.sensors.modbus.bus import TCP_PORT
+from meter_firmware.sensors.modbus.probe import Place
+from meter_firmware.sensors.modbus.probe import probe as probe_place
+from meter_firmware.sensors.modbus.registration import GENERAL_ADDRESS
 from meter_firmware.settings import MeterSettings, SimulateSettings
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="A meter, or many simulated ones.")
@@ -25,16 +29,70 @@ app = new_app(no_args_is_help=True, rich_markup_mode=None, help="A meter, or man
 @app.command()
 def run(
     config: Annotated[
-        Path, typer.Option(help="The meter's settings; meter_firmware/meter.example.toml explains each.")
-    ] = Path("meter.toml"),
+        list[Path] | None,
+        typer.Option(
+            show_default="meter.toml",
+            help="The meter's settings; meter_firmware/meter.example.toml explains each. May be repeated:"
+            " several meters, which may be on one bus.",
+        ),
+    ] = None,
 ) -> None:
     """Run the meter on this Raspberry Pi, until Ctrl-C or SIGTERM.
 
     \b
     cp meter_firmware/meter.example.toml meter.toml    # then edit it
     meter61850 meter run --config meter.toml
+    meter61850 meter run --config kitchen.toml --config garage.toml
     """
-    asyncio.run(firmware.run(MeterSettings.load(config)))
+    files = config or [Path("meter.toml")]
+    asyncio.run(firmware.run(*(MeterSettings.load(file) for file in files)))
+
+
+@app.command()
+def probe(
+    port: Annotated[str | None, typer.Option(show_default=False, help="Serial device: /dev/ttyUSB0.")] = None,
+    host: Annotated[
+        str | None, typer.Option(show_default=False, help="Or a device or gateway on TCP.")
+    ] = None,
+    tcp_port: Annotated[int, typer.Option(min=1, max=65_535, help="With --host: its TCP port.")] = TCP_PORT,
+    address: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1,
+            max=GENERAL_ADDRESS,
+            show_default="1, 2, 3, 248",
+            help="Address on the bus; may be repeated.",
+        ),
+    ] = None,
+    baud_rate: Annotated[
+        list[int] | None,
+        typer.Option(min=300, show_default="the usual ones", help="Baud rate; may be repeated."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find the Modbus meters on a serial line or behind a TCP port, and print a meter.toml for each.
+
+    It only reads. No other program may use the line meanwhile.
+
+    \b
+    meter61850 meter probe --port /dev/ttyUSB0 > meter.toml
+    meter61850 meter probe --host 192.0.2.7 --address 1 --json
+    """
+    if (port is None) == (host is None):
+        raise ConfigurationError("give --port (a serial device) or --host (TCP)")
+    addresses, rates = tuple(address or ()) or None, tuple(baud_rate or ()) or None
+    place = Place(port=port, host=host, tcp_port=tcp_port, addresses=addresses, baud_rates=rates)
+    found = probe_place(place, tell=note)
+    if not found:
+        raise UnavailableError(
+            f"no meter answers at {port or host}: check its address and baud rate, that A and B are not"
+            " swapped, and that no other program uses the line"
+        )
+    if as_json:
+        print_json([each.as_json() for each in found])
+    else:
+        for text in "\n".join(each.toml() for each in found).splitlines():
+            line(text)
 
 
 @app.command()
@@ -99,6 +157,16 @@ def simulate(
     first: Annotated[
         int, typer.Option(min=1, help="Number of the first meter; other processes can simulate the rest.")
     ] = 1,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            show_default=False,
+            help="Kind of sensor (docs/connect-wired.md): meters that are read over a simulated wire.",
+        ),
+    ] = None,
+    solar: Annotated[
+        bool, typer.Option("--solar", help="With a --kind of three phases: the third phase feeds in.")
+    ] = False,
     data_dir: Annotated[Path, typer.Option(help="Folder of the meters' outboxes and relays.")] = DATA_DIR
     / "meters",
     identities: Annotated[
@@ -124,6 +192,7 @@ def simulate(
 
     \b
     meter61850 meter simulate -n 100 --interval 5
+    meter61850 meter simulate --kind sdm630 -n 3 --solar
     meter61850 meter simulate -n 1 --seed 7 --data-dir trial --code K7QM-…
     """
     settings = SimulateSettings(
@@ -131,6 +200,8 @@ def simulate(
         first=first,
         seed=seed,
         interval=interval,
+        kind=kind,
+        solar=solar,
         data_dir=data_dir,
         identities=identities,
         mqtt=mqtt_settings(mqtt, prefix, mqtt_version),

@@ -13,6 +13,7 @@ import termios
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 from weakref import WeakValueDictionary
@@ -25,6 +26,8 @@ from meter_firmware.sensors.modbus import frames
 from meter_firmware.sensors.sensor import SensorError
 
 TCP_PORT = 502
+REFUSAL_BYTES = 5
+"""Of an RTU frame: address, function, code and checksum."""
 PARITIES = {"N": serial.PARITY_NONE, "E": serial.PARITY_EVEN, "O": serial.PARITY_ODD}
 
 
@@ -87,6 +90,17 @@ class Bus(ABC):
         """Sensors that use it."""
         self._busy = threading.Lock()
 
+    def join(self) -> None:
+        """One more sensor uses it."""
+        self.units += 1
+
+    def leave(self) -> None:
+        """One sensor less; the last one closes it. A later read opens it again."""
+        self.units -= 1
+        if self.units <= 0 and _buses.get(self.place) is self:
+            del _buses[self.place]
+        self.close()
+
     def read(self, query: Query) -> list[int]:
         """The registers; SensorError if there is no good answer. After an error the port is opened anew."""
         with self._busy:
@@ -112,6 +126,21 @@ class Bus(ABC):
     def _hang_up(self) -> None: ...
 
 
+class Port(serial.Serial):  # type: ignore[misc]
+    """A serial port on which a refusal, which is shorter than other answers, is no wait for more."""
+
+    def read(self, size: int = 1) -> bytes:
+        """At most so many bytes, or a refusal."""
+        return _read_frame(super().read, size)
+
+
+def _read_frame(read: Callable[[int], bytes], size: int) -> bytes:
+    head = read(min(size, REFUSAL_BYTES))
+    if len(head) < REFUSAL_BYTES or head[1] & 0x80:
+        return head
+    return head + (read(size - len(head)) if size > len(head) else b"")
+
+
 class SerialBus(Bus):
     """Modbus RTU on a serial port, which is ours alone, or on a gateway's (``socket://host:port``)."""
 
@@ -135,7 +164,8 @@ class SerialBus(Bus):
         """The library knows registers of 2 bytes and ports of this machine only."""
         port.reset_input_buffer()
         port.write(frames.rtu(query.unit, query.pdu))
-        answer = port.read(frames.RTU_OVERHEAD + 2 + query.size * query.count)
+        size = frames.RTU_OVERHEAD + 2 + query.size * query.count
+        answer = port.read(size) if isinstance(port, Port) else _read_frame(port.read, size)
         if not answer:
             raise TimeoutError("no answer")
         return frames.words(
@@ -144,7 +174,8 @@ class SerialBus(Bus):
 
     def _open(self, seconds: float) -> serial.SerialBase:
         """The port, for us alone; OSError, ValueError or termios.error if that fails."""
-        return serial.serial_for_url(
+        made = serial.serial_for_url if "://" in self.place else Port
+        return made(
             self.place,
             self.line.baud_rate,
             bytesize=int(self.line.frame[0]),

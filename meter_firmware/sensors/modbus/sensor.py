@@ -98,9 +98,13 @@ class ModbusSensor:
         self._address = address
         self._wiring = wiring or Wiring()
         self._patience = Patience()
-        self._missing: set[tuple[int, int]] = set()
+        self.missing: set[tuple[int, int]] = set()
+        """Blocks that the device does not have."""
         self._trusted = not device.checked
-        bus.units += 1
+        self.quiet = False
+        """Whether registers that are not there are worth no warning."""
+        self._joined = True
+        bus.join()
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -125,7 +129,7 @@ class ModbusSensor:
         """The registers of all blocks; SensorError if an answer is not good."""
         found: dict[int, int] = {}
         for block in self._device.blocks:
-            if block not in self._missing:
+            if block not in self.missing:
                 found |= self._block(block, others=bool(found))
         return found
 
@@ -147,8 +151,9 @@ class ModbusSensor:
         except RefusedError as error:
             if not others:
                 raise
-            self._missing.add(block)
-            _log.warning("%s: it has no registers %#06x to %#06x", error.detail, first, first + count - 1)
+            self.missing.add(block)
+            level = logging.DEBUG if self.quiet else logging.WARNING
+            _log.log(level, "%s: it has no registers %#06x to %#06x", error.detail, first, first + count - 1)
             return {}
 
     def _measured(self, words: dict[int, int], place: str) -> Measurement:
@@ -163,5 +168,9 @@ class ModbusSensor:
         return measured
 
     def close(self) -> None:
-        """Close the port; another sensor on the bus opens it again."""
-        self._bus.close()
+        """Close the port; another sensor on the bus, or a later read, opens it again."""
+        if self._joined:
+            self._joined = False
+            self._bus.leave()
+        else:
+            self._bus.close()

@@ -36,7 +36,7 @@ async def simulated(device: Device, measure: Callable[[], Measurement]) -> Async
         return answered(device, device.encode(measure()), pdu)
 
     async with on_serial_line({device.address: answer}) as port:
-        yield SensorSettings(kind=device.name, port=port)
+        yield SensorSettings(kind=device.name, port=port, frame="8N1")  # a pseudo-terminal has no parity
 
 
 def answered(device: Device, words: Mapping[int, int], pdu: bytes) -> bytes:

@@ -90,6 +90,8 @@ class Device:
     special: Special | None = None
     checked: bool = True
     """Its first values are checked by `meter_firmware.sensors.modbus.plausible`."""
+    alternating: bool = True
+    """It measures alternating current."""
     tcp: bool = True
     """It is also reached over TCP, directly or through a gateway."""
     answer_seconds: float = 0.5
@@ -200,4 +202,6 @@ def _raw_of(row: Register, value: float) -> int:
         return int.from_bytes(struct.pack(">f", plain), "big")
     if row.type == "f64":
         return int.from_bytes(struct.pack(">d", plain), "big")
+    if row.type[0] == "u":  # the sign, if there is one, stands in another register
+        plain = abs(plain)
     return round(plain) & (1 << row.bits) - 1

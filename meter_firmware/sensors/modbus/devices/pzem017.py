@@ -44,6 +44,7 @@ PZEM017 = Device(
     low_word_first=True,
     special=Special((HIGH_VOLTAGE, LOW_VOLTAGE), _decode, _encode),
     checked=False,
+    alternating=False,
     tcp=False,
 )
 
