@@ -23,6 +23,21 @@ from meter_firmware.sensors.modbus.probe import probe as probe_place
 from meter_firmware.sensors.modbus.registration import GENERAL_ADDRESS
 from meter_firmware.settings import MeterSettings, SimulateSettings
 
+WiredKind = Annotated[
+    str | None,
+    typer.Option(
+        show_default=False,
+        help="Kind of sensor (docs/wired-kinds.md): meters that are read over a simulated wire.",
+    ),
+]
+Solar = Annotated[
+    bool, typer.Option("--solar", help="With a --kind of three phases: the third phase feeds in.")
+]
+Identities = Annotated[
+    Path | None,
+    typer.Option(show_default=False, readable=False, help="Folder with an identity folder for each meter."),
+]
+
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="A meter, or many simulated ones.")
 
 
@@ -157,24 +172,11 @@ def simulate(
     first: Annotated[
         int, typer.Option(min=1, help="Number of the first meter; other processes can simulate the rest.")
     ] = 1,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            show_default=False,
-            help="Kind of sensor (docs/connect-wired.md): meters that are read over a simulated wire.",
-        ),
-    ] = None,
-    solar: Annotated[
-        bool, typer.Option("--solar", help="With a --kind of three phases: the third phase feeds in.")
-    ] = False,
+    kind: WiredKind = None,
+    solar: Solar = False,
     data_dir: Annotated[Path, typer.Option(help="Folder of the meters' outboxes and relays.")] = DATA_DIR
     / "meters",
-    identities: Annotated[
-        Path | None,
-        typer.Option(
-            show_default=False, readable=False, help="Folder with an identity folder for each meter."
-        ),
-    ] = None,
+    identities: Identities = None,
     code: Annotated[
         str | None,
         typer.Option(show_default=False, help="Enrol the meters first, with this enrolment code."),

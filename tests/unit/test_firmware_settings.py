@@ -54,7 +54,7 @@ def test_the_example_loads() -> None:
 def test_the_example_shows_every_key_and_its_commented_ones_are_the_defaults(tmp_path: Path) -> None:
     text = uncommented(EXAMPLE.read_text())
     assert keys_in(tomllib.loads(text)) == keys(MeterSettings)
-    files = ("identity", "ca", "cert", "key")  # there are none here
+    files: tuple[str, ...] = ("identity", "ca", "cert", "key")  # there are none here
     files += ('host = "192', "tcp_port")  # instead of port
     shown = load(tmp_path, "\n".join(line for line in text.splitlines() if not line.startswith(files)))
     plain = MeterSettings.load(EXAMPLE)

@@ -10,7 +10,7 @@ from bridge.ingest.parse import OTHER
 from bridge.store.pack_format import StoredReading
 from broker.contract.quantities import NAME, QUANTITIES, Kind, Quantity
 from broker.contract.reading import KNOWN, Reading
-from meter_firmware.sensors.pzem004t import PZEM004T, TABLE
+from meter_firmware.sensors.modbus.devices.pzem004t import PZEM004T, TABLE
 
 RELEASED = {
     "voltage": "V",

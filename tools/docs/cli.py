@@ -18,6 +18,7 @@ from broker.daemon.mosquitto import BrokerSettings, render
 from tools.docs.conformance import conformance_markdown
 from tools.docs.settings_reference import settings_markdown
 from tools.docs.topics import topics_markdown
+from tools.docs.wired import wired_kinds_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -90,6 +91,7 @@ DOCUMENTS: dict[Path, Callable[[], str]] = {
     ROOT / "docs" / "cli.md": cli_markdown,
     ROOT / "docs" / "settings.md": settings_markdown,
     ROOT / "docs" / "conformance.md": conformance_markdown,
+    ROOT / "docs" / "wired-kinds.md": wired_kinds_markdown,
     ROOT / "mosquitto.conf": lambda: render(BrokerSettings()),
 }
 """Every generated file, and what makes its text."""

@@ -105,6 +105,7 @@ JSY_MK_163 = Device(
     *("jsy_mk_163", "JSY-MK-163"),
     function=3,
     table=SINGLE,
+    baud_rate=4800,
     special=_signs(0x50, {"power": 0x00FF}),
     tcp=False,
 )
