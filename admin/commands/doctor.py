@@ -41,7 +41,7 @@ CONNECT_SECONDS = 2.0
 
 # fmt: off
 PARTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("firmware", ("minimalmodbus",)),
+    ("firmware", ("minimalmodbus", "pymeterbus", "smllib")),
     ("server",   ("alembic", "amqtt", "lxml", "open61850", "orjson", "pyiec61850-ng", "scl_loader",
                   "sqlmodel")),
     ("postgres", ("psycopg",)),

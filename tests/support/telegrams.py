@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import threading
 import tty
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Self
 
+from meter_firmware.sensors.sensor import SensorError
 from tests.support.project import ROOT
 
 SAMPLES = ROOT / "tests" / "samples"
@@ -32,6 +34,24 @@ EXPECTED = {
     "energy_import": 4_216_825.0, "energy_export": 1_013_454.0,
 }  # fmt: skip
 """The instant that all samples tell, each as finely as it can (DEVICES.md, 2.6)."""
+
+
+PATIENCE = (0.6, 3.0, 15.0, 60.0)
+"""s that a reader may wait: the first is enough, unless the machine is busy."""
+
+
+async def fails(read: Callable[[float], Awaitable[object]], error: str) -> None:
+    """Reading fails with this ``error`` (a pattern), at the latest when it is patient."""
+    for seconds in PATIENCE:
+        try:
+            await read(seconds)
+        except SensorError as found:
+            if re.search(error, str(found)):
+                return
+            last = found
+        else:
+            raise AssertionError("it did not fail")
+    raise last
 
 
 class Port:

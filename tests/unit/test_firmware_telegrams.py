@@ -115,6 +115,7 @@ def test_a_data_line(text: str, told: dict[str, Decimal]) -> None:
         ({"3.7.0": 0, "4.7.0": 166}, {"reactive_power": -166.0}),
         ({"1.7.0": 0, "2.7.0": 5, "13.7.0": 1}, {"power": -5.0, "power_factor": -1.0}),
         ({"1.8.0": 5}, {"energy": 5.0}),
+        ({"1.8.0": 10**600, "32.7.0": -1, "13.7.0": 7, "14.7.0": 50}, {"frequency": 50.0}),
         ({"1.8.0": 5, "2.8.0": 0}, {"energy_import": 5.0, "energy_export": 0.0}),
         ({"1.8.0": 5, "52.7.0": 230}, {"voltage_l2": 230.0, "energy_import": 5.0}),
         (

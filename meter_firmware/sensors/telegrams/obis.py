@@ -75,7 +75,7 @@ def measured(told: Mapping[str, Decimal]) -> Measurement:
 
 
 def completed(found: Mapping[str, Decimal]) -> Measurement:
-    """``found`` with the totals that follow from it, called as the contract calls them, and in its order.
+    """``found`` with the totals that follow from it, in the names, the order and the limits of the contract.
 
     A total that the meter does not tell is the sum of its tariffs, or of its three phases. A meter with one
     phase gives it without the suffix; if it counts in one direction only, its counter is ``energy``.
@@ -96,7 +96,11 @@ def completed(found: Mapping[str, Decimal]) -> Measurement:
             named[f"power_factor{suffix}"] = -abs(factor)
     if not any(name.endswith(("_l2", "_l3")) for name in named):
         named = _one_phase(named)
-    return {name: float(named[name]) for name in QUANTITIES if name in named}
+    return {
+        name: float(named[name])
+        for name, row in QUANTITIES.items()
+        if name in named and row.lowest <= named[name] <= row.highest
+    }
 
 
 def _total(named: dict[str, Decimal], name: str, parts: list[str]) -> None:
