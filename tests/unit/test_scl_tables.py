@@ -13,9 +13,8 @@ from mms_bridge.datamodel import mapping
 from mms_bridge.libiec61850.bindings import MAX_DATA_SET_MEMBERS
 from mms_bridge.libiec61850.mms_server import Limits
 from scl_builder.build import templates
-from scl_builder.model.data_object import LogicalNode
+from scl_builder.model.data_object import FILE, LogicalNode
 from scl_builder.model.logical_devices import (
-    FILE,
     GATEWAY_LD,
     GROUP_REVISION,
     GROUPS,
