@@ -136,8 +136,9 @@ def read_cid(xml: bytes) -> Cid:
         raise CidError(f"CID cannot be served: {one_line(str(error))}") from error
 
 
-_MAX_ATTRIBUTES = 20_000
-"""Attributes of all types of a file: ours have hundreds. Types of types of types could be billions."""
+_MAX_ATTRIBUTES = 100_000
+"""Attributes of all types of a file: ours have hundreds, and 50,000 where 100 meters are of 100 kinds.
+Types of types of types could be billions."""
 
 _IED_NAME = re.compile(r"[A-Za-z][0-9A-Za-z_]{0,63}")
 

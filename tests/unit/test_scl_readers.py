@@ -12,7 +12,7 @@ from scl_builder.build.builder import build_cid, build_scd
 from scl_builder.build.project import ControlModel, Ied, Meter, Project
 from scl_builder.build.templates import attributes
 from scl_builder.model.data_object import DataObject, LogicalNode
-from scl_builder.model.logical_devices import GATEWAY_LD, GROUPS, METER_LD
+from scl_builder.model.logical_devices import GATEWAY_LD, GROUPS, METER_LD, PROFILES, Profile
 from scl_builder.model.reference import Reference
 
 LD = "SM_" + "1" * 32
@@ -138,3 +138,18 @@ def test_scl_loader_reads_values(tmp_path: Path) -> None:
     assert (plate.serNum.Val, plate.vendor.Val) == ("S1", "V")
     assert device.get_LN_by_name("XSWI1").SwTyp.stVal.Val == "Load Break"
     assert handler.get_IP_Adr("SMGW001")[0] == "192.0.2.1"
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
+def test_both_read_the_meters_of_each_profile(tmp_path: Path, profile: Profile) -> None:
+    meter = Meter(LD, "M1", name="House", profile=profile)
+    file = tmp_path / "one.cid"
+    file.write_bytes(build_cid(Project("town", 1, (Ied("SMGW001", "192.0.2.1", 102, (meter,)),)), "SMGW001"))
+    nodes = load_model(file).logical_devices[LD].logical_nodes
+    device = SCD_handler(str(file)).get_IED_by_name("SMGW001").get_children_LDs("AP1")[0]
+    assert list(nodes) == [node.name for node in profile.nodes]
+    for node in profile.nodes:
+        wanted = {do.name for do in node.objects}
+        assert {item.split("$")[1] for item in nodes[node.name].items if item.count("$") == 1} == wanted
+        loaded = device.get_LN_by_name(node.name).get_DO_nodes().values()
+        assert {do.name: do.cdc for do in loaded} == {do.name: do.cdc for do in node.objects}

@@ -17,6 +17,7 @@ from scl_builder.build.project import Ied, Meter, Project
 from scl_builder.check.checker import check
 from scl_builder.model.logical_devices import MODEL_REVISION, PROFILES, SINGLE_PHASE, profile_of
 from scl_builder.model.measuring import MADE
+from scl_builder.read.cid import read_cid
 from tests.unit.test_scl_builder import assert_clean, attributes, project
 
 TODAY = {
@@ -135,6 +136,16 @@ def test_whatever_a_birth_names_the_file_is_clean(quantities: list[str], relay: 
         fed = {fed.source for node in profile.measuring for do in node.objects for fed in do.fed}
         names = {source.removeprefix("reading.") for source in fed if source.startswith("reading.")}
         assert all(name in quantities or name in MADE for name in names)
+
+
+def test_an_ied_whose_meters_are_all_different_is_served() -> None:
+    every = list(QUANTITIES)
+    births = [tuple(name for name in every if name != every[at % 60] and name != every[-1 - at // 60])
+              for at in range(100)]  # fmt: skip
+    xml = build_cid(town(*births), "SMGW001")
+    assert len({profile_of(birth) for birth in births}) > 80
+    assert len(read_cid(xml).devices) == 101
+    assert check(xml) == []
 
 
 def test_a_meter_has_what_its_birth_names_and_nothing_else() -> None:
