@@ -31,7 +31,7 @@ PAGES = (
 SHOWN = dict(sorted(QUANTITIES.items(), key=lambda item: item[0] != "power"))
 """The table of quantities, power first; scripts take unit and decimals from the page."""
 OTHERWISE = {"voltage": "voltage_l1", "current": "current_l1", "energy": "energy_import"}
-"""What stands in the table of meters where a meter has no such quantity: of a three-phase one the first phase,
+"""What stands in the table of meters where one has no such quantity: of a three-phase meter the first phase,
 of a two-way one what was consumed."""
 RELAY_WORDS = {"closed": "on", "open": "switched off", None: "unknown"}
 """A closed relay gives the house power."""
