@@ -22,6 +22,9 @@ POINT = Point(
 ESPHOME = rows("esphome_pzem")
 CONFIGS = [row for row in ESPHOME if row.topic.endswith("/config")]
 RELAY = "meter-north/switch/main_relay"
+ODD_KEYS = (
+    "dev_cla", "unit_of_meas", "stat_t", "val_tpl", "uniq_id", "dev", "avty", "p", "o", "~", "exp_aft",
+)  # fmt: skip
 DEVICE = {"ids": ["box"], "name": "Box"}
 
 
@@ -270,3 +273,11 @@ def test_from_single_messages_to_one_of_the_device() -> None:
     )
     assert [*steps, *family.due(5)] == []
     assert measured(family, Row("box/power", b"7")) == [{"power": 7.0}]
+
+
+@pytest.mark.parametrize("odd", [[], {}, None, 5, True])
+def test_a_key_of_another_type_costs_its_sensor(odd: Any) -> None:
+    for key in ODD_KEYS:
+        family, steps = made(config(), config("second", **{key: odd}))
+        assert [type(step) for step in steps if isinstance(step, Point)] == [Point], key
+        assert measured(family, Row("box/power", b"1")) == [{"power": 1.0}]

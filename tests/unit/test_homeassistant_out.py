@@ -14,7 +14,10 @@ from adapters.families.homeassistant import HomeAssistant, Settings
 from adapters.family import Outgoing
 from adapters.homeassistant.announcer import Announcer
 from adapters.homeassistant.config import CLASSES, config, object_id
+from admin.commands.homeassistant import run
+from admin.deployments import DIR, IDENTITY
 from broker.contract.birth import Birth, Hardware
+from broker.contract.errors import ConfigurationError
 from broker.contract.messages import MAX_COMMAND_VALIDITY, utc_now
 from broker.contract.quantities import QUANTITIES, Kind
 from broker.contract.reading import Reading
@@ -202,3 +205,10 @@ def test_a_birth_that_cannot_be_read_is_counted(payload: bytes) -> None:
     announcer.take("sm/v1/nonsense/birth", b"", retained=True)
     assert published(announcer) == []
     assert announcer.counters["rejected"] == 2
+
+
+def test_a_deployment_that_has_no_identity_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DIR, "/var/lib/meter61850")
+    monkeypatch.delenv(IDENTITY, raising=False)
+    with pytest.raises(ConfigurationError, match="identity add homeassistant --role homeassistant"):
+        run()

@@ -208,13 +208,12 @@ def _components(topic: str, whole: dict[str, Any], platform: str) -> list[tuple[
 
 def _with(found: Description, name: str, told: dict[str, Any]) -> Description:
     """``found`` with one more component, or with the reason why it is left out."""
-    platform = told.get("platform")
-    if platform not in ("sensor", "switch") or (
-        platform == "sensor" and told.get("device_class") not in CLASSES
-    ):
+    platform, kind = told.get("platform"), told.get("device_class")
+    is_sensor = platform == "sensor" and isinstance(kind, str) and kind in CLASSES
+    if not is_sensor and platform != "switch":
         return found
     try:
-        entity = _entity(name, _valid(_Component, told, name), is_switch=platform == "switch")
+        entity = _entity(name, _valid(_Component, told, name), is_switch=not is_sensor)
     except UnreadableError as error:
         return replace(found, findings=(*found.findings, error.finding))
     except (UnsafeTemplateError, NoValueError) as error:
