@@ -40,6 +40,18 @@ def test_the_output_is_the_settings_of_the_meter(tmp_path: Path) -> None:
     assert 200 < told[0]["measured"]["voltage_l1"] < 250
 
 
+def test_each_meter_of_a_bus_has_a_part_of_its_own(tmp_path: Path) -> None:
+    with Slaves(tmp_path, {1: sdm630(), 2: sdm630()}) as slaves:
+        done = run("meter", "probe", "--port", slaves.port, *QUICK, "--address", "2")
+    parts = done.stdout.split("# Eastron SDM630, found")[1:]
+    files = [tmp_path / f"{number}.toml" for number in (1, 2)]
+    for file, part in zip(files, parts, strict=True):
+        file.write_text("#" + part)
+    assert [MeterSettings.load(file).sensor.address for file in files] == [1, 2]
+    assert len({MeterSettings.load(file).data_dir for file in files}) == 2
+    assert "2 meters: save each part in a file of its own" in done.stderr
+
+
 def test_a_gateway_on_tcp_is_searched_too(tmp_path: Path) -> None:
     with over_tcp({3: sdm630()}) as slaves:
         place = ("--host", "127.0.0.1", "--tcp-port", str(slaves.port), "--address", "3")
