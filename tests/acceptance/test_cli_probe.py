@@ -77,3 +77,8 @@ def test_two_meters_with_one_folder_do_not_start(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_text((tmp_path / "a.toml").read_text())
     told = error("meter", "run", "--config", "a.toml", "--config", "b.toml", code=2, folder=tmp_path)
     assert "same: 2 meters have it; give each its own" in told
+
+
+def test_a_kind_that_is_not_known_is_named_with_those_that_are(tmp_path: Path) -> None:
+    told = error("meter", "simulate", "--kind", "sdm", "-n", "1", "--data-dir", str(tmp_path), code=2)
+    assert "sensor.kind 'sdm' is not known: use one of abb_b2x, " in told
