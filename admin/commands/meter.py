@@ -106,6 +106,8 @@ def probe(
     if as_json:
         print_json([each.as_json() for each in found])
     else:
+        if len(found) > 1:
+            note(f"{len(found)} meters: save each part in a file of its own")
         for text in "\n".join(each.toml() for each in found).splitlines():
             line(text)
 

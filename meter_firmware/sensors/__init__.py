@@ -1,1 +1,1 @@
-"""Sensors: the PZEM-004T and simulated ones."""
+"""Sensors: wired ones of many kinds, and simulated ones. `kinds` finds them all."""

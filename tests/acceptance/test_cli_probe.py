@@ -40,6 +40,18 @@ def test_the_output_is_the_settings_of_the_meter(tmp_path: Path) -> None:
     assert 200 < told[0]["measured"]["voltage_l1"] < 250
 
 
+def test_each_meter_of_a_bus_has_a_part_of_its_own(tmp_path: Path) -> None:
+    with Slaves(tmp_path, {1: sdm630(), 2: sdm630()}) as slaves:
+        done = run("meter", "probe", "--port", slaves.port, *QUICK, "--address", "2")
+    parts = done.stdout.split("# Eastron SDM630, found")[1:]
+    files = [tmp_path / f"{number}.toml" for number in (1, 2)]
+    for file, part in zip(files, parts, strict=True):
+        file.write_text("#" + part)
+    assert [MeterSettings.load(file).sensor.address for file in files] == [1, 2]
+    assert len({MeterSettings.load(file).data_dir for file in files}) == 2
+    assert "2 meters: save each part in a file of its own" in done.stderr
+
+
 def test_a_gateway_on_tcp_is_searched_too(tmp_path: Path) -> None:
     with over_tcp({3: sdm630()}) as slaves:
         place = ("--host", "127.0.0.1", "--tcp-port", str(slaves.port), "--address", "3")
@@ -65,3 +77,8 @@ def test_two_meters_with_one_folder_do_not_start(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_text((tmp_path / "a.toml").read_text())
     told = error("meter", "run", "--config", "a.toml", "--config", "b.toml", code=2, folder=tmp_path)
     assert "same: 2 meters have it; give each its own" in told
+
+
+def test_a_kind_that_is_not_known_is_named_with_those_that_are(tmp_path: Path) -> None:
+    told = error("meter", "simulate", "--kind", "sdm", "-n", "1", "--data-dir", str(tmp_path), code=2)
+    assert "sensor.kind 'sdm' is not known: use one of abb_b2x, " in told
