@@ -13,18 +13,18 @@ import pytest
 
 from broker.contract.birth import Birth
 from broker.contract.errors import ConfigurationError
-from broker.contract.quantities import QUANTITIES
 from broker.contract.reading import Reading
 from broker.contract.relay import Relay
 from broker.contract.status import Status
 from broker.mqtt.settings import MqttSettings
 from meter_firmware import run, simulate
+from meter_firmware.sensors.modbus.devices.pzem004t import PZEM004T
 from meter_firmware.settings import OutboxSettings, RelaySettings, SimulateSettings
 from tests.support.brokers import Broker
 from tests.support.firmware_rig import Rig, meter_settings
 from tests.support.modbus import Mode
 
-MEASURED = {*QUANTITIES, "alarm"}
+MEASURED = {*PZEM004T.measures, "alarm"}
 MAIN = """
 import asyncio, sys
 from pathlib import Path
@@ -54,7 +54,7 @@ async def test_birth_status_relay_and_reading_are_retained(
         assert set(kept) == {"birth", "status", "relay", "reading"}
         birth = Birth.model_validate(kept["birth"])
         assert (birth.name, birth.hardware.serial, birth.ip) == ("Kitchen", "P-1", "127.0.0.1")
-        assert (birth.quantities, birth.interval) == (tuple(QUANTITIES), 0.1)
+        assert (birth.quantities, birth.interval) == (PZEM004T.measures, 0.1)
         status = Status.model_validate(kept["status"])
         assert (status.online, status.session) == (True, birth.session)
         assert Relay.model_validate(kept["relay"]).position == "closed"
@@ -226,7 +226,7 @@ async def test_simulated_meters_are_the_same_meters_after_a_restart(broker: Brok
         assert {birth["hardware"]["serial"] for birth in births} == {f"SIM-5-{n:05d}" for n in (1, 2, 3)}
         assert len({reading["epoch"] for reading in rig.so_far("reading")}) <= 3
         readings = [Reading.model_validate(reading) for reading in rig.so_far("reading")]
-        assert all(set(QUANTITIES) <= reading.model_fields_set for reading in readings)
+        assert all(set(PZEM004T.measures) <= reading.model_fields_set for reading in readings)
         for meter_id in simulate.meter_ids(settings):
             energies = [
                 message.payload["energy"]

@@ -81,6 +81,18 @@ async def test_a_failure_on_tcp_has_a_cause_and_the_next_good_answer_is_taken(mo
         sensor.close()
 
 
+async def test_a_connection_that_a_device_closes_is_opened_again() -> None:
+    device = MODELS["cg_em111"].device
+    with over_tcp({1: image(4, device.encode(house(device.measures)))}) as slaves:
+        slaves.closes = True
+        sensor = kind("cg_em111").open(
+            SensorSettings(kind="cg_em111", host="127.0.0.1", tcp_port=slaves.port)
+        )
+        assert await sensor.read() == await sensor.read()
+        assert slaves.connections == 2 * len(device.blocks)
+        sensor.close()
+
+
 async def test_a_host_that_does_not_listen_is_named() -> None:
     with over_tcp({}) as slaves:
         port = slaves.port

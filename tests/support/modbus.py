@@ -161,6 +161,8 @@ class TcpSlaves:
         self.mode = Mode.GOOD
         self.port = 0
         self.connections = 0
+        self.closes = False
+        """Whether it closes the connection after each answer."""
 
     def talk(self, connection: socket.socket) -> None:
         """Answer until the other side hangs up."""
@@ -180,6 +182,8 @@ class TcpSlaves:
                     Mode.OTHER_ADDRESS: head[:6] + bytes((request[6] ^ 1,)) + good,
                 }[self.mode]
             )
+            if self.closes:
+                return
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from meter_firmware.sensors.modbus import frames
 from meter_firmware.sensors.sensor import SensorError
 
 TCP_PORT = 502
+CONNECT_SECONDS = 2.0
 REFUSAL_BYTES = 5
 """Of an RTU frame: address, function, code and checksum."""
 PARITIES = {"N": serial.PARITY_NONE, "E": serial.PARITY_EVEN, "O": serial.PARITY_ODD}
@@ -63,6 +64,9 @@ class Line:
 
     baud_rate: int
     frame: str
+
+    def __str__(self) -> str:
+        return f"{self.baud_rate} Bd {self.frame}"
 
 
 # What can go wrong on the wire, from the special to the general. minimalmodbus' errors are OSErrors;
@@ -202,13 +206,20 @@ class TcpBus(Bus):
         self._transaction = 0
 
     def _ask(self, query: Query) -> list[int]:
-        if self._socket is None:
-            self._socket = socket.create_connection(self._target, timeout=max(2.0, query.seconds))
+        if self._socket is not None:
+            try:
+                return self._ask_on(self._socket, query)
+            except ConnectionError:  # the device has closed an idle connection, as many do
+                self._hang_up()
+        self._socket = socket.create_connection(self._target, timeout=max(CONNECT_SECONDS, query.seconds))
+        return self._ask_on(self._socket, query)
+
+    def _ask_on(self, connection: socket.socket, query: Query) -> list[int]:
         self._transaction = self._transaction % 0xFFFF + 1
         until = time.monotonic() + query.seconds
-        self._socket.settimeout(query.seconds)
-        self._socket.sendall(frames.tcp(self._transaction, query.unit, query.pdu))
-        answer = self._answer(self._socket, until, query.unit)
+        connection.settimeout(query.seconds)
+        connection.sendall(frames.tcp(self._transaction, query.unit, query.pdu))
+        answer = self._answer(connection, until, query.unit)
         return frames.words(query.function, answer, count=query.count, size=query.size)
 
     def _answer(self, connection: socket.socket, until: float, unit: int) -> bytes:
@@ -257,8 +268,8 @@ def serial_bus(port: str, line: Line) -> Bus:
     if isinstance(bus, SerialBus):
         if bus.line != line:
             raise ConfigurationError(
-                f"sensor.port {port}: one meter says {bus.line.baud_rate} Bd {bus.line.frame}, another"
-                f" {line.baud_rate} Bd {line.frame}: meters on one port need the same line"
+                f"sensor.port {port}: one meter says {bus.line}, another {line}:"
+                " meters on one port need the same line"
             )
         return bus
     bus = _buses[port] = SerialBus(port, line)

@@ -134,17 +134,26 @@ def probe(place: Place, *, tell: Callable[[str], None]) -> list[Found]:
     """What is there, at the first line on which anything is; ``tell`` gets each step. SensorError if the port
     cannot be opened."""
     kinds()
-    for line in place.lines():
-        bus = place.bus(line)
+    first, *others = place.lines()
+    if found := _on(place, first, tell):
+        return found
+    for line in others:
         try:
-            found = [
-                Found(place, line, unit, fits) for unit in place.units() if (fits := _fits(bus, unit, tell))
-            ]
-        finally:
-            bus.close()
-        if found:
-            return _without_general(found)
+            if found := _on(place, line, tell):
+                return found
+        except SensorError as error:  # not every port can do every line
+            tell(f"{place.port} {line}: {error}")
     return []
+
+
+def _on(place: Place, line: Line | None, tell: Callable[[str], None]) -> list[Found]:
+    """What is there, with this line."""
+    bus = place.bus(line)
+    try:
+        found = [Found(place, line, unit, fits) for unit in place.units() if (fits := _fits(bus, unit, tell))]
+    finally:
+        bus.close()
+    return _without_general(found)
 
 
 def _without_general(found: list[Found]) -> list[Found]:
@@ -155,7 +164,7 @@ def _without_general(found: list[Found]) -> list[Found]:
 
 def _fits(bus: Bus, unit: int, tell: Callable[[str], None]) -> tuple[Fit, ...]:
     """The kinds as which the device can be read, the best first; none if there is no device."""
-    line = f" {bus.line.baud_rate} Bd {bus.line.frame}" if isinstance(bus, SerialBus) else ""
+    line = f" {bus.line}" if isinstance(bus, SerialBus) else ""
     functions = [function for function in (4, 3) if _answers(bus, unit, function)]
     if not functions:
         tell(f"{bus.place}{line} address {unit}: no answer")

@@ -47,7 +47,9 @@ class Wiring:
             told = {_other_way(name): _negated(name, value) for name, value in told.items()}
             told.pop("demand_max", None)
         if self.ratio != 1:
-            told = {name: value * self.ratio if _scales(name) else value for name, value in told.items()}
+            told = {
+                name: round(value * self.ratio, 6) if _scales(name) else value for name, value in told.items()
+            }
         return told
 
 

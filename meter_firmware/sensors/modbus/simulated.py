@@ -16,6 +16,7 @@ import struct
 import tty
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from time import monotonic
 
 from meter_firmware.sensors.modbus import frames
 from meter_firmware.sensors.modbus.table import Device
@@ -24,6 +25,7 @@ from meter_firmware.settings import SensorSettings
 
 REQUEST_BYTES = 8
 """Of a frame that reads registers, on RTU."""
+REFRESH_SECONDS = 0.2
 Answer = Callable[[bytes], bytes]
 """From the request (function and data) to the answer."""
 
@@ -32,11 +34,26 @@ Answer = Callable[[bytes], bytes]
 async def simulated(device: Device, measure: Callable[[], Measurement]) -> AsyncIterator[SensorSettings]:
     """The device, alone on a serial line, and the settings to read it."""
 
+    registers = refreshed(lambda: device.encode(measure()))
+
     def answer(pdu: bytes) -> bytes:
-        return answered(device, device.encode(measure()), pdu)
+        return answered(device, registers(), pdu)
 
     async with on_serial_line({device.address: answer}) as port:
         yield SensorSettings(kind=device.name, port=port, frame="8N1")  # a pseudo-terminal has no parity
+
+
+def refreshed(make: Callable[[], dict[int, int]]) -> Callable[[], dict[int, int]]:
+    """The registers, made anew a few times a second, as a meter does: the blocks of one read fit together."""
+    made, at = make(), monotonic()
+
+    def registers() -> dict[int, int]:
+        nonlocal made, at
+        if monotonic() - at > REFRESH_SECONDS:
+            made, at = make(), monotonic()
+        return made
+
+    return registers
 
 
 def answered(device: Device, words: Mapping[int, int], pdu: bytes) -> bytes:

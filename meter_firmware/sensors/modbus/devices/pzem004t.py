@@ -33,7 +33,7 @@ def _decode(words: Words, told: Measurement) -> Measurement:
     """With the alarm. 0 V and 0 Hz is no measurement: the sensor starts, or has no mains."""
     if told.get("voltage") == 0 and told.get("frequency") == 0:
         return {}
-    alarm = ALARM.get(words[ALARM_REGISTER])
+    alarm = ALARM.get(words.get(ALARM_REGISTER, -1))
     return told if alarm is None else told | {"alarm": alarm}
 
 

@@ -27,7 +27,7 @@ TABLE = (
 
 
 def _decode(words: Words, told: Measurement) -> Measurement:
-    alarms = {words[HIGH_VOLTAGE], words[LOW_VOLTAGE]}
+    alarms = {words.get(HIGH_VOLTAGE), words.get(LOW_VOLTAGE)}
     return told | {"alarm": 0xFFFF in alarms} if alarms <= {0, 0xFFFF} else told
 
 

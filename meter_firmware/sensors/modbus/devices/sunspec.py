@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from meter_firmware.sensors.modbus.registration import register_device
-from meter_firmware.sensors.modbus.simulated import answered, on_tcp
+from meter_firmware.sensors.modbus.simulated import answered, on_tcp, refreshed
 from meter_firmware.sensors.modbus.sunspec import END, MARK, STARTS, SunSpecSensor
 from meter_firmware.sensors.modbus.table import Device, Register
 from meter_firmware.sensors.sensor import Measurement
@@ -102,8 +102,10 @@ async def simulated(device: Device, measure: Callable[[], Measurement]) -> Async
     """A device on TCP, and the settings to read it."""
     model = 213 if device is SUNSPEC else 211
 
+    registers = refreshed(lambda: image(device, model, measure()))
+
     def answer(pdu: bytes) -> bytes:
-        return answered(device, image(device, model, measure()), pdu)
+        return answered(device, registers(), pdu)
 
     async with on_tcp({device.address: answer}) as port:
         yield SensorSettings(kind=device.name, host="127.0.0.1", tcp_port=port)
