@@ -153,7 +153,7 @@ class Gateway:
             self.fleet.take_state(
                 meter, topic.kind, payload, now=utc_now(), retained=retained, monotonic=monotonic
             )
-        self._refresh(meter)
+        self._refresh(meter, born=topic.kind == "birth")
         self.control.told(meter.meter_id)
 
     def _take_revision(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
@@ -239,12 +239,12 @@ class Gateway:
         for ied in dirty:
             ied.send_reports()
 
-    def _refresh(self, meter: MeterState, now: datetime | None = None) -> None:
+    def _refresh(self, meter: MeterState, now: datetime | None = None, *, born: bool = False) -> None:
         ied = self._ied_of.get(meter.domain)
         if ied is None:
             return  # not in any CID yet: its state is kept, the generation that has it begins with it
-        told = mapping.refreshed_values(meter, broker_up=self.fleet.broker_up, now=now or utc_now())
-        self._write(meter, told)
+        values = mapping.newborn_values if born else mapping.all_values
+        self._write(meter, values(meter, broker_up=self.fleet.broker_up, now=now or utc_now()))
         self._recount(ied)
 
     def _recount(self, ied: Ied) -> None:

@@ -202,8 +202,8 @@ def all_values(meter: MeterState, *, broker_up: bool, now: datetime) -> Iterator
     yield from health_values(meter, broker_up=broker_up, now=now)
 
 
-def refreshed_values(meter: MeterState, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
-    """The same, and that the rest is invalid: an older configuration may have what it no longer measures."""
+def newborn_values(meter: MeterState, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
+    """After a birth: the rest is invalid, for an older configuration may have what it no longer measures."""
     yield from _elsewhere(profile_of(_expected(meter)))
     yield from all_values(meter, broker_up=broker_up, now=now)
 

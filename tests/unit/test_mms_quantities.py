@@ -122,12 +122,12 @@ def test_only_what_is_served_is_looked_at() -> None:
 def test_what_a_meter_no_longer_measures_becomes_invalid() -> None:
     """Clients of the configuration of before see its data objects until they associate again."""
     state = meter(*HOUSEHOLD, power=1.0)
-    told = dict(mapping.refreshed_values(state, broker_up=True, now=utc_now()))
+    told = dict(mapping.newborn_values(state, broker_up=True, now=utc_now()))
     assert told["MMXU1", "TotW"] == Value(None, Quality.INVALID, 0)
     assert told["MMTN1", "DmdWh"].quality == Quality.INVALID
     assert told["MMXN1", "Watt"].value == 1.0
     later = meter(*TWO_WAYS, power=2.0)
-    told = dict(mapping.refreshed_values(later, broker_up=True, now=utc_now()))
+    told = dict(mapping.newborn_values(later, broker_up=True, now=utc_now()))
     assert (told["MMXN1", "Watt"].quality, told["MMXU1", "TotW"].value) == (Quality.INVALID, 2.0)
 
 
