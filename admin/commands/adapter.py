@@ -284,9 +284,8 @@ def _places(settings: AdapterSettings, names: list[str], *, seconds: float) -> l
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
-    shown = {
-        name: row[name] for name in ("device", "name", "model", "meter_id", "accepted", "relay", "online")
-    }
+    names = ("device", "name", "model", "meter_id", "accepted", "relay", "online")
+    shown = {name: row[name] for name in names}
     shown["quantities"] = ", ".join(row["quantities"]) or "none yet"
     shown["doubts"] = "; ".join(row["doubts"])
     return shown
