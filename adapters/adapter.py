@@ -17,6 +17,7 @@ from adapters.entry import Context, Entry
 from adapters.family import Point, Step
 from adapters.settings import AdapterSettings
 from adapters.source import Source
+from adapters.store import FILE_NAME, Store
 from broker.contract.errors import ConfigurationError
 from meter_firmware.profile import Profile
 from meter_firmware.simulate import allow_files
@@ -28,7 +29,7 @@ LOOK_SECONDS = 1.0
 MOST_POINTS = 20_000
 """That are remembered; a broker with more has devices that invent keys."""
 STOP_SECONDS = 10.0
-FILES_PER_METER, FILES_BESIDES = 4, 200
+FILES_PER_METER, FILES_BESIDES = 2, 200
 Place = tuple[str, str]
 """Family and key of a metering point."""
 
@@ -44,7 +45,8 @@ class Adapter:
         self, settings: AdapterSettings, *, admit: Callable[[Profile, Path], Awaitable[None]] = admitted
     ) -> None:
         self._settings = settings
-        self._context = Context(settings, admit)
+        self._store = Store(settings.data_dir / FILE_NAME)
+        self._context = Context(settings, admit, self._store)
         self._known: dict[Place, tuple[Source, Point]] = {}
         self._entries: dict[Place, Entry] = {}
         self._running: dict[Place, tuple[asyncio.Event, asyncio.Task[None]]] = {}
@@ -66,7 +68,14 @@ class Adapter:
         return len(self._known)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Be the meters until ``stop``; ConfigurationError if what is accepted cannot be read."""
+        """Be the meters until ``stop``; ConfigurationError if accepted.json or the store cannot be read."""
+        await asyncio.to_thread(self._store.open)
+        try:
+            await self._serve(stop)
+        finally:
+            await asyncio.to_thread(self._store.close)
+
+    async def _serve(self, stop: asyncio.Event) -> None:
         await self._look(must=True)
         self._remember()
         jobs = [asyncio.create_task(source.run()) for source in self.sources]

@@ -3,7 +3,7 @@
 While the device says that it is offline, the meter is offline, too: its session ends, as that of a meter that
 is switched off, once its last readings are stored or were given time for that.
 
->>> meter = DeviceMeter(plan, inbox=Inbox(), device=device)  # doctest: +SKIP
+>>> meter = DeviceMeter(plan, store.part(meter_id), inbox=Inbox(), device=device)  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Coroutine
 
 from adapters.remote_switch import Device, RemoteSwitch
+from adapters.store import Part
 from adapters.told import Inbox, ToldReadings
 from meter_firmware.connection import light_client
 from meter_firmware.link import Link
@@ -28,8 +29,9 @@ class DeviceMeter(MeterBase):
 
     _new_client = staticmethod(light_client)
 
-    def __init__(self, plan: Plan, *, inbox: Inbox, device: Device, online: bool = True) -> None:
-        super().__init__(plan)
+    def __init__(self, plan: Plan, part: Part, *, inbox: Inbox, device: Device, online: bool = True) -> None:
+        super().__init__(plan, part)
+        self._part = part
         self._online = online
         self._end = asyncio.Event()
         """Of the session: the device has gone, or we stop."""
@@ -99,6 +101,7 @@ class DeviceMeter(MeterBase):
             self._end.set()
 
     def _release(self) -> None:
+        self._part.settle()
         try:
             self._told.flush()
         except StorageError as error:

@@ -21,6 +21,7 @@ from adapters.profiles import has_relay, profile_of
 from adapters.reverse import reversed_values
 from adapters.settings import AdapterSettings
 from adapters.source import Source
+from adapters.store import Store
 from adapters.told import Inbox
 from broker.contract.errors import Meter61850Error
 from broker.contract.messages import utc_now
@@ -47,6 +48,8 @@ class Context:
     settings: AdapterSettings
     admit: Callable[[Profile, Path], Awaitable[None]]
     """Called before a meter starts: enrols it, in a deployment."""
+    store: Store
+    """What must survive a power cut, of all meters."""
 
 
 class Entry:
@@ -129,7 +132,13 @@ class Entry:
         profile = self.profile()
         await asyncio.to_thread(save, self.folder, self.source.family, self.point)
         await self._context.admit(profile, self.folder)
-        meter = DeviceMeter(self._plan(profile), inbox=self.inbox, device=self, online=self._online)
+        meter = DeviceMeter(
+            self._plan(profile),
+            self._context.store.part(self.meter_id),
+            inbox=self.inbox,
+            device=self,
+            online=self._online,
+        )
         ended, changed = asyncio.Event(), self._changed
         running = asyncio.create_task(meter.run(ended), name=f"meter {self.meter_id}")
         self.meter = meter

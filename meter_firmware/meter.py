@@ -59,6 +59,8 @@ class Plan:
 class MeterBase:
     """Outbox, credentials and link; what is measured and switched a subclass brings with it.
 
+    ``storage``: where it is kept, if not in a file of its own.
+
     It sets ``_readings`` and ``_switch`` when it is made, and gives back what it holds in ``_release``.
     """
 
@@ -66,9 +68,9 @@ class MeterBase:
     _switch: Switch
     _new_client: NewClient = staticmethod(usual_client)
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, storage: Storage | None = None) -> None:
         self._plan = plan
-        self._storage = Storage(plan.data_dir / FILE_NAME)
+        self._storage = storage or Storage(plan.data_dir / FILE_NAME)
         self._outbox = Outbox(self._storage, capacity=plan.outbox.capacity(plan.profile.interval))
         self._credentials = Credentials(plan.mqtt.identity, plan.profile.meter_id)
         self._faults = Faults(f"meter {plan.profile.meter_id}", logger=_log)

@@ -25,10 +25,10 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from broker.contract.messages import utc_now
 from broker.contract.reading import Reading, Stored
@@ -54,7 +54,7 @@ class Outbox:
     def __init__(self, storage: Storage, *, capacity: int) -> None:
         self._storage = storage
         self._capacity = capacity
-        self._changing = threading.Lock()
+        self._changing = storage.lock
         self.epoch = 0
         self.last_seq = 0
         self.dropped = 0
@@ -70,19 +70,21 @@ class Outbox:
 
     def open(self, *, now: datetime) -> None:
         """Load where we were; a new outbox begins an epoch at ``now``. StorageError if unreadable."""
-        with self._storage.writing() as connection:
+        # NORMAL: an epoch that a power cut undoes has no readings; the first takes it along to the disk.
+        with self._storage.writing("NORMAL") as connection:
             epoch = int(now.timestamp() * 1000)
             connection.execute(
                 "INSERT OR IGNORE INTO outbox_state (id, epoch, seq, dropped) VALUES (1, ?, 0, 0)", (epoch,)
             )
             connection.execute(
-                "UPDATE outbox SET epoch = (SELECT epoch FROM outbox_state) WHERE epoch IS NULL"
+                "UPDATE outbox SET epoch = (SELECT epoch FROM outbox_state WHERE {mine})"
+                " WHERE {mine} AND epoch IS NULL"
             )
         ((self.epoch, self.last_seq, self.dropped),) = self._storage.all(
-            "SELECT epoch, seq, dropped FROM outbox_state"
+            "SELECT epoch, seq, dropped FROM outbox_state WHERE {mine}"
         )
         self._sent_before = self.last_seq
-        ((self.count,),) = self._storage.all("SELECT count(*) FROM outbox")
+        ((self.count,),) = self._storage.all("SELECT count(*) FROM outbox WHERE {mine}")
 
     def add(self, quantities: Mapping[str, float | bool], *, ts: datetime, held: bool = False) -> Kept:
         """Keep one more reading, for good; StorageError (and nothing counted) if the disk refuses.
@@ -96,23 +98,37 @@ class Outbox:
             surplus = max(0, self.count + 1 - self._capacity)
             with self._storage.writing() as connection:
                 connection.execute(
-                    "INSERT INTO outbox (seq, epoch, payload) VALUES (?, ?, ?)",
+                    # REPLACE: a disk that said no may have kept it all the same.
+                    "INSERT OR REPLACE INTO outbox (seq, epoch, payload) VALUES (?, ?, ?)",
                     (seq, self.epoch, kept.payload),
                 )
                 if held:
                     connection.execute(
-                        "INSERT INTO held (seq, boot, uptime_ms) VALUES (?, ?, ?)",
+                        "INSERT OR REPLACE INTO held (seq, boot, uptime_ms) VALUES (?, ?, ?)",
                         (seq, boot_id(), uptime_ms()),
                     )
-                connection.execute("UPDATE outbox_state SET seq = ?, dropped = dropped + ?", (seq, surplus))
                 connection.execute(
-                    "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT ?)",
-                    (surplus,),
+                    "UPDATE outbox_state SET seq = ?, dropped = dropped + ? WHERE {mine}", (seq, surplus)
                 )
-            self.last_seq = seq
-            self.dropped += surplus
-            self.count += 1 - surplus
+                if surplus:
+                    connection.execute(
+                        "DELETE FROM outbox WHERE {mine} AND seq IN"
+                        " (SELECT seq FROM outbox WHERE {mine} ORDER BY seq LIMIT ?)",
+                        (surplus,),
+                    )
+            self._storage.afterwards(partial(self._added, seq, surplus))
             return kept
+
+    def _added(self, seq: int, surplus: int) -> None:
+        self.last_seq = seq
+        self.dropped += surplus
+        self.count += 1 - surplus
+
+    async def added(
+        self, quantities: Mapping[str, float | bool], *, ts: datetime, held: bool = False
+    ) -> Kept:
+        """`add` without blocking; the reading is on the disk when this returns."""
+        return await self._storage.together(partial(self.add, quantities, ts=ts, held=held))
 
     def release(self, *, synchronized: bool) -> int:
         """Let the held readings go, with their right times if the clock is ``synchronized`` now.
@@ -122,27 +138,40 @@ class Outbox:
         with self._changing, self._storage.writing() as connection:
             started = utc_now() - timedelta(milliseconds=uptime_ms())
             rows = connection.execute(
-                "SELECT outbox.seq, payload, uptime_ms FROM held JOIN outbox USING (seq) WHERE boot = ?",
+                "SELECT seq, payload, uptime_ms"
+                " FROM (SELECT seq, uptime_ms FROM held WHERE {mine} AND boot = ?)"
+                " JOIN (SELECT seq, payload FROM outbox WHERE {mine}) USING (seq)",
                 (boot_id() if synchronized else "",),
             ).fetchall()
             for seq, payload, taken_ms in rows if synchronized else ():
                 right = {"ts": started + timedelta(milliseconds=taken_ms), "clock_synchronized": None}
                 reading = Reading.model_validate_json(payload).model_copy(update=right)
-                connection.execute("UPDATE outbox SET payload = ? WHERE seq = ?", (reading.payload(), seq))
-            connection.execute("DELETE FROM held")
+                connection.execute(
+                    "UPDATE outbox SET payload = ? WHERE {mine} AND seq = ?", (reading.payload(), seq)
+                )
+            connection.execute("DELETE FROM held WHERE {mine}")
         return len(rows) if synchronized else 0
 
     def confirm(self, stored: Stored) -> int:
         """Forget what is stored; how many that were (0 for a repeated confirmation)."""
         # NORMAL: a confirmation that a power cut undoes costs one resend, not worth a sync each.
-        with self._changing, self._storage.writing("NORMAL") as connection:
-            gone = connection.execute(
-                "DELETE FROM outbox WHERE seq BETWEEN ? AND ? AND epoch = ?",
-                (stored.first, stored.seq, stored.epoch),
-            ).rowcount
-            self.count -= gone
-            self._sent = {seq for seq in self._sent if not stored.first <= seq <= stored.seq}
+        with self._changing:
+            with self._storage.writing("NORMAL") as connection:
+                gone = connection.execute(
+                    "DELETE FROM outbox WHERE {mine} AND seq BETWEEN ? AND ? AND epoch = ?",
+                    (stored.first, stored.seq, stored.epoch),
+                ).rowcount
+            self._storage.afterwards(partial(self._confirmed, stored, gone))
         return gone
+
+    def _confirmed(self, stored: Stored, gone: int) -> None:
+        self.count -= gone
+        sent = tuple(self._sent)  # another thread may add to it
+        self._sent.difference_update(seq for seq in sent if stored.first <= seq <= stored.seq)
+
+    async def confirmed(self, stored: Stored) -> int:
+        """`confirm` without blocking."""
+        return await self._storage.together(partial(self.confirm, stored))
 
     def rename(self, epoch: int, *, first: int, last: int, now: datetime) -> int | None:
         """Other readings have the names ``first`` … ``last`` of ``epoch``: ours get those of the next epoch.
@@ -154,7 +183,7 @@ class Outbox:
         with self._changing:
             with self._storage.writing() as connection:
                 rows = connection.execute(
-                    "SELECT seq, payload FROM outbox WHERE epoch = ? AND seq >= ? ORDER BY seq",
+                    "SELECT seq, payload FROM outbox WHERE {mine} AND epoch = ? AND seq >= ? ORDER BY seq",
                     (epoch, first),
                 ).fetchall()
                 disputed = [row for row in rows if row[0] <= last]
@@ -166,7 +195,7 @@ class Outbox:
                     following = [row for row in rows if row[0] > last and not self._was_sent(row[0])]
                 _move(connection, disputed, epoch + 1)
                 _move(connection, following, new)
-                connection.execute("UPDATE outbox_state SET epoch = ?", (new,))
+                connection.execute("UPDATE outbox_state SET epoch = ? WHERE {mine}", (new,))
             self.epoch = new
             self.renamed += 1
             return len(disputed) + len(following)
@@ -176,13 +205,13 @@ class Outbox:
 
     def _new_epoch(self, connection: sqlite3.Connection, now: datetime) -> int:
         """One that nothing here has; two copies of one card that begin it at the same moment differ."""
-        ((highest,),) = connection.execute("SELECT max(epoch) FROM outbox").fetchall()
+        ((highest,),) = connection.execute("SELECT max(epoch) FROM outbox WHERE {mine}").fetchall()
         return max(int(now.timestamp() * 1000), self.epoch, highest or 0) + 1 + secrets.randbelow(1000)
 
     def batch(self, *, after: int, upto: int, limit: int) -> list[Kept]:
         """At most ``limit`` unconfirmed readings with ``after`` < seq ≤ ``upto``, oldest first."""
         rows = self._storage.all(
-            "SELECT seq, payload FROM outbox WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+            "SELECT seq, payload FROM outbox WHERE {mine} AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
             (after, upto, limit),
         )
         return [Kept(seq, payload) for seq, payload in rows]
@@ -200,7 +229,9 @@ class Outbox:
 
     def held(self, first: int, last: int) -> int:
         """How many readings of ``first`` … ``last`` are still unconfirmed."""
-        ((held,),) = self._storage.all("SELECT count(*) FROM outbox WHERE seq BETWEEN ? AND ?", (first, last))
+        ((held,),) = self._storage.all(
+            "SELECT count(*) FROM outbox WHERE {mine} AND seq BETWEEN ? AND ?", (first, last)
+        )
         return int(held)
 
 
@@ -209,5 +240,6 @@ def _move(connection: sqlite3.Connection, rows: Iterable[tuple[int, bytes]], epo
     for seq, payload in rows:
         renamed = Reading.model_validate_json(payload).model_copy(update={"epoch": epoch})
         connection.execute(
-            "UPDATE outbox SET epoch = ?, payload = ? WHERE seq = ?", (epoch, renamed.payload(), seq)
+            "UPDATE outbox SET epoch = ?, payload = ? WHERE {mine} AND seq = ?",
+            (epoch, renamed.payload(), seq),
         )

@@ -89,7 +89,7 @@ class Readings:
         told, holding = dict(measured), self._holding and time == "ours"
         if time == "nobody's" or (time == "ours" and not self._synchronized()):
             told["clock_synchronized"] = False
-        kept = await asyncio.to_thread(self._outbox.add, told, ts=ts, held=holding)
+        kept = await self._outbox.added(told, ts=ts, held=holding)
         if live:
             self.latest = None if self._holding else kept
 

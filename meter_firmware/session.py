@@ -255,7 +255,7 @@ class Session:
         ours = stored.epoch == self._parts.outbox.epoch and stored.first <= seq <= stored.seq
         if stored.ts is not None and ours:
             self._parts.switch.bridge_time.told(stored.ts, asked=asked, heard=monotonic())
-        if await asyncio.to_thread(self._parts.outbox.confirm, stored):
+        if await self._parts.outbox.confirmed(stored):
             self._replay.progressed()
 
     async def _notice(self, message: Message) -> None:

@@ -3,6 +3,9 @@
 Write-ahead log with ``synchronous=FULL``: a commit is on the disk when it returns (SQLite, "PRAGMA
 synchronous"). The file is locked for this process alone, so two processes cannot be the same meter.
 
+`adapters.store` keeps many meters in one file with the same statements: ``{mine}`` in a statement is the
+condition for the rows of the meter whose turn it is, and true here, where there is one meter.
+
 >>> with tempfile.TemporaryDirectory() as folder, Storage(Path(folder) / "meter.sqlite") as storage:
 ...     storage.all("SELECT count(*) FROM outbox")
 [(0,)]
@@ -10,34 +13,66 @@ synchronous"). The file is locked for this process alone, so two processes canno
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from broker import sqlite_file
 from broker.contract.errors import ConfigurationError, UnavailableError
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS outbox (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL, epoch INTEGER);
+CREATE TABLE IF NOT EXISTS outbox (
+    {meter}seq INTEGER, payload BLOB NOT NULL, epoch INTEGER, PRIMARY KEY ({key}seq)
+){end};
 CREATE TABLE IF NOT EXISTS outbox_state (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    epoch INTEGER NOT NULL, seq INTEGER NOT NULL, dropped INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS held (seq INTEGER PRIMARY KEY, boot TEXT NOT NULL, uptime_ms INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS relay (id INTEGER PRIMARY KEY CHECK (id = 1), payload BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS block (id INTEGER PRIMARY KEY CHECK (id = 1), payload BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS bridge (id INTEGER PRIMARY KEY CHECK (id = 1), vouches INTEGER NOT NULL);
+    {meter}id INTEGER CHECK (id = 1),
+    epoch INTEGER NOT NULL, seq INTEGER NOT NULL, dropped INTEGER NOT NULL, PRIMARY KEY ({key}id)
+){end};
+CREATE TABLE IF NOT EXISTS held (
+    {meter}seq INTEGER, boot TEXT NOT NULL, uptime_ms INTEGER NOT NULL, PRIMARY KEY ({key}seq)
+){end};
+CREATE TABLE IF NOT EXISTS relay (
+    {meter}id INTEGER CHECK (id = 1), payload BLOB NOT NULL, PRIMARY KEY ({key}id)
+){end};
+CREATE TABLE IF NOT EXISTS block (
+    {meter}id INTEGER CHECK (id = 1), payload BLOB NOT NULL, PRIMARY KEY ({key}id)
+){end};
+CREATE TABLE IF NOT EXISTS bridge (
+    {meter}id INTEGER CHECK (id = 1), vouches INTEGER NOT NULL, PRIMARY KEY ({key}id)
+){end};
 CREATE TABLE IF NOT EXISTS command (
-    command_id TEXT PRIMARY KEY, seen_ms INTEGER NOT NULL, result BLOB, answered INTEGER NOT NULL DEFAULT 0
+    {meter}command_id TEXT NOT NULL, seen_ms INTEGER NOT NULL, result BLOB,
+    answered INTEGER NOT NULL DEFAULT 0, PRIMARY KEY ({key}command_id)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS command_unanswered ON command (seen_ms) WHERE answered = 0;
+CREATE INDEX IF NOT EXISTS command_unanswered ON command ({key}seen_ms) WHERE answered = 0;
 """
 
-WAL_PAGES = 100
-"""Checkpoint after 400 KiB: a thousand simulated meters have a thousand logs."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a file tells meters apart: what stands for the names in braces in `SCHEMA` and in statements."""
+
+    meter: str = ""
+    key: str = ""
+    end: str = ""
+    mine: str = "TRUE"
+    wal_pages: int = 100
+    """Checkpoint after 400 KiB: a thousand simulated meters have a thousand logs."""
+
+    @property
+    def schema(self) -> str:
+        """The tables."""
+        return SCHEMA.format(meter=self.meter, key=self.key, end=self.end)
+
+
+ONE_METER = Form()
 
 _FILE_WENT_WRONG = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
@@ -46,6 +81,15 @@ _BEGIN_ANEW = (
 )
 
 Durability = Literal["FULL", "NORMAL"]
+
+
+class _Connection(sqlite3.Connection):
+    """Says in every statement whose rows are meant."""
+
+    mine = ONE_METER.mine
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        return super().execute(sql.replace("{mine}", self.mine), parameters)
 
 
 class StorageError(UnavailableError):
@@ -59,9 +103,12 @@ class Storage:
     read-only stays so, also when the disk is well again.
     """
 
+    form = ONE_METER
+
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()
+        """Held while anything is read or written, and by who must not be disturbed in between."""
         self._is_open = False
         self._connection: sqlite3.Connection | None = None
 
@@ -70,14 +117,14 @@ class Storage:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             sqlite_file.create(self._path, cure=_BEGIN_ANEW)
-            self._connection = _connected(self._path)
+            self._connection = self._connected()
             self._is_open = True
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(_cure(self._path, error)) from error
 
     def close(self) -> None:
         """Give the file back; calls that come later raise StorageError."""
-        with self._lock:
+        with self.lock:
             self._is_open = False
             self._disconnect()
 
@@ -107,36 +154,50 @@ class Storage:
         with self._held() as connection:
             return connection.execute(query, values).fetchall()
 
+    def afterwards(self, effect: Callable[[], None]) -> None:
+        """Call ``effect`` when what was written is on the disk: here it is; the lock is the caller's."""
+        effect()
+
+    async def together(self, job: Callable[[], T]) -> T:
+        """Do in a thread what writes once, perhaps in one transaction with others; its result or error."""
+        return await asyncio.to_thread(job)
+
     @contextmanager
     def _held(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self.lock:
             if not self._is_open:
                 raise StorageError(f"{self._path} is closed")
             try:
-                self._connection = self._connection or _connected(self._path)
+                self._connection = self._connection or self._connected()
                 yield self._connection
             except sqlite3.Error as error:
                 if error.sqlite_errorcode & 0xFF in _FILE_WENT_WRONG:
                     self._disconnect()
                 raise StorageError(f"{self._path}: {error}") from error
 
+    def _connected(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, timeout=1.0, factory=_Connection
+        )
+        try:
+            connection.mine = self.form.mine
+            self._prepare(connection)
+            # Exclusive before WAL: no shared memory file, and a second process is refused.
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint={self.form.wal_pages}")
+            connection.executescript(f"BEGIN IMMEDIATE; {self.form.schema} COMMIT;")
+            if "epoch" not in {column[1] for column in connection.execute("PRAGMA table_info(outbox)")}:
+                connection.execute("ALTER TABLE outbox ADD COLUMN epoch INTEGER")  # NULL: of outbox_state
+            _refuse_damage(connection)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
 
-def _connected(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
-    try:
-        # Exclusive before WAL: no shared memory file, and a second process is refused.
-        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
-        connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
-        if "epoch" not in {column[1] for column in connection.execute("PRAGMA table_info(outbox)")}:
-            connection.execute("ALTER TABLE outbox ADD COLUMN epoch INTEGER")  # NULL: that of outbox_state
-        _refuse_damage(connection)
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Before the first statement."""
 
 
 def _refuse_damage(connection: sqlite3.Connection) -> None:

@@ -59,16 +59,17 @@ class SwitchLog:
     def open(self, *, now: datetime, interrupted: str | None = None) -> None:
         """Load the relay's state (closed at first) and answer what was interrupted, with this reason."""
         self.block = self.kept_block = self._saved_block()
-        self.bridge_vouches = self._storage.all("SELECT vouches FROM bridge") == [(1,)]
+        self.bridge_vouches = self._storage.all("SELECT vouches FROM bridge WHERE {mine}") == [(1,)]
         saved = self._saved_relay()
         self.is_new = saved is None
         self.relay = saved or Relay(position=Position.CLOSED, operations=0, ts=now)
-        with self._storage.writing() as connection:
+        with self._storage.writing("NORMAL") as connection:  # undone, it is made again
             connection.execute(
                 "INSERT OR IGNORE INTO relay (id, payload) VALUES (1, ?)", (self.relay.payload(),)
             )
         for command_id, said in self._storage.all(
-            "SELECT command_id, result FROM command WHERE result IS NULL OR answered = ?", (_BEGUN,)
+            "SELECT command_id, result FROM command WHERE {mine} AND (result IS NULL OR answered = ?)",
+            (_BEGUN,),
         ):
             restarted = f"interrupted by a restart of the meter: relay is {self.relay.position}"
             reason = interrupted or restarted
@@ -77,7 +78,7 @@ class SwitchLog:
             self.finish(known.model_copy(update={"reason": reason, "ts": now}))
 
     def _saved_relay(self) -> Relay | None:
-        for (payload,) in self._storage.all("SELECT payload FROM relay"):
+        for (payload,) in self._storage.all("SELECT payload FROM relay WHERE {mine}"):
             try:
                 return Relay.model_validate_json(payload)
             except ValidationError as error:
@@ -88,7 +89,7 @@ class SwitchLog:
         return None
 
     def _saved_block(self) -> Block | None:
-        for (payload,) in self._storage.all("SELECT payload FROM block"):
+        for (payload,) in self._storage.all("SELECT payload FROM block WHERE {mine}"):
             try:
                 return Block.model_validate_json(payload).merged(None)
             except ValidationError as error:  # taking it for nothing would allow what was forbidden
@@ -114,7 +115,7 @@ class SwitchLog:
 
     def knows(self, command_id: str) -> bool:
         """Whether a command with this id was recorded before."""
-        return bool(self._storage.all("SELECT 1 FROM command WHERE command_id = ?", (command_id,)))
+        return bool(self._storage.all("SELECT 1 FROM command WHERE {mine} AND command_id = ?", (command_id,)))
 
     def record(self, command_id: str, *, now: datetime) -> bool:
         """Remember the id, on the disk, before acting on it; False when the day's limit is reached."""
@@ -122,7 +123,7 @@ class SwitchLog:
         with self._storage.writing() as connection:
             self._forget_old(connection, now_ms, keep_ms)
             (count,) = connection.execute(
-                "SELECT count(*) FROM command WHERE seen_ms BETWEEN ? AND ?",
+                "SELECT count(*) FROM command WHERE {mine} AND seen_ms BETWEEN ? AND ?",
                 (now_ms - keep_ms, now_ms + keep_ms),
             ).fetchone()
             if count >= MAX_REMEMBERED:
@@ -137,7 +138,7 @@ class SwitchLog:
         """Note the result that a recorded command has if we are cut short now; a power cut may undo that."""
         with self._storage.writing("NORMAL") as connection:
             connection.execute(
-                "UPDATE command SET result = ? WHERE command_id = ? AND answered = ?",
+                "UPDATE command SET result = ? WHERE {mine} AND command_id = ? AND answered = ?",
                 (interrupted.payload(), interrupted.command_id, _BEGUN),
             )
 
@@ -149,11 +150,12 @@ class SwitchLog:
         """
         outside, day = "seen_ms NOT BETWEEN ? AND ?", (now_ms - keep_ms, now_ms + keep_ms)
         connection.execute(
-            f"DELETE FROM command WHERE {outside} AND (answered IN (?, ?) OR seen_ms < ?)",
+            f"DELETE FROM command WHERE {{mine}} AND {outside} AND (answered IN (?, ?) OR seen_ms < ?)",
             (*day, _BEGUN, _RECORDED, now_ms - int(KEPT.total_seconds() * 1000)),
         )
         connection.execute(
-            f"DELETE FROM command WHERE command_id IN (SELECT command_id FROM command WHERE {outside}"
+            "DELETE FROM command WHERE {mine} AND command_id IN"
+            f" (SELECT command_id FROM command WHERE {{mine}} AND {outside}"
             " ORDER BY seen_ms DESC LIMIT -1 OFFSET ?)",
             (*day, MAX_REMEMBERED),
         )
@@ -162,17 +164,17 @@ class SwitchLog:
         """Save a recorded command's result and, if it moved the relay, the new state, in one transaction."""
         with self._storage.writing() as connection:
             connection.execute(
-                "UPDATE command SET result = ?, answered = 0 WHERE command_id = ?",
+                "UPDATE command SET result = ?, answered = 0 WHERE {mine} AND command_id = ?",
                 (result.payload(), result.command_id),
             )
             if relay is not None:
-                connection.execute("UPDATE relay SET payload = ?", (relay.payload(),))
+                connection.execute("UPDATE relay SET payload = ? WHERE {mine}", (relay.payload(),))
         self.relay = relay or self.relay
 
     def keep_relay(self, relay: Relay) -> None:
         """Save where the relay is now, though no command has moved it; StorageError if the disk refuses."""
         with self._storage.writing() as connection:
-            connection.execute("UPDATE relay SET payload = ?", (relay.payload(),))
+            connection.execute("UPDATE relay SET payload = ? WHERE {mine}", (relay.payload(),))
         self.relay = relay
 
     def owed(self, *, now: datetime) -> list[Result]:
@@ -182,9 +184,9 @@ class SwitchLog:
         forgets what it took since it last wrote its state.
         """
         rows = self._storage.all(
-            "SELECT result FROM command WHERE result IS NOT NULL AND (answered = 0 OR (answered > 0 AND"
-            " command_id IN"
-            " (SELECT command_id FROM command WHERE seen_ms > ? ORDER BY seen_ms DESC LIMIT ?)))"
+            "SELECT result FROM command WHERE {mine} AND result IS NOT NULL AND"
+            " (answered = 0 OR (answered > 0 AND command_id IN"
+            " (SELECT command_id FROM command WHERE {mine} AND seen_ms > ? ORDER BY seen_ms DESC LIMIT ?)))"
             " ORDER BY seen_ms",
             (_ms(now - FORGOTTEN), MAX_FORGOTTEN),
         )
@@ -193,7 +195,7 @@ class SwitchLog:
     def unrecorded(self, *, skip: int, limit: int) -> list[Result]:
         """Results that the bridge has not confirmed, oldest first, without the ``skip`` oldest."""
         rows = self._storage.all(
-            "SELECT result FROM command WHERE result IS NOT NULL AND answered IN (0, 1)"
+            "SELECT result FROM command WHERE {mine} AND result IS NOT NULL AND answered IN (0, 1)"
             " ORDER BY seen_ms LIMIT ? OFFSET ?",
             (limit, skip),
         )
@@ -201,11 +203,13 @@ class SwitchLog:
 
     def recorded(self, command_id: str, *, outcome: str) -> None:
         """The bridge has this result; another outcome is that of a repetition of the command."""
-        for (payload,) in self._storage.all("SELECT result FROM command WHERE command_id = ?", (command_id,)):
+        for (payload,) in self._storage.all(
+            "SELECT result FROM command WHERE {mine} AND command_id = ?", (command_id,)
+        ):
             if payload is not None and Result.model_validate_json(payload).outcome == outcome:
                 with self._storage.writing("NORMAL") as connection:
                     connection.execute(
-                        "UPDATE command SET answered = ? WHERE command_id = ? AND answered >= 0",
+                        "UPDATE command SET answered = ? WHERE {mine} AND command_id = ? AND answered >= 0",
                         (_RECORDED, command_id),
                     )
 
@@ -213,7 +217,8 @@ class SwitchLog:
         """The broker has taken this very result (not that of a repetition)."""
         with self._storage.writing("NORMAL") as connection:
             connection.execute(
-                "UPDATE command SET answered = 1 WHERE command_id = ? AND result = ? AND answered = 0",
+                "UPDATE command SET answered = 1"
+                " WHERE {mine} AND command_id = ? AND result = ? AND answered = 0",
                 (result.command_id, result.payload()),
             )
 

@@ -58,7 +58,7 @@ def energies(rig: Rig) -> list[float]:
 
 def on_disk(folder: Path) -> int:
     """The number of the last reading that the meter has kept."""
-    with closing(sqlite3.connect(folder / "adapter" / METER / "meter.sqlite")) as connection:
+    with closing(sqlite3.connect(folder / "adapter" / "adapter.sqlite")) as connection:
         return int(connection.execute("SELECT seq FROM outbox_state").fetchone()[0])
 
 

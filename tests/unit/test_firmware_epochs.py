@@ -21,7 +21,7 @@ import pytest
 from broker.contract.messages import utc_now
 from broker.contract.reading import Stored
 from meter_firmware.outbox import Outbox
-from meter_firmware.storage import SCHEMA, Storage
+from meter_firmware.storage import ONE_METER, Storage
 
 ALL = 2**53 - 1
 
@@ -172,7 +172,7 @@ def test_two_copies_that_begin_an_epoch_at_the_same_moment_differ(tmp_path: Path
 def test_a_file_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "meter.sqlite"
     with closing(sqlite3.connect(path)) as before:
-        before.executescript(SCHEMA.replace(", epoch INTEGER)", ")", 1))
+        before.executescript(ONE_METER.schema.replace(" epoch INTEGER,", "", 1))
         before.execute("INSERT INTO outbox_state (id, epoch, seq, dropped) VALUES (1, 77, 2, 0)")
         payload = b'{"epoch":77,"seq":2,"ts":"2026-11-23T12:00:00.000Z","voltage":2.0}'
         before.execute("INSERT INTO outbox (seq, payload) VALUES (2, ?)", (payload,))
