@@ -1,13 +1,13 @@
-"""``meter61850 up --with-devices``: devices of five families beside our meters, in page, store, SCD and MMS."""
+"""``meter61850 up --with-devices``: devices of five families in page, store, SCD and MMS."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import httpx
-from open61850 import scl
 from open61850.mms import MmsClient
 
 from broker.contract.topics import scl_name
@@ -27,6 +27,7 @@ FAMILIES = {
 }
 """Tasmota, Shelly, ESPHome, zigbee2mqtt and a wired meter: name → quantities among those that it tells."""
 NAMES = {"House 1", *FAMILIES}
+SCL = "{http://www.iec.ch/61850/2003/SCL}"
 WIRED = "House sdm630-630-1"
 
 
@@ -65,8 +66,12 @@ def assert_in_scd_and_mms(running: Running, ids: dict[str, str]) -> None:
     run("scl", "export", "-o", str(file), folder=running.folder)
     assert run("scl", "check", str(file), folder=running.folder).returncode == 0
     domains = {scl_name(meter_id) for meter_id in ids.values()}
-    members = {(member.domain, member.ln) for ied in scl.load_ieds(file) for member in ied.data_sets}
-    assert domains <= {domain for domain, _ in members}
+    described = {
+        device.get("ldName"): {node.get("lnClass") for node in device.iterfind(f"{SCL}LN")}
+        for device in ElementTree.parse(file).iter(f"{SCL}LDevice")
+    }
+    assert domains <= described.keys()
+    assert {domain for domain in domains if "MMXU" in described[domain]} == {scl_name(ids[WIRED])}
     wired = scl_name(ids[WIRED])
     with MmsClient.connect("127.0.0.1", running.mms_port, timeout=60) as client:
         served = {domain: set(client.get_name_list(0, domain)) for domain in domains}
