@@ -135,9 +135,8 @@ def accept(
     settings = AdapterSettings.load(config)
     told: dict[str, Any] = {"owner": owner, "address": address, "address_code": address_code}
     told |= {"name": name, "switch": switch, "reverse": reverse, "interval": interval}
-    rules = [
-        Rule(family=family, key=key, **told) for family, key in _places(settings, names, seconds=seconds)
-    ]
+    places = _places(settings, names, seconds=seconds)
+    rules = [Rule(family=family, key=key, **told) for family, key in places]
     acceptance.change(settings.data_dir, add=rules)
     for rule in rules:
         note(f"accepted: {rule.family}/{rule.key} is meter {points.meter_id_of(rule.family, rule.key)}")
