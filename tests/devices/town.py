@@ -28,6 +28,8 @@ from tests.support.brokers import Broker, mosquitto
 SHARES = {"tasmota": 4, "shelly2": 3, "zigbee2mqtt": 2, "homeassistant": 1, "sdm630": 1, "p1": 1}
 """Of twelve devices; the last two are wired meters."""
 WIRED = ("sdm630", "p1")
+MOST_WIRED = 80
+"""Of a kind, in one process: a serial port is read with select(), which knows 1024 files."""
 SOURCE = """
 [[source]]
 name = "{family}"
@@ -51,7 +53,10 @@ class Layout:
     @property
     def counts(self) -> dict[str, int]:
         """Family or kind → how many."""
-        return {kind: max(1, share * self.devices // 12) for kind, share in SHARES.items()}
+        counts = {kind: max(1, share * self.devices // 12) for kind, share in SHARES.items()}
+        surplus = sum(max(0, counts[kind] - MOST_WIRED) for kind in WIRED)
+        wired = {kind: min(counts[kind], MOST_WIRED) for kind in WIRED}
+        return counts | wired | {"tasmota": counts["tasmota"] + surplus}
 
 
 @dataclass
