@@ -1,7 +1,8 @@
 """What devices told against what is stored: once each, nothing beside it, losses only around a kill.
 
 A reading of the store must be a message of its own device, at the device's time where it tells one, else
-shortly after it was published; no message is in two readings. A message that the devices' broker had, and
+shortly after it was published; no message is in two readings. The adapter may leave values out, of which it
+does not know yet what they mean: such readings are counted. A message that the devices' broker had, and
 that is not stored, is lost: that is allowed from a moment before the adapter or that broker was killed until
 the first message of the same device that came through afterwards.
 
@@ -57,6 +58,8 @@ class Ledger:
     unsure: int = 0
     """Not acknowledged by the devices' broker, and not stored."""
     readings: int = 0
+    partly: int = 0
+    """Readings that do not have all values of their message."""
     silent: int = 0
     """Readings without values: the adapter says that a device is silent."""
     faults: dict[str, list[str]] = field(default_factory=dict)
@@ -74,7 +77,7 @@ class Ledger:
     def __str__(self) -> str:
         lines = [
             f"told {self.told}, stored {self.stored}, lost while away {self.lost}, not acknowledged and not"
-            f" stored {self.unsure}; {self.readings} readings, {self.silent} of silence"
+            f" stored {self.unsure}; {self.readings} readings, {self.partly} with a part of the values, {self.silent} of silence"
         ]
         for fault, shown in self.faults.items():
             lines += [f"{fault}: {len(shown)}", *(f"  {one}" for one in shown[:SHOWN])]
@@ -107,6 +110,7 @@ def _audit_meter(ledger: Ledger, told: list[Told], rows: list[Row], away: Sequen
     missing = [one for one in told if id(one) not in account.used]
     come = sorted(one.t for one in told if id(one) in account.used)
     lost = [one for one in missing if one.acknowledged]
+    ledger.partly += account.partly
     ledger.told += len(told)
     ledger.stored += len(told) - len(missing)
     ledger.unsure += len(missing) - len(lost)
@@ -129,6 +133,7 @@ class _Account:
 
     def __init__(self, told: list[Told]) -> None:
         self.used: set[int] = set()
+        self.partly = 0
         self._names = {name for one in told for name in one.values}
         self._dated = defaultdict[int, list[Told]](list)
         self._undated = sorted((one for one in told if one.at is None), key=lambda one: -one.t)
@@ -144,6 +149,7 @@ class _Account:
         """Find the message, or the messages of one value each; False if they are not there."""
         found = self._found(row, values, again=False)
         self.used |= {id(one) for one in found}
+        self.partly += any(one.at is not None and one.values != values for one in found)
         return bool(found)
 
     def is_used(self, row: Row, values: Values) -> bool:
@@ -152,7 +158,7 @@ class _Account:
 
     def _found(self, row: Row, values: Values, *, again: bool) -> list[Told]:
         for one in self._dated.get(row.ts, ()):
-            if (again or id(one) not in self.used) and one.values == values:
+            if (again or id(one) not in self.used) and values and values.items() <= one.values.items():
                 return [one]
         left, found = dict(values), list[Told]()
         for one in self._undated:

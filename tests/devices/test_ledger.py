@@ -41,6 +41,14 @@ def test_a_reading_of_silence_is_counted_and_no_message() -> None:
     assert found.silent == 1
 
 
+def test_a_reading_with_a_part_of_the_values_is_counted_and_one_with_another_value_a_fault() -> None:
+    part = audit(TOLD, [replace(ROWS[0], values={"power": 100.0}), *ROWS[1:]], [])
+    assert part.balanced
+    assert part.partly == 1
+    wrong = [replace(ROWS[0], values={"power": 100.0, "energy": 1.0}), *ROWS[1:]]
+    assert "stored, but not told by this device" in faults(TOLD, wrong)
+
+
 def test_a_message_that_is_not_stored_is_a_fault_unless_something_was_away() -> None:
     assert faults(TOLD, ROWS[:-1]) == ["lost without a kill"]
     assert faults(TOLD, ROWS[:-1], GONE) == ["lost without a kill"], "that was at another time"
