@@ -76,8 +76,9 @@ class Ledger:
 
     def __str__(self) -> str:
         lines = [
-            f"told {self.told}, stored {self.stored}, lost while away {self.lost}, not acknowledged and not"
-            f" stored {self.unsure}; {self.readings} readings, {self.partly} with a part of the values, {self.silent} of silence"
+            f"told {self.told}, stored {self.stored}, lost while away {self.lost}",
+            f"not acknowledged by the devices' broker and not stored {self.unsure}",
+            f"{self.readings} readings: {self.partly} with a part of the values, {self.silent} of silence",
         ]
         for fault, shown in self.faults.items():
             lines += [f"{fault}: {len(shown)}", *(f"  {one}" for one in shown[:SHOWN])]
