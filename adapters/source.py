@@ -1,5 +1,10 @@
 """One family of devices on one broker: a connection, and a decoder that cannot stop it.
 
+The broker keeps nothing for us while we are away (a clean session). Most devices publish at quality of
+service 0, which it would not keep anyway. What it kept would come late and, without a time of the device, be
+stored with the wrong one; what it sent again would be stored twice. What devices tell meanwhile is lost,
+except what they have in a memory of their own.
+
 >>> source = Source(settings, mqtt, take)       # doctest: +SKIP
 >>> await source.run()                          # doctest: +SKIP
 """

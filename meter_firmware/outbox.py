@@ -141,7 +141,8 @@ class Outbox:
                 (stored.first, stored.seq, stored.epoch),
             ).rowcount
             self.count -= gone
-            self._sent = {seq for seq in self._sent if not stored.first <= seq <= stored.seq}
+            # A copy first, and in place: another thread may note meanwhile that it publishes.
+            self._sent -= {seq for seq in tuple(self._sent) if stored.first <= seq <= stored.seq}
         return gone
 
     def rename(self, epoch: int, *, first: int, last: int, now: datetime) -> int | None:

@@ -36,8 +36,10 @@ CREATE TABLE IF NOT EXISTS command (
 CREATE INDEX IF NOT EXISTS command_unanswered ON command (seen_ms) WHERE answered = 0;
 """
 
-WAL_PAGES = 100
-"""Checkpoint after 400 KiB: a thousand simulated meters have a thousand logs."""
+PAGE_SIZE = 1024
+"""Octets, of a new file: a connection holds some pages, and a process may have a thousand of them."""
+WAL_BYTES = 400 * 1024
+"""Checkpoint after as many: a thousand simulated meters have a thousand logs."""
 
 _FILE_WENT_WRONG = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
@@ -69,7 +71,7 @@ class Storage:
         """Open or make the file; ConfigurationError if it is damaged, in use or not writable."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            sqlite_file.create(self._path, cure=_BEGIN_ANEW)
+            sqlite_file.create(self._path, cure=_BEGIN_ANEW, page_size=PAGE_SIZE)
             self._connection = _connected(self._path)
             self._is_open = True
         except (sqlite3.Error, OSError) as error:
@@ -126,9 +128,11 @@ def _connected(path: Path) -> sqlite3.Connection:
     try:
         # Exclusive before WAL: no shared memory file, and a second process is refused.
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.execute("PRAGMA temp_store=MEMORY")  # a file's cache would stay with the connection
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
+        ((page_size,),) = connection.execute("PRAGMA page_size").fetchall()  # an older file has larger ones
+        connection.execute(f"PRAGMA wal_autocheckpoint={WAL_BYTES // page_size}")
         connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
         if "epoch" not in {column[1] for column in connection.execute("PRAGMA table_info(outbox)")}:
             connection.execute("ALTER TABLE outbox ADD COLUMN epoch INTEGER")  # NULL: that of outbox_state
