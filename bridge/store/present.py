@@ -42,8 +42,8 @@ _c = READING.c
 @lru_cache
 def has_more_than(names: Names) -> ColumnElement[bool]:
     """Whether a row has a quantity beside ``names``; as text, which SQLAlchemy need not look through."""
-    others = ", ".join(f"{READING.name}.{name}" for name in QUANTITIES if name not in names)
-    return literal_column(f"(coalesce({others}) IS NOT NULL)", Boolean()) if others else false()
+    others = " OR ".join(f"{READING.name}.{name} IS NOT NULL" for name in QUANTITIES if name not in names)
+    return literal_column(f"({others})", Boolean()) if others else false()
 
 
 _SOME = (
