@@ -28,8 +28,8 @@ from bridge.store.audit import Head, head, now_ms
 from bridge.store.audit_verify import verified
 from bridge.store.export import Table
 from bridge.store.latest import with_latest
-from bridge.store.measured import shown_fields, with_readings, with_rollups
-from bridge.store.pack_format import Columns, StoredReading, readings_of
+from bridge.store.measured import measured, shown_fields, with_readings, with_rollups
+from bridge.store.pack_format import Columns, StoredReading, joined, readings_of
 from bridge.store.tables import (
     ROLLUP,
     Audit,
@@ -133,6 +133,18 @@ class Store:
         assert meter.key is not None
         with database.snapshot(self._engine) as connection:
             yield from series.pieces(connection, meter.key, start=start, end=end)
+
+    def columns(self, meter: Meter, *, start: int, end: int, most: int) -> dict[str, list[Any]]:
+        """At most so many of these readings, a list for each field that the meter has."""
+        pieces, count = list[Columns](), 0
+        for piece in self.pieces(meter, start=start, end=end):
+            pieces.append(piece)
+            count += len(piece["ts"])
+            if count >= most:
+                break
+        found, nothing = joined(pieces), [None] * count
+        names = shown_fields((*measured(meter), *found))
+        return {name: list(found.get(name, nothing)[:most]) for name in names}
 
     def readings(
         self, meter: Meter, *, since: datetime | None = None, last: int | None = None

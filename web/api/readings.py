@@ -17,8 +17,6 @@ from pydantic import AfterValidator, AwareDatetime
 from starlette.responses import Response
 
 from bridge.store.export import TIMES, Table
-from bridge.store.measured import measured, shown_fields
-from bridge.store.pack_format import Columns, joined
 from bridge.store.queries import Store
 from bridge.store.rollup import DAY, HOUR
 from bridge.store.tables import DAY_MS, Meter, at_ms, moment
@@ -107,15 +105,7 @@ class Range:
                 {field: list(values) for field, values in zip(table.fields, columns, strict=True)}
             )
         start, end = at_ms(self.start), at_ms(self.end)
-        pieces, count = list[Columns](), 0
-        for piece in store.pieces(self.meter, start=start, end=end):
-            pieces.append(piece)
-            count += len(piece["ts"])
-            if count >= most:
-                break
-        found, nothing = joined(pieces), [None] * count
-        fields = shown_fields((*measured(self.meter), *found))
-        return _decoded({name: list(found.get(name, nothing)[:most]) for name in fields})
+        return _decoded(store.columns(self.meter, start=start, end=end, most=most))
 
     def place(self, row: tuple[Any, ...]) -> str:
         """The cursor of what follows ``row``: later pages are of the same resolution."""
