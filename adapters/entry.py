@@ -16,7 +16,7 @@ from pathlib import Path
 from adapters.acceptance import Rule
 from adapters.device_meter import DeviceMeter
 from adapters.family import Available, Gone, Measured, Point, Refused, Step, Switched, Values
-from adapters.points import meter_id_of, save, with_measured
+from adapters.points import Kept, meter_id_of, save, with_measured
 from adapters.profiles import has_relay, profile_of
 from adapters.reverse import reversed_values
 from adapters.settings import AdapterSettings
@@ -61,6 +61,8 @@ class Entry:
         self.inbox = Inbox()
         self.meter: DeviceMeter | None = None
         self.taken = 0
+        self.guessed = False
+        """No file says of which source it is; the first that has it keeps it."""
         self._context = context
         self._online = True
         self._position: Switched | None = None
@@ -91,6 +93,8 @@ class Entry:
 
     def switch(self, position: Position, *, token: str) -> str:
         """Ask the device to switch; why that is not possible, or an empty text."""
+        if not self.has_relay:  # since a moment: the meter is started anew without it
+            return "its relay is not to be switched from here any more"
         if not self._online:
             return "the device is offline"
         return self.source.switch(self.point.key, position, token=token)
@@ -104,6 +108,10 @@ class Entry:
     def has_relay(self) -> bool:
         """It has one, and the operator lets it be switched."""
         return has_relay(self.point, self.rule)
+
+    def kept(self) -> Kept:
+        """What a restart must know of it."""
+        return Kept(self.source.family, self.source.settings.name, self.point)
 
     def profile(self) -> Profile:
         """What the meter tells of itself."""
@@ -127,7 +135,7 @@ class Entry:
     async def _be(self, stop: asyncio.Event) -> None:
         """Be the meter until ``stop`` or a change."""
         profile = self.profile()
-        await asyncio.to_thread(save, self.folder, self.source.family, self.point)
+        await asyncio.to_thread(save, self.folder, self.kept())
         await self._context.admit(profile, self.folder)
         meter = DeviceMeter(self._plan(profile), inbox=self.inbox, device=self, online=self._online)
         ended, changed = asyncio.Event(), self._changed

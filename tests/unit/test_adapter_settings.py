@@ -131,8 +131,9 @@ def test_turned_twice_is_as_before(measured: dict[str, float | bool]) -> None:
 
 def test_a_point_is_kept_for_the_next_start(tmp_path: Path) -> None:
     folder = tmp_path / points.meter_id_of("made-up", POINT.key)
-    points.save(folder, "made-up", POINT)
-    assert points.kept(tmp_path) == [("made-up", POINT)]
+    told = points.Kept("made-up", "home", POINT)
+    points.save(folder, told)
+    assert points.kept(tmp_path) == [told]
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / points.FILE_NAME).write_bytes((folder / points.FILE_NAME).read_bytes())
     (folder / points.FILE_NAME).write_text('{"family": "made-up", "point": {"key": 1}}')
