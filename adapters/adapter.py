@@ -149,6 +149,8 @@ class Adapter:
         point = points.merged(point, entry.point if entry else before[1] if before else None)
         self._known[place] = source, point
         self._judge(source, point)
+        if place in self._entries:
+            self._entries[place].announced()
 
     def _is_another(self, entry: Entry, source: Source, point: Point) -> bool:
         """Whether somebody else's device has the identity of a meter: it does not speak for that meter."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 from adapters.acceptance import Rule
 from adapters.device_meter import DeviceMeter
@@ -36,6 +38,9 @@ _log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 2.0
 """A device that tells of itself does so in several messages: then its meter starts once."""
+OFTEN, PERIOD, CALM_SECONDS = 5, 600.0, 60.0
+"""A device that has told news of itself so often in a period of seconds is given more time: each start is a
+new birth, and may be a new configuration of the SCD."""
 AGAIN_SECONDS = 60.0
 """Until a meter that could not start is tried again."""
 
@@ -65,6 +70,8 @@ class Entry:
         """No file says of which source it is; the first that has it keeps it."""
         self._context = context
         self._online = True
+        self._gone = False
+        self._renewals = deque[float](maxlen=OFTEN)
         self._position: Switched | None = None
         self._changed = asyncio.Event()
         self._faults = Faults(f"meter {self.meter_id} ({source.family} {point.key})", logger=_log)
@@ -75,14 +82,23 @@ class Entry:
             self.source, self.point, self.rule = source, point, rule
             self._changed.set()
 
+    def announced(self) -> None:
+        """The device is there again, after it was removed from its system; it may not say so in words."""
+        if self._gone:
+            self._gone = False
+            self._available(True)
+
     def take(self, event: Step) -> None:
         """What the device tells; never raises."""
         match event:
             case Values():
+                self.announced()
                 self._values(event)
             case Available(_, online):
+                self._gone = False
                 self._available(online)
             case Gone():
+                self._gone = True
                 self._available(False)
             case Switched():
                 self._position = event if event.confirmed else self._position
@@ -147,11 +163,18 @@ class Entry:
             self.ask()
             await _first(stop, changed, running)
             if not running.done():
-                await _pause(stop, SETTLE_SECONDS)  # it measures meanwhile
+                await _pause(stop, self._settling())  # it measures meanwhile
         finally:
             self.meter = None
             ended.set()
             await running
+
+    def _settling(self) -> float:
+        """Seconds until the meter starts anew."""
+        now, often = monotonic(), len(self._renewals) == OFTEN
+        hasty = often and now - self._renewals[0] < PERIOD
+        self._renewals.append(now)
+        return CALM_SECONDS if hasty else SETTLE_SECONDS
 
     def _plan(self, profile: Profile) -> Plan:
         settings, mqtt = self._context.settings, self._context.settings.mqtt

@@ -109,8 +109,9 @@ class Source:
         if not requests:
             return "the device cannot be switched: its family has no message for it"
         self._handle([step for step in steps if not isinstance(step, Outgoing)])
-        # Never retained: the broker would switch the device again at each connection.
-        if not all(self._send(replace(request, retain=False)) for request in requests):
+        # Never retained: the broker would switch the device again at each connection. Quality of service 0:
+        # it would keep the request for a device that is away, and switch it later.
+        if not all(self._send(replace(request, retain=False, qos=0)) for request in requests):
             return f"the broker of the source {self.settings.name} does not take the request"
         return ""
 
