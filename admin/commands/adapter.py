@@ -243,7 +243,7 @@ async def _enrol(settings: AdapterSettings, admission: Admission, seconds: float
         profile = profile_of(settings, source, point, rule)
         folder = settings.data_dir / profile.meter_id
         await admission(profile, folder)
-        await asyncio.to_thread(points.save, folder, source.family, point)
+        await asyncio.to_thread(points.save, folder, points.Kept(source.family, source.name, point))
         assert (folder / IDENTITY).exists()
     return len(accepted)
 
