@@ -31,7 +31,11 @@ MOST_POINTS = 20_000
 STOP_SECONDS = 10.0
 FILES_PER_METER, FILES_BESIDES = 2, 200
 Place = tuple[str, str]
-"""Family and key of a metering point."""
+"""Family and key of a metering point, as the meter's id has them: capitals do not matter."""
+
+
+def _place(family: str, key: str) -> Place:
+    return family, key.casefold()
 
 
 async def admitted(_profile: Profile, _folder: Path) -> None:
@@ -53,7 +57,13 @@ class Adapter:
         self._accepted_at = -1
         self._acceptance = Acceptance(settings.accept)
         self.sources = [
-            Source(source, settings.mqtt_of(source), self._take, connected=self._connected)
+            Source(
+                source,
+                settings.mqtt_of(source),
+                self._take,
+                connected=self._connected,
+                prefix=settings.mqtt.prefix,
+            )
             for source in settings.source
         ]
 
@@ -93,10 +103,14 @@ class Adapter:
 
     def _remember(self) -> None:
         """Start at once what was met before: its outbox may wait."""
-        for family, point in points.kept(self._settings.data_dir):
-            source = next((one for one in self.sources if one.family == family), None)
-            if source is not None:
-                self._meet(source, point)
+        for kept in points.kept(self._settings.data_dir):
+            sources = [one for one in self.sources if one.family == kept.family]
+            named = [one for one in sources if one.settings.name == kept.source]
+            if sources:
+                self._meet((named or sources)[0], kept.point)
+            entry = self._entries.get(_place(kept.family, kept.point.key))
+            if entry is not None:
+                entry.guessed = not named and len(sources) > 1
 
     async def _keep_looking(self) -> None:
         while True:
@@ -128,38 +142,50 @@ class Adapter:
         if isinstance(step, Point):
             self._meet(source, step)
             return
-        entry = self._entries.get((source.family, getattr(step, "key", "")))
-        if entry is not None and entry.source is source:
+        key = getattr(step, "key", "")
+        entry = self._entries.get(_place(source.family, key))
+        if entry is not None and entry.source is source and entry.point.key == key:
             entry.take(step)
 
     def _meet(self, source: Source, point: Point) -> None:
-        place = (source.family, point.key)
-        before = self._known.get(place)
-        if before is None and len(self._known) >= MOST_POINTS:
+        place = _place(source.family, point.key)
+        entry, before = self._entries.get(place), self._known.get(place)
+        if entry is not None and self._is_another(entry, source, point):
+            return
+        if before is None and len(self._known) >= MOST_POINTS and self._rule(source, point) is None:
             source.aside.note("too many metering points", f"{point.key}: {MOST_POINTS} are known")
             return
-        if before is not None and before[0] is not source and before[0].up and self._elsewhere(place):
-            source.aside.note("device is on two sources", f"{point.key}: also on {before[0].settings.name}")
-            return
-        entry = self._entries.get(place)
         point = points.merged(point, entry.point if entry else before[1] if before else None)
         self._known[place] = source, point
         self._judge(source, point)
+        if place in self._entries:
+            self._entries[place].announced()
 
-    def _elsewhere(self, place: Place) -> bool:
-        entry = self._entries.get(place)
-        return entry is not None and entry.taken > 0
+    def _is_another(self, entry: Entry, source: Source, point: Point) -> bool:
+        """Whether somebody else's device has the identity of a meter: it does not speak for that meter."""
+        if entry.source is not source and not entry.guessed:
+            there = entry.source.settings.name
+            source.aside.note("device is on two sources", f"{point.key}: its meter is of the source {there}")
+            return True
+        if entry.point.key != point.key:
+            detail = f"{point.key!r}: there is a meter of {entry.point.key!r}"
+            source.aside.note("two keys differ in capitals only", detail)
+            return True
+        entry.guessed = False
+        return False
 
     def _judge(self, source: Source, point: Point) -> None:
         """Start, change or stop its meter, as the rules have it now."""
-        place = (source.family, point.key)
-        rule = self._acceptance.rule(source.family, point.key, point.name)
+        place, rule = _place(source.family, point.key), self._rule(source, point)
         if rule is None:
             self._dismiss(place)
         elif place in self._entries:
             self._entries[place].update(source, point, rule)
         elif place not in self._running:
             self._begin(place, source, point, rule)
+
+    def _rule(self, source: Source, point: Point) -> Rule | None:
+        return self._acceptance.rule(source.family, point.key, point.name)
 
     def _begin(self, place: Place, source: Source, point: Point, rule: Rule) -> None:
         try:

@@ -82,9 +82,9 @@ class DeviceMeter(MeterBase):
         if not self._online:
             self.available(online=False)
         while not stop.is_set():
-            self._back.clear()
             await link.run(self._end)
-            if not self._online:
+            while not (self._online or stop.is_set()):
+                self._back.clear()  # set whenever the device says that it is there, also while it is
                 await self._back.wait()
             if not stop.is_set():
                 self._end.clear()

@@ -96,13 +96,15 @@ async def discover(settings: AdapterSettings, *, seconds: float) -> Discovery:
     rules = Acceptance(settings.accept, acceptance.read(settings.data_dir))
     look = _Look()
     was_up: set[str] = set()
+
+    def connected(source: Source) -> None:
+        if source.up:
+            was_up.add(source.settings.name)
+
     sources = [
-        Source(
-            one, settings.mqtt_of(one), look.take, connected=lambda source: was_up.add(source.settings.name)
-            if source.up else None,
-        )
+        Source(one, settings.mqtt_of(one), look.take, connected=connected, prefix=settings.mqtt.prefix)
         for one in settings.source
-    ]  # fmt: skip
+    ]
     tasks = [asyncio.create_task(source.run()) for source in sources]
     try:
         await asyncio.wait(tasks, timeout=seconds)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 from adapters.acceptance import Rule
 from adapters.device_meter import DeviceMeter
 from adapters.family import Available, Gone, Measured, Point, Refused, Step, Switched, Values
-from adapters.points import meter_id_of, save, with_measured
+from adapters.points import Kept, meter_id_of, save, with_measured
 from adapters.profiles import has_relay, profile_of
 from adapters.reverse import reversed_values
 from adapters.settings import AdapterSettings
@@ -37,6 +39,9 @@ _log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 2.0
 """A device that tells of itself does so in several messages: then its meter starts once."""
+OFTEN, PERIOD, CALM_SECONDS = 5, 600.0, 60.0
+"""A device that has told news of itself so often in a period of seconds is given more time: each start is a
+new birth, and may be a new configuration of the SCD."""
 AGAIN_SECONDS = 60.0
 """Until a meter that could not start is tried again."""
 
@@ -64,8 +69,12 @@ class Entry:
         self.inbox = Inbox()
         self.meter: DeviceMeter | None = None
         self.taken = 0
+        self.guessed = False
+        """No file says of which source it is; the first that has it keeps it."""
         self._context = context
         self._online = True
+        self._gone = False
+        self._renewals = deque[float](maxlen=OFTEN)
         self._position: Switched | None = None
         self._changed = asyncio.Event()
         self._faults = Faults(f"meter {self.meter_id} ({source.family} {point.key})", logger=_log)
@@ -76,14 +85,23 @@ class Entry:
             self.source, self.point, self.rule = source, point, rule
             self._changed.set()
 
+    def announced(self) -> None:
+        """The device is there again, after it was removed from its system; it may not say so in words."""
+        if self._gone:
+            self._gone = False
+            self._available(True)
+
     def take(self, event: Step) -> None:
         """What the device tells; never raises."""
         match event:
             case Values():
+                self.announced()
                 self._values(event)
             case Available(_, online):
+                self._gone = False
                 self._available(online)
             case Gone():
+                self._gone = True
                 self._available(False)
             case Switched():
                 self._position = event if event.confirmed else self._position
@@ -94,6 +112,8 @@ class Entry:
 
     def switch(self, position: Position, *, token: str) -> str:
         """Ask the device to switch; why that is not possible, or an empty text."""
+        if not self.has_relay:  # since a moment: the meter is started anew without it
+            return "its relay is not to be switched from here any more"
         if not self._online:
             return "the device is offline"
         return self.source.switch(self.point.key, position, token=token)
@@ -107,6 +127,10 @@ class Entry:
     def has_relay(self) -> bool:
         """It has one, and the operator lets it be switched."""
         return has_relay(self.point, self.rule)
+
+    def kept(self) -> Kept:
+        """What a restart must know of it."""
+        return Kept(self.source.family, self.source.settings.name, self.point)
 
     def profile(self) -> Profile:
         """What the meter tells of itself."""
@@ -130,7 +154,7 @@ class Entry:
     async def _be(self, stop: asyncio.Event) -> None:
         """Be the meter until ``stop`` or a change."""
         profile = self.profile()
-        await asyncio.to_thread(save, self.folder, self.source.family, self.point)
+        await asyncio.to_thread(save, self.folder, self.kept())
         await self._context.admit(profile, self.folder)
         meter = DeviceMeter(
             self._plan(profile),
@@ -148,11 +172,18 @@ class Entry:
             self.ask()
             await _first(stop, changed, running)
             if not running.done():
-                await _pause(stop, SETTLE_SECONDS)  # it measures meanwhile
+                await _pause(stop, self._settling())  # it measures meanwhile
         finally:
             self.meter = None
             ended.set()
             await running
+
+    def _settling(self) -> float:
+        """Seconds until the meter starts anew."""
+        now, often = monotonic(), len(self._renewals) == OFTEN
+        hasty = often and now - self._renewals[0] < PERIOD
+        self._renewals.append(now)
+        return CALM_SECONDS if hasty else SETTLE_SECONDS
 
     def _plan(self, profile: Profile) -> Plan:
         settings, mqtt = self._context.settings, self._context.settings.mqtt

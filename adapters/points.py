@@ -9,11 +9,11 @@ True
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from uuid import UUID, uuid5
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from adapters.family import Measured, Point
 from broker import durable
@@ -58,22 +58,33 @@ def _short(text: str) -> str:
     return "".join(filter(str.isprintable, text)).strip()[:255]
 
 
-def save(folder: Path, family: str, point: Point) -> None:
+@dataclass(frozen=True)
+class Kept:
+    """A metering point as its meter's folder has it."""
+
+    family: str
+    source: str
+    """Name of the source that it was accepted from; empty: an older version has written the file."""
+    point: Point
+
+
+def save(folder: Path, kept: Kept) -> None:
     """Keep the point in the meter's folder; OSError if that fails."""
     durable.make_folder(folder)
-    told = {"family": family, "point": asdict(point)}
+    told = asdict(kept)
     durable.replace(folder / FILE_NAME, (json.dumps(told) + "\n").encode(), mode=durable.PUBLIC)
 
 
-def kept(data_dir: Path) -> list[tuple[str, Point]]:
-    """Family and point of each meter's folder; one that is damaged is left out: the device tells it anew."""
+def kept(data_dir: Path) -> list[Kept]:
+    """The point of each meter's folder; one that is damaged is left out: the device tells it anew."""
     found = []
     for file in sorted(data_dir.glob(f"*/{FILE_NAME}")):
         try:
             told = json.loads(file.read_text(encoding="utf-8"))
-            family, point = str(told["family"]), _POINT.validate_python(told["point"])
-        except (OSError, ValueError, KeyError, TypeError, ValidationError):
+            point = _POINT.validate_python(told["point"])
+            one = Kept(str(told["family"]), str(told.get("source", "")), point)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
-        if file.parent.name == meter_id_of(family, point.key):
-            found.append((family, point))
+        if file.parent.name == meter_id_of(one.family, point.key):
+            found.append(one)
     return found

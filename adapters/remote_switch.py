@@ -160,7 +160,9 @@ class RemoteSwitch(Switch):
     async def _word(self, command: Command) -> Verdict:
         """The device's answer, or that there was none in time."""
         left = (command.expires_at - clock.now()).total_seconds()
-        seconds = min(LIMIT, max(left, 0.0))
+        if left <= 0:  # the disk may have taken longer than the command is valid
+            return Verdict("it expired before the device was asked")
+        seconds = min(LIMIT, left)
         request = self._request = Request(command.position, token=command.command_id)
         self._answered.clear()
         try:

@@ -79,7 +79,7 @@ class AdapterSettings(BaseSettings):
     source: Annotated[tuple[SourceSettings, ...], Field(min_length=1), AfterValidator(_differ)]
     accept: tuple[Rule, ...] = ()
     """Rules; what was accepted by command stands in a file in ``data_dir``."""
-    data_dir: Path = Path("/var/lib/meter61850/adapter")
+    data_dir: Path = Path("/var/lib/meter61850-adapter")
     """Folder of the meters' outboxes and identities: do not lose it."""
     outbox: OutboxSettings = OutboxSettings()
     clock_synchronized: bool | None = None

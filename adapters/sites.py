@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -25,10 +26,15 @@ MOST = 100_000
 
 def read_sites(text: str, families: Collection[str]) -> tuple[list[Rule], list[str]]:
     """The rules, and what is wrong, one text for each bad line."""
-    lines = text.removeprefix("\ufeff").splitlines()
-    first = lines[0] if lines else ""
-    rows = csv.DictReader(lines, delimiter=";" if first.count(";") > first.count(",") else ",")
-    header = [name.strip() for name in rows.fieldnames or ()]
+    lines = io.StringIO(text.removeprefix("\ufeff"), newline="")
+    first = lines.readline()
+    lines.seek(0)
+    # Strict: a quote that nobody closes would take the lines after it into its field.
+    rows = csv.DictReader(lines, delimiter=";" if first.count(";") > first.count(",") else ",", strict=True)
+    try:
+        header = [name.strip() for name in rows.fieldnames or ()]
+    except csv.Error as error:
+        return [], [f"line 1: {error}"]
     if troubles := _header_troubles(header):
         return [], troubles
     rows.fieldnames = header
@@ -45,7 +51,7 @@ def read_sites(text: str, families: Collection[str]) -> tuple[list[Rule], list[s
             except ValueError as error:
                 troubles.append(f"line {rows.line_num}: {error}")
     except csv.Error as error:
-        troubles.append(f"line {rows.line_num}: {error}")
+        troubles.append(f"line {rows.line_num + 1}: {error}: is a quote not closed?")
     if len(rules) > MOST:
         troubles.append(f"{len(rules)} lines: {MOST} are allowed")
     return rules, troubles

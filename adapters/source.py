@@ -1,5 +1,10 @@
 """One family of devices on one broker: a connection, and a decoder that cannot stop it.
 
+The broker keeps nothing for us while we are away (a clean session). Most devices publish at quality of
+service 0, which it would not keep anyway. What it kept would come late and, without a time of the device, be
+stored with the wrong one; what it sent again would be stored twice. What devices tell meanwhile is lost,
+except what they have in a memory of their own.
+
 >>> source = Source(settings, mqtt, take)       # doctest: +SKIP
 >>> await source.run()                          # doctest: +SKIP
 """
@@ -16,6 +21,7 @@ from adapters.aside import Aside
 from adapters.families.registry import family
 from adapters.family import Finding, Outgoing, Refused, Step, will_of
 from adapters.settings import SourceSettings
+from adapters.topics import allowed, trouble
 from broker.contract.relay import Position
 from broker.mqtt.packets import Will
 from broker.mqtt.receiver import Receiver
@@ -44,7 +50,10 @@ class Take(Protocol):
 
 
 class Source:
-    """The connection; ``connected`` is called when it stands and when it is lost."""
+    """The connection; ``connected`` is called when it stands and when it is lost.
+
+    ``prefix``: of the topics of our meters, where it is another one than that of ``mqtt``.
+    """
 
     def __init__(
         self,
@@ -53,6 +62,7 @@ class Source:
         take: Take,
         *,
         connected: Callable[[Source], None] = lambda _: None,
+        prefix: str = "",
     ) -> None:
         self.settings = settings
         self.up = False
@@ -63,11 +73,14 @@ class Source:
         self.family = self._family.name
         self._take_step = take
         self._tell_connected = connected
-        self._contract = f"{mqtt.prefix}/"
+        self._contract = f"{mqtt.prefix}/", f"{prefix or mqtt.prefix}/"
+        self._given: tuple[str, ...] = ()
+        self._filters: tuple[str, ...] = ()
+        self._refused: dict[str, str] = {}
         self._receiver = Receiver(
             mqtt,
             self._take,
-            topics=self._family.subscriptions(),
+            topics=self._followed(),
             connected=self._connected,
             name=f"adapter-{settings.name}",
             will=self._will,
@@ -80,7 +93,7 @@ class Source:
             while True:
                 await asyncio.sleep(TICK)
                 self._all(lambda: self._family.due(monotonic()))
-                self._receiver.follow(self._family.subscriptions())
+                self._receiver.follow(self._followed())
                 if receiving.done():
                     receiving.result()
         finally:
@@ -101,8 +114,9 @@ class Source:
         if not requests:
             return "the device cannot be switched: its family has no message for it"
         self._handle([step for step in steps if not isinstance(step, Outgoing)])
-        # Never retained: the broker would switch the device again at each connection.
-        if not all(self._send(replace(request, retain=False)) for request in requests):
+        # Never retained: the broker would switch the device again at each connection. Quality of service 0:
+        # it would keep the request for a device that is away, and switch it later.
+        if not all(self._send(replace(request, retain=False, qos=0)) for request in requests):
             return f"the broker of the source {self.settings.name} does not take the request"
         return ""
 
@@ -110,6 +124,17 @@ class Source:
         """Ask the device where its relay is."""
         if self.up:
             self._all(lambda: self._family.ask(key, now=monotonic()))
+
+    def _followed(self) -> tuple[str, ...]:
+        """The family's filters, without those for which the broker would end the connection."""
+        given = self._family.subscriptions()
+        if given is not self._given and given != self._given:
+            self._given, before = given, self._refused
+            self._filters, self._refused = allowed(given)
+            for topic, why in self._refused.items():
+                if topic not in before:
+                    self.aside.note("topic is not allowed", f"{topic[:200]!r}: {why}", topic=topic)
+        return self._filters
 
     def _will(self) -> Will | None:
         will = will_of(self._family)
@@ -158,6 +183,9 @@ class Source:
     def _send(self, message: Outgoing) -> bool:
         if message.topic.startswith(self._contract):  # a device's discovery may name any topic
             self.aside.note("topic is of our meters", message.topic, topic=message.topic)
+            return False
+        if why := trouble(message.topic):
+            self.aside.note("topic is not allowed", f"{message.topic[:200]!r}: {why}", topic=message.topic)
             return False
         sent = self._receiver.send(message.topic, message.payload, qos=message.qos, retain=message.retain)
         if not sent:

@@ -32,14 +32,16 @@ _log = logging.getLogger(__name__)
 FILE_NAME = "adapter.sqlite"
 WINDOW = 0.02
 """Seconds that the first of a transaction waits for others."""
+_METERS = "CREATE TABLE IF NOT EXISTS meter (number INTEGER PRIMARY KEY, meter_id TEXT NOT NULL UNIQUE);"
 MANY_METERS = Form(
     meter="meter INTEGER NOT NULL DEFAULT (me()), ",
     key="meter, ",
     end=" WITHOUT ROWID",
     mine="meter = me()",
-    wal_pages=1000,
+    others=_METERS,
+    page_size=4096,
+    wal_bytes=4 * 1024 * 1024,
 )
-_METERS = "CREATE TABLE IF NOT EXISTS meter (number INTEGER PRIMARY KEY, meter_id TEXT NOT NULL UNIQUE)"
 
 T = TypeVar("T")
 
@@ -137,7 +139,6 @@ class Store(Storage):
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA trusted_schema=ON")  # for the default of meter
         connection.create_function("me", 0, lambda: self.number, deterministic=True)
-        connection.execute(_METERS)
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._waiting and not self._busy:

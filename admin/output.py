@@ -23,6 +23,11 @@ from broker.contract.messages import format_ts
 T = TypeVar("T")
 Row = dict[str, Any]
 
+GAP = 2
+"""Characters between two columns."""
+NAMED = 10
+"""So many columns that are left out are named; more are counted."""
+
 stderr = Console(stderr=True, highlight=False)
 
 
@@ -43,14 +48,39 @@ def stdout() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=10_000)
 
 
-def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "nothing") -> None:
-    """``rows`` as a JSON array, or as a table whose columns are the keys of the first row."""
+def show(
+    rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "nothing", spare: Iterable[str] = ()
+) -> None:
+    """``rows`` as a JSON array, or as a table whose columns are the keys of the first row.
+
+    On a terminal that is too narrow, columns of ``spare`` are left out, the first of them first.
+    """
     if as_json:
         print_json(list(rows))
     elif rows:
-        stdout().print(table(rows))
+        console = stdout()
+        out = too_wide(rows, console.width, spare)
+        console.print(table([{key: row[key] for key in row if key not in out} for row in rows]))
+        if out:
+            names = ", ".join(key.replace("_", " ") for key in rows[0] if key in out)
+            what = names if len(out) <= NAMED else f"{len(out)} of {len(rows[0])} columns"
+            note(f"no room for {what}; a wider terminal or --json shows all")
     else:
         note(empty)
+
+
+def too_wide(rows: Sequence[Mapping[str, Any]], width: int, spare: Iterable[str]) -> list[str]:
+    """The columns of ``spare`` to leave out, so that a table has ``width`` characters at most."""
+    widths = {key: max(len(key), *(text(row[key]).cell_len for row in rows)) for key in rows[0]}
+    needed = sum(widths.values()) + GAP * (len(widths) - 1)
+    out = []
+    for key in spare:
+        if needed <= width:
+            break
+        if key in widths:
+            needed -= widths[key] + GAP
+            out.append(key)
+    return out
 
 
 def show_one(row: Mapping[str, Any], *, as_json: bool) -> None:

@@ -22,7 +22,7 @@ from sqlmodel import col
 
 from bench.ingest_load import meter_id
 from bridge.store import database
-from bridge.store.pack_format import NOTHING, StoredReading, encode
+from bridge.store.pack_format import NOTHING, StoredReading, columns_of, encode
 from bridge.store.rollup import DAY, HOUR, fitting, summary
 from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Meter, Pack, Reading, at_ms
 from bridge.store.upkeep import Policy
@@ -89,7 +89,7 @@ def _hours(connection: Connection, start: int, rows: list[StoredReading]) -> Non
         "last_ts": max(row.ts for row in rows), "data": encode(rows),
     }  # fmt: skip
     _everywhere(connection, Pack.__table__, pack)  # type: ignore[attr-defined]
-    summed = {"energy_used": float(PER_HOUR), **summary(rows[:PER_HOUR])}
+    summed = {"energy_used": float(PER_HOUR), **summary(columns_of(rows[:PER_HOUR]))}
     for hour in range(start, start + PACK_HOURS * HOUR_MS, HOUR_MS):
         _everywhere(connection, ROLLUP, {"span": HOUR, "start": hour, **summed})
     if start % DAY_MS == 0:

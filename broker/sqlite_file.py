@@ -25,18 +25,19 @@ def check(path: Path, *, cure: str) -> None:
             raise ConfigurationError(f"{path} is empty: {cure}")
 
 
-def create(path: Path, *, cure: str) -> None:
+def create(path: Path, *, cure: str, page_size: int = 4096) -> None:
     """Have a database at ``path``: what is there stays, else a new one, in the mode of a secret.
 
     ConfigurationError, with the ``cure``, for a file that is empty; OSError if there can be none.
     """
     check(path, cure=cure)
     if not path.exists():
-        durable.create(path, _new())
+        durable.create(path, _new(page_size))
 
 
-def _new() -> bytes:
-    """A database without tables."""
+def _new(page_size: int) -> bytes:
+    """A database without tables; ``page_size`` in octets."""
     with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(f"PRAGMA page_size = {page_size}")
         connection.execute("PRAGMA user_version = 0")  # makes the first page
         return connection.serialize()

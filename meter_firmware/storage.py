@@ -63,13 +63,17 @@ class Form:
     key: str = ""
     end: str = ""
     mine: str = "TRUE"
-    wal_pages: int = 100
-    """Checkpoint after 400 KiB: a thousand simulated meters have a thousand logs."""
+    others: str = ""
+    """Tables of this form alone."""
+    page_size: int = 1024
+    """Octets, of a new file: a connection holds some pages, and a process may have a thousand of them."""
+    wal_bytes: int = 400 * 1024
+    """Checkpoint after as many: a thousand simulated meters have a thousand logs."""
 
     @property
     def schema(self) -> str:
         """The tables."""
-        return SCHEMA.format(meter=self.meter, key=self.key, end=self.end)
+        return SCHEMA.format(meter=self.meter, key=self.key, end=self.end) + self.others
 
 
 ONE_METER = Form()
@@ -116,7 +120,7 @@ class Storage:
         """Open or make the file; ConfigurationError if it is damaged, in use or not writable."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            sqlite_file.create(self._path, cure=_BEGIN_ANEW)
+            sqlite_file.create(self._path, cure=_BEGIN_ANEW, page_size=self.form.page_size)
             self._connection = self._connected()
             self._is_open = True
         except (sqlite3.Error, OSError) as error:
@@ -184,9 +188,11 @@ class Storage:
             self._prepare(connection)
             # Exclusive before WAL: no shared memory file, and a second process is refused.
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+            connection.execute("PRAGMA temp_store=MEMORY")  # a file's cache would stay with the connection
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
-            connection.execute(f"PRAGMA wal_autocheckpoint={self.form.wal_pages}")
+            ((page_size,),) = connection.execute("PRAGMA page_size").fetchall()  # an older file has larger
+            connection.execute(f"PRAGMA wal_autocheckpoint={self.form.wal_bytes // page_size}")
             connection.executescript(f"BEGIN IMMEDIATE; {self.form.schema} COMMIT;")
             if "epoch" not in {column[1] for column in connection.execute("PRAGMA table_info(outbox)")}:
                 connection.execute("ALTER TABLE outbox ADD COLUMN epoch INTEGER")  # NULL: of outbox_state

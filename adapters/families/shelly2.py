@@ -29,6 +29,8 @@ ASK_AGAIN = 60.0
 _JUST_NOW = 5.0
 NOTIFIES = 120.0
 """Seconds for which a notification, which has a time, makes a status without a time a copy of it."""
+MOVES_AFTER = 120.0
+"""Seconds of silence at its prefix, after which a device may have another one."""
 _LONGEST_TOPIC = 300
 _LONGEST_STATUS = 32 * 1024
 _WHAT = ("online", "events/rpc", "status/+")
@@ -46,7 +48,7 @@ class Shelly2:
         self._asked: Known[float] = Known(limit=limit)
         """Prefix → when it was asked for its name."""
         self._prefixes: dict[str, str] = {}
-        """Device id → prefix."""
+        """MAC → prefix."""
         self._keys: dict[str, str] = {}
         """Key of a metering point → prefix."""
         self._requests = Requests(options.source, first_id=first_id)
@@ -119,6 +121,7 @@ class Shelly2:
         device = self._devices.get(prefix) or (yield from self._met(prefix, prefix, now))
         if device is None:
             return
+        device.heard = device.heard if retained else now
         yield from device.alive(payload == b"true")
         if payload == b"true" and not retained and now - device.asked > _JUST_NOW:
             yield self._ask_status(device, now)
@@ -129,7 +132,7 @@ class Shelly2:
             return
         copy = now - device.notified <= NOTIFIES
         steps = device.all({name: told}, now=now, at=None, full=True, silent=copy)
-        yield from self._of(device, steps)
+        yield from self._of(device, steps, now)
 
     def _notified(self, prefix: str, told: dict[str, Any], now: float) -> Iterator[Step]:
         method, params = told.get("method"), inner(told, "params")
@@ -140,7 +143,9 @@ class Shelly2:
             return
         at = device_time(params.get("ts"))
         device.notified = now if at else device.notified
-        yield from self._of(device, device.all(params, now=now, at=at, full=method == "NotifyFullStatus"))
+        yield from self._of(
+            device, device.all(params, now=now, at=at, full=method == "NotifyFullStatus"), now
+        )
         if at:
             self._count(device, params, at.timestamp())
         if device.incomplete() and now - device.asked > ASK_AGAIN:
@@ -161,8 +166,9 @@ class Shelly2:
             if gap := counters.told(at, device.registers(meter), of=of, most_hours=hours):
                 self._backfill.add(device.prefix, gap)
 
-    def _of(self, device: Device, steps: Iterator[Step]) -> Iterator[Step]:
+    def _of(self, device: Device, steps: Iterator[Step], now: float) -> Iterator[Step]:
         """The steps of a device that is there; its new metering points become known."""
+        device.heard = now
         yield from device.alive(True)
         for step in steps:
             if isinstance(step, Values) and (left := self._devices.prove(device.prefix)):
@@ -179,12 +185,16 @@ class Shelly2:
                     yield forgotten(left[0])
                 yield self._requests.send(Request(prefix, "info", now), "Shelly.GetDeviceInfo")
             return None
-        before_prefix = self._prefixes.get(own)
-        if before_prefix is not None and (moved := self._devices.pop(before_prefix)):
-            self._unlist(moved)
         options = self._options.devices.get(own, DeviceOptions())
         device = Device(prefix, own, options.relays)
-        self._prefixes[own] = prefix
+        if there := self._devices.get(self._prefixes.get(device.mac, "")):
+            if there.online is not False and now - there.heard <= MOVES_AFTER:
+                detail = f"{own} at {prefix!r}: a device with its MAC is at {there.prefix!r}"
+                yield Finding("two devices have one MAC", detail)
+                return None
+            self._devices.pop(there.prefix)
+            self._unlist(there)
+        self._prefixes[device.mac] = prefix
         if displaced := self._devices.put(prefix, device):
             yield self._forget(*displaced)
         yield self._requests.send(Request(prefix, "info", now), "Shelly.GetDeviceInfo")
@@ -200,7 +210,7 @@ class Shelly2:
         return forgotten(prefix)
 
     def _unlist(self, device: Device) -> None:
-        self._prefixes.pop(device.id, None)
+        self._prefixes.pop(device.mac, None)
         for point in device.points.values():
             self._keys.pop(point.key, None)
 
@@ -218,7 +228,7 @@ class Shelly2:
             yield Finding("answer of another device", f"{request.prefix}: {excerpt(src)}")
             return
         if isinstance(result, dict):
-            yield from self._of(device, self._result(request, device, result, now))
+            yield from self._of(device, self._result(request, device, result, now), now)
         else:
             yield self._error(request, inner(told, "error"))
 

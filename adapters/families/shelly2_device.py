@@ -39,6 +39,8 @@ class Device:
     info: dict[str, Any] = field(default_factory=dict)
     """The answer to Shelly.GetDeviceInfo."""
     online: bool | None = None
+    heard: float = float("-inf")
+    """When it was heard last, by what is not retained."""
     notified: float = float("-inf")
     asked: float = float("-inf")
     """When its status was asked for."""

@@ -142,6 +142,9 @@ class Tasmota:
             device = Device(about.mac, about, self._options.of(about))
         else:
             self._drop(device)
+            if device.points and device.about.base(CMND) != about.base(CMND):
+                detail = f"{about.mac}: {about.base(CMND)!r}, was {device.about.base(CMND)!r}"
+                yield Finding("topics of a device have changed", detail)
             device.about, device.options = about, self._options.of(about)
         yield from self._add(device)
         announced = self._sensors.pop(about.mac)

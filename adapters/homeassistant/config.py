@@ -40,11 +40,12 @@ CLASSES: dict[str, str] = {
 STATES = {Kind.MEASUREMENT: "measurement", Kind.REGISTER: "total_increasing"}
 
 COMMAND_TEMPLATE = (
-    "{{ {'command_id': 'ha-' ~ (utcnow().timestamp()*1000)|int, 'position': value, "
+    "{{ {'command_id': 'ha-' ~ (utcnow().timestamp()*1000)|int ~ '-METER_ID', 'position': value, "
     "'issued_at': utcnow().isoformat(timespec='milliseconds'), "
     f"'expires_at': (utcnow()+timedelta(seconds={COMMAND_SECONDS})).isoformat(timespec='milliseconds'), "
     "'origin': {'category': 'remote-control', 'identifier': 'home-assistant'}} | tojson }}"
 )
+"""With the meter's id: a scene switches many meters in a millisecond, and the ledger has each id once."""
 
 
 def object_id(meter_id: str) -> str:
@@ -117,7 +118,7 @@ def _switch(name: str, meter_id: str, topics: Topics) -> dict[str, Any]:
         "payload_on": "closed",
         "payload_off": "open",
         "command_topic": topics.meter(meter_id, "command"),
-        "command_template": COMMAND_TEMPLATE,
+        "command_template": COMMAND_TEMPLATE.replace("METER_ID", meter_id),
         "optimistic": False,
         "retain": False,
     }

@@ -44,19 +44,24 @@ app = new_app(
 Config = Annotated[
     Path, typer.Option(help="The adapter's settings; adapters/adapters.example.toml explains each.")
 ]
-CONFIG = Path("adapters.toml")
 Seconds = Annotated[float, typer.Option(min=0.1, max=3600, help="How long to listen to the brokers.")]
 Code = Annotated[str | None, typer.Option(show_default=False, help="Enrol new meters with this code.")]
 Entry = Annotated[
     str, typer.Option("--broker", metavar="HOST[:PORT]", help="With --code: the listener for enrolment.")
 ]
 Ca = Annotated[Path, typer.Option(help="With --code: the authority's certificate.")]
+Interval = Annotated[
+    float | None, typer.Option(min=0.05, show_default=False, help="Seconds between its messages.")
+]
+Reverse = Annotated[bool, typer.Option("--reverse", help="It is wired the other way: import is export.")]
 CA = DATA_DIR / "ca/ca.crt"
+SPARE = ("model", "meter_id", "quantities")
+"""Columns of `discover` that a narrow terminal does without."""
 
 
 @app.command()
 def run(
-    config: Config = CONFIG,
+    config: Config = Path("adapters.toml"),
     code: Code = None,
     broker: Entry = "localhost",
     ca: Ca = CA,
@@ -78,7 +83,7 @@ def run(
 
 
 @app.command()
-def discover(config: Config = CONFIG, seconds: Seconds = 5.0, as_json: Json = False) -> None:
+def discover(config: Config = Path("adapters.toml"), seconds: Seconds = 5.0, as_json: Json = False) -> None:
     """Show the devices on the brokers, and the meter that each of them is or would be.
 
     It accepts nothing and switches nothing. `relay` is "switch" where commands may switch it. Devices that
@@ -94,7 +99,7 @@ def discover(config: Config = CONFIG, seconds: Seconds = 5.0, as_json: Json = Fa
     if as_json:
         print_json({"devices": rows, "findings": found.findings, "unreachable": found.unreachable})
     else:
-        show([_for_people(row) for row in rows], as_json=False, empty="no device was found")
+        show([_for_people(row) for row in rows], as_json=False, empty="no device was found", spare=SPARE)
         _tell_findings(found, settings)
     if found.unreachable:
         note(f"no connection to the broker of the source {', '.join(found.unreachable)}")
@@ -107,18 +112,14 @@ def accept(
         list[str],
         typer.Argument(metavar="NAME...", help="FAMILY/KEY, a key, or a name that only one device has."),
     ],
-    config: Config = CONFIG,
+    config: Config = Path("adapters.toml"),
     name: Annotated[str, typer.Option(help="Name of the meter; default: the device's.")] = "",
     owner: Annotated[str, typer.Option(help="Its owner.")] = "",
     address: Annotated[str, typer.Option(help="Its street address.")] = "",
     address_code: Annotated[str, typer.Option(help="Its postal code.")] = "",
     switch: Annotated[bool, typer.Option("--switch", help="Let commands switch its relay.")] = False,
-    reverse: Annotated[
-        bool, typer.Option("--reverse", help="It is wired the other way: import is export.")
-    ] = False,
-    interval: Annotated[
-        float | None, typer.Option(min=0.05, show_default=False, help="Seconds between its messages.")
-    ] = None,
+    reverse: Reverse = False,
+    interval: Interval = None,
     seconds: Seconds = 5.0,
 ) -> None:
     """Accept devices: each becomes a meter. Called again, it replaces what was said before.
@@ -134,9 +135,8 @@ def accept(
     settings = AdapterSettings.load(config)
     told: dict[str, Any] = {"owner": owner, "address": address, "address_code": address_code}
     told |= {"name": name, "switch": switch, "reverse": reverse, "interval": interval}
-    rules = [
-        Rule(family=family, key=key, **told) for family, key in _places(settings, names, seconds=seconds)
-    ]
+    places = _places(settings, names, seconds=seconds)
+    rules = [Rule(family=family, key=key, **told) for family, key in places]
     acceptance.change(settings.data_dir, add=rules)
     for rule in rules:
         note(f"accepted: {rule.family}/{rule.key} is meter {points.meter_id_of(rule.family, rule.key)}")
@@ -145,7 +145,7 @@ def accept(
 @app.command()
 def dismiss(
     devices: Annotated[list[str], typer.Argument(metavar="FAMILY/KEY...", help="As `discover` shows them.")],
-    config: Config = CONFIG,
+    config: Config = Path("adapters.toml"),
 ) -> None:
     """Take back what `accept` or `import` did: the meter goes offline; its readings stay.
 
@@ -161,6 +161,7 @@ def dismiss(
         if place is None or (place[0], place[1].casefold()) not in known:
             raise NotFoundError(f"{device!r} was not accepted by command; `discover` shows what is")
     acceptance.change(settings.data_dir, remove=[place for place in places if place])
+    note(f"no longer accepted by command: {', '.join(devices)}")
 
 
 @app.command("import")
@@ -168,7 +169,7 @@ def import_(
     file: Annotated[
         Path, typer.Argument(metavar="SITES.CSV", help="A CSV file with a line of column names.")
     ],
-    config: Config = CONFIG,
+    config: Config = Path("adapters.toml"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check the file.")] = False,
 ) -> None:
     """Accept many devices, with names and addresses, from a CSV file: all of them or none.
@@ -202,7 +203,7 @@ def enrol(
     code: Annotated[str, typer.Option(help="The enrolment code; it must allow as many meters.")],
     broker: Entry = "localhost",
     ca: Ca = CA,
-    config: Config = CONFIG,
+    config: Config = Path("adapters.toml"),
     wait: Annotated[
         str, typer.Option(metavar="TIME", help="Time to wait for the approvals: 10m, 8h.")
     ] = "0s",
@@ -242,7 +243,7 @@ async def _enrol(settings: AdapterSettings, admission: Admission, seconds: float
         profile = profile_of(settings, source, point, rule)
         folder = settings.data_dir / profile.meter_id
         await admission(profile, folder)
-        await asyncio.to_thread(points.save, folder, source.family, point)
+        await asyncio.to_thread(points.save, folder, points.Kept(source.family, source.name, point))
         assert (folder / IDENTITY).exists()
     return len(accepted)
 
@@ -263,9 +264,8 @@ def _place(text: str) -> tuple[str, str] | None:
 def _places(settings: AdapterSettings, names: list[str], *, seconds: float) -> list[tuple[str, str]]:
     """Families and keys of the devices; NotFoundError or ConfigurationError names a bad one."""
     given = {name: place for name in names if (place := _place(name))}
-    found = Discovery()
-    if len(given) < len(names):
-        found = asyncio.run(discovery.discover(settings, seconds=seconds))
+    looked = len(given) < len(names)
+    found = asyncio.run(discovery.discover(settings, seconds=seconds)) if looked else Discovery()
     places = []
     for name in names:
         wanted = name.casefold()

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from adapters.simulated import program
+from adapters.simulated.device import device_kind
 from adapters.simulated.program import DevicesSettings
 from admin.options import Mqtt, MqttVersion, mqtt_settings
+from admin.output import line
 
 
 def simulate(
-    family: Annotated[list[str], typer.Option(help="Family of the devices; repeatable.")],
+    family: Annotated[
+        list[str],
+        typer.Option(
+            help="Family of the devices: tasmota, shelly2, homeassistant or zigbee2mqtt; repeatable."
+        ),
+    ],
     number: Annotated[int, typer.Option("-n", "--devices", min=1, help="How many of each family.")] = 1,
     interval: Annotated[float, typer.Option(min=0.05, help="Seconds between a device's messages.")] = 10.0,
     mqtt: Mqtt = None,
     mqtt_version: MqttVersion = None,
 ) -> None:
     """Run simulated devices of other makers, each with its own connection, until Ctrl-C or SIGTERM.
+
+    First it prints an adapters.toml with which the adapter hears them.
 
     \b
     meter61850 adapter simulate --family tasmota --family shelly2 -n 10 --mqtt localhost:1884
@@ -30,4 +40,18 @@ def simulate(
         interval=interval,
         mqtt=mqtt_settings(mqtt, None, mqtt_version),
     )
+    program.simulated_devices(settings)  # names an unknown family, before anything is printed
+    for text in _adapters_toml(settings):
+        line(text)
     asyncio.run(program.run(settings))
+
+
+def _adapters_toml(settings: DevicesSettings) -> Iterator[str]:
+    yield 'data_dir = "adapter"'
+    for family in settings.families:
+        yield from ("", "[[source]]", f'name = "{family}"', f'family = "{family}"')
+        yield f"interval = {settings.interval}"
+        if options := device_kind(family).options:
+            yield "[source.options]"
+            yield from (f'{key} = "{text}"' for key, text in options.items())
+        yield from ("[source.mqtt]", f'host = "{settings.mqtt.host}"', f"port = {settings.mqtt.port}")

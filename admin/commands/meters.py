@@ -43,6 +43,20 @@ from broker.mqtt.settings import MqttSettings
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="All meters in the registry.")
 
+SPARE = (
+    "meter_id",
+    "pending",
+    "blocked",
+    "retired",
+    "ied",
+    "online",
+    "relay",
+    "read_at",
+    "voltage",
+    "current",
+)
+"""Columns of `list` that a narrow terminal does without."""
+
 
 @app.command("list")
 def list_(
@@ -69,7 +83,7 @@ def list_(
         ]
     waiting = pending_in(folder)
     rows = [row | {"pending": row["meter_id"] in waiting} for row in rows]
-    show(rows, as_json=as_json, empty="no meter was heard of yet")
+    show(rows, as_json=as_json, empty="no meter was heard of yet", spare=SPARE)
 
 
 @app.command("show")

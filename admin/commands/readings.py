@@ -68,6 +68,9 @@ _OF_QUANTITIES = tuple(
 _SILENT = {"other": (None,), "clock_synchronized": (None, True)}
 """What a column of readings may say that tells people nothing; of a quantity, that it is absent."""
 
+_NEEDED = ("ts", "start", "epoch", "power", "energy", "energy_import", "energy_export")
+"""What stays on a narrow terminal; the other columns give way from the right."""
+
 app = new_app(rich_markup_mode=None)
 
 
@@ -164,4 +167,5 @@ def _show(table: Table, resolution: Resolution, *, as_json: bool, told: bool) ->
         how = "" if told else "; --resolution raw tells each reading"
         note(f"by {resolution} (UTC), complete ones only{how}")
     empty = "no reading" if resolution is Resolution.RAW else f"no {resolution} is summed up yet"
-    show(rows, as_json=as_json, empty=empty)
+    spare = [name for name in reversed(table.fields) if name not in _NEEDED]
+    show(rows, as_json=as_json, empty=empty, spare=["epoch", *spare])

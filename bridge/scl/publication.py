@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
 from bridge.scl.ieds import Ieds
+from bridge.scl.pace import Pace
 from bridge.settings import BridgeSettings
 from bridge.store.audit import now_ms
 from bridge.store.tables import Meter, SclRevision, moment
@@ -85,6 +86,7 @@ class Publication:
         self._current: _Published | None = None
         self._wanted = threading.Condition()
         self._first = self._last = 0.0
+        self._pace = Pace()
         self._all = True
         self._forget = False
         self._stopping = False
@@ -142,8 +144,9 @@ class Publication:
         with self._wanted:
             self._wanted.wait_for(lambda: self._first or self._stopping)
             while not self._stopping:
-                due = min(self._last + QUIET_SECONDS, self._first + LIMIT_SECONDS)
-                if (left := due - monotonic()) <= 0:
+                due, now = min(self._last + QUIET_SECONDS, self._first + LIMIT_SECONDS), monotonic()
+                held = 0.0 if self._all else self._pace.wait(now)  # a new connection waits for nothing
+                if (left := max(due - now, held)) <= 0:
                     break
                 self._wanted.wait(left)
             return not self._stopping
@@ -190,6 +193,7 @@ class Publication:
         with Session(self._engine) as session:
             session.add(row)
             session.commit()
+        self._pace.made(monotonic())
         log.info("SCL revision %d: %s", made.revision.revision, what)
         return made
 

@@ -11,12 +11,10 @@ HTTP, exports and the page's charts. The readings of one epoch are looked at by 
   - It goes on from neither: it is the doubtful one now.
 - A reading with 0 V and 0 Hz is no measurement.
 
-The counter is what a reading has of `StoredReading.counter`. A two-way meter counts what it feeds in apart.
+The counter is what a reading has of `Counted.counter`. A two-way meter counts what it feeds in apart.
 
->>> from bridge.store.pack_format import NOTHING
 >>> def wh(*counter):
-...     told = ({"epoch": 1, "seq": seq, "ts": seq * 10_000, "energy": at} for seq, at in enumerate(counter))
-...     return [NOTHING._replace(**fields) for fields in told]
+...     return [Counted(1, seq, seq * 10_000, None, None, None, at, None) for seq, at in enumerate(counter)]
 >>> [step.wh for step in judged(wh(98414, 98420, 0, 98421), PZEM_RATING)]
 [6, None, 1]
 >>> [step.wh for step in judged(wh(98414, 98420, 3, 9, 15), PZEM_RATING)]
@@ -29,7 +27,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-from bridge.store.pack_format import StoredReading
+from bridge.store.pack_format import Counted
 
 PZEM_RATING = 23_000.0
 """W: the PZEM-004T-100A's measuring range (its data sheet, 0 to 23 kW)."""
@@ -50,7 +48,7 @@ _HOUR_MS = 3_600_000
 class Step(NamedTuple):
     """A reading and how much was used since the good one before it."""
 
-    reading: StoredReading
+    reading: Counted
     wh: float | None
     """None: doubtful, and left out."""
 
@@ -64,24 +62,24 @@ def rating_of(model: str) -> float:
     return PZEM_RATING if "PZEM-004T" in model.upper() else OTHER_RATING
 
 
-def is_counted(reading: StoredReading) -> bool:
+def is_counted(reading: Counted) -> bool:
     """Whether a reading tells what the counter says."""
     return reading.counter is not None and not (reading.voltage == 0 and reading.frequency == 0)
 
 
-def agree(earlier: StoredReading, later: StoredReading, rating: float) -> bool:
+def agree(earlier: Counted, later: Counted, rating: float) -> bool:
     """Whether the counter can have gone from one reading to the other."""
     return 0 <= _counter(later) - _counter(earlier) <= _most(earlier, later, rating)
 
 
-def judged(readings: Iterable[StoredReading], rating: float) -> list[Step]:
+def judged(readings: Iterable[Counted], rating: float) -> list[Step]:
     """A step for each counted reading but the first, which has none before it; ``readings`` by seq.
 
     After two neighbours that agree the rule has forgotten what was before them: where it starts is the same.
     """
     found: list[Step] = []
-    good: StoredReading | None = None
-    doubtful: StoredReading | None = None
+    good: Counted | None = None
+    doubtful: Counted | None = None
     for reading in filter(is_counted, readings):
         if good is None:
             good = reading
@@ -98,12 +96,12 @@ def judged(readings: Iterable[StoredReading], rating: float) -> list[Step]:
     return found
 
 
-def is_settled(readings: Iterable[StoredReading], rating: float) -> bool:
+def is_settled(readings: Iterable[Counted], rating: float) -> bool:
     """Whether two neighbours agree, so that nothing beyond them changes what the rule says."""
     return any(agree(*pair, rating) for pair in pairwise(readings))
 
 
-def _confirmed(good: StoredReading, doubtful: StoredReading, rating: float) -> float | None:
+def _confirmed(good: Counted, doubtful: Counted, rating: float) -> float | None:
     """Wh of a doubtful step when the next reading has confirmed it; None: it cannot be known."""
     if _counter(doubtful) > _counter(good):
         return None
@@ -113,7 +111,7 @@ def _confirmed(good: StoredReading, doubtful: StoredReading, rating: float) -> f
     return over if 0 <= over <= _most(good, doubtful, rating) else 0.0
 
 
-def _most(earlier: StoredReading, later: StoredReading, rating: float) -> float:
+def _most(earlier: Counted, later: Counted, rating: float) -> float:
     """Wh that can be used from one reading to the other.
 
     Where a clock was set the time between them is what it was set by, or more.
@@ -122,5 +120,5 @@ def _most(earlier: StoredReading, later: StoredReading, rating: float) -> float:
     return _RESOLUTION + _MARGIN * power * (abs(later.ts - earlier.ts) + _SLACK_MS) / _HOUR_MS
 
 
-def _counter(reading: StoredReading) -> float:
+def _counter(reading: Counted) -> float:
     return reading.counter or 0.0

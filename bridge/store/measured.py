@@ -17,7 +17,8 @@ from sqlalchemy import Connection, func, select
 from sqlmodel import col
 
 from bridge.store import series
-from bridge.store.tables import ROLLUP, Meter, Pack, Reading
+from bridge.store.present import exactly
+from bridge.store.tables import ROLLUP, Meter, Pack
 from broker.contract.quantities import HOUSEHOLD, QUANTITIES
 
 
@@ -25,6 +26,15 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Those of the table of quantities, in its order."""
     found = {*names}
     return tuple(name for name in QUANTITIES if name in found)
+
+
+def shown_fields(names: Iterable[str]) -> tuple[str, ...]:
+    """The fields of a reading with these quantities, as people see them; what is no quantity is ignored.
+
+    >>> shown_fields({"ts", "power"})
+    ('ts', 'epoch', 'seq', 'power', 'alarm', 'other', 'clock_synchronized')
+    """
+    return ("ts", "epoch", "seq", *in_order(names), "alarm", "other", "clock_synchronized")
 
 
 def measured(meter: Meter) -> tuple[str, ...]:
@@ -36,13 +46,8 @@ def with_readings(
     connection: Connection, meter: Meter, *, start: int | None, end: int | None = None
 ) -> tuple[str, ...]:
     """The same, and what readings with start <= ts < end (ms) have; packs are not unpacked for it."""
-    found = {*measured(meter)}
-    others = [name for name in QUANTITIES if name not in found]
-    rows = select(*(func.count(getattr(Reading, name)) for name in others)).where(
-        col(Reading.meter) == meter.key, series.within(start, end, first=Reading.ts)
-    )
-    counts = connection.execute(rows).one() if others else ()
-    found |= {name for name, count in zip(others, counts, strict=True) if count}
+    assert meter.key is not None
+    found = {*measured(meter), *exactly(connection, meter.key, start=start, end=end)}
     packs = select(col(Pack.data)).where(
         col(Pack.meter) == meter.key, series.within(start, end, first=Pack.first_ts, last=Pack.last_ts)
     )

@@ -22,9 +22,9 @@ from __future__ import annotations
 
 import zlib
 from collections import namedtuple
-from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise, repeat
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -66,23 +66,49 @@ class StoredReading(_Fields):  # type: ignore[misc]
 NOTHING = StoredReading._make([None] * len(StoredReading._fields))
 """A reading to make others of, by ``_replace``."""
 
-Columns = list[list[Any]]
-"""A list for each field of `StoredReading`."""
+
+class Counted(NamedTuple):
+    """What of a reading tells how much energy was used (`bridge.store.energy`)."""
+
+    epoch: int
+    seq: int
+    ts: int
+    voltage: float | None
+    frequency: float | None
+    power: float | None
+    energy: float | None
+    energy_import: float | None
+
+    @property
+    def counter(self) -> float | None:
+        """As of `StoredReading`."""
+        return self.energy if self.energy is not None else self.energy_import
+
+
+Columns = dict[str, Sequence[Any]]
+"""Field of `StoredReading` → its values. A field that is not there is None in all of the readings."""
 
 _VALUES = StoredReading._fields[2:]
+_NOTHING = repeat(None)
 
 
-def encode(rows: Sequence[tuple[Any, ...]]) -> bytes:
+def encode(rows: Sequence[StoredReading]) -> bytes:
     """The data of a pack of these readings, in the order of seq and without a hole."""
-    columns: dict[str, Any] = {}
-    for name, values in zip(_VALUES, zip(*(row[2:] for row in rows), strict=True), strict=True):
-        key, packed = _encoded(name, values)
-        if packed is not None:
-            columns[key] = packed
-    return zlib.compress(orjson.dumps(columns), 6)
+    return packed(columns_of(rows))
 
 
-def _encoded(name: str, values: tuple[Any, ...]) -> tuple[str, Any]:
+def columns_of(rows: Iterable[StoredReading]) -> Columns:
+    """The other way round of `readings_of`; of at least one reading."""
+    return dict(zip(StoredReading._fields, zip(*rows, strict=True), strict=True))
+
+
+def packed(columns: Mapping[str, Sequence[Any]]) -> bytes:
+    """The same of columns."""
+    found = (_encoded(name, columns[name]) for name in _VALUES if name in columns)
+    return zlib.compress(orjson.dumps({key: values for key, values in found if values is not None}), 6)
+
+
+def _encoded(name: str, values: Sequence[Any]) -> tuple[str, Any]:
     if name != "ts" and values.count(values[0]) == len(values) and _plain_zero(values):
         return name, values[0]
     if all(type(value) is int or _whole(value) for value in values):
@@ -101,7 +127,7 @@ def _whole(value: object) -> bool:
     )
 
 
-def _plain_zero(values: tuple[Any, ...]) -> bool:
+def _plain_zero(values: Sequence[Any]) -> bool:
     """False for zeros of which some are −0.0: they are equal, and yet not the same."""
     return values[0] != 0 or len(set(map(str, values))) == 1
 
@@ -113,20 +139,50 @@ def decode(epoch: int, first_seq: int, last_seq: int, data: bytes) -> Iterator[S
 
 def readings_of(columns: Columns) -> Iterator[StoredReading]:
     """Row by row."""
-    return map(StoredReading._make, zip(*columns, strict=True))
+    return map(StoredReading._make, _rows(columns, StoredReading._fields))
+
+
+def counted_of(columns: Columns) -> Iterator[Counted]:
+    """The same, of what counts energy; also of readings without a counter."""
+    return map(Counted._make, _rows(columns, Counted._fields))
+
+
+def _rows(columns: Columns, names: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(columns.get(name, _NOTHING) for name in names), strict=False)  # as long as ``epoch``
+
+
+def joined(pieces: Iterable[Columns]) -> Columns:
+    """The columns of all pieces, one after the other; empty without a reading."""
+    several = list(pieces)
+    if len(several) == 1:
+        return several[0]
+    names = dict.fromkeys(name for piece in several for name in piece)
+    found: dict[str, list[Any]] = {name: [] for name in names}
+    for piece in several:
+        nothing = [None] * len(piece["ts"])
+        for name, values in found.items():
+            values.extend(piece.get(name, nothing))
+    return {**found}
 
 
 def unpacked(epoch: int, first_seq: int, last_seq: int, data: bytes) -> Columns:
     """The columns of a pack, by seq."""
     count = last_seq - first_seq + 1
-    packed = orjson.loads(zlib.decompress(data))
-    values = [_decoded(packed, name, count) for name in _VALUES]
-    return [[epoch] * count, list(range(first_seq, last_seq + 1)), *values]
+    columns: Columns = {"epoch": [epoch] * count, "seq": range(first_seq, last_seq + 1)}
+    told = orjson.loads(zlib.decompress(data))
+    for key in told:
+        name = key.removesuffix("+")
+        if name in _KNOWN:  # else it is of a newer program
+            columns[name] = _decoded(told, name, count)
+    return columns
 
 
-def _decoded(packed: dict[str, Any], name: str, count: int) -> list[Any]:
-    if (differences := packed.get(f"{name}+")) is not None:
+_KNOWN = frozenset(_VALUES)
+
+
+def _decoded(told: dict[str, Any], name: str, count: int) -> list[Any]:
+    if (differences := told.get(f"{name}+")) is not None:
         whole = accumulate(differences)
         return list(whole if name == "ts" else map(float, whole))
-    values = packed.get(name)
+    values = told.get(name)
     return values if isinstance(values, list) else [values] * count

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, insert, select, tuple_
+from sqlalchemy import Connection, Row, and_, delete, insert, select, tuple_
 from sqlmodel import col
 
-from bridge.store.pack_format import MAX_READINGS, StoredReading, encode
+from bridge.store.pack_format import MAX_READINGS, packed
+from bridge.store.present import Names, columns, fields, present
 from bridge.store.rollup import PACKED_HOURS, done, next_due
-from bridge.store.series import COLUMNS
 from bridge.store.tables import HOUR_MS, Due, Pack, Reading
 
 MIN_READINGS = 16
@@ -46,10 +46,10 @@ class Packer:
             return False
         assert self._chosen is not None
         meter, start = self._chosen
-        rows = self._rows(connection, meter, start)
+        names, rows = self._rows(connection, meter, start)
         for run in _runs(rows):
             if len(run) >= MIN_READINGS:
-                _move(connection, meter, run)
+                _move(connection, meter, names, run)
                 self.packed += len(run)
         if len(rows) < MAX_READINGS:
             done(connection, self._work, meter, start)
@@ -69,23 +69,26 @@ class Packer:
             self._passed = start
         return False
 
-    def _rows(self, connection: Connection, meter: int, start: int) -> list[StoredReading]:
+    def _rows(self, connection: Connection, meter: int, start: int) -> tuple[Names, Sequence[Row[Any]]]:
+        """Some rows, and the quantities of which they have the values."""
+        end = start + self._span
+        names = present(connection, meter, start=self._position[0], end=end)
         newest = select(*_TIME).where(col(Reading.meter) == meter)
         newest = newest.order_by(*(column.desc() for column in _TIME)).limit(1)
         last = connection.execute(newest).first()
         rows = (
-            select(*COLUMNS)
+            select(*columns(names))
             .where(
                 col(Reading.meter) == meter,
                 col(Reading.ts) >= self._position[0],  # said alone, for the index on meter and ts
-                col(Reading.ts) < start + self._span,
+                col(Reading.ts) < end,
                 tuple_(*_TIME) > self._position,
                 tuple_(*_TIME) < tuple(last or self._position),
             )
             .order_by(*_TIME)
             .limit(MAX_READINGS)
         )
-        return [StoredReading._make(row) for row in connection.execute(rows)]
+        return names, connection.execute(rows).all()
 
 
 def hours_due(connection: Connection, meter: int, start: int, end: int) -> bool:
@@ -96,14 +99,14 @@ def hours_due(connection: Connection, meter: int, start: int, end: int) -> bool:
     return connection.execute(select(col(Due.start)).where(some).limit(1)).first() is not None
 
 
-def _runs(rows: Sequence[StoredReading]) -> Iterator[list[StoredReading]]:
+def _runs(rows: Sequence[Row[Any]]) -> Iterator[list[Row[Any]]]:
     """``rows`` by epoch and seq, in pieces without a hole."""
     places = enumerate(sorted(rows, key=lambda row: (row.epoch, row.seq)))
     for _, run in groupby(places, key=lambda place: (place[1].epoch, place[1].seq - place[0])):
         yield [row for _, row in run]
 
 
-def _move(connection: Connection, meter: int, run: Sequence[StoredReading]) -> None:
+def _move(connection: Connection, meter: int, names: Names, run: Sequence[Row[Any]]) -> None:
     """From rows into a pack."""
     epoch, first, last = run[0].epoch, run[0].seq, run[-1].seq
     pack: dict[str, Any] = {
@@ -113,7 +116,7 @@ def _move(connection: Connection, meter: int, run: Sequence[StoredReading]) -> N
         "first_seq": first,
         "first_ts": min(row.ts for row in run),
         "last_ts": max(row.ts for row in run),
-        "data": encode(run),
+        "data": packed(dict(zip(fields(names), zip(*run, strict=True), strict=True))),
     }
     key = and_(
         col(Reading.meter) == meter, col(Reading.epoch) == epoch, col(Reading.seq).between(first, last)

@@ -16,10 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, make_url, or_, true, tuple_
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, make_url, or_, true
 from sqlalchemy import select as core_select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -28,8 +27,9 @@ from bridge.store.alarms import LastingAlarm
 from bridge.store.audit import Head, head, now_ms
 from bridge.store.audit_verify import verified
 from bridge.store.export import Table
-from bridge.store.measured import with_readings, with_rollups
-from bridge.store.pack_format import Columns, StoredReading, readings_of
+from bridge.store.latest import with_latest
+from bridge.store.measured import measured, shown_fields, with_readings, with_rollups
+from bridge.store.pack_format import Columns, StoredReading, joined, readings_of
 from bridge.store.tables import (
     ROLLUP,
     Audit,
@@ -134,6 +134,18 @@ class Store:
         with database.snapshot(self._engine) as connection:
             yield from series.pieces(connection, meter.key, start=start, end=end)
 
+    def columns(self, meter: Meter, *, start: int, end: int, most: int) -> dict[str, list[Any]]:
+        """At most so many of these readings, a list for each field that the meter has."""
+        pieces, count = list[Columns](), 0
+        for piece in self.pieces(meter, start=start, end=end):
+            pieces.append(piece)
+            count += len(piece["ts"])
+            if count >= most:
+                break
+        found, nothing = joined(pieces), [None] * count
+        names = shown_fields((*measured(meter), *found))
+        return {name: list(found.get(name, nothing)[:most]) for name in names}
+
     def readings(
         self, meter: Meter, *, since: datetime | None = None, last: int | None = None
     ) -> Iterator[StoredReading]:
@@ -183,8 +195,7 @@ class Store:
     ) -> Table:
         """``rows`` of ``meter``, all with start <= ts < end (ms), with the fields that it has."""
         with self._engine.connect() as connection:
-            names = with_readings(connection, meter, start=start, end=end)
-        fields = ("ts", "epoch", "seq", *names, "alarm", "other", "clock_synchronized")
+            fields = shown_fields(with_readings(connection, meter, start=start, end=end))
         return Table(fields, map(attrgetter(*fields), rows))
 
     def _rows(self, wanted: Select[Any]) -> Iterator[tuple[Any, ...]]:
@@ -266,24 +277,7 @@ class Store:
 
     def _states(self, condition: ColumnElement[bool]) -> list[MeterState]:
         """The meters that meet ``condition``, each with its latest reading."""
-        newer = aliased(Reading)
-        latest = (
-            select(newer.epoch, newer.seq)
-            .where(col(newer.meter) == col(Meter.key))
-            .order_by(col(newer.ts).desc(), col(newer.epoch).desc(), col(newer.seq).desc())
-            .limit(1)
-            .correlate(Meter)
-            .scalar_subquery()
-        )
-        is_latest = and_(
-            col(Reading.meter) == col(Meter.key), tuple_(col(Reading.epoch), col(Reading.seq)) == latest
-        )
-        statement = select(Meter, *series.COLUMNS).outerjoin(Reading, is_latest).where(condition)
-        with Session(self._engine) as session:
-            return [
-                MeterState(meter, StoredReading._make(values) if values[0] is not None else None)
-                for meter, *values in session.execute(statement.order_by(col(Meter.key)))
-            ]
+        return [MeterState(*found) for found in with_latest(self._engine, condition)]
 
     def _all(self, statement: SelectOfScalar[T]) -> list[T]:
         with Session(self._engine) as session:

@@ -14,7 +14,7 @@ What a reading says of the steps beside it may concern other hours, which are th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -26,7 +26,7 @@ from sqlmodel import col
 
 from bridge.store import series, statistics
 from bridge.store.energy import Step, is_counted, is_settled, judged, rating_of
-from bridge.store.pack_format import StoredReading
+from bridge.store.pack_format import Columns, Counted, counted_of, joined
 from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Due, Meter
 from broker.contract.quantities import HOUSEHOLD, QUANTITIES
 
@@ -98,15 +98,15 @@ def sum_hour(connection: Connection, meter: int, start: int) -> None:
 
 def _sum(connection: Connection, meter: int, start: int) -> set[int]:
     """Write the roll-up of an hour; the other hours whose energy its readings have a say in."""
-    hour = series.between(connection, meter, start=start, end=start + HOUR_MS, rows_at_a_time=None)
-    readings = list(hour)
+    hour = series.pieces(connection, meter, start=start, end=start + HOUR_MS, rows_at_a_time=None)
+    columns = joined(hour)
+    readings = sorted(counted_of(columns)) if columns else []  # by epoch and seq
     if not readings or len(readings) < (_count(connection, HOUR, meter, start) or 0):
         return set()  # retention has deleted them: the roll-up that was made from all of them stays
-    readings.sort(key=attrgetter("epoch", "seq"))
     found = list(stretches(connection, meter, readings))
     ends = [step for stretch in found for step in stretch.steps if _hour_of(step.reading) == start]
     energy = {"energy_used": total(ends), "energy_doubtful": sum(step.wh is None for step in ends)}
-    _write(connection, {"span": HOUR, "meter": meter, "start": start, **energy, **summary(readings)})
+    _write(connection, {"span": HOUR, "meter": meter, "start": start, **energy, **summary(columns)})
     day = start - start % DAY_MS
     note_due(connection, "day", meter, day)
     work, hours = fitting(len(readings))
@@ -114,7 +114,7 @@ def _sum(connection: Connection, meter: int, start: int) -> set[int]:
     return {_hour_of(reading) for stretch in found for reading in stretch.concerned}
 
 
-def _hour_of(reading: StoredReading) -> int:
+def _hour_of(reading: Counted) -> int:
     return reading.ts - reading.ts % HOUR_MS
 
 
@@ -128,13 +128,10 @@ def fitting(per_hour: int) -> tuple[str, int]:
     return next(good, ("pack", 24))
 
 
-def summary(readings: Sequence[StoredReading]) -> dict[str, Any]:
+def summary(columns: Columns) -> dict[str, Any]:
     """Number of readings, and count, min, max and mean of each quantity."""
-    columns = zip(StoredReading._fields, zip(*readings, strict=True), strict=True)
-    there = {
-        name: values for name, values in columns if name in QUANTITIES and values.count(None) < len(values)
-    }
-    return {"readings": len(readings), **statistics.of_columns(there)}
+    quantities = {name: values for name, values in columns.items() if name in QUANTITIES}
+    return {"readings": len(columns["ts"]), **statistics.of_columns(quantities)}
 
 
 def total(steps: Iterable[Step]) -> float | None:
@@ -149,13 +146,13 @@ class Stretch:
 
     steps: list[Step]
     """From somewhat before the readings that it was made for, until somewhat after them."""
-    concerned: list[StoredReading]
+    concerned: list[Counted]
     """Readings whose steps may be others because of these."""
-    is_open: StoredReading | None
+    is_open: Counted | None
     """The reading before them, if it was doubtful until they came."""
 
 
-def stretches(connection: Connection, meter: int, readings: Iterable[StoredReading]) -> Iterator[Stretch]:
+def stretches(connection: Connection, meter: int, readings: Iterable[Counted]) -> Iterator[Stretch]:
     """The steps that ``readings``, by epoch and seq, begin, end or decide, and those between them."""
     rating = rating_of(connection.scalar(select(col(Meter.model)).where(col(Meter.key) == meter)) or "")
     for epoch, group in groupby(filter(is_counted, readings), key=attrgetter("epoch")):
@@ -171,9 +168,9 @@ def stretches(connection: Connection, meter: int, readings: Iterable[StoredReadi
         yield Stretch(judged((*before, *own, *after), rating), concerned, is_open)
 
 
-def _until_settled(readings: Iterator[StoredReading], rating: float) -> list[StoredReading]:
+def _until_settled(readings: Iterator[Counted], rating: float) -> list[Counted]:
     """The first of ``readings`` until two of them agree, whichever of the two is the earlier one."""
-    found: list[StoredReading] = []
+    found: list[Counted] = []
     for reading in filter(is_counted, readings):
         found.append(reading)
         if is_settled(sorted(found[-2:], key=attrgetter("seq")), rating) or len(found) == _MOST_BESIDE:

@@ -8,23 +8,33 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain, pairwise
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 from sqlmodel import col
 
-from bridge.store.pack_format import Columns, StoredReading, decode, readings_of, unpacked
+from bridge.store.pack_format import (
+    NOTHING,
+    Columns,
+    Counted,
+    StoredReading,
+    counted_of,
+    readings_of,
+    unpacked,
+)
+from bridge.store.present import LAST, READING, Names, columns, fields, present
 from bridge.store.tables import DAY_MS, Pack, Reading
 
 _ROWS_AT_A_TIME = 1000
 _PACKS_AT_A_TIME = 10
-COLUMNS = [getattr(Reading, name) for name in StoredReading._fields]
-_COUNTED = func.coalesce(col(Reading.energy), col(Reading.energy_import))  # type: ignore[attr-defined]
-"""`StoredReading.counter`."""
+_ROWS = READING.c
+_COUNTED = [_ROWS[name] for name in Counted._fields]
+_COUNTER = func.coalesce(_ROWS.energy, _ROWS.energy_import)
+"""`Counted.counter`."""
 _PACK_COLUMNS = (col(Pack.epoch), col(Pack.first_seq), col(Pack.seq), col(Pack.data))
-_TS = StoredReading._fields.index("ts")
-_FOREVER = 2**63
+_TS = 2
+"""Place of the time in a row."""
 
 
 def between(
@@ -39,8 +49,8 @@ def between(
 
     The connection must see one state of the database throughout (see `bridge.store.database.snapshot`).
     """
-    for columns in pieces(connection, meter, start=start, end=end, rows_at_a_time=rows_at_a_time):
-        yield from readings_of(columns)
+    for piece in pieces(connection, meter, start=start, end=end, rows_at_a_time=rows_at_a_time):
+        yield from readings_of(piece)
 
 
 def pieces(
@@ -51,14 +61,15 @@ def pieces(
     end: int | None = None,
     rows_at_a_time: int | None = _ROWS_AT_A_TIME,
 ) -> Iterator[Columns]:
-    """The readings of `between` in pieces of up to 1,000, a list for each field of `StoredReading`.
+    """The readings of `between` in pieces of up to 1,000, with the columns that each has.
 
     A pack that nothing overlaps is a piece as it is; where clocks were set, it goes through a heap.
     """
-    rows = select(*COLUMNS).where(col(Reading.meter) == meter, within(start, end, first=Reading.ts))
-    rows = rows.order_by(col(Reading.ts), col(Reading.epoch), col(Reading.seq))
+    names = present(connection, meter, start=start, end=end)
+    rows = select(*columns(names)).where(_ROWS.meter == meter, within(start, end, first=_ROWS.ts))
+    rows = rows.order_by(_ROWS.ts, _ROWS.epoch, _ROWS.seq)
     options = {"yield_per": rows_at_a_time} if rows_at_a_time else {}
-    queue = _Queue(map(StoredReading._make, connection.execute(rows, execution_options=options)))
+    queue = _Queue(names, connection.execute(rows, execution_options=options).partitions())
     packs = select(col(Pack.first_ts), col(Pack.last_ts), *_PACK_COLUMNS).where(
         col(Pack.meter) == meter, within(start, end, first=Pack.first_ts, last=Pack.last_ts)
     )
@@ -67,27 +78,34 @@ def pieces(
     for pack, following in pairwise(chain(found, (None,))):
         assert pack is not None
         yield from queue.until(pack.first_ts)
-        columns = unpacked(*pack[-4:])
+        packed = unpacked(*pack[-4:])
         before_others = following is None or pack.last_ts < following.first_ts
-        if before_others and pack.last_ts < queue.next_ts and columns[_TS] == sorted(columns[_TS]):
-            yield _cut(columns, start, end)
+        if before_others and pack.last_ts < queue.next_ts and packed["ts"] == sorted(packed["ts"]):
+            yield _cut(packed, start, end)
         else:
-            queue.put(reading for reading in readings_of(columns) if _is_in(reading, start, end))
-    yield from queue.until(_FOREVER)
+            queue.put(reading for reading in readings_of(packed) if _is_in(reading, start, end))
+    yield from queue.until(LAST)
 
 
 class _Queue:
     """Readings by time: rows, which come in that order, and those of packs that overlap."""
 
-    def __init__(self, rows: Iterator[StoredReading]) -> None:
-        self._rows = rows
-        self._row = next(rows, None)
+    def __init__(self, names: Names, rows: Iterator[Iterable[Row[Any]]]) -> None:
+        self._fields = fields(names)
+        self._more = rows
+        self._rows: deque[Row[Any]] = deque()
         self._waiting: list[tuple[tuple[int, int, int], StoredReading]] = []
+        self._fill()
+
+    def _fill(self) -> None:
+        """Have the next rows at hand, if there are any."""
+        if not self._rows:
+            self._rows.extend(next(self._more, ()))
 
     @property
     def next_ts(self) -> int:
         """Of the earliest."""
-        row = self._row.ts if self._row is not None else _FOREVER
+        row = self._rows[0][_TS] if self._rows else LAST
         return min(row, self._waiting[0][0][0]) if self._waiting else row
 
     def put(self, readings: Iterable[StoredReading]) -> None:
@@ -98,29 +116,46 @@ class _Queue:
     def until(self, ts: int) -> Iterator[Columns]:
         """Take what is before ``ts``, some at a time."""
         while self.next_ts < ts:
-            some = [self._take()]
-            while len(some) < _ROWS_AT_A_TIME and self.next_ts < ts:
-                some.append(self._take())
-            yield [list(column) for column in zip(*some, strict=True)]
+            yield self._mixed(ts) if self._waiting else self._alone(ts)
+
+    def _alone(self, ts: int) -> Columns:
+        """Of the rows at hand."""
+        rows = self._rows
+        count = bisect_left(rows, ts, key=itemgetter(_TS))
+        some = zip(*[rows.popleft() for _ in range(count)], strict=True)
+        self._fill()
+        columns = zip(self._fields, some, strict=True)
+        return {name: values for name, values in columns if values.count(None) < count}
+
+    def _mixed(self, ts: int) -> Columns:
+        """Of rows and packs."""
+        some = [self._take()]
+        while len(some) < _ROWS_AT_A_TIME and self._waiting and self.next_ts < ts:
+            some.append(self._take())
+        return dict(zip(StoredReading._fields, zip(*some, strict=True), strict=True))
 
     def _take(self) -> StoredReading:
         """The earliest."""
-        row = self._row
-        if row is None or (self._waiting and self._waiting[0][0] < _by_time(row)):
-            return heapq.heappop(self._waiting)[1]
-        self._row = next(self._rows, None)
-        return row
+        waiting, rows = self._waiting, self._rows
+        if not rows or (waiting and waiting[0][0] < _by_time(rows[0])):
+            return heapq.heappop(waiting)[1]
+        row = dict(zip(self._fields, rows.popleft(), strict=True))
+        self._fill()
+        reading: StoredReading = NOTHING._replace(**row)
+        return reading
 
 
-def _cut(columns: Columns, start: int | None, end: int | None) -> Columns:
-    """Those of the time; the columns are in the order of time."""
-    times = columns[_TS]
+def _cut(piece: Columns, start: int | None, end: int | None) -> Columns:
+    """Those of the time; the readings are in the order of time."""
+    times = piece["ts"]
     first = 0 if start is None else bisect_left(times, start)
     last = len(times) if end is None else bisect_left(times, end)
-    return columns if (first, last) == (0, len(times)) else [column[first:last] for column in columns]
+    if (first, last) == (0, len(times)):
+        return piece
+    return {name: values[first:last] for name, values in piece.items()}
 
 
-def _by_time(reading: StoredReading) -> tuple[int, int, int]:
+def _by_time(reading: StoredReading | Row[Any]) -> tuple[int, int, int]:
     return reading.ts, reading.epoch, reading.seq
 
 
@@ -151,11 +186,11 @@ def start_of_last(connection: Connection, meter: int, count: int) -> tuple[int, 
         for pack in found:
             if len(times) >= count and pack.last_ts < times[0]:
                 break
-            for reading in decode(*pack[-4:]):
+            for ts in unpacked(*pack[-4:])["ts"]:
                 if len(times) < count:
-                    heapq.heappush(times, reading.ts)
-                elif reading.ts > times[0]:
-                    heapq.heapreplace(times, reading.ts)
+                    heapq.heappush(times, ts)
+                elif ts > times[0]:
+                    heapq.heapreplace(times, ts)
     return (times[0], times.count(times[0])) if len(times) >= count else None
 
 
@@ -182,24 +217,22 @@ def _without_surplus(stream: Iterator[StoredReading], start: int, of_start: int)
     yield from stream
 
 
-def counted(connection: Connection, meter: int, epoch: int, *, first: int, last: int) -> list[StoredReading]:
+def counted(connection: Connection, meter: int, epoch: int, *, first: int, last: int) -> list[Counted]:
     """The readings with a counter from seq ``first`` to ``last`` of an epoch, by seq."""
-    rows = select(*COLUMNS).where(
-        col(Reading.meter) == meter, col(Reading.epoch) == epoch, col(Reading.seq).between(first, last)
-    )
+    rows = select(*_COUNTED).where(_ROWS.meter == meter, _ROWS.epoch == epoch, _ROWS.seq.between(first, last))
     pieces = select(*_PACK_COLUMNS).where(
         col(Pack.meter) == meter,
         col(Pack.epoch) == epoch,
         col(Pack.seq) >= first,
         col(Pack.first_seq) <= last,
     )
-    found = [StoredReading._make(row) for row in connection.execute(rows)]
+    found = [Counted._make(row) for row in connection.execute(rows)]
     for pack in connection.execute(pieces):
-        found += (reading for reading in decode(*pack) if first <= reading.seq <= last)
+        found += (reading for reading in counted_of(unpacked(*pack)) if first <= reading.seq <= last)
     return sorted((reading for reading in found if reading.counter is not None), key=attrgetter("seq"))
 
 
-def backwards(connection: Connection, meter: int, epoch: int, *, before: int) -> Iterator[StoredReading]:
+def backwards(connection: Connection, meter: int, epoch: int, *, before: int) -> Iterator[Counted]:
     """The readings with a counter before seq ``before`` of an epoch, the nearest first; each is looked up."""
     found = neighbour(connection, meter, epoch, before=before)
     while found is not None:
@@ -207,7 +240,7 @@ def backwards(connection: Connection, meter: int, epoch: int, *, before: int) ->
         found = neighbour(connection, meter, epoch, before=found.seq)
 
 
-def forwards(connection: Connection, meter: int, epoch: int, *, after: int) -> Iterator[StoredReading]:
+def forwards(connection: Connection, meter: int, epoch: int, *, after: int) -> Iterator[Counted]:
     """The readings with a counter after seq ``after`` of an epoch, the nearest first; each is looked up."""
     found = neighbour(connection, meter, epoch, after=after)
     while found is not None:
@@ -217,20 +250,20 @@ def forwards(connection: Connection, meter: int, epoch: int, *, after: int) -> I
 
 def neighbour(
     connection: Connection, meter: int, epoch: int, *, before: int | None = None, after: int | None = None
-) -> StoredReading | None:
+) -> Counted | None:
     """The nearest reading with a counter ``before`` or ``after`` a seq in the same epoch."""
     backwards = before is not None
     limit = before if before is not None else after
     assert limit is not None
-    same = (col(Reading.meter) == meter, col(Reading.epoch) == epoch, _COUNTED.is_not(None))
-    seq = col(Reading.seq)
+    same = (_ROWS.meter == meter, _ROWS.epoch == epoch, _COUNTER.is_not(None))
+    seq = _ROWS.seq
     row = connection.execute(
-        select(*COLUMNS)
+        select(*_COUNTED)
         .where(*same, seq < limit if backwards else seq > limit)
         .order_by(seq.desc() if backwards else seq)
         .limit(1)
     ).first()
-    found = [StoredReading._make(row)] if row is not None else []
+    found = [Counted._make(row)] if row is not None else []
     found += _packed_neighbour(connection, meter, epoch, limit, backwards=backwards)
     choose = max if backwards else min
     return choose(found, key=lambda reading: reading.seq, default=None)
@@ -238,7 +271,7 @@ def neighbour(
 
 def _packed_neighbour(
     connection: Connection, meter: int, epoch: int, limit: int, *, backwards: bool
-) -> list[StoredReading]:
+) -> list[Counted]:
     """The nearest packed reading with a counter, if any; packs without one are passed over."""
     packs = select(*_PACK_COLUMNS).where(col(Pack.meter) == meter, col(Pack.epoch) == epoch).limit(1)
     backward, forward = packs.order_by(col(Pack.seq).desc()), packs.order_by(col(Pack.seq))
@@ -250,7 +283,7 @@ def _packed_neighbour(
             return []
         readings = [
             reading
-            for reading in decode(*pack)
+            for reading in counted_of(unpacked(*pack))
             if reading.counter is not None and (reading.seq < limit if backwards else reading.seq > limit)
         ]
         if readings:

@@ -11,13 +11,14 @@ day's roll-up will say when the meter tells nothing more.
 
 from __future__ import annotations
 
-from operator import attrgetter
+from itertools import chain
 
 from sqlalchemy import Connection, and_, func, select
 from sqlmodel import col
 
 from bridge.store import series
 from bridge.store.energy import Step
+from bridge.store.pack_format import counted_of
 from bridge.store.rollup import HOUR, stretches, total
 from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Due
 
@@ -40,8 +41,9 @@ def _since(connection: Connection, meter: int, start: int) -> tuple[int, list[St
     """From when on the day's readings count and not its roll-ups, and the steps that end there."""
     since, end = _summed_until(connection, meter, start), start + DAY_MS
     while True:
-        readings = series.between(connection, meter, start=since, end=end)
-        found = list(stretches(connection, meter, sorted(readings, key=attrgetter("epoch", "seq"))))
+        pieces = series.pieces(connection, meter, start=since, end=end)
+        readings = sorted(chain.from_iterable(map(counted_of, pieces)))  # by epoch and seq
+        found = list(stretches(connection, meter, readings))
         opened = (stretch.is_open.ts for stretch in found if stretch.is_open is not None)
         earlier = min((ts - ts % HOUR_MS for ts in opened if start <= ts < since), default=since)
         if earlier == since:

@@ -25,6 +25,11 @@ _NO_TEXT = re.compile(
 _HEX = re.compile(f"0x([0-9A-F]{{2}}){{1,{MAX_IDENTIFIER}}}")
 
 
+def is_text(text: str) -> bool:
+    """Whether every character of ``text`` is text."""
+    return _NO_TEXT.search(text) is None
+
+
 def visible(text: str) -> str:
     """``text`` without white space around it, and U+FFFD in the place of each character that is no text."""
     return _NO_TEXT.sub("\ufffd", text.strip())
@@ -44,7 +49,7 @@ def identifier(told: str | bytes) -> str:
         raise ValueError("an identifier has at least 1 character")
     if len(text) > MAX_IDENTIFIER and not _HEX.fullmatch(text):
         raise ValueError(f"an identifier has at most {MAX_IDENTIFIER} characters")
-    if not _NO_TEXT.search(text):
+    if is_text(text):
         return text
     octets = told if isinstance(told, bytes) else told.encode(errors="surrogatepass")
     return "0x" + octets[:MAX_IDENTIFIER].hex().upper()

@@ -14,6 +14,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Self, cast
+from weakref import WeakKeyDictionary
 
 from aiomqtt import Message, MqttError
 
@@ -24,6 +25,9 @@ from broker.mqtt.packets import RETAIN, ProtocolError, Publish, Will
 from broker.mqtt.session import Options, Session
 from broker.mqtt.settings import MqttSettings
 
+HANDSHAKES = 64
+"""Under way at once in one process: a thousand meters that begin together would run out of time together."""
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 LAST_PACKET_ID = 60_000
 """Of what we publish; subscriptions have those above."""
 
@@ -62,6 +66,11 @@ class Incoming(asyncio.Queue[Message]):
             self.put_nowait(message)  # for the next who asks
             raise self.ended
         return message
+
+
+def _turn() -> asyncio.Semaphore:
+    """Of those who connect in this event loop; who waits for it has not begun, and its time does not run."""
+    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(HANDSHAKES))
 
 
 class LightClient(asyncio.Protocol):
@@ -110,7 +119,7 @@ class LightClient(asyncio.Protocol):
 
     async def __aenter__(self) -> Self:
         try:
-            async with asyncio.timeout(self._connect_timeout + self.timeout):
+            async with _turn(), asyncio.timeout(self._connect_timeout + self.timeout):
                 await self._connect()
                 await self._ready
         except (TimeoutError, OSError, ssl.SSLError) as error:

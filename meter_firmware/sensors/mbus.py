@@ -30,6 +30,8 @@ from meter_firmware.settings import SensorSettings
 ANYBODY = 254
 SND_NKE, REQ_UD2, NEXT = 0x40, 0x5B, 0x20
 """Control fields; NEXT is the frame count bit, which changes with each part of an answer."""
+RSP_UD, STATUS = 0x08, 0x30
+"""Of an answer; two of its bits may be set (access demand, flow control)."""
 ACK, START, STOP = 0xE5, 0x68, 0x16
 SILENCE_SECONDS = 1.0
 SHORT_BYTES = 5
@@ -64,12 +66,22 @@ def exchange(talk: Talk, *, address: int) -> Measurement:
         talk.send(_short(REQ_UD2 | (0 if part % 2 else NEXT), address))
         frame = talk.until(frame_of, silence=SILENCE_SECONDS, longest=LONGEST)
         values, more = decoded(frame)
+        _answers(frame, address)
         found |= {name: value for name, value in values.items() if name not in found}
         if not more:
             break
     if not (measurement := completed(found)):
         raise SensorError("sensor measures nothing", "no quantity that we know in its records")
     return measurement
+
+
+def _answers(received: bytes, address: int) -> None:
+    """SensorError if the first frame in ``received`` is no answer of the meter at ``address``."""
+    control, who = received[_span(received)[0] + 4 :][:2]
+    if control & ~STATUS != RSP_UD:
+        raise SensorError("sensor answer is damaged", f"control field {control:02X} is no answer")
+    if address not in (ANYBODY, who):
+        raise SensorError("sensor answer is another meter's", f"of address {who}, not {address}")
 
 
 def frame_of(received: bytes) -> int:

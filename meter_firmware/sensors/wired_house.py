@@ -21,6 +21,8 @@ NUMBERS_OF_A_PHASE = 1_000_000
 """Phases of a house are houses of the town whose numbers are this far apart."""
 REACTIVE, APPARENT = 0.3, 1.05
 """varh and VAh for each Wh."""
+USUAL = {"thd_u": 2.1, "thd_i": 8.4, "unbalance_u": 0.6, "demand_max": 9200.0}
+"""What no model is worth: percent, and the W of the month's maximum."""
 
 
 class WiredHouse:
@@ -41,7 +43,8 @@ class WiredHouse:
         told = _total(seen) if len(seen) > 1 else seen[0]
         for suffix, phase in zip(PHASES, seen, strict=False):
             told |= {f"{name}{suffix}": value for name, value in phase.items()}
-        told |= _lines(seen) | {"alarm": False}
+        told |= _lines(seen) | USUAL | {"alarm": False}
+        told |= {f"{name}{suffix}": USUAL[name] for name in ("thd_u", "thd_i") for suffix in PHASES}
         for way in ("import", "export"):  # all in the first tariff
             told |= {f"energy_{way}_t1": told[f"energy_{way}"], f"energy_{way}_t2": 0.0}
         rest = (name for name in self._measures if name not in told)
@@ -86,12 +89,15 @@ def _total(phases: list[Measurement]) -> Measurement:
 
 
 def _lines(phases: list[Measurement]) -> Measurement:
-    """Voltages between the phases, 120° apart."""
+    """Voltages between the phases, and the current that comes back in the neutral: all 120° apart."""
     volts = [phase["voltage"] for phase in phases]
     if len(volts) == 1:
         return {}
     pairs = {"voltage_l12": (0, 1), "voltage_l23": (1, 2), "voltage_l31": (2, 0)}
-    return {
+    amps = [math.copysign(phase["current"], phase["power"]) for phase in phases]
+    squares = sum(amp**2 for amp in amps) - sum(amps[a] * amps[b] for a, b in pairs.values())
+    neutral = {"current_n": round(math.sqrt(max(0.0, squares)), 3)}
+    return neutral | {
         name: round(math.sqrt(volts[a] ** 2 + volts[b] ** 2 + volts[a] * volts[b]), 1)
         for name, (a, b) in pairs.items()
     }

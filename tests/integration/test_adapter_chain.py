@@ -120,8 +120,13 @@ async def test_a_meter_is_offline_with_its_device_and_comes_back(broker: Broker,
         await town.tell(KEY, "info", {}, retain=True)
         await town.meter(KEY, "status", lambda status: status.get("online") is True)
         since = len(town.heard)
+        await town.tell(KEY, "online", True)  # again, as at a new connection to its broker
         await town.tell(KEY, "online", False)
         await town.meter(KEY, "status", lambda status: status.get("online") is False, since=since)
+        await town.tell("d2", "info", {})
+        await town.meter("d2", "status", lambda status: status.get("online") is True)
+        own = [told for topic, told in town.heard[since:] if topic == TOPICS.meter(METER, "status")]
+        assert [told["online"] for told in own] == [False], "it does not come back by itself"
         since = len(town.heard)
         await town.tell(KEY, "online", True)
         await town.meter(KEY, "status", lambda status: status.get("online") is True, since=since)

@@ -18,6 +18,7 @@ from bridge.store import database
 from bridge.store.queries import Store, UnknownMeterError
 from bridge.store.tables import Meter, moment
 from broker.contract.messages import format_ts
+from broker.contract.quantities import QUANTITIES
 from broker.contract.topics import Topics, scl_name
 from broker.mqtt.packets import Publish
 
@@ -102,17 +103,15 @@ def test_batches_of_every_size(rig: Rig, count: int) -> None:
 
 
 def test_all_quantities_come_back_as_they_were(rig: Rig) -> None:
+    """Each with a value of its own, so that none stands in the place of another."""
     values: dict[str, Any] = {
-        "voltage": 231.2,
-        "current": 0.191,
-        "power": -21.3,
-        "power_factor": -0.48,
-        "frequency": 49.98,
-        "energy": 98414,
-    }
+        name: round(-0.5 if row.lowest == -1 else 100 + 0.25 * place, 2)
+        for place, (name, row) in enumerate(QUANTITIES.items())
+    } | {"power": -21.3, "power_factor": -0.48}
     rig.take(reading(1, 1, **values, alarm=False))
     (row,) = rig.store.readings(rig.meter(1))
-    assert tuple(row) == (1, 1, NOW, 231.2, 0.191, -21.3, -0.48, 49.98, 98414.0, False, None, True)
+    told = {"epoch": 1, "seq": 1, "ts": NOW, "alarm": False, "clock_synchronized": True, "other": None}
+    assert row._asdict() == values | told
 
 
 def test_a_reading_before_its_birth_makes_a_stub_that_the_birth_completes(rig: Rig) -> None:

@@ -30,6 +30,8 @@ def described(command: str) -> tuple[tuple[str, dict[str, object]], ...]:
 @pytest.mark.parametrize(
     ("command", "cause"),
     [("sm/v1/3f2504e0-4f89-41d3-9a0c-0305e82c3301/reading", "topic is of our meters"),
+     ("plant/7/3f2504e0-4f89-41d3-9a0c-0305e82c3301/command", "topic is of our meters"),
+     ("box/\x01set", "topic is not allowed"),
      ("box/set", "message was not sent")],
 )  # fmt: skip
 def test_no_message_goes_to_a_meter_of_ours(
@@ -38,7 +40,7 @@ def test_no_message_goes_to_a_meter_of_ours(
     now = [0.0]
     monkeypatch.setattr("adapters.source.monotonic", lambda: now[0])
     settings = SourceSettings(name="s", family="homeassistant", options={"confirms": ["box"]})
-    source = Source(settings, MqttSettings(), lambda *_: None)
+    source = Source(settings, MqttSettings(), lambda *_: None, prefix="plant/7")
     for topic, told in described(command):
         source._take(topic, json.dumps(told).encode(), retained=True)
     now[0] = 2.0

@@ -259,3 +259,13 @@ async def test_a_command_that_a_kill_interrupted_is_answered_without_a_claim(tmp
         (owed,) = (await remote.report())[1]
         assert (owed.outcome, owed.reason) == (Outcome.FAILED, remote_switch.INTERRUPTED)
         assert not remote.known
+
+
+async def test_a_command_that_expires_before_the_device_is_asked_is_not_sent(tmp_path: Path) -> None:
+    device = FakeDevice([Switched(KEY, OPEN)])
+    async with opened(tmp_path, device) as remote:
+        late = Command.model_validate_json(command())
+        late = late.model_copy(update={"expires_at": utc_now() - timedelta(seconds=1)})
+        verdict = await remote._word(late)
+        assert verdict.reason == "it expired before the device was asked"
+        assert device.requests == []

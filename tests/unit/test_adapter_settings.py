@@ -131,8 +131,9 @@ def test_turned_twice_is_as_before(measured: dict[str, float | bool]) -> None:
 
 def test_a_point_is_kept_for_the_next_start(tmp_path: Path) -> None:
     folder = tmp_path / points.meter_id_of("made-up", POINT.key)
-    points.save(folder, "made-up", POINT)
-    assert points.kept(tmp_path) == [("made-up", POINT)]
+    told = points.Kept("made-up", "home", POINT)
+    points.save(folder, told)
+    assert points.kept(tmp_path) == [told]
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / points.FILE_NAME).write_bytes((folder / points.FILE_NAME).read_bytes())
     (folder / points.FILE_NAME).write_text('{"family": "made-up", "point": {"key": 1}}')
@@ -174,3 +175,19 @@ def test_any_text_is_rules_or_troubles(text: str) -> None:
     rules, troubles = read_sites(text, {"made-up"})
     assert all(isinstance(rule, Rule) for rule in rules)
     assert all(trouble.startswith("line ") for trouble in troubles)
+
+
+def test_a_quote_that_nobody_closes_takes_no_lines_away() -> None:
+    text = 'family,key,name\nmade-up,a0,"Hall\nmade-up,a1,Cellar\n'
+    rules, troubles = read_sites(text, {"made-up"})
+    assert troubles == ["line 2: unexpected end of data: is a quote not closed?"], rules
+
+
+def test_only_the_end_of_a_line_ends_a_line() -> None:
+    text = 'family,key,name\r\nmade-up,a0,"House\u2028\x85 1"\r\nmade-up,a1,House\x0b2\r\n'
+    rules, troubles = read_sites(text, {"made-up"})
+    assert [(rule.key, rule.name) for rule in rules] == [
+        ("a0", "House\ufffd\ufffd 1"),
+        ("a1", "House\ufffd2"),
+    ]
+    assert troubles == []

@@ -194,6 +194,7 @@ def test_a_prefix_of_its_own_is_asked_who_it_is() -> None:
     assert steps[0] == Point(
         PLUG_MAC, "Kitchen", "Shelly", "SNSW-001P16EU", PLUG_MAC, "1.4.4", ("power",), True, 60.0
     )
+    take(made, Row("kitchen/online", b"false"), now=2)
     take(made, notify(1795255560, {"switch:0": {"apower": 5.0}}, prefix="pantry"), now=2)
     (request,) = made.switch(PLUG_MAC, Position.OPEN, token="t", now=3)
     assert isinstance(request, Outgoing)

@@ -194,3 +194,10 @@ def test_hostile_models_make_a_valid_reading_or_none(
 ) -> None:
     measured = scaled_points(words, points)
     Reading.model_validate({"epoch": 1, "seq": 1, "ts": utc_now(), **measured})
+
+
+def test_of_direct_current_only_the_power_is_judged() -> None:
+    """Registers of another meter gave 172 MW at 0 A, and `probe` took it for a PZEM-017."""
+    other = {"voltage": 172.55, "current": 0.0, "power": 171_798_000.0}
+    assert complaints(other, alternating=False) == ["power 1.71798e+08 W at 172.55 V and 0 A"]
+    assert complaints({"voltage": 12.6, "current": 4.0, "power": 50.4}, alternating=False) == []

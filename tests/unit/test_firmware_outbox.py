@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from broker.contract.errors import ConfigurationError
 from broker.contract.messages import utc_now
 from broker.contract.reading import Reading, Stored
-from meter_firmware.outbox import Outbox
+from meter_firmware.outbox import Kept, Outbox
 from meter_firmware.storage import Storage, StorageError
 
 CAPACITY = 5
@@ -59,6 +59,22 @@ def test_only_the_confirmed_range_of_this_epoch_leaves(tmp_path: Path) -> None:
         assert seqs(outbox) == [1, 4, 5]
         assert outbox.held(1, 5) == 3
         assert outbox.held(2, 3) == 0
+
+
+def test_what_is_published_while_a_confirmation_is_taken_is_noted(tmp_path: Path) -> None:
+    with opened(tmp_path / "meter.sqlite") as outbox:
+
+        class First(int):
+            """The number 1; whoever compares with it, publishes meanwhile."""
+
+            def __le__(self, other: int) -> bool:
+                outbox.note_sent([Kept(outbox.last_seq + len(outbox._sent), b"")])
+                return int(self) <= other
+
+        fill(outbox, 3)
+        outbox.note_sent(outbox.batch(after=0, upto=3, limit=10))
+        assert outbox.confirm(Stored.model_construct(epoch=outbox.epoch, first=First(1), seq=2)) == 2
+        assert outbox._sent > {3}
 
 
 def test_batches_are_oldest_first_and_bounded(tmp_path: Path) -> None:

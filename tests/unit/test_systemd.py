@@ -16,8 +16,10 @@ FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
 UNITS = sorted(FOLDER.glob("*.service"))
 DEPLOYMENT = "/var/lib/meter61850"
 PROGRAM = "/opt/meter61850/bin/meter61850"
-ASKS_FOR_NTP = {"meter61850-meter", "meter61850-bridge"}
+ASKS_FOR_NTP = {"meter61850-meter", "meter61850-bridge", "meter61850-adapter"}
 """ProtectClock and @privileged forbid adjtimex(2) even to ask; to set the clock they lack the capability."""
+BESIDE = {"adapter", "homeassistant", "sparkplug"}
+"""They need no file of a deployment, and may run on another machine."""
 EXPOSURE = {"meter61850-meter": 2.6}
 """At most, of 10, as systemd-analyze counts; 2.0 for all others. A meter needs its devices."""
 
@@ -56,7 +58,7 @@ def unit(request: pytest.FixtureRequest) -> Path:
 
 def test_there_is_one_for_each_service() -> None:
     names = {unit.stem.removeprefix("meter61850-") for unit in UNITS}
-    assert names == {"broker", "bridge", "mms", "registrar", "web", "meter"}
+    assert names == {"broker", "bridge", "mms", "registrar", "web", "meter", *BESIDE}
 
 
 def test_it_is_sandboxed(unit: Path) -> None:
@@ -76,6 +78,11 @@ def test_each_service_has_its_own_user_and_folders(unit: Path) -> None:
         assert "ReadWritePaths" not in told
         return
     assert told["User"] == told["Group"] == [unit.stem]
+    if service in BESIDE:
+        assert told["StateDirectory"] == [unit.stem]
+        assert told["InaccessiblePaths"] == [f"-{DEPLOYMENT}"]
+        assert not {"ReadWritePaths", "SupplementaryGroups"} & told.keys()
+        return
     uses_database = layout.DATABASE in layout.NEEDS[service].writes
     groups = ["meter61850", *(["meter61850-database"] if uses_database else [])]
     assert told["SupplementaryGroups"] == [" ".join(groups)]

@@ -17,7 +17,6 @@ from pydantic import AfterValidator, AwareDatetime
 from starlette.responses import Response
 
 from bridge.store.export import TIMES, Table
-from bridge.store.pack_format import StoredReading
 from bridge.store.queries import Store
 from bridge.store.rollup import DAY, HOUR
 from bridge.store.tables import DAY_MS, Meter, at_ms, moment
@@ -106,15 +105,7 @@ class Range:
                 {field: list(values) for field, values in zip(table.fields, columns, strict=True)}
             )
         start, end = at_ms(self.start), at_ms(self.end)
-        fields = store.table(self.meter, iter(()), start=start, end=end).fields
-        places = [(name, StoredReading._fields.index(name)) for name in fields]
-        found: dict[str, list[Any]] = {name: [] for name in fields}
-        for piece in store.pieces(self.meter, start=start, end=end):
-            for name, place in places:
-                found[name].extend(piece[place])
-            if len(found["ts"]) >= most:
-                break
-        return _decoded({name: values[:most] for name, values in found.items()})
+        return _decoded(store.columns(self.meter, start=start, end=end, most=most))
 
     def place(self, row: tuple[Any, ...]) -> str:
         """The cursor of what follows ``row``: later pages are of the same resolution."""

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from adapters.families.homeassistant.discovery import MAX_ENTITIES, Description, DeviceInfo, Entity
 from adapters.families.homeassistant.naming import LOADS
-from adapters.family import Available, Point, Step, Switched
+from adapters.family import Available, Finding, Point, Step, Switched
 from adapters.measured import Gathered, in_order, text
 from broker.contract.quantities import QUANTITIES
 from broker.contract.relay import Position
@@ -88,6 +88,23 @@ class Device:
         self.fresh = {which: until for which, until in self.fresh.items() if which in self.entities}
         self.meaning = meaning(self, self._choice)
         self.announced = (self.announced[0] if self.announced else now, now)
+
+    def routes(self) -> dict[str, tuple[str, str]]:
+        """Entity that counts for the meter → where its state comes from, and where its commands go."""
+        relay = self.meaning.relay.id if self.meaning.relay else ""
+        counts = (
+            one for one in self.entities.values() if one.id in self.meaning.quantities or one.id == relay
+        )
+        return {one.id: (one.state.topic, one.switch.topic if one.switch else "") for one in counts}
+
+    def moved(self, before: dict[str, tuple[str, str]]) -> list[Step]:
+        """What is to be told when the topics of a metering point are others than before."""
+        now = {name: route for name, route in self.routes().items() if before.get(name, route) != route}
+        if self.point is None or not now:
+            return []
+        name, route = next(iter(now.items()))
+        detail = f"{self.key}: {name[-100:]} has {route[0]!r} {route[1]!r}, had {before[name]}"
+        return [Finding("topics of a device have changed", detail)]
 
     def has_room(self, topic: str, described: Description) -> bool:
         """Whether there is room for what one more message describes."""
@@ -179,7 +196,9 @@ def meaning(device: Device, choice: Choice) -> Meaning:
     """Which sensor measures which quantity, and which switch is the relay; what was guessed is a doubt."""
     found = Meaning(doubts=[doubt for said in device.told.values() for doubt in said.doubts])
     taken: dict[str, str] = {}
-    for entity in sorted(device.entities.values(), key=lambda one: one.id):
+    # What has been measured stays: a message of somebody else does not displace it.
+    had = device.meaning.quantities
+    for entity in sorted(device.entities.values(), key=lambda one: (one.id not in had, one.id)):
         if entity.named is not None:
             _take_sensor(found, taken, entity, _chosen(choice.quantities, device, entity))
     if any(name.startswith("energy_export") for name in taken) and "energy" in taken:

@@ -62,6 +62,8 @@ class HomeAssistant:
         self._choice = Choice(settings.quantities, settings.relays, settings.confirms)
         self._of_token: dict[str, Device] = {}
         self._of_topic: dict[str, Device] = {}
+        self._of_key: dict[str, Device] = {}
+        """Those that are metering points."""
         self._sizes: dict[str, int] = {}
         self._octets = 0
         self._uses: dict[str, list[Use]] = {}
@@ -117,7 +119,7 @@ class HomeAssistant:
 
     def switch(self, key: str, position: Position, *, token: str, now: float) -> Sequence[Step]:
         """The command of the device's only relay, if its state confirms what it did."""
-        device = self._reported(key)
+        device = self._of_key.get(key)
         relay = device.meaning.relay if device else None
         if device is None or relay is None or relay.switch is None or not relay.switch.confirms:
             return [Refused(key, "the device has no relay whose state confirms a command", token)]
@@ -128,10 +130,6 @@ class HomeAssistant:
     def ask(self, key: str, *, now: float) -> Sequence[Step]:
         """Discovery has no way to ask; the retained state is what there is."""
         return ()
-
-    def _reported(self, key: str) -> Device | None:
-        known = (device for device in self._of_token.values() if device.point is not None)
-        return next((device for device in known if device.key == key), None)
 
     def _announced(self, topic: str, payload: bytes, *, platform: str, now: float) -> list[Step]:
         device = self._of_topic.get(topic)
@@ -158,7 +156,9 @@ class HomeAssistant:
             self._octets += size - self._sizes.pop(topic, 0)
             if size:
                 self._sizes[topic] = size
+            routes = device.routes()
             self._learn(device, topic, described, now=now)
+            return [*(described.findings if described else ()), *device.moved(routes)]
         return list(described.findings) if described is not None else []
 
     def _device(self, described: Description) -> Device:
@@ -203,7 +203,14 @@ class HomeAssistant:
                 del self._of_token[token]
         if point is None:
             device.point, device.online, device.window = None, None, None
-            return [] if before is None else [Gone(device.key)]
+            if before is None:
+                return []
+            del self._of_key[device.key]
+            return [Gone(device.key)]
+        if self._of_key.setdefault(device.key, device) is not device:
+            first = self._of_key[device.key].point
+            detail = f"{device.key}: {point.name!r} is left out, it is {first.name if first else ''!r}"
+            return [Finding("two devices have one key", detail)]
         return device.renewed(point) if point != before else device.heard()
 
     def _heard(

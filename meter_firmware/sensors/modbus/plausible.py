@@ -17,8 +17,14 @@ MOST, SLACK = 1.2, 25.0
 PHASES = ("", "_l1", "_l2", "_l3")
 
 
-def complaints(measured: Measurement) -> list[str]:
-    """Each value that cannot be, with its unit; none if the values are plausible."""
+def complaints(measured: Measurement, *, alternating: bool = True) -> list[str]:
+    """Each value that cannot be, with its unit; none if the values are plausible.
+
+    Of direct current only the power is judged: its voltage may be any.
+    """
+    powers = [text for phase in PHASES if (text := _too_much(measured, phase))]
+    if not alternating:
+        return powers
     volts = {phase: measured[f"voltage{phase}"] for phase in PHASES if f"voltage{phase}" in measured}
     found = [
         f"voltage{phase} {value:g} V"
@@ -28,7 +34,7 @@ def complaints(measured: Measurement) -> list[str]:
     hertz = measured.get("frequency")
     if hertz is not None and not HERTZ[0] <= hertz <= HERTZ[1]:
         found.append(f"frequency {hertz:g} Hz")
-    return found + [text for phase in PHASES if (text := _too_much(measured, phase))]
+    return found + powers
 
 
 def _too_much(measured: Measurement, phase: str) -> str:

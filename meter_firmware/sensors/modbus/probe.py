@@ -200,7 +200,7 @@ def _read(bus: Bus, unit: int, models: list[Model]) -> Iterator[Fit]:
             measured = sensor.decoded(sensor.words())
         except SensorError:
             continue
-        if measured and not (model.device.alternating and complaints(measured)):
+        if measured and not complaints(measured, alternating=model.device.alternating):
             yield Fit(model, measured, len(sensor.missing))
 
 

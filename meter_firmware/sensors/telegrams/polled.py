@@ -17,6 +17,8 @@ from meter_firmware.sensors.sensor import Measurement, SensorError
 from meter_firmware.sensors.telegrams.line import ERRORS, Line, received
 
 STEP_SECONDS = 0.1
+BITS, SLOWNESS = 10, 2
+"""Of a byte on the line; an answer may take so many times as long as the line needs for the longest one."""
 
 
 class Talk:
@@ -40,11 +42,15 @@ class Talk:
         SensorError if nothing comes for ``silence`` s, or there is no end in ``longest`` bytes.
         """
         quiet_until = time.monotonic() + silence
+        at_most = quiet_until + SLOWNESS * BITS * longest / self.port.baudrate
         while not (end := found(self._received)):
             if len(self._received) > longest:
                 raise SensorError("sensor answer is damaged", f"{len(self._received)} bytes without an end")
             if self._over.is_set() or time.monotonic() > quiet_until:
                 raise self._silent(silence)
+            if time.monotonic() > at_most:
+                what = f"{len(self._received)} bytes without an end, slower than {self.port.baudrate} Bd"
+                raise SensorError("sensor answer is damaged", what)
             if data := received(self.port):
                 self._received += data
                 quiet_until = time.monotonic() + silence
