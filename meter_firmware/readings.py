@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Literal
 
 from broker.contract.messages import MAX_SEQ
@@ -61,7 +61,7 @@ class Readings:
         if corrected:
             _log.info("the time is known now: it was put right in %d readings", corrected)
         elif not synchronized:
-            _log.warning("NTP does not keep the clock: readings are marked (clock_synchronized false)")
+            _tell_unsynchronized()
 
     async def rename(self, notice: MeterNotice) -> int | None:
         """Other readings have the names of these: `Outbox.rename`, while none is taken."""
@@ -109,3 +109,9 @@ class Readings:
         """Wake who waits for a newer reading."""
         self._taken.set()
         self._taken.clear()
+
+
+@cache
+def _tell_unsynchronized() -> None:
+    """Once for all meters of the process."""
+    _log.warning("NTP does not keep the clock: readings are marked (clock_synchronized false)")

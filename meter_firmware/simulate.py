@@ -42,6 +42,8 @@ FILES_PER_METER = 4
 FILES_PER_WIRE = 4
 """Both ends of a pseudo-terminal or of a connection, the port that is read, and the one that listens."""
 FILES_BESIDES = 200
+MOST_WIRED = 80
+"""Meters on simulated wires in one process: pyserial waits with select(), which knows 1024 files."""
 
 FAMILIES = (
     "Abrahams", "Botha", "Cele", "Dlamini", "Erasmus", "Fortuin", "Govender", "Hendricks", "Isaacs", "Jacobs",
@@ -55,6 +57,10 @@ FIRST_CODE = 7500
 
 async def run(settings: SimulateSettings, *, stop: asyncio.Event | None = None) -> None:
     """Be the meters until SIGTERM or SIGINT (or ``stop``, if given); Meter61850Error if one cannot start."""
+    if settings.kind is not None and settings.n > MOST_WIRED:
+        raise ConfigurationError(
+            f"{settings.n} wired meters: at most {MOST_WIRED} in one process; start others with --first"
+        )
     allow_files(FILES_BESIDES + (FILES_PER_METER + FILES_PER_WIRE * bool(settings.kind)) * settings.n)
     async with AsyncExitStack() as wires:
         meters = [await _meter(settings, number, wires) for number in _numbers(settings)]

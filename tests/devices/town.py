@@ -19,7 +19,7 @@ from time import time
 from adapters.simulated.device import device_kind
 from broker.contract.reading import Reading
 from meter_firmware.settings import SimulateSettings
-from meter_firmware.simulate import meter_ids
+from meter_firmware.simulate import MOST_WIRED, meter_ids
 from tests.devices.ledger import Away, Row
 from tests.faults.cards import COLUMNS
 from tests.faults.site import ROOT, Program
@@ -28,8 +28,6 @@ from tests.support.brokers import Broker, mosquitto
 SHARES = {"tasmota": 4, "shelly2": 3, "zigbee2mqtt": 2, "homeassistant": 1, "sdm630": 1, "p1": 1}
 """Of twelve devices; the last two are wired meters."""
 WIRED = ("sdm630", "p1")
-MOST_WIRED = 80
-"""Of a kind, in one process: a serial port is read with select(), which knows 1024 files."""
 SOURCE = """
 [[source]]
 name = "{family}"

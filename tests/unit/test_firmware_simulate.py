@@ -21,7 +21,7 @@ from meter_firmware.relay.pin import RelayError
 from meter_firmware.sensors.household import HOUR, MEASURES, Household, frequency
 from meter_firmware.sensors.simulated import SimulatedHardware
 from meter_firmware.settings import SimulateSettings
-from meter_firmware.simulate import allow_files, meter_ids, simulated_profile
+from meter_firmware.simulate import allow_files, meter_ids, run, simulated_profile
 
 MIDNIGHT = 1_795_478_400.0
 """2026-11-24T00:00:00Z."""
@@ -170,3 +170,9 @@ def test_the_limit_of_open_files_is_raised_or_told(file_limit: tuple[int, int]) 
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 300
     with pytest.raises(ConfigurationError, match="ulimit"):
         allow_files(2**40)
+
+
+async def test_more_wired_meters_than_a_process_can_wait_for_are_refused(tmp_path: Path) -> None:
+    settings = SimulateSettings(n=81, kind="p1", data_dir=tmp_path)
+    with pytest.raises(ConfigurationError, match="81 wired meters: at most 80 in one process"):
+        await run(settings)
