@@ -158,7 +158,8 @@ class Up:
     async def report(self) -> dict[str, Any]:
         """Stop the meters, wait until database and MMS have the same last readings, and return both."""
         ran = time.monotonic() - self.began - self.ready_seconds
-        for name in ("devices", "adapter", "wired", "meters"):
+        devices = ("devices", "adapter", "wired") if self.chain.devices else ()
+        for name in (*devices, "meters"):
             await self.supervisor.stop(name)
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:

@@ -15,7 +15,11 @@ from admin.lazy import new_app
 from admin.options import Mqtt, MqttVersion, Prefix, mqtt_settings
 from broker.contract.errors import ConfigurationError
 
-app = new_app(no_args_is_help=True, rich_markup_mode=None, help="Our meters in Home Assistant.")
+app = new_app(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Our meters in Home Assistant.\n\n\b\nmeter61850 homeassistant run --mqtt localhost:1883",
+)
 
 Switches = Annotated[
     bool,

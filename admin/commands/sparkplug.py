@@ -13,7 +13,11 @@ from adapters.sparkplug.settings import SparkplugSettings, TargetSettings
 from admin.lazy import new_app
 from admin.options import DATA_DIR, Mqtt, MqttVersion, Prefix, mqtt_settings
 
-app = new_app(no_args_is_help=True, rich_markup_mode=None, help="Our meters for Sparkplug B hosts.")
+app = new_app(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Our meters for Sparkplug B hosts.\n\n\b\nmeter61850 sparkplug run --group Village --node meters",
+)
 
 Group = Annotated[
     str, typer.Option(envvar="METER61850_SPARKPLUG_GROUP", metavar="NAME", help="Group id of the edge node.")

@@ -9,7 +9,19 @@ from pathlib import Path
 
 from tests.support.project import ROOT
 
-PACKAGES = ("admin", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar", "scl_builder", "web")
+PACKAGES = (
+    "adapters", "admin", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar", "scl_builder", "web"
+)
+    "adapters",
+    "admin",
+    "bridge",
+    "broker",
+    "meter_firmware",
+    "mms_bridge",
+    "registrar",
+    "scl_builder",
+    "web",
+)
 
 
 def test_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
