@@ -10,8 +10,6 @@ from pathlib import Path
 from tests.support.project import ROOT
 
 PACKAGES = (
-    "adapters", "admin", "bridge", "broker", "meter_firmware", "mms_bridge", "registrar", "scl_builder", "web"
-)
     "adapters",
     "admin",
     "bridge",
