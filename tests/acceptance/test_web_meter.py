@@ -59,7 +59,7 @@ def meter(web: Web) -> Iterator[Played]:
     until(not_at_midnight, seconds=70, why="a day that does not end within the test")
     with Client(web.chain.broker) as client:
         house = Played(client, METER, "House 7")
-        house.appear(web, interval=1)
+        house.appear(web, interval=60)
         house.read()
         yield house
 
