@@ -17,6 +17,7 @@ from adapters.family import Available, Gone, Outgoing, Point, Values
 from adapters.profiles import profile_of
 from adapters.settings import AdapterSettings
 from adapters.source import Source
+from adapters.store import Store
 from broker.contract.relay import Position
 from broker.mqtt.settings import MqttSettings
 from tests.support import made_up
@@ -34,7 +35,7 @@ def made(folder: Path, rule: Rule = SWITCHED) -> Entry:
 
     settings = SETTINGS.model_copy(update={"data_dir": folder})
     source = Source(settings.source[0], MqttSettings(), lambda *_: None)
-    return Entry(Context(settings, admit), source, POINT, rule)
+    return Entry(Context(settings, admit, Store(folder / "adapter.sqlite")), source, POINT, rule)
 
 
 def test_a_device_that_was_removed_is_there_again_when_it_tells_of_itself(tmp_path: Path) -> None:
