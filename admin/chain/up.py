@@ -225,7 +225,7 @@ def compared(meter_id: str, state: MeterState | None, told: Mapping[str, Told] |
                 "ts": moment(latest.ts),
                 "epoch": latest.epoch,
                 "seq": latest.seq,
-                **{name: getattr(latest, name) for name in QUANTITIES},
+                **{name: value for name in QUANTITIES if (value := getattr(latest, name)) is not None},
                 "relay": state.meter.relay,
             }
     if told is not None:
@@ -238,7 +238,7 @@ def compared(meter_id: str, state: MeterState | None, told: Mapping[str, Told] |
     row["same"] = bool(
         stored
         and told
-        and all(same(name, stored[name], one) for name, one in told.items())
+        and all(same(name, stored.get(name), one) for name, one in told.items())
         and all(same_time(stored["ts"], told[name]) for name in told.keys() & QUANTITIES.keys())
     )
     return row

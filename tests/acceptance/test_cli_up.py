@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import HOUSEHOLD
 from tests.support.brokers import free_port
 from tests.support.chain import until
 from tests.support.cli import STOP_SECONDS, Running, answer, error, run, up
@@ -66,7 +66,7 @@ def test_database_and_mms_tell_the_same_last_reading(broker: str, tmp_path: Path
         assert meter["database"]["seq"] >= 4  # readings went on after READY
         assert meter["database"]["ts"] == meter["mms"]["ts"]
         assert meter["mms"]["relay"] == "closed"
-        for name in QUANTITIES:
+        for name in HOUSEHOLD:
             assert meter["mms"][name] == pytest.approx(meter["database"][name], rel=1e-6, abs=0.5)
 
 
