@@ -90,7 +90,11 @@ def retry(
     letters = _chosen(keys, everything=everything, database=database)
     fit = [letter for letter in letters if _may_be_repeated(letter)]
     asyncio.run(_publish(fit, mqtt_settings(mqtt_, prefix)))
-    _purge(database, keys=[letter.key for letter in fit if letter.key is not None])
+    engine = databases.connect(database)
+    try:
+        graves.purge_repeated(engine, {letter.key: letter.count for letter in fit if letter.key is not None})
+    finally:
+        engine.dispose()
     left = len(letters) - len(fit)
     note(f"{len(fit)} sent again" + (f", {left} left alone (cut off, or not about readings)" if left else ""))
 

@@ -182,3 +182,17 @@ def purge(engine: Engine, *, keys: Iterable[int] | None = None, before: int | No
         statement = statement.where(col(DeadLetter.last_seen) < before)
     with engine.begin() as connection:
         return connection.execute(statement).rowcount
+
+
+def purge_repeated(engine: Engine, counts: Mapping[int, int]) -> int:
+    """Delete those that were sent again, key → count before that; how many those were.
+
+    One that was counted once more meanwhile stays: the bridge has found it bad again.
+    """
+    with engine.begin() as connection:
+        return sum(
+            connection.execute(
+                delete(DeadLetter).where(col(DeadLetter.key) == key, col(DeadLetter.count) == count)
+            ).rowcount
+            for key, count in counts.items()
+        )

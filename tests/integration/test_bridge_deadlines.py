@@ -131,6 +131,22 @@ def test_purge_deletes_what_is_named(database_url: str, which: str) -> None:
     engine.dispose()
 
 
+def test_what_was_sent_again_and_is_bad_again_stays(database_url: str) -> None:
+    """The bridge has looked at it before the command deletes it."""
+    engine = database.connect(database_url)
+    database.migrate(engine)
+    letters = DeadLetters(per_cause=10)
+    with engine.begin() as connection:
+        letters.write(connection, [Dead(b"good now", b"1", "bad"), Dead(b"bad", b"2", "bad")], NOW)
+    with Store.open(database_url) as store:
+        counts = {row.key: row.count for row in store.dead_letters() if row.key is not None}
+        with engine.begin() as connection:
+            letters.write(connection, [Dead(b"bad", b"2", "bad")], NOW + 1000)
+        assert dead_letters.purge_repeated(engine, counts) == 1
+        assert [(row.topic, row.count) for row in store.dead_letters()] == [("bad", 2)]
+    engine.dispose()
+
+
 def test_metrics_and_health(broker: Broker, database_url: str) -> None:
     port = free_port()
     with chain(broker, database_url, metrics_port=port) as rig:
