@@ -1,6 +1,6 @@
 """A meter's client of the broker: aiomqtt's at a meter of its own, a light one where a process has many.
 
->>> client = light_client(mqtt, meter_id, Last(payload, topics))  # doctest: +SKIP
+>>> client = light_client(mqtt, Wanted(meter_id, will, topics))  # doctest: +SKIP
 """
 
 from __future__ import annotations

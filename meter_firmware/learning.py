@@ -49,7 +49,7 @@ class LearningMeter:
             await asyncio.to_thread(self._sensor.close)
 
     async def _learned(self, stop: asyncio.Event) -> tuple[str, ...]:
-        """None only if ``stop`` came first."""
+        """What the sensor measures; empty only if ``stop`` came first."""
         while not stop.is_set():
             try:
                 measured = await self._read(stop)

@@ -38,7 +38,7 @@ class Link:
         self._parts = parts
         self._new_client = new_client
         self.announced = asyncio.Event()
-        """Set when the first session has told who this meter is."""
+        """Set when the first session has announced this meter."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Stay connected until ``stop``; then say offline."""

@@ -93,20 +93,19 @@ class Readings:
         if live:
             self.latest = None if self._holding else kept
 
-    def _tell_failure(self, error: Exception) -> None:
-        """Count why a reading was not kept; any other error is raised again."""
+    def _tell_failure(self, error: OSError) -> None:
+        """Count why a reading was not kept."""
         match error:
             case StorageError():
-                self._faults.tell("reading could not be saved", error)
+                cause = "reading could not be saved"
             case clock.ClockError():
-                self._faults.tell("reading without a time", error)
-            case OSError():  # no free file descriptor: the next reading may have one
-                self._faults.tell("reading failed", error)
-            case _:
-                raise error
+                cause = "reading without a time"
+            case _:  # no free file descriptor: the next reading may have one
+                cause = "reading failed"
+        self._faults.tell(cause, error)
 
     def _tell_taken(self) -> None:
-        """Wake who waits for a newer reading."""
+        """Wake the tasks that wait for a newer reading."""
         self._taken.set()
         self._taken.clear()
 

@@ -88,7 +88,7 @@ Durability = Literal["FULL", "NORMAL"]
 
 
 class _Connection(sqlite3.Connection):
-    """Says in every statement whose rows are meant."""
+    """Puts the condition for the meter's rows into every statement."""
 
     mine = ONE_METER.mine
 
@@ -112,7 +112,7 @@ class Storage:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.lock = threading.RLock()
-        """Held while anything is read or written, and by who must not be disturbed in between."""
+        """Held while anything is read or written, and between steps that belong together."""
         self._is_open = False
         self._connection: sqlite3.Connection | None = None
 

@@ -1,6 +1,6 @@
 """IEC 62056-21 mode C: a meter with an optical head gives all its registers when it is asked.
 
-We ask at 300 Bd; the meter says who it is and how fast it can send; we confirm that, and both change to it.
+We ask at 300 Bd; the meter tells its name and how fast it can send; we confirm that, and both change to it.
 The answer ends with a check character, the exclusive or of all after STX. Baud rates and pauses are those of
 iec62056-21 0.0.2. Behind a plain TCP port the rate cannot be changed from here: there we confirm the first.
 

@@ -170,7 +170,7 @@ async def read_for_ever(sensor: Sensor) -> None:
 
 
 def pass_on(listener: socket.socket, telegram: bytes, enough: threading.Event) -> None:
-    """Send it to one who connects, each 50 ms; then the connection ends."""
+    """Take one connection and send the telegram on it each 50 ms; it ends when that is enough."""
     connection, _ = listener.accept()
     with connection:
         while not enough.wait(0.05):

@@ -14,20 +14,10 @@ from meter_firmware.sensors.modbus.bus import Line, SerialBus
 from meter_firmware.sensors.modbus.devices.pzem004t import PZEM004T
 from meter_firmware.sensors.modbus.sensor import ModbusSensor
 from meter_firmware.sensors.sensor import SensorError
-from tests.support.modbus import Mode, crc16
+from tests.support.modbus import FAILURES, Mode, crc16
 from tests.support.pzem import THESIS, Pzem
 
 MEASURED = PZEM004T.decode(dict(enumerate(THESIS)))
-
-FAILURES = {
-    Mode.BAD_CRC: "sensor answer is damaged",
-    Mode.GARBAGE: "sensor answer is damaged",
-    Mode.PARTIAL: "sensor answer is damaged",
-    Mode.ONE_BYTE: "sensor answer is damaged",
-    Mode.OTHER_ADDRESS: "sensor answer is damaged",
-    Mode.SILENCE: "sensor does not answer",
-    Mode.EXCEPTION: "sensor refuses the request",
-}
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tests.unit.test_family_tasmota import SML
 
 DEADLINE = 90.0
 AGAIN = 5.0
-"""Seconds until a stage is played again: what is played before the adapter listens is heard by nobody."""
+"""Seconds until a stage is played again: the adapter does not hear what is played before it listens."""
 INFO = {"model": "EXAMPLE", "gen": 2, "ver": "1.4.4", "app": "Example", "fw_id": "20260101-000000/1.4.4"}
 
 
@@ -49,7 +49,7 @@ def adapter_settings(folder: Path, broker: Broker) -> Path:
 
 
 class Player:
-    """The devices: they publish, and those of Shelly say who they are when they are asked."""
+    """The devices: they publish, and those of Shelly tell their model when they are asked."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker

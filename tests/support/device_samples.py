@@ -36,7 +36,7 @@ class Stage:
     timed: Moved | None = None
     """How the device's own time is moved; None: it tells none."""
     offline: bool = False
-    """Whether the device says that it goes: then nothing is good any more."""
+    """Whether the device says that it goes: then no value is good."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from adapters.families.sparkplug import SparkplugFamily, SparkplugOptions
 from adapters.family import Available, Finding, Outgoing, Refused, Step, Switched, Values
 from adapters.sparkplug.datatypes import DataType
 from adapters.sparkplug.payload import Metric, Payload, encode, metric
+from broker.contract.relay import Position
 
 T0 = 1_795_255_500_000
 """Milliseconds: the sample's first timestamp."""
@@ -41,8 +42,6 @@ class Host:
 
     def switch(self, key: str, position: str) -> list[Step]:
         """What follows from a command with the token ``c1``."""
-        from broker.contract.relay import Position  # noqa: PLC0415 - only here
-
         return self._note(self.family.switch(key, Position(position), token="c1", now=self.now))
 
     def _note(self, told: Sequence[Step]) -> list[Step]:
@@ -61,7 +60,7 @@ def switched(steps: Sequence[Step]) -> list[Switched]:
 
 
 def online(steps: Sequence[Step]) -> list[tuple[str, bool]]:
-    """Who says that it is there, or not."""
+    """Each device that is there or not, by its key."""
     return [(step.key, step.online) for step in steps if isinstance(step, Available)]
 
 

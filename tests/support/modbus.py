@@ -44,6 +44,18 @@ class Mode(Enum):
     OTHER_ADDRESS = auto()
 
 
+FAILURES = {
+    Mode.BAD_CRC: "sensor answer is damaged",
+    Mode.GARBAGE: "sensor answer is damaged",
+    Mode.PARTIAL: "sensor answer is damaged",
+    Mode.ONE_BYTE: "sensor answer is damaged",
+    Mode.OTHER_ADDRESS: "sensor answer is damaged",
+    Mode.SILENCE: "sensor does not answer",
+    Mode.EXCEPTION: "sensor refuses the request",
+}
+"""How it misbehaves, and the cause that the driver must name."""
+
+
 @dataclass
 class Image:
     """A device's registers, as bytes by address, and the function that reads them."""

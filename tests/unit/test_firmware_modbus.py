@@ -177,7 +177,7 @@ def test_a_damaged_answer_is_refused_and_never_read(data: bytes, count: int) -> 
 def test_frames_are_those_of_the_standard() -> None:
     # Modbus Messaging on TCP/IP V1.0b, 3.1.3 and Modbus over Serial Line, appendix B
     assert frames.tcp(0x1501, 0xFF, frames.request(3, 4, 1)) == bytes.fromhex("15010000 0006 FF 03 0004 0001")
-    assert frames.crc16(b"\x02\x07") == b"\x41\x12"
+    assert frames.checksum(b"\x02\x07") == b"\x41\x12"
 
 
 def test_the_sample_of_sunspec_gives_its_expected_values() -> None:

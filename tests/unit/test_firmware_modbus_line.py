@@ -18,21 +18,12 @@ from meter_firmware.sensors.modbus.sensor import WRONG_VARIANT, ModbusSensor, Wi
 from meter_firmware.sensors.modbus.table import Device
 from meter_firmware.sensors.sensor import Measurement, SensorError
 from meter_firmware.sensors.wired_house import WiredHouse
-from tests.support.modbus import Image, Loop, Mode, Slaves, image
+from tests.support.modbus import FAILURES, Image, Loop, Mode, Slaves, image
 from tests.support.modbus_samples import ENTRIES, SAMPLES, Sample
 from tests.support.modbus_samples import SUNSPEC as SUNSPEC_SAMPLE
 
 kinds()
 UNIT = 5
-FAILURES = {
-    Mode.BAD_CRC: "sensor answer is damaged",
-    Mode.GARBAGE: "sensor answer is damaged",
-    Mode.PARTIAL: "sensor answer is damaged",
-    Mode.ONE_BYTE: "sensor answer is damaged",
-    Mode.OTHER_ADDRESS: "sensor answer is damaged",
-    Mode.SILENCE: "sensor does not answer",
-    Mode.EXCEPTION: "sensor refuses the request",
-}
 TABLES = [model for model in MODELS.values() if model.sensor is ModbusSensor]
 """SunSpec first looks for its models."""
 every_kind = pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.device.name)

@@ -65,7 +65,7 @@ def test_what_is_published_while_a_confirmation_is_taken_is_noted(tmp_path: Path
     with opened(tmp_path / "meter.sqlite") as outbox:
 
         class First(int):
-            """The number 1; whoever compares with it, publishes meanwhile."""
+            """The number 1; each comparison with it publishes a reading meanwhile."""
 
             def __le__(self, other: int) -> bool:
                 outbox.note_sent([Kept(outbox.last_seq + len(outbox._sent), b"")])

@@ -131,7 +131,7 @@ class Bus(ABC):
 
 
 class Port(serial.Serial):  # type: ignore[misc]
-    """A serial port on which a refusal, which is shorter than other answers, is no wait for more."""
+    """A serial port that waits for no more bytes after a refusal, which is shorter than other answers."""
 
     def read(self, size: int = 1) -> bytes:
         """At most so many bytes, or a refusal."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import struct
 
+from meter_firmware.sensors.crc16 import crc16
+
 RTU_OVERHEAD = 3
 """Bytes of a frame besides function and data: address and checksum."""
 HEADER = struct.Struct(">HHHB")
@@ -32,14 +34,9 @@ class RefusalError(FrameError):
         self.code = code
 
 
-def crc16(frame: bytes) -> bytes:
-    """The checksum of an RTU frame, low byte first."""
-    crc = 0xFFFF
-    for byte in frame:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
-    return crc.to_bytes(2, "little")
+def checksum(frame: bytes) -> bytes:
+    """Of an RTU frame, low byte first."""
+    return crc16(frame, start=0xFFFF).to_bytes(2, "little")
 
 
 def request(function: int, address: int, count: int) -> bytes:
@@ -50,12 +47,12 @@ def request(function: int, address: int, count: int) -> bytes:
 def rtu(unit: int, pdu: bytes) -> bytes:
     """The frame on a serial line."""
     frame = bytes((unit,)) + pdu
-    return frame + crc16(frame)
+    return frame + checksum(frame)
 
 
 def of_rtu(frame: bytes, *, unit: int) -> bytes:
     """What is in the frame; FrameError if it is damaged, or another unit's."""
-    if len(frame) < RTU_OVERHEAD + 1 or crc16(frame[:-2]) != frame[-2:]:
+    if len(frame) < RTU_OVERHEAD + 1 or checksum(frame[:-2]) != frame[-2:]:
         raise FrameError(f"checksum of {frame.hex()}")
     if frame[0] != unit:
         raise FrameError(f"answer of unit {frame[0]}")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
-import tty
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -21,6 +20,7 @@ from time import monotonic
 from meter_firmware.sensors.modbus import frames
 from meter_firmware.sensors.modbus.table import Device
 from meter_firmware.sensors.sensor import Measurement
+from meter_firmware.sensors.terminal import terminal
 from meter_firmware.settings import SensorSettings
 
 REQUEST_BYTES = 8
@@ -73,28 +73,25 @@ def answered(device: Device, words: Mapping[int, int], pdu: bytes) -> bytes:
 async def on_serial_line(units: Mapping[int, Answer]) -> AsyncIterator[str]:
     """Units by address on a pseudo-terminal; gives its name."""
     loop = asyncio.get_running_loop()
-    master, slave = os.openpty()
-    tty.setraw(slave)
-    received = bytearray()
+    async with terminal() as (master, name):
+        received = bytearray()
 
-    def serve() -> None:
-        received.extend(os.read(master, 256))
-        while len(received) >= REQUEST_BYTES:
-            frame = bytes(received[:REQUEST_BYTES])
-            if frames.crc16(frame[:-2]) != frame[-2:]:
-                received.clear()  # out of step: the next request begins after a silence
-                return
-            del received[:REQUEST_BYTES]
-            if frame[0] in units:
-                os.write(master, frames.rtu(frame[0], units[frame[0]](frame[1:-2])))
+        def serve() -> None:
+            received.extend(os.read(master, 256))
+            while len(received) >= REQUEST_BYTES:
+                frame = bytes(received[:REQUEST_BYTES])
+                if frames.checksum(frame[:-2]) != frame[-2:]:
+                    received.clear()  # out of step: the next request begins after a silence
+                    return
+                del received[:REQUEST_BYTES]
+                if frame[0] in units:
+                    os.write(master, frames.rtu(frame[0], units[frame[0]](frame[1:-2])))
 
-    loop.add_reader(master, serve)
-    try:
-        yield os.ttyname(slave)
-    finally:
-        loop.remove_reader(master)
-        os.close(master)
-        os.close(slave)
+        loop.add_reader(master, serve)
+        try:
+            yield name
+        finally:
+            loop.remove_reader(master)
 
 
 @asynccontextmanager

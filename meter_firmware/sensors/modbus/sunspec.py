@@ -133,12 +133,15 @@ class SunSpecSensor(ModbusSensor):
         """The quantities of the model."""
         if words[0] >= FLOATS:
             return self._device.decode(words)
-        three = any(row.quantity == "power_l1" for row in self._device.table)
-        return scaled_points(words, THREE_PHASES if three else SINGLE)
+        return scaled_points(words, THREE_PHASES if self._three_phases else SINGLE)
+
+    @property
+    def _three_phases(self) -> bool:
+        return "power_l1" in self._device.measures
 
     def _found(self) -> tuple[int, int]:
         """First address and count of the model of a meter of our phases."""
-        three = any(row.quantity == "power_l1" for row in self._device.table)
+        three = self._three_phases
         wanted, other = (THREE_PHASE, SINGLE_PHASE) if three else (SINGLE_PHASE, THREE_PHASE)
         models = dict(self._models())
         for model, (start, count) in models.items():

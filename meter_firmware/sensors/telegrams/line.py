@@ -70,4 +70,4 @@ def received(port: Any) -> bytes:
     except ERRORS:
         if not data:
             raise
-    return bytes(data)  # a port that is gone says so again
+    return bytes(data)  # if the port is gone, the next read fails as well

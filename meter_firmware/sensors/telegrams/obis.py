@@ -86,12 +86,8 @@ def completed(found: Mapping[str, Decimal]) -> Measurement:
     for name in ("power", "reactive_power"):
         parts = [f"{name}_l{phase}" for phase in PHASES]
         _total(named, name, parts if all(part in named for part in parts) else [])
-    for suffix in (
-        "",
-        "_l1",
-        "_l2",
-        "_l3",
-    ):  # a meter tells only the size of it: it has the sign of the power
+    for suffix in ("", *(f"_l{phase}" for phase in PHASES)):
+        # a meter tells only the size of a power factor: it has the sign of the power
         if named.get(f"power{suffix}", 0) < 0 and (factor := named.get(f"power_factor{suffix}")):
             named[f"power_factor{suffix}"] = -abs(factor)
     if not any(name.endswith(("_l2", "_l3")) for name in named):

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tty
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import INSTEAD, QUANTITIES
 from meter_firmware.sensors.sensor import Measurement
 from meter_firmware.sensors.telegrams.obis import PHASES, TABLE
+from meter_firmware.sensors.terminal import terminal
 
 FRAME = "8N1"
 """A pseudo-terminal has no other."""
@@ -31,13 +31,12 @@ SIMULATES = tuple(
 )
 """What simulated meters measure: three phases and two directions."""
 _POWERS = ("power", "power_l1", "power_l2", "power_l3")
-_WITHOUT_PHASE = {"voltage": "voltage_l1", "current": "current_l1", "energy": "energy_import"}
 
 
 def codes(measured: Measurement, *, net: bool) -> dict[str, tuple[Decimal, str]]:
     """Code → value and unit; active power as a net value, or as import and export."""
     found: dict[str, tuple[Decimal, str]] = {}
-    told = {_WITHOUT_PHASE.get(name, name): value for name, value in measured.items()}
+    told = {INSTEAD.get(name, name): value for name, value in measured.items()}
     for row in TABLE:
         other_form = row.quantity in _POWERS and bool(row.minus) == net
         if row.quantity not in told or other_form:
@@ -50,22 +49,9 @@ def codes(measured: Measurement, *, net: bool) -> dict[str, tuple[Decimal, str]]
 
 
 @asynccontextmanager
-async def _terminal() -> AsyncIterator[tuple[int, str]]:
-    """The meter's end of a pseudo-terminal, and the name of ours."""
-    master, slave = os.openpty()
-    tty.setraw(slave)
-    os.set_blocking(master, False)
-    try:
-        yield master, os.ttyname(slave)
-    finally:
-        os.close(master)
-        os.close(slave)
-
-
-@asynccontextmanager
 async def sending(telegram: Callable[[], bytes], *, every: float) -> AsyncIterator[str]:
     """A meter that sends a telegram ``every`` so many seconds; gives the port's name."""
-    async with _terminal() as (master, name):
+    async with terminal() as (master, name):
 
         async def send() -> None:
             while True:
@@ -85,7 +71,7 @@ async def sending(telegram: Callable[[], bytes], *, every: float) -> AsyncIterat
 async def answering(answer: Answer) -> AsyncIterator[str]:
     """A meter that answers requests; gives the port's name."""
     loop = asyncio.get_running_loop()
-    async with _terminal() as (master, name):
+    async with terminal() as (master, name):
         received = bytearray()
 
         def serve() -> None:

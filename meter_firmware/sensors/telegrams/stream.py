@@ -45,7 +45,7 @@ class _Watch:
     failure: str = ""
 
     def tell(self) -> None:
-        """Wake who waits."""
+        """Wake the task that reads."""
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             self.loop.call_soon_threadsafe(self.news.set)
 

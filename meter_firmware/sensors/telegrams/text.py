@@ -1,4 +1,4 @@
-"""Text telegrams: ``/`` and who sends, an empty line, data lines, ``!`` and, with P1, a checksum.
+"""Text telegrams: ``/`` and the name of the meter, an empty line, data lines, ``!`` and, with P1, a checksum.
 
 The checksum is the CRC-16/ARC of all from ``/`` to ``!``, as four hexadecimal digits. Telegrams of older
 meters (DSMR 2.2 and 3.0, IEC 62056-21 mode D) have none: of those each line must be one of data.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from meter_firmware.sensors.crc16 import crc16
 from meter_firmware.sensors.sensor import Measurement
 from meter_firmware.sensors.telegrams.data_lines import DATA_LINE, values
 from meter_firmware.sensors.telegrams.decoder import Damaged
@@ -25,13 +26,8 @@ _CRC_DIGITS = re.compile(rb"[0-9A-F]{4}")
 
 
 def crc16_arc(data: bytes) -> int:
-    """CRC-16/ARC: polynomial 0x8005 reflected, start 0."""
-    crc = 0
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
-    return crc
+    """The checksum of a telegram."""
+    return crc16(data, start=0)
 
 
 class TextDecoder:
