@@ -1,7 +1,7 @@
 """The samples of devices on MQTT, and what an MMS client reads after each stage of them.
 
 Times that a device tells are moved to now: the samples are of one November. A stage whose device tells no
-time has the time of arrival, and MMS says that nobody keeps it.
+time has the time of arrival, and MMS marks its clock as not synchronized.
 
 >>> CASES["shelly_gen1_plug_s"].stages[0].values["MMTN1.TotWh.actVal"]  # 154212 Wmin
 2570
