@@ -86,7 +86,7 @@ class Adapter:
             await asyncio.to_thread(self._store.close)
 
     async def _serve(self, stop: asyncio.Event) -> None:
-        await self._look(must=True)
+        await self._look()
         self._remember()
         jobs = [asyncio.create_task(source.run()) for source in self.sources]
         jobs.append(asyncio.create_task(self._keep_looking()))
@@ -123,14 +123,14 @@ class Adapter:
                 _log.warning("%s", error)
                 await asyncio.sleep(10 * LOOK_SECONDS)
 
-    async def _look(self, *, must: bool = False) -> None:
+    async def _look(self) -> None:
         """Read what is accepted if the file has changed."""
         file = self._settings.data_dir / acceptance.FILE_NAME
         try:
             at = file.stat().st_mtime_ns
         except FileNotFoundError:
             at = 0
-        if at == self._accepted_at and not must:
+        if at == self._accepted_at:
             return
         self._accepted_at = at
         accepted = await asyncio.to_thread(acceptance.read, self._settings.data_dir)

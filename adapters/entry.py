@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -29,6 +28,7 @@ from broker.contract.errors import Meter61850Error
 from broker.contract.messages import utc_now
 from broker.contract.relay import Position
 from broker.mqtt.settings import MqttSettings
+from meter_firmware.clock import pause
 from meter_firmware.enrolment.credentials import settle
 from meter_firmware.faults import Faults
 from meter_firmware.meter import Plan
@@ -113,7 +113,7 @@ class Entry:
     def switch(self, position: Position, *, token: str) -> str:
         """Ask the device to switch; why that is not possible, or an empty text."""
         if not self.has_relay:  # since a moment: the meter is started anew without it
-            return "its relay is not to be switched from here any more"
+            return "its relay may no longer be switched from here"
         if not self._online:
             return "the device is offline"
         return self.source.switch(self.point.key, position, token=token)
@@ -138,18 +138,18 @@ class Entry:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Be the meter until ``stop``, started anew at each change; trouble is logged, and tried again."""
-        await _pause(stop, SETTLE_SECONDS)
+        await pause(stop, seconds=SETTLE_SECONDS)
         while not stop.is_set():
             self._changed.clear()
             if not self.point.quantities:
                 await _first(stop, self._changed)
-                await _pause(stop, SETTLE_SECONDS)
+                await pause(stop, seconds=SETTLE_SECONDS)
                 continue
             try:
                 await self._be(stop)
             except (Meter61850Error, OSError, ExceptionGroup) as error:
                 self._faults.tell("meter could not run", error)
-                await _pause(stop, AGAIN_SECONDS)
+                await pause(stop, seconds=AGAIN_SECONDS)
 
     async def _be(self, stop: asyncio.Event) -> None:
         """Be the meter until ``stop`` or a change."""
@@ -172,7 +172,7 @@ class Entry:
             self.ask()
             await _first(stop, changed, running)
             if not running.done():
-                await _pause(stop, self._settling())  # it measures meanwhile
+                await pause(stop, seconds=self._settling())  # it measures meanwhile
         finally:
             self.meter = None
             ended.set()
@@ -207,13 +207,6 @@ class Entry:
         self._online = online
         if self.meter is not None:
             self.meter.available(online=online)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    """Wait, or until ``stop``."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()
 
 
 async def _first(*events: asyncio.Event | asyncio.Task[None]) -> None:

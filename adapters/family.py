@@ -147,7 +147,7 @@ class Willing(Protocol):
     def will(self) -> Outgoing:
         """Called before each connection, and set as its will; :meth:`Family.connected` belongs to it.
 
-        Whoever ends the connection on purpose publishes it first: a clean DISCONNECT deletes the will.
+        A caller that ends the connection on purpose publishes it first: a clean DISCONNECT deletes the will.
         """
 
 

@@ -27,6 +27,7 @@ from broker.contract.quantities import QUANTITIES
 
 MAX_PAYLOAD = 256 * 1024
 """Octets of a device's message; longer ones are not read."""
+_LOADS = ("power", "current", "energy")
 _NUMBER = re.compile(rb"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?\Z")
 
 
@@ -158,9 +159,14 @@ _FACTORS = {f"power_factor{phase}": f"power{phase}" for phase in ("", "_l1", "_l
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Quantities in the order of the contract."""
+    """Quantities in the order of the contract, each once; another name is left out."""
     wanted = set(names)
     return tuple(name for name in QUANTITIES if name in wanted)
+
+
+def measures_load(names: Iterable[str]) -> bool:
+    """Whether a device with these quantities is a meter: a voltage alone is a battery's."""
+    return any(name.startswith(_LOADS) for name in names)
 
 
 def text(told: object, *, otherwise: str = "") -> str:

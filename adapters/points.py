@@ -16,6 +16,7 @@ from uuid import UUID, uuid5
 from pydantic import TypeAdapter
 
 from adapters.family import Measured, Point
+from adapters.measured import in_order
 from broker import durable
 from broker.contract.birth import Hardware
 from broker.contract.quantities import QUANTITIES
@@ -31,21 +32,16 @@ def meter_id_of(family: str, key: str) -> str:
     return str(uuid5(NAMESPACE, f"{family}/{key.casefold()}"))
 
 
-def known_quantities(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the table, in its order, each once."""
-    return tuple(name for name in QUANTITIES if name in names)
-
-
 def with_measured(point: Point, measured: Measured) -> Point:
     """The point, measuring also what it has told now; the same object if that is nothing new."""
     new = [name for name in measured if name in QUANTITIES and name not in point.quantities]
-    return replace(point, quantities=known_quantities((*point.quantities, *new))) if new else point
+    return replace(point, quantities=in_order((*point.quantities, *new))) if new else point
 
 
 def merged(new: Point, old: Point | None) -> Point:
     """``new``, with the quantities that were met before: an announcement may tell fewer."""
     before = old.quantities if old else ()
-    return replace(new, quantities=known_quantities((*before, *new.quantities)))
+    return replace(new, quantities=in_order((*before, *new.quantities)))
 
 
 def hardware(point: Point) -> Hardware:

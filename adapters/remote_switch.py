@@ -72,7 +72,7 @@ class RemoteSwitch(Switch):
         if self._request is not None and self._request.outcome is None:
             self._request.switched(event)
             if self._request.outcome is not None:
-                self._moves.clear()  # all of it was before
+                self._moves.clear()  # they are older than the answer
                 self._answered.set()
                 return
         self._moves.append((event.position, utc_now()))
@@ -117,7 +117,7 @@ class RemoteSwitch(Switch):
         self.known, self._log.is_new = True, False
 
     def _after(self, position: Position, ts: datetime, command_id: str | None = None) -> Relay:
-        """The relay when it has come into ``position``; as it was, if it was there."""
+        """The relay when it has come into ``position``; unchanged if it was there already."""
         before = self._log.relay
         if position is before.position and command_id is None:
             return before

@@ -1,8 +1,8 @@
 """The one SQLite file of all meters of an adapter, ``adapter.sqlite`` in its data_dir.
 
 A thousand files would be a thousand caches, and two commits for every reading. Here readings to keep and to
-forget that come within `WINDOW` seconds are one transaction, made in one thread; who waits for one goes on
-when it is on the disk. Of one meter only one is in a transaction: what the meter counts is right before the
+forget that come within `WINDOW` seconds are one transaction, made in one thread; each caller goes on when
+it is on the disk. Of one meter only one is in a transaction: what the meter counts is right before the
 next begins. A transaction that fails is undone, and each of its writes is tried alone, for its own error.
 
 >>> store = Store(Path("data/adapter.sqlite"))          # doctest: +SKIP
@@ -148,7 +148,7 @@ class Store(Storage):
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             writing = loop.run_in_executor(self._writer, self._write)
-        except RuntimeError:  # closed meanwhile: nothing is written any more
+        except RuntimeError:  # closed meanwhile: its thread takes no more
             self._busy = False
             self.drain()
             return
@@ -264,7 +264,7 @@ def _alone(unit: Unit) -> Outcome:
 
 def _tell(outcomes: Sequence[Outcome]) -> None:
     for unit, result, error in outcomes:
-        if unit.future.done():  # who waited was cancelled
+        if unit.future.done():  # its caller was cancelled
             continue
         if error is not None:
             unit.future.set_exception(error)

@@ -11,13 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from adapters import families as families_package
 from adapters.family import Family
 from broker.contract.errors import ConfigurationError
+
+Topic = Annotated[str, Field(pattern=r"^[^+#\x00]{1,100}$")]
+"""A topic or a part of one, without wildcards."""
 
 
 class Options(BaseModel):

@@ -18,7 +18,7 @@ from pydantic import Field
 from adapters.families.registry import FamilyKind, Options, register
 from adapters.families.shelly1_device import MOST, WANTED, Device, DeviceOptions
 from adapters.family import Outgoing, Refused, Step, Values
-from adapters.known import Known, forgotten
+from adapters.known import MAX_DEVICES, Known, forgotten
 from adapters.measured import UnreadableError, loaded_object, text
 from broker.contract.relay import Position
 
@@ -44,7 +44,7 @@ class Shelly1:
 
     name = "shelly1"
 
-    def __init__(self, options: Shelly1Options, *, limit: int = 5000) -> None:
+    def __init__(self, options: Shelly1Options, *, limit: int = MAX_DEVICES) -> None:
         self._options = options
         self._devices: Known[Device] = Known(limit=limit)
         self._waiting: dict[str, tuple[float, float]] = {}

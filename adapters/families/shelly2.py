@@ -20,7 +20,7 @@ from adapters.families.shelly2_history import Backfill, Counters, Filling
 from adapters.families.shelly2_rpc import DeviceOptions, Request, Requests, Shelly2Options
 from adapters.families.shelly2_status import METER_OF, component
 from adapters.family import Finding, Outgoing, Refused, Step, Switched, Values
-from adapters.known import Known, forgotten
+from adapters.known import MAX_DEVICES, Known, forgotten
 from adapters.measured import UnreadableError, device_time, excerpt, inner, loaded_object, text
 from broker.contract.relay import Position
 
@@ -41,7 +41,9 @@ class Shelly2:
 
     name = "shelly2"
 
-    def __init__(self, options: Shelly2Options, *, limit: int = 5000, first_id: int | None = None) -> None:
+    def __init__(
+        self, options: Shelly2Options, *, limit: int = MAX_DEVICES, first_id: int | None = None
+    ) -> None:
         self._options = options
         self._devices: Known[Device] = Known(limit=limit)
         """By prefix."""

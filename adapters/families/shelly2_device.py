@@ -4,7 +4,8 @@ A three-phase meter (``em:0``) has the key MAC, and so has the first ``switch`` 
 others have ``MAC.2`` and so on. Clamps of their own (``em1``, profile monophase) are ``MAC.1`` to ``MAC.3``.
 
 >>> plug = Device("shellyplus1pm-a0b0c0d0e0f0", "shellyplus1pm-a0b0c0d0e0f0", {})
->>> [type(step).__name__ for step in plug.full("switch:0", {"output": True, "apower": 5}, now=0.0)]
+>>> told = {"switch:0": {"output": True, "apower": 5}}
+>>> [type(step).__name__ for step in plug.all(told, now=0.0, at=None, full=True)]
 ['Point', 'Switched', 'Values']
 """
 
@@ -83,12 +84,6 @@ class Device:
         if online is not self.online:
             self.online = online
             yield from (Available(point.key, online) for point in self.points.values())
-
-    def full(
-        self, name: str, told: dict[str, Any], *, now: float, at: datetime | None = None
-    ) -> Iterator[Step]:
-        """The whole status of one component."""
-        yield from self.all({name: told}, now=now, at=at, full=True)
 
     def all(
         self, told: dict[str, Any], *, now: float, at: datetime | None, full: bool, silent: bool = False

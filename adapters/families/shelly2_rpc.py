@@ -19,14 +19,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from adapters.families.registry import Options
+from adapters.families.registry import Options, Topic
 from adapters.family import Outgoing
 from broker.contract.relay import Position
 
 ANSWER_WITHIN = 30.0
 """Seconds."""
 _MOST = 5000
-Topic = Annotated[str, Field(pattern=r"^[^+#\x00]{1,100}$")]
 
 
 class DeviceOptions(Options):

@@ -2,7 +2,7 @@
 
 A point is ``group/node/device``. Births are not retained, so the family asks each node that it hears, or that
 the configuration names, for a new one. It says with STATE that the host is there: its will belongs to the
-connection (:meth:`SparkplugFamily.will`), and who ends the connection on purpose publishes it.
+connection (:meth:`SparkplugFamily.will`), and a caller that ends the connection on purpose publishes it.
 
 >>> family = SparkplugFamily(SparkplugOptions(host="office"))
 >>> family.connected(0.0)[0].topic

@@ -18,7 +18,7 @@ from adapters.families.registry import FamilyKind, register
 from adapters.families.tasmota_device import Device
 from adapters.families.tasmota_messages import CMND, STAT, TELE, Config, TasmotaOptions, config, relay_of
 from adapters.family import Finding, Gone, Outgoing, Refused, Step, Values
-from adapters.known import Known, forgotten
+from adapters.known import MAX_DEVICES, Known, forgotten
 from adapters.measured import UnreadableError, inner, loaded, loaded_object
 from broker.contract.relay import Position
 
@@ -32,7 +32,7 @@ class Tasmota:
 
     name = "tasmota"
 
-    def __init__(self, options: TasmotaOptions, *, limit: int = 5000) -> None:
+    def __init__(self, options: TasmotaOptions, *, limit: int = MAX_DEVICES) -> None:
         self._options = options
         self._devices: Known[Device] = Known(limit=limit)
         self._bases: dict[str, tuple[str, int]] = {}
@@ -41,6 +41,7 @@ class Tasmota:
         """Last wills that came before the device's config, by topic."""
         self._sensors: Known[bytes] = Known(limit=min(limit, _EARLY))
         """Sensors messages that came before the device's config, by MAC."""
+        self._filters: tuple[str, ...] | None = None
         for topic, chosen in options.devices.items():
             if not chosen.discovery:
                 self._add(Device(topic, Config(mac="0" * 12, t=topic, dn=topic), chosen))
@@ -48,13 +49,12 @@ class Tasmota:
 
     def subscriptions(self) -> tuple[str, ...]:
         """Topic filters; more than at first when a device with topics of its own has announced itself."""
-        prefix = self._options.discovery_prefix
-        own = {
-            f"{base}+"
-            for base, (key, place) in self._bases.items()
-            if place != CMND and (device := self._devices.get(key)) and not device.about.standard
-        }
-        return (f"{prefix}/+/+", *self._options.filters, *sorted(own))
+        if self._filters is None:
+            devices = (device for device in self._devices if not device.about.standard)
+            own = {f"{device.about.base(place)}+" for device in devices for place in (STAT, TELE)}
+            found = f"{self._options.discovery_prefix}/+/+"
+            self._filters = (found, *self._options.filters, *sorted(own))
+        return self._filters
 
     def connected(self, now: float) -> Sequence[Step]:
         """Nothing: discovery messages are retained."""
@@ -154,6 +154,7 @@ class Tasmota:
             yield from device.alive(will)
 
     def _add(self, device: Device) -> list[Step]:
+        self._filters = None
         left = self._devices.put(device.key, device)
         self._bases |= {device.about.base(place): (device.key, place) for place in (STAT, TELE)}
         if left is None:
@@ -162,6 +163,7 @@ class Tasmota:
         return [forgotten(left[0])]
 
     def _drop(self, device: Device) -> None:
+        self._filters = None
         for place in (STAT, TELE):
             if self._bases.get(device.about.base(place), ("",))[0] == device.key:
                 del self._bases[device.about.base(place)]

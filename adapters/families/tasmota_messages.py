@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from adapters.families.registry import Options
+from adapters.families.registry import Options, Topic
 from adapters.families.tasmota_energy import Mapped
 from adapters.measured import UnreadableError, excerpt
 from broker.contract.messages import Line
@@ -28,8 +28,6 @@ _RELAY = 1
 _POWER = re.compile(r"POWER(\d{0,2})\Z", re.ASCII)
 
 Word = Annotated[str, Field(max_length=100)]
-Topic = Annotated[str, Field(pattern=r"^[^+#\x00]{1,100}$")]
-"""A part of a topic, without wildcards."""
 
 
 class Config(BaseModel):

@@ -45,7 +45,7 @@ class HomeAssistantSettings(BaseSettings):
     discovery_prefix: Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,64}$")] = DISCOVERY
     """``discovery_prefix`` of Home Assistant; a deployment's access list has ``homeassistant`` only."""
     switches: bool = False
-    """Also announce the relays: whoever may use Home Assistant can then cut a house off."""
+    """Also announce the relays: everybody who may use Home Assistant can then cut a house off."""
 
 
 async def run(settings: HomeAssistantSettings) -> None:

@@ -57,6 +57,16 @@ def simulated_devices(settings: DevicesSettings) -> list[Device]:
     ]
 
 
+def source_lines(family: str, *, interval: float, host: str, port: int) -> list[str]:
+    """``[[source]]`` of an adapters.toml that hears all devices of this family at this broker."""
+    options = [f'{key} = "{text}"' for key, text in device_kind(family).options.items()]
+    return [
+        *("[[source]]", f'name = "{family}"', f'family = "{family}"', f"interval = {interval}"),
+        *(["[source.options]", *options] if options else []),
+        *("[source.mqtt]", f'host = "{host}"', f"port = {port}"),
+    ]
+
+
 async def run(settings: DevicesSettings, *, stop: asyncio.Event | None = None) -> None:
     """Be the devices until SIGTERM or SIGINT (or ``stop``, if given)."""
     stop = stop or stop_on_signals()

@@ -33,7 +33,7 @@ from broker.signals import stop_on_signals
 log = logging.getLogger(__name__)
 
 TICK = 1.0
-"""Seconds between two looks at who is stale or offline."""
+"""Seconds between two looks for meters that are stale or offline."""
 WAITING = 20_000
 """Messages that may wait for the target; with more, all are dropped and the births come again."""
 LAST_WORDS_SECONDS = 1.0
@@ -89,7 +89,7 @@ class Service:
         self._mirror.source(up=up, now=time.monotonic())
 
     async def keep_looking(self) -> None:
-        """Once a second: who is stale, who is offline, which births were asked for."""
+        """Once a second: meters that are stale or offline, births that were asked for."""
         while True:
             await asyncio.sleep(TICK)
             self._send(self._mirror.due(now=time.monotonic(), ms=_ms()))

@@ -10,14 +10,14 @@ adapter makes meters of them; a wired meter with three phases is read over a sim
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from adapters.points import meter_id_of
-from adapters.simulated.device import device_families, device_kind
-from adapters.simulated.program import DevicesSettings, simulated_devices
+from adapters.simulated.device import device_families
+from adapters.simulated.program import DevicesSettings, simulated_devices, source_lines
 from admin.chain.supervisor import HOST, Part
 from admin.deployments import DIR, IDENTITY
 from admin.options import BrokerKind
@@ -91,14 +91,7 @@ class Devices:
             *(f"host = '{HOST}'", f"port = {port}", f"version = {version}"),
         ]
         for family in self._settings.families:
-            lines += [
-                "[[source]]",
-                f"name = '{family}'",
-                f"family = '{family}'",
-                f"interval = {self.interval}",
-            ]
-            lines += ["[source.options]", *(f"{key} = '{text}'" for key, text in _options(family))]
-            lines += ["[source.mqtt]", f"host = '{HOST}'", f"port = {self.port}"]
+            lines += source_lines(family, interval=self.interval, host=HOST, port=self.port)
             lines += ["[[accept]]", f"family = '{family}'", "switch = true"]
         text = "\n".join(lines) + "\n"
         tomllib.loads(text)
@@ -125,7 +118,3 @@ class Devices:
             Part("adapter", ("adapter", "run", "--config", str(self.config)), 1.1, plain),
             Part("wired", ("meter", "simulate", *meter), 1.1, plain),
         )
-
-
-def _options(family: str) -> Iterable[tuple[str, str]]:
-    return device_kind(family).options.items()

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from adapters.simulated import program
-from adapters.simulated.device import device_kind
 from adapters.simulated.program import DevicesSettings
 from admin.options import Mqtt, MqttVersion, mqtt_settings
 from admin.output import line
@@ -49,9 +48,6 @@ def simulate(
 def _adapters_toml(settings: DevicesSettings) -> Iterator[str]:
     yield 'data_dir = "adapter"'
     for family in settings.families:
-        yield from ("", "[[source]]", f'name = "{family}"', f'family = "{family}"')
-        yield f"interval = {settings.interval}"
-        if options := device_kind(family).options:
-            yield "[source.options]"
-            yield from (f'{key} = "{text}"' for key, text in options.items())
-        yield from ("[source.mqtt]", f'host = "{settings.mqtt.host}"', f"port = {settings.mqtt.port}")
+        mqtt = settings.mqtt
+        yield ""
+        yield from program.source_lines(family, interval=settings.interval, host=mqtt.host, port=mqtt.port)

@@ -24,7 +24,7 @@ app = new_app(
 Switches = Annotated[
     bool,
     typer.Option(
-        "--switches", help="Also announce the relays: who uses Home Assistant can then cut a house off."
+        "--switches", help="Also announce the relays: everybody who uses it can then cut a house off."
     ),
 ]
 DiscoveryPrefix = Annotated[

@@ -22,14 +22,12 @@ from broker.contract.errors import reason
 from broker.mqtt import packets
 from broker.mqtt.connecting import connect
 from broker.mqtt.packets import RETAIN, ProtocolError, Publish, Will
-from broker.mqtt.session import Options, Session
+from broker.mqtt.session import LAST_PACKET_ID, Options, Session
 from broker.mqtt.settings import MqttSettings
 
 HANDSHAKES = 64
 """Under way at once in one process: a thousand meters that begin together would run out of time together."""
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
-LAST_PACKET_ID = 60_000
-"""Of what we publish; subscriptions have those above."""
 
 
 class Incoming(asyncio.Queue[Message]):
@@ -49,7 +47,7 @@ class Incoming(asyncio.Queue[Message]):
             self.dropped += 1
 
     def end(self, error: MqttError) -> None:
-        """Wake who waits: there will be no more."""
+        """No more will come; a reader that waits gets the error."""
         self.ended = self.ended or error
         self.put_nowait(cast(Message, None))
 
@@ -63,13 +61,13 @@ class Incoming(asyncio.Queue[Message]):
         message = await self.get()
         if cast(Any, message) is None:
             assert self.ended is not None
-            self.put_nowait(message)  # for the next who asks
+            self.put_nowait(message)  # for the next call
             raise self.ended
         return message
 
 
 def _turn() -> asyncio.Semaphore:
-    """Of those who connect in this event loop; who waits for it has not begun, and its time does not run."""
+    """For the connections of one event loop; before its turn a connection's time does not run."""
     return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(HANDSHAKES))
 
 
@@ -227,7 +225,7 @@ class LightClient(asyncio.Protocol):
         self._timer = self._loop.call_later(self._session.keepalive / 4, self._keep_alive)
 
     def _end(self, error: Exception) -> None:
-        """The connection is over; whoever waits is told."""
+        """The connection is over; calls that wait raise the error."""
         if self._timer is not None:
             self._timer.cancel()
         if self.messages.ended is not None:
@@ -238,6 +236,6 @@ class LightClient(asyncio.Protocol):
         for told in (*self._unconfirmed.values(), self._ready):
             if not told.done():
                 told.set_exception(ended)
-                told.exception()  # seen, also where nobody waits
+                told.exception()  # asyncio does not log it where nothing awaits it
         if self._transport is not None and not self._transport.is_closing():
             self._transport.abort()

@@ -22,7 +22,7 @@ from broker.mqtt import packets
 from broker.mqtt.backoff import Backoff
 from broker.mqtt.connecting import connect
 from broker.mqtt.packets import RETAIN, ProtocolError, Publish, Will
-from broker.mqtt.session import Options, Session
+from broker.mqtt.session import LAST_PACKET_ID, Options, Session
 from broker.mqtt.settings import MqttSettings
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,6 @@ ENOUGH = 2000
 """Messages that may wait here; then the socket is left unread."""
 MOST_UNSENT = 1 << 20
 """Bytes that may wait for the broker."""
-LAST_PACKET_ID = 60_000
-"""Of our own messages; subscriptions have those above."""
 CONNECT_SECONDS = 5.0
 GOOD_CONNECTION = 30.0
 """Seconds after which a connection counts as good and the backoff starts anew."""
@@ -77,7 +75,7 @@ class Receiver:
     def send(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> bool:
         """Publish on the connection that stands; False without one, or when too much waits for the broker.
 
-        At QoS 1 it is not sent again: who needs an answer looks out for it.
+        At QoS 1 it is not sent again: a caller that needs an answer waits for it.
         """
         return self._open is not None and self._open.send(topic, payload, qos=qos, retain=retain)
 

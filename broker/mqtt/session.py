@@ -25,6 +25,8 @@ from broker.mqtt.packets import Connack, Control, ProtocolError, Publish, Versio
 MAX_PACKET = 4 * 1024 * 1024
 """Bytes; on MQTT 5 the broker drops larger messages instead of sending them to us."""
 
+LAST_PACKET_ID = 60_000
+"""Of what the connection's owner publishes; subscriptions have those above."""
 _SUBSCRIBE_ID = 65535
 _FIRST_ID = 65534
 _MARKED_ID = 65532

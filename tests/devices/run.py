@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.devices.ledger import Ledger, Row, audit
 from tests.devices.plan import Kill, kills
 from tests.devices.told import read_book
-from tests.devices.town import WIRED, Layout, Town, Usage, last, left, town
+from tests.devices.town import WIRED, Layout, Town, Usage, last_of_all, left, left_of_all, town
 from tests.faults.cards import COLUMNS, Name
 from tests.faults.cards import Row as BookRow
 from tests.faults.ledger import read_book as read_witness
@@ -45,8 +45,6 @@ class Verdict:
     """Readings of wired meters that are stored as they were taken."""
     usage: Usage
     """Of the adapter."""
-    started_after: float
-    """Seconds until every device had a reading in the store."""
     settled_after: float
 
     @property
@@ -59,8 +57,7 @@ def run(
     folder: Path, layout: Layout, *, seed: int, seconds: float, gap: float = 15.0, say: Callable[[str], None]
 ) -> Verdict:
     """Do it all; ``say`` is told where it is."""
-    plan, ledger, stored = kills(seed, seconds=seconds, gap=gap), Ledger(), Stored([], [])
-    started = settled = 0.0
+    plan, before, settled = kills(seed, seconds=seconds, gap=gap), Ledger(), 0.0
     with town(folder, layout) as made:
         try:
             say(f"starting {layout.counts}")
@@ -69,34 +66,30 @@ def run(
             _rage(made, plan, seconds, say)
             settled = _settle(made, say)
         except NotSettledError as error:
-            ledger.tell("not settled", [error])
+            before.tell("not settled", [error])
         made.look()
         for name, program in made.programs.items():
             if program.running and (code := program.stop()):
-                ledger.tell("did not end cleanly", [f"{name}: exit code {code}\n{tail(program.log)}"])
+                before.tell("did not end cleanly", [f"{name}: exit code {code}\n{tail(program.log)}"])
         stored = read_stored(made.url)
         told = [one for kind in layout.counts if kind not in WIRED for one in read_book(made.book(kind))]
         wired = {meter_id for ids in made.wired.values() for meter_id in ids}
         rows = [_row(name, row) for name, row in stored.rows if name.meter_id not in wired]
-        waiting = [row for outbox in made.outboxes() for row in left(outbox)]
+        waiting = left_of_all(made.adapter_store)
         held = {(row.meter_id, row.epoch, row.seq) for row in rows}
         more = [row for row in waiting if (row.meter_id, row.epoch, row.seq) not in held]
-        _merge(ledger, audit(told, [*rows, *more], made.away))
+        ledger = audit(told, [*rows, *more], made.away)
+        for fault, shown in before.faults.items():
+            ledger.tell(fault, shown)
         _audit_names(ledger, made, rows, waiting)
         count = _audit_wired(ledger, made, stored)
         ledger.tell("dead letter", (f"{topic}: {cause}" for topic, _, cause in stored.dead))
-        return Verdict(plan, ledger, count, made.usage, started, settled)
+        return Verdict(plan, ledger, count, made.usage, settled)
 
 
 def _row(name: Name, row: BookRow) -> Row:
     told = zip(COLUMNS, row.values, strict=True)
     return Row(*name, row.ts, {column: float(value) for column, value in told if value is not None})
-
-
-def _merge(ledger: Ledger, found: Ledger) -> None:
-    faults, ledger.__dict__ = ledger.faults, found.__dict__
-    for fault, shown in faults.items():
-        ledger.tell(fault, shown)
 
 
 def _rage(made: Town, plan: Sequence[Kill], seconds: float, say: Callable[[str], None]) -> None:
@@ -187,8 +180,10 @@ def _audit_names(ledger: Ledger, made: Town, rows: Sequence[Row], waiting: Seque
     waits = {(row.meter_id, row.epoch, row.seq) for row in waiting}
     if len(there) != len(rows):
         ledger.tell("name stored twice", [f"{len(rows) - len(there)} rows"])
-    for outbox in made.outboxes():
-        meter_id, (epoch, seq) = outbox.parent.name, last(outbox)
+    states = last_of_all(made.adapter_store)
+    if len(states) < made.adapted:
+        ledger.tell("meter without an outbox", [f"{made.adapted - len(states)} of {made.adapted}"])
+    for meter_id, (epoch, seq) in states.items():
         names = {(meter_id, epoch, number) for number in range(1, seq + 1)}
         ledger.tell("taken, but not stored", sorted(names - there - waits))
     stuck = Counter(row.meter_id for row in waiting)

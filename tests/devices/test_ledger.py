@@ -1,12 +1,17 @@
-"""The ledger of the town finds each kind of fault, and nothing else."""
+"""The ledger of the town finds each kind of fault, and nothing else; it sees what waits in the adapter."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+from adapters.store import FILE_NAME, Store
+from broker.contract.messages import utc_now
+from meter_firmware.outbox import Outbox
 from tests.devices.ledger import AFTER_SECONDS, Away, Ledger, Row, audit
 from tests.devices.plan import TARGETS, kills
 from tests.devices.told import Told, read_message
+from tests.devices.town import last_of_all, left_of_all
 
 GONE = Away(killed=1000.0, started=1010.0)
 TOLD = [
@@ -113,3 +118,25 @@ def test_the_plan_kills_every_target_and_is_its_seed() -> None:
 def test_a_message_without_values_is_none() -> None:
     assert read_message(0.0, "tele/tasmota_000001/LWT", "Online") is None
     assert read_message(0.0, "shellies-1/rpc", '{"src": "x-a", "result": {}}') is None
+
+
+def test_what_waits_in_the_adapters_file_is_found(tmp_path: Path) -> None:
+    store, now = Store(tmp_path / FILE_NAME), utc_now()
+    assert (left_of_all(tmp_path / FILE_NAME), last_of_all(tmp_path / FILE_NAME)) == ([], {})
+    store.open()
+    for meter_id, count in (("a", 1), ("b", 2)):
+        part = store.part(meter_id)
+        part.open()
+        outbox = Outbox(part, capacity=10)
+        outbox.open(now=now)
+        for number in range(count):
+            outbox.add({"power": float(number)}, ts=now)
+    store.close()
+    waiting, states = left_of_all(tmp_path / FILE_NAME), last_of_all(tmp_path / FILE_NAME)
+    assert [(row.meter_id, row.seq, row.values) for row in waiting] == [
+        ("a", 1, {"power": 0.0}),
+        ("b", 1, {"power": 0.0}),
+        ("b", 2, {"power": 1.0}),
+    ]
+    assert {meter_id: seq for meter_id, (_, seq) in states.items()} == {"a": 1, "b": 2}
+    assert {(row.meter_id, row.epoch) for row in waiting} == {(one, states[one][0]) for one in states}

@@ -15,8 +15,10 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
+from typing import Any
 
-from adapters.simulated.device import device_kind
+from adapters.simulated.program import source_lines
+from adapters.store import FILE_NAME
 from broker.contract.reading import Reading
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import MOST_WIRED, meter_ids
@@ -28,16 +30,6 @@ from tests.support.brokers import Broker, mosquitto
 SHARES = {"tasmota": 4, "shelly2": 3, "zigbee2mqtt": 2, "homeassistant": 1, "sdm630": 1, "p1": 1}
 """Of twelve devices; the last two are wired meters."""
 WIRED = ("sdm630", "p1")
-SOURCE = """
-[[source]]
-name = "{family}"
-family = "{family}"
-interval = {interval}
-options = {options}
-mqtt = {{ host = "127.0.0.1", port = {port} }}
-[[accept]]
-family = "{family}"
-"""
 
 
 @dataclass(frozen=True)
@@ -108,9 +100,10 @@ class Town:
         """Devices of the adapter."""
         return sum(count for kind, count in self.layout.counts.items() if kind not in WIRED)
 
-    def outboxes(self) -> list[Path]:
-        """Files of the adapter's meters."""
-        return sorted((self.folder / "adapter").glob("*/meter.sqlite"))
+    @property
+    def adapter_store(self) -> Path:
+        """The one file of the adapter's meters."""
+        return self.folder / "adapter" / FILE_NAME
 
     def outbox(self, meter_id: str) -> Path:
         """File of a wired meter."""
@@ -194,32 +187,40 @@ def _environment(layout: Layout) -> dict[str, str]:
 def _config(folder: Path, layout: Layout, devices: int, meters: int) -> str:
     head = [f'data_dir = "{folder}/adapter"', "clock_synchronized = true"]
     tail = [f"[outbox]\nresend_after = {layout.resend_after}\n[mqtt]\nport = {meters}\n"]
-    sources = []
+    sources: list[str] = []
     for family in layout.counts.keys() - {*WIRED}:
-        given = ", ".join(f'{name} = "{value}"' for name, value in device_kind(family).options.items())
-        options = f"{{ {given} }}"
-        sources.append(SOURCE.format(family=family, interval=layout.interval, options=options, port=devices))
+        sources += source_lines(family, interval=layout.interval, host="127.0.0.1", port=devices)
+        sources += ["[[accept]]", f'family = "{family}"']
     return "\n".join([*head, *sources, *tail])
 
 
 def left(outbox: Path) -> list[Row]:
-    """The readings that wait in the outbox of a meter whose process has ended."""
-    with closing(sqlite3.connect(outbox)) as connection:
-        payloads = [payload for (payload,) in connection.execute("SELECT payload FROM outbox")]
-    readings = [Reading.model_validate_json(payload) for payload in payloads]
-    return [
-        Row(outbox.parent.name, one.epoch, one.seq, round(one.ts.timestamp() * 1000), _values(one))
-        for one in readings
-    ]
+    """The readings that wait in the outbox of a wired meter whose process has ended."""
+    return [_row(outbox.parent.name, payload) for (payload,) in _query(outbox, "SELECT payload FROM outbox")]
 
 
-def _values(reading: Reading) -> dict[str, float]:
-    told = {column: getattr(reading, column) for column in COLUMNS}
-    return {column: float(value) for column, value in told.items() if value is not None}
+def left_of_all(store: Path) -> list[Row]:
+    """The readings that wait in the file of an adapter whose process has ended."""
+    waiting = "SELECT meter_id, payload FROM outbox JOIN meter ON meter.number = outbox.meter"
+    return [_row(meter_id, payload) for meter_id, payload in _query(store, waiting)]
 
 
-def last(outbox: Path) -> tuple[int, int]:
-    """Epoch and last seq that an outbox gave; its process has ended."""
-    with closing(sqlite3.connect(outbox)) as connection:
-        epoch, seq = connection.execute("SELECT epoch, seq FROM outbox_state").fetchone()
-        return int(epoch), int(seq)
+def last_of_all(store: Path) -> dict[str, tuple[int, int]]:
+    """Meter id → epoch and last seq that its outbox gave, of an adapter whose process has ended."""
+    states = "SELECT meter_id, epoch, seq FROM outbox_state JOIN meter ON meter.number = outbox_state.meter"
+    return {meter_id: (epoch, seq) for meter_id, epoch, seq in _query(store, states)}
+
+
+def _query(file: Path, query: str) -> list[tuple[Any, ...]]:
+    """Nothing without a file: the process never got so far."""
+    if not file.exists():
+        return []
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def _row(meter_id: str, payload: bytes) -> Row:
+    one = Reading.model_validate_json(payload)
+    told = {column: getattr(one, column) for column in COLUMNS}
+    values = {column: float(value) for column, value in told.items() if value is not None}
+    return Row(meter_id, one.epoch, one.seq, round(one.ts.timestamp() * 1000), values)

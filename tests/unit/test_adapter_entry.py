@@ -1,4 +1,4 @@
-"""One accepted device: it comes and goes, tells news of itself, and may be switched, or not any more."""
+"""One accepted device: it comes and goes, tells news of itself, and may be switched, or no longer."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_relay_that_is_not_to_be_switched_any_more_is_not_from_that_moment(tmp
     entry = made(tmp_path)
     assert entry.switch(Position.OPEN, token="c").startswith("no connection")
     entry.update(entry.source, entry.point, KEPT)
-    assert entry.switch(Position.OPEN, token="c") == "its relay is not to be switched from here any more"
+    assert entry.switch(Position.OPEN, token="c") == "its relay may no longer be switched from here"
 
 
 def test_a_device_that_tells_news_all_the_time_starts_its_meter_once_a_minute(tmp_path: Path) -> None:

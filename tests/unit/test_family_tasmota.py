@@ -253,3 +253,18 @@ def test_two_devices_with_one_topic_are_not_mixed() -> None:
         "two devices have one topic", f"'tasmota_A1B2C3' is of {MAC}; A0B0C0A1B2C4 is not taken"
     )
     assert isinstance(steps[2], Values)
+
+
+def test_a_look_at_the_topics_is_no_news_of_a_device() -> None:
+    tasmota = Tasmota(TasmotaOptions(), limit=2)
+    for mac in ("A0B0C0000001", "A0B0C0000002"):
+        row = config(mac=mac, t=mac, ft=f"house/{mac}/%prefix%/")
+        tasmota.take(row.topic, row.payload, retained=True, now=0.0)
+    tasmota.take("house/A0B0C0000001/tele/LWT", b"Online", retained=True, now=1.0)
+    assert "house/A0B0C0000002/tele/+" in tasmota.subscriptions()
+    assert tasmota.subscriptions() is tasmota.subscriptions()
+    third = config(mac="A0B0C0000003", t="third", ft="house/third/%prefix%/")
+    steps = tasmota.take(third.topic, third.payload, retained=True, now=2.0)
+    assert [one.detail.split()[0] for one in steps if isinstance(one, Finding)] == ["'A0B0C0000002'"]
+    assert "house/A0B0C0000002/tele/+" not in tasmota.subscriptions()
+    assert "house/third/tele/+" in tasmota.subscriptions()

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from adapters.families.homeassistant.discovery import MAX_ENTITIES, Description, DeviceInfo, Entity
-from adapters.families.homeassistant.naming import LOADS
 from adapters.family import Available, Finding, Point, Step, Switched
-from adapters.measured import Gathered, in_order, text
+from adapters.measured import Gathered, in_order, measures_load, text
 from broker.contract.quantities import QUANTITIES
 from broker.contract.relay import Position
 
@@ -75,7 +74,7 @@ class Device:
         self._choice = choice
 
     def learn(self, topic: str, described: Description | None, *, now: float) -> None:
-        """What one discovery topic says now; None: nothing any more."""
+        """What one discovery topic says now; None: its message is gone."""
         if described is None:
             self.told.pop(topic, None)
         else:
@@ -122,7 +121,7 @@ class Device:
     def as_point(self) -> Point | None:
         """The metering point; None for a device that measures no load."""
         names = in_order(name for name, _ in self.meaning.quantities.values())
-        if not any(name.startswith(load) for name in names for load in LOADS):
+        if not measures_load(names):
             return None
         info, relay = self.info, self.meaning.relay
         return Point(

@@ -195,7 +195,7 @@ class HomeAssistant:
                     uses.append(Use(device, entity, source, number))
 
     def _settled(self, device: Device) -> list[Step]:
-        """The news of a device: it is a metering point, another one than before, or none any more."""
+        """The news of a device: it is a metering point, has changed, or is a metering point no longer."""
         device.announced = None
         point, before = device.as_point(), device.point
         if not device.entities:

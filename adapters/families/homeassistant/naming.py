@@ -43,8 +43,6 @@ CLASSES: Mapping[str, Mapping[str, Decimal]] = {
 }
 """Device class → unit → factor to the unit of our quantity."""
 COUNTED = frozenset({"energy", "reactive_energy"})
-LOADS = frozenset({"power", "current", "energy"})
-"""What makes a device a meter: a voltage alone is a battery's."""
 
 _PHASE = re.compile(
     r"(?:^|[^a-z0-9])(?:l|phase[ _-]?)([123])(?![a-z0-9])"

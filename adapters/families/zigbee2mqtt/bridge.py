@@ -14,13 +14,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pydantic_core import from_json
-
 from adapters.families.zigbee2mqtt.devices import Device, described
 from adapters.families.zigbee2mqtt.switching import Act, Wish
 from adapters.family import Available, Finding, Gone, Outgoing, Refused, Step, Switched
-from adapters.measured import UnreadableError, excerpt, loaded_object
-from broker.contract.messages import whole
+from adapters.measured import UnreadableError, excerpt, loaded, loaded_object
 from broker.contract.relay import Position
 
 MAX_DEVICES_MESSAGE = 16 * 1024 * 1024
@@ -190,13 +187,7 @@ def _there(topic: str, payload: bytes) -> bool:
 
 def _devices(payload: bytes) -> Iterator[Device]:
     """The devices in ``bridge/devices`` that measure a load; UnreadableError when it is no list."""
-    if len(payload) > MAX_DEVICES_MESSAGE:
-        what = f"bridge/devices: {len(payload)} octets, at most {MAX_DEVICES_MESSAGE}"
-        raise UnreadableError("message is too long", what)
-    try:
-        told = from_json(whole(payload), allow_inf_nan=False) if payload else []
-    except (ValueError, RecursionError):
-        raise UnreadableError("message is no JSON", f"bridge/devices: {excerpt(payload)}") from None
+    told = loaded("bridge/devices", payload, limit=MAX_DEVICES_MESSAGE) if payload else []
     if not isinstance(told, list):
         raise UnreadableError("message is no list", f"bridge/devices: {excerpt(payload)}")
     return (device for one in told if (device := described(one)) is not None)

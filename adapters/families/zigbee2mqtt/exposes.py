@@ -17,14 +17,12 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from adapters.measured import text
+from adapters.measured import measures_load, text
 from broker.contract.quantities import QUANTITIES
 
 PUBLISHED, SETTABLE, GETTABLE = 1, 2, 4
 """Bits of ``access``."""
 MAX_EXPOSES = 256
-LOADS = ("power", "current", "energy")
-"""One of them makes a device a meter: a voltage alone is a battery's."""
 
 _UNITS: dict[str, dict[str, str]] = {
     "voltage": {"V": "1", "mV": "0.001", "kV": "1000"},
@@ -88,7 +86,7 @@ class Exposed:
     @property
     def is_meter(self) -> bool:
         """Whether it measures a load."""
-        return any(one.quantity.startswith(load) for one in self.measures.values() for load in LOADS)
+        return measures_load(one.quantity for one in self.measures.values())
 
 
 def exposed(told: Any) -> Exposed:
