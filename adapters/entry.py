@@ -19,7 +19,6 @@ from adapters.device_meter import DeviceMeter
 from adapters.family import Available, Gone, Measured, Point, Refused, Step, Switched, Values
 from adapters.points import Kept, meter_id_of, save, with_measured
 from adapters.profiles import has_relay, profile_of
-from adapters.reverse import reversed_values
 from adapters.settings import AdapterSettings
 from adapters.source import Source
 from adapters.store import Store
@@ -33,6 +32,7 @@ from meter_firmware.enrolment.credentials import settle
 from meter_firmware.faults import Faults
 from meter_firmware.meter import Plan
 from meter_firmware.profile import Profile
+from meter_firmware.sensors.wiring import Wiring
 from meter_firmware.settings import IDENTITY
 
 _log = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ class Entry:
         if point is not self.point:
             self.point = point
             self._changed.set()
-        measured: Measured = reversed_values(event.measured) if self.rule.reverse else event.measured
+        measured: Measured = Wiring(reverse=self.rule.reverse).applied(event.measured)
         if trouble := self.inbox.put(event, now=utc_now(), measured=measured):
             self.source.aside.note("time of a device is wrong", trouble)
 

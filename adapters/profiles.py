@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from adapters.acceptance import Rule, identity
 from adapters.family import Point
-from adapters.measured import in_order
 from adapters.points import hardware, meter_id_of
-from adapters.reverse import reversed_name
 from adapters.settings import AdapterSettings, SourceSettings
 from meter_firmware.profile import Profile
+from meter_firmware.sensors.wiring import Wiring
 
 
 def has_relay(point: Point, rule: Rule) -> bool:
@@ -25,8 +24,8 @@ def has_relay(point: Point, rule: Rule) -> bool:
 
 def quantities(point: Point, rule: Rule | None) -> tuple[str, ...]:
     """That its meter measures."""
-    turned = rule is not None and rule.reverse
-    return in_order(map(reversed_name, point.quantities) if turned else point.quantities)
+    wiring = Wiring(reverse=rule is not None and rule.reverse)
+    return wiring.measures(point.quantities)
 
 
 def profile_of(settings: AdapterSettings, source: SourceSettings, point: Point, rule: Rule) -> Profile:

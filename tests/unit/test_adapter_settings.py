@@ -12,12 +12,12 @@ from adapters import acceptance, points
 from adapters.acceptance import Acceptance, Rule
 from adapters.family import Point
 from adapters.profiles import profile_of
-from adapters.reverse import reversed_values
 from adapters.settings import AdapterSettings, SourceSettings
 from adapters.sites import read_sites
 from broker.contract.errors import ConfigurationError
 from broker.contract.quantities import QUANTITIES
 from broker.contract.topics import checked_meter_id
+from meter_firmware.sensors.wiring import Wiring
 from tests.support import made_up
 
 SOURCE = f'[[source]]\nname = "home"\nfamily = "{made_up.NAME}"\n'
@@ -125,8 +125,18 @@ def test_the_relay_is_there_only_when_it_may_be_switched() -> None:
 
 @given(st.dictionaries(st.sampled_from(list(QUANTITIES)), st.floats(-1e6, 1e6)))
 def test_turned_twice_is_as_before(measured: dict[str, float | bool]) -> None:
-    two_way = {name: value for name, value in measured.items() if name != "energy"}
-    assert reversed_values(reversed_values(two_way)) == two_way
+    two_way = {name: value for name, value in measured.items() if name not in ("energy", "demand_max")}
+    turned = Wiring(reverse=True)
+    assert turned.applied(turned.applied(two_way)) == two_way
+
+
+def test_a_turned_counter_of_one_way_counts_export_and_no_largest_demand_is_known() -> None:
+    turned = Wiring(reverse=True)
+    assert turned.applied({"energy": 5.0, "demand_max": 9.0, "power": 2.0}) == {
+        "energy_export": 5.0,
+        "power": -2.0,
+    }
+    assert turned.measures(("power", "energy", "demand_max")) == ("power", "energy_export")
 
 
 def test_a_point_is_kept_for_the_next_start(tmp_path: Path) -> None:

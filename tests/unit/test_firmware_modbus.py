@@ -20,10 +20,10 @@ from meter_firmware.sensors.modbus import frames
 from meter_firmware.sensors.modbus.devices.abb import ABB_B2X
 from meter_firmware.sensors.modbus.plausible import complaints
 from meter_firmware.sensors.modbus.registration import MODELS
-from meter_firmware.sensors.modbus.sensor import Wiring
 from meter_firmware.sensors.modbus.sunspec import SINGLE, THREE_PHASES, Point, scaled_points
 from meter_firmware.sensors.modbus.table import Device, Register, shortest
 from meter_firmware.sensors.wired_house import WiredHouse
+from meter_firmware.sensors.wiring import Wiring
 from meter_firmware.settings import SensorSettings
 from tests.support.modbus_samples import ENTRIES, SAMPLES, SUNSPEC, Sample
 

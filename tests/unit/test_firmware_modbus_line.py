@@ -14,10 +14,11 @@ from meter_firmware.sensors.modbus.bus import Line, SerialBus
 from meter_firmware.sensors.modbus.devices.sunspec import SUNSPEC, SUNSPEC_1P
 from meter_firmware.sensors.modbus.devices.sunspec import image as sunspec_image
 from meter_firmware.sensors.modbus.registration import MODELS, Model
-from meter_firmware.sensors.modbus.sensor import WRONG_VARIANT, ModbusSensor, Wiring
+from meter_firmware.sensors.modbus.sensor import WRONG_VARIANT, ModbusSensor
 from meter_firmware.sensors.modbus.table import Device
 from meter_firmware.sensors.sensor import Measurement, SensorError
 from meter_firmware.sensors.wired_house import WiredHouse
+from meter_firmware.sensors.wiring import Wiring
 from tests.support.modbus import FAILURES, Image, Loop, Mode, Slaves, image
 from tests.support.modbus_samples import ENTRIES, SAMPLES, Sample
 from tests.support.modbus_samples import SUNSPEC as SUNSPEC_SAMPLE

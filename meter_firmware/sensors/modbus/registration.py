@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from broker.contract.errors import ConfigurationError
 from meter_firmware.sensors.kinds import Kind, register
 from meter_firmware.sensors.modbus.bus import TCP_PORT, Bus, Line, serial_bus, tcp_bus
-from meter_firmware.sensors.modbus.sensor import ModbusSensor, Wiring
+from meter_firmware.sensors.modbus.sensor import ModbusSensor
 from meter_firmware.sensors.modbus.simulated import simulated
 from meter_firmware.sensors.modbus.table import Device
 from meter_firmware.sensors.sensor import Measurement, Sensor
+from meter_firmware.sensors.wiring import Wiring
 
 if TYPE_CHECKING:
     from meter_firmware.settings import SensorSettings

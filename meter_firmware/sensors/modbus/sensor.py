@@ -9,63 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from time import monotonic
 
 from meter_firmware.sensors.modbus.bus import Bus, NoAnswerError, Query, RefusedError
 from meter_firmware.sensors.modbus.plausible import complaints
 from meter_firmware.sensors.modbus.table import Device, Words
 from meter_firmware.sensors.sensor import Measurement, SensorError
+from meter_firmware.sensors.wiring import Wiring
 
 _log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 60.0
 WRONG_VARIANT = "values are not plausible: wrong variant?"
-
-POWERS = ("power", "reactive_power", "power_factor", "demand")
-SCALED = ("current", "power", "reactive_power", "apparent", "energy", "reactive", "demand")
-"""First words of the quantities that a current transformer's ratio multiplies."""
-
-
-@dataclass(frozen=True)
-class Wiring:
-    """How the meter is installed."""
-
-    reverse: bool = False
-    """What it calls import is export."""
-    ratio: float = 1.0
-    """Of current transformers that the meter does not know."""
-
-    def measures(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Which of these quantities it gives: the largest import is not the largest export."""
-        return tuple(name for name in names if not (self.reverse and name == "demand_max"))
-
-    def applied(self, measured: Measurement) -> Measurement:
-        """The measurement, as it is where the meter is."""
-        told = measured
-        if self.reverse:
-            told = {_other_way(name): _negated(name, value) for name, value in told.items()}
-            told.pop("demand_max", None)
-        if self.ratio != 1:
-            told = {
-                name: round(value * self.ratio, 6) if _scales(name) else value for name, value in told.items()
-            }
-        return told
-
-
-def _scales(name: str) -> bool:
-    return name.startswith(SCALED) and not name.startswith("power_factor")
-
-
-def _other_way(name: str) -> str:
-    if "_import" in name:
-        return name.replace("_import", "_export")
-    return name.replace("_export", "_import")
-
-
-def _negated(name: str, value: float | bool) -> float | bool:
-    plain = name.rpartition("_l")[0] or name
-    return 0.0 - value if plain in POWERS else value
 
 
 class Patience:

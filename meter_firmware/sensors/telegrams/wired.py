@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from meter_firmware.sensors.modbus.sensor import Wiring
 from meter_firmware.sensors.sensor import Measurement, Sensor
+from meter_firmware.sensors.wiring import Wiring
 from meter_firmware.settings import SensorSettings
 
 
