@@ -16,6 +16,11 @@ RUN apt-get update \
  && add 10005 meter61850,meter61850-database meter61850-web \
  && add 10006 meter61850 meter61850-meters \
  && add 10007 meter61850,meter61850-database meter61850-registrar \
+ && add 10009 meter61850 meter61850-homeassistant \
+ && add 10010 meter61850 meter61850-sparkplug \
+ && useradd --uid 10008 --user-group --no-create-home --shell /usr/sbin/nologin meter61850-adapter \
+ && install -d -o meter61850-adapter -g meter61850-adapter -m 0700 /var/lib/meter61850-adapter \
+ && install -d -o meter61850-sparkplug -g meter61850-sparkplug -m 0700 /var/lib/meter61850-sparkplug \
  && install -d -o meter61850-registrar -g meter61850-registrar -m 0700 /data
 
 WORKDIR /app

@@ -4,8 +4,12 @@
 # make unit   the tests without sockets or servers, within a minute
 # make mms    the tests of MMS with the wait hook (mms_bridge/libiec61850/wait_hook.py) and again without it
 # make soak   a minute of births under SCADA clients, then minutes of faults on the real chain and the ledger:
-#             BIRTHS=200 SECONDS=600 SEED=7 DATABASE=sqlite|postgresql
+#             BIRTHS=200 SECONDS=600 SEED=7 DATABASE=sqlite|postgresql; then make debs-test and make containers
+# make dist   wheel, sdist and the Debian packages, in dist/
+# make debs-test   the Debian packages installed, run, upgraded and purged in Debian 12 and 13 (chroots, root)
+# make containers  compose.yaml with podman: all services, and their meters over MMS and HTTPS (root)
 # make hostile mutants of real MMS sessions against the MMS bridge: MESSAGES=100000 SEED=7
+# make alerts Prometheus's promtool over docs/monitoring/alerts.yml and its tests; it is taken out of Debian's package
 # make fuzz   hostile bytes against the parsers, with atheris: SECONDS=60 for each of them
 # make audit  known vulnerabilities of the locked packages: OSV=all.zip where the network has no database
 # make sbom   the software bill of materials of a release, dist/meter61850-VERSION.cdx.json
@@ -37,7 +41,7 @@ SOURCES := adapters admin bench bridge broker meter_firmware mms_bridge registra
 PY := $(VENV)/bin/python
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: up test unit mms soak hostile fuzz audit sbom check bench lock docs vendor clean servers debian
+.PHONY: up test unit mms soak dist debs-test containers hostile alerts fuzz audit sbom check bench lock docs vendor clean servers debian
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.installed
@@ -55,12 +59,50 @@ mms: $(VENV)/.installed-dev servers
 	$(PY) -m pytest -n $(JOBS) --dist $(DIST) $(MMS) $(ARGS)
 	$(PY) -m pytest -n $(JOBS) --dist $(DIST) --wait-hook off $(MMS) $(ARGS)
 
-soak: $(VENV)/.installed-dev servers
+soak: $(VENV)/.installed-dev servers alerts
 	$(PY) -m tests.births --births $(BIRTHS) --seconds 60
 	$(PY) -m tests.faults --seconds $(SECONDS) --database $(DATABASE) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(MAKE) --no-print-directory debs-test containers
+
+WHEEL := dist/meter61850-$(VERSION)-py3-none-any.whl
+
+dist: $(VENV)/.installed-dev
+	@mkdir -p dist
+	$(PY) -m hatchling build -d dist -t sdist -t wheel
+	$(PY) -m tools.debian --wheel $(WHEEL) --folder dist $(ARGS)
+
+debs-test: $(VENV)/.installed-dev
+	@command -v debootstrap >/dev/null || $(MAKE) --no-print-directory debian PACKAGES=debootstrap
+	$(PY) -m tests.debs $(ARGS)
+
+# podman-compose and what it needs decide nothing of ours.
+COMPOSE := $(VENV)-compose
+PODMAN  := podman runc netavark aardvark-dns iptables catatonit buildah debootstrap
+
+$(COMPOSE)/.installed: requirements/compose.lock
+	@$(PYTHON) -m venv --clear $(COMPOSE) >&2
+	@$(COMPOSE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+containers: $(VENV)/.installed-dev $(COMPOSE)/.installed
+	@command -v podman >/dev/null || $(MAKE) --no-print-directory debian PACKAGES="$(PODMAN)"
+	$(PY) -m tests.containers --compose $(COMPOSE)/bin/podman-compose $(ARGS)
 
 hostile: $(VENV)/.installed-dev servers
 	$(PY) -m tests.hostile --messages $(MESSAGES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# promtool alone: the package of Prometheus needs fonts and JavaScript, and starts a service.
+PROMTOOL := $(shell command -v promtool || echo $(VENV)/promtool/usr/bin/promtool)
+
+alerts: $(PROMTOOL)
+	@$(PROMTOOL) check config --syntax-only docs/monitoring/prometheus.yml
+	@$(PROMTOOL) check rules docs/monitoring/alerts.yml
+	@$(PROMTOOL) test rules tests/monitoring/alerts_test.yml
+
+$(VENV)/promtool/usr/bin/promtool:
+	@mkdir -p $(VENV)/promtool
+	@cd $(VENV)/promtool && apt-get download -qq prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb \
+	  | tar -x ./usr/bin/promtool && rm prometheus_*.deb
 
 # atheris is in a lock file of its own: it has no wheels for ARM, macOS or Python 3.14.
 fuzz: SECONDS = 60
@@ -117,13 +159,13 @@ $(PY):
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 
 define install
-$(PIP_INSTALL) --require-hashes -r $(1)
+$(PY) -m tools.install $(1)
 $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 touch $@
 endef
 
 $(VENV)/.installed: requirements/run.lock pyproject.toml | $(PY)
-	@echo "installing into $(VENV) (once)" >&2
+	@echo "installing into $(VENV), once: some minutes" >&2
 	@$(call install,requirements/run.lock)
 
 $(VENV)/.installed-dev: requirements/dev.lock requirements/sparkplug.lock pyproject.toml | $(PY)
@@ -132,8 +174,8 @@ $(VENV)/.installed-dev: requirements/dev.lock requirements/sparkplug.lock pyproj
 	@$(PIP_INSTALL) --require-hashes --no-deps -r requirements/sparkplug.lock
 	@touch $(VENV)/.installed
 
-# Real parts for the tests: Mosquitto, PostgreSQL, Chromium, nginx and npm from Debian when they are missing, and by npm
-# what checks the pages' accessibility, each package with its hash.
+# Real parts for the tests: Mosquitto, PostgreSQL, Chromium, nginx, npm and Wireshark's tshark from Debian when they are
+# missing, and by npm what checks the pages' accessibility, each package with its hash.
 servers:
 	@missing=""; \
 	PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
@@ -142,6 +184,7 @@ servers:
 	command -v chromedriver >/dev/null || missing="$$missing chromium-driver"; \
 	PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || missing="$$missing nginx-light"; \
 	command -v npm >/dev/null || missing="$$missing npm"; \
+	command -v tshark >/dev/null || missing="$$missing tshark"; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	[ -z "$$missing" ] || $(MAKE) --no-print-directory debian PACKAGES="$$missing"
 	@[ tests/node/node_modules/.package-lock.json -nt tests/node/package-lock.json ] \
@@ -162,8 +205,8 @@ vendor:
 	  && cp node_modules/uplot/dist/uPlot.iife.min.js node_modules/uplot/dist/uPlot.min.css . \
 	  && cp node_modules/uplot/LICENSE uPlot.LICENSE && rm -rf node_modules
 
-# For every platform, without index hosts or paths. RPi.GPIO is left out: it has no wheels, and only a
-# meter needs it, which is installed by pip install 'meter61850[firmware]'.
+# For every platform, without index hosts or paths. A meter's packages are locked once more by themselves, for its
+# Debian package.
 BUILD := 'hatchling>=1.25,<2' 'editables>=0.5,<1'
 
 lock: | $(PY)
@@ -171,14 +214,16 @@ lock: | $(PY)
 	for lock in "requirements/run.lock" "requirements/dev.lock --extra dev"; do \
 	  set -- $$lock; file=$$1; shift; \
 	  printf '%s\n' $(BUILD) | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-header --no-emit-index-url --no-emit-package rpi-gpio \
-	    --extra firmware --extra server --extra postgres $$* pyproject.toml - -o $$file || exit 1; \
+	    --no-header --no-emit-index-url --extra adapter --extra mbus --extra server --extra postgres $$* pyproject.toml - -o $$file || exit 1; \
 	done
-	for tools in fuzz audit; do \
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --constraint requirements/run.lock --extra firmware --extra mbus pyproject.toml \
+	  -o requirements/meter.lock
+	for tools in fuzz audit compose; do \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url requirements/$$tools.in -o requirements/$$tools.lock || exit 1; \
 	done
 
 clean:
-	rm -rf $(VENV) $(AUDIT) .fuzz .test-reports dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(AUDIT) $(COMPOSE) .fuzz .roots .test-reports dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -38,6 +38,8 @@ class Rule(BaseModel):
     """The device's key, or a pattern with ``*`` and ``?``; capitals do not matter."""
     device: Annotated[str, Field(min_length=1, max_length=255)] = "*"
     """The name that the device has at its maker's, or a pattern."""
+    source: Annotated[str, Field(max_length=32)] = ""
+    """Name of the source that has the device, where several have one with its key; empty: any source."""
     name: Text = ""
     """Of the meter; ``{name}`` and ``{key}`` are the device's. Empty: as the device's."""
     owner: Text = ""
@@ -53,7 +55,7 @@ class Rule(BaseModel):
     @model_validator(mode="after")
     def _one_name_for_one_device(self) -> Self:
         fixed = self.name and "{name}" not in self.name and "{key}" not in self.name
-        if fixed and not self.is_exact and not _exact(self.device):
+        if fixed and not self.is_exact and not exact(self.device):
             raise ValueError(
                 f"name {self.name!r} would be that of every device of key {self.key!r}:"
                 " use {name} or {key} in it"
@@ -63,24 +65,26 @@ class Rule(BaseModel):
     @property
     def is_exact(self) -> bool:
         """It names one device by its key."""
-        return _exact(self.key)
+        return exact(self.key)
 
     @property
     def place(self) -> tuple[str, str]:
         """Family and key, as they are compared."""
         return self.family, self.key.casefold()
 
-    def takes(self, family: str, key: str, device: str) -> bool:
-        """Whether the device is one of this rule's."""
+    def takes(self, family: str, key: str, device: str, *, source: str = "") -> bool:
+        """Whether the device of this source is one of this rule's."""
         key, device = key.casefold(), device.casefold()
         return (
             self.family == family
+            and self.source in ("", source)
             and (self.key.casefold() == key or fnmatchcase(key, self.key.casefold()))
             and (self.device.casefold() == device or fnmatchcase(device, self.device.casefold()))
         )
 
 
-def _exact(pattern: str) -> bool:
+def exact(pattern: str) -> bool:
+    """Whether it has no ``*``, ``?`` or ``[``: it names one device."""
     return not _WILD & set(pattern)
 
 
@@ -103,11 +107,13 @@ class Acceptance:
         }
         self._others = [rule for rule in rules if rule not in self._exact.values()]
 
-    def rule(self, family: str, key: str, device: str) -> Rule | None:
-        """The rule for this device; None: it is not accepted."""
-        if named := self._exact.get((family, key.casefold())):
+    def rule(self, family: str, key: str, device: str, *, source: str = "") -> Rule | None:
+        """The rule for this device of this source; None: it is not accepted."""
+        named = self._exact.get((family, key.casefold()))
+        if named is not None and named.source in ("", source):
             return named
-        return next((rule for rule in self._others if rule.takes(family, key, device)), None)
+        others = (rule for rule in self._others if rule.takes(family, key, device, source=source))
+        return next(others, None)
 
 
 def read(data_dir: Path) -> tuple[Rule, ...]:

@@ -185,7 +185,7 @@ class Adapter:
             self._begin(place, source, point, rule)
 
     def _rule(self, source: Source, point: Point) -> Rule | None:
-        return self._acceptance.rule(source.family, point.key, point.name)
+        return self._acceptance.rule(source.family, point.key, point.name, source=source.settings.name)
 
     def _begin(self, place: Place, source: Source, point: Point, rule: Rule) -> None:
         try:

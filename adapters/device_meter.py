@@ -38,15 +38,13 @@ class DeviceMeter(MeterBase):
         self._back = asyncio.Event()
         self._link: Link | None = None
         self._leaving: asyncio.Task[None] | None = None
-        # Locks of their own: values are kept while the relay is awaited.
         exists = plan.profile.relay
-        self._remote = RemoteSwitch(SwitchLog(self._storage), device, lock=asyncio.Lock(), exists=exists)
+        self._remote = RemoteSwitch(SwitchLog(self._storage), device, exists=exists)
         self._switch = self._remote
         self._told = ToldReadings(
             inbox,
             self._outbox,
             interval=plan.profile.interval,
-            lock=asyncio.Lock(),
             faults=self._faults,
             synchronized=plan.profile.synchronized,
             present=lambda: self._online,

@@ -114,7 +114,7 @@ async def discover(settings: AdapterSettings, *, seconds: float) -> Discovery:
         await asyncio.gather(*tasks, return_exceptions=True)
     for device in look.devices.values():
         point = device.point
-        device.rule = rules.rule(device.source.family, point.key, point.name)
+        device.rule = rules.rule(device.source.family, point.key, point.name, source=device.source.name)
     return Discovery(
         sorted(look.devices.values(), key=lambda device: (device.place, device.source.name)),
         {one.settings.name: _summed(one, settings) for one in sources},

@@ -10,6 +10,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapters import discovery, points
+from adapters.profiles import profile_of
+from adapters.settings import AdapterSettings
 from broker.contract.enrolment_codes import EnrolmentCode
 from meter_firmware.enrolment import enrol as enrolment
 from meter_firmware.profile import Profile
@@ -57,3 +60,16 @@ class Admission:
                 )
             )
         _log.info("meter %s is enrolled", profile.meter_id)
+
+
+async def enrol_accepted(settings: AdapterSettings, admission: Admission, *, seconds: float) -> int:
+    """Enrol every accepted device that is found in ``seconds``; how many. Admission's errors end it."""
+    found = await discovery.discover(settings, seconds=seconds)
+    accepted = [(device.source, device.point, device.rule) for device in found.devices if device.rule]
+    for source, point, rule in accepted:
+        profile = profile_of(settings, source, point, rule)
+        folder = settings.data_dir / profile.meter_id
+        await admission(profile, folder)
+        await asyncio.to_thread(points.save, folder, points.Kept(source.family, source.name, point))
+        assert (folder / IDENTITY).exists()
+    return len(accepted)

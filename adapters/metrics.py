@@ -28,8 +28,13 @@ def samples(adapter: Adapter) -> list[Sample]:
                lambda: sum(entry.inbox.dropped for entry in adapter.entries)),
         Sample("adapter_messages_total", "Messages of the source's devices.", "counter",
                lambda: per_source("messages"), label="source"),
+        Sample("adapter_messages_dropped_total", "Messages of devices that flood: never read.", "counter",
+               lambda: {one.settings.name: float(one.gate.dropped if one.gate else 0)
+                        for one in adapter.sources}, label="source"),
         Sample("adapter_source_up", "1: the source's broker is connected.", "gauge",
                lambda: per_source("up"), label="source"),
+        Sample("adapter_heard_timestamp_seconds", "Time of the last message of the source; 0: none yet.",
+               "gauge", lambda: per_source("heard_at"), label="source"),
         Sample("adapter_findings_total", "Messages or values that were left out.", "counter",
                lambda: _findings(adapter), label="cause"),
     ]

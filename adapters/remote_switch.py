@@ -4,7 +4,7 @@ A command is judged and saved as at a meter of ours. Then the device is asked, a
 the command done. At a start nothing is driven: the device is asked where its relay is. Somebody may switch it
 by hand at any time; that is told as a position without a command, and blocks cannot prevent it.
 
->>> switch = RemoteSwitch(SwitchLog(storage), device, lock=asyncio.Lock())  # doctest: +SKIP
+>>> switch = RemoteSwitch(SwitchLog(storage), device, exists=True)  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Device(Protocol):
 class RemoteSwitch(Switch):
     """A relay that its own device drives."""
 
-    def __init__(self, log: SwitchLog, device: Device, *, lock: asyncio.Lock, exists: bool) -> None:
-        super().__init__(log, SimulatedPin(), lock=lock, exists=exists)
+    def __init__(self, log: SwitchLog, device: Device, *, exists: bool) -> None:
+        super().__init__(log, SimulatedPin(), exists=exists)
         self._device = device
         self._request: Request | None = None
         self._answered = asyncio.Event()

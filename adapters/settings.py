@@ -87,6 +87,21 @@ class AdapterSettings(BaseSettings):
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
     """The broker of the meters."""
 
+    @model_validator(mode="after")
+    def _rules_name_sources(self) -> Self:
+        for rule in self.accept:
+            if why := self.no_source(rule.source, rule.family):
+                raise ValueError(why)
+        return self
+
+    def no_source(self, name: str, family: str) -> str:
+        """Why a rule for this family cannot name this source, or an empty text."""
+        families = {source.name: source.family for source in self.source}
+        if not name or families.get(name) == family:
+            return ""
+        known = ", ".join(families)
+        return f"there is no source {name!r} of the family {family!r}: use one of {known}"
+
     @classmethod
     def load(cls, path: Path) -> Self:
         """The settings in a TOML file; ConfigurationError names the file and the key."""

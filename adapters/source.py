@@ -14,12 +14,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from time import monotonic
+from time import monotonic, time
 from typing import Protocol
 
 from adapters.aside import Aside
 from adapters.families.registry import family
 from adapters.family import Finding, Outgoing, Refused, Step, will_of
+from adapters.flood import PERIOD, Gate
 from adapters.settings import SourceSettings
 from adapters.topics import allowed, trouble
 from broker.contract.relay import Position
@@ -52,7 +53,8 @@ class Take(Protocol):
 class Source:
     """The connection; ``connected`` is called when it stands and when it is lost.
 
-    ``prefix``: of the topics of our meters, where it is another one than that of ``mqtt``.
+    ``prefix``: of the topics of our meters, where it is another one than that of ``mqtt``. ``heard_at``:
+    time of the last message in seconds since 1970, 0 before the first.
     """
 
     def __init__(
@@ -67,9 +69,14 @@ class Source:
         self.settings = settings
         self.up = False
         self.messages = 0
+        self.heard_at = 0.0
         self.aside = Aside(settings.name)
         kind = family(settings.family)
-        self._family = kind.make(kind.options.model_validate(settings.options))
+        options = kind.options.model_validate(settings.options)
+        self.gate = None if kind.numbered else Gate(shared=options.shared())
+        """For devices that flood."""
+        self._opens = 0.0
+        self._family = kind.make(options)
         self.family = self._family.name
         self._take_step = take
         self._tell_connected = connected
@@ -93,6 +100,7 @@ class Source:
             while True:
                 await asyncio.sleep(TICK)
                 self._all(lambda: self._family.due(monotonic()))
+                self._open()
                 self._receiver.follow(self._followed())
                 if receiving.done():
                     receiving.result()
@@ -148,6 +156,22 @@ class Source:
 
     def _take(self, name: str, payload: bytes, *, retained: bool) -> None:
         self.messages += 1
+        self.heard_at = time()
+        if self.gate is None or self.gate.passes(name, payload, retained=retained):
+            self._read(name, payload, retained=retained)
+
+    def _open(self) -> None:
+        """Read the last message of each topic with too many, once in a period."""
+        if self.gate is None or monotonic() < self._opens:
+            return
+        self._opens = monotonic() + PERIOD
+        for held in self.gate.opened():
+            if held.dropped:
+                detail = f"{held.dropped} of them in a second were not read, only the last"
+                self.aside.note("too many messages of a topic", detail, topic=held.topic)
+            self._read(held.topic, held.payload, retained=held.retained)
+
+    def _read(self, name: str, payload: bytes, *, retained: bool) -> None:
         if len(payload) > LARGEST:
             self.aside.note("message is too large", f"{len(payload)} bytes", topic=name, payload=payload)
             return

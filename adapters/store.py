@@ -51,7 +51,9 @@ class Unit:
     """One meter's write that waits for its transaction."""
 
     part: Part
-    job: Callable[[], Any]
+    job: Callable[[sqlite3.Connection], Any]
+    done: Callable[[Any], None]
+    durability: Durability
     future: asyncio.Future[Any]
 
 
@@ -69,8 +71,6 @@ class Store(Storage):
         """The meter whose turn it is: ``me()`` in statements."""
         self.taken = set[int]()
         """Meters whose part is open."""
-        self._effects: list[Callable[[], None]] | None = None
-        """Of the transaction that is being made; None: there is none of several meters."""
         self._waiting = deque[Unit]()
         self._busy = False
         self._faults = Faults(FILE_NAME, logger=_log)
@@ -94,37 +94,10 @@ class Store(Storage):
         super().close()
         self._writer.shutdown(wait=False)
 
-    @contextmanager
-    def one_of(self, number: int, durability: Durability) -> Iterator[sqlite3.Connection]:
-        """A transaction of this meter, or its place in that of several."""
-        with self.lock:
-            self.number = number
-            if self._effects is not None and self._connection is not None:
-                yield self._connection
-                return
-            with self.writing(durability) as connection:
-                yield connection
-
-    def all_of(self, number: int, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        """The rows of one query of this meter."""
-        with self.lock:
-            self.number = number
-            return self.all(query, values)
-
-    def afterwards(self, effect: Callable[[], None]) -> None:
-        """Call ``effect`` when the transaction is on the disk; the lock is the caller's."""
-        if self._effects is None:
-            effect()
-        else:
-            self._effects.append(effect)
-
-    async def in_turn(self, part: Part, job: Callable[[], T]) -> T:
-        """The result of ``job`` when what it wrote is on the disk, or its error."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._waiting.append(Unit(part, job, future))
-        self._wake(loop)
-        return await future
+    def take(self, unit: Unit) -> None:
+        """Write it soon; its future has the result when that is on the disk, or the error."""
+        self._waiting.append(unit)
+        self._wake(unit.future.get_loop())
 
     def drain(self) -> None:
         """Write, in this thread, what waits now."""
@@ -182,15 +155,13 @@ class Store(Storage):
         return list(chosen.values())
 
     def _at_once(self, units: Sequence[Unit]) -> list[Outcome]:
-        effects = list[Callable[[], None]]()
-        try:
-            with self.writing():
-                self._effects = effects
-                outcomes: list[Outcome] = [(unit, unit.job(), None) for unit in units]
-        finally:
-            self._effects = None
-        for effect in effects:
-            effect()
+        outcomes = list[Outcome]()
+        with self.writing() as connection:
+            for unit in units:
+                unit.part.have_turn()
+                outcomes.append((unit, unit.job(connection), None))
+        for unit, result, _ in outcomes:
+            unit.done(result)
         return outcomes
 
 
@@ -229,35 +200,41 @@ class Part(Storage):
 
     @contextmanager
     def writing(self, durability: Durability = "FULL") -> Iterator[sqlite3.Connection]:
-        """As of a file; a write of `together` is on the disk with those of other meters."""
+        """One transaction of this meter alone."""
         with self.lock:
-            self._must_be_open()
-            with self._store.one_of(self.number, durability) as connection:
+            self.have_turn()
+            with self._store.writing(durability) as connection:
                 yield connection
 
     def all(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of one query; StorageError if the file cannot be read."""
         with self.lock:
-            self._must_be_open()
-            return self._store.all_of(self.number, query, values)
+            self.have_turn()
+            return self._store.all(query, values)
 
-    def afterwards(self, effect: Callable[[], None]) -> None:
-        """Call ``effect`` when what was written is on the disk; the lock is the caller's."""
-        self._store.afterwards(effect)
+    async def together(
+        self,
+        job: Callable[[sqlite3.Connection], T],
+        done: Callable[[T], None],
+        *,
+        durability: Durability = "FULL",
+    ) -> T:
+        """`write` in one transaction with others; a transaction of several is FULL."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._store.take(Unit(self, job, done, durability, future))
+        return await future
 
-    async def together(self, job: Callable[[], T]) -> T:
-        """Do what writes once in one transaction with others; its result or error."""
-        return await self._store.in_turn(self, job)
-
-    def _must_be_open(self) -> None:
+    def have_turn(self) -> None:
+        """From now on ``me()`` is this meter, until another has its turn; the lock is the caller's."""
         if not self._is_open:
             raise StorageError(f"{self._path} is closed for meter {self._meter_id}")
+        self._store.number = self.number
 
 
 def _alone(unit: Unit) -> Outcome:
     """Do it in a transaction of its own."""
     try:
-        return unit, unit.job(), None
+        return unit, unit.part.write(unit.job, unit.done, durability=unit.durability), None
     except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited
         return unit, None, error
 

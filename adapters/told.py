@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta  # noqa: F401 - UTC is for the example
 
@@ -90,12 +89,11 @@ class ToldReadings(Readings):
         outbox: Outbox,
         *,
         interval: float,
-        lock: asyncio.Lock,
         faults: Faults,
         synchronized: Callable[[], bool],
         present: Callable[[], bool],
     ) -> None:
-        super().__init__(outbox, lock=lock, faults=faults, synchronized=synchronized)
+        super().__init__(outbox, faults=faults, synchronized=synchronized)
         self._inbox = inbox
         self._interval = interval
         self._present = present
@@ -125,9 +123,11 @@ class ToldReadings(Readings):
     async def _told_within(self, seconds: float) -> bool:
         if not self._inbox.waiting:
             self._inbox.arrived.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._inbox.arrived.wait()
+            over = asyncio.get_running_loop().call_later(seconds, self._inbox.arrived.set)
+            try:
+                await self._inbox.arrived.wait()
+            finally:
+                over.cancel()
         return bool(self._inbox.waiting)
 
     async def _take(self, what: Callable[[], Told]) -> None:

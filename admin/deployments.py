@@ -11,7 +11,7 @@ from pathlib import Path
 from admin.options import DATA_DIR
 from broker.environment import ENV, check_whole, read
 from broker.mqtt.identity import check_secret
-from broker.no_deployment import no_deployment
+from broker.no_deployment import UP_LOCK, no_deployment
 
 DIR = "METER61850_DIR"
 """Environment variable: the deployment's folder; empty: there is none, whatever is in ``./data``."""
@@ -24,6 +24,7 @@ SERVICES = {
     "enrol": "registrar",
     "web": "web",
     "homeassistant": "homeassistant",
+    "sparkplug": "sparkplug",
 }
 """Group of commands → identity; all others are the administrator's."""
 
@@ -38,6 +39,12 @@ def enter_deployment(folder: Path | None, group: str) -> None:
         return
     check_whole(folder or DATA_DIR)
     if folder is None and not (DATA_DIR / ENV).exists():
+        if (
+            (wanted := os.environ.get(IDENTITY))
+            and not Path(wanted).exists()
+            and (DATA_DIR / UP_LOCK).exists()
+        ):
+            raise no_deployment(DATA_DIR)
         return
     folder = (folder or DATA_DIR).absolute()
     if not (folder / ENV).exists():

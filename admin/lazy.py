@@ -21,6 +21,10 @@ OURS = (
 )  # fmt: skip
 
 
+LONGEST = 1000
+"""Characters of a sentence in a help, which no sentence has."""
+
+
 @dataclass(frozen=True)
 class Lazy:
     """Where a command is: ``module`` in admin.commands holds a typer ``app``; ``needs`` is an extra."""
@@ -46,7 +50,21 @@ def load(module: str, *, needs: str = "server") -> Any:
         ) from error
 
 
-class LazyGroup(TyperGroup):
+class Group(TyperGroup):
+    """A group whose help has the first sentence of each command in full, over several lines if needed."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """As typer does it, but without an end that is cut off."""
+        found: list[tuple[str, Any]] = [
+            (name, self.get_command(ctx, name)) for name in self.list_commands(ctx)
+        ]
+        rows = [(name, one.get_short_help_str(LONGEST)) for name, one in found if one and not one.hidden]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
+class LazyGroup(Group):
     """Commands of :attr:`table`."""
 
     table: ClassVar[Mapping[str, Lazy]] = {}
@@ -71,7 +89,8 @@ class LazyGroup(TyperGroup):
 
 def new_app(**settings: Any) -> typer.Typer:
     """A typer app in our manner: no completion options of its own, errors are ours to print."""
-    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, **settings)
+    settings = {"cls": Group, "add_completion": False, **settings}
+    return typer.Typer(pretty_exceptions_enable=False, **settings)
 
 
 def _stub(error: MissingPartError) -> typer.Typer:

@@ -43,10 +43,12 @@ class Commands(LazyGroup):
         "doctor":       Lazy("doctor"),
         "meters":       Lazy("meters", needs="server"),
         "readings":     Lazy("readings", needs="server"),
+        "energy":       Lazy("energy", needs="server"),
         "subscribe":    Lazy("subscribe"),
         "relay":        Lazy("relay"),
         "commands":     Lazy("ledger", needs="server"),
         "audit":        Lazy("audit", needs="server"),
+        "alarms":       Lazy("alarms", needs="server"),
         "dead-letters": Lazy("dead_letters", needs="server"),
         "store":        Lazy("store", needs="server"),
         "scl":          Lazy("scl", needs="server"),
@@ -59,7 +61,7 @@ class Commands(LazyGroup):
         "bridge":       Lazy("bridge", needs="server"),
         "web":          Lazy("web", needs="server"),
         "meter":        Lazy("meter", needs="firmware"),
-        "adapter":      Lazy("adapter", needs="firmware"),
+        "adapter":      Lazy("adapter", needs="adapter"),
         "sparkplug":    Lazy("sparkplug"),
         "homeassistant": Lazy("homeassistant"),
     }
@@ -82,7 +84,7 @@ class Invocation:
     debug: bool = False
 
 
-app = new_app(cls=Commands, no_args_is_help=True, rich_markup_mode=None)
+app = new_app(cls=Commands, add_completion=True, no_args_is_help=True, rich_markup_mode=None)
 
 
 def _print_version(wanted: bool) -> None:

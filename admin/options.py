@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import pwd
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from admin.lazy import load
 from broker.contract.errors import ConfigurationError
-from broker.durations import UNITS, duration_of
+from broker.durations import duration_of
 from broker.mqtt.settings import MqttSettings
 
 DATA_DIR = Path("data")
@@ -46,15 +47,22 @@ Database = Annotated[
     ),
 ]
 DATABASE = f"sqlite:///{DATA_DIR}/meter61850.sqlite"
-MetricsPort = Annotated[
-    int | None,
-    typer.Option(
-        min=1, max=65535, show_default=False, help="Serve /metrics (Prometheus) and /healthz on this port."
-    ),
-]
-MetricsAddress = Annotated[
-    str, typer.Option(metavar="IP", help="Local address of the metrics; 0.0.0.0 in a container.")
-]
+
+
+def metrics_option(envvar: str | None = None) -> Any:
+    """``--metrics-port``, which may also come from the environment."""
+    told = "Serve /metrics (Prometheus) and /healthz on this port."
+    return typer.Option(envvar=envvar, min=1, max=65535, show_default=False, help=told)
+
+
+def metrics_address_option(envvar: str | None = None) -> Any:
+    """``--metrics-address``, which may also come from the environment."""
+    told = "Local address of the metrics; 0.0.0.0 in a container."
+    return typer.Option(envvar=envvar, metavar="IP", help=told)
+
+
+MetricsPort = Annotated[int | None, metrics_option()]
+MetricsAddress = Annotated[str, metrics_address_option()]
 METRICS_ADDRESS = "127.0.0.1"
 Keep = Annotated[
     str | None,
@@ -66,8 +74,22 @@ Keep = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def meter_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """For the shell; imported only when it asks."""
+    completion = load("admin.completion")
+    found: list[str] = completion.meter_names(ctx, incomplete, usual=DATABASE, data_dir=DATA_DIR)
+    return found
+
+
 Meter = Annotated[
-    str, typer.Argument(metavar="METER", help="meter_id, SM_ name, or a name that only one meter has.")
+    str,
+    typer.Argument(
+        metavar="METER",
+        help="meter_id, SMGW001M17, or a name that only one meter has.",
+        autocompletion=meter_names,
+    ),
 ]
 
 
@@ -84,31 +106,28 @@ class BrokerKind(StrEnum):
     EMBEDDED = "embedded"
 
 
+def metrics_place(port: int | None, address: str) -> tuple[str, int] | None:
+    """Where to serve metrics; None without a port."""
+    return (address, port) if port else None
+
+
+def broker_address(text: str) -> dict[str, str]:
+    """``HOST[:PORT]`` as settings of a broker; an IPv6 address with a port is in brackets.
+
+    >>> broker_address("plant.local:8883"), broker_address("[2001:db8::1]")
+    ({'host': 'plant.local', 'port': '8883'}, {'host': '2001:db8::1'})
+    """
+    host, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
+    told = {"host": (host if colon else text).strip("[]") or "127.0.0.1"}
+    return told | ({"port": port} if colon else {})
+
+
 def mqtt_settings(mqtt: str | None, prefix: str | None, version: int | None = None) -> MqttSettings:
     """The broker's address and login; ConfigurationError names what is wrong."""
-    given: dict[str, Any] = {}
-    if mqtt is not None:
-        host, colon, port = mqtt.rpartition(":") if not mqtt.endswith("]") else (mqtt, "", "")
-        given["host"] = (host if colon else mqtt).strip("[]") or "127.0.0.1"
-        if colon:
-            given["port"] = port
+    given: dict[str, Any] = dict(broker_address(mqtt)) if mqtt is not None else {}
     given |= {"prefix": prefix} if prefix is not None else {}
     given |= {"version": version} if version is not None else {}
     return MqttSettings(**given)
-
-
-def since(text: str) -> datetime:
-    """``90s``, ``15m``, ``24h``, ``7d`` ago, or an ISO 8601 time (default: UTC)."""
-    number, unit = text[:-1], text[-1:]
-    try:
-        if unit in UNITS and number:
-            return datetime.now(UTC) - timedelta(**{UNITS[unit]: float(number)})
-        moment = datetime.fromisoformat(text)
-    except (ValueError, OverflowError) as error:
-        raise ConfigurationError(
-            f"--since {text!r}: use 15m, 24h, 7d, or a time such as 2026-11-23T12:00"
-        ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def duration(text: str, *, option: str) -> timedelta:

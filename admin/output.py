@@ -1,6 +1,6 @@
 """Output of the commands: a table for people, JSON for programs, and nothing else on stdout.
 
->>> show([Row({"meter": "House 1", "power": 21.3})], as_json=True)
+>>> show([{"meter": "House 1", "power": 21.3}], as_json=True)
 [{"meter": "House 1", "power": 21.3}]
 """
 
@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console, Group
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
-from rich.text import Text
 
 from admin.plain import escaped, plain
+from admin.tables import Row, fits, record, table, too_wide
 from broker.contract.messages import format_ts
 
 T = TypeVar("T")
-Row = dict[str, Any]
 
-GAP = 2
-"""Characters between two columns."""
 NAMED = 10
 """So many columns that are left out are named; more are counted."""
 
@@ -48,81 +54,46 @@ def stdout() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=10_000)
 
 
-def show(
-    rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "nothing", spare: Iterable[str] = ()
-) -> None:
+def show(rows: Sequence[Row], *, as_json: bool, empty: str = "nothing", spare: Iterable[str] = ()) -> None:
     """``rows`` as a JSON array, or as a table whose columns are the keys of the first row.
 
-    On a terminal that is too narrow, columns of ``spare`` are left out, the first of them first.
+    On a terminal that is too narrow, columns of ``spare`` are left out, the first of them first; if this is
+    not enough, each field has a line of its own. No cell is cut.
     """
     if as_json:
         print_json(list(rows))
-    elif rows:
-        console = stdout()
-        out = too_wide(rows, console.width, spare)
-        console.print(table([{key: row[key] for key in row if key not in out} for row in rows]))
-        if out:
-            names = ", ".join(key.replace("_", " ") for key in rows[0] if key in out)
-            what = names if len(out) <= NAMED else f"{len(out)} of {len(rows[0])} columns"
-            note(f"no room for {what}; a wider terminal or --json shows all")
-    else:
+        return
+    if not rows:
         note(empty)
+        return
+    console = stdout()
+    out = too_wide(rows, console.width, spare)
+    left = [{key: row[key] for key in row if key not in out} for row in rows]
+    if fits(left, console.width):
+        console.print(table(left))
+    else:
+        out = []
+        console.print(Group(*_apart([record(row) for row in rows])))
+    if out:
+        names = ", ".join(key.replace("_", " ") for key in rows[0] if key in out)
+        what = names if len(out) <= NAMED else f"{len(out)} of {len(rows[0])} columns"
+        note(f"no room for {what}; a wider terminal or --json shows all")
 
 
-def too_wide(rows: Sequence[Mapping[str, Any]], width: int, spare: Iterable[str]) -> list[str]:
-    """The columns of ``spare`` to leave out, so that a table has ``width`` characters at most."""
-    widths = {key: max(len(key), *(text(row[key]).cell_len for row in rows)) for key in rows[0]}
-    needed = sum(widths.values()) + GAP * (len(widths) - 1)
-    out = []
-    for key in spare:
-        if needed <= width:
-            break
-        if key in widths:
-            needed -= widths[key] + GAP
-            out.append(key)
-    return out
+def _apart(things: Iterable[Table]) -> Iterator[Table | str]:
+    """With an empty line between two."""
+    for number, thing in enumerate(things):
+        if number:
+            yield ""
+        yield thing
 
 
-def show_one(row: Mapping[str, Any], *, as_json: bool) -> None:
+def show_one(row: Row, *, as_json: bool) -> None:
     """One thing: a JSON object, or one line for each of its fields."""
     if as_json:
         print_json(row)
-        return
-    grid = Table.grid(padding=(0, 2))
-    for key, value in row.items():
-        grid.add_row(key.replace("_", " "), text(value))
-    stdout().print(grid)
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A rich table; numbers to the right."""
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for key in rows[0]:
-        values = [row[key] for row in rows if row[key] is not None]
-        numbers = values and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-        grid.add_column(key.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(text(value) for value in row.values()))
-    return grid
-
-
-def text(value: object) -> Text:
-    """A cell; what a stranger wrote into a name is neither markup nor a terminal's control code."""
-    return Text(plain(cell(value)))
-
-
-def cell(value: object) -> str:
-    """A value for people: nothing for None, local second for a time, yes and no."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "yes" if value else "no"
-        case datetime():
-            return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        case float():
-            return f"{value:.6g}" if abs(value) < 100_000 else f"{value:.0f}"
-    return str(value)
+    else:
+        stdout().print(record(row))
 
 
 def print_json(value: object) -> None:
@@ -144,3 +115,12 @@ def progress(of: Iterable[T], *, what: str, total: int | None) -> Iterator[T]:
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         yield from bar.track(of, total=total)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on stderr, if that is a terminal, that ``what`` takes its time."""
+    columns = (SpinnerColumn(), TextColumn(what), TimeElapsedColumn())
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        bar.add_task(what, total=None)
+        yield

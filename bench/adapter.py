@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,13 @@ def cpu(one: psutil.Process) -> float:
     return times.user + times.system
 
 
+def stored(folder: Path) -> int:
+    """Readings in the store."""
+    with closing(sqlite3.connect(folder / "store.sqlite")) as connection:
+        ((count,),) = connection.execute("SELECT count(*) FROM reading").fetchall()
+    return int(count)
+
+
 async def measure(
     arguments: argparse.Namespace, broker: Broker, adapter: psutil.Process, bare: psutil.Process
 ) -> dict[str, Any]:
@@ -124,15 +132,20 @@ async def measure(
     started = await online(broker, arguments.devices)
     publishing = asyncio.create_task(town.publish(arguments.rate, stop))
     await asyncio.sleep(arguments.seconds / 2)  # until it is steady
+    kept = stored(arguments.folder)
     before, sent, begun = (cpu(adapter), cpu(bare)), town.sent, time.monotonic()
     await asyncio.sleep(arguments.seconds)
-    lasted = time.monotonic() - begun
+    lasted, used = time.monotonic() - begun, (cpu(adapter) - before[0], cpu(bare) - before[1])
+    kept = stored(arguments.folder) - kept
     figures = {
         "devices": arguments.devices,
         "messages a second": round((town.sent - sent) / lasted),
         "seconds until all meters are online": round(started, 1),
-        "adapter: % of a core": round(100 * (cpu(adapter) - before[0]) / lasted, 1),
-        "subscriber: % of a core": round(100 * (cpu(bare) - before[1]) / lasted, 1),
+        "readings stored a second": round(kept / lasted),
+        "adapter: % of a core": round(100 * used[0] / lasted, 1),
+        "adapter: us of CPU time for a stored reading": round(1e6 * used[0] / max(1, kept)),
+        "subscriber: % of a core": round(100 * used[1] / lasted, 1),
+        "adapter to subscriber": round(used[0] / used[1], 2),
         "adapter: MB": round(adapter.memory_info().rss / 1e6, 1),
         "subscriber: MB": round(bare.memory_info().rss / 1e6, 1),
     }
@@ -150,6 +163,7 @@ def main() -> None:
     parser.add_argument("--switch", action="store_true", help="with relays")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        arguments.folder = Path(folder)
         config = Path(folder) / "adapters.toml"
         with mosquitto(Path(folder)) as broker, bridge(broker, f"sqlite:///{folder}/store.sqlite"):
             switch = "true" if arguments.switch else "false"

@@ -67,7 +67,10 @@ def service(*arguments: str, folder: Path, env: Mapping[str, str] | None = None)
 
 async def publish_cid(broker: MqttSettings, mms: int, meter_ids: list[str]) -> None:
     """What the bridge would publish."""
-    meters = tuple(Meter(scl_name(meter_id), name=meter_id[:4]) for meter_id in meter_ids)
+    meters = tuple(
+        Meter(meter_id, f"M{number}", meter_id[:4], ld_name=scl_name(meter_id))
+        for number, meter_id in enumerate(meter_ids, 1)
+    )
     project = Project("bench", 1, (Ied("SMGW001", "127.0.0.1", mms, meters),))
     revision = Revision(revision=1, sha256="0" * 64, meters=len(meters), ieds=1, ts=utc_now())
     async with aiomqtt.Client(broker.host, broker.port, tls_context=broker.tls()) as client:

@@ -34,9 +34,10 @@ from broker.contract.topics import Topic
 from mms_bridge.gateway import Gateway
 from mms_bridge.run import calm_collector
 from mms_bridge.settings import MmsSettings
+from scl_builder.model.logical_devices import GROUPS
 
 TOWN_METERS, TOWN_IEDS = 10_000, 200
-BLOCKS = ("RP$urcbVol", "RP$urcbWatt", "BR$brcbPos")
+ALL_BLOCKS = tuple(f"{'BR' if group.buffered else 'RP'}${group.report}" for group in GROUPS)
 PAUSE = 0.02
 """Seconds between rounds of readings: reports are gathered and sent in it."""
 
@@ -73,7 +74,10 @@ async def update(gateway: Gateway, ids: list[list[str]], rounds: range) -> float
 
 def enable(client: MmsClient, name: str, instance: int) -> None:
     """One instance of each block of an IED."""
-    for block in BLOCKS:
+    there = set(client.get_name_list(0, f"{name}GW"))
+    for block in ALL_BLOCKS:
+        if f"LLN0${block}{instance:02d}" not in there:
+            continue  # no meter has a member of its data set
         settings = rcb.RcbSettings(trg_ops=None, opt_flds=None, intg_pd_ms=None, general_interrogation=False)
         rcb.enable(client, ObjectName(f"LLN0${block}{instance:02d}", f"{name}GW"), settings)
 

@@ -30,11 +30,12 @@ from pathlib import Path
 from open61850.mms import MmsClient
 
 from bench.ingest import go, line, process
+from bridge.settings import BridgeSettings
 from broker.contract.birth import Birth, Hardware
 from broker.contract.messages import utc_now
 from broker.contract.reading import Reading
 from broker.contract.status import Status
-from broker.contract.topics import Topic, Topics, scl_name
+from broker.contract.topics import Topic, Topics
 from broker.mqtt.receiver import Receiver
 from broker.mqtt.settings import MqttSettings
 from mms_bridge.datamodel import mapping
@@ -82,9 +83,10 @@ def serve(gateway: Gateway, ids: list[list[str]], *, report_instances: int = 2) 
     """Give the gateway a CID for each IED, and births and statuses."""
     for index, meter_ids in enumerate(ids):
         name = f"SMGW{index + 1:03d}"
-        meters = tuple(Meter(scl_name(meter_id)) for meter_id in meter_ids)
+        meters = tuple(Meter(meter_id, f"M{number}") for number, meter_id in enumerate(meter_ids, 1))
         ieds = (Ied(name, "127.0.0.1", free_port(), meters),)
-        project = Project("bench", 1, ieds, report_instances=report_instances)
+        bands = BridgeSettings().bands
+        project = Project("bench", 1, ieds, report_instances=report_instances, bands=bands)
         gateway.take(Topic("cid", name), build_cid(project, name), retained=True)
         for meter_id in meter_ids:
             birth = Birth(
@@ -165,7 +167,7 @@ send(clients)
 def write_rate(gateway: Gateway, seconds: float) -> float:
     """The values alone, computed before."""
     targets = [
-        (server, device.domain)
+        (server, device.meter_id)
         for ied in gateway.ieds.values()
         for server in ied.generations
         for device in server.cid.devices[:-1]
@@ -174,8 +176,8 @@ def write_rate(gateway: Gateway, seconds: float) -> float:
     told = [list(mapping.reading_values(meter, broker_up=up)) for up in (True, False)]
 
     def once(number: int) -> int:
-        for server, domain in targets:
-            server.write(domain, told[number % 2])
+        for server, meter_id in targets:
+            server.write(meter_id, told[number % 2])
         return len(targets)
 
     return rate(once, seconds)

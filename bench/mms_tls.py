@@ -68,7 +68,8 @@ def bridge(mqtt: str, folder: Path, ca: Authority) -> Iterator[psutil.Process]:
 
 async def publish_cid(mqtt: int, ports: tuple[int, int], ids: list[str]) -> None:
     """What the bridge would publish."""
-    meters = tuple(Meter(scl_name(meter_id)) for meter_id in ids)
+    named = enumerate(ids, 1)
+    meters = tuple(Meter(one, f"M{number}", ld_name=scl_name(one)) for number, one in named)
     project = Project("bench", 1, (Ied("SMGW001", "127.0.0.1", ports[0], meters, tls_port=ports[1]),))
     async with aiomqtt.Client("127.0.0.1", mqtt) as client:
         await client.publish(TOPICS.cid("SMGW001"), build_cid(project, "SMGW001"), qos=1, retain=True)

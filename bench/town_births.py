@@ -6,21 +6,21 @@ import statistics
 import time
 from collections.abc import Callable
 
+from admin.mms.name_plates import read_plates
 from bench.ingest_load import meter_id
 from bench.town_figures import DOMAINS, PER_IED, associate
-from broker.contract.topics import scl_name
 
 
 def births(publish: Callable[[int], None], first_port: int, meters: int, *, count: int) -> dict[str, float]:
-    """Seconds from a birth until a new association sees the logical device."""
+    """Seconds from a birth until a new association sees whose a logical device is."""
     seconds = []
     for number in range(meters, meters + count):
-        domain, port = scl_name(meter_id(number)), first_port + number // PER_IED
+        born, port = meter_id(number), first_port + number // PER_IED
         begin = time.perf_counter()
         publish(number)
         while True:
             with associate(port) as client:
-                if domain in client.get_name_list(DOMAINS):
+                if born in {plate.meter_id for plate in read_plates(client).plates}:
                     break
             time.sleep(0.02)
         seconds.append(time.perf_counter() - begin)

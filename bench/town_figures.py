@@ -24,7 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.ingest_load import PREFIX, Connection, connect, meter_id
 from broker.contract.messages import format_ts
-from broker.contract.topics import Topics, scl_name
+from broker.contract.topics import Topics
 from tests.support.brokers import free_port
 
 TOPICS = Topics(PREFIX)
@@ -74,9 +74,14 @@ def wait_readable(first_port: int, ieds: int) -> None:
         list(threads.map(_wait_readable, range(first_port, first_port + ieds)))
 
 
+def meters_at(client: MmsClient) -> list[str]:
+    """MMS domains of the meters behind a server."""
+    return [name for name in client.get_name_list(DOMAINS) if not name.endswith("GW")]
+
+
 def _wait_readable(port: int) -> None:
     with associate(port) as client:
-        domains = [name for name in client.get_name_list(DOMAINS) if name.startswith("SM_")]
+        domains = meters_at(client)
         names = [ObjectName("MMXN1$MX$Vol$q", domain) for domain in domains]
         end = time.monotonic() + DEADLINE
         while not all(_good(q) for q in client.read_many(names)):
@@ -196,7 +201,8 @@ def read_rates(
     Client and server share one core, for both: else the figure is that of waking another core up, which
     differs by a factor of four from run to run.
     """
-    domain, core = scl_name(meter_id(0)), max(os.sched_getaffinity(0))
+    with associate(first_port) as client:
+        domain, core = meters_at(client)[0], max(os.sched_getaffinity(0))
     with updates(broker, meters, 1000), _pinned(0, core):
         with _pinned(server.pid, core):
             ours = _reads(first_port, domain, seconds)

@@ -156,7 +156,7 @@ def bridge(folder: Path, site: Site) -> Iterator[None]:
         "--prefix",
         PREFIX,
     ]
-    with (folder / "mms.log").open("wb") as log, subprocess.Popen(command, stderr=log) as running:
+    with (folder / "mms.log").open("wb") as log, subprocess.Popen(command, stderr=log, cwd=folder) as running:
         try:
             deadline = time.monotonic() + DEADLINE
             while not _listens(site):
@@ -184,7 +184,9 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, float]:
         site = Site(broker.port, free_port(), names)
         meters = Meters(site)
         meters.join()
-        ied = Ied(IED, "127.0.0.1", site.mms_port, tuple(Meter(scl_name(name)) for name in names))
+        devices = enumerate(names, 1)
+        served = tuple(Meter(name, f"M{number}", ld_name=scl_name(name)) for number, name in devices)
+        ied = Ied(IED, "127.0.0.1", site.mms_port, served)
         meters.publish(TOPICS.cid(IED), build_cid(Project("bench", 1, (ied,)), IED))
         with (
             bridge(folder, site),

@@ -147,6 +147,14 @@ def measure(options: argparse.Namespace) -> Figures:
     return figures
 
 
+def show(runs: list[Figures]) -> None:
+    """The median of each figure, and its lowest and highest value."""
+    for name in runs[0]:
+        values = sorted(run[name] for run in runs)
+        middle = statistics.median(values)
+        print(f"{name:24}{middle:10.2f}   {values[0]:.2f} to {values[-1]:.2f}")
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(
@@ -164,11 +172,7 @@ def main() -> None:
     if options.bare:
         bare(options.bare, options.port)
         return
-    runs = [measure(options) for _ in range(options.runs)]
-    for name in runs[0]:
-        values = sorted(run[name] for run in runs)
-        middle = statistics.median(values)
-        print(f"{name:24}{middle:10.2f}   {values[0]:.2f} to {values[-1]:.2f}")
+    show([measure(options) for _ in range(options.runs)])
 
 
 if __name__ == "__main__":

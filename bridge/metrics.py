@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
@@ -14,8 +13,8 @@ from sqlmodel import Session, col, select
 
 from bridge.settings import BridgeSettings
 from bridge.store import alarms
-from bridge.store.audit import now_ms
-from bridge.store.tables import Command, Meter
+from bridge.store.tables import Alarm, Command, Meter
+from broker.contract.alarms import KINDS
 from broker.contract.errors import reason
 from broker.metrics import PREFIX, MetricsServer, Sample
 
@@ -114,6 +113,11 @@ _COUNTED = {
     "database_errors": "Failed attempts to reach the database",
     "connections": "Connections to the broker",
     "scl_errors": "SCL builds that failed",
+    "topology_rejected": "Topology files that were wrong",
+    "alarms_raised": "Alarms that were raised because of a state",
+    "alarms_cleared": "Alarms that were cleared",
+    "notified": "Notifications that were sent",
+    "notify_errors": "Notifications that could not be sent, and are tried again",
 }
 # fmt: on
 
@@ -135,10 +139,13 @@ def samples(engine: Engine, counters: Callable[[], Mapping[str, int]]) -> tuple[
         Sample("audit_rows", "Rows of the audit", "gauge", lambda: counters()["audit_rows"]),
         Sample("audit_broken", "1 when the audit lost an end that the bridge remembers", "gauge",
                lambda: counters()["audit_broken"]),
+        Sample("bridge_ieds_without_address", "IEDs for which METER61850_MMS_HOSTS has no address", "gauge",
+               lambda: counters()["ieds_without_address"]),
         Sample("bridge_revision", "Revision of the SCD", "gauge", lambda: counters()["revision"]),
         Sample("meters", "Meters by state", "gauge", lambda: _meters(engine), label="state"),
-        Sample("meter_alarms", "Meters with an alarm, by what is wrong", "gauge",
-               lambda: _alarms(engine), label="kind"),
+        Sample("alarms", "Alarms in force, by kind", "gauge", lambda: _alarms(engine), label="kind"),
+        Sample("alarms_unacknowledged", "Alarms in force that nobody has acknowledged", "gauge",
+               lambda: _unacknowledged(engine)),
         Sample("outbox_readings", "Readings that wait in the meters, as they tell", "gauge",
                lambda: _summed(engine, "outbox")),
         Sample("outbox_dropped", "Readings that full outboxes have dropped, as meters tell", "gauge",
@@ -157,8 +164,12 @@ def _meters(engine: Engine) -> dict[str, float]:
 
 
 def _alarms(engine: Engine) -> dict[str, float]:
-    found = Counter(alarm.kind for alarm in alarms.lasting(engine, now=now_ms()))
-    return {kind.value: found[kind.value] for kind in alarms.Kind}
+    found = alarms.counts(engine)
+    return {kind: found.get(kind, 0) for kind in KINDS}
+
+
+def _unacknowledged(engine: Engine) -> float:
+    return sum(alarms.counts(engine, col(Alarm.acknowledged_at).is_(None)).values())
 
 
 def _summed(engine: Engine, column: str) -> float:

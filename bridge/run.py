@@ -17,6 +17,7 @@ from itertools import count
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from bridge.alarms.part import AlarmPart
 from bridge.ingest.classify import Sorter
 from bridge.ingest.dead_letters import DeadLetters
 from bridge.ingest.ingest import Ingest
@@ -52,12 +53,13 @@ def run(settings: BridgeSettings) -> None:
     with _signals(stop):
         engine = database.connect(settings.database_url)
         writing = database.connect(settings.database_url, cache=database.WRITER_CACHE)
+        reader = database.connect(settings.database_url, reader=True)
         try:
             if _migrated(engine, stop):
-                _Bridge(settings, engine, writing, stop).serve()
+                _Bridge(settings, engine, writing, reader, stop).serve()
         finally:
-            writing.dispose()
-            engine.dispose()
+            for one in (reader, writing, engine):
+                one.dispose()
 
 
 @contextmanager
@@ -87,10 +89,16 @@ def _migrated(engine: Engine, stop: threading.Event) -> bool:
 
 
 class _Bridge:
-    """The parts, wired; ``writing`` is the engine of the thread that stores, which has a large cache."""
+    """The parts, wired; ``writing`` is the engine of the thread that stores, which has a large cache, and
+    ``reader`` takes no lock."""
 
     def __init__(
-        self, settings: BridgeSettings, engine: Engine, writing: Engine, stop: threading.Event
+        self,
+        settings: BridgeSettings,
+        engine: Engine,
+        writing: Engine,
+        reader: Engine,
+        stop: threading.Event,
     ) -> None:
         self._settings = settings
         self._stop = stop
@@ -118,19 +126,34 @@ class _Bridge:
             taken=lambda: link.inbox.taken_in,
             through=lambda: self._blocks.through,
         )
-        self._leader = Leader(
-            engine,
-            gained=self._gained,
-            lost=lambda: link.out.forget(topics.scl.encode()),
-            chores=[self._blocks.look, deadlines.enforce, self._watch.look],
-        )
+        self._alarms = self._made_alarms(reader)
+        self._leader = self._made_leader(deadlines)
         self._ingest = self._made_ingest(_writer(settings, writing, leads=self._leads))
+        self._ingest.on_alarms = self._alarms.take
         self._presence = Presence(
             topics,
             settings.service,
             publish=publish,
             counters=self._counters,
+            warnings=self._publication.warnings,
             audit_head=lambda: self._watch.told,
+        )
+
+    def _made_leader(self, deadlines: Deadlines) -> Leader:
+        looks = (self._blocks.look, deadlines.enforce, self._watch.look, self._publication.look)
+        return Leader(
+            self._engine,
+            gained=self._gained,
+            lost=lambda: self._link.out.forget(self._settings.mqtt.topics.scl.encode()),
+            chores=[*looks, self._alarms.look],
+        )
+
+    def _made_alarms(self, reader: Engine) -> AlarmPart:
+        return AlarmPart(
+            *(self._settings, self._engine, reader, self._link),
+            through=lambda: self._blocks.through,
+            leads=self._leads,
+            clock=self._clock,
         )
 
     def _made_ingest(self, writer: Writer) -> Ingest:
@@ -171,11 +194,13 @@ class _Bridge:
         """The last will of a new connection; asked for before each."""
         self._link.out.forget(*self._block_topics)  # it may have newer ones
         self._blocks.begin()
+        self._alarms.begin()
         return self._presence.will()
 
     def _ready(self) -> None:
         """The subscriptions stand; the broker may have lost all that it retained."""
         self._blocks.ready()
+        self._alarms.ready()
         self._presence.tell(online=True)
         if self._leads():
             self._publication.again()
@@ -187,7 +212,7 @@ class _Bridge:
 
     def _counters(self) -> dict[str, int]:
         own = _counters(self._link, self._ingest, self._publication, self._leader)
-        return own | self._watch.counters()
+        return own | self._watch.counters() | self._alarms.counters()
 
     def serve(self) -> None:
         """Run the parts until ``stop``, and end them: source first, broker last."""
@@ -199,6 +224,7 @@ class _Bridge:
             self._publication.start()
             self._repeats.start()
             self._leader.start()
+            self._alarms.start()
             self._link.start(will=self._will, ready=self._ready)
             while not self._stop.wait(settings.status_seconds):
                 self._presence.tell(online=True)
@@ -206,6 +232,7 @@ class _Bridge:
             self._ingest.stop(seconds=settings.drain_seconds)
             self._publication.stop()
             self._repeats.stop()
+            self._alarms.stop()
             self._leader.stop()
             self._presence.tell(online=False)
             self._link.stop(seconds=_GOODBYE_SECONDS)
@@ -218,6 +245,7 @@ def _writer(settings: BridgeSettings, engine: Engine, *, leads: Callable[[], boo
         engine,
         max_meters_per_ied=settings.max_meters_per_ied,
         fill_by_address_code=settings.fill_by_address_code,
+        spare=settings.spare,
         dead_letters=DeadLetters(
             per_cause=settings.dead_letters_per_cause,
             per_meter=settings.dead_letters_per_meter,
@@ -258,11 +286,13 @@ def _inbox(settings: BridgeSettings) -> Inbox:
 
 
 def _counters(link: Link, ingest: Ingest, publication: Publication, leader: Leader) -> dict[str, int]:
-    return asdict(ingest.counters) | {
-        "waiting": link.inbox.messages,
-        "connections": link.out.connection,
-        "connected": int(link.out.is_open),
-        "revision": publication.revision,
-        "scl_errors": publication.errors,
-        "leads": int(leader.leads),
-    }
+    return (
+        asdict(ingest.counters)
+        | {
+            "waiting": link.inbox.messages,
+            "connections": link.out.connection,
+            "connected": int(link.out.is_open),
+            "leads": int(leader.leads),
+        }
+        | publication.counters()
+    )

@@ -12,16 +12,24 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from bridge.alarms import targets
+from bridge.alarms.targets import Target
+from bridge.ingest.ied_names import PREFIX
 from bridge.ingest.rate_limits import Limits, Rate
+from bridge.scl.hosts import Hosts, parsed
+from bridge.store.ld_names import LdNames
+from broker.contract.alarms import Severity
+from broker.contract.errors import ConfigurationError
 from broker.contract.roles import Role
 from broker.contract.specs import SPECS, heard_by
 from broker.durations import duration_of
-from broker.kernel import clock_synchronized
+from broker.host_clock import kept
 from broker.mqtt.settings import MqttSettings, Port
-from scl_builder.build.project import MAX_REPORT_INSTANCES, ControlModel
+from scl_builder.build.project import MAX_REPORT_INSTANCES, ControlModel, Project
+from scl_builder.model.deadbands import Bands
 from scl_builder.model.logical_devices import MAX_METERS, OPERATE_TIMEOUT
 
 
@@ -72,7 +80,8 @@ class BridgeSettings(BaseSettings):
 
     clock_synchronized: bool | None = None
     """Whether this machine's clock is right; default: the kernel's answer whether NTP keeps it. While the
-    clock may be wrong, all messages from the future wait; else only those at most 12 hours ahead."""
+    clock may be wrong, all messages from the future wait; else only those at most 12 hours ahead. The MMS
+    bridge (time quality) and the authority (a warning with a certificate) heed it, too."""
 
     keep: Annotated[Duration, Field(ge=timedelta(days=1))] | None = None
     """Delete readings older than this, such as 400d or 36h; roll-ups stay. Default: never."""
@@ -120,24 +129,114 @@ class BridgeSettings(BaseSettings):
     new_meter_burst: Annotated[int, Field(ge=1)] = 20_000
     """Burst of these: a new town."""
 
+    alarm_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 5.0
+    """Seconds between two looks for alarms (docs/alarms.md)."""
+    alarm_settle: Annotated[float, Field(ge=0, le=86_400)] = 90.0
+    """Seconds after a connection to the broker until alarms are raised: meters take up to a minute to come
+    back."""
+    alarm_disk_mb: Annotated[int, Field(ge=0)] = 1000
+    """Megabytes that must be free on the disk of the database, else it is an alarm."""
+    alarm_dead_letters: Annotated[int, Field(ge=1)] = 10
+    """Different dead letters within an hour that are an alarm."""
+    notify: SecretStr = SecretStr("")
+    """URLs that get a message for each alarm, with spaces between:
+    ``smtp://USER:PASSWORD@HOST:587/?from=ADDRESS&to=ADDRESS,ADDRESS`` (smtps with TLS from the start),
+    ``https://HOST/PATH`` (a webhook: JSON by POST), or one of apprise, such as ``ntfy://TOPIC``."""
+    notify_after: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(days=7))] = timedelta(minutes=2)
+    """Time for which an alarm must be in force before it is sent: what clears before is not."""
+    notify_per_hour: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Messages in any hour; the last one is a summary, and so is one for many alarms at once."""
+    notify_severity: Severity = Severity.WARNING
+    """``alarm``: warnings are not sent."""
+
     project_name: Annotated[str, StringConstraints(min_length=1, max_length=255)] = "meter61850"
     """Name of the SCD."""
     max_meters_per_ied: Annotated[int, Field(ge=1, le=MAX_METERS)] = 50
     """Meters in one IED. Each is a member of the IED's group data sets, which hold 100."""
     fill_by_address_code: bool = False
     """Each IED has meters of one address code only. A meter keeps its IED for life, so set this first."""
+    spare: Annotated[int, Field(ge=0, lt=MAX_METERS)] = 10
+    """Spare logical devices of an IED: a meter that is born takes one, and the IED's configuration stays.
+    When there is none left, the next birth makes a new configuration with so many more. 0: none."""
+    ld_names: LdNames | None = None
+    """``number``: a meter's logical device is SMGW001M17; ``meter_id``: SM_ and 32 hex digits. Default: as
+    the database has it, ``number`` in a new one. Every SCADA imports the SCD again after a change."""
     mms_host: IPv4Address = IPv4Address("127.0.0.1")
     """Address of the MMS servers for SCADA; it is in the SCD."""
+    mms_hosts: Annotated[Hosts | None, NoDecode, BeforeValidator(parsed)] = None
+    """An address for each IED, such as 10.0.0.10-10.0.0.19: all have the same ports then. IED number n has
+    the n-th address for life, so add new ones at the end."""
     mms_port: Port = 102
-    """MMS port of the first IED; each further IED has the next port."""
+    """MMS port of the first IED; each further IED has the next port, or the same with ``mms_hosts``."""
     mms_tls_port: Port | None = None
     """Port of the first IED for MMS over TLS, 3782 in IEC 62351; the SCD has it beside the plain one."""
+    topology: Path | None = None
+    """TOML file of substations, feeders and phases, for the SCD (docs/topology.example.toml); read again when
+    it changes."""
     report_instances: Annotated[int, Field(ge=1, le=MAX_REPORT_INSTANCES)] = 2
     """SCADA clients that can each enable every report control block."""
+    report_clients: str = ""
+    """Names of these clients, such as ``ControlCentre,Backup``: the SCD has an IED for each, and gives it the
+    first, the second … instance of every report control block (ClientLN)."""
     control_model: ControlModel = "sbo-with-enhanced-security"
     """ctlModel of CSWI1.Pos."""
     mms_operate_limit: Annotated[float, Field(gt=0, le=60)] = OPERATE_TIMEOUT / 1000
     """Seconds for the meter's action and answer; operTimeout in the SCD, which the MMS bridge uses."""
+    mms_deadband: str = "1"
+    """Percent of the nominal value by which a measured value (mag) must move to be an event; 0: every change.
+    Other values for some kinds: ``1,power=0.5,frequency=0`` (docs/scada.md has the kinds)."""
+    mms_zero_deadband: str = "0"
+    """Percent of the nominal value below which mag is 0, likewise."""
+    mms_range: str = "voltage=10"
+    """Percent around the nominal value outside of which range is high or low; kinds without a number have
+    no range."""
+    mms_nominal: str = ""
+    """Other nominal values than those in docs/scada.md: ``voltage=120,current=5``."""
+
+    @model_validator(mode="after")
+    def _bands_are_of_the_table(self) -> Self:
+        _ = self.bands
+        return self
+
+    @property
+    def bands(self) -> Bands:
+        """Deadbands and ranges of measured values; ValueError names what is none."""
+        return Bands.of(
+            deadband=self.mms_deadband,
+            zero=self.mms_zero_deadband,
+            ranges=self.mms_range,
+            nominal=self.mms_nominal,
+        )
+
+    @property
+    def targets(self) -> list[Target]:
+        """Where notifications go; ConfigurationError names what is none."""
+        return [targets.parse(url) for url in self.notify.get_secret_value().split()]
+
+    @model_validator(mode="after")
+    def _targets_are_known(self) -> Self:
+        try:
+            _ = self.targets
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """The names in ``report_clients``."""
+        return tuple(filter(None, map(str.strip, self.report_clients.split(","))))
+
+    @model_validator(mode="after")
+    def _clients_are_ieds(self) -> Self:
+        if ours := [name for name in self.clients if name.startswith(PREFIX)]:
+            raise ValueError(
+                f"report_clients: {ours[0]}: names that begin with {PREFIX} are those of our IEDs"
+            )
+        try:
+            Project("", 1, (), report_instances=self.report_instances, clients=self.clients)
+        except ValueError as error:
+            raise ValueError(f"report_clients: {error}") from error
+        return self
 
     @model_validator(mode="after")
     def _group_needs_postgresql(self) -> Self:
@@ -158,7 +257,7 @@ class BridgeSettings(BaseSettings):
 
     def clock_kept(self) -> bool:
         """Whether our clock is right."""
-        return clock_synchronized() if self.clock_synchronized is None else self.clock_synchronized
+        return kept(self.clock_synchronized)
 
     @property
     def service(self) -> str:

@@ -154,15 +154,13 @@ class Meter(MeterBase):
     def __init__(self, plan: Plan, *, sensor: Sensor, pin: Pin) -> None:
         super().__init__(plan)
         self._sensor = sensor
-        lock = asyncio.Lock()
         log = SwitchLog(self._storage)
         relay = {"local": plan.local, "spared": plan.spared, "exists": plan.profile.relay}
-        self._switch = Switch(log, pin, lock=lock, **relay)
+        self._switch = Switch(log, pin, **relay)
         self._readings = Sampler(
             sensor,
             self._outbox,
             rhythm=Rhythm(plan.profile.interval, plan.offset),
-            lock=lock,
             faults=self._faults,
             synchronized=plan.profile.synchronized,
         )

@@ -25,13 +25,13 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
 from broker.contract.messages import utc_now
-from broker.contract.reading import Reading, Stored
+from broker.contract.reading import Reading, Stored, encoded
 from broker.kernel import boot_id, uptime_ms
 from meter_firmware.storage import Storage
 
@@ -62,7 +62,7 @@ class Outbox:
         self.count = 0
         """Readings that wait for ``stored``."""
         self._sent: set[int] = set()
-        """Of them, those that were published since we run;"""
+        """Of this epoch's among them, those that were published since we run;"""
         self._sent_before = 0
         """and up to here they may have been before."""
         self.renamed = 0
@@ -91,44 +91,57 @@ class Outbox:
 
         One that is ``held`` is not to be published before it is released.
         """
-        with self._changing:
-            seq = self.last_seq + 1
-            reading = Reading.model_validate({**quantities, "epoch": self.epoch, "seq": seq, "ts": ts})
-            kept = Kept(seq, reading.payload())
-            surplus = max(0, self.count + 1 - self._capacity)
-            with self._storage.writing() as connection:
-                connection.execute(
-                    # REPLACE: a disk that said no may have kept it all the same.
-                    "INSERT OR REPLACE INTO outbox (seq, epoch, payload) VALUES (?, ?, ?)",
-                    (seq, self.epoch, kept.payload),
-                )
-                if held:
-                    connection.execute(
-                        "INSERT OR REPLACE INTO held (seq, boot, uptime_ms) VALUES (?, ?, ?)",
-                        (seq, boot_id(), uptime_ms()),
-                    )
-                connection.execute(
-                    "UPDATE outbox_state SET seq = ?, dropped = dropped + ? WHERE {mine}", (seq, surplus)
-                )
-                if surplus:
-                    connection.execute(
-                        "DELETE FROM outbox WHERE {mine} AND seq IN"
-                        " (SELECT seq FROM outbox WHERE {mine} ORDER BY seq LIMIT ?)",
-                        (surplus,),
-                    )
-            self._storage.afterwards(partial(self._added, seq, surplus))
-            return kept
-
-    def _added(self, seq: int, surplus: int) -> None:
-        self.last_seq = seq
-        self.dropped += surplus
-        self.count += 1 - surplus
+        add = partial(self._add, quantities=quantities, ts=ts, held=held)
+        return self._storage.write(add, self._added)
 
     async def added(
         self, quantities: Mapping[str, float | bool], *, ts: datetime, held: bool = False
     ) -> Kept:
         """`add` without blocking; the reading is on the disk when this returns."""
-        return await self._storage.together(partial(self.add, quantities, ts=ts, held=held))
+        add = partial(self._add, quantities=quantities, ts=ts, held=held)
+        return await self._storage.together(add, self._added)
+
+    def _add(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        quantities: Mapping[str, float | bool],
+        ts: datetime,
+        held: bool,
+    ) -> Kept:
+        seq, surplus = self.last_seq + 1, self._surplus
+        kept = Kept(seq, encoded(quantities, epoch=self.epoch, seq=seq, ts=ts))
+        connection.execute(
+            # REPLACE: a disk that said no may have kept it all the same.
+            "INSERT OR REPLACE INTO outbox (seq, epoch, payload) VALUES (?, ?, ?)",
+            (seq, self.epoch, kept.payload),
+        )
+        if held:
+            connection.execute(
+                "INSERT OR REPLACE INTO held (seq, boot, uptime_ms) VALUES (?, ?, ?)",
+                (seq, boot_id(), uptime_ms()),
+            )
+        connection.execute(
+            "UPDATE outbox_state SET seq = ?, dropped = dropped + ? WHERE {mine}", (seq, surplus)
+        )
+        if surplus:
+            connection.execute(
+                "DELETE FROM outbox WHERE {mine} AND seq IN"
+                " (SELECT seq FROM outbox WHERE {mine} ORDER BY seq LIMIT ?)",
+                (surplus,),
+            )
+        return kept
+
+    def _added(self, kept: Kept) -> None:
+        surplus = self._surplus
+        self.last_seq = kept.seq
+        self.dropped += surplus
+        self.count += 1 - surplus
+
+    @property
+    def _surplus(self) -> int:
+        """How many readings the next one displaces."""
+        return max(0, self.count + 1 - self._capacity)
 
     def release(self, *, synchronized: bool) -> int:
         """Let the held readings go, with their right times if the clock is ``synchronized`` now.
@@ -155,23 +168,30 @@ class Outbox:
     def confirm(self, stored: Stored) -> int:
         """Forget what is stored; how many that were (0 for a repeated confirmation)."""
         # NORMAL: a confirmation that a power cut undoes costs one resend, not worth a sync each.
-        with self._changing:
-            with self._storage.writing("NORMAL") as connection:
-                gone = connection.execute(
-                    "DELETE FROM outbox WHERE {mine} AND seq BETWEEN ? AND ? AND epoch = ?",
-                    (stored.first, stored.seq, stored.epoch),
-                ).rowcount
-            self._storage.afterwards(partial(self._confirmed, stored, gone))
-        return gone
-
-    def _confirmed(self, stored: Stored, gone: int) -> None:
-        self.count -= gone
-        sent = tuple(self._sent)  # another thread may add to it
-        self._sent.difference_update(seq for seq in sent if stored.first <= seq <= stored.seq)
+        return self._storage.write(*self._confirming(stored), durability="NORMAL")
 
     async def confirmed(self, stored: Stored) -> int:
         """`confirm` without blocking."""
-        return await self._storage.together(partial(self.confirm, stored))
+        return await self._storage.together(*self._confirming(stored), durability="NORMAL")
+
+    def _confirming(
+        self, stored: Stored
+    ) -> tuple[Callable[[sqlite3.Connection], int], Callable[[int], None]]:
+        return partial(self._confirm, stored=stored), partial(self._confirmed, stored)
+
+    @staticmethod
+    def _confirm(connection: sqlite3.Connection, *, stored: Stored) -> int:
+        return connection.execute(
+            "DELETE FROM outbox WHERE {mine} AND seq BETWEEN ? AND ? AND epoch = ?",
+            (stored.first, stored.seq, stored.epoch),
+        ).rowcount
+
+    def _confirmed(self, stored: Stored, gone: int) -> None:
+        self.count -= gone
+        if stored.epoch != self.epoch:
+            return
+        sent = tuple(self._sent)  # another thread may add to it
+        self._sent.difference_update(seq for seq in sent if stored.first <= seq <= stored.seq)
 
     def rename(self, epoch: int, *, first: int, last: int, now: datetime) -> int | None:
         """Other readings have the names ``first`` … ``last`` of ``epoch``: ours get those of the next epoch.
@@ -196,7 +216,9 @@ class Outbox:
                 _move(connection, disputed, epoch + 1)
                 _move(connection, following, new)
                 connection.execute("UPDATE outbox_state SET epoch = ? WHERE {mine}", (new,))
-            self.epoch = new
+            if new != self.epoch:
+                self.epoch = new
+                self._sent.clear()
             self.renamed += 1
             return len(disputed) + len(following)
 

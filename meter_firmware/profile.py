@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from broker.contract.birth import Birth, Hardware
-from broker.kernel import clock_synchronized
+from broker.host_clock import kept
 from broker.version import VERSION
 from meter_firmware import clock
 from meter_firmware.settings import Identity
@@ -30,8 +30,7 @@ class Profile:
 
     def synchronized(self) -> bool:
         """Whether NTP keeps the clock."""
-        known = self.clock_synchronized
-        return clock_synchronized() if known is None else known
+        return kept(self.clock_synchronized)
 
     def birth(self, *, ip: str, session: str) -> Birth:
         """The birth for one session; ClockError if we do not know the time."""

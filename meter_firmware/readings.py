@@ -29,18 +29,18 @@ Time = Literal["ours", "theirs", "nobody's"]
 
 
 class Readings:
-    """``latest`` is the newest reading of this run; ``lock`` is held while one is taken and kept."""
+    """``latest`` is the newest reading of this run."""
 
     def __init__(
         self,
         outbox: Outbox,
         *,
-        lock: asyncio.Lock,
         faults: Faults,
         synchronized: Callable[[], bool],
     ) -> None:
         self._outbox = outbox
-        self._lock = lock
+        self._lock = asyncio.Lock()
+        """Held while one is kept, and while names or times change; never while a sensor is waited for."""
         self._faults = faults
         self._synchronized = synchronized
         self._taken = asyncio.Event()
@@ -64,13 +64,15 @@ class Readings:
             _tell_unsynchronized()
 
     async def rename(self, notice: MeterNotice) -> int | None:
-        """Other readings have the names of these: `Outbox.rename`, while none is taken."""
+        """Other readings have the names of these: `Outbox.rename`, while none is kept or goes out live."""
         async with self._lock:
+            # None: else it might go out under its old name while it gets a new one. The history has it.
+            latest, self.latest = self.latest, None
             rename = partial(self._outbox.rename, now=clock.now())
             bounds = {"first": notice.first or 1, "last": notice.seq or MAX_SEQ}
             renamed = await asyncio.to_thread(rename, notice.epoch or 0, **bounds)
-            if renamed is not None:
-                self.latest = None  # the history has it, with its new name
+            if renamed is None:
+                self.latest = latest
             return renamed
 
     async def newer_than(self, seq: int) -> Kept:

@@ -43,7 +43,7 @@ class Replay:
 
     async def _pass(self, send: Callable[[bytes], Awaitable[None]], due: int) -> None:
         after, renamed = 0, self._outbox.renamed
-        while batch := await asyncio.to_thread(self._outbox.to_send, after=after, upto=due, limit=BATCH):
+        while self._outbox.count and (batch := await self._next(after, due)):
             self._progress.clear()
             await send(history(batch, instance=self._instance))
             answered = await self._answered(batch, renamed)
@@ -51,6 +51,9 @@ class Replay:
             before, renamed = renamed, self._outbox.renamed
             if before == renamed:  # else what is left of it goes out at once, with new names
                 after = batch[-1].seq  # what was not confirmed comes in the next pass: it holds up no other
+
+    async def _next(self, after: int, upto: int) -> list[Kept]:
+        return await asyncio.to_thread(self._outbox.to_send, after=after, upto=upto, limit=BATCH)
 
     async def _answered(self, batch: Sequence[Kept], renamed: int) -> bool:
         """Whether the batch was dealt with: renamed, all of it confirmed, or some and no more for a while.

@@ -44,11 +44,10 @@ class Sampler(Readings):
         outbox: Outbox,
         *,
         rhythm: Rhythm,
-        lock: asyncio.Lock,
         faults: Faults,
         synchronized: Callable[[], bool],
     ) -> None:
-        super().__init__(outbox, lock=lock, faults=faults, synchronized=synchronized)
+        super().__init__(outbox, faults=faults, synchronized=synchronized)
         self._sensor = sensor
         self._rhythm = rhythm
         self._failed_in_a_row = 0
@@ -65,8 +64,8 @@ class Sampler(Readings):
 
     async def _take(self) -> None:
         try:
+            measurement = await self._measured()
             async with self._lock:
-                measurement = await self._measured()
                 await self._keep(measurement, clock.now())
         except OSError as error:  # StorageError and ClockError too
             self._tell_failure(error)

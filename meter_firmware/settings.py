@@ -1,6 +1,6 @@
 """What a meter, and a simulation of many, must be told.
 
-A meter reads ``meter.toml`` (meter.example.toml is the reference); the MQTT part may also come from
+A meter reads ``meter.toml`` (:data:`EXAMPLE` is the reference); the MQTT part may also come from
 the environment (``METER61850_MQTT_HOST`` and so on). Unknown keys and impossible values refuse to
 start, naming the key.
 
@@ -24,6 +24,8 @@ from broker.mqtt.settings import MqttSettings
 from broker.validation import first_complaint
 from meter_firmware.enrolment.credentials import settle
 
+EXAMPLE = Path(__file__).with_name("meter.example.toml")
+"""The reference: every key, explained (`meter61850 meter example`)."""
 Interval = Annotated[float, Field(ge=0.05, le=86_400)]
 IDENTITY = "identity"
 """Name of the identity folder in a meter's data folder."""
@@ -136,7 +138,7 @@ class MeterSettings(BaseSettings):
             return cls(**_as_itself(tomllib.loads(path.read_text(encoding="utf-8-sig"))))
         except OSError as error:
             raise ConfigurationError(
-                f"{path}: {error.strerror}: begin with a copy of meter_firmware/meter.example.toml"
+                f"{path}: {error.strerror}: begin with `meter61850 meter example > {path}`"
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{path} is not TOML: {error}") from error
@@ -186,5 +188,5 @@ def _first(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"unknown key {key!r}: see meter_firmware/meter.example.toml"
+        return f"unknown key {key!r}: `meter61850 meter example` shows all keys"
     return first_complaint(error)

@@ -158,13 +158,29 @@ class Storage:
         with self._held() as connection:
             return connection.execute(query, values).fetchall()
 
-    def afterwards(self, effect: Callable[[], None]) -> None:
-        """Call ``effect`` when what was written is on the disk: here it is; the lock is the caller's."""
-        effect()
+    def write(
+        self,
+        job: Callable[[sqlite3.Connection], T],
+        done: Callable[[T], None],
+        *,
+        durability: Durability = "FULL",
+    ) -> T:
+        """The result of ``job`` in one transaction; ``done`` is called with it when that is on the disk."""
+        with self.lock:
+            with self.writing(durability) as connection:
+                result = job(connection)
+            done(result)
+            return result
 
-    async def together(self, job: Callable[[], T]) -> T:
-        """Do in a thread what writes once, perhaps in one transaction with others; its result or error."""
-        return await asyncio.to_thread(job)
+    async def together(
+        self,
+        job: Callable[[sqlite3.Connection], T],
+        done: Callable[[T], None],
+        *,
+        durability: Durability = "FULL",
+    ) -> T:
+        """`write` in a thread, perhaps in one transaction with others."""
+        return await asyncio.to_thread(self.write, job, done, durability=durability)
 
     @contextmanager
     def _held(self) -> Iterator[sqlite3.Connection]:

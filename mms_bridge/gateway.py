@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Iterable
 
 from pydantic import ValidationError
 
@@ -27,23 +25,24 @@ from broker.contract.status import Revision
 from broker.contract.topics import Handler, Topic
 from broker.validation import first_complaint
 from mms_bridge.access.listeners import Listeners
+from mms_bridge.alarms import alarm_handlers
+from mms_bridge.beginning import Beginnings
+from mms_bridge.clock import Clock
 from mms_bridge.control.blocking import Blocks
 from mms_bridge.control.service import Control
 from mms_bridge.datamodel import mapping
+from mms_bridge.datamodel.spare import spare_values
 from mms_bridge.datamodel.value import Key, Value
 from mms_bridge.ied import Ied
 from mms_bridge.libiec61850.capabilities import gather_seconds, wait_hook_installed
-from mms_bridge.libiec61850.mms_server import Limits
+from mms_bridge.libiec61850.mms_server import BURST, Limits
 from mms_bridge.settings import MmsSettings
-from scl_builder.read.cid import read_cid
+from scl_builder.build.project import GATEWAY_INST
+from scl_builder.read.cid import Device, read_cid
 
 log = logging.getLogger(__name__)
 
-GATEWAY_SUFFIX = "GW"
-"""LDevice inst of an IED's own logical device."""
-
-BRIDGE = "bridge"
-"""How the names of bridges begin, among the services."""
+BRIDGE = "bridge"  # how the names of bridges begin, among the services
 
 RETRY_INTERVAL = 5.0
 """Seconds between attempts to listen on an endpoint that is taken."""
@@ -68,16 +67,16 @@ class Gateway:
         self._cids: dict[str, bytes] = {}
         self.unserved: dict[str, bytes] = {}  # CIDs whose endpoint could not be had, tried again
         self._retry_at = 0.0
-        self._ied_of: dict[str, Ied] = {}  # MMS domain -> IED
+        self._ied_of: dict[str, Ied] = {}  # meter_id -> IED
         self._revision = 0
         self._dirty: set[Ied] = set()
         self._uncounted: set[Ied] = set()  # whose gateway device is to be written before the next reports
         self._told: set[str] = set()  # causes that were logged
+        self.clock = Clock(settings.clock, changed=self._recount_all)
         self.wait_hook = wait_hook_installed(wanted=settings.wait_hook)
         self._gather = gather_seconds(wait_hook=self.wait_hook)
-        limits = Limits() if self.wait_hook else Limits(burst=1)
-        # The library's own check of who may make a data set breaks those of associations (@name).
-        self._limits = replace(limits, lasting_data_sets=0) if settings.observers else limits
+        self._limits = Limits(burst=BURST if self.wait_hook else 1, begin_at_once=settings.begin_at_once)
+        self._beginnings = Beginnings(self._loop)
         self.wake = asyncio.Event()  # set when the next tick must not wait
         self.blocks = Blocks(self.fleet, self._publish)
         self.control = Control(
@@ -91,6 +90,7 @@ class Gateway:
             "cid": self._take_cid,
             "revision": self._take_revision,
             "service_status": self._take_service,
+            **alarm_handlers(self.fleet, of_meter=self._refresh, of_server=self._recount_all),
         }
 
     @property
@@ -177,28 +177,30 @@ class Gateway:
             raise ContractError(f"the CID on topic {name} is of IED {cid.ied}")
         ied = self.ieds.get(name) or self._new_ied(name)
         try:
-            ied.serve(cid)
+            news = ied.serve(cid)
         except OSError:  # UnavailableError is one; without a free file descriptor it is tried again, too
             self.unserved[name] = payload
             raise
         self._cids[name] = payload
-        self.counters["generations"] += 1
         # those that left stay: older generations have them, and what ends them may come later than the CID
-        self._ied_of.update((device.domain, ied) for device in cid.devices)
+        self._ied_of.update((device.meter_id, ied) for device in cid.devices if device.meter_id)
         self._recount(ied)
+        if news is not None:  # the generation stays
+            for meter_id in news.owners.values():
+                self._refresh(self.fleet.meter(meter_id))
+            told = name, len(news.owners), len(news.texts)
+            log.info("%s: %d meters have got spare logical devices, %d texts are new", *told)
+            return
+        self.counters["generations"] += 1
         where = ", ".join(f"{host}:{port}" for host, port in self.listeners.places(cid).values())
         log.info("%s serves %d logical devices on %s", name, len(cid.devices), where or "no port")
 
     def _new_ied(self, name: str) -> Ied:
         ied = self.ieds[name] = Ied(
-            name,
-            identity=self._identity,
-            listeners=self.listeners,
-            equip=self.control.equip,
-            preset=lambda domain: self._preset(ied, domain),
-            limits=self._limits,
-            drain_seconds=self._settings.drain_seconds,
-        )
+            name, identity=self._identity, listeners=self.listeners, equip=self.control.equip,
+            preset=lambda device: self._preset(ied, device), limits=self._limits,
+            drain_seconds=self._settings.drain_seconds, beginnings=self._beginnings,
+        )  # fmt: skip
         self.listeners.associations.ieds = len(self.ieds)
         return ied
 
@@ -209,20 +211,22 @@ class Gateway:
             self.listeners.associations.ieds = len(self.ieds)
             self._dirty.discard(ied)
             self._uncounted.discard(ied)
-            self._ied_of = {domain: owner for domain, owner in self._ied_of.items() if owner is not ied}
+            self._ied_of = {meter_id: its for meter_id, its in self._ied_of.items() if its is not ied}
 
-    def _preset(self, ied: Ied, domain: str) -> Iterable[tuple[Key, Value]]:
-        if domain == ied.name + GATEWAY_SUFFIX:
+    def _preset(self, ied: Ied, device: Device) -> Iterable[tuple[Key, Value]]:
+        if device.inst == GATEWAY_INST:
             return self._gateway_values(ied)
-        meter = self.fleet.of(domain)
-        return mapping.all_values(meter, broker_up=self.fleet.broker_up, now=utc_now())
+        if not device.meter_id:
+            return spare_values(now=self.clock.now())
+        meter = self.fleet.meter(device.meter_id)
+        return mapping.all_values(meter, broker_up=self.fleet.broker_up, now=self.clock.now())
 
     def _write(self, meter: MeterState, told: Iterable[tuple[Key, Value]]) -> None:
-        ied = self._ied_of.get(meter.domain)
+        ied = self._ied_of.get(meter.meter_id)
         if ied is None:
             return  # not in any CID yet: its state is kept, the generation that has it begins with it
         self.counters["updates"] += 1
-        ied.write(meter.domain, told)
+        ied.write(meter.meter_id, told)
         self._mark(ied)
 
     def _mark(self, ied: Ied) -> None:
@@ -235,16 +239,15 @@ class Gateway:
         dirty, self._dirty = self._dirty, set()
         uncounted, self._uncounted = self._uncounted, set()
         for ied in uncounted:
-            ied.write(ied.name + GATEWAY_SUFFIX, self._gateway_values(ied))
+            ied.write(GATEWAY_INST, self._gateway_values(ied))
         for ied in dirty:
             ied.send_reports()
 
-    def _refresh(self, meter: MeterState, now: datetime | None = None, *, born: bool = False) -> None:
-        ied = self._ied_of.get(meter.domain)
-        if ied is None:
+    def _refresh(self, meter: MeterState, *, born: bool = False) -> None:
+        if (ied := self._ied_of.get(meter.meter_id)) is None:
             return  # not in any CID yet: its state is kept, the generation that has it begins with it
         values = mapping.newborn_values if born else mapping.all_values
-        self._write(meter, values(meter, broker_up=self.fleet.broker_up, now=now or utc_now()))
+        self._write(meter, values(meter, broker_up=self.fleet.broker_up, now=self.clock.now()))
         self._recount(ied)
 
     def _recount(self, ied: Ied) -> None:
@@ -257,25 +260,20 @@ class Gateway:
             self._recount(ied)
 
     def _gateway_values(self, ied: Ied) -> Iterable[tuple[Key, Value]]:
-        meters = list(self._meters_of(ied))
-        return mapping.gateway_values(meters, self.fleet, revision=self._revision, now=utc_now())
-
-    def _meters_of(self, ied: Ied) -> Iterator[MeterState]:
-        for domain in ied.domains:
-            if domain != ied.name + GATEWAY_SUFFIX:
-                yield self.fleet.of(domain)
+        meters = [self.fleet.meter(device.meter_id) for device in ied.devices if device.meter_id]
+        return mapping.gateway_values(meters, self.fleet, revision=self._revision, now=self.clock.now())
 
     def set_broker(self, *, up: bool) -> None:
         """The broker came or went; without it no value is trusted."""
         if self.fleet.broker_up != up:
             self.fleet.broker_up = up
-            now = utc_now()
             for meter in self.fleet.meters.values():
-                self._refresh(meter, now)
+                self._refresh(meter)
 
     def tick(self) -> None:
         """Periodic tasks of every IED, stale meters, forgotten commands, who may still be here."""
         self.listeners.access_files.look(self._loop.time())
+        self.clock.look()
         for meter in self.fleet.newly_stale(self._loop.time()):
             self.counters["stale"] += 1
             self._refresh(meter)
@@ -289,8 +287,8 @@ class Gateway:
 
     def tick_commands(self) -> None:
         """Periodic tasks of the IEDs whose clients wait for a command's end."""
-        domains = (self.fleet.meter(meter_id).domain for meter_id in self.control.waiting)
-        for ied in {ied for domain in domains if (ied := self._ied_of.get(domain)) is not None}:
+        waiting = self.control.waiting
+        for ied in {ied for meter_id in waiting if (ied := self._ied_of.get(meter_id)) is not None}:
             ied.tick()
         self.control.expire()
 

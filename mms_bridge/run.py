@@ -52,7 +52,7 @@ async def run(settings: MmsSettings) -> None:
 
 async def serve(settings: MmsSettings, stop: asyncio.Event) -> None:
     """Serve until ``stop`` is set."""
-    raise_limit()  # an IED takes three descriptors, an association one; over TLS four and three
+    raise_limit()  # an IED takes three descriptors, an association three; over TLS four and five
     identity = ("meter61850", "MQTT meter gateway", VERSION)
     calm_collector()
     gateway = Gateway(settings, identity=identity)
@@ -105,9 +105,9 @@ async def _keep_ticking(gateway: Gateway, settings: MmsSettings) -> None:
             gateway.tick()
         else:
             gateway.tick_commands()
-        pause = due - loop.time()
+        pause = min(due - loop.time(), gateway.control.asked_in())
         if gateway.control.busy:
-            pause = min(pause, settings.control_tick, gateway.control.asked_in())
+            pause = min(pause, settings.control_tick)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await gateway.wake.wait()

@@ -103,7 +103,9 @@ class Deployment:
     def server_pairs(self) -> list[Path]:
         """The servers' certificates and keys, without their suffixes ``.crt`` and ``.key``."""
         web = self.folder / "web"
-        return [self.broker / "server", self.mms / "mms", *([web / "web"] if web.is_dir() else [])]
+        both = self.environment.get("METER61850_MMS_TLS_CERT", "").endswith(f"{pki.MMS_RSA}.crt")
+        mms = [self.mms / "mms", *([self.mms / pki.MMS_RSA] if both else [])]
+        return [self.broker / "server", *mms, *([web / "web"] if web.is_dir() else [])]
 
     def identity_folder(self, name: str) -> Path:
         """Where the services' identities are, and by default everybody else's."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from bridge.scl.hosts import Hosts, hosts_of
 from broker.contract.errors import ConfigurationError
 from broker.daemon.ports import LOOPBACK
 from broker.durable import SECRET, make_folder, replace
@@ -54,9 +54,13 @@ METER61850_MQTT_PREFIX={prefix}
 # control. METER61850_MMS_HOST is the address for SCADA (an IP, also in the SCD). The plain port listens on
 # loopback (METER61850_MMS_PLAIN_BIND opens it, METER61850_MMS_PLAIN=false closes it).
 METER61850_MMS_HOST={mms_host}
+# Or an address for each IED, such as 10.0.0.10-10.0.0.19: then all have the same ports. These addresses are
+# in the certificate. After a change: meter61850 credentials rotate server
+METER61850_MMS_HOSTS={mms_hosts}
+METER61850_MMS_PORT={mms_port}
 METER61850_MMS_TLS_PORT={mms_tls_port}
-METER61850_MMS_TLS_CERT={folder}/mms/mms.crt
-METER61850_MMS_TLS_KEY={folder}/mms/mms.key
+METER61850_MMS_TLS_CERT={folder}/mms/mms.crt,{folder}/mms/mms-rsa.crt
+METER61850_MMS_TLS_KEY={folder}/mms/mms.key,{folder}/mms/mms-rsa.key
 METER61850_MMS_TLS_CA={folder}/mms/ca.crt
 METER61850_MMS_TLS_CRL={folder}/mms/crl.pem
 METER61850_MMS_CLIENTS={folder}/mms/mms-clients.toml
@@ -92,8 +96,12 @@ class NewDeployment:
     port: int = 8883
     password_port: int = 8884
     services_port: int = 8882
+    mms_port: int = 102
+    """Of the first IED, without TLS."""
     mms_tls_port: int = 3782
     """Of the first IED (IEC 62351-3 and -4)."""
+    mms_host: str = ""
+    """Address of the MMS servers, or one for each IED (a range); default: the first address of ``hosts``."""
     prefix: str = "sm/v1"
     database: str = "database/meter61850.sqlite"
     """The SQLite file, below the folder."""
@@ -112,7 +120,8 @@ def new_deployment(folder: Path, plan: NewDeployment) -> Deployment:
         raise ConfigurationError(f"{folder} is a deployment already: choose another folder, or use this one")
     _check_unused(folder)
     for host in plan.hosts:
-        _check_host(host)
+        check_host(host)
+    _mms_hosts(plan)
     if not str(folder).isprintable() or set(str(folder)) & set(" \"'$`\\#"):
         raise ConfigurationError(f"folder {str(folder)!r}: choose a path without spaces, quotes, $ and #")
     authority = _authority(plan)
@@ -177,17 +186,21 @@ def certify_server(deployment: Deployment, authority: Authority) -> None:
     """New keys and certificates of broker, MMS bridge and web, for all their hosts and for loopback."""
     hosts = server_hosts(deployment)
     for pair in deployment.server_pairs():
-        key = pki.new_key()
+        key = pki.new_rsa_key() if pair.name == pki.MMS_RSA else pki.new_key()
         certificate = authority.issue(hosts[0], key.public_key(), days=SERVER_DAYS, hosts=hosts)
         _keep(pair, key, certificate)
 
 
 def server_hosts(deployment: Deployment) -> list[str]:
-    """The names and addresses in the servers' certificates; the usual one first."""
-    return list(dict.fromkeys([*deployment.environment["METER61850_BROKER_HOSTS"].split(), *LOOPBACK]))
+    """The names and addresses in the servers' certificates, the usual one first; ConfigurationError."""
+    environment = deployment.environment
+    names = ("METER61850_MMS_HOSTS", "METER61850_MMS_HOST")
+    mms = next((_addresses(name, environment[name]).addresses for name in names if environment.get(name)), ())
+    brokers = environment["METER61850_BROKER_HOSTS"].split()
+    return list(dict.fromkeys([*brokers, *map(str, mms), *LOOPBACK]))
 
 
-def _keep(pair: Path, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+def _keep(pair: Path, key: pki.PrivateKey, certificate: x509.Certificate) -> None:
     keypair.replace(
         pair.with_suffix(".key"), pair.with_suffix(".crt"), pki.key_pem(key), pki.pem(certificate)
     )
@@ -204,6 +217,7 @@ def _authority(plan: NewDeployment) -> Authority:
 
 
 def _settings(folder: Path, plan: NewDeployment) -> str:
+    hosts = _mms_hosts(plan)
     return _SETTINGS.format(
         folder=folder,
         database=plan.database,
@@ -212,14 +226,28 @@ def _settings(folder: Path, plan: NewDeployment) -> str:
         port=plan.port,
         password_port=plan.password_port,
         services_port=plan.services_port,
-        mms_host=_mms_host(plan.hosts),
+        mms_host=hosts.addresses[0],
+        mms_hosts=hosts if len(hosts.addresses) > 1 else "",
+        mms_port=plan.mms_port,
         mms_tls_port=plan.mms_tls_port,
         prefix=plan.prefix,
     )
 
 
-def _mms_host(hosts: tuple[str, ...]) -> str:
-    """The first IP address among ``hosts``: the SCD takes no names."""
+def _mms_hosts(plan: NewDeployment) -> Hosts:
+    """Where the MMS servers are; ConfigurationError if that is no address."""
+    return _addresses("--mms-host", plan.mms_host or first_address(plan.hosts))
+
+
+def _addresses(setting: str, text: str) -> Hosts:
+    try:
+        return hosts_of(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{setting}: {error}") from error
+
+
+def first_address(hosts: tuple[str, ...]) -> str:
+    """Where the MMS servers are by default: the first IP address among ``hosts``: the SCD takes no names."""
     for host in hosts:
         try:
             return str(ipaddress.IPv4Address(host))
@@ -228,7 +256,8 @@ def _mms_host(hosts: tuple[str, ...]) -> str:
     return "127.0.0.1"
 
 
-def _check_host(host: str) -> None:
+def check_host(host: str) -> None:
+    """ConfigurationError if ``host`` is no name and no IP address."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

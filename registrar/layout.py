@@ -16,7 +16,7 @@ import os
 import pwd
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +53,11 @@ NEEDS: Mapping[str, Needs] = {
 }
 """Service → what it needs beside the settings; ``meters`` are simulated ones. Units, compose and
 docs/threats.md are checked against it."""
+BESIDE: Mapping[str, Needs] = {
+    "homeassistant": Needs(reads=("identities/homeassistant",)),
+    "sparkplug": Needs(reads=("identities/sparkplug",)),
+}
+"""The same for programs that few deployments have: a machine may lack their users."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +74,16 @@ class Place:
     """With the setgid bit where the folder is handed to its group (`broker.durable`)."""
 
 
-def places() -> Iterator[Place]:
-    """All that is not the registrar's alone: the folders first, each after the one that it is in."""
+def places(beside: Iterable[str] = ()) -> Iterator[Place]:
+    """All that is not the registrar's alone: the folders first, each after the one that it is in.
+
+    ``beside``: which of :data:`BESIDE` have a user here.
+    """
     yield Place(".", REGISTRAR, EVERYBODY, 0o2710)
     yield Place(SETTINGS, REGISTRAR, EVERYBODY, 0o640)
     yield Place("identities", REGISTRAR, EVERYBODY, 0o2710)
     yield Place(DATABASE, REGISTRAR, DATABASE, 0o2770)
-    for service, needs in NEEDS.items():
+    for service, needs in (*NEEDS.items(), *((name, BESIDE[name]) for name in beside)):
         if service == REGISTRAR:
             continue
         for path in needs.reads:
@@ -111,10 +119,16 @@ class Users:
 
 def users(prefix: str = PREFIX) -> Users | None:
     """Those that this machine has; None if it has none of them, ConfigurationError if some are missing."""
-    names = {name: f"{prefix}-{name}" if name else prefix for name in (*NEEDS, EVERYBODY, DATABASE)}
+    every = (*NEEDS, *BESIDE, EVERYBODY, DATABASE)
+    names = {name: f"{prefix}-{name}" if name else prefix for name in every}
     uids = {name: _number(pwd.getpwnam, names[name]) for name in NEEDS}
     gids = {name: _number(grp.getgrnam, real) for name, real in names.items()}
-    missing = {names[name] for found in (uids, gids) for name, number in found.items() if number is None}
+    missing = {
+        names[name]
+        for found in (uids, gids)
+        for name, number in found.items()
+        if number is None and name not in BESIDE
+    }
     if uids and all(number is None for number in uids.values()):
         return None
     if missing:
@@ -146,7 +160,7 @@ def hand_over(folder: Path, users: Users) -> None:
     What a service owns already is left to it, and no link is followed: it cannot lead us to another's file.
     OSError if the file system refuses.
     """
-    given = {place.path: place for place in places()}
+    given = {place.path: place for place in places(name for name in BESIDE if name in users.gids)}
     for path, place in _all(folder, "", given, users):
         os.chown(path, users.uids[place.owner], users.gids[place.group], follow_symlinks=False)
         path.chmod(place.mode)
@@ -194,7 +208,7 @@ def _inside(path: Path, name: str, above: Place) -> Place:
 
 def describe() -> Iterator[tuple[str, str, str, str]]:
     """Service, its user, what it reads beside the settings, what it writes: the table of docs/threats.md."""
-    for service, needs in NEEDS.items():
+    for service, needs in (*NEEDS.items(), *BESIDE.items()):
         if service == REGISTRAR:
             yield (
                 service,

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from broker.contract.errors import ConfigurationError, ContractError
+from broker.host_clock import warn_unless_kept
 
 CA_DAYS = 10 * 365
 SERVER_DAYS = 825
@@ -39,8 +40,11 @@ CRL_DAYS = CA_DAYS
 BACKDATED = timedelta(hours=1)
 """A meter's clock may be behind before it has reached a time server."""
 MIN_RSA_BITS = 2048
+MMS_RSA = "mms-rsa"
+"""Name of the MMS bridge's second certificate, for clients that know only RSA."""
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
@@ -48,7 +52,12 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def new_rsa_key() -> rsa.RSAPrivateKey:
+    """A fresh RSA key, for a server whose clients know only RSA."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=MIN_RSA_BITS)
+
+
+def key_pem(key: PrivateKey) -> bytes:
     """``key`` as unencrypted PKCS #8 PEM, for a file of mode 0600."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
@@ -100,6 +109,7 @@ class Authority:
     @classmethod
     def new(cls, name: str) -> Authority:
         """A self-signed authority called ``name``."""
+        warn_unless_kept("certificates")
         key = new_key()
         now = datetime.now(UTC)
         usage = x509.KeyUsage(
@@ -194,6 +204,7 @@ class Authority:
         begin: datetime,
         end: datetime,
     ) -> x509.Certificate:
+        warn_unless_kept("certificates")
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)

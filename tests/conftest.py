@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.brokers import Broker, mosquitto
-from tests.support.cli import KEPT
+from tests.support.cli import KEPT, SPARE
 from tests.support.project import ROOT
 from tests.support.reports import watch
 
@@ -47,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Keep failures and what is running in `.test-reports/`; programs get the wait hook's state."""
     watch(config)
+    os.environ[SPARE] = "0"
     if config.getoption("--wait-hook") == "off":
         os.environ[KEPT] = "false"
 
@@ -55,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A METER61850_… variable of the developer's shell must not change what a test sees."""
     for name in os.environ:
-        if name.startswith("METER61850_") and name != KEPT:
+        if name.startswith("METER61850_") and name not in (KEPT, SPARE):
             monkeypatch.delenv(name)
 
 

@@ -1,9 +1,9 @@
 """The data model of IEC 61850 over HTTP, after Pedersen et al. (2010), Table 2.8 of the thesis: read only.
 
 The structure comes from the published CIDs, the values from ``mms_bridge.datamodel.mapping``: the same values
-as over MMS, from the same topics by the same rules.
+as over MMS, from the same topics by the same rules; but for the deadband: mag is what instMag is.
 
->>> acsi.read("SM_3f25…", "MMXN1", "Vol")["mag"]                                      # doctest: +SKIP
+>>> acsi.read("SMGW001M17", "MMXN1", "Vol")["mag"]                                      # doctest: +SKIP
 {'f': 229.5}
 """
 
@@ -17,10 +17,14 @@ from typing import Any, TypeVar
 from bridge.store.tables import moment
 from broker.contract.errors import ContractError
 from broker.contract.fleet import MeterState
-from broker.contract.messages import format_ts, utc_now
-from broker.contract.topics import meter_id_of
+from broker.contract.messages import format_ts
+from broker.host_clock import ClockSettings
+from mms_bridge.datamodel.bands import band_of
 from mms_bridge.datamodel.mapping import all_values, gateway_values
+from mms_bridge.datamodel.moment import now as present
+from mms_bridge.datamodel.spare import spare_values
 from mms_bridge.datamodel.value import Quality
+from scl_builder.build.project import GATEWAY_INST
 from scl_builder.model.cdc import Path
 from scl_builder.read.cid import Attribute, Cid, CidError, DataObject, Device, Node, read_cid
 from web.live.state import Live
@@ -45,6 +49,7 @@ class Acsi:
 
     def __init__(self, live: Live) -> None:
         self._live = live
+        self._clock = ClockSettings()
         self._lock = threading.Lock()
         self._cids: dict[bytes, Cid] = {}
         self._seen: dict[str, bytes] | None = None
@@ -85,6 +90,9 @@ class Acsi:
             if (told := now.get((ln, name))) is not None:
                 live[*path, *value.path] = told.value
                 live[*path, value.q], live[*path, value.t] = _quality(told.quality), _time(told.t_ms)
+                if value.instant and told.value is not None:
+                    live[*path, *value.instant] = told.value
+                    live[*path, "range"] = _range(obj.at(path), node, path, told.value)
         return _object(obj, node, (do,), live)
 
     def attribute(self, ld: str, ln: str, do: str, path: list[str]) -> tuple[Any, str | None]:
@@ -100,21 +108,21 @@ class Acsi:
 
     def _now(self, place: Place) -> dict[tuple[str, str], Any]:
         """(logical node, data object) → value, q and t of a logical device."""
-        fleet, now = self._live.fleet, utc_now()
+        fleet, now = self._live.fleet, present(synchronized=self._clock.kept())
         meter = self._meter(place.device)
         if meter is not None:
             return dict(all_values(meter, broker_up=fleet.broker_up, now=now))
+        if place.device.inst != GATEWAY_INST:
+            return dict(spare_values(now=now))
         revision = self._live.revision.revision if self._live.revision else 0
         meters = list(filter(None, map(self._meter, place.cid.devices)))
         return dict(gateway_values(meters, fleet, revision=revision, now=now))
 
     def _meter(self, device: Device) -> MeterState | None:
-        """The meter of a logical device; None for the gateway's own."""
-        try:
-            meter_id = meter_id_of(device.domain)
-        except ContractError:
+        """The meter of a logical device; None for the gateway's own, and for a spare one."""
+        if not device.meter_id:
             return None
-        return self._live.fleet.meters.get(meter_id) or MeterState(meter_id, domain=device.domain)
+        return self._live.fleet.meters.get(device.meter_id) or MeterState(device.meter_id)
 
 
 def _read(xml: bytes) -> Cid:
@@ -136,6 +144,13 @@ def _fc(obj: DataObject, path: list[str]) -> str | None:
             return _fc(part, path[1:]) if path[1:] else None
     (attribute,) = (one for one in obj.attributes if one.name == path[0])
     return attribute.fc.name
+
+
+def _range(obj: DataObject, node: Node, path: Path, value: float) -> int:
+    """Where ``value`` is among the limits in rangeC."""
+    fixed = _object(obj, node, path, {}).get("rangeC", {})
+    band = band_of({("rangeC", name, "f"): limit["f"] for name, limit in fixed.items()})
+    return band.range(value) if band else 0
 
 
 def _object(obj: DataObject, node: Node, path: Path, live: dict[Path, Any]) -> dict[str, Any]:

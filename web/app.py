@@ -16,11 +16,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from broker.contract.errors import Meter61850Error
 from broker.version import VERSION
 from web.acsi import Acsi
-from web.api import acsi, commands, meters, operations, readings, scl, stream
+from web.api import (
+    acsi,
+    alarms,
+    audit,
+    blocks,
+    commands,
+    dead_letters,
+    every_meter,
+    meters,
+    operations,
+    readings,
+    scl,
+    settings,
+    stream,
+    totals,
+    users,
+)
 from web.auth.guard import caller_of
 from web.legacy_http import routes
 from web.legacy_http.meters import ThesisMeters
-from web.pages import login, pages
+from web.pages import administration, login, pages
 from web.pages.views import Views
 from web.parts import Parts
 from web.serving import problem
@@ -77,9 +93,25 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
     app.state.views = Views(root=parts.settings.root_path)
     app.state.acsi = Acsi(parts.live)
     app.state.snapshot = meters.Snapshot()
+    app.state.totals = totals.Totals()
     app.state.snapshot_lock = asyncio.Lock()
     problem.install(app, page=pages.error_page)
-    for module in (meters, readings, scl, commands, stream, operations):
+    for module in (
+        meters,
+        readings,
+        every_meter,
+        totals,
+        scl,
+        commands,
+        alarms,
+        stream,
+        operations,
+        dead_letters,
+        blocks,
+        audit,
+        users,
+        settings,
+    ):
         app.include_router(module.router, prefix=API)
     app.include_router(acsi.router)
     if thesis is not None:
@@ -87,6 +119,7 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
         app.include_router(routes.router)
     app.include_router(login.router)
     app.include_router(pages.router)
+    app.include_router(administration.router)
     return Front(app, parts)
 
 

@@ -19,11 +19,21 @@ LARGEST_ANSWER = 8 * 1024 * 1024
 """Octets of what differs."""
 
 
-async def compared(before: IO[bytes], after: IO[bytes]) -> list[dict[str, str]]:
-    """What differs; 422 for a file that is no SCL, 413 for one that needs too much memory or time."""
+async def compared(before: IO[bytes], after: IO[bytes], *, condensed: bool = False) -> list[dict[str, str]]:
+    """What differs; 422 for a file that is no SCL, 413 for one that needs too much memory or time.
+
+    ``condensed``: one line for what is the same in several devices.
+    """
     files = (before.fileno(), after.fileno())
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "web.differing", *map(str, files)),
+        *(
+            sys.executable,
+            "-P",
+            "-m",
+            "web.differing",
+            *map(str, files),
+            *(["condensed"] if condensed else []),
+        ),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

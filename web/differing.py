@@ -1,6 +1,6 @@
 """The process that compares two SCL files; it limits its own memory and time before it reads them.
 
-``python -m web.differing BEFORE AFTER`` reads two file descriptors and writes JSON:
+``python -m web.differing BEFORE AFTER [condensed]`` reads two file descriptors and writes JSON:
 ``{"differences": […]}`` or ``{"fault": "…"}``; if the memory is not sufficient it ends with TOO_LARGE.
 It starts in 0.2 s, because it imports nothing of the web.
 """
@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from lxml import etree
 
-from scl_builder.check.diff import diff
+from scl_builder.check.diff import condensed, diff
 from scl_builder.check.document import Document
 from scl_builder.check.outline import parse
 
@@ -34,6 +34,8 @@ def main() -> int:
     try:
         before, after = (_parsed(int(descriptor)) for descriptor in sys.argv[1:3])
         changes = diff(before, after)
+        if "condensed" in sys.argv[3:]:
+            changes = condensed(changes)
         told: dict[str, Any] = {
             "differences": [{"ied": one.ied, "device": one.device, "what": one.what} for one in changes]
         }

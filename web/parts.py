@@ -11,6 +11,7 @@ from web.auth.accounts import Accounts
 from web.auth.guesses import Guesses
 from web.auth.sessions import Limiter, Sessions
 from web.commands import Commands
+from web.feeders import Feeders
 from web.live.hub import Hub
 from web.live.state import Live
 from web.sending import Sender
@@ -38,6 +39,7 @@ class Parts:
     sender: Sender
     commands: Commands
     archive: Archive
+    feeders: Feeders
     budgets: Budgets
 
 

@@ -12,7 +12,6 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
 from pathlib import Path
 
 import orjson
@@ -31,6 +30,7 @@ from web.auth.accounts import Accounts
 from web.auth.guesses import Guesses
 from web.auth.sessions import Limiter, Sessions
 from web.commands import Commands
+from web.feeders import Feeders
 from web.legacy_http.meters import ThesisMeters
 from web.live.hub import TICK, Hub
 from web.live.state import Live
@@ -89,6 +89,7 @@ def make_parts(settings: WebSettings) -> Parts:
         sender=sender,
         commands=Commands(settings.mqtt.topics, live, sender, hub, ledger=ledger),
         archive=archive,
+        feeders=Feeders(live),
     )
 
 
@@ -217,9 +218,7 @@ async def keep_registry(parts: Parts, changed: asyncio.Event) -> None:
         try:
             rows = await asyncio.to_thread(lambda: parts.archive.store.registry(retired=False))
             parts.live.assign({row.meter_id: row.ied for row in rows if row.ied})
-            lasting = await asyncio.to_thread(parts.archive.store.alarms)
-            kinds = groupby(lasting, key=lambda alarm: alarm.meter_id)
-            parts.live.note_alarms({meter_id: [one.kind for one in own] for meter_id, own in kinds})
+            parts.live.devices = {f"{row.ied}M{row.number}": row.meter_id for row in rows if row.ied}
             pause = REGISTRY_SECONDS
         except (Meter61850Error, OSError, SQLAlchemyError) as error:
             log.debug("registry: %s", error)

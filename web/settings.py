@@ -15,6 +15,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from broker.calendar import CalendarSettings
 from broker.mqtt.settings import MqttSettings, Port
 from web.serving.addresses import Network
 
@@ -27,8 +28,10 @@ class WebSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="METER61850_WEB_", extra="forbid", frozen=True)
 
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
+    calendar: CalendarSettings = Field(default_factory=CalendarSettings)
     database_url: str = "sqlite:///data/meter61850.sqlite"
-    """``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/NAME``; read only, except for the audit."""
+    """``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/NAME``; read only, except for the audit and
+    dead letters that are retried or purged."""
     host: str = "127.0.0.1"
     """IP address to listen on. Any other than loopback needs a certificate, or ``behind_proxy``."""
     port: Port = 8061

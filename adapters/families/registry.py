@@ -28,6 +28,10 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def shared(self) -> tuple[str, ...]:
+        """Topics to which all devices of a source write (`adapters.flood`)."""
+        return ()
+
 
 @dataclass(frozen=True)
 class FamilyKind:
@@ -41,6 +45,8 @@ class FamilyKind:
     """Its own keys in adapters.toml."""
     make: Callable[[Any], Family]
     """A family for one connection to a broker, made of an object of ``options``."""
+    numbered: bool = False
+    """Its messages are numbered, or have a memory's values: none may be left out (`adapters.flood`)."""
 
 
 FAMILIES: dict[str, FamilyKind] = {}

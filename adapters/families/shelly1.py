@@ -27,6 +27,7 @@ WINDOW = 0.5
 LONGEST_WINDOW = 2.0
 """Seconds after the first value."""
 _LONGEST_ANNOUNCEMENT = 4096
+ANNOUNCE = "shellies/announce"
 _ID = re.compile(r"[0-9A-Za-z_.-]{1,64}\Z")
 _PLACE = re.compile(r"\d{1,2}\Z", re.ASCII)
 _BELOW = ("online", "announce", "voltage", "relay/+", "relay/+/+", "emeter/+/+", "emeter_n/+")
@@ -37,6 +38,10 @@ class Shelly1Options(Options):
 
     devices: dict[str, DeviceOptions] = Field(default_factory=dict)
     """By device id."""
+
+    def shared(self) -> tuple[str, ...]:
+        """All devices announce themselves here when they are asked to."""
+        return (ANNOUNCE,)
 
 
 class Shelly1:
@@ -52,7 +57,7 @@ class Shelly1:
 
     def subscriptions(self) -> tuple[str, ...]:
         """Topic filters."""
-        return ("shellies/announce", *(f"shellies/+/{below}" for below in _BELOW))
+        return (ANNOUNCE, *(f"shellies/+/{below}" for below in _BELOW))
 
     def connected(self, now: float) -> Sequence[Step]:
         """Ask all devices who they are, and for all their values."""
@@ -101,7 +106,7 @@ class Shelly1:
         name = text(told.get("id"))
         if not _ID.match(name):
             raise UnreadableError("announcement without an id", f"{topic}: {name!r}")
-        if topic not in ("shellies/announce", f"shellies/{name}/announce"):
+        if topic not in (ANNOUNCE, f"shellies/{name}/announce"):
             raise UnreadableError("announcement of another device", f"{topic}: {name!r}")
         yield from self._known(name)
         if device := self._devices.get(name):

@@ -59,7 +59,7 @@ class Shelly2:
     def subscriptions(self) -> tuple[str, ...]:
         """Topic filters."""
         own = [f"{prefix}/{what}" for prefix in self._options.prefixes for what in _WHAT]
-        return (*(f"+/{what}" for what in _WHAT), *own, f"{self._options.source}/rpc")
+        return (*(f"+/{what}" for what in _WHAT), *own, self._options.answers)
 
     def connected(self, now: float) -> Sequence[Step]:
         """Ask the devices that are known for their status: something may have been missed."""
@@ -81,7 +81,7 @@ class Shelly2:
             yield from self._availability(front, payload, retained=retained, now=now)
         elif retained:
             return  # of a time that nobody knows
-        elif topic == f"{self._options.source}/rpc":
+        elif topic == self._options.answers:
             yield from self._answer(topic, payload, now)
         elif prefix and middle == "status" and component(last):
             told = loaded_object(topic, payload, limit=_LONGEST_STATUS)

@@ -47,6 +47,15 @@ class Shelly2Options(Options):
     devices: dict[str, DeviceOptions] = Field(default_factory=dict)
     """By device id."""
 
+    @property
+    def answers(self) -> str:
+        """The topic of all answers."""
+        return f"{self.source}/rpc"
+
+    def shared(self) -> tuple[str, ...]:
+        """All devices answer on one topic."""
+        return (self.answers,)
+
 
 @dataclass(frozen=True)
 class Request:

@@ -22,7 +22,7 @@ from adapters.families.registry import FamilyKind, Options, register
 from adapters.family import Finding, Outgoing, Refused, Step
 from adapters.sparkplug.datatypes import DataType
 from adapters.sparkplug.device import Budget, Device, Pending
-from adapters.sparkplug.mapping import UNITS, Names
+from adapters.sparkplug.mapping import Names
 from adapters.sparkplug.names import (
     DEVICE_VERBS,
     NAMESPACE,
@@ -36,6 +36,7 @@ from adapters.sparkplug.names import (
 )
 from adapters.sparkplug.node import Limits, Node
 from adapters.sparkplug.payload import Payload, encode, metric
+from adapters.units import UNITS
 from broker.contract.quantities import QUANTITIES
 from broker.contract.relay import Position
 
@@ -211,4 +212,4 @@ class SparkplugFamily:
         return round(self._clock() * 1000)
 
 
-register(FamilyKind("sparkplug", "Sparkplug B 3.0", SparkplugOptions, SparkplugFamily))
+register(FamilyKind("sparkplug", "Sparkplug B 3.0", SparkplugOptions, SparkplugFamily, numbered=True))

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from adapters.measured import Gathered, number, total
+from adapters.units import factor
 from broker.contract.quantities import QUANTITIES
 
 PHASES = 3
@@ -123,13 +124,6 @@ def channels(told: dict[str, Any], count: int) -> list[dict[str, Any]]:
     return split
 
 
-_FACTORS: dict[str, int | Decimal] = {
-    "": 1, "V": 1, "mV": Decimal("0.001"), "A": 1, "mA": Decimal("0.001"), "W": 1, "kW": 1000, "var": 1,
-    "kvar": 1000, "VA": 1, "kVA": 1000, "Hz": 1, "%": 1, "Wh": 1, "kWh": 1000, "varh": 1, "kvarh": 1000,
-    "VAh": 1, "kVAh": 1000,
-}  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Target:
     """What a field of a map becomes."""
@@ -145,9 +139,10 @@ def _target(told: object) -> Target:
     if name not in QUANTITIES:
         raise ValueError(f"{told!r} names no quantity: write for example 'energy_import kWh'")
     wanted = QUANTITIES[name].unit
-    if unit and (unit not in _FACTORS or unit.removeprefix("k").removeprefix("m") != wanted):
-        raise ValueError(f"{told!r}: the unit of {name} is {wanted or 'none'}, with k or m before it")
-    return Target(name, _FACTORS[unit])
+    by = factor(unit or wanted, to=wanted)
+    if by is None:
+        raise ValueError(f"{told!r}: the unit of {name} is {wanted or 'none'}, or this with k or m before it")
+    return Target(name, by)
 
 
 Mapped = Annotated[Target, BeforeValidator(_target)]

@@ -4,13 +4,15 @@ A broker handles the requests of a client in order. So when it has granted the l
 what was retained before: only then we publish, and remove what an earlier run has announced in vain. The
 first subscriptions are at QoS 0, so that no window of unacknowledged messages holds back what is retained.
 
->>> asyncio.run(run(HomeAssistantSettings()))  # doctest: +SKIP
+>>> await serve(HomeAssistantSettings(), stop)  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
+from time import time
 from typing import Annotated
 
 import aiomqtt
@@ -27,7 +29,6 @@ from broker.mqtt.jobs import end
 from broker.mqtt.publishing import publish
 from broker.mqtt.receiver import GOOD_CONNECTION
 from broker.mqtt.settings import MqttSettings
-from broker.signals import stop_on_signals
 
 log = logging.getLogger(__name__)
 
@@ -48,15 +49,30 @@ class HomeAssistantSettings(BaseSettings):
     """Also announce the relays: everybody who may use Home Assistant can then cut a house off."""
 
 
-async def run(settings: HomeAssistantSettings) -> None:
-    """Until SIGTERM or SIGINT; NotAuthorizedError when the broker refuses what we publish."""
-    await serve(settings, stop_on_signals())
+@dataclass
+class Progress:
+    """How it stands, over all connections."""
+
+    up: bool = False
+    """Connected to the broker, and all that was retained is read."""
+    announced: int = 0
+    """Meters."""
+    published: int = 0
+    rejected: int = 0
+    """Messages outside of the contract."""
+    heard_at: float = 0.0
+    """Time of the last message, in seconds since 1970; 0: none yet."""
 
 
-async def serve(settings: HomeAssistantSettings, stop: asyncio.Event) -> None:
-    """Until ``stop`` is set. What is announced stays: the meters are there without us."""
+async def serve(
+    settings: HomeAssistantSettings, stop: asyncio.Event, *, progress: Progress | None = None
+) -> None:
+    """Until ``stop`` is set; NotAuthorizedError when the broker refuses what we publish.
+
+    What is announced stays: the meters are there without us.
+    """
     tasks = [
-        asyncio.create_task(_keep_connected(settings), name="announce"),
+        asyncio.create_task(_keep_connected(settings, progress or Progress()), name="announce"),
         asyncio.create_task(stop.wait(), name="stop"),
     ]
     try:
@@ -67,24 +83,26 @@ async def serve(settings: HomeAssistantSettings, stop: asyncio.Event) -> None:
         await end(tasks)
 
 
-async def _keep_connected(settings: HomeAssistantSettings) -> None:
+async def _keep_connected(settings: HomeAssistantSettings, progress: Progress) -> None:
     """One connection after the other, exponential backoff with full jitter between them."""
     loop, backoff, mqtt = asyncio.get_running_loop(), Backoff(), settings.mqtt
     while True:
         started = loop.time()
         try:
-            await _connection(settings)
+            await _connection(settings, progress)
         except NotAuthorizedError:
             raise
         except (MqttError, OSError) as error:
             heed_cancellation()
             log.warning("broker %s:%d: %s", mqtt.host, mqtt.port, reason(error))
+        finally:
+            progress.up = False
         if loop.time() - started > GOOD_CONNECTION:
             backoff.reset()
         await asyncio.sleep(backoff.next())
 
 
-async def _connection(settings: HomeAssistantSettings) -> None:
+async def _connection(settings: HomeAssistantSettings, progress: Progress) -> None:
     """Everything is learned anew: what the broker has retained is all that there is to know."""
     announcer = Announcer(settings.mqtt.topics, prefix=settings.discovery_prefix, switches=settings.switches)
     async with new_client(settings.mqtt) as client:
@@ -92,24 +110,30 @@ async def _connection(settings: HomeAssistantSettings) -> None:
         for topic in (*announcer.subscriptions(), announcer.earlier, barrier):
             await client.subscribe(topic, qos=0)
         for _ in range(len(client.messages)):
-            _take(announcer, await anext(client.messages))
+            _take(announcer, await anext(client.messages), progress)
         await client.unsubscribe([announcer.earlier, barrier])
         for topic in announcer.subscriptions():
             await client.subscribe(topic, qos=1)
-        await _announce(client, announcer)
+        await _announce(client, announcer, progress)
+        progress.up = True
         log.info("%d meters are announced to Home Assistant", announcer.count)
         async for message in client.messages:
-            _take(announcer, message)
+            _take(announcer, message, progress)
             if not len(client.messages):
-                await _announce(client, announcer)
+                await _announce(client, announcer, progress)
 
 
-def _take(announcer: Announcer, message: aiomqtt.Message) -> None:
+def _take(announcer: Announcer, message: aiomqtt.Message, progress: Progress) -> None:
+    rejected = announcer.counters["rejected"]
     payload = message.payload if isinstance(message.payload, bytes) else b""
     announcer.take(message.topic.value, payload, retained=bool(message.retain))
+    progress.heard_at = time()
+    progress.rejected += announcer.counters["rejected"] - rejected
 
 
-async def _announce(client: aiomqtt.Client, announcer: Announcer) -> None:
+async def _announce(client: aiomqtt.Client, announcer: Announcer, progress: Progress) -> None:
     for message in announcer.due():
         await publish(client, message.topic, message.payload, retain=True, timeout=ACK_SECONDS)
         announcer.published(message)
+        progress.published += 1
+    progress.announced = announcer.count

@@ -132,6 +132,17 @@ class EdgeNode:
             return []
         return [self._numbered("DDEATH", device, Payload(timestamp=ms))]
 
+    @property
+    def devices(self) -> int:
+        """Those that are told of."""
+        return len(self._devices)
+
+    def metric_of(self, device: str, alias: int | None) -> str | None:
+        """The name of a device's metric with this alias; None if it has none."""
+        return next(
+            (name for (of, name), known in self._aliases.items() if (of, known) == (device, alias)), None
+        )
+
     def _births(self, *, now: float, ms: int) -> list[Outgoing]:
         self._born, self._wanted, self._born_at, self._seq = True, False, now, 0
         metrics = (

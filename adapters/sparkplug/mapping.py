@@ -18,21 +18,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from adapters.sparkplug.datatypes import Scalar
+from adapters.units import factor as unit_factor
 from broker.contract.quantities import QUANTITIES, Kind
 
 MAX_NAME = 256
 _WORD = re.compile(r"[A-Z]?[a-z]+\d*|[A-Z]+(?![a-z])\d*|\d+")
 _UNIT_KEYS = ("engUnit", "EngUnit", "Engineering Units", "unit", "Unit", "units", "Units")
 # fmt: off
-UNITS: dict[str, tuple[str, float]] = {
-    f"{prefix}{unit}": (unit, factor)
-    for unit in ("V", "A", "W", "var", "VA", "Hz", "Wh", "varh", "VAh")
-    for prefix, factor in (("m", 1e-3), ("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9))
-} | {"%": ("%", 1.0), "1": ("", 1.0)}
-"""Unit → that of the quantity, and its factor."""
-_SPELLINGS = {"VAr": "var", "Var": "var", "VAR": "var", "kVAr": "kvar", "kVAR": "kvar", "kVar": "kvar",
-              "VArh": "varh", "VARh": "varh", "kVArh": "kvarh", "kVARh": "kvarh", "kVarh": "kvarh",
-              "KWh": "kWh", "kwh": "kWh", "KW": "kW", "kw": "kW", "hz": "Hz", "HZ": "Hz"}
 _SLOTS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("voltage", "volt", "volts", "u"), ("measure", "voltage")),
     **dict.fromkeys(("current", "amps", "i"), ("measure", "current")),
@@ -122,14 +114,12 @@ def words(name: str) -> tuple[str, ...]:
 def factor(unit: str, quantity: str) -> float:
     """What a value in ``unit`` is multiplied by; UnitError when it is none of the quantity."""
     wanted = QUANTITIES[quantity].unit
-    base, by = UNITS.get(_SPELLINGS.get(unit, unit), (None, 1.0))
-    if (base, wanted) == ("%", ""):
-        return 0.01
-    if base != wanted:
+    by = unit_factor(unit, to=wanted)
+    if by is None:
         raise UnitError(
             f"unit {unit[:32]!r}: {wanted or 'no unit'} or a multiple would be right for {quantity}"
         )
-    return by
+    return float(by)
 
 
 def _guess(name: str, quantity: str) -> str:

@@ -3,7 +3,7 @@
 It hears the meters on one connection and publishes on a second one, whose last will is NDEATH. bdSeq is
 counted up and on the disk before each connection, so that a late NDEATH never ends a newer session.
 
->>> asyncio.run(run(SparkplugSettings(group="Village", node="office")))  # doctest: +SKIP
+>>> await serve(settings, stop, service=Service(settings))  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from broker.mqtt.backoff import Backoff, heed_cancellation
 from broker.mqtt.client import new_client
 from broker.mqtt.jobs import end, together
 from broker.mqtt.receiver import GOOD_CONNECTION, Receiver
-from broker.signals import stop_on_signals
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +38,8 @@ WAITING = 20_000
 LAST_WORDS_SECONDS = 1.0
 
 
-async def run(settings: SparkplugSettings) -> None:
-    """Until SIGTERM or SIGINT; ConfigurationError when bdSeq cannot be kept."""
-    await serve(settings, stop_on_signals())
-
-
-async def serve(settings: SparkplugSettings, stop: asyncio.Event) -> None:
-    """Until ``stop`` is set; the last message is NDEATH."""
-    service = Service(settings)
+async def serve(settings: SparkplugSettings, stop: asyncio.Event, *, service: Service) -> None:
+    """Until ``stop`` is set; the last message is NDEATH. ConfigurationError when bdSeq cannot be kept."""
     source = Receiver(
         settings.mqtt,
         service.take,
@@ -79,13 +72,20 @@ class Service:
         self._mirror = Mirror(self.node, settings.mqtt.topics, stale_intervals=settings.stale_intervals)
         self._waiting: asyncio.Queue[Outgoing] = asyncio.Queue()
         self._refused = 0
+        self.source_up = self.target_up = False
+        self.sent = 0
+        """Messages that the target broker has."""
+        self.heard_at = 0.0
+        """Time of the last message of a meter, in seconds since 1970; 0: none yet."""
 
     def take(self, name: str, payload: bytes, *, retained: bool) -> None:
         """A message of a meter."""
+        self.heard_at = time.time()
         self._send(self._mirror.take(name, payload, retained=retained, now=time.monotonic(), ms=_ms()))
 
     def source(self, up: bool) -> None:
         """The connection to the meters stands, or is lost."""
+        self.source_up = up
         self._mirror.source(up=up, now=time.monotonic())
 
     async def keep_looking(self) -> None:
@@ -120,15 +120,18 @@ class Service:
                 await _subscribe(client, topic)
             self._send(self.node.connected(now=time.monotonic(), ms=_ms()))
             log.info("edge node %s stands", self.node.address.key)
+            self.target_up = True
             try:
                 await together({"out": self._publish(client), "in": self._listen(client)})
             finally:  # a clean DISCONNECT deletes the will
+                self.target_up = False
                 with contextlib.suppress(MqttError):
                     await _publish(client, self.node.death(), timeout=LAST_WORDS_SECONDS)
 
     async def _publish(self, client: aiomqtt.Client) -> None:
         while not self.node.wants_new_connection:
             await _publish(client, await self._waiting.get())
+            self.sent += 1
 
     async def _listen(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
@@ -146,6 +149,11 @@ class Service:
             return
         for message in messages:
             self._waiting.put_nowait(message)
+
+    @property
+    def waiting(self) -> int:
+        """Messages that the target broker does not have yet."""
+        return self._waiting.qsize()
 
     def _tell_refusals(self) -> None:
         refused = self.node.counters["commands_refused"]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from adapters.sparkplug.edge_node import REBIRTH_SECONDS
@@ -59,6 +59,18 @@ class SparkplugSettings(BaseSettings):
     @classmethod
     def _host_is_a_name(cls, host: str) -> str:
         return checked_name(host, what="host") if host else host
+
+    @model_validator(mode="after")
+    def _target_lets_us_publish(self) -> Self:
+        """An identity is for a broker of ours, which drops what is published on spBv1.0/ without a word."""
+        source, target = self.mqtt, self.target
+        same = (target.host, target.port) == (source.host, source.port)
+        if target.identity or (same and target.cert):
+            raise ValueError(
+                f"target {target.host}:{target.port} is the broker of a deployment, where no identity may "
+                "publish on spBv1.0/: give --target HOST[:PORT], another broker"
+            )
+        return self
 
     @property
     def state(self) -> Path:

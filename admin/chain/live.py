@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from admin.mms.meter_values import GOOD, Told, read_at, worst_quality
-from admin.output import text
+from admin.tables import text
 from broker.contract.quantities import HOUSEHOLD, INSTEAD, QUANTITIES, Quantity
 
 COLUMNS = tuple(QUANTITIES[name] for name in HOUSEHOLD)

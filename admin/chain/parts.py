@@ -158,6 +158,7 @@ class Chain:
                     services_port=first,
                     port=first + 1,
                     password_port=first + 2,
+                    mms_port=self.mms_port,
                     mms_tls_port=self.mms_tls_port,
                     database=DATABASE_FILE,
                 ),

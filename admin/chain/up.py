@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -27,7 +27,6 @@ from bridge.store.queries import MeterState, Store
 from bridge.store.tables import moment
 from broker.contract.errors import Meter61850Error
 from broker.contract.quantities import QUANTITIES
-from broker.contract.topics import meter_id_of, scl_name
 from broker.daemon.mosquitto import find
 from broker.daemon.mosquitto import version as mosquitto_version
 from web.auth.accounts import Accounts, Role
@@ -73,7 +72,7 @@ class Up:
 
         Values of a device that tells no time may be questionable. A meter that is blocked is not waited for.
         """
-        waiting = {scl_name(meter_id) for meter_id in self.chain.meter_ids()}
+        waiting = set(self.chain.meter_ids())
         patience = READY_SECONDS + 0.1 * self.chain.total + 3 * self.chain.interval
         began = time.monotonic()
         last: dict[str, str] = {}
@@ -82,19 +81,21 @@ class Up:
             task = bar.add_task("", total=len(waiting))
             while waiting:
                 told = await self.read(waiting)
-                last = {domain: worst_quality(values) for domain, values in told.items()}
-                waiting -= {domain for domain, quality in last.items() if self._is_ready(domain, quality)}
-                waiting -= {scl_name(meter_id) for meter_id in self.watch.blocked}
+                last = {meter_id: worst_quality(values) for meter_id, values in told.items()}
+                waiting -= {
+                    meter_id for meter_id, quality in last.items() if self._is_ready(meter_id, quality)
+                }
+                waiting -= self.watch.blocked
                 bar.update(task, completed=self.chain.total - len(waiting))
                 if waiting and time.monotonic() > began + patience:
                     raise NotReadyError(self._lateness(waiting, last))
                 await asyncio.sleep(POLL if waiting else 0)
         self.ready_seconds = time.monotonic() - self.began
 
-    def _is_ready(self, domain: str, quality: str) -> bool:
+    def _is_ready(self, meter_id: str, quality: str) -> bool:
         """Whether a meter's values are good; questionable of a device that tells no time."""
         devices = self.chain.devices
-        adapted = devices is not None and meter_id_of(domain) in devices.adapted()
+        adapted = devices is not None and meter_id in devices.adapted()
         return quality == GOOD or (adapted and not quality.startswith("invalid"))
 
     def _lateness(self, waiting: set[str], last: Mapping[str, str]) -> str:
@@ -105,19 +106,23 @@ class Up:
             f"{self.supervisor.last_words(self._behind(first, served=first in last))}"
         )
 
-    def _behind(self, domain: str, *, served: bool) -> str:
+    def _behind(self, meter_id: str, *, served: bool) -> str:
         """The part at which a meter that cannot be read has got stuck."""
-        if served or meter_id_of(domain) not in self.watch.births:
+        if served or meter_id not in self.watch.births:
             return "meters"
-        published = any(device.domain == domain for cid in self.watch.cids.values() for device in cid.devices)
+        published = any(
+            device.meter_id == meter_id for cid in self.watch.cids.values() for device in cid.devices
+        )
         return "mms" if published else "bridge"
 
-    async def read(self, domains: set[str] | list[str]) -> dict[str, dict[str, Told]]:
-        """The values of those of ``domains`` that are served now."""
+    async def read(self, meter_ids: Iterable[str]) -> dict[str, dict[str, Told]]:
+        """The values of those of the meters that are served now."""
         self.servers.follow(list(self.watch.cids.values()))
-        births = {domain: self.watch.births.get(meter_id_of(domain)) for domain in domains}
+        births = {meter_id: self.watch.births.get(meter_id) for meter_id in meter_ids}
         wanted = {
-            domain: names_of(birth.quantities, relay=birth.relay) for domain, birth in births.items() if birth
+            meter_id: names_of(birth.quantities, relay=birth.relay)
+            for meter_id, birth in births.items()
+            if birth
         }
         return await asyncio.to_thread(self.servers.read, wanted)
 
@@ -138,7 +143,7 @@ class Up:
     def endpoints(self) -> list[dict[str, Any]]:
         """The MMS servers."""
         return [
-            {"ied": cid.ied, "host": cid.endpoint[0], "port": cid.endpoint[1], "meters": len(cid.devices) - 1}
+            {"ied": cid.ied, "host": cid.endpoint[0], "port": cid.endpoint[1], "meters": len(cid.meters)}
             for _, cid in sorted(self.watch.cids.items())
         ]
 
@@ -149,8 +154,8 @@ class Up:
         with Live(console=console, auto_refresh=False) as live:
             while True:
                 shown = meter_ids[: max(1, console.height - ROOM)]
-                told = await self.read([scl_name(meter_id) for meter_id in shown])
-                lines = [Line(self.watch.name(meter_id), told.get(scl_name(meter_id))) for meter_id in shown]
+                told = await self.read(shown)
+                lines = [Line(self.watch.name(meter_id), told.get(meter_id)) for meter_id in shown]
                 table = live_table(lines, now=datetime.now(UTC), more=len(meter_ids) - len(shown))
                 live.update(table, refresh=True)
                 await asyncio.sleep(REFRESH)
@@ -188,10 +193,8 @@ class Up:
         """One row for each meter: stored, read over MMS, and whether that is the same."""
         meter_ids = self.chain.meter_ids()
         states = await asyncio.to_thread(self._stored)
-        told = await self.read([scl_name(meter_id) for meter_id in meter_ids])
-        return [
-            compared(meter_id, states.get(meter_id), told.get(scl_name(meter_id))) for meter_id in meter_ids
-        ]
+        told = await self.read(meter_ids)
+        return [compared(meter_id, states.get(meter_id), told.get(meter_id)) for meter_id in meter_ids]
 
     def _stored(self) -> dict[str, MeterState]:
         with Store.open(self.chain.database) as store:

@@ -12,28 +12,26 @@ from adapters import acceptance, discovery, points
 from adapters import run as adapter
 from adapters.acceptance import Rule
 from adapters.discovery import Discovery
-from adapters.enrolling import Admission, Entrance
+from adapters.enrolling import Admission, Entrance, enrol_accepted
 from adapters.families.registry import families as all_families
-from adapters.profiles import profile_of
 from adapters.settings import AdapterSettings
-from adapters.sites import read_sites
+from adapters.sites import Known, read_sites
+from admin.commands.adapter_places import place_of, places_of
 from admin.commands.adapter_simulate import simulate
+from admin.enrolment_place import EnrolmentBroker, EnrolmentCa, EnrolmentPlace, folder_of, nearest
 from admin.exits import NotFoundError
 from admin.lazy import new_app
 from admin.options import (
-    DATA_DIR,
     METRICS_ADDRESS,
     Json,
     MetricsAddress,
-    MetricsPort,
     duration,
-    enrolment_place,
+    metrics_option,
+    metrics_place,
 )
 from admin.output import note, print_json, show
 from broker.contract.enrolment_codes import EnrolmentCode
 from broker.contract.errors import ConfigurationError
-from meter_firmware.enrolment.enrol import PORT
-from meter_firmware.settings import IDENTITY
 
 app = new_app(
     no_args_is_help=True,
@@ -41,30 +39,26 @@ app = new_app(
     help="Devices of other makers, on MQTT, as meters.\n\n\b\nmeter61850 adapter discover",
 )
 
+MetricsPort = Annotated[int | None, metrics_option("METER61850_ADAPTER_METRICS_PORT")]
 Config = Annotated[
     Path, typer.Option(help="The adapter's settings; adapters/adapters.example.toml explains each.")
 ]
 Seconds = Annotated[float, typer.Option(min=0.1, max=3600, help="How long to listen to the brokers.")]
 Code = Annotated[str | None, typer.Option(show_default=False, help="Enrol new meters with this code.")]
-Entry = Annotated[
-    str, typer.Option("--broker", metavar="HOST[:PORT]", help="With --code: the listener for enrolment.")
-]
-Ca = Annotated[Path, typer.Option(help="With --code: the authority's certificate.")]
-Interval = Annotated[
-    float | None, typer.Option(min=0.05, show_default=False, help="Seconds between its messages.")
-]
+Between = typer.Option(min=0.05, show_default=False, help="Seconds between its messages.")
+Interval = Annotated[float | None, Between]
 Reverse = Annotated[bool, typer.Option("--reverse", help="It is wired the other way: import is export.")]
-CA = DATA_DIR / "ca/ca.crt"
 SPARE = ("model", "meter_id", "quantities")
 """Columns of `discover` that a narrow terminal does without."""
 
 
 @app.command()
 def run(
+    ctx: typer.Context,
     config: Config = Path("adapters.toml"),
     code: Code = None,
-    broker: Entry = "localhost",
-    ca: Ca = CA,
+    broker: EnrolmentBroker = None,
+    ca: EnrolmentCa = None,
     metrics_port: MetricsPort = None,
     metrics_address: MetricsAddress = METRICS_ADDRESS,
 ) -> None:
@@ -77,9 +71,8 @@ def run(
     meter61850 adapter run --config adapters.toml
     """
     settings = AdapterSettings.load(config)
-    entrance = _entrance(settings, code, broker, ca, wait="0s") if code else None
-    metrics = (metrics_address, metrics_port) if metrics_port else None
-    asyncio.run(adapter.run(settings, entrance=entrance, metrics=metrics))
+    entrance = _entrance(settings, code, nearest(folder_of(ctx), broker, ca), wait="0s") if code else None
+    adapter.main(settings, entrance=entrance, metrics=metrics_place(metrics_port, metrics_address))
 
 
 @app.command()
@@ -120,6 +113,9 @@ def accept(
     switch: Annotated[bool, typer.Option("--switch", help="Let commands switch its relay.")] = False,
     reverse: Reverse = False,
     interval: Interval = None,
+    source: Annotated[
+        str, typer.Option(help="Name of the source that has them, where several have such devices.")
+    ] = "",
     seconds: Seconds = 5.0,
 ) -> None:
     """Accept devices: each becomes a meter. Called again, it replaces what was said before.
@@ -134,8 +130,11 @@ def accept(
         )
     settings = AdapterSettings.load(config)
     told: dict[str, Any] = {"owner": owner, "address": address, "address_code": address_code}
-    told |= {"name": name, "switch": switch, "reverse": reverse, "interval": interval}
-    places = _places(settings, names, seconds=seconds)
+    told |= {"name": name, "switch": switch, "reverse": reverse, "interval": interval, "source": source}
+    places = places_of(settings, names, source=source, seconds=seconds)
+    for family, _ in places:
+        if why := settings.no_source(source, family):
+            raise ConfigurationError(why)
     rules = [Rule(family=family, key=key, **told) for family, key in places]
     acceptance.change(settings.data_dir, add=rules)
     for rule in rules:
@@ -156,7 +155,7 @@ def dismiss(
     """
     settings = AdapterSettings.load(config)
     known = {rule.place for rule in acceptance.read(settings.data_dir)}
-    places = [_place(device) for device in devices]
+    places = [place_of(device) for device in devices]
     for place, device in zip(places, devices, strict=True):
         if place is None or (place[0], place[1].casefold()) not in known:
             raise NotFoundError(f"{device!r} was not accepted by command; `discover` shows what is")
@@ -174,8 +173,9 @@ def import_(
 ) -> None:
     """Accept many devices, with names and addresses, from a CSV file: all of them or none.
 
-    Columns: family, key, and as far as needed name, owner, address, address_code, switch (yes or no),
-    reverse, interval. Every bad line is named. Exit 2: there are bad lines, and nothing was changed.
+    Columns: family, key, and as far as needed source (the name of one, where several have such devices),
+    name, owner, address, address_code, switch (yes or no), reverse, interval. Every fault of every line is
+    named. Exit 2: there are faults, and nothing was changed.
 
     \b
     meter61850 adapter import sites.csv --dry-run
@@ -188,11 +188,11 @@ def import_(
         raise NotFoundError(f"{file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{file} is not UTF-8 ({error.reason}): save it as CSV UTF-8") from error
-    rules, troubles = read_sites(text, all_families().keys())
+    rules, troubles = read_sites(text, Known(all_families().keys(), settings.no_source))
     for trouble in troubles:
         note(f"{file}: {trouble}")
     if troubles:
-        raise ConfigurationError(f"{file}: {len(troubles)} bad lines, nothing was changed")
+        raise ConfigurationError(f"{file}: {len(troubles)} faults, nothing was changed")
     if not dry_run:
         acceptance.change(settings.data_dir, add=rules)
     note(f"{len(rules)} devices {'would be ' if dry_run else ''}accepted")
@@ -200,9 +200,10 @@ def import_(
 
 @app.command()
 def enrol(
+    ctx: typer.Context,
     code: Annotated[str, typer.Option(help="The enrolment code; it must allow as many meters.")],
-    broker: Entry = "localhost",
-    ca: Ca = CA,
+    broker: EnrolmentBroker = None,
+    ca: EnrolmentCa = None,
     config: Config = Path("adapters.toml"),
     wait: Annotated[
         str, typer.Option(metavar="TIME", help="Time to wait for the approvals: 10m, 8h.")
@@ -214,11 +215,11 @@ def enrol(
     If you call it again, it continues. Exit 6: an administrator has not decided yet; 5: refused.
 
     \b
-    meter61850 adapter enrol --broker broker.example --ca ca.crt --code K7QM-…
+    meter61850 adapter enrol --broker broker.example --ca ca.crt --code K7QM-2N4H-8XWE-55TD-RHGC-9PLJ
     """
     settings = AdapterSettings.load(config)
-    admission = Admission(_entrance(settings, code, broker, ca, wait=wait))
-    done = asyncio.run(_enrol(settings, admission, seconds))
+    admission = Admission(_entrance(settings, code, nearest(folder_of(ctx), broker, ca), wait=wait))
+    done = asyncio.run(enrol_accepted(settings, admission, seconds=seconds))
     note(f"{done} meters are enrolled; now meter61850 adapter run --config {config}")
 
 
@@ -236,51 +237,12 @@ def families(as_json: Json = False) -> None:
     show(rows, as_json=as_json, empty="there is no family")
 
 
-async def _enrol(settings: AdapterSettings, admission: Admission, seconds: float) -> int:
-    found = await discovery.discover(settings, seconds=seconds)
-    accepted = [(device.source, device.point, device.rule) for device in found.devices if device.rule]
-    for source, point, rule in accepted:
-        profile = profile_of(settings, source, point, rule)
-        folder = settings.data_dir / profile.meter_id
-        await admission(profile, folder)
-        await asyncio.to_thread(points.save, folder, points.Kept(source.family, source.name, point))
-        assert (folder / IDENTITY).exists()
-    return len(accepted)
-
-
-def _entrance(settings: AdapterSettings, code: str, broker: str, ca: Path, *, wait: str) -> Entrance:
-    host, port = enrolment_place(broker, PORT)
+def _entrance(settings: AdapterSettings, code: str, place: EnrolmentPlace, *, wait: str) -> Entrance:
     seconds = duration(wait, option="--wait").total_seconds()
     prefix = settings.mqtt.prefix
-    return Entrance(host, ca, EnrolmentCode.parse(code), port=port, prefix=prefix, wait=seconds)
-
-
-def _place(text: str) -> tuple[str, str] | None:
-    """Family and key in ``FAMILY/KEY``; None for anything else."""
-    family, slash, key = text.partition("/")
-    return (family, key) if slash and key and family in all_families() else None
-
-
-def _places(settings: AdapterSettings, names: list[str], *, seconds: float) -> list[tuple[str, str]]:
-    """Families and keys of the devices; NotFoundError or ConfigurationError names a bad one."""
-    given = {name: place for name in names if (place := _place(name))}
-    looked = len(given) < len(names)
-    found = asyncio.run(discovery.discover(settings, seconds=seconds)) if looked else Discovery()
-    places = []
-    for name in names:
-        wanted = name.casefold()
-        fitting = {
-            (device.source.family, device.point.key)
-            for device in found.devices
-            if wanted in (device.point.key.casefold(), device.point.name.casefold())
-        }
-        if name not in given and len(fitting) > 1:
-            some = ", ".join(sorted(f"{family}/{key}" for family, key in fitting)[:5])
-            raise ConfigurationError(f"{name!r} is the name of {len(fitting)} devices: say which: {some}")
-        if name not in given and not fitting:
-            raise NotFoundError(f"no device is called {name!r}: meter61850 adapter discover shows all")
-        places.append(given.get(name) or fitting.pop())
-    return places
+    return Entrance(
+        place.host, place.ca, EnrolmentCode.parse(code), port=place.port, prefix=prefix, wait=seconds
+    )
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:

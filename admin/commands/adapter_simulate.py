@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from adapters.simulated import program
+from adapters.simulated.device import device_families
 from adapters.simulated.program import DevicesSettings
 from admin.options import Mqtt, MqttVersion, mqtt_settings
 from admin.output import line
@@ -17,9 +18,7 @@ from admin.output import line
 def simulate(
     family: Annotated[
         list[str],
-        typer.Option(
-            help="Family of the devices: tasmota, shelly2, homeassistant or zigbee2mqtt; repeatable."
-        ),
+        typer.Option(help=f"Family of the devices: {', '.join(device_families())}; repeatable."),
     ],
     number: Annotated[int, typer.Option("-n", "--devices", min=1, help="How many of each family.")] = 1,
     interval: Annotated[float, typer.Option(min=0.05, help="Seconds between a device's messages.")] = 10.0,

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from admin.exits import BrokenError, NotFoundError
+from admin.exits import BrokenError
 from admin.lazy import new_app
-from admin.options import DATABASE, Database, Json, since
+from admin.options import DATABASE, Database, Json
 from admin.output import json_text, note, progress, show, show_one
 from admin.stores import open_store
+from admin.times import From, Until, calendar_of, span
 from bridge.store import audit_head
-from bridge.store.audit import NOTHING, Head, Kind
+from bridge.store.audit import NOTHING, Head, Kind, detail_of
 from bridge.store.audit_verify import TamperedError
-from bridge.store.queries import Store, UnknownMeterError
+from bridge.store.meter_names import meter_or_identity
+from bridge.store.queries import Store
 from bridge.store.tables import moment
 from broker.contract.errors import ConfigurationError
 
 TAIL = 50
+SPARE = ("origin", "outcome", "who")
+"""Columns that a narrow terminal does without."""
 AT_ONCE = 1000
 """Rows of one table: more come as further tables, so that nothing has to be held."""
 
@@ -32,17 +35,19 @@ app = new_app(
     rich_markup_mode=None,
     help="The append-only, hash-chained record of all actions.",
 )
-Time = typer.Option(metavar="TIME", show_default=False, help="15m, 24h, 7d ago, or 2026-11-23T12:00 (UTC).")
+
+
+Event = Annotated[
+    Kind | None,
+    typer.Option(metavar="EVENT", show_default=False, help=f"Only events of this kind: {', '.join(Kind)}."),
+]
 
 
 @app.command("show")
 def show_(
-    from_: Annotated[
-        str | None,
-        typer.Option("--since", metavar="TIME", show_default=False, help="15m, 24h, 7d, or a time (UTC)."),
-    ] = None,
-    until: Annotated[str | None, Time] = None,
-    event: Annotated[Kind | None, typer.Option(show_default=False, help="Only events of this kind.")] = None,
+    from_: From = None,
+    until: Until = None,
+    event: Event = None,
     who: Annotated[
         str | None, typer.Option(show_default=False, help="Only rows whose author contains this.")
     ] = None,
@@ -54,7 +59,7 @@ def show_(
     ] = None,
     tail: Annotated[
         int | None,
-        typer.Option(min=1, show_default=False, help=f"Only the last N; default: {TAIL} without --since."),
+        typer.Option(min=1, show_default=False, help=f"Only the last N; default: {TAIL} without --from."),
     ] = None,
     as_json: Json = False,
     database: Database = DATABASE,
@@ -66,12 +71,13 @@ def show_(
     meter61850 audit show --since 30d --event command-ended --who operator
     meter61850 audit show --subject "House 1" --tail 5 --json
     """
-    begin, end = (since(text) if text else None for text in (from_, until))
+    begin, end = span(from_, until, None, calendar=calendar_of())
     last = TAIL if tail is None and begin is None else tail
     with open_store(database) as store:
-        about = _subject(store, subject) if subject else None
+        about = meter_or_identity(subject, lambda name: store.meter(name).meter) if subject else None
         found = store.audit(since=begin, until=end, event=event, who=who, subject=about, last=last)
-        _print((_row(row) for row in found), as_json=as_json)
+        names = {} if as_json else {one.meter_id: one.name for one in store.registry(retired=True)}
+        _print((_row(row) for row in found), names, as_json=as_json)
 
 
 @app.command()
@@ -104,7 +110,7 @@ def verify(
 
     \b
     meter61850 audit verify
-    meter61850 audit verify --head 17:5f0c3b…
+    meter61850 audit verify --head "$(cat head.txt)"
     """
     if head_file is not None and not head_file.is_file():
         raise ConfigurationError(
@@ -132,45 +138,26 @@ def _verify(store: Store, remembered: list[Head]) -> Head:
     return end
 
 
-def _subject(store: Store, name: str) -> str:
-    """The meter_id of the meter that is called so; any other name is an identity."""
-    try:
-        return store.meter(name).meter.meter_id
-    except UnknownMeterError as error:
-        if str(error).startswith("no meter"):
-            return name
-        raise NotFoundError(str(error)) from error
-
-
 def _row(row: Any) -> dict[str, Any]:
     fields = row._asdict()
     return {
         "no": fields["no"],
         "ts": moment(fields["ts"]),
         **{name: fields[name] for name in ("event", "who", "origin", "meter_id", "identity", "outcome")},
-        "detail": _detail(fields["detail"]),
+        "detail": detail_of(fields["detail"]),
         "hash": fields["hash"],
     }
 
 
-def _detail(text: str) -> dict[str, Any]:
-    """The object; a manipulated value is shown as it is."""
-    try:
-        detail = json.loads(text)
-    except ValueError:
-        detail = None
-    return detail if isinstance(detail, dict) else {"not as it was written": text}
-
-
-def _print(rows: Iterator[dict[str, Any]], *, as_json: bool) -> None:
-    """A JSON array, or tables, as the rows come."""
+def _print(rows: Iterator[dict[str, Any]], names: Mapping[str, str], *, as_json: bool) -> None:
+    """A JSON array, or tables with the meters' ``names``, as the rows come."""
     if as_json:
         _print_array(rows)
         return
-    first = list(islice(rows, AT_ONCE))
-    show([_for_people(row) for row in first], as_json=False, empty="nothing of that is in the audit")
-    while more := [_for_people(row) for row in islice(rows, AT_ONCE)]:
-        show(more, as_json=False)
+    told = (_for_people(row, names) for row in rows)
+    show(list(islice(told, AT_ONCE)), as_json=False, empty="nothing of that is in the audit", spare=SPARE)
+    while more := list(islice(told, AT_ONCE)):
+        show(more, as_json=False, spare=SPARE)
 
 
 def _print_array(rows: Iterable[dict[str, Any]]) -> None:
@@ -181,8 +168,8 @@ def _print_array(rows: Iterable[dict[str, Any]]) -> None:
     sys.stdout.write("[]\n" if before == "[" else "]\n")
 
 
-def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+def _for_people(row: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     told = ", ".join(f"{name} {value}" for name, value in row["detail"].items())
-    subject = " ".join(filter(None, (row["meter_id"], row["identity"])))
+    subject = " ".join(filter(None, (names.get(row["meter_id"], row["meter_id"]), row["identity"])))
     shown = {name: row[name] for name in ("no", "ts", "event", "who", "origin")}
     return {**shown, "subject": subject, "outcome": row["outcome"], "detail": told}

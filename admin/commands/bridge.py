@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -12,12 +12,12 @@ from admin.options import (
     METRICS_ADDRESS,
     Database,
     Keep,
-    MetricsAddress,
-    MetricsPort,
     Mqtt,
     MqttVersion,
     Prefix,
     make_folder,
+    metrics_address_option,
+    metrics_option,
     mqtt_settings,
 )
 from bridge import run as bridge
@@ -42,7 +42,16 @@ MmsPort = Annotated[
         min=1,
         max=65535,
         envvar="METER61850_MMS_PORT",
-        help="MMS port of the first IED; each further IED has the next port.",
+        help="MMS port of the first IED; each further IED has the next port, or the same with --mms-hosts.",
+    ),
+]
+MmsHosts = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RANGE",
+        envvar="METER61850_MMS_HOSTS",
+        show_default=False,
+        help="An address for each IED, all with the same ports: 10.0.0.10-10.0.0.19, or with commas.",
     ),
 ]
 MmsTlsPort = Annotated[
@@ -61,8 +70,22 @@ MetersPerIed = Annotated[
         min=1, max=MAX_METERS, envvar="METER61850_MAX_METERS_PER_IED", help="Meters in one IED, at most 100."
     ),
 ]
+Spare = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=MAX_METERS - 1,
+        envvar="METER61850_SPARE",
+        help="Spare logical devices in each IED, for meters to come; 0: none.",
+    ),
+]
 Model = Annotated[
-    ControlModel, typer.Option(envvar="METER61850_CONTROL_MODEL", help="ctlModel of CSWI1.Pos.")
+    ControlModel,
+    typer.Option(
+        metavar="MODEL",
+        envvar="METER61850_CONTROL_MODEL",
+        help=f"ctlModel of CSWI1.Pos: {', '.join(get_args(ControlModel))}.",
+    ),
 ]
 Group = Annotated[
     str | None,
@@ -90,22 +113,25 @@ def run(
     mqtt_version: MqttVersion = None,
     database: Database = DATABASE,
     mms_host: MmsHost = "127.0.0.1",
+    mms_hosts: MmsHosts = None,
     mms_port: MmsPort = 102,
     mms_tls_port: MmsTlsPort = None,
     max_meters_per_ied: MetersPerIed = 50,
+    spare: Spare = 10,
     control_model: Model = "sbo-with-enhanced-security",
     group: Group = None,
     instance: Instance = None,
     keep: Keep = None,
-    metrics_port: MetricsPort = None,
-    metrics_address: MetricsAddress = METRICS_ADDRESS,
+    metrics_port: Annotated[int | None, metrics_option("METER61850_METRICS_PORT")] = None,
+    metrics_address: Annotated[str, metrics_address_option("METER61850_METRICS_ADDRESS")] = METRICS_ADDRESS,
 ) -> None:
     """Store the meters' messages and publish the SCD and the CIDs, until Ctrl-C or SIGTERM.
 
-    Every other setting is an environment variable METER61850_…; docs/settings.md lists them.
+    docs/settings.md lists the environment variables for all other settings.
 
     \b
     meter61850 bridge run
+    meter61850 bridge run --mms-hosts 10.0.0.10-10.0.0.19 --mms-tls-port 3782
     meter61850 bridge run --mqtt broker.local --database postgresql://meter61850@db/meter61850
     """
     make_folder(database)
@@ -113,9 +139,11 @@ def run(
         "mqtt": mqtt_settings(mqtt, prefix, mqtt_version),
         "database_url": database,
         "mms_host": mms_host,
+        "mms_hosts": mms_hosts,
         "mms_port": mms_port,
         "mms_tls_port": mms_tls_port,
         "max_meters_per_ied": max_meters_per_ied,
+        "spare": spare,
         "control_model": control_model,
         "group": group,
         "keep": keep,

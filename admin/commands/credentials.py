@@ -10,7 +10,8 @@ import typer
 
 from admin.exits import NotFoundError, RefusedError
 from admin.lazy import new_app
-from admin.options import DATA_DIR, DeploymentDir, Json, duration, user_name
+from admin.meter_ids import identity_of
+from admin.options import DATA_DIR, DATABASE, Database, DeploymentDir, Json, duration, meter_names, user_name
 from admin.output import note, show
 from admin.pending import finished, opened, pending
 from broker.contract.errors import ConfigurationError
@@ -25,6 +26,12 @@ app = new_app(
     help="Certificates and tokens: list, replace, revoke.\n\n\b\nmeter61850 credentials list",
 )
 SERVER = "server"
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A person or a meter: name or meter_id.", autocompletion=meter_names),
+]
+SPARE = ("serial", "ends", "revoked", "pending", "blocked", "kind", "authority")
+"""Columns that a narrow terminal does without."""
 Overlap = Annotated[
     str, typer.Option(metavar="TIME", help="Time until the old certificates end: 0h, 24h, 7d.")
 ]
@@ -51,13 +58,23 @@ def list_(
     rows = [row | {"pending": row["name"] in waiting} for row in rows]
     now = datetime.now(UTC)
     kept = [row for row in rows if everything or (row["revoked"] is None and (row["expires"] or now) >= now)]
-    show(sorted(kept, key=lambda row: (row["role"], row["name"])), as_json=as_json, empty="no credentials")
+    show(
+        sorted(kept, key=lambda row: (row["role"], row["name"])),
+        as_json=as_json,
+        empty="no credentials",
+        spare=SPARE,
+    )
 
 
 @app.command()
 def rotate(
     name: Annotated[
-        str | None, typer.Argument(help="A service, a person, a meter_id, or `server`.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A service, a person, a meter, or `server`.",
+            show_default=False,
+            autocompletion=meter_names,
+        ),
     ] = None,
     everyone: Annotated[
         bool, typer.Option("--all", help="Server, services, all meters, and people whose folder is in DIR.")
@@ -66,6 +83,7 @@ def rotate(
         Path | None, typer.Option(help="The person's identity folder, if not in DIR.", show_default=False)
     ] = None,
     overlap: Overlap = "24h",
+    database: Database = DATABASE,
     folder: DeploymentDir = DATA_DIR,
 ) -> None:
     """Replace keys and certificates: a meter requests them, all others find them in their folder.
@@ -80,7 +98,9 @@ def rotate(
         raise ConfigurationError("say whose credentials, or --all")
     deployment = opened(folder)
     span = duration(overlap, option="--overlap")
-    named = [] if name in (None, SERVER) else [_known(deployment, str(name))]
+    named = (
+        [] if name in (None, SERVER) else [_known(deployment, identity_of(deployment, str(name), database))]
+    )
     if named and named[0].token:
         raise ConfigurationError(f"{name} has a token: `credentials revoke {name}`, then it enrols anew")
     identities = _everyone(deployment) if name is None else named
@@ -100,18 +120,19 @@ def rotate(
 
 
 @app.command()
-def revoke(name: str, folder: DeploymentDir = DATA_DIR) -> None:
+def revoke(name: Name, database: Database = DATABASE, folder: DeploymentDir = DATA_DIR) -> None:
     """Revoke all credentials of an identity for good: a meter is disconnected and must enrol again.
 
     \b
-    meter61850 credentials revoke 3f2504e0-4f89-41d3-9a0c-0305e82c3301
+    meter61850 credentials revoke "House 1"
+    meter61850 credentials revoke anna
     """
     if name in SERVICES:
         raise ConfigurationError(
             f"{name} is a service of ours: meter61850 credentials rotate {name} --overlap 0h"
         )
     deployment = opened(folder)
-    count = renewal.revoke(deployment, name, who=user_name())
+    count = renewal.revoke(deployment, identity_of(deployment, name, database), who=user_name())
     finished(deployment)
     note(f"{count} revoked")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -10,23 +11,25 @@ import typer
 from admin import mqtt
 from admin.exits import NotFoundError
 from admin.lazy import new_app
-from admin.options import DATABASE, Database, Json, Mqtt, Prefix, mqtt_settings, since
+from admin.options import DATABASE, Database, Json, Mqtt, Prefix, mqtt_settings
 from admin.output import note, progress, show, show_one
 from admin.stores import open_store
-from bridge.ingest import dead_letters as graves
-from bridge.ingest.dead_letters import MORE
+from admin.times import point
 from bridge.store import database as databases
+from bridge.store import dead_letters as graves
 from bridge.store.tables import DeadLetter, at_ms, moment
 from broker.contract.errors import ConfigurationError
 from broker.mqtt.publishing import publish
 from broker.mqtt.settings import MqttSettings
 
+SPARE = ("first_seen", "payload", "size", "count")
+"""Columns that a narrow terminal does without."""
 SHOWN = 60
 """Bytes of a payload in the table; --json and `show` give all that is kept."""
 
 app = new_app(rich_markup_mode=None)
 
-Keys = Annotated[list[int] | None, typer.Argument(metavar="[KEY]...", help="Keys, as listed.")]
+Keys = Annotated[list[int] | None, typer.Argument(metavar="KEY", help="Keys, as listed.")]
 All = Annotated[bool, typer.Option("--all", help="Every one.")]
 
 
@@ -52,7 +55,9 @@ def dead_letters(
     if ctx.invoked_subcommand is None:
         with open_store(database) as store:
             rows = [_row(letter, whole=as_json) for letter in store.dead_letters(last=last)]
-        show(rows, as_json=as_json, empty="no dead letter")
+            names = {one.meter_id: one.name for one in store.registry(retired=True)}
+        rows = rows if as_json else [row | {"topic": _for_people(row["topic"], names)} for row in rows]
+        show(rows, as_json=as_json, empty="no dead letter", spare=SPARE)
 
 
 @app.command("show")
@@ -88,13 +93,10 @@ def retry(
     meter61850 dead-letters retry --all
     """
     letters = _chosen(keys, everything=everything, database=database)
-    fit = [letter for letter in letters if _may_be_repeated(letter)]
+    fit = [letter for letter in letters if graves.may_be_repeated(letter)]
     asyncio.run(_publish(fit, mqtt_settings(mqtt_, prefix)))
-    engine = databases.connect(database)
-    try:
+    with databases.opened(database) as engine:
         graves.purge_repeated(engine, {letter.key: letter.count for letter in fit if letter.key is not None})
-    finally:
-        engine.dispose()
     left = len(letters) - len(fit)
     note(f"{len(fit)} sent again" + (f", {left} left alone (cut off, or not about readings)" if left else ""))
 
@@ -104,7 +106,8 @@ def purge(
     keys: Keys = None,
     everything: All = False,
     older: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Those last seen before: 30d, 12h, or a time.")
+        str | None,
+        typer.Option(metavar="TIME", help="Those last seen before: 30d, 12h, a date, or a local time."),
     ] = None,
     database: Database = DATABASE,
 ) -> None:
@@ -115,7 +118,7 @@ def purge(
     meter61850 dead-letters purge --older 30d
     """
     if older is not None:
-        count = _purge(database, before=at_ms(since(older)))
+        count = _purge(database, before=at_ms(point(older, option="--older")))
     else:
         chosen = _chosen(keys, everything=everything, database=database)
         count = _purge(database, keys=[letter.key for letter in chosen if letter.key is not None])
@@ -136,11 +139,6 @@ def _chosen(keys: list[int] | None, *, everything: bool, database: str) -> list[
     return [found[key] for key in keys or ()]
 
 
-def _may_be_repeated(letter: DeadLetter) -> bool:
-    whole = 0 < letter.size == len(letter.payload) and letter.topic != MORE
-    return whole and letter.topic.endswith(("/reading", "/history"))
-
-
 async def _publish(letters: list[DeadLetter], settings: MqttSettings) -> None:
     settings = await mqtt.speaking(settings)
     async with mqtt.connected(settings) as client:
@@ -149,11 +147,14 @@ async def _publish(letters: list[DeadLetter], settings: MqttSettings) -> None:
 
 
 def _purge(url: str, *, keys: list[int] | None = None, before: int | None = None) -> int:
-    engine = databases.connect(url)
-    try:
+    with databases.opened(url) as engine:
         return graves.purge(engine, keys=keys, before=before)
-    finally:
-        engine.dispose()
+
+
+def _for_people(topic: str, names: Mapping[str, str]) -> str:
+    """``House 1/reading`` for the topic of a meter whose name is known."""
+    words = topic.rsplit("/", 2)
+    return f"{names[words[1]]}/{words[2]}" if len(words) > 2 and words[1] in names else topic
 
 
 def _row(letter: DeadLetter, *, whole: bool) -> dict[str, Any]:

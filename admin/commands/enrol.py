@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from admin.lazy import new_app
+from admin.meter_ids import waiting
 from admin.options import (
     DATA_DIR,
     METRICS_ADDRESS,
@@ -24,12 +25,18 @@ from registrar import enrolment_codes, requests
 from registrar.deployment import Deployment
 from registrar.service import run as serve
 
+SPARE = ("slot", "wants", "pending", "connected", "by", "reason", "address", "meter_id")
+"""Columns of requests that a narrow terminal does without."""
+
 app = new_app(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="New meters: codes, requests, the registrar.\n\n\b\nmeter61850 enrol new --count 20 --for 2d",
 )
-MeterId = Annotated[str, typer.Argument(metavar="METER", help="meter_id of the meter that asks.")]
+Asking = Annotated[
+    str,
+    typer.Argument(metavar="METER", help="Name, serial number or meter_id of the meter that asks."),
+]
 
 
 @app.command()
@@ -98,22 +105,22 @@ def list_(as_json: Json = False, folder: DeploymentDir = DATA_DIR) -> None:
     meter61850 enrol list --json | jq '.requests[] | select(.verdict == "pending").meter_id'
     """
     deployment = opened(folder)
-    waiting = pending(deployment)
+    changing = pending(deployment)
     made = [
-        _code(one) | {"pending": one.id in waiting}
+        _code(one) | {"pending": one.id in changing}
         for one in enrolment_codes.listed(deployment.identity_store)
     ]
-    asked = [_request(one) | {"pending": one.meter_id in waiting} for one in requests.listed(deployment)]
+    asked = [_request(one) | {"pending": one.meter_id in changing} for one in requests.listed(deployment)]
     if as_json:
         print_json({"codes": made, "requests": asked})
         return
     show(made, as_json=False, empty="no code was made: meter61850 enrol new")
-    show(asked, as_json=False, empty="no requests")
+    show(asked, as_json=False, empty="no requests", spare=SPARE)
 
 
 @app.command()
 def approve(
-    meter: MeterId,
+    meter: Asking,
     key: Annotated[
         str,
         typer.Option(show_default=False, help="The key that `enrol list` and the meter show."),
@@ -125,16 +132,18 @@ def approve(
     Refused if another request has replaced the one that was shown: compare the key again.
 
     \b
-    meter61850 enrol approve 3f2504e0-4f89-41d3-9a0c-0305e82c3301 --key 5b1d8c0e7a2f4913
+    meter61850 enrol approve Garage --key 5b1d8c0e7a2f4913
     """
     deployment = opened(folder)
-    requests.approve(deployment, meter, who=user_name(), key=key)
+    meter_id = waiting(deployment, meter)
+    requests.approve(deployment, meter_id, who=user_name(), key=key)
+    note(f"{meter} ({meter_id}) is approved")
     finished(deployment)
 
 
 @app.command()
 def refuse(
-    meter: MeterId,
+    meter: Asking,
     reason: Annotated[
         str, typer.Option(help="The meter's installer reads it.")
     ] = "an administrator refused it",
@@ -143,10 +152,12 @@ def refuse(
     """Refuse the request of a meter; its slot of the code is used up.
 
     \b
-    meter61850 enrol refuse 3f2504e0-4f89-41d3-9a0c-0305e82c3301 --reason "not one of ours"
+    meter61850 enrol refuse Garage --reason "not one of ours"
     """
     deployment = opened(folder)
-    requests.refuse(deployment, meter, reason=reason, who=user_name())
+    meter_id = waiting(deployment, meter)
+    requests.refuse(deployment, meter_id, reason=reason, who=user_name())
+    note(f"{meter} ({meter_id}) is refused")
     finished(deployment)
 
 
@@ -182,9 +193,9 @@ def _code(code: enrolment_codes.Code) -> dict[str, Any]:
 def _request(request: requests.Request) -> dict[str, Any]:
     ask = request.ask
     return {
-        "meter_id": request.meter_id,
-        "verdict": str(request.verdict),
         "name": ask.name,
+        "verdict": str(request.verdict),
+        "meter_id": request.meter_id,
         "address": ask.address,
         "serial": ask.hardware.serial,
         "wants": "certificate" if ask.csr else "token",

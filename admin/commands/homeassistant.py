@@ -8,11 +8,20 @@ from typing import Annotated
 
 import typer
 
-from adapters.homeassistant import service
+from adapters.homeassistant import run as announcing
 from adapters.homeassistant.service import HomeAssistantSettings
 from admin.deployments import DIR, IDENTITY
 from admin.lazy import new_app
-from admin.options import Mqtt, MqttVersion, Prefix, mqtt_settings
+from admin.options import (
+    METRICS_ADDRESS,
+    MetricsAddress,
+    Mqtt,
+    MqttVersion,
+    Prefix,
+    metrics_option,
+    metrics_place,
+    mqtt_settings,
+)
 from broker.contract.errors import ConfigurationError
 
 app = new_app(
@@ -33,6 +42,7 @@ DiscoveryPrefix = Annotated[
         metavar="WORD", show_default=False, help="Discovery prefix of Home Assistant; default: homeassistant."
     ),
 ]
+MetricsPort = Annotated[int | None, metrics_option("METER61850_HOMEASSISTANT_METRICS_PORT")]
 
 
 @app.callback()
@@ -47,6 +57,8 @@ def run(
     mqtt_version: MqttVersion = None,
     discovery_prefix: DiscoveryPrefix = None,
     switches: Switches = False,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = METRICS_ADDRESS,
 ) -> None:
     """Announce the meters in service to Home Assistant by MQTT discovery, until Ctrl-C or SIGTERM.
 
@@ -63,4 +75,5 @@ def run(
     told = {"discovery_prefix": discovery_prefix, "switches": switches or None}
     given = {name: value for name, value in told.items() if value is not None}
     mqtt_given = mqtt_settings(mqtt, prefix, mqtt_version)
-    asyncio.run(service.run(HomeAssistantSettings.model_validate(given | {"mqtt": mqtt_given})))
+    settings = HomeAssistantSettings.model_validate(given | {"mqtt": mqtt_given})
+    asyncio.run(announcing.run(settings, metrics=metrics_place(metrics_port, metrics_address)))

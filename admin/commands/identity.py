@@ -82,7 +82,10 @@ def add(
 
 
 @app.command()
-def remove(name: str, folder: DeploymentDir = DATA_DIR) -> None:
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the identity.")],
+    folder: DeploymentDir = DATA_DIR,
+) -> None:
     """Remove an identity: revoke its certificates and end its rights.
 
     \b

@@ -7,10 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from admin.lazy import new_app
-from admin.options import DATABASE, Database, Json
+from admin.options import DATABASE, Database, Json, meter_names
 from admin.output import show
 from admin.stores import open_store
 from bridge.store.tables import BlockChange, Command, moment
+
+SPARE = ("command_id", "meter_id", "origin")
+"""Columns that a narrow terminal does without."""
 
 app = new_app(rich_markup_mode=None)
 
@@ -20,7 +23,10 @@ def commands(
     meter: Annotated[
         str | None,
         typer.Argument(
-            metavar="[METER]", help="Only this one's: meter_id, SM_ name, or name.", show_default=False
+            metavar="METER",
+            help="Only this one's: meter_id, SMGW001M17, or name.",
+            show_default=False,
+            autocompletion=meter_names,
         ),
     ] = None,
     last: Annotated[int, typer.Option(min=1, help="Only the last N.")] = 20,
@@ -41,7 +47,7 @@ def commands(
         rows = [_row(command, names) for command in store.commands(meter_id, last=last)]
         rows += [_block_row(change, names) for change in store.blocks(meter_id, last=last)]
     rows = sorted(rows, key=lambda row: row["received_at"], reverse=True)[:last]
-    show(rows, as_json=as_json, empty="no command was given yet")
+    show(rows, as_json=as_json, empty="no command was given yet", spare=SPARE)
 
 
 def _row(command: Command, names: dict[str, str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from admin.enrolment_place import EnrolmentBroker, EnrolmentCa, folder_of, nearest
 from admin.lazy import new_app
 from admin.options import DATA_DIR, Json, Mqtt, MqttVersion, Prefix, duration, enrolment_place, mqtt_settings
 from admin.output import line, note, print_json
@@ -21,7 +22,7 @@ from meter_firmware.sensors.modbus.bus import TCP_PORT
 from meter_firmware.sensors.modbus.probe import Place
 from meter_firmware.sensors.modbus.probe import probe as probe_place
 from meter_firmware.sensors.modbus.registration import GENERAL_ADDRESS
-from meter_firmware.settings import MeterSettings, SimulateSettings
+from meter_firmware.settings import EXAMPLE, MeterSettings, SimulateSettings
 
 WiredKind = Annotated[
     str | None,
@@ -37,6 +38,9 @@ Identities = Annotated[
     Path | None,
     typer.Option(show_default=False, readable=False, help="Folder with an identity folder for each meter."),
 ]
+Code = Annotated[
+    str | None, typer.Option(show_default=False, help="Enrol the meters first, with this enrolment code.")
+]
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="A meter, or many simulated ones.")
 
@@ -47,7 +51,7 @@ def run(
         list[Path] | None,
         typer.Option(
             show_default="meter.toml",
-            help="The meter's settings; meter_firmware/meter.example.toml explains each. May be repeated:"
+            help="The meter's settings; `meter61850 meter example` explains each. May be repeated:"
             " several meters, which may be on one bus.",
         ),
     ] = None,
@@ -55,12 +59,23 @@ def run(
     """Run the meter on this Raspberry Pi, until Ctrl-C or SIGTERM.
 
     \b
-    cp meter_firmware/meter.example.toml meter.toml    # then edit it
+    meter61850 meter example > meter.toml    # then edit it
     meter61850 meter run --config meter.toml
     meter61850 meter run --config kitchen.toml --config garage.toml
     """
     files = config or [Path("meter.toml")]
     asyncio.run(firmware.run(*(MeterSettings.load(file) for file in files)))
+
+
+@app.command()
+def example() -> None:
+    """Print an example of meter.toml that explains every setting.
+
+    \b
+    meter61850 meter example > meter.toml
+    """
+    for text in EXAMPLE.read_text(encoding="utf-8").splitlines():
+        line(text)
 
 
 @app.command()
@@ -136,7 +151,7 @@ def enrol(
     Exit 6: an administrator has not decided yet; 5: refused.
 
     \b
-    meter61850 meter enrol --broker broker.example --ca ca.crt --code K7QM-…
+    meter61850 meter enrol --broker broker.example --ca ca.crt --code K7QM-2N4H-8XWE-55TD-RHGC-9PLJ
     """
     typed = EnrolmentCode.parse(code)  # a mistyped one leaves no meter_id behind
     settings = MeterSettings.load(config)
@@ -160,6 +175,7 @@ def enrol(
 
 @app.command()
 def simulate(
+    ctx: typer.Context,
     number: Annotated[int, typer.Option("-n", "--meters", min=1, help="How many meters.")] = 10,
     interval: Annotated[float, typer.Option(min=0.05, help="Seconds between a meter's readings.")] = 10.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same meters.")] = 1,
@@ -171,15 +187,9 @@ def simulate(
     data_dir: Annotated[Path, typer.Option(help="Folder of the meters' outboxes and relays.")] = DATA_DIR
     / "meters",
     identities: Identities = None,
-    code: Annotated[
-        str | None,
-        typer.Option(show_default=False, help="Enrol the meters first, with this enrolment code."),
-    ] = None,
-    broker: Annotated[
-        str, typer.Option(metavar="HOST[:PORT]", help="With --code: the broker's listener for enrolment.")
-    ] = "localhost",
-    ca: Annotated[Path, typer.Option(help="With --code: the authority's certificate.")] = DATA_DIR
-    / "ca/ca.crt",
+    code: Code = None,
+    broker: EnrolmentBroker = None,
+    ca: EnrolmentCa = None,
     mqtt: Mqtt = None,
     prefix: Prefix = None,
     mqtt_version: MqttVersion = None,
@@ -189,8 +199,10 @@ def simulate(
     \b
     meter61850 meter simulate -n 100 --interval 5
     meter61850 meter simulate --kind sdm630 -n 3 --solar
-    meter61850 meter simulate -n 1 --seed 7 --data-dir trial --code K7QM-…
+    meter61850 meter simulate -n 1 --seed 7 --data-dir trial --code K7QM-2N4H-8XWE-55TD-RHGC-9PLJ
     """
+    place = None if code is None else nearest(folder_of(ctx), broker, ca)
+    prefix = prefix or (place.prefix if place else None)
     settings = SimulateSettings(
         n=number,
         first=first,
@@ -202,8 +214,7 @@ def simulate(
         identities=identities,
         mqtt=mqtt_settings(mqtt, prefix, mqtt_version),
     )
-    if code is not None:
-        host, port = enrolment_place(broker, enrolment.PORT)
+    if code is not None and place is not None:
         entry = EnrolmentCode.parse(code)
-        asyncio.run(simulator.enrol_all(settings, entry, host=host, port=port, ca=ca))
+        asyncio.run(simulator.enrol_all(settings, entry, host=place.host, port=place.port, ca=place.ca))
     asyncio.run(simulator.run(settings))

@@ -35,9 +35,8 @@ from bridge.store.tables import Meter as Row
 from bridge.store.tables import moment
 from broker.contract.messages import utc_now
 from broker.contract.names import by_name
-from broker.contract.quantities import QUANTITIES
+from broker.contract.quantities import INSTEAD, QUANTITIES
 from broker.contract.specs import RETAINED_OF_METER
-from broker.contract.topics import scl_name
 from broker.mqtt.publishing import publish
 from broker.mqtt.settings import MqttSettings
 
@@ -50,6 +49,7 @@ SPARE = (
     "retired",
     "ied",
     "online",
+    "scl_name",
     "relay",
     "read_at",
     "voltage",
@@ -74,8 +74,9 @@ def list_(
     meter61850 meters list --json | jq '.[] | select(.online == false).name'
     """
     with open_store(database) as store:
+        domain = store.namer()
         rows = [
-            _row(state)
+            _row(state, domain(state.meter))
             for state in sorted(
                 store.meters(retired=retired),
                 key=lambda state: by_name(state.meter.name, state.meter.meter_id),
@@ -94,8 +95,8 @@ def show_(meter: Meter, as_json: Json = False, database: Database = DATABASE) ->
     meter61850 meters show "House 1"
     """
     with open_store(database) as store:
-        state = store.meter(meter)
-    show_one(_everything(state), as_json=as_json)
+        state, domain = store.meter(meter), store.namer()
+    show_one(_everything(state, domain(state.meter)), as_json=as_json)
 
 
 @app.command()
@@ -135,32 +136,33 @@ async def _retire(meter: str, settings: MqttSettings, *, force: bool) -> None:
             await publish(client, settings.topics.meter(known.meter_id, kind), b"", retain=True)
 
 
-def _row(state: MeterState) -> dict[str, Any]:
+def _row(state: MeterState, domain: str) -> dict[str, Any]:
     meter, latest = state.meter, state.latest
     return {
         "name": meter.name,
         "meter_id": meter.meter_id,
         "ied": meter.ied,
+        "scl_name": domain,
         "online": meter.online,
         "state": state.state(now=utc_now()),
         "relay": meter.relay or None,
-        "voltage": _first(latest, "voltage", "voltage_l1"),
-        "current": _first(latest, "current", "current_l1"),
+        "voltage": _shown(latest, "voltage"),
+        "current": _shown(latest, "current"),
         "power": latest and latest.power,
-        "energy": latest and latest.counter,
+        "energy": _shown(latest, "energy"),
         "read_at": _moment(latest.ts if latest else None),
         "retired": meter.retired_at is not None,
         "blocked": meter.blocked or None,
     }
 
 
-def _first(latest: StoredReading | None, *names: str) -> float | None:
-    """The first of these quantities that the reading has: of a three-phase meter its first phase."""
-    values = (getattr(latest, name) for name in names)
-    return next((value for value in values if value is not None), None) if latest else None
+def _shown(latest: StoredReading | None, name: str) -> float | None:
+    """The quantity ``name`` of a reading; where it has none, what stands for it (`INSTEAD`)."""
+    value: float | None = getattr(latest, name, None)
+    return value if value is not None else getattr(latest, INSTEAD[name], None)
 
 
-def _everything(state: MeterState) -> dict[str, Any]:
+def _everything(state: MeterState, domain: str) -> dict[str, Any]:
     fields = {name: getattr(state.meter, name) for name in Row.model_fields if name not in _INTERNAL}
     times = {name: _moment(fields.pop(name)) for name in _TIMES}
     reading = state.latest._asdict() if state.latest else {}
@@ -170,7 +172,7 @@ def _everything(state: MeterState) -> dict[str, Any]:
     return {
         **fields,
         "state": state.state(now=utc_now()),
-        "scl_name": scl_name(state.meter.meter_id),
+        "scl_name": domain,
         **times,
         **reading,
         "read_at": _moment(state.latest.ts if state.latest else None),

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
+from admin.meter_ids import meter_id_of
 from admin.options import DATA_DIR, DATABASE, Database, DeploymentDir, Meter, user_name
 from admin.output import note
 from admin.pending import finished, opened
-from admin.stores import open_store
-from admin.switching import directory
 from registrar import blocking
 
 
@@ -31,7 +30,7 @@ def block(
     meter61850 meters block "House 1" --reason "stolen from its cabinet"
     """
     deployment = opened(folder)
-    meter_id = _meter_id(meter, database)
+    meter_id = meter_id_of(meter, database)
     blocking.block(deployment, meter_id, reason=reason, for_good=for_good, who=user_name())
     gone = finished(deployment)
     note(f"{meter_id} is " + ("cut off" if gone else "blocked"))
@@ -44,19 +43,10 @@ def unblock(meter: Meter, database: Database = DATABASE, folder: DeploymentDir =
     meter61850 meters unblock "House 1"
     """
     deployment = opened(folder)
-    meter_id = _meter_id(meter, database)
+    meter_id = meter_id_of(meter, database)
     lives = blocking.unblock(deployment, meter_id, who=user_name())
     finished(deployment)
     note(
         f"{meter_id} may come back"
         + ("" if lives else "; its credential was revoked: meter61850 meter enrol")
     )
-
-
-def _meter_id(meter: str, database: str) -> str:
-    """A meter_id needs no database."""
-    exact = directory.exact(meter)
-    if exact is not None:
-        return exact
-    with open_store(database) as store:
-        return store.meter(meter).meter.meter_id

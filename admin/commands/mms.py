@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from open61850.mms import OBJECT_CLASS_DOMAIN, MmsClient, Reference, discover, operate
+from open61850.mms import MmsClient, Reference, discover, operate
 from open61850.mms.control import CTL_MODELS, OR_CAT_MAINTENANCE, ControlError, Origin
 from open61850.mms.errors import DataAccessError
 from open61850.mms.types import label
@@ -19,18 +19,19 @@ from admin.commands.mms_watch import watch
 from admin.exits import RefusedError
 from admin.lazy import new_app
 from admin.mms.association import Server, TlsCa, TlsCert, TlsKey, association, identity, plain
+from admin.mms.name_plates import find, read_plates
 from admin.options import (
     METRICS_ADDRESS,
     Json,
-    MetricsAddress,
-    MetricsPort,
     Mqtt,
     MqttVersion,
     Prefix,
+    metrics_address_option,
+    metrics_option,
     mqtt_settings,
     user_name,
 )
-from admin.output import progress, show, show_one
+from admin.output import note, progress, show, show_one
 from broker.contract.errors import ConfigurationError
 from mms_bridge import run as bridge
 from mms_bridge.settings import MmsSettings
@@ -87,14 +88,15 @@ def run(
     bind: Bind = None,
     plain_bind: PlainBind = None,
     ieds: Ieds = None,
-    metrics_port: MetricsPort = None,
-    metrics_address: MetricsAddress = METRICS_ADDRESS,
+    metrics_port: Annotated[int | None, metrics_option("METER61850_MMS_METRICS_PORT")] = None,
+    metrics_address: Annotated[
+        str, metrics_address_option("METER61850_MMS_METRICS_ADDRESS")
+    ] = METRICS_ADDRESS,
 ) -> None:
     """Serve every IED that the bridge has published, until Ctrl-C or SIGTERM.
 
-    Each CID has the addresses: `meter61850 bridge run --mms-host … --mms-port …
-    --mms-tls-port …`. Certificates, clients and their rights: METER61850_MMS_TLS_… and
-    METER61850_MMS_CLIENTS (docs/scada.md).
+    Each CID has the addresses, from the options --mms-host, --mms-port and --mms-tls-port of `meter61850
+    bridge run`. docs/scada.md explains certificates, clients and their rights.
 
     \b
     meter61850 mms run
@@ -117,7 +119,8 @@ def run(
 def browse(
     server: Server,
     device: Annotated[
-        str | None, typer.Argument(metavar="[LD]", help="Only this logical device, with its values.")
+        str | None,
+        typer.Argument(metavar="[LD]", help="Only this logical device, with its values.", show_default=False),
     ] = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -126,23 +129,29 @@ def browse(
 ) -> None:
     """List the logical devices and nodes of a server, or all values of one logical device.
 
+    LD is the MMS domain, the number at its end (M17), the meter_id, or the name of the house if only one
+    device of the server has it. All commands of `mms` take these.
+
     \b
     meter61850 mms browse 127.0.0.1:10102
     meter61850 mms browse 10.0.0.5 --tls-cert me.pem --tls-key me.key --tls-ca ca.pem
-    meter61850 mms browse 127.0.0.1:10102 SM_3f2504e04f8941d39a0c0305e82c3301
+    meter61850 mms browse 127.0.0.1:10102 "House 17"
     """
     with association(server, tls=identity(tls_cert, tls_key, tls_ca)) as client:
         if device is None:
-            show(_overview(client), as_json=as_json, empty="no logical device")
+            show(_overview(client), as_json=as_json, empty="no logical device", spare=("meter_id",))
         else:
-            show(_values(client, device), as_json=as_json, empty="no value")
+            plate = find(client, device)
+            note(str(plate))
+            show(_values(client, plate.domain), as_json=as_json, empty="no value")
 
 
 @app.command()
 def read(
     server: Server,
     references: Annotated[
-        list[str], typer.Argument(metavar="REFERENCE…", help="LD/LN.DO.DA[FC] or LD/LN$FC$DO$DA.")
+        list[str],
+        typer.Argument(metavar="REFERENCE", help="LD/LN.DO.DA[FC] or LD/LN$FC$DO$DA; LD as in browse."),
     ],
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -152,18 +161,25 @@ def read(
     """Read data by reference: an attribute, or a whole data object.
 
     \b
-    meter61850 mms read 127.0.0.1:10102 'SM_3f2504e04f8941d39a0c0305e82c3301/MMXN1.Vol[MX]'
+    meter61850 mms read 127.0.0.1:10102 'SMGW001M17/MMXN1.Vol[MX]' 'House 18/MMXN1.Vol[MX]'
     """
-    wanted = [_variable(reference) for reference in references]
+    wanted = [_split(reference) for reference in references]
+    for _, item in wanted:
+        _variable("LD", item)
     with association(server, tls=identity(tls_cert, tls_key, tls_ca)) as client:
-        rows = [row for reference in wanted for row in _read(client, reference)]
+        devices = {text: find(client, text) for text, _ in wanted}
+        rows = [
+            row
+            for text, item in wanted
+            for row in _read(client, _variable(devices[text].domain, item), devices[text].name)
+        ]
     show(rows, as_json=as_json)
 
 
 @app.command("operate")
 def operate_(
     server: Server,
-    switch: Annotated[str, typer.Argument(metavar="LD/LN.DO", help="Such as SM_…/CSWI1.Pos.")],
+    switch: Annotated[str, typer.Argument(metavar="LD/LN.DO", help="Such as 'House 17/CSWI1.Pos'.")],
     position: Annotated[Position, typer.Argument(help="open or close.")],
     test: Annotated[
         bool, typer.Option("--test", help="Send a test command: it must not move the relay.")
@@ -178,11 +194,14 @@ def operate_(
     Exit 5, with the AddCause, if the server refuses it or the termination is negative.
 
     \b
-    meter61850 mms operate 127.0.0.1:10102 SM_3f2504e04f8941d39a0c0305e82c3301/CSWI1.Pos open
+    meter61850 mms operate 127.0.0.1:10102 SMGW001M17/CSWI1.Pos open
     """
-    reference = _reference(switch)
+    device, item = _split(switch)
+    _reference("LD", item)
     origin = Origin(OR_CAT_MAINTENANCE, user_name().encode())
     with association(server, tls=identity(tls_cert, tls_key, tls_ca)) as client:
+        plate = find(client, device)
+        reference = _reference(plate.domain, item)
         try:
             done = operate(
                 client,
@@ -198,6 +217,7 @@ def operate_(
             raise RefusedError(f"{reference}: {error.stage} ended negatively: {why}") from error
     row = {
         "object": str(reference),
+        "name": plate.name,
         "position": position,
         "outcome": "done" if done.terminated else "accepted",
         "control_model": CTL_MODELS[done.ctl_model],
@@ -210,30 +230,40 @@ app.command()(watch)
 app.command()(compare)
 
 
-def _reference(text: str) -> Reference:
+def _split(text: str) -> tuple[str, str]:
+    """What names the device, which may be any name of a house, and what is in it."""
+    device, slash, item = text.strip().rpartition("/")
+    if not (device and slash):
+        raise ConfigurationError(f"{text[:200]!r} names no logical device: write LD/LN.DO.DA[FC]")
+    return device, item
+
+
+def _reference(domain: str, item: str) -> Reference:
     try:
-        return Reference.parse(text)
+        return Reference.parse(f"{domain}/{item}")
     except ValueError as error:
         raise ConfigurationError(f"{error}: write LD/LN.DO.DA[FC]") from error
 
 
-def _variable(text: str) -> Reference:
+def _variable(domain: str, item: str) -> Reference:
     """A reference that MMS has a variable for: it names its functional constraint."""
-    reference = _reference(text)
+    reference = _reference(domain, item)
     if reference.path and reference.fc is None:
-        raise ConfigurationError(f"{text!r} lacks its functional constraint: {text}[MX], [ST], [CF] …")
+        raise ConfigurationError(f"{item!r} lacks its functional constraint: {item}[MX], [ST] or [CF]")
     return reference
 
 
 def _overview(client: MmsClient) -> list[dict[str, Any]]:
     """A row for each logical device: its nodes, data sets and report control blocks."""
-    domains = client.get_name_list(OBJECT_CLASS_DOMAIN)
+    plates = read_plates(client).plates
     rows = []
-    for domain in progress(domains, what="logical devices", total=len(domains)):
-        nodes = discover(client, [domain]).logical_devices[domain].logical_nodes
+    for plate in progress(plates, what="logical devices", total=len(plates)):
+        nodes = discover(client, [plate.domain]).logical_devices[plate.domain].logical_nodes
         rows.append(
             {
-                "logical_device": domain,
+                "logical_device": plate.domain,
+                "name": plate.name,
+                "meter_id": plate.meter_id,
                 "logical_nodes": " ".join(nodes),
                 "data_sets": " ".join(
                     f"{name}.{data_set}" for name, node in nodes.items() for data_set in node.data_sets
@@ -259,9 +289,9 @@ def _values(client: MmsClient, device: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _read(client: MmsClient, reference: Reference) -> Iterator[dict[str, Any]]:
-    """A row for each leaf of one variable, named after its type."""
+def _read(client: MmsClient, reference: Reference, name: str) -> Iterator[dict[str, Any]]:
+    """A row for each leaf of one variable of the device called ``name``."""
     value = client.read(reference)
     for path, leaf in label(value, client.get_type(reference)):
         below = replace(reference, path=(*reference.path, *path.split("."))) if path else reference
-        yield {"reference": str(below), "value": plain(below.name, leaf)}
+        yield {"reference": str(below), "name": name, "value": plain(below.name, leaf)}

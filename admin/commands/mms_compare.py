@@ -37,11 +37,15 @@ class Result:
     blocks_in_use: int = 0
     seconds: float = 0.0
     differences: list[Difference] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    """MMS domain → name of the house, by the file; of devices that differ."""
     not_tested: list[str] = field(default_factory=list)
 
 
 def compare(
-    file: Annotated[Path, typer.Argument(metavar="SCD", help="The file that SCADA imported: SCD, CID …")],
+    file: Annotated[
+        Path, typer.Argument(metavar="SCD", help="The file that SCADA imported: an SCD or a CID.")
+    ],
     server: Annotated[
         str | None,
         typer.Argument(metavar="HOST[:PORT]", help="The server; default port: 102.", show_default=False),
@@ -165,6 +169,9 @@ def _compare(result: Result, client: MmsClient, scl: Scl, *, bar: bool) -> None:
     both = [name for name in file if name in shown]
     for domain in progress(both, what="logical devices", total=len(both)) if bar else both:
         _compare_device(result, client, domain, file)
+    houses = scl.houses(result.ied)
+    differing = {found.reference.partition("/")[0] for found in result.differences}
+    result.names = {domain: house for domain, house in houses.items() if domain in differing}
     limit = scl.associations(result.ied)
     if limit is not None:
         result.not_tested.append(f"DynAssociation max {limit}: it would take the places of other clients")
@@ -184,7 +191,13 @@ def _compare_device(result: Result, client: MmsClient, domain: str, file: Device
 
 def _report(results: list[Result]) -> None:
     rows: list[dict[str, Any]] = [
-        {"what": found.what, "reference": found.reference, "file": found.file, "server": found.server}
+        {
+            "what": found.what,
+            "reference": found.reference,
+            "name": result.names.get(found.reference.partition("/")[0], ""),
+            "file": found.file,
+            "server": found.server,
+        }
         for result in results
         for found in result.differences
     ]

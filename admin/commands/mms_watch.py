@@ -22,6 +22,7 @@ from open61850.mms.report import Report, ReportDecodeError
 from admin import output
 from admin.exits import NoAnswerError, NotFoundError, RefusedError
 from admin.mms.association import Server, TlsCa, TlsCert, TlsKey, association, identity
+from admin.mms.name_plates import NO_PLATES, NamePlates, read_plates
 from admin.mms.report_lines import Line, Subscription, lines, parse_name
 from admin.mms.subscriptions import Wish, give_back, is_alive, take
 from admin.mms.tls_client import ClientCertificate
@@ -44,6 +45,15 @@ Rcb = Annotated[
         show_default=False,
     ),
 ]
+Devices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--device",
+        metavar="LD",
+        help="Only members of this logical device: domain, number, meter_id or name. Repeatable.",
+        show_default=False,
+    ),
+]
 Gi = Annotated[bool, typer.Option("--gi/--no-gi", help="First show all members (general interrogation).")]
 Seconds = Annotated[
     float | None,
@@ -58,6 +68,7 @@ Count = Annotated[
 def watch(
     server: Server,
     rcb: Rcb = None,
+    device: Devices = None,
     gi: Gi = True,
     seconds: Seconds = None,
     count: Count = None,
@@ -69,8 +80,8 @@ def watch(
     """Show the reports of a server as they come: a line for each changed member, until Ctrl-C.
 
     Takes one free instance of each report control block, buffered or not, as it is configured, and
-    releases all of them at the end. A line has the time of the value, its reference, the value, its
-    quality, the reason for the report, the block and its sequence number.
+    releases all of them at the end. A line has the time of the value, its reference, the name of the
+    house, the value, its quality, the reason for the report, the block and its sequence number.
 
     A lost association is made again. A buffered block then continues after the last entry that was
     shown, so no entry is lost; entries of an unbuffered block are lost.
@@ -80,6 +91,7 @@ def watch(
     \b
     meter61850 mms watch 127.0.0.1:10102
     meter61850 mms watch 127.0.0.1:10102 --rcb brcbPos --no-gi
+    meter61850 mms watch 127.0.0.1:10102 --device "House 17"
     meter61850 mms watch 10.0.0.5 --rcb SMGW001GW/LLN0.urcbVol01 --for 60
     meter61850 mms watch 10.0.0.5 --json --count 100 | jq .value
     """
@@ -91,6 +103,7 @@ def watch(
         wanted=count,
         show=_show_json if as_json else _show_text,
         tls=identity(tls_cert, tls_key, tls_ca),
+        devices=tuple(device or ()),
     )
     watcher.run()
     if watcher.wanted:
@@ -134,8 +147,12 @@ class Watcher:
     wanted: int | None
     show: Callable[[Line], None]
     tls: ClientCertificate | None = None
+    devices: tuple[str, ...] = ()
+    """Names of the logical devices whose members are shown; all if there are none."""
+    plates: NamePlates = NO_PLATES
     seen: dict[ObjectName, bytes] = field(default_factory=dict)
     """Buffered block → the last EntryID that was shown."""
+    _chosen: set[str] = field(default_factory=set)
     _met: bool = False
     _attempt: int = 0
 
@@ -162,9 +179,15 @@ class Watcher:
             self._met, self._attempt = True, 0
             self._follow(client, incoming, taken)
 
+    def _read_names(self, client: MmsClient) -> None:
+        """How the devices are called now, and which of them are wanted."""
+        self.plates = read_plates(client)
+        self._chosen = {self.plates.find(device).domain for device in self.devices}
+
     @contextmanager
     def _taken(self, client: MmsClient, incoming: Incoming) -> Iterator[list[Subscription]]:
         taken: list[Subscription] = []
+        self._read_names(client)
         try:
             for subscription in take(client, replace(self.wish, seen=self.seen)):
                 taken.append(subscription)
@@ -205,9 +228,11 @@ class Watcher:
         if subscription is None:
             note(f"a report of {report.rpt_id}, which is not ours")
             return
-        for line in lines(report, subscription, received=received):
+        for line in lines(report, subscription, received=received, plates=self.plates):
             if self._over:
                 return
+            if self._chosen and line.reference.partition("/")[0] not in self._chosen:
+                continue
             self.show(line)
             if self.wanted is not None:
                 self.wanted -= 1

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from admin.lazy import new_app
-from admin.options import Json, Meter, Mqtt, Prefix, mqtt_settings
+from admin.options import Json, Meter, Mqtt, Prefix, meter_names, mqtt_settings
 from admin.output import show_one
 from admin.switching import fan_out_command, switching
 from admin.switching.fan_out_command import Choice
@@ -22,9 +22,10 @@ app = new_app(
 Meters = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[METER]...",
-        help="meter_id, SM_ name, or a name that only one meter has; several are switched in turn.",
+        metavar="METER",
+        help="meter_id, SMGW001M17, or a name that only one meter has; several are switched in turn.",
         show_default=False,
+        autocompletion=meter_names,
     ),
 ]
 Wait = Annotated[

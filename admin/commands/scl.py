@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from admin import mqtt
+from admin.commands.scl_topology import topology
 from admin.exits import ExitCode, NotFoundError
 from admin.lazy import new_app
 from admin.options import Json, Mqtt, Prefix, mqtt_settings
@@ -24,12 +25,12 @@ from scl_builder.check.checker import Finding
 from scl_builder.check.checker import check as findings_in
 from scl_builder.check.diff import condensed, diff
 from scl_builder.check.document import Document
-from scl_builder.check.naming import without_ld_name
 from scl_builder.check.outline import parse
 from scl_builder.read.cid import Cid, CidError, read_cid
 from scl_builder.read.findings import Severity
 
 app = new_app(no_args_is_help=True, rich_markup_mode=None, help="The SCD and the CIDs (IEC 61850-6).")
+app.command()(topology)
 
 
 @app.command("show")
@@ -41,7 +42,7 @@ def show_(as_json: Json = False, mqtt: Mqtt = None, prefix: Prefix = None) -> No
     """
     revision, cids = asyncio.run(_current(mqtt_settings(mqtt, prefix)))
     ieds = [
-        {"ied": cid.ied, "host": cid.endpoint[0], "port": cid.endpoint[1], "meters": len(cid.devices) - 1}
+        {"ied": cid.ied, "host": cid.endpoint[0], "port": cid.endpoint[1], "meters": len(cid.meters)}
         for cid in cids
     ]
     if as_json:
@@ -64,14 +65,6 @@ def export(
         str | None,
         typer.Option(help="The CID of this IED, such as SMGW001; default: the SCD.", show_default=False),
     ] = None,
-    no_ld_name: Annotated[
-        bool,
-        typer.Option(
-            "--no-ld-name",
-            help="Leave out ldName, which iec61850bean rejects: write a CID for each IED, into a folder"
-            " or with --ied. The MMS names are the same.",
-        ),
-    ] = False,
     mqtt: Mqtt = None,
     prefix: Prefix = None,
 ) -> None:
@@ -80,42 +73,17 @@ def export(
     \b
     meter61850 scl export -o town.scd
     meter61850 scl export --ied SMGW001 -o SMGW001.cid
-    meter61850 scl export --no-ld-name -o town/
     """
-    settings = mqtt_settings(mqtt, prefix)
-    if no_ld_name and ied is None:
-        _export_all(asyncio.run(_cids(settings)), output)
-        return
-    document = asyncio.run(_document(settings, ied))
-    _write(without_ld_name(document) if no_ld_name else document, output)
-
-
-def _write(document: bytes, output: Path | None) -> None:
+    document = asyncio.run(_document(mqtt_settings(mqtt, prefix), ied))
     if output is None:
         sys.stdout.buffer.write(document)
     else:
         output.write_bytes(document)
 
 
-def _export_all(cids: dict[str, bytes], output: Path | None) -> None:
-    """A file without ldName for each IED: IED names are unique in a file, and these IEDs have the same."""
-    if output is not None and (output.is_dir() or not output.suffix):
-        output.mkdir(parents=True, exist_ok=True)
-        for ied, cid in cids.items():
-            (output / f"{ied}.cid").write_bytes(without_ld_name(cid))
-        note(f"{len(cids)} files in {output}")
-    elif len(cids) == 1:
-        _write(without_ld_name(*cids.values()), output)
-    else:
-        raise ConfigurationError(
-            f"--no-ld-name makes a file for each of the {len(cids)} IEDs: "
-            "name a folder with --output, or one IED with --ied"
-        )
-
-
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="An SCL file: SCD, CID, ICD, IID …")],
+    file: Annotated[Path, typer.Argument(help="An SCL file: an SCD, CID, ICD or IID.")],
     as_json: Json = False,
 ) -> None:
     """Check an SCL file: the 2007B4 schema, and rules beyond the schema; exit 1 on an error.
@@ -176,7 +144,7 @@ def diff_(
     """Describe the differences between two SCL files; exit 1 if there are any.
 
     IEDs, endpoints, services, logical devices, data objects, values, data sets, report control blocks,
-    places in the substation. Logical devices are compared by their MMS name. With --json each change is
+    places in the substation. Logical devices are compared by IED name and inst. With --json each change is
     a separate entry; else a change that is the same in many devices is one line.
 
     \b
@@ -204,17 +172,6 @@ def _read(name: str, settings: MqttSettings) -> Document:
         raise NotFoundError(f"{name}: {error.strerror}") from error
     except ValueError as error:
         raise ConfigurationError(f"{name}: {error}") from error
-
-
-async def _cids(settings: MqttSettings) -> dict[str, bytes]:
-    """The CIDs by IED; NotFoundError before the first one."""
-    settings = await mqtt.speaking(settings)
-    topics = settings.topics
-    async with mqtt.connected(settings) as client:
-        found = await mqtt.retained(client, topics.filter("cid"), barrier=topics.service_status(mqtt.NAME))
-    if not found:
-        raise NotFoundError("no CID is published: is the bridge running, and has a meter been born?")
-    return {topics.parse(topic).name: found[topic] for topic in sorted(found)}
 
 
 async def _current(settings: MqttSettings) -> tuple[Revision, list[Cid]]:

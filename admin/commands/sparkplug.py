@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from adapters.sparkplug import service
+from adapters.sparkplug import run as edge_node
 from adapters.sparkplug.settings import SparkplugSettings, TargetSettings
+from admin.deployments import DIR, IDENTITY
 from admin.lazy import new_app
-from admin.options import DATA_DIR, Mqtt, MqttVersion, Prefix, mqtt_settings
+from admin.options import (
+    DATA_DIR,
+    METRICS_ADDRESS,
+    MetricsAddress,
+    Mqtt,
+    MqttVersion,
+    Prefix,
+    broker_address,
+    metrics_option,
+    metrics_place,
+    mqtt_settings,
+)
+from broker.contract.errors import ConfigurationError
+from broker.mqtt.settings import MqttSettings
 
 app = new_app(
     no_args_is_help=True,
@@ -45,6 +60,8 @@ Host = Annotated[
     ),
 ]
 DataDir = Annotated[Path, typer.Option(metavar="DIR", help="Where bdSeq is kept.")]
+MetricsPort = Annotated[int | None, metrics_option("METER61850_SPARKPLUG_METRICS_PORT")]
+TARGET_HOST = "METER61850_SPARKPLUG_TARGET_HOST"
 
 
 @app.callback()
@@ -62,23 +79,33 @@ def run(
     target: Target = None,
     host: Host = "",
     data_dir: DataDir = DATA_DIR,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = METRICS_ADDRESS,
 ) -> None:
     """Publish the meters in service as an edge node of Sparkplug B 3.0, until Ctrl-C or SIGTERM.
 
-    Read-only: commands to the relays are refused. The login of another broker comes from
-    METER61850_SPARKPLUG_TARGET_…; docs/sparkplug-out.md explains it.
+    Read-only: commands to the relays are refused. With a deployment it needs an identity, and --target: the
+    deployment's broker lets no identity publish on spBv1.0/. The login at the target comes from the
+    environment: docs/sparkplug-out.md.
 
     \b
     meter61850 sparkplug run --group Village --node office
     meter61850 sparkplug run --group Village --node office --target plant.local:1883 --host scada
     """
+    if os.environ.get(DIR) and not os.environ.get(IDENTITY):
+        raise ConfigurationError(
+            "the deployment has no such identity: meter61850 identity add sparkplug --role operator"
+        )
     source = mqtt_settings(mqtt, prefix, mqtt_version)
-    told: dict[str, Any] = {"mqtt": source, "target": _target(target) if target else source}
+    told: dict[str, Any] = {"mqtt": source, "target": _target(target) or source}
     told |= {"group": group, "node": node, "host": host, "folder": data_dir}
-    asyncio.run(service.run(SparkplugSettings(**told)))
+    place = metrics_place(metrics_port, metrics_address)
+    asyncio.run(edge_node.run(SparkplugSettings(**told), metrics=place))
 
 
-def _target(text: str) -> TargetSettings:
-    """Address of another broker; its login from the environment."""
-    address = mqtt_settings(text, None)
-    return TargetSettings(host=address.host, port=address.port)
+def _target(text: str | None) -> MqttSettings | None:
+    """Another broker: its address from the command or the environment, its login from the environment."""
+    if text is None and not os.environ.get(TARGET_HOST):
+        return None
+    address: dict[str, Any] = dict(broker_address(text)) if text is not None else {}
+    return TargetSettings(**address)

@@ -1,25 +1,28 @@
-"""``meter61850 store``: upkeep of the database by hand, backup and restore."""
+"""``meter61850 store``: upkeep of the database by hand, check, backup and restore."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from admin.exits import ExitCode
 from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json, Keep
-from admin.output import note, show_one
+from admin.output import note, progress, show_one, waiting
 from bridge.settings import BridgeSettings
 from bridge.store import database as databases
 from bridge.store.backup import back_up
+from bridge.store.check import check as checked
 from bridge.store.restore import restore as restored
 from bridge.store.upkeep import Done, Policy, upkeep
 from broker.contract.errors import UnavailableError
 
-app = new_app(no_args_is_help=True, rich_markup_mode=None, help="Upkeep and backup of the database.")
+app = new_app(no_args_is_help=True, rich_markup_mode=None, help="Upkeep, check and backup of the database.")
 
 
 @app.command()
@@ -66,8 +69,34 @@ def backup(
     \b
     meter61850 store backup monday.sqlite
     """
-    size = back_up(database, file)
+    with waiting("copying and checking"):
+        size = back_up(database, file)
     show_one({"file": str(file), "bytes": size}, as_json=False)
+
+
+@app.command()
+def check(as_json: Json = False, database: Database = DATABASE) -> None:
+    """Look at the whole database, and exit 1 if something is wrong; it changes nothing.
+
+    It reads every page (SQLite), counts every table, looks for rows of unknown meters, decodes every pack,
+    and follows the chain of the audit. The bridge may run meanwhile.
+
+    \b
+    meter61850 store check
+    """
+    with databases.opened(database) as engine:
+
+        def bar(keys: Sequence[int]) -> Iterator[int]:
+            return progress(keys, what="looking at packs of meters", total=len(keys))
+
+        report = checked(engine, through=bar)
+    show_one(
+        {**report.counts, "findings": report.findings if as_json else len(report.findings)}, as_json=as_json
+    )
+    for finding in report.findings:
+        note(finding)
+    if report.findings:
+        raise typer.Exit(ExitCode.FAILURE)
 
 
 @app.command()
@@ -84,7 +113,8 @@ def restore(
     \b
     meter61850 store restore monday.sqlite
     """
-    done = restored(database, file)
+    with waiting("checking and copying"):
+        done = restored(database, file)
     kept = str(done.kept) if done.kept else None
     show_one({"database": str(done.database), "bytes": done.bytes, "kept": kept}, as_json=as_json)
     note("the audit's head is newer than a backup: see Backup and restore in docs/operations-store.md")

@@ -27,7 +27,7 @@ def subscribe(
     topics: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TOPIC]...",
+            metavar="TOPIC",
             help="Topics below the prefix, with + and #; default: the readings of all meters.",
         ),
     ] = None,

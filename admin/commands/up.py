@@ -51,8 +51,8 @@ WithDevices = Annotated[
     bool,
     typer.Option(
         "--with-devices",
-        help="Also simulate devices of other makers, with an adapter: a Tasmota, a Shelly, an ESPHome and a"
-        " zigbee2mqtt plug, and a wired three-phase meter.",
+        help="Also simulate devices of other makers, with an adapter: one device of each family"
+        " (Tasmota, Shelly, ESPHome, zigbee2mqtt, Sparkplug B), and a wired three-phase meter.",
     ),
 ]
 DevicesPort = Annotated[

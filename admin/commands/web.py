@@ -107,7 +107,10 @@ def run(
 def add(
     name: Name,
     role: Annotated[
-        Role, typer.Option(help="observer: read; operator: also switch; administrator: also retire meters.")
+        Role,
+        typer.Option(
+            help="observer: read; operator: also switch; administrator: also retire meters, and administer."
+        ),
     ],
     token: Annotated[
         bool,

@@ -2,7 +2,7 @@
 
 >>> with association("127.0.0.1:10102") as client:  # doctest: +SKIP
 ...     client.get_name_list(OBJECT_CLASS_DOMAIN)
-['SMGW001GW', 'SM_3f2504e04f8941d39a0c0305e82c3301']
+['SMGW001M17', 'SMGW001GW']
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -22,10 +22,11 @@ from open61850.quality import Quality
 from admin.mms.tls_client import connect_plain
 from broker.contract.quantities import QUANTITIES
 from broker.contract.relay import Position
+from scl_builder.model.cdc import Path
 from scl_builder.model.logical_devices import meter_nodes, profile_of
-from scl_builder.model.measuring import ways
+from scl_builder.model.measuring import way_of
 from scl_builder.model.reference import Reference
-from scl_builder.read.cid import Cid
+from scl_builder.read.cid import Cid, NodeType
 
 TIMEOUT = 2.0
 """Seconds for one request; Ctrl-C may have to wait for it."""
@@ -45,6 +46,9 @@ class Told:
     quality: str
     ts: datetime
 
+
+Place = tuple[str, Path]
+"""A logical node and a path in it."""
 
 Names = Mapping[str, tuple[Reference, ...]]
 """A quantity with a data object, or ``relay`` → value, q and t below a logical device without name."""
@@ -76,7 +80,7 @@ def names_of(quantities: tuple[str, ...], *, relay: bool) -> Names:
 
 def _quantity(field: str, given: frozenset[str]) -> str:
     """The one quantity that a value of the model is; empty if it is made of several."""
-    way = next((way for way in ways(field) if way.fits(given)), None)
+    way = way_of(field, given)
     return way.of[0] if way is not None and len(way.of) == 1 else ""
 
 
@@ -87,7 +91,8 @@ class Servers:
     """
 
     def __init__(self) -> None:
-        self._endpoints: dict[str, Endpoint] = {}
+        self._places: dict[str, tuple[Endpoint, str]] = {}  # meter_id -> server and MMS domain
+        self._instants: dict[str, Mapping[Place, Path]] = {}
         self._client: MmsClient | None = None
         self._closed = False
 
@@ -99,14 +104,19 @@ class Servers:
 
     def follow(self, cids: Iterable[Cid]) -> None:
         """Read from these IEDs from now on."""
-        self._endpoints = {device.domain: cid.endpoint for cid in cids for device in cid.devices}
+        devices = [(cid.endpoint, device) for cid in cids for device in cid.devices if device.meter_id]
+        self._places = {device.meter_id: (endpoint, device.domain) for endpoint, device in devices}
+        self._instants = {
+            device.meter_id: _instants(tuple((node.name, node.type) for node in device.nodes))
+            for _, device in devices
+        }
 
     def read(self, wanted: Mapping[str, Names]) -> dict[str, dict[str, Told]]:
-        """These values of each meter whose server, and whose logical device, is there."""
+        """meter_id → these values, of each meter whose server, and whose logical device, is there."""
         by_server: dict[Endpoint, dict[str, Names]] = {}
-        for domain, names in wanted.items():
-            if domain in self._endpoints:
-                by_server.setdefault(self._endpoints[domain], {})[domain] = names
+        for meter_id, names in wanted.items():
+            if meter_id in self._places:
+                by_server.setdefault(self._places[meter_id][0], {})[meter_id] = names
         found: dict[str, dict[str, Told]] = {}
         for endpoint, there in by_server.items():
             with suppress(MmsError, OSError):  # not there yet, or it went away: the others may be
@@ -120,11 +130,28 @@ class Servers:
             return
         with connect_plain(*endpoint, timeout=TIMEOUT) as client:
             self._client = client
-            for domain, names in wanted.items():
-                references = [reference for references in names.values() for reference in references]
+            for meter_id, names in wanted.items():
+                domain, instants = self._places[meter_id][1], self._instants[meter_id]
+                references = [
+                    replace(one, path=instants.get((one.ln, one.path), one.path))
+                    for references in names.values()
+                    for one in references
+                ]
                 results = _read_many(client, [_object_name(domain, name) for name in references])
                 if not any(isinstance(result, DataAccessError) for result in results):
-                    found[domain] = _by_field(names, results)
+                    found[meter_id] = _by_field(names, results)
+
+
+@lru_cache(maxsize=256)
+def _instants(nodes: tuple[tuple[str, NodeType], ...]) -> Mapping[Place, Path]:
+    """Values with a deadband → where the value as it was measured is (instMag.f of mag.f)."""
+    return {
+        (name, (*path, *value.path)): (*path, *value.instant)
+        for name, node_type in nodes
+        for obj in node_type.objects
+        for _, path, value in obj.values()
+        if value.instant and value.instant[0] in {one.name for one in obj.at(path).attributes}
+    }
 
 
 def _read_many(client: MmsClient, names: list[ObjectName]) -> list[Any]:

@@ -11,8 +11,9 @@ quality is said in the standard's words. Whoever reads a report needs to know th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from open61850.data import BitStringData, IECData, IntData, TimestampData
@@ -22,7 +23,8 @@ from open61850.mms.types import MmsType, label
 from open61850.quality import Quality, TimeQuality
 
 from admin.mms.association import plain
-from admin.output import text
+from admin.mms.name_plates import NO_PLATES, NamePlates
+from admin.tables import text
 from broker.contract.messages import format_ts
 from scl_builder.model.cdc import SERVED_CDCS
 from scl_builder.model.nsd_enums import ENUMERATIONS
@@ -68,6 +70,8 @@ class Line:
     time: datetime | None
     clock_synchronized: bool | None
     reference: str
+    name: str
+    """Of the logical device, on its name plate."""
     value: bool | int | float | str
     unit: str
     quality: str
@@ -88,7 +92,8 @@ class Line:
         number = "" if self.sequence is None else f" #{self.sequence}"
         words = (
             stamp,
-            f"{self.reference:<46}",
+            f"{self.reference:<24}",
+            *([f"{self.name:<12}"] if self.name else []),
             f"{value} {self.unit}".ljust(14),
             f"{self.quality or 'no quality'}{clock}",
             self.reason,
@@ -109,12 +114,15 @@ def parse_name(block: ObjectName) -> str:
     return Reference.from_object_name(block).name
 
 
-def lines(report: Report, subscription: Subscription, *, received: datetime) -> Iterator[Line]:
-    """Each member that ``report`` includes."""
+def lines(
+    report: Report, subscription: Subscription, *, received: datetime, plates: NamePlates = NO_PLATES
+) -> Iterator[Line]:
+    """Each member that ``report`` includes; ``plates`` say how its logical device is called."""
     for entry in report.entries:
         known = entry.index < len(subscription.members)
         member = subscription.members[entry.index] if known else None
-        yield _line(report, entry, member, subscription, received)
+        name = plates[member.reference.ld].name if member else ""
+        yield replace(_line(report, entry, member, subscription, received), name=name)
 
 
 def _line(
@@ -125,15 +133,15 @@ def _line(
     received: datetime,
 ) -> Line:
     leaves = {} if isinstance(entry.value, DataAccessError) else _leaves(entry.value, member)
-    t = max(
-        (leaf for leaf in _each(leaves, "t") if isinstance(leaf, TimestampData)), key=_moment, default=None
-    )
+    times = (leaf for leaf in _each(leaves, "t").values() if isinstance(leaf, TimestampData))
+    t = max(times, key=attrgetter("value"), default=None)
     failed = isinstance(entry.value, DataAccessError)
     return Line(
         received=received,
         time=t.value.astimezone(UTC) if isinstance(t, TimestampData) else None,
         clock_synchronized=_synchronized(t),
         reference=member.reference.name if member else entry.reference or f"member {entry.index + 1}",
+        name="",
         value=f"not readable: {entry.value}" if failed else _value(leaves, member),
         unit=member.unit if member else "",
         quality=_quality(leaves),
@@ -149,21 +157,18 @@ def _leaves(value: IECData, member: Member | None) -> dict[str, IECData]:
     return dict(label(value, member.kind if member else None))
 
 
-def _each(leaves: Mapping[str, IECData], name: str) -> Iterator[IECData]:
-    """The attribute of the data object, or those of its sub data objects."""
-    return (leaf for path, leaf in leaves.items() if path.rpartition(".")[2] == name)
-
-
-def _moment(t: TimestampData) -> datetime:
-    return t.value
+def _each(leaves: Mapping[str, IECData], name: str) -> dict[str, IECData]:
+    """The attribute of the data object, or of each of its sub data objects (whose path is the key)."""
+    split = ((path.rpartition("."), leaf) for path, leaf in leaves.items())
+    return {part: leaf for (part, _, last), leaf in split if last == name}
 
 
 def _quality(leaves: Mapping[str, IECData]) -> str:
     """In words; of sub data objects that differ, each."""
     words = {
-        path.rpartition(".")[0]: str(Quality.from_bitstring(leaf))
-        for path, leaf in leaves.items()
-        if path.rpartition(".")[2] == "q" and isinstance(leaf, BitStringData)
+        part: str(Quality.from_bitstring(leaf))
+        for part, leaf in _each(leaves, "q").items()
+        if isinstance(leaf, BitStringData)
     }
     if len(set(words.values())) <= 1:
         return next(iter(words.values()), "")
@@ -186,7 +191,7 @@ def _value(leaves: Mapping[str, IECData], member: Member | None) -> bool | int |
     return " ".join(
         f"{_part(name)}={plain(name, leaf)}"
         for name, leaf in leaves.items()
-        if name.rpartition(".")[2] not in ("q", "t")
+        if name.rpartition(".")[2] not in ("q", "t") and "instCVal" not in name
     )
 
 

@@ -5,7 +5,7 @@ the other must see. Types are resolved once for each LNodeType and shared.
 
 >>> from scl_builder.build.builder import build_scd
 >>> from scl_builder.build.project import Ied, Meter, Project
->>> ied = Ied("SMGW001", "10.0.0.5", 102, (Meter("SM_1"),))
+>>> ied = Ied("SMGW001", "10.0.0.5", 102, ())
 >>> read_scl(build_scd(Project("town", 1, (ied,)))).endpoints
 {'SMGW001': [('10.0.0.5', 102)]}
 """
@@ -133,6 +133,10 @@ class Scl:
     def domains(self, name: str) -> set[str]:
         """MMS names of an IED's logical devices."""
         return {device.domain for device in self._ied(name).devices.values()}
+
+    def houses(self, name: str) -> dict[str, str]:
+        """MMS name → LDevice/@desc of an IED's logical devices."""
+        return {device.domain: device.element.get("desc", "") for device in self._ied(name).devices.values()}
 
     def devices(self, name: str) -> Devices:
         """What an IED serves."""

@@ -1,4 +1,4 @@
-"""Finds a meter and its latest state, by meter_id, SM_ name, or a name that only one meter has.
+"""Finds a meter and its latest state, by meter_id, logical device, or a name that only one meter has.
 
 >>> chosen("House 1", {"3f2504e0-4f89-41d3-9a0c-0305e82c3301": "House 1"})
 '3f2504e0-4f89-41d3-9a0c-0305e82c3301'
@@ -21,12 +21,13 @@ from broker.contract.known import Known
 from broker.contract.specs import STATE_KINDS
 from broker.contract.topics import Topics, checked_meter_id, meter_id_of
 from broker.mqtt.settings import MqttSettings
+from scl_builder.read.cid import CidError, Device, read_cid
 
-_METER = re.compile(rb"SM_[0-9a-f]{32}")
+_DEVICE = re.compile(r"([A-Za-z][0-9A-Za-z_]*?)(M[1-9]\d*)")
 
 
 def exact(text: str) -> str | None:
-    """The meter_id that ``text`` is, or whose SM_ name it is; None for a name."""
+    """The meter_id that ``text`` is, or has in it as SM_ names do; None for any other name."""
     for reading in (checked_meter_id, meter_id_of):
         with suppress(ContractError):
             return reading(text)
@@ -64,7 +65,8 @@ async def names(client: aiomqtt.Client, topics: Topics) -> dict[str, str]:
 async def find(client: aiomqtt.Client, settings: MqttSettings, meter: str) -> Known:
     """What is retained of the meter that ``meter`` names; NotFoundError for a name that none has."""
     topics = settings.topics
-    meter_id = exact(meter) or chosen(meter, await names(client, topics))
+    meter_id = exact(meter) or await of_device(client, topics, meter)
+    meter_id = meter_id or chosen(meter, await names(client, topics))
     wanted = {topics.meter(meter_id, kind): kind for kind in STATE_KINDS}
     found = await mqtt.retained(client, *wanted, barrier=_barrier(topics))
     known = Known(meter_id)
@@ -89,7 +91,25 @@ async def meters_of(client: aiomqtt.Client, topics: Topics, ied: str) -> set[str
     found = await mqtt.retained(client, topics.cid(ied), barrier=_barrier(topics))
     if not found:
         raise NotFoundError(f"no IED {ied}: `meter61850 meters list` shows the IEDs")
-    return {meter_id_of(name.decode()) for name in _METER.findall(found[topics.cid(ied)])}
+    return {device.meter_id for device in _devices(found[topics.cid(ied)]) if device.meter_id}
+
+
+async def of_device(client: aiomqtt.Client, topics: Topics, text: str) -> str | None:
+    """The meter whose logical device ``text`` names as ``SMGW001M17``; None if no CID has it."""
+    named = _DEVICE.fullmatch(text)
+    if named is None:
+        return None
+    found = await mqtt.retained(client, topics.cid(named[1]), barrier=_barrier(topics))
+    devices = (_devices(cid) for cid in found.values())
+    return next((one.meter_id for of_ied in devices for one in of_ied if one.inst == named[2]), None)
+
+
+def _devices(cid: bytes) -> tuple[Device, ...]:
+    """The logical devices of a CID; none of what is no CID."""
+    try:
+        return read_cid(cid).devices
+    except CidError:
+        return ()
 
 
 def _barrier(topics: Topics) -> str:

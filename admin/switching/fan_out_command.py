@@ -18,9 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from admin import mqtt
 from admin.exits import ExitCode, NotFoundError, RefusedError
-from admin.output import note, show, stderr, table
+from admin.output import note, show, stderr
 from admin.switching import directory
 from admin.switching.fan_out import NOT_SENT, FanOut
+from admin.tables import table
 from broker.contract.commands import against_switching
 from broker.contract.errors import ConfigurationError, UnavailableError
 from broker.contract.known import Known
@@ -56,7 +57,10 @@ class Choice:
         everybody = await directory.everybody(client, topics)
         if self.names:
             names = {meter_id: known.name for meter_id, known in everybody.items()}
-            chosen = {directory.chosen(name, names) for name in self.names}
+            chosen = {
+                await directory.of_device(client, topics, name) or directory.chosen(name, names)
+                for name in self.names
+            }
         else:
             chosen = await directory.meters_of(client, topics, self.ied) if self.ied else set(everybody)
         found = [known for meter_id, known in everybody.items() if meter_id in chosen]

@@ -88,8 +88,10 @@ def by_quantities(rows: Sequence[Row]) -> dict[Names, list[Row]]:
     large = sorted(
         (names for names in found if len(found[names]) >= _FEW), key=lambda names: -len(found[names])
     )
-    alone = {names: found.pop(names) for names in large[:_MOST_KINDS]}
-    return alone | _together(list(chain.from_iterable(found.values())))
+    kinds = {names: found.pop(names) for names in large[:_MOST_KINDS]}
+    for names, some in _together(list(chain.from_iterable(found.values()))).items():
+        kinds.setdefault(names, []).extend(some)  # all others together may have what one of the kinds has
+    return kinds
 
 
 def _together(rows: list[Row]) -> dict[Names, list[Row]]:

@@ -19,12 +19,12 @@ from bridge.ingest import parse, rate_limits
 from bridge.ingest.parse import FutureError, RejectedError
 from bridge.ingest.rate_limits import UNLIMITED, Allowance, Allowances, Limits
 from bridge.ingest.rows import OTHER, Row
-from bridge.ingest.work import Work
+from bridge.ingest.work import Acknowledged, Work
 from bridge.meters import twins
 from bridge.meters.twins import Twins
 from bridge.mqtt.notice import BadCommand, Dead, Early, Notice, Withdrawal
-from bridge.store import alarms
 from bridge.store.alarms import Raised
+from broker.contract.alarms import Acknowledgement
 from broker.contract.birth import Birth
 from broker.contract.block import Block
 from broker.contract.enrolment import Access
@@ -34,7 +34,7 @@ from broker.contract.relay import Relay
 from broker.contract.result import Refusal
 from broker.contract.roles import Role
 from broker.contract.specs import METER_KINDS, SPECS, heard_by
-from broker.contract.status import Status
+from broker.contract.status import ServiceStatus, Status
 from broker.contract.topics import Topics, checked_meter_id
 from broker.mqtt.packets import IDENTIFIED, Publish
 
@@ -62,7 +62,7 @@ class _Route:
     stored: bytes = b""
     """The topic on which the meter's readings are confirmed."""
     refused_of: str = ""
-    """The meter of which a person tells a refusal."""
+    """The meter of which a person tells a refusal, or acknowledges an alarm."""
 
 
 class Sorter:
@@ -154,7 +154,7 @@ class Sorter:
         """Anything but a reading; RejectedError if it is not of the contract."""
         if route.kind == "bad":
             raise RejectedError(route.name)
-        if route.kind not in _HEARD:
+        if route.kind not in _HEARD or _is_of_alarms(work, route, message):
             return
         if self._doubled and route.kind == "command" and not message.flags & IDENTIFIED:
             return
@@ -207,7 +207,7 @@ class Sorter:
             and not message.repeated
             and (names := self._twins.look(meter_id, twins.signs(message), now=work.now))
         ):
-            work.alarms.append(Raised(meter_id, alarms.Kind.TWIN, f"two meters have this identity: {names}"))
+            work.alarms.append(Raised(meter_id, "twin", f"two meters have this identity: {names}"))
 
     def _postpone(self, work: Work, route: _Route, message: Publish, *, payload: bytes, ts: int) -> None:
         """What seems to come from the future comes again, or waits; what is far ahead is kept aside."""
@@ -233,6 +233,23 @@ class Sorter:
             bad = BadCommand(command_id=command_id, reason=cause)
             if not self._allowances.excess(bad, route.name, now=work.now):
                 work.entries.append(Notice(route.name, bad, message))
+
+
+def _is_of_alarms(work: Work, route: _Route, message: Publish) -> bool:
+    """Note what concerns alarms alone; False for any other kind."""
+    match route.kind:
+        case "alarms" | "service_alarms":
+            work.retained_alarms.append((message.topic, message.payload))
+        case "service_status":
+            if message.payload:
+                work.services.append((route.name, parse.message(ServiceStatus, message.payload)))
+        case "acknowledged" | "meter_acknowledged":
+            told = parse.message(Acknowledgement, message.payload)
+            by, origin = f"{route.name} {told.by}".strip(), message.topic.decode()
+            work.acknowledged.append(Acknowledged(told.id, route.refused_of, by, origin))
+        case _:
+            return False
+    return True
 
 
 def _note_spoiled(work: Work, message: Publish, row: Row) -> None:

@@ -3,8 +3,8 @@
 The same topic, payload and cause is one row that counts. Of one cause at most ``per_cause`` rows are
 kept whole, of all causes :data:`CAUSES` times as many, of one meter ``per_meter``, and of all together
 ``max_bytes`` of payload; what comes beyond that only counts, in one row for each cause whose topic is
-:data:`MORE`. That bounds the disk, and leaves room for the others beside one meter that is broken.
-What exceeded a limit of `bridge.ingest.rate_limits` is here too, without its payload.
+`bridge.store.dead_letters.MORE`. That bounds the disk, and leaves room for the others beside one meter that
+is broken. What exceeded a limit of `bridge.ingest.rate_limits` is here too, without its payload.
 
 A reading that its meter forgets because it is kept here is in no other place. Such ones are bounded by their
 bytes alone, of one meter by an eighth of ``max_bytes``, which is an outbox of 30 days; those beyond stay with
@@ -17,22 +17,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from sqlalchemy import Connection, Engine, delete, func, or_
+from sqlalchemy import Connection, func, or_
 from sqlalchemy import select as core_select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, col, select
+from sqlmodel import col, select
 
 from bridge.ingest.parse import MAX_PAYLOAD
 from bridge.mqtt.notice import Dead, Sent
+from bridge.store.dead_letters import MORE
 from bridge.store.tables import DeadLetter
 
 CAUSES = 20
 """Causes that may fill their share; more share what is left."""
-MORE = "(more)"
-"""Topic of the row that counts what was not kept."""
 _RECOUNT_MS = 60_000
 _SHARES = 8
 """One meter's readings take this part of all bytes at most."""
@@ -164,35 +163,3 @@ def _row(letter: Dead, count: int, now: int) -> dict[str, object]:
         "last_seen": now,
         "confirmed": letter.reading is not None,
     }
-
-
-def found(engine: Engine, keys: Iterable[int]) -> list[DeadLetter]:
-    """The dead letters with these keys, by key."""
-    with Session(engine) as session:
-        some = select(DeadLetter).where(col(DeadLetter.key).in_(list(keys)))
-        return list(session.exec(some.order_by(col(DeadLetter.key))))
-
-
-def purge(engine: Engine, *, keys: Iterable[int] | None = None, before: int | None = None) -> int:
-    """Delete those with ``keys``, or those last seen before ``before`` (ms), or all; how many those were."""
-    statement = delete(DeadLetter)
-    if keys is not None:
-        statement = statement.where(col(DeadLetter.key).in_(list(keys)))
-    if before is not None:
-        statement = statement.where(col(DeadLetter.last_seen) < before)
-    with engine.begin() as connection:
-        return connection.execute(statement).rowcount
-
-
-def purge_repeated(engine: Engine, counts: Mapping[int, int]) -> int:
-    """Delete those that were sent again, key → count before that; how many those were.
-
-    One that was counted once more meanwhile stays: the bridge has found it bad again.
-    """
-    with engine.begin() as connection:
-        return sum(
-            connection.execute(
-                delete(DeadLetter).where(col(DeadLetter.key) == key, col(DeadLetter.count) == count)
-            ).rowcount
-            for key, count in counts.items()
-        )

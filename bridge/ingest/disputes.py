@@ -18,7 +18,7 @@ import orjson
 from bridge.ingest.rows import Row, reading_of
 from bridge.ingest.work import Work
 from bridge.mqtt.notice import Dead, Sent
-from bridge.store.alarms import Kind, Raised
+from bridge.store.alarms import Raised
 from bridge.store.tables import moment
 from broker.contract.messages import format_ts, utc_now
 from broker.contract.notice import MeterNotice, NoticeCode
@@ -60,7 +60,7 @@ def disputes(work: Work, sent: Iterable[tuple[Row, str]], meter_ids: Mapping[int
                 ts=utc_now(),
             )
             found.notices.append((meter_id, notice))
-            found.alarms.append((key, Raised(meter_id, Kind.EPOCH_CONFLICT, detail, last - first + 1)))
+            found.alarms.append((key, Raised(meter_id, "epoch-conflict", detail, last - first + 1)))
     return found
 
 

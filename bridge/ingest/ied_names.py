@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+PREFIX = "SMGW"
+"""How the names of our IEDs begin."""
+
 
 def next_ied(filled: Mapping[str, int], *, limit: int, among: Collection[str] | None = None) -> str:
     """The first IED with room for one more of ``limit`` meters, or a new one: SMGW001, SMGW002, …
@@ -24,9 +27,9 @@ def next_ied(filled: Mapping[str, int], *, limit: int, among: Collection[str] | 
 
 def ied_name(number: int) -> str:
     """Name of the IED with this number, from 1."""
-    return f"SMGW{number:03d}"
+    return f"{PREFIX}{number:03d}"
 
 
 def ied_number(name: str) -> int:
     """The inverse of :func:`ied_name`."""
-    return int(name.removeprefix("SMGW"))
+    return int(name.removeprefix(PREFIX))

@@ -102,6 +102,8 @@ class Ingest:
         self.counters = Counters()
         self.error: Exception | None = None
         """Why the thread ended, if it should not have."""
+        self.on_alarms: Callable[[Work], None] = lambda _work: None
+        """Told of what concerns alarms, after the commit."""
         self._link = link
         self._sorter = sorter
         self._writer = writer
@@ -182,6 +184,8 @@ class Ingest:
             self._count(messages, work, committed)
             if self._blocks is not None and (committed.blocks or work.blocks):
                 self._blocks.take(committed.blocks, work.blocks)
+            if work.alarms or work.acknowledged or work.retained_alarms or work.services:
+                self.on_alarms(work)
             self._postpone(work)
             yield work
 

@@ -7,16 +7,15 @@ reader (``broker.contract.known``).
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
-from sqlalchemy import Connection, func
+from sqlalchemy import Connection
 from sqlmodel import Session, col, select
 
-from bridge.ingest.ied_names import next_ied
 from bridge.mqtt.notice import Dead, Notice, Withdrawal
+from bridge.store.alarms import Raised
 from bridge.store.audit import Event, Kind
 from bridge.store.tables import Meter, at_ms, moment, sayable
 from broker.contract.birth import Birth
@@ -79,7 +78,8 @@ def is_shown(meter: Meter) -> bool:
 
 def face(meter: Meter) -> tuple[object, ...]:
     """What of ``meter`` the SCD shows, and first how often that it does has changed."""
-    return (meter.changes, meter.has_relay, profile_of(meter).name, *(getattr(meter, name) for name in SHOWN))
+    place = (meter.changes, meter.number, meter.has_relay, profile_of(meter).name)
+    return (*place, *(getattr(meter, name) for name in SHOWN))
 
 
 def profile_of(meter: Meter) -> Profile:
@@ -94,6 +94,14 @@ def comings_and_goings(meters: Iterable[Meter], retired: Collection[str]) -> Ite
             kind = Kind.METER_RETURNED if meter.retired_at is None else Kind.METER_RETIRED
             detail = {"name": meter.name, "ied": meter.ied}
             yield Event(kind, meter_id=meter.meter_id, identity=meter.serial, detail=detail)
+
+
+def drops(meters: Iterable[Meter], before: Mapping[str, int]) -> Iterator[Raised]:
+    """The meters whose outbox has dropped more readings than ``before`` (by meter_id, of those known)."""
+    for meter in meters:
+        if (more := meter.dropped - before.get(meter.meter_id, meter.dropped)) > 0:
+            detail = f"{more} readings more, {meter.dropped} in all, {meter.outbox} wait"
+            yield Raised(meter.meter_id, "outbox-dropping", detail, more)
 
 
 def _load(session: Session, meter_ids: Sequence[str]) -> dict[str, Meter]:
@@ -129,26 +137,6 @@ def refusals(dead: Iterable[Dead], *, now: int) -> Iterator[tuple[str, MeterNoti
             if letter.cause == FOREIGN_SERIAL:
                 cause += f"; if its sensor was replaced: meter61850 meters replace {meter_id} --serial SERIAL"
             yield meter_id, MeterNotice(code=NoticeCode.BIRTH_REFUSED, reason=cause, ts=sayable(now))
-
-
-def assign(session: Session, meters: Iterable[Meter], *, limit: int, by_address_code: bool) -> None:
-    """Give every born meter without an IED one, if told one of its address code; retired ones keep theirs."""
-    homeless = [meter for meter in meters if meter.born_at is not None and meter.ied is None]
-    if not homeless:
-        return
-    group = (col(Meter.ied), col(Meter.address_code))
-    filled: Counter[str] = Counter()
-    homes: dict[str, set[str]] = defaultdict(set)
-    for ied, code, count in session.exec(
-        select(*group, func.count()).where(group[0].is_not(None)).group_by(*group)
-    ):
-        filled[str(ied)] += count
-        homes[code].add(str(ied))
-    for meter in homeless:
-        among = homes[meter.address_code] if by_address_code else None
-        meter.ied = next_ied(filled, limit=limit, among=among)
-        filled[meter.ied] += 1
-        homes[meter.address_code].add(meter.ied)
 
 
 def fold(message: Message, meter: Meter, now: int, *, live: bool = True) -> None:

@@ -20,6 +20,17 @@ from bridge.store.tables import sayable
 from broker.contract.block import Block
 from broker.contract.messages import format_ts
 from broker.contract.notice import MeterNotice
+from broker.contract.status import ServiceStatus
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """Somebody has acknowledged an alarm of a meter, or without a meter_id of the server."""
+
+    key: int
+    meter_id: str
+    by: str
+    origin: str
 
 
 @dataclass
@@ -44,6 +55,11 @@ class Work:
     early: list[Early] = field(default_factory=list)
     """Births, statuses, relays and rights of the future."""
     alarms: list[Raised] = field(default_factory=list)
+    acknowledged: list[Acknowledged] = field(default_factory=list)
+    retained_alarms: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Topic and payload: what the broker has of alarms in force."""
+    services: list[tuple[str, ServiceStatus]] = field(default_factory=list)
+    """What other programs tell of themselves."""
     notices: list[tuple[str, MeterNotice]] = field(default_factory=list)
     """What is said to single meters (meter_id, notice), after the commit. A notice may be lost on its way:
     what led to it comes again."""

@@ -7,34 +7,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import Connection, Engine, update
 from sqlmodel import Session, col
 
-from bridge.ingest import ledger, rate_limits, registry
+from bridge.ingest import ledger, places, rate_limits, registry
 from bridge.ingest.bulk_insert import Inserted, insert_due_hours, insert_readings
-from bridge.ingest.dead_letters import MORE, DeadLetters
+from bridge.ingest.dead_letters import DeadLetters
 from bridge.ingest.disputes import Disputes, disputes
 from bridge.ingest.ledger import Hearing
 from bridge.ingest.new_meters import Newcomers
+from bridge.ingest.places import Places
 from bridge.ingest.rate_limits import Limits, Rate
 from bridge.ingest.rows import Row
 from bridge.ingest.work import Work
 from bridge.meters.block_ledger import Entered
 from bridge.mqtt.notice import Dead, Withdrawal
 from bridge.store import alarms, audit, database
-from bridge.store.tables import HOUR_MS, Meter
+from bridge.store.alarms import Raised
+from bridge.store.dead_letters import MORE
+from bridge.store.tables import HOUR_MS, NOTED_MS, Meter
 from broker.contract.block import Block
 from broker.contract.relay import Relay
 from broker.mqtt.packets import Publish
-
-_SEEN_EVERY = 60_000
-"""ms between two updates of a meter's last_seen by its readings."""
-
-_REGISTRY = 61852
-"""PostgreSQL advisory lock: one bridge writes registry and ledger at a time."""
 
 _CHUNK = 500
 """Keys in one IN list."""
@@ -64,13 +62,13 @@ class Writer:
         *,
         max_meters_per_ied: int,
         fill_by_address_code: bool = False,
+        spare: int = 0,
         dead_letters: DeadLetters | None = None,
         new_meters: Rate | None = None,
         hearing: Hearing | None = None,
     ) -> None:
         self._engine = engine
-        self._max_meters_per_ied = max_meters_per_ied
-        self._fill_by_address_code = fill_by_address_code
+        self._places = Places(max_meters_per_ied, by_address_code=fill_by_address_code, spare=spare)
         self._dead_letters = dead_letters or DeadLetters(per_cause=1000)
         self._newcomers = Newcomers(new_meters or Limits().new_meters)
         self._hearing = hearing
@@ -87,7 +85,7 @@ class Writer:
         """
         with self._engine.begin() as connection:
             database.share(connection)
-            keys, dead, entered, scl_changed = self._notices(connection, work)
+            keys, dead, entered, scl_changed, drops = self._notices(connection, work)
             rows = _keyed(work.rows, self.keys | keys) if keys else work.rows
             inserted = insert_readings(connection, rows) if rows else Inserted(0)
             found = self._disputes(work, rows, inserted.conflicts, keys)
@@ -96,7 +94,9 @@ class Writer:
             dead = [*work.dead, *dead, *found.dead]
             aside = work.limited + work.spoiled
             lost = self._dead_letters.write(connection, dead, work.now, limited=aside)
-            self._raise_alarms(connection, work, found, self.keys | keys if work.alarms else {})
+            raised = [*work.alarms, *drops]
+            self._raise_alarms(connection, work.now, raised, found, self.keys | keys if raised else {})
+            entered.events += self._acknowledge(connection, work)
             if entered.events:  # last: who holds the chain waits for nobody
                 audit.append(connection, entered.events, now=work.now)
         self.keys |= keys  # not before the commit: a rollback would leave keys that name nothing
@@ -118,9 +118,19 @@ class Writer:
         return disputes(work, sent, {key: meter_id for meter_id, key in (self.keys | keys).items()})
 
     @staticmethod
-    def _raise_alarms(connection: Connection, work: Work, found: Disputes, keys: dict[str, int]) -> None:
-        known = [(keys[alarm.meter_id], alarm) for alarm in work.alarms if alarm.meter_id in keys]
-        alarms.note(connection, [*known, *found.alarms], now=work.now)
+    def _raise_alarms(
+        connection: Connection, now: int, raised: list[Raised], found: Disputes, keys: dict[str, int]
+    ) -> None:
+        known = [(keys[alarm.meter_id], alarm) for alarm in raised if alarm.meter_id in keys]
+        alarms.note(connection, [*known, *found.alarms], now=now)
+
+    @staticmethod
+    def _acknowledge(connection: Connection, work: Work) -> Iterator[audit.Event]:
+        """Note who acknowledged an alarm first; what goes into the audit."""
+        for one in work.acknowledged:
+            if alarms.acknowledge(connection, one.key, one.meter_id, one.by, now=work.now):
+                kind, detail = audit.Kind.ALARM_ACKNOWLEDGED, {"alarm": one.key}
+                yield audit.Event(kind, one.by, one.origin, one.meter_id, detail=detail)
 
     def waiting(self, *, now: int) -> list[Publish]:
         """Births that waited and may be tried now, as they came: to be stored like any message."""
@@ -128,26 +138,23 @@ class Writer:
 
     def _notices(
         self, connection: Connection, work: Work
-    ) -> tuple[dict[str, int], list[Dead], Entered, bool]:
-        """Registry and ledger: keys of all meters met, what was refused, the audit, if the SCD changes."""
+    ) -> tuple[dict[str, int], list[Dead], Entered, bool, list[Raised]]:
+        """Registry and ledger: keys of all meters met, what was refused, the audit, if the SCD changes, and
+        alarms."""
         strangers = {row[0] for row in work.rows if isinstance(row[0], str)}
         known = registry.keys_of(connection, strangers) if strangers else {}
         strangers -= known.keys()
         if not (strangers or work.events or work.entries):
-            return known, [], Entered(), False
-        if connection.dialect.name == "postgresql":  # two bridges must not fill one place twice
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_REGISTRY})")
+            return known, [], Entered(), False, []
+        places.lock(connection)
         with Session(bind=connection, autoflush=False) as session:
             rows = self._admitted(session, strangers, work)
             before = {meter_id: registry.face(row) for meter_id, row in rows.items()}
             retired = {meter_id for meter_id, row in rows.items() if row.retired_at is not None}
+            dropped = {meter_id: row.dropped for meter_id, row in rows.items() if row.key}
             dead = registry.apply(work.events, rows, now=work.now)
-            registry.assign(
-                session,
-                rows.values(),
-                limit=self._max_meters_per_ied,
-                by_address_code=self._fill_by_address_code,
-            )
+            drops = list(registry.drops(rows.values(), dropped))
+            places.assign(session, rows.values(), self._places)
             session.flush()
             relays = [event for event in work.events if isinstance(event.message, Relay)]
             entered = ledger.apply(session, work.entries, now=work.now, hearing=self._hearing, relays=relays)
@@ -155,7 +162,7 @@ class Writer:
             changed = any(registry.face(row) != before[meter_id] for meter_id, row in rows.items())
             keys = {meter_id: row.key for meter_id, row in rows.items() if row.key}
             entered.events[:0] = registry.comings_and_goings(rows.values(), retired)
-            return known | keys, dead + entered.dead, entered, changed
+            return known | keys, dead + entered.dead, entered, changed, drops
 
     def _admitted(self, session: Session, strangers: set[str], work: Work) -> dict[str, Meter]:
         """The rows of all meters met, new ones within their limit; readings of the others are left out."""
@@ -182,10 +189,10 @@ class Writer:
 
         Also after a clock that was ahead has been set back.
         """
-        stale = sorted(key for key in keys if abs(now - self._seen.get(key, 0)) > _SEEN_EVERY)
+        stale = sorted(key for key in keys if abs(now - self._seen.get(key, 0)) > NOTED_MS)
         for start in range(0, len(stale), _CHUNK):
             some = col(Meter.key).in_(stale[start : start + _CHUNK])
-            connection.execute(update(Meter).where(some).values(last_seen=now))
+            connection.execute(update(Meter).where(some).values(last_seen=now, read_at=now))
         return dict.fromkeys(stale, now)
 
 

@@ -1,1 +1,1 @@
-"""Meters over time: replaced sensors, twins, blocks, alarms, relay positions."""
+"""Meters over time: replaced sensors, twins, blocks, relay positions."""

@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 
 from bridge.store import audit, database
 from bridge.store.audit import Event, Kind
-from bridge.store.queries import UnknownMeterError
+from bridge.store.meter_names import UnknownMeterError
 from bridge.store.tables import Meter
 from broker.contract.errors import ConfigurationError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from broker.contract.messages import utc_now
+from broker.contract.messages import MAX_LINE, utc_now
 from broker.contract.status import ServiceStatus
 from broker.contract.topics import Topics
 from broker.mqtt.packets import Will
@@ -13,7 +13,7 @@ from broker.version import VERSION
 
 
 class Presence:
-    """``publish(topic, payload)`` sends retained; ``counters`` are asked for at each publication."""
+    """``publish(topic, payload)`` sends retained; ``counters`` and ``warnings`` are asked for each time."""
 
     def __init__(
         self,
@@ -22,11 +22,13 @@ class Presence:
         *,
         publish: Callable[[str, bytes], None],
         counters: Callable[[], dict[str, int]],
+        warnings: Callable[[], list[str]] = list,
         audit_head: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._topic = topics.service_status(service)
         self._publish = publish
         self._counters = counters
+        self._warnings = warnings
         self._audit_head = audit_head
         self._session = _new_session()
 
@@ -46,6 +48,7 @@ class Presence:
             session=self._session,
             ts=utc_now(),
             counters=self._counters(),
+            warnings=tuple(text[:MAX_LINE] for text in self._warnings()),
             audit_head=self._audit_head(),
         )
         return status.payload()

@@ -5,27 +5,33 @@ so far alone, so the same registry gives the same bytes, also after a restart. C
 first, then CIDs that are gone (empty), then the SCD, and the revision last: who sees a revision finds
 all that belongs to it.
 
->>> changes({"SM_1": 1, "SM_2": 2}, {"SM_2": 3, "SM_3": 3})
-'1 meter added, 1 withdrawn, 1 changed'
+>>> publication = Publication(engine, settings, publish=link.publish)  # doctest: +SKIP
+>>> publication.start(); publication.changed()                         # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
+from bridge.ingest import places
+from bridge.ingest.places import Places
+from bridge.scl.history import changed_since, kept_topology, made_with
 from bridge.scl.ieds import Ieds
 from bridge.scl.pace import Pace
+from bridge.scl.topology import Held, TopologyFile, tell_unmet
 from bridge.settings import BridgeSettings
 from bridge.store.audit import now_ms
+from bridge.store.ld_names import record
 from bridge.store.tables import Meter, SclRevision, moment
 from broker.contract.compressed import packed
 from broker.contract.errors import reason
@@ -35,7 +41,7 @@ from broker.contract.topics import Topics
 from broker.version import VERSION
 from scl_builder.build.builder import build_cid, build_scd
 from scl_builder.build.project import HistoryItem, Ied, Project
-from scl_builder.build.project import Meter as SclMeter
+from scl_builder.model.topology import Topology
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +54,6 @@ RETRY_SECONDS = 1.0
 HISTORY = 100
 """Revisions that the SCD's History shows; the database keeps all."""
 WHO = "meter61850 bridge"
-RESTARTED = "changed while the bridge was not running"
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,10 @@ class Publication:
         self._engine = engine
         self._settings = settings
         self._topics: Topics = settings.mqtt.topics
-        self._ieds = Ieds(settings.mms_host, settings.mms_port, settings.mms_tls_port)
+        self._ieds = Ieds(
+            settings.mms_host, settings.mms_port, settings.mms_tls_port, hosts=settings.mms_hosts
+        )
+        self._topology = TopologyFile(settings.topology)
         self._publish = publish
         self._leads = leads
         self._current: _Published | None = None
@@ -122,6 +130,21 @@ class Publication:
             self._all = True
         self.changed()
 
+    def look(self) -> None:
+        """Once a second: take up a changed topology file."""
+        if self._topology.look():
+            self.changed()
+
+    def counters(self) -> dict[str, int]:
+        """For our status on the broker, and for the metrics."""
+        rejected, without_address = self._topology.rejected, self._ieds.without_address
+        told = {"topology_rejected": rejected, "ieds_without_address": without_address}
+        return told | {"revision": self.revision, "scl_errors": self.errors}
+
+    def warnings(self) -> list[str]:
+        """What keeps the SCD from being what the settings say; only the bridge that leads knows."""
+        return [text for text in (self._topology.complaint, self._ieds.complaint) if text and self._leads()]
+
     def _run(self) -> None:
         while self._due():
             if not self._leads():  # any more: who leads has told, or will
@@ -160,15 +183,34 @@ class Publication:
     def update(self, *, everything: bool) -> None:
         """Bring the broker up to date with the registry; the thread does it when births have settled."""
         before = self._current
+        if before is None:
+            self._take_names()
+            self._settle()
         with Session(self._engine) as session:
+            self._topology.begin(kept=lambda: kept_topology(session))
             ieds, ever = self._ieds.read(session), _ieds_ever(session)
-        if before is None or before.project.ieds != ieds:
-            self._current = self._made(before, ieds)
+        held = self._topology.held
+        if before is None or (before.project.ieds, before.project.topology) != (ieds, held.topology):
+            self._current = self._made(before, ieds, held)
         if self._current is not None and (everything or self._current is not before):
             known = {ied.name: ied for ied in before.project.ieds} if before and not everything else {}
             self._send(self._current, known, gone=(ever if everything else known.keys()))
 
-    def _made(self, before: _Published | None, ieds: tuple[Ied, ...]) -> _Published | None:
+    def _take_names(self) -> None:
+        """The administrator's word on the names of logical devices, for all who read the database."""
+        if (names := self._settings.ld_names) is not None:
+            with self._engine.begin() as connection:
+                if record(connection, names):
+                    log.warning("logical devices are named by %s from now on: import the SCD again", names)
+
+    def _settle(self) -> None:
+        """Spare logical devices as the settings have them."""
+        with Session(self._engine) as session:
+            places.lock(session.connection())
+            places.settle(session, Places(self._settings.max_meters_per_ied, spare=self._settings.spare))
+            session.commit()
+
+    def _made(self, before: _Published | None, ieds: tuple[Ied, ...], held: Held) -> _Published | None:
         """The SCD for ``ieds``: the last revision's if that has the same bytes, else that of a new one."""
         with Session(self._engine) as session:
             newest = select(SclRevision).order_by(col(SclRevision.revision).desc()).limit(HISTORY)
@@ -176,39 +218,50 @@ class Publication:
         if not rows and not ieds:
             return None
         if rows and before is None:
-            last = self._build(rows, ieds)
+            last = self._build(rows, ieds, held.topology)
             if last.revision.sha256 == rows[-1].sha256:
                 return last
-        what = _difference(before.project.ieds if before else (), ieds) if before or not rows else RESTARTED
+        settings = made_with(self._settings, self._ieds.names)
+        change = changed_since(before.project if before else rows[-1] if rows else None, ieds, held, settings)
         row = SclRevision(
             revision=rows[-1].revision + 1 if rows else 1,
             sha256="",
-            meters=sum(len(ied.meters) for ied in ieds),
+            meters=sum(len(ied.owned) for ied in ieds),
             ieds=len(ieds),
             ts=max([now_ms(), *(row.ts for row in rows)]),  # a history runs forward, whatever the clock
-            what=what,
+            what=change.what,
+            why=change.why,
+            settings=json.dumps(settings),
+            topology=held.text,
         )
-        made = self._build([*rows, row][-HISTORY:], ieds)
+        made = self._build([*rows, row][-HISTORY:], ieds, held.topology)
         row.sha256 = made.revision.sha256
         with Session(self._engine) as session:
+            earlier = update(SclRevision).where(col(SclRevision.settings).is_not(None))
+            session.execute(earlier.values(settings=None, topology=None))
             session.add(row)
             session.commit()
         self._pace.made(monotonic())
-        log.info("SCL revision %d: %s", made.revision.revision, what)
+        log.info("SCL revision %d: %s", made.revision.revision, change.what)
+        if before is None or before.project.topology != held.topology:
+            tell_unmet(held.topology, ieds)
         return made
 
-    def _build(self, rows: list[SclRevision], ieds: tuple[Ied, ...]) -> _Published:
+    def _build(self, rows: list[SclRevision], ieds: tuple[Ied, ...], topology: Topology | None) -> _Published:
         """The SCD of the revision that is the last of ``rows``."""
         settings, row = self._settings, rows[-1]
         project = Project(
             name=settings.project_name,
             revision=row.revision,
             ieds=ieds,
-            history=tuple(HistoryItem(r.revision, format_ts(moment(r.ts)), WHO, r.what) for r in rows),
+            history=tuple(map(_item, rows)),
             report_instances=settings.report_instances,
             control_model=settings.control_model,
             operate_timeout=round(settings.mms_operate_limit * 1000),
             tool_version=VERSION,
+            topology=topology,
+            bands=settings.bands,
+            clients=settings.clients,
         )
         scd = build_scd(project)
         sha256 = hashlib.sha256(scd).hexdigest()
@@ -231,27 +284,8 @@ class Publication:
         self.revision = current.revision.revision
 
 
-def changes(before: Mapping[str, object], after: Mapping[str, object]) -> str:
-    """What happened to the meters, in words."""
-    added, gone = len(after.keys() - before.keys()), len(before.keys() - after.keys())
-    changed = sum(before[name] != after[name] for name in before.keys() & after.keys())
-    parts = [(added, "added"), (gone, "withdrawn"), (changed, "changed")]
-    words = [f"{number} {word}" for number, word in parts if number]
-    if not words:
-        return "settings changed"
-    noun = "meter" if words[0].startswith("1 ") else "meters"
-    return ", ".join([words[0].replace(" ", f" {noun} ", 1), *words[1:]])
-
-
-def _difference(before: tuple[Ied, ...], after: tuple[Ied, ...]) -> str:
-    """:func:`changes` of the meters in the IEDs that are not the same any more; a meter keeps its IED."""
-    known = {ied.name: ied for ied in before}
-    same = {ied.name for ied in after if known.get(ied.name) == ied}
-    return changes(*(_meters(ied for ied in ieds if ied.name not in same) for ieds in (before, after)))
-
-
-def _meters(ieds: Iterable[Ied]) -> dict[str, tuple[str, SclMeter]]:
-    return {meter.ld_name: (ied.name, meter) for ied in ieds for meter in ied.meters}
+def _item(row: SclRevision) -> HistoryItem:
+    return HistoryItem(row.revision, format_ts(moment(row.ts)), WHO, row.what, row.why or "")
 
 
 def _ieds_ever(session: Session) -> set[str]:

@@ -74,6 +74,7 @@ class Kind(StrEnum):
     """Somebody logged in at the web or out again, or was not let in."""
     WEB = "web"
     """Another write at the web, or a refusal; the detail says which."""
+    ALARM_ACKNOWLEDGED = "alarm-acknowledged"
     AUDIT_BROKEN = "audit-broken"
     """The bridge does not find the end of the audit that it remembers."""
 
@@ -180,6 +181,15 @@ def clean(text: str, length: int) -> str:
 def canonical(detail: Mapping[str, Any]) -> str:
     """One text for one object: ASCII, keys sorted, no spaces."""
     return json.dumps(dict(detail), sort_keys=True, separators=(",", ":"), default=str)
+
+
+def detail_of(text: str) -> dict[str, Any]:
+    """The object of a row's ``detail``; a value that was manipulated is shown as it is."""
+    try:
+        detail = json.loads(text)
+    except ValueError:
+        detail = None
+    return detail if isinstance(detail, dict) else {"not as it was written": text}
 
 
 def digest(row: Mapping[str, Any]) -> str:

@@ -27,9 +27,9 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL, ExceptionContext
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 
-from bridge.store import quantity_columns
+from bridge.store import quantity_columns, renumbered
 from broker import sqlite_file
 from broker.contract.errors import ConfigurationError, UnavailableError, reason
 
@@ -173,6 +173,7 @@ def migrate(engine: Engine) -> None:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         config.attributes["connection"] = connection
+        renumbered.settle(connection)
         try:
             command.upgrade(config, "head")
         except CommandError as error:
@@ -187,7 +188,7 @@ def check_schema(engine: Engine) -> None:
     expected = ScriptDirectory.from_config(_config()).get_current_head()
     with engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
-        missing = quantity_columns.missing(connection) if found == expected else []
+        missing = quantity_columns.missing(connection) if found == expected else {}
     if found is None:
         raise ConfigurationError("the database is empty: start the bridge once (meter61850 bridge run)")
     if found != expected:
@@ -195,7 +196,9 @@ def check_schema(engine: Engine) -> None:
             f"the database has schema {found}, this program has {expected}: start the newer one's bridge once"
         )
     if missing:
-        names = ", ".join(f"{table}.{column.name}" for table, column in missing)
+        names = ", ".join(
+            f"{table}.{column.name}" for table, columns in missing.items() for column in columns
+        )
         raise ConfigurationError(f"the database has no {names}: start this program's bridge once")
 
 
@@ -215,7 +218,9 @@ def opened(url: str) -> Iterator[Engine]:
     try:
         check_schema(engine)
         yield engine
-    except OperationalError as error:
+    except DBAPIError as error:
+        if is_about_data(error):
+            raise
         raise UnavailableError(f"the database does not answer: {reason(error)}") from error
     finally:
         engine.dispose()

@@ -2,7 +2,8 @@
 
 CSV is RFC 4180 with a header, times as in the contract, an absent quantity as an empty field. Parquet
 needs pyarrow (extra ``[parquet]``): times are timestamp[ms, UTC], quantities double, absent is null. In both
-``other`` is a JSON object as text.
+``other`` is a JSON object as text. A text that a spreadsheet would take for a formula (a meter chooses its
+name) has an apostrophe before it in CSV.
 
 >>> import sys
 >>> write_csv(Table(("ts", "power"), iter([(1795392000000, 21.3)])), sys.stdout)
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import csv
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,7 +29,11 @@ from broker.contract.messages import format_ts
 _AT_ONCE = 10_000
 """Rows in a row group of Parquet: what is in memory at a time."""
 
-TIMES = frozenset({"ts", "start"})
+TIMES = frozenset({"ts", "start", "end"})
+_TEXTS = frozenset({"meter_id", "name", "address_code", "period", "marks", "other"})
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a text begins that spreadsheets compute."""
+_FLAGS = frozenset({"alarm", "clock_synchronized"})
 _WHOLE = frozenset({"epoch", "seq", "readings", "energy_doubtful"})
 
 
@@ -48,19 +53,38 @@ def write_csv(table: Table, out: TextIO) -> int:
     """Write ``table`` to ``out``; the number of rows."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table.fields)
-    times = [field in TIMES for field in table.fields]
+    odd = [
+        (place, _WRITTEN[kind])
+        for place, field in enumerate(table.fields)
+        for kind in (TIMES, _TEXTS, _FLAGS)
+        if field in kind
+    ]
     count = 0
     for count, row in enumerate(table.rows, start=1):  # noqa: B007 - the last count is the result
-        writer.writerow(
-            format_ts(moment(value)) if is_time else _csv(value)
-            for value, is_time in zip(row, times, strict=True)
-        )
+        values = list(row)
+        for place, written in odd:
+            if values[place] is not None:
+                values[place] = written(values[place])
+        writer.writerow(values)
     return count
 
 
-def _csv(value: object) -> object:
-    """JSON's words for true and false."""
-    return str(value).lower() if isinstance(value, bool) else value
+def _time(ms: int) -> str:
+    return format_ts(moment(ms))
+
+
+def _text(text: str) -> str:
+    """No formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _flag(value: bool) -> str:
+    """JSON's words."""
+    return "true" if value else "false"
+
+
+_WRITTEN: dict[frozenset[str], Callable[[Any], str]] = {TIMES: _time, _TEXTS: _text, _FLAGS: _flag}
+"""How CSV has the values of these fields; numbers are as they are."""
 
 
 def write_parquet(table: Table, file: Path) -> int:
@@ -106,6 +130,6 @@ def _type(arrow: Any, field: str) -> Any:
         return arrow.timestamp("ms", tz="UTC")
     if field in _WHOLE or field.endswith("_count"):
         return arrow.int64()
-    if field == "other":
+    if field in _TEXTS:
         return arrow.string()
-    return arrow.bool_() if field in ("alarm", "clock_synchronized") else arrow.float64()
+    return arrow.bool_() if field in _FLAGS else arrow.float64()

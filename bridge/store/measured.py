@@ -8,7 +8,6 @@ True
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +16,7 @@ from sqlalchemy import Connection, func, select
 from sqlmodel import col
 
 from bridge.store import series
+from bridge.store.pack_format import names_in
 from bridge.store.present import exactly
 from bridge.store.tables import ROLLUP, Meter, Pack
 from broker.contract.quantities import HOUSEHOLD, QUANTITIES
@@ -45,14 +45,14 @@ def measured(meter: Meter) -> tuple[str, ...]:
 def with_readings(
     connection: Connection, meter: Meter, *, start: int | None, end: int | None = None
 ) -> tuple[str, ...]:
-    """The same, and what readings with start <= ts < end (ms) have; packs are not unpacked for it."""
+    """The same, and what readings with start <= ts < end (ms) have; no reading is made for it."""
     assert meter.key is not None
     found = {*measured(meter), *exactly(connection, meter.key, start=start, end=end)}
     packs = select(col(Pack.data)).where(
         col(Pack.meter) == meter.key, series.within(start, end, first=Pack.first_ts, last=Pack.last_ts)
     )
     for data in connection.scalars(packs, execution_options={"yield_per": 10}):
-        found |= {key.removesuffix("+") for key in orjson.loads(zlib.decompress(data))}
+        found.update(names_in(data))
     return in_order(found)
 
 

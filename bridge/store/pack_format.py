@@ -170,11 +170,19 @@ def unpacked(epoch: int, first_seq: int, last_seq: int, data: bytes) -> Columns:
     count = last_seq - first_seq + 1
     columns: Columns = {"epoch": [epoch] * count, "seq": range(first_seq, last_seq + 1)}
     told = orjson.loads(zlib.decompress(data))
-    for key in told:
-        name = key.removesuffix("+")
-        if name in _KNOWN:  # else it is of a newer program
-            columns[name] = _decoded(told, name, count)
+    for name in _names(told):
+        columns[name] = _decoded(told, name, count)
     return columns
+
+
+def names_in(data: bytes) -> list[str]:
+    """The fields of `StoredReading` that a pack has, but for epoch and seq."""
+    return _names(orjson.loads(zlib.decompress(data)))
+
+
+def _names(told: dict[str, Any]) -> list[str]:
+    names = (key.removesuffix("+") for key in told)
+    return [name for name in names if name in _KNOWN]  # else it is of a newer program
 
 
 _KNOWN = frozenset(_VALUES)

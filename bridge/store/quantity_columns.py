@@ -9,7 +9,7 @@ are of a newer program, and stay.
 >>> with create_engine("sqlite://").connect() as connection:
 ...     metadata.create_all(connection)
 ...     missing(connection)
-[]
+{}
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ log = logging.getLogger(__name__)
 
 _READING = str(Reading.__tablename__)
 
-_Added = tuple[str, Column[float] | Column[int]]
-"""Table and column."""
+_Columns = list[Column[float] | Column[int]]
 
 
-def missing(connection: Connection) -> list[_Added]:
-    """What the tables lack, each in the order of the table of quantities."""
-    found: list[_Added] = []
+def missing(connection: Connection) -> dict[str, _Columns]:
+    """Table → the columns that it lacks, in the order of the table of quantities."""
     readings, rollups = _columns(connection, _READING), _columns(connection, ROLLUP.name)
-    for name in QUANTITIES:
-        found += [(_READING, Column(name, Float))] if name not in readings else []
-    for name in HOUSEHOLD:
-        found += [(ROLLUP.name, column) for column in statistics(name) if column.name not in rollups]
-    return found
+    found: dict[str, _Columns] = {
+        _READING: [Column(name, Float) for name in QUANTITIES if name not in readings],
+        ROLLUP.name: [
+            column for name in HOUSEHOLD for column in statistics(name) if column.name not in rollups
+        ],
+    }
+    return {table: columns for table, columns in found.items() if columns}
 
 
 def _columns(connection: Connection, table: str) -> set[str]:
@@ -49,8 +49,9 @@ def _columns(connection: Connection, table: str) -> set[str]:
 def add(connection: Connection) -> None:
     """Add what is missing. In the hours and days that are summed up already the quantity's count is 0."""
     operations = Operations(MigrationContext.configure(connection))
-    for table, column in missing(connection):
-        if not column.nullable:
-            column.server_default = DefaultClause("0")
-        operations.add_column(table, column)
-        log.info("database: column %s.%s is added", table, column.name)
+    for table, columns in missing(connection).items():
+        for column in columns:
+            if not column.nullable:
+                column.server_default = DefaultClause("0")
+            operations.add_column(table, column)
+        log.info("database: new columns of %s: %s", table, ", ".join(column.name for column in columns))

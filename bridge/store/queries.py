@@ -7,13 +7,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, make_url, or_, true
@@ -22,13 +21,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, SQLModel, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from bridge.store import alarms, database, series, statistics, today
-from bridge.store.alarms import LastingAlarm
-from bridge.store.audit import Head, head, now_ms
+from bridge.store import alarms, database, dead_letters, series, statistics, today, totals
+from bridge.store.alarms import AlarmRecord
+from bridge.store.audit import Head, head
 from bridge.store.audit_verify import verified
 from bridge.store.export import Table
 from bridge.store.latest import with_latest
+from bridge.store.ld_names import domain_of, numbered, recorded
+from bridge.store.ledger import newest
 from bridge.store.measured import measured, shown_fields, with_readings, with_rollups
+from bridge.store.meter_names import canonical, only
 from bridge.store.pack_format import Columns, StoredReading, joined, readings_of
 from bridge.store.tables import (
     ROLLUP,
@@ -43,15 +45,10 @@ from bridge.store.tables import (
     at_ms,
     moment,
 )
-from broker.contract.errors import ContractError, Meter61850Error, UnavailableError, reason
+from broker.contract.errors import UnavailableError, reason
 from broker.contract.fleet import STALE_INTERVALS, State, age_of, state_of
-from broker.contract.topics import meter_id_of
 
 T = TypeVar("T", bound=SQLModel)
-
-
-class UnknownMeterError(Meter61850Error, LookupError):
-    """No meter, or more than one, is called so."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +92,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def meters(self, *, retired: bool = False) -> list[MeterState]:
@@ -105,15 +100,18 @@ class Store:
         return self._states(true() if retired else col(Meter.retired_at).is_(None))
 
     def meter(self, name: str) -> MeterState:
-        """The meter with this meter_id, SCL name, name, or start of a meter_id; UnknownMeterError."""
-        wanted = _canonical(name)
-        found = self._states(or_(col(Meter.meter_id) == wanted, col(Meter.name) == name))
+        """The meter with this meter_id, logical device, name, or start of a meter_id; UnknownMeterError."""
+        wanted = canonical(name)
+        found = self._states(or_(col(Meter.meter_id) == wanted, col(Meter.name) == name, numbered(name)))
         if not found and len(wanted) >= 4:
             found = self._states(col(Meter.meter_id).startswith(wanted, autoescape=True))
-        if len(found) != 1:
-            how_many = f"{len(found)} meters are" if found else "no meter is"
-            raise UnknownMeterError(f"{how_many} called {name[:64]!r}: meter61850 meters list shows them all")
-        return found[0]
+        return only(found, name, lambda state: state.meter)
+
+    def namer(self) -> Callable[[Meter], str]:
+        """What gives the MMS domain of a meter; empty for one that has no IED yet."""
+        with self._engine.connect() as connection:
+            names = recorded(connection).names
+        return lambda meter: domain_of(names, meter.ied, meter.number, meter.meter_id)
 
     def registry(self, *, retired: bool = False) -> list[Meter]:
         """Every meter in the order in which they were first heard, without its readings."""
@@ -202,30 +200,40 @@ class Store:
         with self._engine.connect() as connection:
             yield from map(tuple, connection.execute(wanted, execution_options={"yield_per": 1000}))
 
-    def energy_used(self, meter: Meter, *, day: int) -> float | None:
-        """Wh used until now in the UTC day that begins at ``day``; None when its counter told no step."""
+    def energy_used(self, meter: Meter, *, start: int, end: int) -> today.Used:
+        """What was used from ``start`` to ``end``, full hours in ms, whether they are summed up or not."""
         assert meter.key is not None
         with database.snapshot(self._engine) as connection:
-            return today.energy_used(connection, meter.key, start=day)
+            return today.energy_used(connection, meter.key, start=start, end=end)
 
-    def alarms(self, *, now: int | None = None) -> list[LastingAlarm]:
-        """What is wrong with single meters and not over at ``now`` (ms; default: this moment)."""
-        return alarms.lasting(self._engine, now=now_ms() if now is None else now)
+    def together(self, *, start: int, end: int, numbers: Collection[int] | None = None) -> list[totals.Hour]:
+        """Sums of each hour of all meters, or of those with ``numbers``: `bridge.store.totals`."""
+        with self._engine.connect() as connection:
+            return totals.together(connection, start=start, end=end, numbers=numbers)
 
-    def dead_letters(self, *, last: int = 100) -> list[DeadLetter]:
-        """The dead letters that were seen last, the latest first."""
-        newest = (col(DeadLetter.last_seen).desc(), col(DeadLetter.key).desc())
-        return self._all(select(DeadLetter).order_by(*newest).limit(last))
+    def alarms(self, *, last: int | None = None) -> list[AlarmRecord]:
+        """What is in force, the unacknowledged first; or the ``last`` ones, also over, the newest first."""
+        return alarms.in_force(self._engine) if last is None else alarms.history(self._engine, last=last)
 
-    def commands(self, meter_id: str | None = None, *, last: int = 100) -> list[Command]:
-        """The newest commands of the ledger, of one meter or of all, the newest first."""
-        statement = select(Command).order_by(col(Command.key).desc()).limit(last)
-        return self._all(statement.where(col(Command.meter_id) == meter_id) if meter_id else statement)
+    def dead_letters(self, *, last: int = 100, cause: str | None = None) -> list[DeadLetter]:
+        """The dead letters that were seen last, the latest first; ``cause``: only those with this cause."""
+        return dead_letters.newest(self._engine, last=last, cause=cause)
 
-    def blocks(self, meter_id: str | None = None, *, last: int = 100) -> list[BlockChange]:
-        """The newest changes of blocks, of one meter or of all, the newest first."""
-        statement = select(BlockChange).order_by(col(BlockChange.key).desc()).limit(last)
-        return self._all(statement.where(col(BlockChange.meter_id) == meter_id) if meter_id else statement)
+    def dead_letter_causes(self, *, since: int = 0, most: int | None = None) -> list[tuple[str, int]]:
+        """Cause → how many of them, the most frequent ones, of those last seen after ``since`` (ms)."""
+        return dead_letters.causes(self._engine, since=since, most=most)
+
+    def commands(
+        self, meter_id: str | None = None, *, last: int = 100, start: int = 0, end: int | None = None
+    ) -> list[Command]:
+        """The newest commands of one meter or of all, the newest first; heard of in that time (ms)."""
+        return self._all(newest(Command, meter_id, last=last, start=start, end=end))
+
+    def blocks(
+        self, meter_id: str | None = None, *, last: int = 100, start: int = 0, end: int | None = None
+    ) -> list[BlockChange]:
+        """The same of the changes of blocks."""
+        return self._all(newest(BlockChange, meter_id, last=last, start=start, end=end))
 
     def audit(
         self,
@@ -236,25 +244,27 @@ class Store:
         who: str | None = None,
         subject: str | None = None,
         last: int | None = None,
+        before: int | None = None,
     ) -> Iterator[Row[Any]]:
         """Rows of the audit, oldest first, and of these the ``last`` ones; streamed.
 
-        ``who`` is a part of it, ``subject`` a meter_id, or a part of an identity.
+        ``who`` is a part of it, ``subject`` a meter_id, or a part of an identity; ``no`` is below ``before``.
         """
         columns = {name: getattr(Audit, name) for name in Audit.model_fields}
         conditions = [
             columns["ts"] >= at_ms(since) if since else true(),
             columns["ts"] < at_ms(until) if until else true(),
             columns["event"] == event if event else true(),
+            columns["no"] < before if before else true(),
             columns["who"].contains(who, autoescape=True) if who else true(),
             or_(columns["meter_id"] == subject, columns["identity"].contains(subject, autoescape=True))
             if subject
             else true(),
         ]
         wanted = core_select(*columns.values()).where(*conditions).order_by(columns["no"].desc())
-        newest = wanted.limit(last).subquery()
+        rows = wanted.limit(last).subquery()
         with self._engine.connect() as connection:
-            oldest_first = core_select(newest).order_by(newest.c.no)
+            oldest_first = core_select(rows).order_by(rows.c.no)
             yield from connection.execute(oldest_first, execution_options={"yield_per": 1000})
 
     def verified_audit(self, heads: Iterable[Head], *, newest: int | None = None) -> Iterator[Row[Any]]:
@@ -282,11 +292,3 @@ class Store:
     def _all(self, statement: SelectOfScalar[T]) -> list[T]:
         with Session(self._engine) as session:
             return list(session.exec(statement))
-
-
-def _canonical(name: str) -> str:
-    """The meter_id of an SCL name; any other name as it is."""
-    try:
-        return meter_id_of(name)
-    except ContractError:
-        return name

@@ -8,7 +8,8 @@ reading makes its hour due again, so it is corrected; summing up twice gives the
 judges
 them: from each reading's predecessor, the one with the next lower seq of the same epoch, which may lie hours
 back. After an outage the whole step falls into the hour in which the meter was heard again. A change of epoch
-(another outbox, maybe another sensor) counts as zero. ``energy_doubtful`` counts the steps that are left out.
+(another outbox, maybe another sensor) counts as zero. ``energy_doubtful`` counts the steps that are left out;
+a new one of the last day is an alarm.
 What a reading says of the steps beside it may concern other hours, which are then summed up again.
 """
 
@@ -24,10 +25,11 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
-from bridge.store import series, statistics
+from bridge.store import alarms, series, statistics
+from bridge.store.alarms import Raised
 from bridge.store.energy import Step, is_counted, is_settled, judged, rating_of
 from bridge.store.pack_format import Columns, Counted, counted_of, joined
-from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Due, Meter
+from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Due, Meter, moment
 from broker.contract.quantities import HOUSEHOLD, QUANTITIES
 
 HOUR = HOUR_MS // 1000
@@ -57,7 +59,7 @@ class Summer:
         """Sum up one hour or, after all of them, one day; False when nothing is due."""
         if (due := next_due(connection, "hour", until=self._now - HOUR_MS - GRACE_MS)) is not None:
             self.hours += 1
-            sum_hour(connection, *due)
+            sum_hour(connection, *due, now=self._now)
         elif (due := next_due(connection, "day", until=self._now - DAY_MS - GRACE_MS)) is not None:
             self.days += 1
             sum_day(connection, *due)
@@ -88,25 +90,30 @@ def done(connection: Connection, work: str, meter: int, start: int) -> None:
     )
 
 
-def sum_hour(connection: Connection, meter: int, start: int) -> None:
+def sum_hour(connection: Connection, meter: int, start: int, *, now: int) -> None:
     """Sum up one hour of a meter, and correct the hours whose energy its readings have a say in."""
     done(connection, "hour", meter, start)
-    for hour in _sum(connection, meter, start) - {start}:
-        if _count(connection, HOUR, meter, hour) is not None:  # else it is due itself
-            _sum(connection, meter, hour)
+    for hour in _sum(connection, meter, start, now=now) - {start}:
+        if _known(connection, HOUR, meter, hour) is not None:  # else it is due itself
+            _sum(connection, meter, hour, now=now)
 
 
-def _sum(connection: Connection, meter: int, start: int) -> set[int]:
+def _sum(connection: Connection, meter: int, start: int, *, now: int) -> set[int]:
     """Write the roll-up of an hour; the other hours whose energy its readings have a say in."""
     hour = series.pieces(connection, meter, start=start, end=start + HOUR_MS, rows_at_a_time=None)
     columns = joined(hour)
     readings = sorted(counted_of(columns)) if columns else []  # by epoch and seq
-    if not readings or len(readings) < (_count(connection, HOUR, meter, start) or 0):
+    before = _known(connection, HOUR, meter, start)
+    if not readings or len(readings) < (before[0] if before else 0):
         return set()  # retention has deleted them: the roll-up that was made from all of them stays
     found = list(stretches(connection, meter, readings))
     ends = [step for stretch in found for step in stretch.steps if _hour_of(step.reading) == start]
     energy = {"energy_used": total(ends), "energy_doubtful": sum(step.wh is None for step in ends)}
     _write(connection, {"span": HOUR, "meter": meter, "start": start, **energy, **summary(columns)})
+    more = sum(step.wh is None for step in ends) - (before[1] if before else 0)
+    if more > 0 and now - DAY_MS <= start <= now:
+        detail = f"steps left out of the energy of the hour from {moment(start):%Y-%m-%d %H:%M} UTC: {more}"
+        alarms.note(connection, [(meter, Raised("", "counter-doubtful", detail, more))], now=now)
     day = start - start % DAY_MS
     note_due(connection, "day", meter, day)
     work, hours = fitting(len(readings))
@@ -207,10 +214,11 @@ def _day_columns() -> Iterator[ColumnElement[Any]]:
         yield (func.sum(count * mean) / func.nullif(func.sum(count), 0)).label(mean.name)
 
 
-def _count(connection: Connection, span: int, meter: int, start: int) -> int | None:
-    """Readings of a roll-up; None when there is no such roll-up."""
+def _known(connection: Connection, span: int, meter: int, start: int) -> tuple[int, int] | None:
+    """Readings and doubtful steps of a roll-up; None when there is no such roll-up."""
     key = and_(ROLLUP.c.span == span, ROLLUP.c.meter == meter, ROLLUP.c.start == start)
-    return connection.scalar(select(ROLLUP.c.readings).where(key))
+    row = connection.execute(select(ROLLUP.c.readings, ROLLUP.c.energy_doubtful).where(key)).first()
+    return None if row is None else (row.readings, row.energy_doubtful or 0)
 
 
 def _write(connection: Connection, values: dict[str, Any]) -> None:

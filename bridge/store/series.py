@@ -19,6 +19,7 @@ from bridge.store.pack_format import (
     Columns,
     Counted,
     StoredReading,
+    columns_of,
     counted_of,
     readings_of,
     unpacked,
@@ -124,15 +125,15 @@ class _Queue:
         count = bisect_left(rows, ts, key=itemgetter(_TS))
         some = zip(*[rows.popleft() for _ in range(count)], strict=True)
         self._fill()
-        columns = zip(self._fields, some, strict=True)
-        return {name: values for name, values in columns if values.count(None) < count}
+        named = zip(self._fields, some, strict=True)
+        return {name: values for name, values in named if values.count(None) < count}
 
     def _mixed(self, ts: int) -> Columns:
         """Of rows and packs."""
         some = [self._take()]
         while len(some) < _ROWS_AT_A_TIME and self._waiting and self.next_ts < ts:
             some.append(self._take())
-        return dict(zip(StoredReading._fields, zip(*some, strict=True), strict=True))
+        return columns_of(some)
 
     def _take(self) -> StoredReading:
         """The earliest."""

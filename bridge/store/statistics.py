@@ -23,7 +23,8 @@ from bridge.store.export import Table
 from bridge.store.tables import ROLLUP, STATISTICS
 from broker.contract.quantities import HOUSEHOLD
 
-_HEAD = ("start", "readings", "energy_used", "energy_doubtful")
+HEAD = ("start", "readings", "energy_used", "energy_doubtful")
+"""The first fields of a table of roll-ups."""
 _NOTHING: tuple[Any, ...] = (0, None, None, None)
 _COLUMNS = {name: tuple(f"{name}_{what}" for what in STATISTICS) for name in HOUSEHOLD}
 
@@ -76,7 +77,7 @@ def expanded(more: str | None, names: Sequence[str]) -> tuple[Any, ...]:
 def selected(names: Sequence[str], which: ColumnElement[bool], *, last: int | None) -> Select[Any]:
     """The roll-ups that meet ``which``, or the ``last`` ones of them, oldest first; see `table`."""
     own = (ROLLUP.c[title] for name in names if name in _COLUMNS for title in _COLUMNS[name])
-    wanted = select(*(ROLLUP.c[name] for name in _HEAD), *own, ROLLUP.c.more).where(which)
+    wanted = select(*(ROLLUP.c[name] for name in HEAD), *own, ROLLUP.c.more).where(which)
     if last is None:
         return wanted.order_by(ROLLUP.c.start)
     newest = wanted.order_by(ROLLUP.c.start.desc()).limit(last).subquery()
@@ -87,5 +88,5 @@ def table(names: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> Table:
     """What was `selected`, with the four fields of each of ``names``."""
     more = [name for name in names if name not in _COLUMNS]
     ordered = [*(name for name in names if name in _COLUMNS), *more]
-    fields = (*_HEAD, *(f"{name}_{what}" for name in ordered for what in STATISTICS))
+    fields = (*HEAD, *(f"{name}_{what}" for name in ordered for what in STATISTICS))
     return Table(fields, ((*row[:-1], *expanded(row[-1], more)) for row in rows))

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlmodel import Field, SQLModel
 
@@ -38,6 +39,8 @@ _MS = timedelta(milliseconds=1)
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+NOTED_MS = 60_000
+"""ms between two updates of a meter's ``last_seen`` and ``read_at`` by its readings."""
 
 metadata: MetaData = SQLModel.metadata
 metadata.naming_convention = {
@@ -90,9 +93,13 @@ class Meter(SQLModel, table=True):
     clock_synchronized: bool = True
     ied: str | None = Field(default=None, max_length=64, index=True)
     """The IED it belongs to for life; NULL before its first birth."""
+    number: int | None = None
+    """Of its logical device, as M17, for life and no other meter's; NULL before its first birth."""
     first_seen: int = _ms()
     last_seen: int = _ms()
     """Last message; kept to about a minute for readings."""
+    read_at: int | None = _ms(nullable=True)
+    """When a reading came last, to about a minute; NULL: none since this is noted."""
     born_at: int | None = _ms(nullable=True)
     """``ts`` of the latest birth; NULL for a meter of which only readings or a status were seen."""
     retired_at: int | None = _ms(nullable=True)
@@ -122,6 +129,19 @@ class Meter(SQLModel, table=True):
     """Why the registrar keeps it out; empty: it does not."""
     access_at: int | None = _ms(nullable=True)
     """``ts`` of the registrar's latest decision."""
+
+
+class Spare(SQLModel, table=True):
+    """A logical device that an IED has or had for a meter to come; what becomes of it is in ``use``."""
+
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    """Of the logical device, as M17: no meter's until one takes it, and then that meter's for life."""
+    ied: str = Field(max_length=64, index=True)
+    quantities: str
+    """Of a meter that fits, comma between."""
+    has_relay: bool
+    use: str = Field(default="free", max_length=8)
+    """``free``; ``taken`` by a meter; or ``dropped``: it was taken out of the IED, and no meter gets it."""
 
 
 class Reading(SQLModel, table=True):
@@ -315,25 +335,52 @@ class DeadLetter(SQLModel, table=True):
     cause: str = Field(max_length=255)
     count: int = 1
     first_seen: int = _ms()
-    last_seen: int = _ms()
+    last_seen: int = Field(default=None, sa_type=BigInteger, nullable=False, index=True)
     confirmed: bool = False
     """A reading that its meter may forget since it is here: it is nowhere else."""
 
 
-class Alarm(SQLModel, table=True):
-    """Something is wrong with a meter; it is over when nothing more of it was seen until ``until``."""
+_STANDING = text("cleared_at IS NULL")
 
-    meter: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
-    """`Meter.key`."""
-    kind: str = Field(primary_key=True, max_length=32)
-    """A `bridge.store.alarms.Kind`."""
-    detail: str = Field(max_length=512)
+
+class Alarm(SQLModel, table=True):
+    """One occurrence of an alarm, from when it was raised until it was cleared; kept for a while afterwards.
+
+    At most one of a meter, kind and subject is in force: whoever raises it twice raises it once.
+    """
+
+    __table_args__ = (
+        Index(
+            "ix_alarm_in_force",
+            *("meter", "kind", "subject"),
+            unique=True,
+            sqlite_where=_STANDING,
+            postgresql_where=_STANDING,
+        ),
+        Index(None, "cleared_at"),
+    )
+
+    key: int | None = Field(default=None, primary_key=True)
+    meter: int = 0
+    """`Meter.key`; 0: it is the server's own."""
+    kind: str = Field(max_length=32)
+    """One of `broker.contract.alarms.KINDS`."""
+    subject: str = Field(default="", max_length=64)
+    """Which one, where there can be several of a kind."""
+    detail: str = Field(max_length=255)
     """What was seen last, in one line."""
-    count: int = Field(sa_type=BigInteger)
-    """How often it was seen since ``since``."""
+    count: int = Field(default=1, sa_type=BigInteger)
+    """How often it was seen since it was raised, of what is an event."""
     since: int = _ms()
     last_seen: int = _ms()
-    until: int = _ms()
+    cleared_at: int | None = _ms(nullable=True)
+    """NULL: it is in force."""
+    acknowledged_at: int | None = _ms(nullable=True)
+    acknowledged_by: str = Field(default="", max_length=255)
+    notified_at: int | None = _ms(nullable=True)
+    """When the message left that it was raised; all alarms of one message have the same time."""
+    notified_over_at: int | None = _ms(nullable=True)
+    """When the message left that it is over."""
 
 
 class SclRevision(SQLModel, table=True):
@@ -349,3 +396,18 @@ class SclRevision(SQLModel, table=True):
     ts: int = _ms()
     what: str = ""
     """What changed, in words."""
+    why: str | None = Field(default=None, sa_type=Text)
+    """What caused it: births, a setting, the topology file."""
+    settings: str | None = Field(default=None, sa_type=Text)
+    """JSON object of the settings that it was made with; of the newest revision only."""
+    topology: str | None = Field(default=None, sa_type=Text)
+    """Text of the topology file that it was made with; of the newest revision only."""
+
+
+class Setting(SQLModel, table=True):
+    """What holds for the whole store until an administrator changes it."""
+
+    name: str = Field(primary_key=True, max_length=32)
+    value: str = Field(sa_type=Text)
+    changes: int = 0
+    """How often it was changed, ever."""

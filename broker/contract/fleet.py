@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from broker.contract.alarms import Severity
 from broker.contract.known import Known, takes_reading
 from broker.contract.messages import utc_now
 from broker.contract.reading import Reading
 from broker.contract.session import NO_SESSION, Session, after_status
 from broker.contract.status import ServiceStatus, Status
-from broker.contract.topics import meter_id_of, scl_name
+from broker.contract.topics import checked_meter_id
 
 STALE_INTERVALS = 3.0
 """A meter is stale after so many intervals without a reading."""
@@ -64,8 +65,6 @@ def age_of(ts: datetime, *, now: datetime) -> float:
 class MeterState(Known):
     """One meter, its latest reading, and since when it is silent."""
 
-    domain: str = ""
-    """MMS name of its logical device."""
     reading: Reading | None = None
     read_at: float = -math.inf
     """Monotonic time of the reading."""
@@ -77,6 +76,8 @@ class MeterState(Known):
     heard_until: float = -math.inf
     quiet: bool = True
     """No sign of life for as long as makes a reading stale: what it said of its relay may have changed."""
+    worst: Severity | None = None
+    """What its alarms in force leave of its health; None for good."""
     reading_session: str = ""
     """The session in which the reading was heard; empty before any."""
 
@@ -110,7 +111,8 @@ class Fleet:
     stale_intervals: float = STALE_INTERVALS
     broker_up: bool = False
     meters: dict[str, MeterState] = field(default_factory=dict)
-    _by_domain: dict[str, MeterState] = field(default_factory=dict)
+    worst: Severity | None = None
+    """What the server's own alarms in force leave of its health; None for good."""
     bridges: dict[str, Session] = field(default_factory=dict)
     """Service name of each bridge and its session."""
 
@@ -123,13 +125,8 @@ class Fleet:
         """The meter of that id, made when it is first heard of; ContractError if it is no meter_id."""
         meter = self.meters.get(meter_id)
         if meter is None:
-            meter = self.meters[meter_id] = MeterState(meter_id, domain=scl_name(meter_id))
-            self._by_domain[meter.domain] = meter
+            meter = self.meters[meter_id] = MeterState(checked_meter_id(meter_id))
         return meter
-
-    def of(self, domain: str) -> MeterState:
-        """The meter of that MMS domain; ContractError if it is none of a meter."""
-        return self._by_domain.get(domain) or self.meter(meter_id_of(domain))
 
     def take_state(
         self,

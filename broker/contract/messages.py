@@ -64,10 +64,11 @@ def utc_now() -> datetime:
 
 def format_ts(ts: datetime) -> str:
     """``ts`` as the contract writes it: UTC, milliseconds, ``Z``."""
-    return ts.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ts.microsecond // 1000:03d}Z"
+    return ts.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
-def _checked_ts(ts: datetime) -> datetime:
+def checked_ts(ts: datetime) -> datetime:
+    """``ts`` in UTC; ValueError where it is the time of a clock that is wrong."""
     if ts < EARLIEST:
         raise ValueError(f"{ts.isoformat()} is before {EARLIEST.date()}: the sender's clock was never set")
     if ts >= LATEST:  # also what UTC has no number for: 9999-12-31T23:59:59-01:00
@@ -78,7 +79,7 @@ def _checked_ts(ts: datetime) -> datetime:
 
 
 Timestamp = Annotated[
-    AwareDatetime, AfterValidator(_checked_ts), PlainSerializer(format_ts, return_type=str, when_used="json")
+    AwareDatetime, AfterValidator(checked_ts), PlainSerializer(format_ts, return_type=str, when_used="json")
 ]
 
 

@@ -17,12 +17,23 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, to_json
 
-from broker.contract.messages import IF_BAD, MAX_SEQ, IfBad, Message, Timestamp, Token
+from broker.contract.messages import (
+    EARLIEST,  # noqa: F401 - for the example
+    IF_BAD,
+    MAX_SEQ,
+    IfBad,
+    Message,
+    Timestamp,
+    Token,
+    checked_ts,
+    format_ts,
+)
 from broker.contract.quantities import NAME, QUANTITIES, Quantity
 
 MAX_OTHER = 32
@@ -102,6 +113,9 @@ class Reading(Message):
 MAY_BE_BAD = frozenset((*QUANTITIES, "alarm"))
 """What costs itself when it is bad."""
 
+_PLACES = {name: place for place, name in enumerate((*QUANTITIES, "alarm", "clock_synchronized"))}
+"""What we say in a reading, in the order of its fields."""
+
 KNOWN = frozenset(Reading.model_fields)
 """All that this version knows of a reading."""
 
@@ -126,6 +140,27 @@ def kept(value: Any) -> float | str:
         return str(value)[:_LONGEST].replace("\0", "\ufffd")
     except (OverflowError, ValueError, RecursionError):  # an integer of 400 digits, of 5,000; lists in lists
         return "beyond all limits"
+
+
+def encoded(quantities: Mapping[str, float | bool], *, epoch: int, seq: int, ts: datetime) -> bytes:
+    """The payload of a reading that we make ourselves; ValueError where ``ts`` is the time of a wrong clock.
+
+    The bytes of `Reading.payload`, at less than half its cost: an adapter makes a thousand in a second.
+
+    >>> encoded({"power": 40, "voltage": 230.5, "current": -1}, epoch=1, seq=2, ts=EARLIEST)
+    b'{"epoch":1,"seq":2,"ts":"2020-01-01T00:00:00.000Z","voltage":230.5,"power":40.0}'
+    """
+    told: dict[str, Any] = {"epoch": epoch, "seq": seq, "ts": format_ts(checked_ts(ts))}
+    for name in sorted(quantities.keys() & _PLACES.keys(), key=_PLACES.__getitem__):
+        row, value = QUANTITIES.get(name), quantities[name]
+        if row is None:
+            told[name] = bool(value)
+        elif not isinstance(value, bool) and row.lowest <= value <= row.highest:
+            told[name] = float(value)
+    if not quantities.keys() <= _PLACES.keys():
+        others = other_numbers(quantities)
+        told |= {name: value for name, value in others.items() if isinstance(value, float)}
+    return to_json(told)
 
 
 class History(Message):

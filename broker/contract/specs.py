@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import Literal
 
 from broker.contract import enrolment
+from broker.contract.alarms import Acknowledgement, Alarms
 from broker.contract.birth import Birth
 from broker.contract.block import Block
 from broker.contract.messages import Message
@@ -121,6 +122,9 @@ SPECS: dict[str, Spec] = {
     "notice": Spec(
         pattern="<meter_id>/notice", writers=(_BRIDGE, _ADMIN), heard_by=(_METER, _MMS), readers=ALL, qos=0,
         model=MeterNotice),
+    "alarms": Spec(
+        pattern="<meter_id>/alarms", writers=(_BRIDGE, _ADMIN), heard_by=_SERVICES, readers=ALL,
+        retained=True, model=Alarms),
     "renew": Spec(
         pattern="<meter_id>/renew", writers=(_METER,), heard_by=(_REGISTRAR,), model=enrolment.Renewal),
     "credential": Spec(
@@ -136,7 +140,16 @@ SPECS: dict[str, Spec] = {
         model=None),
     "service_status": Spec(
         pattern="service/<service>/status", writers=(_BRIDGE, _MMS, _REGISTRAR, _WEB),
-        heard_by=(_MMS, _WEB), readers=ALL, retained=True, model=ServiceStatus),
+        heard_by=_SERVICES, readers=ALL, retained=True, model=ServiceStatus),
+    "service_alarms": Spec(
+        pattern="service/<service>/alarms", writers=(_BRIDGE, _ADMIN), heard_by=_SERVICES, readers=ALL,
+        retained=True, model=Alarms),
+    "acknowledged": Spec(
+        pattern="service/<identity>/acknowledged", writers=(_WEB, _ADMIN), heard_by=(_BRIDGE,),
+        readers=_SERVICES, model=Acknowledgement),
+    "meter_acknowledged": Spec(
+        pattern="service/<identity>/acknowledged/<meter_id>", writers=(_WEB, _ISSUER, _ADMIN),
+        heard_by=(_BRIDGE,), readers=_SERVICES, model=Acknowledgement),
     "refused": Spec(
         pattern="service/<identity>/refused", writers=(_MMS, _WEB), heard_by=(_BRIDGE,), readers=_SERVICES,
         model=Refusal),

@@ -48,6 +48,7 @@ class ServiceStatus(Message):
     ts: Timestamp
     counters: dict[str, int] = Field(default_factory=dict)
     warnings: tuple[Text, ...] = ()
-    """What somebody should look at, one line each; the registrar's are certificates that end soon."""
+    """What somebody should look at, one line each: the registrar's are certificates that end soon, those of
+    the bridge a wrong topology file and IEDs without an address."""
     audit_head: Text | None = None
     """The bridge's: NO:HASH of the last row of the audit, to be remembered outside of the database."""

@@ -91,7 +91,7 @@ class Topic:
     kind: str
     name: str = ""
     meter_id: str = ""
-    """Of a refusal by a user."""
+    """Of a refusal by a user, or of an acknowledgement."""
 
 
 class Handler(Protocol):
@@ -152,6 +152,15 @@ class Topics:
         A user's has the ``meter_id`` in it, so that the broker confines the user to the meters of its rights.
         """
         spec = SPECS["user_refused" if meter_id else "refused"]
+        return f"{self.prefix}/{spec.topic(identity=name, meter_id=meter_id)}"
+
+    def service_alarms(self, name: str) -> str:
+        """Topic of the server's own alarms (``broker.contract.alarms.SERVICE``)."""
+        return f"{self.prefix}/{SPECS['service_alarms'].topic(service=name)}"
+
+    def acknowledged(self, name: str, meter_id: str = "") -> str:
+        """Topic on which ``name`` acknowledges alarms of a meter, or without one of the server."""
+        spec = SPECS["meter_acknowledged" if meter_id else "acknowledged"]
         return f"{self.prefix}/{spec.topic(identity=name, meter_id=meter_id)}"
 
     def enrol(self, slot: str, kind: str) -> str:

@@ -66,6 +66,11 @@ class Incoming(asyncio.Queue[Message]):
         return message
 
 
+def _late(told: asyncio.Future[None], seconds: float) -> None:
+    if not told.done():
+        told.set_exception(MqttError(f"the broker did not confirm within {seconds:g} s"))
+
+
 def _turn() -> asyncio.Semaphore:
     """For the connections of one event loop; before its turn a connection's time does not run."""
     return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(HANDSHAKES))
@@ -155,12 +160,11 @@ class LightClient(asyncio.Protocol):
         )
         if told is None:
             return
+        late = self._loop.call_later(self.timeout, _late, told, self.timeout)
         try:
-            async with asyncio.timeout(self.timeout):
-                await told
-        except TimeoutError as error:
-            raise MqttError(f"the broker did not confirm within {self.timeout:g} s") from error
+            await told
         finally:
+            late.cancel()
             self._unconfirmed.pop(packet_id.to_bytes(2, "big"), None)
 
     async def _connect(self) -> None:

@@ -10,6 +10,7 @@ False
 
 from __future__ import annotations
 
+import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class Credentials:
         """
         if not self.renewable:
             return ""
-        begin, due_at = self._certificate().not_valid_before_utc, self._due_at()
+        begin, due_at = keys.validity(self._certificate())[0], self._due_at()
         came = datetime.fromtimestamp((self._folder / CERTIFICATE).stat().st_mtime, UTC)
         if now < begin:
             return f"it says {now:%Y-%m-%dT%H:%MZ}, our certificate was made at {begin:%Y-%m-%dT%H:%MZ}"
@@ -65,8 +66,7 @@ class Credentials:
         return ""
 
     def _due_at(self) -> datetime:
-        own = self._certificate()
-        begin, end = own.not_valid_before_utc, own.not_valid_after_utc
+        begin, end = keys.validity(self._certificate())
         return begin + (end - begin) * 2 / 3
 
     def ask(self) -> Renewal:
@@ -125,6 +125,6 @@ def settle(folder: Path) -> None:
 def _check_authorities(pem: str) -> None:
     """ContractError for authorities with which we could never connect again."""
     try:
-        x509.load_pem_x509_certificates(pem.encode())
-    except ValueError as error:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+    except (TypeError, ValueError, ssl.SSLError) as error:
         raise ContractError(f"the authorities are not PEM certificates: {error}") from error

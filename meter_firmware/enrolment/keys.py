@@ -7,6 +7,9 @@ True
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,11 +17,15 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
 
 from broker.contract.errors import ContractError, CredentialError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 
 def new_key() -> str:
@@ -54,11 +61,24 @@ def certificate(pem: str, *, meter_id: str, key_pem: str) -> x509.Certificate:
     names = [str(name.value) for name in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if names != [meter_id]:
         raise ContractError(f"the certificate is for {names}, not for {meter_id}")
-    if found.public_key() != load(key_pem).public_key():
+    if _public(found.public_key()) != _public(load(key_pem).public_key()):
         raise ContractError("the certificate is for another key")
     return found
+
+
+def validity(found: x509.Certificate) -> tuple[datetime, datetime]:
+    """From when until when it is valid, UTC."""
+    if hasattr(found, "not_valid_before_utc"):
+        return found.not_valid_before_utc, found.not_valid_after_utc
+    # Debian 12 has cryptography 38, whose times name no zone.
+    return found.not_valid_before.replace(tzinfo=UTC), found.not_valid_after.replace(tzinfo=UTC)
 
 
 def fingerprint(found: x509.Certificate) -> str:
     """SHA-256 in hex."""
     return found.fingerprint(hashes.SHA256()).hex()
+
+
+def _public(key: CertificatePublicKeyTypes) -> bytes:
+    """The key as bytes: before cryptography 40, two objects of one key are not equal."""
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

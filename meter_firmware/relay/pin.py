@@ -1,7 +1,8 @@
 """The relay's coil on a GPIO pin. Normally closed: de-energised means that the house has power.
 
 So a meter without power or without a program leaves the lights on. ``relay.kind = "gpio"`` drives a
-Raspberry Pi's pin through RPi.GPIO; ``"simulated"`` keeps the level in memory and says so in the log.
+Raspberry Pi's pin through RPi.GPIO, or through rpi-lgpio, which has the same module for a Raspberry Pi 5;
+``"simulated"`` keeps the level in memory and logs that.
 
 >>> pin = SimulatedPin()
 >>> pin.drive(Position.OPEN)
@@ -85,7 +86,8 @@ def rpi_gpio() -> Any:
     except (ImportError, RuntimeError) as error:  # RuntimeError: installed, but this is no Raspberry Pi
         raise ConfigurationError(
             f'relay.kind = "gpio" needs RPi.GPIO on a Raspberry Pi ({error}): run'
-            " pip install 'meter61850[firmware]' there, or set relay.kind = \"simulated\""
+            " apt-get install python3-rpi.gpio (on a Raspberry Pi 5 python3-rpi-lgpio), or"
+            " pip install 'meter61850[gpio]' (there 'meter61850[lgpio]'), or set relay.kind = \"simulated\""
         ) from error
 
 

@@ -1,8 +1,8 @@
 """Obeys relay commands: id saved → pin driven → state and result saved; then the link publishes.
 
-One lock is shared with the sampler: the sensor is never read while the relay moves.
+One command is obeyed after the other. None waits for the sensor: a telegram may be long in coming.
 
->>> switch = Switch(SwitchLog(Storage(Path("meter.sqlite"))), SimulatedPin(), lock=asyncio.Lock())
+>>> switch = Switch(SwitchLog(Storage(Path("meter.sqlite"))), SimulatedPin())
 >>> switch.relay.position
 <Position.CLOSED: 'closed'>
 """
@@ -46,14 +46,13 @@ class Switch:
         log: SwitchLog,
         pin: Pin,
         *,
-        lock: asyncio.Lock,
         local: bool = False,
         spared: bool = True,
         exists: bool = True,
     ) -> None:
         self._log = log
         self._pin = pin
-        self._lock = lock
+        self._lock = asyncio.Lock()
         self._local = local
         self.exists = exists
         self.known = True

@@ -22,7 +22,7 @@ from meter_firmware.sensors.telegrams.encoders import mbus
 from meter_firmware.sensors.telegrams.line import Line
 from meter_firmware.sensors.telegrams.obis import completed
 from meter_firmware.sensors.telegrams.polled import PolledSensor, Talk
-from meter_firmware.sensors.telegrams.pymeterbus import meterbus
+from meter_firmware.sensors.telegrams.pymeterbus import library
 from meter_firmware.sensors.telegrams.simulated import FRAME, SIMULATES, Measure, answering
 from meter_firmware.sensors.telegrams.wired import wired
 from meter_firmware.settings import SensorSettings
@@ -41,7 +41,7 @@ SHORTEST = 15
 PARTS = 8
 """Of one answer at most."""
 LONGEST = 2 * 261
-_BAD = (meterbus.exceptions.MBusError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_BAD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 PHASES = {(0xFF, 0x01): "_l1", (0xFF, 0x02): "_l2", (0xFF, 0x03): "_l3", (): ""}
 FORWARD, BACKWARD = 0x3B, 0x3C
 """VIFE: accumulation only of positive, and only of negative contributions."""
@@ -106,6 +106,7 @@ def decoded(received: bytes) -> tuple[dict[str, Decimal], bool]:
     if frame[-1] != STOP or sum(frame[4:-2]) & 0xFF != frame[-2]:
         right = f"{sum(frame[4:-2]) & 0xFF:02X} {STOP:02X}"
         raise SensorError("sensor answer is damaged", f"ends with {frame[-2:].hex(' ').upper()}, not {right}")
+    meterbus = library()
     try:
         telegram = meterbus.TelegramLong.parse(list(frame))
         found: dict[str, Decimal] = {}
@@ -114,7 +115,7 @@ def decoded(received: bytes) -> tuple[dict[str, Decimal], bool]:
             if name and value is not None:
                 found.setdefault(name, value)
         return found, bool(telegram.more_records_follow)
-    except _BAD as error:
+    except (*_BAD, meterbus.exceptions.MBusError) as error:
         raise SensorError(
             "sensor answer is damaged", f"not M-Bus: {type(error).__name__}: {error}"
         ) from error
@@ -156,6 +157,7 @@ def _acknowledged(received: bytes) -> int:
 
 
 def _open(settings: SensorSettings) -> Sensor:
+    library()
     address = ANYBODY if settings.address is None else settings.address
     line = Line.given(settings, baud_rate=2400, frame="8E1")
     return wired(PolledSensor(line, partial(exchange, address=address)), settings)

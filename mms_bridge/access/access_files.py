@@ -11,10 +11,9 @@ disconnected at once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from pathlib import Path
 
 from broker.contract.errors import ConfigurationError
+from broker.followed_files import Followed
 from mms_bridge.access.associations import Associations, TlsAssociation
 from mms_bridge.access.client_rights import Rights, read_rights
 from mms_bridge.access.tls_credentials import Certificate, Credentials, load, outdated
@@ -24,53 +23,6 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 """Between two looks at the files."""
-
-Signature = tuple[tuple[int, int, int] | None, ...]
-
-
-class Followed:
-    """Files that are read together; ``read`` raises ConfigurationError."""
-
-    def __init__(self, files: tuple[Path, ...], read: Callable[[], None]) -> None:
-        self._files = files
-        self._read = read
-        self._seen: Signature = ()
-        self._told = ""
-
-    def start(self) -> None:
-        """Read for the first time; ConfigurationError if that is not possible."""
-        self._seen = self._signature()
-        self._read()
-
-    def look(self) -> str | None:
-        """Read again if a file was changed: what is wrong, "" when it was read, None when nothing changed."""
-        signature = self._signature()
-        if signature == self._seen:
-            return None
-        self._seen = signature
-        try:
-            self._read()
-        except ConfigurationError as error:
-            return self._complaint(str(error))
-        self._told = ""
-        return ""
-
-    def _complaint(self, complaint: str) -> str:
-        if complaint != self._told:
-            self._told = complaint
-            log.error("%s: the previous file stays in force", complaint)
-        return complaint
-
-    def _signature(self) -> Signature:
-        return tuple(map(_stat, self._files))
-
-
-def _stat(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 class AccessFiles:
@@ -90,7 +42,8 @@ class AccessFiles:
         files, clients = self._settings.tls_files, self._settings.clients
         if files is None or clients is None:
             return
-        pem = tuple(file for file in files if file is not None)
+        roots = [file for file in (files.ca, files.crl) if file is not None]
+        pem = (*(file for pair in files.pairs for file in pair), *roots)
         self._followed = (Followed(pem, self._read_pem), Followed((clients,), self._read_rights))
         for followed in self._followed:
             followed.start()

@@ -1,8 +1,8 @@
 """The client of each association and its rights, found by the address that the library has.
 
-On the plain port the client's identity is its address. For the library, a client over TLS is a connection
-from an address of 127.64.0.0/10 that represents its certificate's name: state that the library keeps by
-address it then keeps by name, wherever the client connects from.
+On the plain port the client's identity is its IP address, over TLS its certificate's name. For the library
+each client is a connection from an address of 127.64.0.0/10 that represents this identity: state that the
+library keeps by address it then keeps by identity.
 
 >>> associations.who("127.90.1.7:40112")        # doctest: +SKIP
 Client(address='10.0.0.5:51712', name='control-centre', fingerprint='9f86d0…')
@@ -25,13 +25,15 @@ from mms_bridge.settings import Right
 log = logging.getLogger(__name__)
 
 STANDING_FOR = IPv4Network("127.64.0.0/10")
-"""Loopback addresses of the inner ends of TLS connections."""
+"""Loopback addresses that the library knows clients by."""
 PER_IED = 2
 """Associations that one address may have with each IED, besides the setting's number."""
+MOST_TOLD = 200
+"""Causes that are logged, each once."""
 
 
 def alias(name: str) -> str:
-    """The loopback address that stands for a certificate's name."""
+    """The loopback address that stands for a certificate's name, or an IP address."""
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % (STANDING_FOR.num_addresses - 2)
     return str(STANDING_FOR[number + 1])
 
@@ -75,7 +77,8 @@ class Associations:
         self._plain_right = plain_right
         self._per_address = per_address
         self._sessions: dict[str, TlsAssociation] = {}  # by the inner end's address and port
-        self._plain: dict[int, str] = {}  # descriptor -> IP address
+        self._plain: dict[int, tuple[str, str]] = {}  # descriptor -> IP address, inner address and port
+        self._addresses: dict[str, str] = {}  # inner address and port -> the client's on the plain port
         self._at: Counter[str] = Counter()  # associations by IP address
         self._told: set[str] = set()
 
@@ -101,6 +104,14 @@ class Associations:
             self._told.add(cause)
             log.warning("MMS connection refused, %s: %s (logged once)", cause, reason)
 
+    def broken(self, rule: str, who: str) -> None:
+        """Count a message that the guard keeps from the library; the first of each rule is logged."""
+        cause, _, _ = rule.partition(":")
+        self.counters[f"guard {cause}"] += 1
+        if rule not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add(rule)
+            log.warning("MMS request of %s refused, rule %s (logged once)", who, rule)
+
     def came(self, ip: str) -> None:
         """One more from ``ip``: a connection that may become an association."""
         self._at[ip] += 1
@@ -111,29 +122,36 @@ class Associations:
         if self._at[ip] <= 0:
             del self._at[ip]
 
-    def enter_plain(self, fd: int, peer: tuple[str, int]) -> str:
-        """A connection on the plain port; why it is not taken, or empty."""
-        ip = peer[0]
+    def plain_objection(self, ip: str) -> str:
+        """Why a connection on the plain port is not taken; empty if it is."""
         if within(ip, (STANDING_FOR,)):
-            return self._refused("false address", f"{ip} stands for a TLS client")
-        reason = self.objection(ip)
-        if not reason:
-            self._plain[fd] = ip
-            self.came(ip)
-        return reason
+            return self._refused("false address", f"{ip} stands for a client")
+        return self.objection(ip)
 
-    def is_plain(self, fd: int) -> bool:
-        """Whether its client is at the other end itself; for a TLS client our own loop has to turn first."""
-        return fd in self._plain
+    def enter_plain(self, fd: int, inner: str, peer: tuple[str, int]) -> None:
+        """A client on the plain port, whose inner end is at ``inner``."""
+        ip = peer[0]
+        self._plain[fd] = ip, inner
+        self._addresses[inner] = f"{ip}:{peer[1]}"
+        self.came(ip)
 
     def leave_plain(self, fd: int) -> None:
         """The descriptor was closed; those of TLS clients are no business of this."""
-        if (ip := self._plain.pop(fd, None)) is not None:
+        if (known := self._plain.pop(fd, None)) is not None:
+            ip, inner = known
+            self._addresses.pop(inner, None)
             self.left(ip)
 
-    def enter(self, inner: str, session: TlsAssociation) -> None:
-        """A TLS client, whose inner end is at ``inner``."""
+    def enter(self, inner: str, session: TlsAssociation) -> str:
+        """A TLS client, whose inner end is at ``inner``, which is returned; OSError if it is another's."""
+        self.check_free(inner)
         self._sessions[inner] = session
+        return inner
+
+    def check_free(self, inner: str) -> None:
+        """OSError if a client is known by this address: the system gives a port again, but not so soon."""
+        if inner in self._sessions or inner in self._addresses:
+            raise OSError(f"{inner} stands for another client")
 
     def leave(self, inner: str) -> None:
         """It is gone."""
@@ -149,14 +167,14 @@ class Associations:
     def who(self, peer: str) -> Client:
         """The client behind the address that the library knows."""
         session = self._sessions.get(peer)
-        return Client(peer) if session is None else session.client
+        return Client(self._addresses.get(peer, peer)) if session is None else session.client
 
     def may_control(self, peer: str) -> bool:
         """Whether it may operate; one that came over TLS and has gone may not."""
         session = self._sessions.get(peer)
         if session is not None:
             return session.right is Right.CONTROL
-        ip = peer.rpartition(":")[0]
+        ip = self._addresses.get(peer, peer).rpartition(":")[0]
         try:
             local = IPv4Address(ip).is_loopback
         except ValueError:

@@ -46,6 +46,11 @@ class Client:
         return f"{self.name} sha256:{self.fingerprint} from {self.address}"
 
     @property
+    def identity(self) -> str:
+        """The same for all its associations: the certificate's name, on the plain port the IP address."""
+        return f"CN={self.name}" if self.name else self.address.rpartition(":")[0]
+
+    @property
     def short(self) -> str:
         """For an origin that the client left empty: at most 64 octets."""
         return (self.name or self.address).encode()[:64].decode(errors="ignore")

@@ -1,7 +1,7 @@
 """The listeners of an IED: the plain port, on loopback unless it is opened, and the port for TLS.
 
 >>> listeners = Listeners(settings)                  # doctest: +SKIP
->>> of_ied = listeners.of_ied("SMGW001", admit)  # doctest: +SKIP
+>>> of_ied = listeners.of_ied("SMGW001", take, admit)  # doctest: +SKIP
 >>> of_ied.open(cid)                            # doctest: +SKIP
 """
 
@@ -21,7 +21,7 @@ from mms_bridge.access.access_files import AccessFiles
 from mms_bridge.access.associations import Associations
 from mms_bridge.access.handshake_limit import HandshakeLimit
 from mms_bridge.access.tls_frontend import Admit, TlsFrontend
-from mms_bridge.settings import MmsSettings
+from mms_bridge.settings import EACH, MmsSettings
 from scl_builder.read.cid import Cid
 
 log = logging.getLogger(__name__)
@@ -44,11 +44,13 @@ class Listeners:
         self.access_files = AccessFiles(settings, self.associations)
         self.handshakes = HandshakeLimit()
         self._settings = settings
+        self.owners: dict[Endpoint, str] = {}
+        """Who listens where."""
         self._told: set[str] = set()
 
-    def of_ied(self, name: str, admit: Admit) -> IedListeners:
-        """The listeners of one IED."""
-        return IedListeners(name, self, admit=admit)
+    def of_ied(self, name: str, take: Callable[[socket.socket], object], admit: Admit) -> IedListeners:
+        """The listeners of one IED: ``take`` has the plain one, ``admit`` the clients that came over TLS."""
+        return IedListeners(name, self, take=take, admit=admit)
 
     def places(self, cid: Cid) -> dict[str, Endpoint]:
         """The addresses for ``cid``, by option."""
@@ -63,12 +65,27 @@ class Listeners:
                     "(logged once)", cid.ied,
                 )  # fmt: skip
             else:
-                found[TLS] = (self._settings.bind or told[0], told[1])
-        return found
+                found[TLS] = (_bound(self._settings.bind) or told[0], told[1])
+        return self._apart(cid, found)
+
+    def _apart(self, cid: Cid, found: dict[str, Endpoint]) -> dict[str, Endpoint]:
+        """Without a plain port on loopback that is another IED's already, if there is TLS."""
+        place = found.get(PLAIN)
+        if TLS not in found or place is None or place[0] == cid.endpoint[0]:
+            return found
+        if self.owners.get(place, cid.ied) == cid.ied:
+            return found
+        self._once(
+            "%s has no plain MMS: %s listens on %s:%d. To have it at the address of each IED set "
+            "METER61850_MMS_PLAIN_BIND=ied (logged once)", cid.ied, self.owners[place], *place,
+        )  # fmt: skip
+        return {TLS: found[TLS]}
 
     def _plain(self, cid: Cid) -> Endpoint:
         host, port = cid.endpoint
-        here = self._settings.plain_bind or (host if _is_loopback(host) else LOOPBACK)
+        bind = self._settings.plain_bind
+        default = host if bind == EACH or _is_loopback(host) else LOOPBACK
+        here = _bound(bind) or default
         if not _is_loopback(here):
             self._once(
                 "plain MMS is open on %s, without login or encryption: its clients can read every meter; "
@@ -78,7 +95,7 @@ class Listeners:
             self._once(
                 "plain MMS listens on %s only, although the CIDs have %s: use TLS, or open it with "
                 "METER61850_MMS_PLAIN_BIND=%s; then every client that reaches the port reads every meter, "
-                "without login or encryption (logged once)", here, host, host,
+                "without login or encryption (logged once)", here, host, EACH,
             )  # fmt: skip
         return here, port
 
@@ -86,6 +103,11 @@ class Listeners:
         if text not in self._told:
             self._told.add(text)
             log.warning(text, *arguments)
+
+
+def _bound(setting: str | None) -> str | None:
+    """The address that a setting names; None if it is that of each IED."""
+    return None if setting == EACH else setting
 
 
 def _is_loopback(host: str) -> bool:
@@ -98,14 +120,16 @@ def _is_loopback(host: str) -> bool:
 class IedListeners:
     """The listening sockets of one IED."""
 
-    def __init__(self, name: str, listeners: Listeners, *, admit: Admit) -> None:
+    def __init__(
+        self, name: str, listeners: Listeners, *, take: Callable[[socket.socket], object], admit: Admit
+    ) -> None:
         self._name = name
         self._shared = listeners
         self._tls = TlsFrontend(
             listeners.associations, listeners.access_files, listeners.handshakes, admit=admit
         )
         self._callbacks: dict[str, Callable[[socket.socket], object]] = {
-            PLAIN: admit,
+            PLAIN: take,
             TLS: self._tls.on_connect,
         }
         self._open: dict[str, tuple[Endpoint, socket.socket]] = {}
@@ -118,12 +142,14 @@ class IedListeners:
             new = {}
             for option, endpoint in places.items():
                 if option not in self._open or self._open[option][0] != endpoint:
+                    self._check_free(endpoint)
                     new[option] = endpoint, undo.enter_context(_listening(self._name, endpoint, option))
             undo.pop_all()
         for option in [option for option in self._open if option in new or option not in places]:
             self._close(option)
         for option, (endpoint, listener) in new.items():
             self._open[option] = endpoint, listener
+            self._shared.owners[endpoint] = self._name
             self._loop.add_reader(listener, self._callbacks[option], listener)
 
     def close(self) -> None:
@@ -133,9 +159,19 @@ class IedListeners:
         self._tls.close()
 
     def _close(self, option: str) -> None:
-        _, listener = self._open.pop(option)
+        endpoint, listener = self._open.pop(option)
         self._loop.remove_reader(listener)
         listener.close()
+        self._shared.owners.pop(endpoint, None)
+
+    def _check_free(self, endpoint: Endpoint) -> None:
+        """UnavailableError if another IED listens there."""
+        owner = self._shared.owners.get(endpoint, self._name)
+        if owner != self._name:
+            raise UnavailableError(
+                f"{self._name} cannot listen on {endpoint[0]}:{endpoint[1]}, where {owner} listens: IEDs of "
+                f"one port need METER61850_MMS_PLAIN_BIND={EACH}, and METER61850_MMS_BIND={EACH} for TLS"
+            )
 
 
 def _listening(name: str, endpoint: Endpoint, option: str) -> socket.socket:

@@ -64,7 +64,8 @@ class Credentials:
 
 def load(files: TlsFiles, *, ciphers: str = CIPHERS) -> Credentials:
     """Read all of them; ConfigurationError names the file and what would be right."""
-    check_secret(files.key)
+    for _, key in files.pairs:
+        check_secret(key)
     authorities = _authorities(files.ca)
     lists = [] if files.crl is None else _lists(files.crl, authorities)
     return Credentials(
@@ -84,8 +85,9 @@ def _context(files: TlsFiles, *, ciphers: str) -> ssl.SSLContext:
     doing = f"cipher list {ciphers!r}"
     try:
         context.set_ciphers(ciphers)
-        doing = f"{files.cert} and {files.key} (a certificate and its own key, in PEM, without a passphrase)"
-        context.load_cert_chain(files.cert, files.key, password="")
+        for cert, key in files.pairs:  # OpenSSL keeps one for each kind of key
+            doing = f"{cert} and {key} (a certificate and its own key, in PEM, without a passphrase)"
+            context.load_cert_chain(cert, key, password="")
         doing = f"{files.ca} (CA certificates in PEM)"
         context.load_verify_locations(cadata=pem_text(files.ca))
         if files.crl is not None:

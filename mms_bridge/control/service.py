@@ -33,6 +33,7 @@ from broker.contract.notice import MeterNotice
 from broker.contract.relay import Command, Origin, Position
 from broker.contract.result import Refusal, Result
 from mms_bridge.access.associations import Associations
+from mms_bridge.control.accepted import Accepted
 from mms_bridge.control.checks import ADD_CAUSES
 from mms_bridge.control.operation import ASKED_AGAIN, GRACE, Blocking, Operation, Switching, runs
 from mms_bridge.control.origin import origin_of
@@ -69,28 +70,33 @@ class Control:
         self._denied: dict[int, tuple[AddCause, float, str]] = {}  # what a control object's handler tells
         self._selections = Selections(clock)
         self._targets = Targets()
+        self._accepted = Accepted()
         self._handlers = ControlHandlers(self._check, self._operate, self._select_changed, self.counters)
 
     @property
     def busy(self) -> bool:
-        """Whether a client waits for an answer now."""
-        return bool(self._pending or self._denied)
+        """Whether a client waits for an answer now, or a stSeld is to be written."""
+        return bool(self._pending or self._denied or self._selections.changing)
 
     @property
     def waiting(self) -> set[str]:
-        """The meters whose clients wait."""
+        """The meters whose clients wait, or whose selection has changed."""
         meters = {meter_id for meter_id, _ in self._pending} | {denied[2] for denied in self._denied.values()}
-        return meters - {Target().meter_id}  # a device that is no meter may have something to operate, too
+        return (meters | self._selections.waiting) - {
+            Target().meter_id
+        }  # a device that is no meter may have something to operate, too
 
     def asked_in(self) -> float:
-        """Seconds until the library asks again how an operate goes: infinite when it should have asked."""
-        waits = (pending.asked + ASKED_AGAIN - self._clock() for pending in self._pending.values())
-        return min((wait for wait in waits if wait > 0), default=math.inf)
+        """Seconds until the library asks again how an operate goes, or a selection ends; else infinite."""
+        now, asked = self._clock(), (pending.asked + ASKED_AGAIN for pending in self._pending.values())
+        return min((at - now for at in (*asked, *self._selections.ends) if at > now), default=math.inf)
 
     def equip(self, server: Server) -> None:
-        """Install the handlers on every controllable object of one generation."""
+        """Install the handlers on every controllable object of one generation, as its owners are now."""
         for (domain, node, name), control in server.controls.items():
-            target = target_of(domain, node, name, normal=control.normal, limit=control.limit)
+            target = target_of(server.owners[domain], node, name, normal=control.normal, limit=control.limit)
+            target = target._replace(select_limit=control.select_limit, place=(domain, node, name))
+            self._accepted.equip(server, target.place)
             self._handlers.install(server, control, self._targets.number(target))
 
     def take_result(self, meter_id: str, result: Result) -> None:
@@ -122,6 +128,7 @@ class Control:
 
     def expire(self) -> None:
         """Forget operates whose client has gone: nobody asks the handler for their end any more."""
+        self._selections.ticked()
         for key, pending in list(self._pending.items()):
             if not runs(pending, self._clock(), ticked=True):
                 del self._pending[key]
@@ -141,9 +148,17 @@ class Control:
     # --- called by the library -----------------------------------------------------------------
 
     def _check(self, action: int, parameter: int, wanted: bool | None, test: bool) -> CheckResult:
+        try:
+            return self._judge(action, parameter, wanted, test)
+        finally:
+            self._accepted.hold(self._targets[parameter].place)
+
+    def _judge(self, action: int, parameter: int, wanted: bool | None, test: bool) -> CheckResult:
         target = self._targets[parameter]
         self._denied.pop(action, None)
         selecting = is_select(action)
+        if not target.meter_id and target.source:  # a spare device: it is off
+            return self._deny(action, target, AddCause.BLOCKED_BY_MODE, selecting=selecting)
         if target.source == POSITION:
             objection = self._switching(action, target, wanted, selecting=selecting, test=test)
         elif target.source in (BLOCK_OPEN, BLOCK_CLOSE) and wanted is not None:
@@ -179,7 +194,7 @@ class Control:
         if not selecting:
             self._selections.operate(meter.meter_id, action)
         if objection is not None:
-            self._tell(action, meter, objection, command, selecting=selecting)
+            self._tell(action, meter, objection, command, what="select" if selecting else "operate")
         elif selecting:
             self._selections.offer(action, command)
         elif command is not None:
@@ -214,16 +229,9 @@ class Control:
         return self._clock() + mms_end(self._seconds(target))
 
     def _tell(
-        self,
-        action: int,
-        meter: MeterState,
-        objection: Objection,
-        command: Command | None,
-        *,
-        selecting: bool,
+        self, action: int, meter: MeterState, objection: Objection, command: Command | None, *, what: str
     ) -> None:
         """Log it, and put it into the ledger when it says what was wanted."""
-        what = "select" if selecting else "operate"
         who = self._associations.who(peer(action))
         log.info("%s of %s by %s refused: %s", what, meter.meter_id, who, objection.reason)
         if command is not None:
@@ -267,6 +275,8 @@ class Control:
             pending.sent, pending.asked = True, self._clock()
             self.counters["sent"] += 1
             pending.send()
+            if not target.normal:  # the library has just sent the positive response
+                self._accepted.take(target.place, action)
             return HandlerResult.WAITING
         pending.asked = self._clock()
         result, cause = pending.outcome(pending.asked)
@@ -275,10 +285,13 @@ class Control:
             self.counters["done" if cause is None else "failed"] += 1
         if cause is not None:
             set_add_cause(action, cause)
+        elif target.normal and result is HandlerResult.OK:
+            self._accepted.take(target.place, action)
         return result
 
     def _select_changed(self, action: int, parameter: int, reason: SelectReason) -> None:
-        meter_id = self._targets[parameter].meter_id
-        if in_vain := self._selections.changed(meter_id, action, reason=reason):
+        meter_id, seconds = self._targets[parameter].meter_id, self._targets[parameter].select_limit
+        self._wake()
+        if in_vain := self._selections.changed(meter_id, action, reason=reason, seconds=seconds):
             command, why = in_vain
             self._refuse(self._fleet.meter(meter_id), command, f"select: {why}")

@@ -1,6 +1,6 @@
 """What a control object moves: found in the model's tables by its logical node and name.
 
->>> target_of("SM_3f2504e04f8941d39a0c0305e82c3301", "CSWI1", "Pos", normal=False).source
+>>> target_of("3f2504e0-4f89-41d3-9a0c-0305e82c3301", "CSWI1", "Pos", normal=False).source
 'relay.position'
 """
 
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from broker.contract.errors import ContractError
-from broker.contract.topics import meter_id_of
 from scl_builder.model.logical_devices import METER_LD
 
 POSITION, BLOCK_OPEN, BLOCK_CLOSE = "relay.position", "relay.block_open", "relay.block_close"
 _SOURCES = {(node.name, obj.name): obj.source for node in METER_LD for obj in node.objects}
+
+
+Place = tuple[str, str, str]
+"""MMS domain, logical node, data object."""
 
 
 class Target(NamedTuple):
@@ -25,14 +27,14 @@ class Target(NamedTuple):
     """Normal security: the response to Oper waits, there is no termination."""
     limit: float | None = None
     """Seconds that an operate may take by the file (operTimeout); None where it does not say."""
+    select_limit: float | None = None
+    """Seconds that a selection holds by the file (sboTimeout)."""
+    place: Place = ("", "", "")
 
 
-def target_of(domain: str, node: str, name: str, *, normal: bool, limit: float | None = None) -> Target:
-    """The target of a control object by its MMS domain, logical node and name."""
-    try:
-        return Target(meter_id_of(domain), _SOURCES.get((node, name), ""), normal, limit)
-    except ContractError:  # a device that is no meter
-        return Target(normal=normal, limit=limit)
+def target_of(meter_id: str, node: str, name: str, *, normal: bool, limit: float | None = None) -> Target:
+    """The target of a control object by its meter (empty: the device is none's), logical node and name."""
+    return Target(meter_id, _SOURCES.get((node, name), ""), normal, limit)
 
 
 class Targets:

@@ -4,36 +4,37 @@ The model tables of ``scl_builder`` say which source feeds which data object; he
 gives. Quality follows the value: good; invalid while there is no value (and failure when the sensor should
 have given it), and once the meter is withdrawn or kept out; questionable + oldData when the meter is
 offline or silent or the broker is away. Time is the meter's, with clock-not-synchronized when its birth
-or the reading itself says so.
+or the reading itself says so; what the gateway knows by itself has the time and the clock of its host.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property, lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from broker.contract.alarms import Severity
 from broker.contract.fleet import Fleet, MeterState, State
 from broker.contract.quantities import HOUSEHOLD
 from broker.contract.reading import Reading
 from broker.contract.relay import Position
 from mms_bridge.datamodel.behaviour import Behaviour, behaviour_of
+from mms_bridge.datamodel.moment import T_NOT_SYNCHRONIZED, Moment, milliseconds, time_quality
 from mms_bridge.datamodel.value import Key, Quality, Value
 from scl_builder.model import logical_devices
 from scl_builder.model.data_object import LogicalNode
 from scl_builder.model.logical_devices import GATEWAY_LD, Profile, profile_of
-from scl_builder.model.measuring import ways
+from scl_builder.model.measuring import way_of, ways
 
 ON = int(Behaviour.ON)
 OK, WARNING, ALARM = 1, 2, 3  # HealthKind
+HEALTH = {None: OK, Severity.WARNING: WARNING, Severity.ALARM: ALARM}
 DBPOS = {Position.OPEN: 1, Position.CLOSED: 2}
 DBPOS_INTERMEDIATE = 0
 
-T_SYNCHRONIZED, T_NOT_SYNCHRONIZED = 0x8A, 0x2A
-"""Time quality: leap seconds known and 1 ms; or clock-not-synchronized."""
+INTERNAL_CLOCK, LOCAL_AREA_CLOCK = 1, 2  # ClockSyncKind; whether it is global the kernel does not know
 
 OLD = Quality.QUESTIONABLE | Quality.OLD_DATA
 FAILED = Quality.INVALID | Quality.FAILURE
@@ -108,7 +109,7 @@ def _bindings(meter: MeterState) -> Mapping[str, tuple[Binding, ...]]:
 def _of_quantities(quantities: tuple[str, ...], _profiles: tuple[Profile, ...]) -> Feed:
     groups, given = bindings(profile_of(quantities).nodes), frozenset(quantities)
     fields = dict.fromkeys(field for _, field, _ in groups.get("reading", ()))
-    chosen = {name: next((way for way in ways(name) if way.fits(given)), ways(name)[-1]) for name in fields}
+    chosen = {name: way_of(name, given) or ways(name)[-1] for name in fields}
     return Feed(
         {"reading": (), **groups},
         tuple(dict.fromkeys(name for way in chosen.values() for name in way.of)),
@@ -126,11 +127,6 @@ def _elsewhere(profile: Profile) -> tuple[tuple[Key, Value], ...]:
 
 
 GATEWAY_BINDINGS = bindings(GATEWAY_LD)
-
-
-def milliseconds(ts: datetime) -> int:
-    """``ts`` as milliseconds since 1970."""
-    return round(ts.timestamp() * 1000)
 
 
 def reading_values(meter: MeterState, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
@@ -181,52 +177,53 @@ def relay_values(meter: MeterState, *, broker_up: bool) -> Iterator[tuple[Key, V
         yield key, told.get(name, Value(None, Quality.INVALID, 0))
 
 
-def health_values(meter: MeterState, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
+def health_values(meter: MeterState, *, broker_up: bool, now: Moment) -> Iterator[tuple[Key, Value]]:
     """What the gateway itself knows of the meter: behaviour and health; always good, at ``now``."""
     healthy = meter.state(broker_up=broker_up) is State.ONLINE
     told = {
         ("service", "beh"): behaviour_of(meter),
         ("service", "health"): OK if broker_up else ALARM,
-        ("meter", "health"): OK if healthy else ALARM,
+        ("meter", "health"): HEALTH[meter.worst] if healthy else ALARM,
     }
-    t_ms, bound = milliseconds(now), _bindings(meter)
+    bound = _bindings(meter)
     for group in ("service", "meter"):
         for key, name, _ in bound[group]:
-            yield key, Value(told[group, name], Quality.GOOD, t_ms)
+            yield key, Value(told[group, name], Quality.GOOD, *now)
 
 
-def all_values(meter: MeterState, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
+def all_values(meter: MeterState, *, broker_up: bool, now: Moment) -> Iterator[tuple[Key, Value]]:
     """Everything that feeds one meter's logical device."""
     yield from reading_values(meter, broker_up=broker_up)
     yield from relay_values(meter, broker_up=broker_up)
     yield from health_values(meter, broker_up=broker_up, now=now)
 
 
-def newborn_values(meter: MeterState, *, broker_up: bool, now: datetime) -> Iterator[tuple[Key, Value]]:
+def newborn_values(meter: MeterState, *, broker_up: bool, now: Moment) -> Iterator[tuple[Key, Value]]:
     """After a birth: the rest is invalid, for an older configuration may have what it no longer measures."""
     yield from _elsewhere(profile_of(_expected(meter)))
     yield from all_values(meter, broker_up=broker_up, now=now)
 
 
 def gateway_values(
-    meters: Sequence[MeterState], fleet: Fleet, *, revision: int, now: datetime
+    meters: Sequence[MeterState], fleet: Fleet, *, revision: int, now: Moment
 ) -> Iterator[tuple[Key, Value]]:
     """The gateway's own logical device: its ``meters``, and what it knows of broker and bridge."""
     told = {
         "beh": ON,
-        "health": ALARM if not fleet.broker_up else OK if fleet.bridge_up else WARNING,
+        "health": max(HEALTH[fleet.worst], OK if fleet.bridge_up else WARNING) if fleet.broker_up else ALARM,
         "meters": len(meters),
         "meters_online": sum(meter.online for meter in meters),
         "meters_stale": sum(meter.stale for meter in meters),
         "revision": revision,
         "broker_up": fleet.broker_up,
         "bridge_up": fleet.bridge_up,
+        "time_sync": LOCAL_AREA_CLOCK if now.synchronized else INTERNAL_CLOCK,
     }
     hearsay = Quality.GOOD if fleet.broker_up else OLD  # told over the broker, not seen
     for group in ("service", "gateway"):
         for key, name, _ in GATEWAY_BINDINGS[group]:
             quality = hearsay if name in ("bridge_up", "revision") else Quality.GOOD
-            yield key, Value(told[name], quality, milliseconds(now))
+            yield key, Value(told[name], quality, *now)
 
 
 def _expected(meter: MeterState) -> tuple[str, ...]:
@@ -244,4 +241,4 @@ def _out_ms(meter: MeterState) -> int:
 
 
 def _time_quality(meter: MeterState) -> int:
-    return T_SYNCHRONIZED if meter.clock_synchronized else T_NOT_SYNCHRONIZED
+    return time_quality(synchronized=meter.clock_synchronized)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import IntFlag
 from typing import NamedTuple
 
+from mms_bridge.datamodel.moment import T_SYNCHRONIZED
+
 Key = tuple[str, str]
 """Logical node and data object: ``("MMXN1", "Vol")``."""
 
@@ -19,6 +21,7 @@ class Quality(IntFlag):
     GOOD = 0
     INVALID = 2
     QUESTIONABLE = 3
+    OUT_OF_RANGE = 1 << 3
     FAILURE = 1 << 6
     OLD_DATA = 1 << 7
     TEST = 1 << 11
@@ -32,5 +35,5 @@ class Value(NamedTuple):
     quality: Quality
     t_ms: int
     """Milliseconds since 1970, UTC."""
-    t_quality: int = 0x8A
-    """Time quality octet of IEC 61850-8-1: leap seconds known, accurate to 10 bits (1 ms)."""
+    t_quality: int = T_SYNCHRONIZED
+    """Time quality octet of IEC 61850-8-1."""

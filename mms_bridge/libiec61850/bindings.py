@@ -105,6 +105,8 @@ ControlHandler = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_bool)
 SelectHandler = CFUNCTYPE(None, c_void_p, c_void_p, c_bool, c_int)
 # (parameter, ReportControlBlock, ClientConnection, event, parameter's name, MmsDataAccessError)
 BlockHandler = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_int, c_char_p, c_int)
+BLOCK_WRITTEN, BLOCK_ENABLED = 1, 4
+"""RCB_EVENT_SET_PARAMETER and RCB_EVENT_ENABLE of iec61850_server.h."""
 
 P, S = c_void_p, c_char_p
 
@@ -113,14 +115,17 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     # model (iec61850_dynamic_model.h): result, arguments
     "IedModel_create": (P, S),
     "IedModel_destroy": (None, P),
+    "IedModel_getModelNodeByObjectReference": (P, P, S),
     "LogicalDevice_createEx": (P, S, P, S),
     "LogicalNode_create": (P, S, P),
     "DataObject_create": (P, S, P, c_int),
     "DataAttribute_create": (P, S, P, c_int, c_int, c_uint8, c_int, c_uint32),
     "DataAttribute_setValue": (None, P, P),
+    "ModelNode_getChild": (P, P, S),
     "DataSet_create": (P, S, P),
     "DataSetEntry_create": (P, P, S, c_int, S),
     "ReportControlBlock_create": (P, S, P, S, c_bool, S, c_uint32, c_uint8, c_uint8, c_uint32, c_uint32),
+    "ReportControlBlock_isBuffered": (c_bool, P),
     # values (mms_value.h)
     "MmsValue_newBoolean": (P, c_bool),
     "MmsValue_newIntegerFromInt32": (P, c_int32),
@@ -139,7 +144,10 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "MmsValue_setFloat": (None, P, c_float),
     "MmsValue_setBitStringFromInteger": (None, P, c_uint32),
     "MmsValue_setBitStringFromIntegerBigEndian": (None, P, c_uint32),
+    "MmsValue_setVisibleString": (None, P, S),
     "MmsValue_setUtcTimeMsEx": (None, P, c_uint64, c_uint8),
+    "MmsValue_setUint8": (None, P, c_uint8),
+    "MmsValue_setOctetString": (None, P, S, c_int),
     # server configuration
     "IedServerConfig_create": (P,),
     "IedServerConfig_destroy": (None, P),
@@ -174,6 +182,8 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "IedServer_updateInt64AttributeValue": (None, P, P, c_int64),
     "IedServer_updateFloatAttributeValue": (None, P, P, c_float),
     "IedServer_updateDbposValue": (None, P, P, c_int),
+    "IedServer_updateAttributeValue": (None, P, P, P),
+    "IedServer_updateVisibleStringAttributeValue": (None, P, P, S),
     "IedServer_updateQuality": (None, P, P, c_uint16),
     "IedServer_setRCBEventHandler": (None, P, BlockHandler, P),
     # control
@@ -185,6 +195,7 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "ControlAction_setAddCause": (None, P, c_int),
     "ControlAction_getOrCat": (c_int, P),
     "ControlAction_getOrIdent": (POINTER(c_uint8), P, POINTER(c_int)),
+    "ControlAction_getCtlNum": (c_int, P),
     "ControlAction_getClientConnection": (P, P),
     "ClientConnection_getPeerAddress": (S, P),
 }

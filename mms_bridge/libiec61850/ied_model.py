@@ -14,7 +14,7 @@ from functools import cache
 from mms_bridge.datamodel.value import Key, Quality
 from mms_bridge.libiec61850.bindings import MAX_DATA_SET_MEMBERS, lib
 from mms_bridge.libiec61850.node_plan import PROCESS, Plan, create, mms_value, plans
-from mms_bridge.libiec61850.points import Points, quiet_places, shape_of
+from mms_bridge.libiec61850.points import Beside, Points, bands_of, quiet_places, shape_of
 from scl_builder.model.cdc import ControlModel
 from scl_builder.model.reference import Reference
 from scl_builder.read import cid as scl
@@ -31,6 +31,8 @@ class ControlObject:
     model: ControlModel
     limit: float | None
     """Seconds; operTimeout of the file."""
+    select_limit: float | None = None
+    """Seconds; sboTimeout of the file."""
 
     @property
     def normal(self) -> bool:
@@ -59,9 +61,9 @@ def build(cid: scl.Cid) -> NativeModel:
     # inst, finds none where there is an ldName, and crashes when a client asks for them.
     model = NativeModel(lib.IedModel_create(b""))
     try:
-        wanted = _wanted(cid)
+        listed, buffered = _listed(cid), _listed(cid, buffered=True)
         for device in cid.devices:
-            _device(model, device, wanted.get(device.domain, frozenset()))
+            _device(model, device, listed[device.domain], buffered[device.domain])
     except ValueError:
         model.destroy()
         raise
@@ -80,14 +82,18 @@ def check(cid: scl.Cid) -> None:
                 _check_size(name, members)
 
 
-def _device(model: NativeModel, device: scl.Device, wanted: frozenset[Key]) -> None:
+def _device(model: NativeModel, device: scl.Device, listed: frozenset[Key], buffered: frozenset[Key]) -> None:
     handle = lib.LogicalDevice_createEx(device.domain.encode(), model.handle, None)
     fed: list[int] = []
+    instant: list[int] = []
+    ranges: list[int] = []
     for node in device.nodes:
         node_handle = lib.LogicalNode_create(node.name.encode(), handle)
         for plan in plans(node.type):
             handles = _object(node, plan, node_handle)
             fed += (handles[place] for one in plan.fed for place in one.places)
+            instant += (one.instant and handles[one.instant] for one in plan.fed)
+            ranges += (one.range and handles[one.range] for one in plan.fed)
             if plan.control_model is not None:
                 model.controls[device.domain, node.name, plan.obj.name] = _control(node, plan, handles[0])
         for name, members in node.data_sets:
@@ -95,7 +101,14 @@ def _device(model: NativeModel, device: scl.Device, wanted: frozenset[Key]) -> N
         for report in node.reports:
             _report(node_handle, report)
     shape = shape_of(tuple((n.name, n.type) for n in device.nodes))
-    model.points[device.domain] = Points(shape, fed, quiet=quiet_places(shape, wanted))
+    model.points[device.domain] = Points(
+        shape,
+        fed,
+        quiet=quiet_places(shape, buffered),
+        unlisted=quiet_places(shape, listed),
+        bands=bands_of(device, shape),
+        beside=Beside(instant, ranges),
+    )
 
 
 def _object(node: scl.Node, plan: Plan, node_handle: int) -> list[int]:
@@ -118,11 +131,13 @@ def _control(node: scl.Node, plan: Plan, handle: int) -> ControlObject:
     literals, default = plan.control_model
     literal = node.values.get((plan.obj.name, "ctlModel"), default)
     model = ControlModel(literals.get(literal, ControlModel.STATUS_ONLY))
-    return ControlObject(handle, model, _limit(node, plan))
+    return ControlObject(
+        handle, model, _seconds(node, plan, "operTimeout"), _seconds(node, plan, "sboTimeout")
+    )
 
 
-def _limit(node: scl.Node, plan: Plan) -> float | None:
-    path = (plan.obj.name, "operTimeout")
+def _seconds(node: scl.Node, plan: Plan, name: str) -> float | None:
+    path = (plan.obj.name, name)
     attribute = plan.sources[plan.places.get(path, 0)]
     text = node.values.get(path) or (attribute.value if attribute is not None else None)
     return int(text) / 1000 if text else None
@@ -151,14 +166,17 @@ def _instance_values(node: scl.Node, plan: Plan, handles: Sequence[int]) -> None
             lib.MmsValue_delete(value)
 
 
-def _wanted(cid: scl.Cid) -> dict[str, frozenset[Key]]:
-    """MMS domain -> data objects that stand in some configured data set."""
-    found: dict[str, set[Key]] = {}
+def _listed(cid: scl.Cid, *, buffered: bool = False) -> dict[str, frozenset[Key]]:
+    """MMS domain -> data objects in a configured data set, or in one that a buffered block has."""
+    found: dict[str, set[Key]] = {device.domain: set() for device in cid.devices}
     for device in cid.devices:
         for node in device.nodes:
-            for _, members in node.data_sets:
+            kept = {report.data_set for report in node.reports if report.buffered}
+            for name, members in node.data_sets:
+                if buffered and name not in kept:
+                    continue
                 for member in members:
-                    found.setdefault(member.device, set()).add((member.node, member.path[0]))
+                    found[member.device].add((member.node, member.path[0]))
     return {domain: frozenset(keys) for domain, keys in found.items()}
 
 

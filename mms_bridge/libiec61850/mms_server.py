@@ -6,8 +6,8 @@ one serves its associations to their end (``ied.py``). Three facts of the librar
 - ``IedServer_processIncomingData`` first sends the reports that are due, then looks at its sockets, accepts
   and reads. It would wait for them; ``wait_hook.py`` takes the waiting out.
 - The wheel's build takes five associations for each server, whatever the configuration says.
-- A new connection is taken by putting the public listening socket in the place of the server's own for
-  one call. So which server a client meets is decided per connection, and no listener is ever closed.
+- A new connection is taken by putting a listening socket of ours in the place of the server's own for one
+  call. So which server a client meets is decided per connection, and no listener is ever closed.
 
 Everything here runs in the event loop's thread. Nothing is thread-safe, and nothing needs to be.
 """
@@ -15,7 +15,6 @@ Everything here runs in the event loop's thread. Nothing is thread-safe, and not
 from __future__ import annotations
 
 import os
-import select
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,24 +22,27 @@ from dataclasses import dataclass
 from broker.contract.errors import Meter61850Error
 from mms_bridge import sockets
 from mms_bridge.datamodel.value import Key, Value
-from mms_bridge.libiec61850.bindings import DENY, MAX_DATA_SET_MEMBERS, BlockHandler, lib
+from mms_bridge.libiec61850.bindings import (
+    BLOCK_ENABLED,
+    BLOCK_WRITTEN,
+    DENY,
+    MAX_DATA_SET_MEMBERS,
+    BlockHandler,
+    lib,
+)
 from mms_bridge.libiec61850.ied_model import ControlObject, NativeModel, build
 from mms_bridge.libiec61850.points import Points
+from mms_bridge.libiec61850.report_buffers import size_for
+from mms_bridge.libiec61850.text_writer import tell
 from mms_bridge.libiec61850.value_writer import preset, write
 from mms_bridge.libiec61850.wait_hook import quickly
 from scl_builder.model.cdc import FunctionalConstraint
-from scl_builder.model.logical_devices import MAX_DYNAMIC_DATA_SETS
+from scl_builder.model.logical_devices import MAX_ASSOCIATIONS, MAX_DYNAMIC_DATA_SETS
 from scl_builder.read.cid import Cid
-
-LIBRARY_ASSOCIATIONS = 5
-"""CONFIG_MAXIMUM_TCP_CLIENT_CONNECTIONS of the wheel's build."""
+from scl_builder.read.retold import Retold
 
 BURST = 32
 """Requests served in one turn of the event loop at most, so that other IEDs do not wait for long."""
-SELECTABLE = 1024
-"""FD_SETSIZE: select(2), which alone waits for less than 1 ms, takes only descriptors below."""
-LINGER_SECONDS = 60e-6
-"""For which a client's next request is awaited: coming back by way of the event loop takes 100 µs."""
 
 
 class ServerError(Meter61850Error, RuntimeError):
@@ -51,18 +53,16 @@ class ServerError(Meter61850Error, RuntimeError):
 class Limits:
     """Sizes that every generation of every IED gets."""
 
-    associations: int = LIBRARY_ASSOCIATIONS
+    associations: int = MAX_ASSOCIATIONS
     """Of one server."""
-    report_buffer: int = 16_384
-    """Octets for each buffered report control block."""
     urcb_buffer: int = 8_192
     """Octets for each unbuffered one: room for a few reports that wait for the socket."""
     dynamic_data_sets: int = MAX_DYNAMIC_DATA_SETS
     """That clients may make for each association; they end with it."""
-    lasting_data_sets: int = MAX_DYNAMIC_DATA_SETS
-    """That clients may make in each logical device, and that outlive their association."""
     burst: int = BURST
     """Requests served in one turn of the event loop; 1 where the library waits at each."""
+    begin_at_once: bool = True
+    """Make a server before its first client comes, so that it buffers."""
 
 
 class Server:
@@ -70,6 +70,10 @@ class Server:
 
     def __init__(self, cid: Cid, limits: Limits, *, identity: tuple[str, str, str], idle_fd: int) -> None:
         self.cid = cid
+        self.owners = {device.domain: device.meter_id for device in cid.devices}
+        """MMS domain → meter_id of its meter; empty for a device that is no meter's."""
+        self.domains = {device.meter_id or device.inst: device.domain for device in cid.devices}
+        """meter_id, or inst of a device that is no meter's → MMS domain."""
         self.connections: dict[int, int] = {}  # descriptor -> inode, to see that it was closed
         self.accepted: list[int] = []  # descriptors that joined since the owner last looked
         self.closed: list[int] = []
@@ -84,7 +88,7 @@ class Server:
     @property
     def has_room(self) -> bool:
         """Whether it takes one more association."""
-        return len(self.connections) < self._limits.associations
+        return len(self.connections) < min(self.cid.max_associations, self._limits.associations)
 
     @property
     def handle(self) -> int:
@@ -115,25 +119,29 @@ class Server:
         self._listen()
 
     def _block_event(
-        self, _parameter: int, _rcb: int, _client: int, _event: int, name: bytes, _error: int
+        self, _parameter: int, rcb: int, _client: int, event: int, name: bytes, _error: int
     ) -> None:
-        """A client has given a report control block another data set: from now on it may want any value."""
-        if name == b"DatSet" and self._model is not None:
-            for points in self._model.points.values():
+        """A client has enabled a block, or given it another data set: from now on it may want any value."""
+        every = () if self._model is None else self._model.points.values()
+        if event == BLOCK_WRITTEN and name == b"DatSet":
+            for points in every:
                 points.speak_up()
+        elif event == BLOCK_ENABLED and not lib.ReportControlBlock_isBuffered(rcb):
+            for points in every:
+                points.enabled()
 
     def _create(self, model: int) -> int:
         config = lib.IedServerConfig_create()
         lib.IedServerConfig_setEdition(config, 2)
         lib.IedServerConfig_setMaxMmsConnections(config, self._limits.associations)
-        lib.IedServerConfig_setReportBufferSize(config, self._limits.report_buffer)
+        lib.IedServerConfig_setReportBufferSize(config, size_for(self.cid))
         lib.IedServerConfig_setReportBufferSizeForURCBs(config, self._limits.urcb_buffer)
         # only what the SCD's Services element says
         # FileOpen with a position beyond the end, then FileRead: it answers with memory of this process
         lib.IedServerConfig_enableFileService(config, False)
         lib.IedServerConfig_enableDynamicDataSetService(config, True)
         lib.IedServerConfig_setMaxAssociationSpecificDataSets(config, self._limits.dynamic_data_sets)
-        lib.IedServerConfig_setMaxDomainSpecificDataSets(config, self._limits.lasting_data_sets)
+        lib.IedServerConfig_setMaxDomainSpecificDataSets(config, 0)  # the guard refuses them, too
         lib.IedServerConfig_setMaxDataSetEntries(config, MAX_DATA_SET_MEMBERS)
         lib.IedServerConfig_enableLogService(config, False)
         lib.IedServerConfig_enableResvTmsForBRCB(config, True)
@@ -179,11 +187,11 @@ class Server:
                 return
             self.process()
 
-    def accept(self, public: socket.socket) -> None:
-        """Take one connection that waits on ``public``; it shows up in ``accepted``."""
-        port = public.getsockname()[1]
+    def accept(self, listener: socket.socket) -> None:
+        """Take one connection that waits on ``listener``; it shows up in ``accepted``."""
+        port = listener.getsockname()[1]
         before = _descriptors()
-        os.dup2(public.fileno(), self._listen_fd)
+        os.dup2(listener.fileno(), self._listen_fd)
         try:
             quickly(lib.IedServer_processIncomingData, self._server)
         finally:
@@ -194,18 +202,14 @@ class Server:
                 self.accepted.append(fd)
         self._prune()
 
+    def replaced(self, fd: int) -> None:
+        """Another socket is behind the descriptor of an association now."""
+        self.connections[fd] = os.fstat(fd).st_ino
+
     def process(self) -> None:
         """Serve the request that has arrived; to be called when a connection is readable."""
         quickly(lib.IedServer_processIncomingData, self._server)
         self._prune()
-
-    def process_burst(self, fd: int, *, linger: bool) -> None:
-        """Serve the request that has arrived on ``fd``, and those that follow at its heels."""
-        wait = LINGER_SECONDS if linger else 0
-        for _ in range(self._limits.burst):
-            self.process()
-            if self.closed or fd >= SELECTABLE or not select.select((fd,), (), (), wait)[0]:
-                return
 
     def send_reports(self) -> None:
         """Send the reports that are due; a request that has arrived meanwhile is served too."""
@@ -225,15 +229,25 @@ class Server:
                 del self.connections[fd]
                 self.closed.append(fd)
 
-    def write(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
-        """Update data objects of one logical device as one event: reports see all or nothing."""
-        points = self.points(domain)
+    def retell(self, news: Retold, cid: Cid) -> None:
+        """Texts that are others now, and meters that have got one of the devices; it serves ``cid`` now."""
+        assert self._model is not None
+        self.cid = cid
+        for domain, meter_id in news.owners.items():
+            if domain in self.owners:
+                self.owners[domain], self.domains[meter_id] = meter_id, domain
+        for text in news.texts:
+            tell(self._server, self._model.handle, text)
+
+    def write(self, owner: str, values: Iterable[tuple[Key, Value]]) -> None:
+        """Update the device of ``owner`` (`domains`) as one event: reports see all of it or nothing."""
+        points = self.points(self.domains.get(owner, ""))
         if points is not None:  # else this generation was built before the meter was born
             write(self._server, points, values)
 
-    def preset(self, domain: str, values: Iterable[tuple[Key, Value]]) -> None:
+    def preset(self, owner: str, values: Iterable[tuple[Key, Value]]) -> None:
         """Set initial values, before the first association: no report sees a change."""
-        points = self.points(domain)
+        points = self.points(self.domains.get(owner, ""))
         if points is not None:
             preset(self._server, points, values)
 
@@ -254,15 +268,10 @@ def _inode(fd: int) -> int | None:
 def _of_socket(fd: int, question: Callable[[socket.socket], int]) -> int | None:
     """Ask the socket behind ``fd`` without taking it over; None if ``fd`` is no socket."""
     try:
-        borrowed = socket.socket(fileno=fd)
+        with sockets.borrowed(fd) as connection:
+            return question(connection)
     except OSError:
         return None
-    try:
-        return question(borrowed)
-    except OSError:
-        return None
-    finally:
-        borrowed.detach()
 
 
 def _is_listening(fd: int) -> bool:

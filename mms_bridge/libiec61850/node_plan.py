@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from mms_bridge.datamodel.bands import BAND_SETTINGS
 from mms_bridge.libiec61850.bindings import ATTRIBUTE_TYPES, lib
 from scl_builder.model.cdc import FunctionalConstraint, Path
 from scl_builder.read.cid import Attribute, DataObject, NodeType
@@ -29,6 +30,7 @@ class Kind(Enum):
     INT64 = "INT64"
     FLOAT = "FLOAT32"
     DBPOS = "Dbpos"
+    TEXT = "VisString255"
 
 
 TEXTS = ("VisString32", "VisString64", "VisString129", "VisString255", "Unicode255")
@@ -47,6 +49,14 @@ class Fed(NamedTuple):
     """From the data object down: ``Vol``, ``PhV.phsA``, ``DmdWh.frVal``."""
     kind: Kind
     places: tuple[int, int, int]
+    path: Path
+    """Of the data object or sub data object."""
+    instant: int = 0
+    """Place of the value without a deadband (instMag.f); 0: it has none."""
+    range: int = 0
+    """Place of range, likewise."""
+    settings: Mapping[Path, str] = {}
+    """What its type says of deadband and range: path below the data object → Val."""
 
 
 class Creation(NamedTuple):
@@ -179,7 +189,16 @@ def _fed(obj: DataObject, places: Mapping[Path, int], flat: list[_Row]) -> Itera
         if kind is None:
             raise ValueError(f"{name}: bType {attributes[0].b_type} is none that we write")
         value_at, q, t = found
-        yield Fed(name, kind, (value_at, q, t))
+        instant = places.get((*path, *value.instant), 0) if value.instant else 0
+        settings = _band_settings(path, places, flat)
+        yield Fed(name, kind, (value_at, q, t), path, instant, places.get((*path, "range"), 0), settings)
+
+
+def _band_settings(path: Path, places: Mapping[Path, int], flat: list[_Row]) -> dict[Path, str]:
+    """What the type says of the deadband and the range of the data object at ``path``."""
+    wanted = ((tail, places.get((*path, *tail))) for tail in BAND_SETTINGS)
+    found = ((tail, flat[place - 1][1]) for tail, place in wanted if place is not None)
+    return {tail: one.value for tail, one in found if one is not None and one.value is not None}
 
 
 def _control_model(obj: DataObject) -> tuple[Mapping[str, int], str] | None:

@@ -5,18 +5,23 @@ that one more meter among thousands costs one IED. A CID carries no revision: as
 same, so does its CID.
 
 >>> from scl_builder.build.project import Ied, Meter, Project
->>> ied = Ied("SMGW001", "127.0.0.1", 102, (Meter("SM_" + "0" * 32, "M1", name="House 1"),))
+>>> ied = Ied("SMGW001", "127.0.0.1", 102, (Meter("3f2504e0-4f89-41d3-9a0c-0305e82c3301", "M1"),))
 >>> build_cid(Project("town", 7, (ied,)), "SMGW001") == build_cid(Project("town", 8, (ied,)), "SMGW001")
 True
 """
 
 from __future__ import annotations
 
-from scl_builder.build import devices, site, templates
+from collections import defaultdict
+from collections.abc import Iterator
+
+from scl_builder.build import devices, single_line, site, templates
+from scl_builder.build.clients import client_ied, report_clients
 from scl_builder.build.project import HistoryItem, Ied, Project
 from scl_builder.build.render_cache import Remembered
 from scl_builder.build.text import escape, unicode
 from scl_builder.model import logical_devices
+from scl_builder.model.topology import Topology
 
 NAMESPACE = "http://www.iec.ch/61850/2003/SCL"
 
@@ -32,13 +37,26 @@ def build_scd(project: Project) -> bytes:
     """The SCD of ``project``."""
     ieds = sorted(project.ieds, key=lambda ied: ied.name)
     parts = [_SCL_HEAD, _scd_header(project)]
-    parts += map(site.substation, ieds)
+    parts += _substations(project.topology, ieds)
     parts.append(site.communication(ieds))
-    parts += (_ied(ied, project.report_instances, project.tool_version) for ied in ieds)
+    parts += (_of_ied(project, ied, project.clients) for ied in ieds)
     if ieds:
-        parts.append(_templates(project, ieds))
+        parts += map(client_ied, project.clients)
+        parts.append(_templates(project, ieds, project.clients))
     parts.append(_SCL_TAIL)
     return "".join(parts).encode()
+
+
+def _substations(topology: Topology | None, ieds: list[Ied]) -> Iterator[str]:
+    found = single_line.placed(topology, ieds) if topology else {}
+    elsewhere: dict[str, set[str]] = defaultdict(set)
+    for meters in found.values():
+        for meter in meters:
+            elsewhere[meter.ied].add(meter.inst)
+    if topology:
+        yield single_line.substations(topology, found)
+    for ied in ieds:
+        yield site.substation(ied, frozenset(elsewhere.get(ied.name, ())))
 
 
 def build_cid(project: Project, ied_name: str) -> bytes:
@@ -48,7 +66,7 @@ def build_cid(project: Project, ied_name: str) -> bytes:
         _SCL_HEAD,
         _header(f"{project.name} {ied.name}", "", project.tool_version, ""),
         site.communication([ied]),
-        _ied(ied, project.report_instances, project.tool_version),
+        _of_ied(project, ied),
         _templates(project, [ied]),
         _SCL_TAIL,
     )
@@ -59,11 +77,12 @@ def forget() -> None:
     """Forget what was rendered, as a process does that ends."""
     _ied.forget()
     site.substation.forget()
+    single_line.drawn.forget()
     devices.shared_plates.forget()
     templates.render.cache_clear()
 
 
-def _templates(project: Project, ieds: list[Ied]) -> str:
+def _templates(project: Project, ieds: list[Ied], clients: tuple[str, ...] = ()) -> str:
     plates = frozenset[devices.Plate]().union(*map(devices.shared_plates, ieds))
     profiles = frozenset(meter.profile for ied in ieds for meter in ied.meters)
     return templates.render(
@@ -72,6 +91,8 @@ def _templates(project: Project, ieds: list[Ied]) -> str:
         plates,
         profiles or frozenset((logical_devices.SINGLE_PHASE,)),
         operate_timeout=project.operate_timeout,
+        bands=project.bands,
+        clients=bool(clients),
     )
 
 
@@ -94,21 +115,29 @@ def _scd_header(project: Project) -> str:
 
 
 def _history_item(item: HistoryItem) -> str:
+    why = f' why="{_attribute(item.why)}"' if item.why else ""
     return (
         f'<Hitem version="1" revision="{item.revision}" when="{_attribute(item.when)}"'
-        f' who="{_attribute(item.who)}" what="{_attribute(item.what)}"/>\n'
+        f' who="{_attribute(item.who)}" what="{_attribute(item.what)}"{why}/>\n'
     )
 
 
+def _of_ied(project: Project, ied: Ied, clients: tuple[str, ...] = ()) -> str:
+    told = project.tool_version, project.model_revision
+    return _ied(ied, project.report_instances, *told, report_clients(clients))
+
+
 @Remembered
-def _ied(ied: Ied, report_instances: int, tool_version: str) -> str:
+def _ied(ied: Ied, report_instances: int, tool_version: str, revision: str, clients: str) -> str:
     shared = devices.shared_plates(ied)
-    gateway = devices.gateway_device(ied, report_instances=report_instances, tool_version=tool_version)
-    meters = "".join(devices.meter_device(meter, shared) for meter in devices.in_order(ied.meters))
+    enabled = f'<RptEnabled max="{report_instances}"'
+    enabled += f">{clients}</RptEnabled>" if clients else "/>"
+    gateway = devices.gateway_device(ied, enabled=enabled, tool_version=tool_version)
+    meters = "".join(devices.meter_device(meter, shared, revision) for meter in devices.in_order(ied.meters))
     # the gateway last: who reads the file once from its beginning knows by then what the members are called
     return (
         f'<IED name="{ied.name}" type="SmartMeterGateway" manufacturer="{logical_devices.VENDOR}"'
-        f' configVersion="1"'
+        f' configVersion="{revision}"'
         ' originalSclVersion="2007" originalSclRevision="B" originalSclRelease="4">\n'
         f"{_services(report_instances if ied.meters else 0)}"
         f'<AccessPoint name="{site.ACCESS_POINT}">\n<Server>\n<Authentication/>\n'

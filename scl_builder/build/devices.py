@@ -5,8 +5,9 @@ an LNodeType that they share; its id comes from what it says, so that the same p
 every file.
 
 >>> from scl_builder.build.project import Meter
->>> meter_device(Meter("SM_1", "M17", name="House 17"), frozenset())[:69]
-'<LDevice inst="M17" ldName="SM_1"><LN0 lnClass="LLN0" inst="" lnType='
+>>> meter = Meter("3f2504e0-4f89-41d3-9a0c-0305e82c3301", "M17", name="House 17")
+>>> meter_device(meter, frozenset())[:67]
+'<LDevice inst="M17" desc="House 17"><Private type="meter61850:meter'
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from scl_builder.build.render_cache import Remembered
 from scl_builder.build.text import digest, escape, unicode, visible
 from scl_builder.model import logical_devices
 from scl_builder.model.data_object import DataObject, LogicalNode
-from scl_builder.model.logical_devices import Group, Member, Profile, meter_nodes
+from scl_builder.model.logical_devices import METER_PRIVATE, Group, Member, Profile, meter_nodes
 
 VAL_LIMIT = 255
 """Length of VisString255 and Unicode255."""
@@ -59,8 +60,8 @@ def plate_node(plate: Plate) -> LogicalNode:
     return replace(node, type_id=f"{node.type_id}_{digest(plate)}", objects=objects)
 
 
-def meter_device(meter: Meter, shared: Plates) -> str:
-    """A meter's LDevice."""
+def meter_device(meter: Meter, shared: Plates, revision: str = logical_devices.MODEL_REVISION) -> str:
+    """A meter's LDevice; ``revision``: what its configRev begins with."""
     plate = _plate(meter)
     own = _own_plate(meter)
     nodes = meter_nodes(meter.profile, relay=meter.relay)
@@ -71,15 +72,26 @@ def meter_device(meter: Meter, shared: Plates) -> str:
     plate_texts = _exactly("d", meter.name)
     if meter.profile.shape:
         mark = digest((("", meter.profile.shape),))
-        plate_texts["configRev"] = f"{logical_devices.MODEL_REVISION}.{mark}"
+        plate_texts["configRev"] = f"{revision}.{mark}"
     instances = {("LLN0", "NamPlt"): plate_texts, ("LPHD1", "PhyNam"): own}
-    return _device(f'inst="{meter.inst}" ldName="{meter.ld_name}"', nodes, instances, "")
+    return _device(_names(meter), nodes, instances, "")
+
+
+def _names(meter: Meter) -> str:
+    """The start tag of a meter's LDevice, and whose it is."""
+    told = {"inst": meter.inst, "ldName": meter.ld_name, "desc": unicode(meter.name, VAL_LIMIT)}
+    names = "".join(f' {attribute}="{escape(text)}"' for attribute, text in told.items() if text)
+    private = f'<Private type="{METER_PRIVATE}">{meter.meter_id}</Private>' if meter.meter_id else ""
+    return f"<LDevice{names}>{private}"
 
 
 def _own_plate(meter: Meter) -> dict[str, str]:
     where = [meter.address, *([meter.address_code] if meter.address_code not in meter.address else [])]
     location = ", ".join(filter(None, where))
-    return {"serNum": visible(meter.serial, VAL_LIMIT), **_exactly("location", location)}
+    exact = _exactly("d", location)
+    described = exact if exact["dU"] else {}  # location says it already
+    own = {"serNum": visible(meter.serial, VAL_LIMIT), "location": exact["d"], "mRID": meter.meter_id}
+    return own | described
 
 
 def _exactly(attribute: str, text: str) -> dict[str, str]:
@@ -88,8 +100,8 @@ def _exactly(attribute: str, text: str) -> dict[str, str]:
     return {attribute: plain, "dU": exact if exact != plain else ""}
 
 
-def gateway_device(ied: Ied, *, report_instances: int, tool_version: str) -> str:
-    """The IED's own LDevice, with the group data sets if there is a meter."""
+def gateway_device(ied: Ied, *, enabled: str, tool_version: str) -> str:
+    """The IED's own LDevice, with the group data sets if there is a meter; ``enabled``: each RptEnabled."""
     own = {"vendor": logical_devices.VENDOR, "swRev": visible(tool_version, VAL_LIMIT)}
     instances = {("LPHD1", "PhyNam"): own}
     controls = ""
@@ -97,27 +109,30 @@ def gateway_device(ied: Ied, *, report_instances: int, tool_version: str) -> str
         conf_rev = logical_devices.GROUP_REVISION + ied.changes
         groups = [(group, insts) for group in logical_devices.GROUPS if (insts := _members(group, ied))]
         controls = "\n" + "".join(_data_set(group, insts) for group, insts in groups)
-        controls += "".join(_report(group, conf_rev, report_instances) for group, _ in groups)
-    return _device(f'inst="{GATEWAY_INST}"', logical_devices.GATEWAY_LD, instances, controls)
+        controls += "".join(_report(group, conf_rev, enabled) for group, _ in groups)
+    return _device(f'<LDevice inst="{GATEWAY_INST}">', logical_devices.GATEWAY_LD, instances, controls)
 
 
 def _device(
-    names: str,
+    head: str,
     nodes: Iterable[LogicalNode],
     instances: Mapping[tuple[str, str], Mapping[str, str]],
     controls: str,
 ) -> str:
-    """An LDevice; ``instances``: node and data object → attribute → Val; ``controls`` goes into LLN0."""
-    rows = [f"<LDevice {names}>"]
+    """An LDevice that begins with ``head``.
+
+    ``instances``: node and data object → attribute → Val; ``controls`` goes into LLN0.
+    """
+    rows = [head]
     for node in nodes:
         tag = "LN0" if node.ln_class == "LLN0" else "LN"
         prefix = f' prefix="{node.prefix}"' if node.prefix else ""
-        head = f'<{tag}{prefix} lnClass="{node.ln_class}" inst="{node.inst}" lnType="{node.type_id}"'
+        start = f'<{tag}{prefix} lnClass="{node.ln_class}" inst="{node.inst}" lnType="{node.type_id}"'
         body = controls if tag == "LN0" else ""
         body += "".join(
             _doi(do, instances[key]) for do in node.objects if (key := (node.name, do.name)) in instances
         )
-        rows.append(f"{head}>{body}</{tag}>" if body else f"{head}/>")
+        rows.append(f"{start}>{body}</{tag}>" if body else f"{start}/>")
     rows.append("</LDevice>\n")
     return "".join(rows)
 
@@ -133,6 +148,8 @@ def _doi(do: DataObject, values: Mapping[str, str]) -> str:
 
 def _members(group: Group, ied: Ied) -> list[tuple[str, Member]]:
     """The insts of the meters that have a member of the group, each with that member."""
+    if group.of_gateway:
+        return [(GATEWAY_INST, member) for member in group.members]
     found = ((m.inst, _member(group, m.profile, relay=m.relay)) for m in in_order(ied.meters))
     return [(inst, member) for inst, member in found if member is not None]
 
@@ -140,26 +157,30 @@ def _members(group: Group, ied: Ied) -> list[tuple[str, Member]]:
 @lru_cache(maxsize=1024)
 def _member(group: Group, profile: Profile, *, relay: bool) -> Member | None:
     there = {(node.name, do.name) for node in meter_nodes(profile, relay=relay) for do in node.objects}
-    members = (group.member, group.instead)
-    return next((member for member in members if (member.ln_class + member.inst, member.do) in there), None)
+    found = (member for member in group.members if (member.ln_class + member.inst, member.do) in there)
+    return next(found, None)
 
 
 def _data_set(group: Group, members: Iterable[tuple[str, Member]]) -> str:
-    rows = "".join(
-        f'<FCDA ldInst="{inst}" lnClass="{member.ln_class}" lnInst="{member.inst}" doName="{member.do}"'
-        f' fc="{member.fc}"/>\n'
-        for inst, member in members
-    )
+    rows = "".join(map(_fcda, members))
     return f'<DataSet name="{group.data_set}">\n{rows}</DataSet>\n'
 
 
-def _report(group: Group, conf_rev: int, instances: int) -> str:
+def _fcda(found: tuple[str, Member]) -> str:
+    inst, member = found
+    node = f'lnClass="{member.ln_class}"' + (f' lnInst="{member.inst}"' if member.inst else "")
+    return f'<FCDA ldInst="{inst}" {node} doName="{member.do}" fc="{member.fc}"/>\n'
+
+
+def _report(group: Group, conf_rev: int, enabled: str) -> str:
     buffered = ' buffered="true"' if group.buffered else ""
+    integrity = f' intgPd="{group.integrity}"' if group.integrity else ""
     triggers = "".join(f' {name}="true"' for name in logical_devices.TRIGGERS)
     fields = logical_devices.BUFFERED_FIELDS if group.buffered else logical_devices.FIELDS
     options = "".join(f' {name}="true"' for name in fields)
     return (
         f'<ReportControl name="{group.report}" datSet="{group.data_set}" confRev="{conf_rev}"'
-        f'{buffered} bufTime="{group.buffer_time}" indexed="true"><TrgOps{triggers}/><OptFields{options}/>'
-        f'<RptEnabled max="{instances}"/></ReportControl>\n'
+        f'{buffered} bufTime="{group.buffer_time}"{integrity} indexed="true">'
+        f"<TrgOps{triggers}/><OptFields{options}/>"
+        f"{enabled}</ReportControl>\n"
     )

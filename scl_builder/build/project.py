@@ -13,10 +13,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import Literal, get_args
 
-from scl_builder.model.logical_devices import MAX_METERS, OPERATE_TIMEOUT, SINGLE_PHASE, Profile
+from scl_builder.build.text import digest
+from scl_builder.model.deadbands import NO_BANDS, NOMINALS, Bands
+from scl_builder.model.logical_devices import (
+    MAX_METERS,
+    MODEL_REVISION,
+    OPERATE_TIMEOUT,
+    SINGLE_PHASE,
+    Profile,
+    checked_meter_id,
+)
+from scl_builder.model.reference import MMS_NAME_LIMIT
+from scl_builder.model.topology import Topology
 
 ControlModel = Literal[
     "status-only",
@@ -25,7 +37,8 @@ ControlModel = Literal[
     "direct-with-enhanced-security",
     "sbo-with-enhanced-security",
 ]
-"""CtlModelKind of IEC 61850-7-3, literal for literal."""
+"""CtlModelKind of IEC 61850-7-3, literal for literal and in its order."""
+DEFAULT_CONTROL_MODEL: ControlModel = "sbo-with-enhanced-security"
 
 GATEWAY_INST = "GW"
 """LDevice inst of an IED's own logical device; its MMS domain is IED name + ``GW``."""
@@ -36,6 +49,24 @@ MAX_REPORT_INSTANCES = 99
 _NAME = re.compile(r"[A-Za-z][0-9A-Za-z_]*")
 
 
+@lru_cache(maxsize=64)
+def model_revision(
+    control_model: ControlModel, bands: Bands = NO_BANDS, operate_timeout: int = OPERATE_TIMEOUT
+) -> str:
+    """configVersion of an IED, and configRev of its logical devices: all settings that are in the types.
+
+    >>> model_revision("status-only").removeprefix(model_revision(DEFAULT_CONTROL_MODEL))
+    '.ctl0'
+    """
+    marks = [MODEL_REVISION]
+    if control_model != DEFAULT_CONTROL_MODEL:
+        marks.append(f"ctl{get_args(ControlModel).index(control_model)}")
+    told = [(f"{unit}.{name}", text) for unit in NOMINALS for name, text in bands.values(unit)]
+    if operate_timeout != OPERATE_TIMEOUT:
+        told.append(("operTimeout", str(operate_timeout)))
+    return ".".join([*marks, digest(told)] if told else marks)
+
+
 def _check_name(what: str, name: str, *, limit: int) -> None:
     if len(name) > limit or not _NAME.fullmatch(name):
         raise ValueError(
@@ -43,14 +74,20 @@ def _check_name(what: str, name: str, *, limit: int) -> None:
         )
 
 
+def _check_ied_name(name: str, *, limit: int) -> None:
+    _check_name("IED name", name, limit=limit)
+    if name == "None":
+        raise ValueError("IED name 'None': IEC 61850-6 keeps it for LNodes without an IED")
+
+
 @dataclass(frozen=True)
 class Meter:
     """One meter; no resident's name is among what describes it, for integrators pass the file around."""
 
-    ld_name: str
-    """MMS domain: ``SM_`` and 32 hex digits."""
-    inst: str = ""
-    """LDevice inst: short, the meter's for life, unique in the project; by default its ld_name."""
+    meter_id: str
+    """Its UUID, which is in the file; empty for a device that is nobody's yet."""
+    inst: str
+    """LDevice inst: short, the meter's for life, unique in the project. IED name + inst is its MMS domain."""
     name: str = ""
     address: str = ""
     address_code: str = ""
@@ -62,12 +99,20 @@ class Meter:
     """Whether it has a relay; without one its logical device has no CSWI and no XSWI."""
     profile: Profile = SINGLE_PHASE
     """What its logical device measures."""
+    ld_name: str = ""
+    """MMS domain of a deployment that keeps its names: ``SM_`` and 32 hex digits; else empty."""
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether no meter has the device yet."""
+        return not self.meter_id
 
     def __post_init__(self) -> None:
-        _check_name("logical device name", self.ld_name, limit=64)
-        if not self.inst:
-            object.__setattr__(self, "inst", self.ld_name)
+        if self.meter_id:
+            checked_meter_id(self.meter_id)
         _check_name("logical device inst", self.inst, limit=64)
+        if self.ld_name:
+            _check_name("logical device name", self.ld_name, limit=64)
         if self.inst == GATEWAY_INST:
             raise ValueError(f"logical device inst {GATEWAY_INST!r} is the gateway's own")
 
@@ -87,9 +132,7 @@ class Ied:
     """Where the same server is reached over TLS, if it is."""
 
     def __post_init__(self) -> None:
-        _check_name("IED name", self.name, limit=64 - len(GATEWAY_INST))
-        if self.name == "None":
-            raise ValueError("IED name 'None': IEC 61850-6 keeps it for LNodes without an IED")
+        _check_ied_name(self.name, limit=64 - len(GATEWAY_INST))
         IPv4Address(self.ip)
         IPv4Address(self.subnet)
         for port in (self.port, self.tls_port):
@@ -101,18 +144,30 @@ class Ied:
             raise ValueError(
                 f"{self.name} has {len(self.meters)} meters: at most {MAX_METERS}, the members of a data set"
             )
+        if too_long := [domain for domain in map(self.domain, self.meters) if len(domain) > MMS_NAME_LIMIT]:
+            raise ValueError(f"logical device name {too_long[0]!r}: at most {MMS_NAME_LIMIT} characters")
         if not 1 <= self.changes < 2**32:
             raise ValueError(f"changes {self.changes} of {self.name}: 1 to 4294967295")
+
+    @property
+    def owned(self) -> tuple[Meter, ...]:
+        """Without the spare devices."""
+        return tuple(meter for meter in self.meters if not meter.is_spare)
+
+    def domain(self, meter: Meter) -> str:
+        """MMS domain of one of its meters."""
+        return meter.ld_name or self.name + meter.inst
 
 
 @dataclass(frozen=True)
 class HistoryItem:
-    """One line of the SCD's history; ``when`` is ISO 8601."""
+    """One line of the SCD's history: what changed, and what caused it; ``when`` is ISO 8601."""
 
     revision: int
     when: str
     who: str
     what: str
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,10 +179,16 @@ class Project:
     ieds: tuple[Ied, ...]
     history: tuple[HistoryItem, ...] = ()
     report_instances: int = 2
-    control_model: ControlModel = "sbo-with-enhanced-security"
+    control_model: ControlModel = DEFAULT_CONTROL_MODEL
     tool_version: str = ""
     operate_timeout: int = OPERATE_TIMEOUT
     """ms; operTimeout of every control object with enhanced security."""
+    topology: Topology | None = None
+    """Where the meters are; those that it does not name are in the substation of their IED."""
+    bands: Bands = NO_BANDS
+    """Deadbands and ranges of measured values; by default every change is an event."""
+    clients: tuple[str, ...] = ()
+    """Clients of the report control blocks, by the name of its IED: the first has instance 01 of each."""
 
     def __post_init__(self) -> None:
         if self.control_model not in get_args(ControlModel):
@@ -138,10 +199,23 @@ class Project:
             raise ValueError(f"report instances {self.report_instances}: 1 to {MAX_REPORT_INSTANCES}")
         if not 0 < self.operate_timeout < 2**32:
             raise ValueError(f"operate timeout {self.operate_timeout}: 1 to 4294967295 ms")
-        _check_unique("IED name", [ied.name for ied in self.ieds])
-        _check_unique("logical device", [meter.ld_name for ied in self.ieds for meter in ied.meters])
+        for client in self.clients:
+            _check_ied_name(client, limit=64)
+        if len(self.clients) > self.report_instances:
+            raise ValueError(
+                f"{len(self.clients)} clients, and {self.report_instances} report instances: one for each"
+            )
+        _check_unique("IED name", [*self.clients, *(ied.name for ied in self.ieds)])
+        _check_unique("logical device", [ied.domain(meter) for ied in self.ieds for meter in ied.meters])
+        meter_ids = [meter.meter_id for ied in self.ieds for meter in ied.meters if meter.meter_id]
+        _check_unique("meter_id", meter_ids)
         _check_unique("logical device inst", [meter.inst for ied in self.ieds for meter in ied.meters])
         _check_unique("revision in the history", [str(item.revision) for item in self.history])
+
+    @property
+    def model_revision(self) -> str:
+        """configVersion of its IEDs, and what configRev of their logical devices begins with."""
+        return model_revision(self.control_model, self.bands, self.operate_timeout)
 
     def ied(self, name: str) -> Ied:
         """The IED called ``name``; ValueError if there is none."""

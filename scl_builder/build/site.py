@@ -2,6 +2,7 @@
 
 There is a substation for each IED and a bay for each address code, and nothing here names a resident. The
 meters' switches stand in their bay as LNodes: to wrap each in a ConductingEquipment costs 62 bytes a meter.
+Meters that a topology names are in its substations instead (single_line.py).
 
 >>> bay_name("7530"), bay_name(""), bay_name("Çankaya 06")
 ('Bay_7530', 'Bay', 'Bay_Cankaya06_A5AQRBKA')
@@ -23,6 +24,8 @@ TLS_ACCESS_POINT = "AP2"
 """The same server (ServerAt), over TLS. IEC 61850-6 has no word for that: desc says it, and the port."""
 TLS_DESC = "MMS over TLS with client certificates (IEC 62351-3)"
 SUBNETWORK = "MeterNet"
+TLS_SUBNETWORK = "MeterNetTLS"
+"""The same network: in each of the two an address stands once, if each IED has one of its own."""
 
 _SELECTORS = (("OSI-TSEL", "0001"), ("OSI-SSEL", "0001"), ("OSI-PSEL", "00000001"))
 """Transport, session and presentation selectors that the server listens to."""
@@ -39,12 +42,15 @@ def bay_name(address_code: str) -> str:
 
 
 @Remembered
-def substation(ied: Ied) -> str:
-    """The Substation of one IED."""
+def substation(ied: Ied, elsewhere: frozenset[str] = frozenset()) -> str:
+    """The Substation of one IED, without the meters (inst) that are ``elsewhere``; empty without any left."""
+    left = [meter for meter in in_order(ied.owned) if meter.inst not in elsewhere]
+    if ied.owned and not left:
+        return ""
     bays: dict[str, list[Meter]] = defaultdict(list)
-    if not ied.meters:
+    if not left:
         bays[bay_name("")] = []  # a VoltageLevel has a bay
-    for meter in in_order(ied.meters):
+    for meter in left:
         bays[bay_name(meter.address_code)].append(meter)
     rows = "".join(
         f'<Bay name="{name}">\n{"".join(_lnode(ied.name, meter) for meter in meters)}</Bay>\n'
@@ -65,20 +71,20 @@ def _lnode(ied_name: str, meter: Meter) -> str:
 
 def communication(ieds: Iterable[Ied]) -> str:
     """The Communication section; empty without IEDs."""
-    points = "".join(map(_connected_ap, ieds))
-    if not points:
-        return ""
-    return (
-        f'<Communication>\n<SubNetwork name="{SUBNETWORK}" type="8-MMS">\n{points}'
-        "</SubNetwork>\n</Communication>\n"
+    ieds = list(ieds)
+    plain = "".join(_point(ied, ACCESS_POINT, ied.port, "") for ied in ieds)
+    tls = "".join(
+        _point(ied, TLS_ACCESS_POINT, ied.tls_port, f' desc="{TLS_DESC}"')
+        for ied in ieds
+        if ied.tls_port is not None
     )
-
-
-def _connected_ap(ied: Ied) -> str:
-    points = _point(ied, ACCESS_POINT, ied.port, "")
-    if ied.tls_port is not None:
-        points += _point(ied, TLS_ACCESS_POINT, ied.tls_port, f' desc="{TLS_DESC}"')
-    return points
+    networks = ((SUBNETWORK, plain), (TLS_SUBNETWORK, tls))
+    rows = "".join(
+        f'<SubNetwork name="{name}" type="8-MMS">\n{points}</SubNetwork>\n'
+        for name, points in networks
+        if points
+    )
+    return f"<Communication>\n{rows}</Communication>\n" if rows else ""
 
 
 def _point(ied: Ied, name: str, port: int, desc: str) -> str:

@@ -9,16 +9,18 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from scl_builder.build.clients import CLIENT_NODE
 from scl_builder.build.devices import Plates, plate_node
-from scl_builder.build.project import ControlModel
+from scl_builder.build.project import ControlModel, model_revision
 from scl_builder.build.text import digest, escape, visible
 from scl_builder.model import logical_devices
 from scl_builder.model.cdc import SERVED_CDCS, SERVED_MEMBERS
 from scl_builder.model.data_object import DataObject, LogicalNode
+from scl_builder.model.deadbands import NO_BANDS, RANGE_CONFIG, Bands, limits
 from scl_builder.model.logical_devices import Profile
 from scl_builder.model.nsd_cdcs import (
     CDCS,
@@ -48,7 +50,7 @@ def do_type_id(do: DataObject) -> str:
     """DOType id of ``do``; objects that differ in more than their source have different ones."""
     unit = None if do.unit is None else _unit_id(do)
     value = do.value.replace(" ", "")
-    told = (*do.values, *(("", name) for name in do.leaves_out))
+    told = (*do.values, *do.part_values, *(("", name) for name in do.leaves_out))
     shared = digest(told) if told else ""
     parts = "_".join(fed.path[1] if fed.path[1:] else fed.value.path[0] for fed in do.fed if do.parts)
     marks = (do.enum, unit, value, do.description and do.name, _CONTROL_MARKS.get(do.control), parts, shared)
@@ -86,6 +88,7 @@ class _Told(NamedTuple):
     tool_version: str
     operate_timeout: int
     """ms."""
+    revision: str
 
 
 def _values(do: DataObject, control_model: ControlModel, told: _Told) -> dict[str, str]:
@@ -103,7 +106,7 @@ def _values(do: DataObject, control_model: ControlModel, told: _Told) -> dict[st
         values["d"] = do.description
     if do.cdc == "LPL":
         values |= {"vendor": logical_devices.VENDOR, "swRev": visible(told.tool_version, 255)}
-        values |= {"ldNs": logical_devices.LD_NAMESPACE, "configRev": logical_devices.MODEL_REVISION}
+        values |= {"ldNs": logical_devices.LD_NAMESPACE, "configRev": told.revision}
     return values | dict(do.values)
 
 
@@ -114,6 +117,8 @@ def _type_id(attribute: Attribute, do: DataObject) -> str:
             return kind or do.enum
         case "Struct", "Unit":
             return f"Unit_{_unit_id(do)}"
+        case "Struct", "RangeConfig":
+            return f"RangeConfig_{digest((('', dict(do.values)[RANGE_CONFIG]),))}"
         case "Struct", ("Oper" | "SBOw" | "Cancel") as service:
             return f"{service}_{do.cdc}"
     return attribute.type
@@ -135,10 +140,15 @@ def _do_type(do: DataObject, control_model: ControlModel, told: _Told) -> str:
     rows = (
         f'<SDO name="{attribute.name}" type="{do_type_id(parts[attribute.name])}"/>'
         if attribute.name in parts
-        else _element("DA", attribute, _type_id(attribute, do), values.get(attribute.name))
+        else _element("DA", attribute, _type_id(attribute, do), _val(attribute, values))
         for attribute in attributes(do, control_model)
     )
     return "\n".join((f'<DOType id="{do_type_id(do)}" cdc="{do.cdc}">', *rows, "</DOType>"))
+
+
+def _val(attribute: Attribute, values: Mapping[str, str]) -> str | None:
+    """Its Val; a constructed attribute has its values in its type, and an empty text is none."""
+    return None if attribute.btype == "Struct" else values.get(attribute.name) or None
 
 
 def _members(struct: str, do: DataObject) -> Iterator[Attribute]:
@@ -155,6 +165,9 @@ def _da_types(attribute: Attribute, do: DataObject) -> Iterator[tuple[str, str]]
     """(id, XML) of the DAType behind a constructed attribute, and of those inside it."""
     if attribute.btype != "Struct":
         return
+    if attribute.type == "RangeConfig":
+        yield from _range_types(attribute, do)
+        return
     type_id = _type_id(attribute, do)
     unit, multiplier = ("", "c") if do.unit == PERCENT else (do.unit, "")
     units = {"SIUnit": unit, "multiplier": multiplier} if attribute.type == "Unit" else {}
@@ -163,6 +176,17 @@ def _da_types(attribute: Attribute, do: DataObject) -> Iterator[tuple[str, str]]
     yield type_id, "\n".join((f'<DAType id="{type_id}">', *rows, "</DAType>"))
     for member in members:
         yield from _da_types(member, do)
+
+
+def _range_types(attribute: Attribute, do: DataObject) -> Iterator[tuple[str, str]]:
+    """The types of rangeC: that of each limit has its value."""
+    told = limits(dict(do.values)[RANGE_CONFIG])
+    type_id, members = _type_id(attribute, do), list(_members(attribute.type, do))
+    rows = (_element("BDA", member, f"{member.type}_{told[member.name]}", None) for member in members)
+    yield type_id, "\n".join((f'<DAType id="{type_id}">', *rows, "</DAType>"))
+    for kind, text in {(member.type, told[member.name]) for member in members}:
+        (value,) = _members(kind, do)
+        yield f"{kind}_{text}", f'<DAType id="{kind}_{text}">\n{_element("BDA", value, "", text)}\n</DAType>'
 
 
 def _enum_type(kind: str) -> str:
@@ -206,11 +230,14 @@ def render(
     profiles: frozenset[Profile] = frozenset((logical_devices.SINGLE_PHASE,)),
     *,
     operate_timeout: int = logical_devices.OPERATE_TIMEOUT,
+    bands: Bands = NO_BANDS,
+    clients: bool = False,
 ) -> str:
     """The DataTypeTemplates element, sections and ids in order, one element a line."""
-    told = _Told(tool_version, operate_timeout)
+    told = _Told(tool_version, operate_timeout, model_revision(control_model, bands, operate_timeout))
     own = (node for profile in profiles for node in profile.nodes)
-    nodes = [*logical_devices.GATEWAY_LD, *own, *map(plate_node, plates)]
+    nodes = [*logical_devices.GATEWAY_LD, *map(bands.applied, own), *map(plate_node, plates)]
+    nodes += [CLIENT_NODE] if clients else []
     objects = list(_with_parts(do for node in nodes for do in node.objects))
     kinds = sorted(set().union(*(_enum_kinds(do, control_model) for do in objects)))
     da_types = (

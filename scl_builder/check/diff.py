@@ -1,13 +1,13 @@
 """What differs between two SCL files, in the words of an engineer: IEDs, devices, values, data sets, blocks.
 
-Devices are compared by their MMS name, so that a file without ldName compares with one that has them. Values
-are what a server of the file would have: of the instance, else of its type.
+Devices are compared by IED name and inst, so that another ldName is one difference, and not a device that
+went and one that came. Values are what a server of the file would have: of the instance, else of its type.
 
 >>> from scl_builder.build.builder import build_scd
 >>> from scl_builder.build.project import Ied, Meter, Project
 >>> from scl_builder.check.outline import parse
 >>> def town(port: int) -> Document:
-...     return parse(build_scd(Project("town", 1, (Ied("A", "192.0.2.1", port, (Meter("SM_1"),)),))))
+...     return parse(build_scd(Project("town", 1, (Ied("A", "192.0.2.1", port, ()),))))
 >>> print(*diff(town(102), town(103)))
 A: endpoint changed from 192.0.2.1:102 to 192.0.2.1:103
 """
@@ -68,6 +68,8 @@ class _Comparison:
         self._before = before
         self._after = after
         self._types: dict[tuple[str, str], _TypeChanges] = {}
+        self._old, self._new = before.by_inst, after.by_inst
+        self._renamed = {old: self._new[key] for key, old in self._old.items() if key in self._new}
 
     def changes(self) -> Iterator[Change]:
         before, after = self._before, self._after
@@ -75,8 +77,9 @@ class _Comparison:
             yield Change("", "", f"Header {what}")
         for name in sorted(before.ieds.keys() | after.ieds.keys()):
             yield from self._ied(name)
-        for domain in sorted(before.devices.keys() | after.devices.keys()):
-            yield from self._device(domain)
+        named = self._old | self._new
+        for key in sorted(named, key=lambda key: named[key]):
+            yield from self._device(self._old.get(key), self._new.get(key))
 
     def _ied(self, name: str) -> Iterator[Change]:
         if name not in self._before.ieds:
@@ -87,24 +90,22 @@ class _Comparison:
             for what in _facts(self._before.ieds[name], self._after.ieds[name]):
                 yield Change(name, "", what)
 
-    def _device(self, domain: str) -> Iterator[Change]:
-        if domain not in self._before.devices:
-            yield Change(self._after.devices[domain][0], self._after.label(domain), "added")
+    def _device(self, old: str | None, new: str | None) -> Iterator[Change]:
+        """What became of a device, by its MMS names; None in the file that does not have it."""
+        for domain, outline, what in ((old, self._before, "removed"), (new, self._after, "added")):
+            if domain is not None and None in (old, new):
+                yield Change(outline.devices[domain][0], outline.label(domain), what)
+        if old is None or new is None:
             return
-        old_ied, old = self._before.devices[domain]
-        if domain not in self._after.devices:
-            yield Change(old_ied, self._before.label(domain), "removed")
-            return
-        ied, new = self._after.devices[domain]
         facts = (
-            {"IED": name, "inst": device.inst, "place": outline.places.get(domain, "")}
-            for name, device, outline in ((old_ied, old, self._before), (ied, new, self._after))
+            {"MMS name": domain, "place": outline.places.get(domain, "")}
+            for domain, outline in ((old, self._before), (new, self._after))
         )
-        for what in (*_facts(*facts), *self._nodes(domain)):
-            yield Change(ied, self._after.label(domain), what)
+        for what in (*_facts(*facts), *self._nodes(old, new)):
+            yield Change(self._after.devices[new][0], self._after.label(new), what)
 
-    def _nodes(self, domain: str) -> Iterator[str]:
-        before, after = self._before.nodes(domain), self._after.nodes(domain)
+    def _nodes(self, old: str, new: str) -> Iterator[str]:
+        before, after = self._before.nodes(old), self._after.nodes(new)
         for name in sorted(before.keys() | after.keys()):
             if name not in before:
                 yield f"logical node {name} added"
@@ -121,8 +122,14 @@ class _Comparison:
             new = after.values.get(path, self._after.leaves(after.ln_type)[path].value)
             if old != new:
                 yield f"{'.'.join((name, *path))} {_change(old, new)}"
-        yield from _data_sets(before.data_sets, after.data_sets)
+        data_sets = {name: tuple(map(self._now, members)) for name, members in before.data_sets.items()}
+        yield from _data_sets(data_sets, after.data_sets)
         yield from _reports(before.reports, after.reports)
+
+    def _now(self, member: str) -> str:
+        """A member of before by the MMS name that its device has now."""
+        domain, slash, item = member.partition("/")
+        return self._renamed.get(domain, domain) + slash + item
 
     def _type(self, before: str, after: str) -> _TypeChanges:
         """What changes with the type; looked at once for each pair."""

@@ -89,6 +89,11 @@ class Outline:
         """MMS domain → IED name and device."""
 
     @cached_property
+    def by_inst(self) -> dict[tuple[str, str], str]:
+        """IED name and inst → MMS domain."""
+        return {(ied, device.inst): domain for domain, (ied, device) in self.devices.items()}
+
+    @cached_property
     def header(self) -> Facts:
         """Attributes of Header."""
         header = first(self._doc.root, "Header")
@@ -115,10 +120,9 @@ class Outline:
     @cached_property
     def places(self) -> dict[str, str]:
         """MMS domain → where in the substation its logical nodes are."""
-        insts = {(ied, device.inst): domain for domain, (ied, device) in self.devices.items()}
         found: dict[str, str] = {}
         for node in self._doc.root.iter(NS + "LNode"):
-            domain = insts.get((node.get("iedName", ""), node.get("ldInst", "")))
+            domain = self.by_inst.get((node.get("iedName", ""), node.get("ldInst", "")))
             names = [element.get("name", "") for element in node.iterancestors() if element.get("name")]
             if domain is not None:
                 found.setdefault(domain, "/".join(reversed(names)))
@@ -213,6 +217,9 @@ def _report(block: etree._Element) -> Facts:
     facts = {name: value for name, value in _text(block).items() if name not in ("name", "desc")}
     enabled = first(block, "RptEnabled")
     facts["max"] = "1" if enabled is None else enabled.get("max", "1")
+    clients = () if enabled is None else children(enabled, "ClientLN")
+    if named := " ".join(client.get("iedName", "") for client in clients):
+        facts["clients"] = named
     for name, flags in _OPTIONS.items():
         element = first(block, name)
         told = (f for f in flags if _is_set(element, f))

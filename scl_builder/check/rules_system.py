@@ -39,6 +39,8 @@ def check_system(doc: Document, found: Findings) -> None:
     """Services, Communication and Substation of the whole file."""
     for ied in doc.ieds:
         _check_services(ied, found)
+        for enabled in ied.element.iter(NS + "RptEnabled"):
+            _check_clients(doc, enabled, found)
     _check_communication(doc, found)
     for substation in children(doc.root, "Substation", "Line", "Process"):
         for node in substation.iter(NS + "LNode"):
@@ -94,6 +96,31 @@ def _check_offers(ied: IedEntry, services: etree._Element, found: Findings) -> N
             message = f"Services offers {tag(offer)}, and the IED has no {blocks}"
             cure = "remove it if the IED does not serve it"
             found.add(offer, "services", message, cure=cure, severity=Severity.HINT)
+
+
+def _check_clients(doc: Document, enabled: etree._Element, found: Findings) -> None:
+    """Each ClientLN names a logical node, if its IED is in the file: a CID need not have the clients."""
+    clients = list(children(enabled, "ClientLN"))
+    limit = number(enabled.get("max", "1"))
+    if limit is not None and len(clients) > limit:
+        message = f"RptEnabled max is {limit}, and it names {len(clients)} clients"
+        found.add(enabled, "rpt-enabled", message, cure=f'write max="{len(clients)}" or more')
+    for client in clients:
+        ied = doc.ied_by_name.get(client.get("iedName", ""))
+        if ied is None:
+            message = f"ClientLN names IED {client.get('iedName', '')!r}, which is not in the file"
+            cure = "add the client's IED: an SCD has every IED that it names"
+            found.add(client, "client-ln", message, cure=cure, severity=Severity.HINT)
+        elif node_name(client, "lnInst") not in _client_nodes(ied, client):
+            where = f"{ied.name}.{client.get('ldInst', '')}/{node_name(client, 'lnInst')}"
+            message = f"ClientLN {where!r} names no logical node"
+            found.add(client, "client-ln", message, cure="name a logical node of the client's IED")
+
+
+def _client_nodes(ied: IedEntry, client: etree._Element) -> Container[str]:
+    """Those of the device, or of the access point: ldInst of a node without a device is any, or LD0."""
+    device = client.get("ldInst", "")
+    return _nodes(ied, device if device in ied.devices else "")
 
 
 def _check_communication(doc: Document, found: Findings) -> None:
@@ -169,6 +196,16 @@ def _check_lnode(doc: Document, node: etree._Element, found: Findings) -> None:
         where = f"{ied_name}.{node.get('ldInst', '')}/{name}"
         message = f"LNode {where!r} names no logical node"
         found.add(node, "lnode", message, cure="name a logical node of an IED in this file, or remove it")
+    elif (ln_type := node.get("lnType")) and (served := _type_of(ied, node)) not in (None, ln_type):
+        message = f"LNode {name!r} has lnType {ln_type!r}, and its logical node has {served!r}"
+        cure = f'write lnType="{served}", or leave it out'
+        found.add(node, "lnode-type", message, cure=cure, severity=Severity.WARNING)
+
+
+def _type_of(ied: IedEntry, node: etree._Element) -> str | None:
+    """lnType of the logical node that an LNode names, if it names a device."""
+    device = ied.devices.get(node.get("ldInst", ""))
+    return None if device is None else device.nodes[node_name(node, "lnInst")].get("lnType")
 
 
 def _nodes(ied: IedEntry, device: str) -> Container[str]:

@@ -85,6 +85,8 @@ class ProcessValue:
     """What tells it from the others of its data object; the first has no name."""
     t: str = "t"
     q: str = "q"
+    instant: Path = ()
+    """Where the value without a deadband is, in a data object that has one."""
 
     def called(self, above: Path) -> str:
         """The value of the data object at ``above``: ``PhV.phsA``, ``DmdWh.frVal``."""
@@ -140,8 +142,9 @@ _SERVED = (
     _cdc("SPS", "stVal q t", _STATUS),
     _cdc("INS", "stVal q t", _STATUS),
     _cdc("ENS", "stVal q t", _STATUS),
-    _cdc("MV", "mag q t units", ProcessValue(("mag", "f"))),
-    _cdc("CMV", "cVal q t units", ProcessValue(("cVal", "mag", "f"))),
+    _cdc("VSS", "stVal q t", _STATUS),
+    _cdc("MV", "mag q t units", ProcessValue(("mag", "f"), instant=("instMag", "f"))),
+    _cdc("CMV", "cVal q t units", ProcessValue(("cVal", "mag", "f"), instant=("instCVal", "mag", "f"))),
     _cdc("WYE", ""),
     _cdc("DEL", ""),
     _cdc("SEQ", "seqT"),
@@ -151,7 +154,7 @@ _SERVED = (
     _cdc("INC", "stVal q t ctlModel", _STATUS),
     _cdc("ENC", "stVal q t ctlModel", _STATUS),
     _cdc("ENG", "setVal"),
-    _cdc("DPL", "vendor swRev serNum model location dU"),
+    _cdc("DPL", "vendor swRev serNum model location mRID d dU"),
     _cdc("LPL", "vendor swRev ldNs d dU configRev"),
 )
 """WYE, DEL and SEQ have their values in sub data objects: those that something feeds are served."""
@@ -159,6 +162,7 @@ _SERVED = (
 SERVED_MEMBERS = {
     "AnalogueValue": "f",
     "Vector": "mag",
+    "RangeConfig": "hhLim hLim lLim llLim min max",
     "Unit": "SIUnit multiplier",
     "Originator": "orCat orIdent",
     "Oper": "ctlVal origin ctlNum T Test Check",

@@ -59,6 +59,10 @@ class DataObject:
     """Attributes that its class serves elsewhere, and not here."""
     beside: tuple[str, ...] = ()
     """It is only there with one of these data objects of its logical node."""
+    times: float = 1.0
+    """Its nominal value is so many times that of one phase (``deadbands``)."""
+    part_values: tuple[tuple[str, str], ...] = ()
+    """``values`` of its sub data objects."""
 
     def __post_init__(self) -> None:
         if self.cdc not in SERVED_CDCS:
@@ -86,7 +90,7 @@ class DataObject:
         """The sub data objects that are served."""
         kinds = SERVED_CDCS[self.cdc].parts
         return {
-            name: DataObject(name, kinds[name], source, unit=self.unit)
+            name: DataObject(name, kinds[name], source, unit=self.unit, values=self.part_values)
             for name, source in self.parts
             if name in kinds
         }

@@ -13,6 +13,7 @@ data classes (``cdc.py``). What feeds a data object is its ``source``: a field o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -25,9 +26,13 @@ from scl_builder.model.reference import Reference
 
 LD_NAMESPACE = "IEC 61850-7-4:2007B"
 VENDOR = "meter61850"
-MODEL_REVISION = "2"
-"""LLN0.NamPlt.configRev of a meter of today: raise it when what it has changes. The configRev of a meter with
-an exact profile names what it has, too, so that it changes with the meter's quantities."""
+METER_PRIVATE = "meter61850:meter_id"
+"""Type of the Private in a meter's LDevice: its text is the meter_id."""
+_METER_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+MODEL_REVISION = "4"
+"""LLN0.NamPlt.configRev of a meter: raise it when the tables of its profile change. With an exact profile the
+configRev names what the meter has, too, so that it changes with the meter's quantities; and it names the
+settings that are in the types (:func:`scl_builder.build.project.model_revision`)."""
 SELECT_TIMEOUT = 30_000
 """ms; a selection that is not operated falls away after this (sboTimeout)."""
 OPERATE_TIMEOUT = 5_000
@@ -36,10 +41,11 @@ MAX_MEMBERS = 100
 """Members that one data set may have (the server's default limit)."""
 MAX_METERS = MAX_MEMBERS
 """Meters of one IED: each is one member of every group data set."""
-MAX_ASSOCIATIONS = 10
-"""MMS associations that one IED takes at a time."""
+MAX_ASSOCIATIONS = 5
+"""MMS associations that one IED takes at a time: what libiec61850 takes in one server
+(CONFIG_MAXIMUM_TCP_CLIENT_CONNECTIONS of the wheel's build), so that all of them meet the same server."""
 MAX_DYNAMIC_DATA_SETS = 10
-"""Data sets that one association may create, and those that may be created in the IED's domains."""
+"""Data sets that one association may create; they end with it."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +67,17 @@ class Group:
     """A data set in the gateway's LLN0 (the same member of each meter), and its report control block."""
 
     data_set: str
-    member: Member
-    instead: Member
-    """Of a meter that has no ``member``."""
     report: str
     """Name of the report control block; its instances are numbered from 01."""
-    buffered: bool
-    buffer_time: int
+    members: tuple[Member, ...]
+    """What of a meter is a member: the first of these that it has."""
+    buffered: bool = False
+    integrity: int = 0
+    """ms between integrity reports; 0: none, until a client asks for some."""
+    buffer_time: int = 0
     """ms that events are gathered into one report; 0 sends each reading at once, clients may ask for more."""
+    of_gateway: bool = False
+    """All ``members`` are the gateway's own, and no meter's."""
 
 
 # fmt: off
@@ -92,6 +101,8 @@ PLATES: tuple[LogicalNode, ...] = (
 _SWITCH: tuple[LogicalNode, ...] = (
     LogicalNode("CSWI", "1", "CSWI", (
         BEH,
+        DataObject("Loc", "SPS", "relay.local"),
+        DataObject("LocSta", "SPC", FILE, value="false"),  # no station level: remote, or local at the relay
         DataObject("Pos", "DPC", "relay.position", control="project"),
     )),
     LogicalNode("XSWI", "1", "XSWI", (
@@ -161,7 +172,14 @@ PROFILES: tuple[Profile, ...] = (
 """A meter has the one that serves most of its birth's quantities, the first of those that serve as many."""
 
 METER_LD = SINGLE_PHASE.nodes
-"""The logical device of a meter of today."""
+"""The logical device of a meter with one phase and one direction."""
+
+
+def checked_meter_id(text: str) -> str:
+    """``text`` if it is a meter_id; ValueError says what would be right."""
+    if not _METER_ID.fullmatch(text):
+        raise ValueError(f"meter_id {text[:80]!r}: a UUID in lower case, 8-4-4-4-12 hex digits")
+    return text
 
 
 def profile_of(quantities: Iterable[str]) -> Profile:
@@ -187,9 +205,16 @@ def meter_nodes(profile: Profile, *, relay: bool) -> tuple[LogicalNode, ...]:
 GATEWAY_LD: tuple[LogicalNode, ...] = (
     LogicalNode("LLN0", "", "GwLLN0", _LLN0),
     LogicalNode("LPHD", "1", "GwLPHD", (
-        DataObject("PhyNam", "DPL", FILE),
+        DataObject("PhyNam", "DPL", FILE, leaves_out=("mRID",)),
         DataObject("PhyHealth", "ENS", "service.health", enum="HealthKind"),
         DataObject("Proxy", "SPS", FILE, value="false"),
+    )),
+    LogicalNode("LTMS", "1", "GwLTMS", (
+        BEH,
+        # the kernel says whether its clock is synchronized, and not from where
+        DataObject("TmSrc", "VSS", FILE, value="host clock"),
+        DataObject("TmSrcTyp", "ENS", FILE, enum="ClockSourceKind", value="Unknown"),
+        DataObject("TmSyn", "ENS", "gateway.time_sync", enum="ClockSyncKind"),
     )),
     LogicalNode("GGIO", "1", "GwGGIO", (
         BEH,
@@ -203,16 +228,41 @@ GATEWAY_LD: tuple[LogicalNode, ...] = (
 )
 """An IED's own logical device, inst ``GW``."""
 
-_VOLTS, _PHASE_VOLTS = Member("MMXN", "1", "Vol", "MX"), Member("MMXU", "1", "PhV", "MX")
-_WATTS, _TOTAL_WATTS = Member("MMXN", "1", "Watt", "MX"), Member("MMXU", "1", "TotW", "MX")
-_POSITION = Member("XSWI", "1", "Pos", "ST")
+MEASURED = 60_000
+"""ms between the integrity reports of measurements and energies."""
+
+
+def _measured(data_set: str, *names: str, fc: str = "MX") -> Group:
+    members = (name.split(".") for name in names)
+    return Group(
+        f"ds{data_set}",
+        f"urcb{data_set}",
+        tuple(Member(node, "1", do, fc) for node, do in members),
+        integrity=MEASURED,
+    )
+
+
 GROUPS: tuple[Group, ...] = (
-    Group("dsVol", _VOLTS, _PHASE_VOLTS, "urcbVol", buffered=False, buffer_time=0),
-    Group("dsWatt", _WATTS, _TOTAL_WATTS, "urcbWatt", buffered=False, buffer_time=0),
-    Group("dsPos", _POSITION, _POSITION, "brcbPos", buffered=True, buffer_time=0),
+    _measured("Vol", "MMXN.Vol", "MMXU.PhV"),
+    _measured("Amp", "MMXN.Amp", "MMXU.A"),
+    _measured("Watt", "MMXN.Watt", "MMXU.TotW"),
+    _measured("VAr", "MMXN.VolAmpr", "MMXU.TotVAr"),
+    _measured("PF", "MMXN.PwrFact", "MMXU.TotPF"),
+    # a member of each meter: three energies in one data set would be more than 100 members
+    _measured("TotWh", "MMTN.TotWh", "MMTR.TotWh", fc="ST"),
+    _measured("SupWh", "MMTN.SupWh", "MMTR.SupWh", fc="ST"),
+    _measured("DmdWh", "MMTN.DmdWh", "MMTR.DmdWh", fc="ST"),
+    Group("dsPos", "brcbPos", (Member("XSWI", "1", "Pos", "ST"),), buffered=True),
+    Group("dsHealth", "brcbHealth", (Member("LPHD", "1", "PhyHealth", "ST"),), buffered=True),
+    Group("dsBeh", "brcbBeh", (Member("LLN0", "", "Beh", "ST"),), buffered=True),
+    Group("dsGw", "brcbGw", tuple(
+        Member(node.ln_class, node.inst, do.name, "ST")
+        for node in GATEWAY_LD for do in node.objects
+        if do.source.startswith(("gateway.", "service.health"))
+    ), buffered=True, of_gateway=True),
 )
 """So that a SCADA need not enable one block for each house; raise GROUP_REVISION when they change."""
-GROUP_REVISION = 0
+GROUP_REVISION = 1
 """Added to each IED's count of changes: confRev changes with the members, whatever changed them."""
 
 TRIGGERS = ("dchg", "qchg", "period")

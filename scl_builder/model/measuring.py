@@ -15,9 +15,10 @@ says how it adds up apparent power), the length of the period of demand, when th
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scl_builder.model.data_object import FILE, READING, DataObject, LogicalNode
 
@@ -98,6 +99,11 @@ def ways(name: str) -> tuple[Way, ...]:
     return MADE.get(name) or (Way((name,)),)
 
 
+def way_of(name: str, quantities: frozenset[str]) -> Way | None:
+    """How a meter that gives ``quantities`` makes ``name``; None: it does not give it."""
+    return next((way for way in ways(name) if way.fits(quantities)), None)
+
+
 def _phases(
     name: str, cdc: str, quantity: str, unit: str, phases: dict[str, str], **more: str | bool
 ) -> DataObject:
@@ -158,7 +164,10 @@ def _demand(ln_class: str, power: str) -> tuple[LogicalNode, ...]:
     """
     average, highest = (_setting("ClcMth", "CalcMethodKind", literal) for literal in ("AVG", "MAX"))
     period = _setting("ClcMod", "CalcModeKind", "PERIOD")
-    mean, most = (DataObject(power, "MV", READING + name, unit="W") for name in ("demand", "demand_max"))
+    mean, most = (
+        DataObject(power, "MV", READING + name, unit="W", times=3.0 if power == "TotW" else 1.0)
+        for name in ("demand", "demand_max")
+    )
     return (
         LogicalNode(ln_class, "2", f"{ln_class}_Avg", (BEH, average, period, mean)),
         LogicalNode(ln_class, "3", f"{ln_class}_Max", (BEH, highest, most)),
@@ -211,12 +220,12 @@ _TOTAL, *_TARIFFS = _energy("MMTR")
 THREE_PHASE: tuple[LogicalNode, ...] = (
     LogicalNode("MMXU", "1", "MMXU", (
         BEH,
-        DataObject("TotW", "MV", "reading.total_power", unit="W"),
-        DataObject("TotVAr", "MV", "reading.total_reactive", unit="VAr"),
-        DataObject("TotVA", "MV", "reading.apparent_power", unit="VA"),
+        DataObject("TotW", "MV", "reading.total_power", unit="W", times=3.0),
+        DataObject("TotVAr", "MV", "reading.total_reactive", unit="VAr", times=3.0),
+        DataObject("TotVA", "MV", "reading.apparent_power", unit="VA", times=3.0),
         DataObject("TotPF", "MV", "reading.power_factor", unit=""),
         _HZ,
-        _phases("PPV", "DEL", "voltage", "V", _LINES),
+        replace(_phases("PPV", "DEL", "voltage", "V", _LINES), times=math.sqrt(3)),
         _phases("PhV", "WYE", "voltage", "V", _PHASES, phsToNeut=True),
         _phases("A", "WYE", "current", "A", _PHASES | {"neut": "_n"}),
         _phases("W", "WYE", "power", "W", _PHASES),

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from scl_builder.model.data_object import READING, DataObject, LogicalNode
-from scl_builder.model.measuring import ways
+from scl_builder.model.measuring import way_of, ways
 
 
 def quantities_of(nodes: Iterable[LogicalNode]) -> frozenset[str]:
@@ -38,12 +38,12 @@ def _sources(node: LogicalNode) -> Iterator[str]:
 
 def _is_given(source: str, quantities: frozenset[str]) -> bool:
     name = source.removeprefix(READING)
-    return name == source or any(way.fits(quantities) for way in ways(name))
+    return name == source or way_of(name, quantities) is not None
 
 
 def _node(node: LogicalNode, quantities: frozenset[str]) -> LogicalNode | None:
     sources = list(_sources(node))
-    given = [_is_given(READING + source, quantities) for source in sources]
+    given = [way_of(source, quantities) is not None for source in sources]
     own = {source for source, there in zip(sources, given, strict=True) if there} - node.needs
     if not own or not node.needs <= quantities:
         return None

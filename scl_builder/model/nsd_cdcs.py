@@ -447,6 +447,9 @@ _SHARED_ROWS = {
 _STRUCT_ROWS = {
     "AnalogueValue": "i INT32 AtLeastOne:1, f FLOAT32 AtLeastOne:1",
     "AnalogueValueCtl": "i INT32 AtLeastOne:1, f FLOAT32 AtLeastOne:1",
+    "RangeConfig": "hhLim Struct:AnalogueValue MORange, hLim Struct:AnalogueValue MORange,"
+                   " lLim Struct:AnalogueValue MORange, llLim Struct:AnalogueValue MORange,"
+                   " min Struct:AnalogueValue M, max Struct:AnalogueValue M, limDb INT32U O",
     "ScaledValueConfig": "scaleFactor FLOAT32 M, offset FLOAT32 M",
     "ValWithTrans": "posVal INT8 M, transInd BOOLEAN O",
     "PulseConfig": "cmdQual Enum:OutputSignalKind M, onDur INT32U M, offDur INT32U M, numPls INT32U M",

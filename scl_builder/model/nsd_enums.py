@@ -51,6 +51,10 @@ ENUMERATIONS: dict[str, dict[int, str]] = {
     "PhaseReferenceKind": {0: "A", 1: "B", 2: "C", 3: "Synchrophasor"},
     "SequenceKind": {0: "pos-neg-zero", 1: "dir-quad-zero"},
     "ClockSourceKind": {1: "Unknown", 2: "SNTP", 3: "PTP", 4: "IRIG-B", 5: "Substation internal"},
+    "ClockSyncKind": {1: "InternalClock", 2: "LocalAreaClock", 3: "GlobalAreaClock"},
+    "ClockSyncLockingKind": {
+        1: "Locked", 2: "Unlocked10s", 3: "Unlocked100s", 4: "Unlocked1000s", 5: "UnlockedMoreThan1000s",
+    },
     "OccurrenceKind": {
         0: "Time", 1: "WeekDay", 2: "WeekOfYear", 3: "DayOfMonth", 4: "DayOfYear", 5: "NONE",
     },

@@ -75,6 +75,9 @@ _COMPLETE = {
     "GGIO":
         "+controlled +equipment +signals +outputs IntIn:INS=Omulti CntVal:BCR=Omulti AnIn:MV=Omulti"
         " AnOut:APC=Omulti",
+    "LTMS":
+        "+domain TmAcc:INS TmSrc:VSS=M TmSrcTyp:ENS/ClockSourceKind=M TmSyn:ENS/ClockSyncKind"
+        " TmChSt:SPS=Omulti TmSynLkd:ENS/ClockSyncLockingKind TmSrcSet:VSG=Omulti HoldTms:ING",
     "GAPC": "+controlled +signals +outputs Auto:SPC Str:ACD Op:ACT StrVal:ASG",
 }
 
@@ -93,7 +96,6 @@ _MANDATORY_ONLY = {
     "St:SPS=M GoCBRef:ORG=M": "LGOS",
     "St:SPS=M SvCBRef:ORG=M": "LSVS",
     "TmDT:SPS=M TmOfsTmm:ING=M TmUseDT:SPG=M": "LTIM",
-    "TmSrc:VSS=M TmSrcTyp:ENS/ClockSourceKind=M": "LTMS",
     "ParColMod:ENG=M": "ANCR",
     "TapChg:BSC=M": "ARCO",
     "TmExc:SPS=M": "CPOW",

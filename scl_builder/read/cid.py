@@ -20,6 +20,7 @@ from lxml import etree
 
 from scl_builder.model.cdc import FunctionalConstraint, Path, ProcessValue, TriggerOption, cdc
 from scl_builder.read.findings import one_line
+from scl_builder.read.owners import check_owners, owner_of
 from scl_builder.read.report_control import NS, Report, flag, read_report
 from scl_builder.read.scl_xml import read
 
@@ -58,6 +59,10 @@ class DataObject:
     cdc: str
     attributes: tuple[Attribute, ...]
     parts: tuple[DataObject, ...] = ()
+
+    def at(self, path: Path) -> DataObject:
+        """The data object or sub data object at ``path``, which begins with our name; KeyError without."""
+        return {part.name: part for part in self.parts}[path[1]].at(path[1:]) if path[1:] else self
 
     def values(self) -> Iterator[tuple[str, Path, ProcessValue]]:
         """What the process feeds: its name (``Vol``, ``PhV.phsA``), the object's path, and where it goes."""
@@ -108,9 +113,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A logical device; ``domain`` is its MMS name."""
+    """A logical device; ``domain`` is its MMS name, ``meter_id`` empty for one that is no meter's."""
 
     domain: str
+    inst: str
+    meter_id: str
     nodes: tuple[Node, ...]
 
 
@@ -127,6 +134,11 @@ class Cid:
     """Services/DynAssociation: how many clients it takes at a time."""
     devices: tuple[Device, ...] = field(repr=False)
 
+    @property
+    def meters(self) -> list[Device]:
+        """The devices that are some meter's."""
+        return [device for device in self.devices if device.meter_id]
+
 
 def read_cid(xml: bytes) -> Cid:
     """The IED that ``xml`` describes; CidError if it is no CID that can be served."""
@@ -137,17 +149,12 @@ def read_cid(xml: bytes) -> Cid:
 
 
 _MAX_ATTRIBUTES = 100_000
-"""Attributes of all types of a file: ours have hundreds, and 50,000 where 100 meters are of 100 kinds.
-Types of types of types could be billions."""
+"""Of all types of a file: ours have hundreds, 50,000 with 100 kinds of meters; types of types, billions."""
 
 _IED_NAME = re.compile(r"[A-Za-z][0-9A-Za-z_]{0,63}")
 
 
-_TYPES_REMEMBERED = 64
-"""DataTypeTemplates whose types are kept: the CIDs of one revision have one text, or few."""
-
-
-@lru_cache(maxsize=_TYPES_REMEMBERED)
+@lru_cache(maxsize=64)  # the CIDs of one revision have one text, or few
 def _types(templates: bytes) -> dict[str, NodeType]:
     """The LNodeTypes of a DataTypeTemplates element, filled as they are asked for."""
     return {}
@@ -180,6 +187,7 @@ class _Reader:
             e.attrib["inst"]: e.get("ldName") or name + e.attrib["inst"] for e in ied.iter(f"{NS}LDevice")
         }
         devices = tuple(self._device(e) for e in ied.iter(f"{NS}LDevice"))
+        check_owners(device.meter_id for device in devices)
         limit = ied.find(f"{NS}Services/{NS}DynAssociation")
         associations = DEFAULT_ASSOCIATIONS if limit is None else int(limit.get("max", DEFAULT_ASSOCIATIONS))
         return Cid(name, *self._endpoints(ied), associations, devices)
@@ -200,7 +208,7 @@ class _Reader:
     def _device(self, element: etree._Element) -> Device:
         inst = element.attrib["inst"]
         nodes = tuple(self._node(e, inst) for e in element if e.tag in (f"{NS}LN0", f"{NS}LN"))
-        return Device(self._domains[inst], nodes)
+        return Device(self._domains[inst], inst, owner_of(element), nodes)
 
     def _node(self, element: etree._Element, inst: str) -> Node:
         values: dict[Path, str] = {}

@@ -235,10 +235,10 @@ def associated(houses: Street) -> MmsClient:
 
     def tried() -> MmsClient | None:
         with suppress(MmsError, OSError):
-            return MmsClient.connect("127.0.0.1", houses.mms_port, timeout=5.0)
+            return MmsClient.connect("127.0.0.1", houses.mms_port, timeout=30.0)
         return None
 
-    found = until(tried, seconds=30, why="association")
+    found = until(tried, seconds=90, why="association")
     assert found is not None
     return found
 

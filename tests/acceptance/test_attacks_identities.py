@@ -120,7 +120,7 @@ def lets_in(port: int, tls: ssl.SSLContext | None, *, client_id: str = "x") -> b
     """Whether the broker answers a CONNECT with success."""
     connect = packets.connect(client_id, version=4, keepalive=10, will=None, clean=True)
     try:
-        with socket.create_connection(("127.0.0.1", port), 5) as plain:
+        with socket.create_connection(("127.0.0.1", port), 60) as plain:
             door = tls.wrap_socket(plain, server_hostname="localhost") if tls else plain
             door.sendall(connect)
             return door.recv(4) == b"\x20\x02\x00\x00"

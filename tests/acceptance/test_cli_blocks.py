@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from tests.support.bridges import Client
 from tests.support.brokers import Broker
 from tests.support.chain import Chain, chain, until
 
@@ -59,5 +60,7 @@ def test_without_a_bridge_that_confirms_it_a_block_is_not_called_safe(broker: Br
         running.cli("relay", "block", meter_id, "--opening", *where, code=6)
         assert _blocked(running, meter_id) == "opening", "it is set all the same"
         running.start_bridge()
+        with Client(broker) as client:
+            until(client.online, why="the bridge is back")
         told = running.cli_json("relay", "block", meter_id, "--closing", *where)
         assert (told["blocked"], told["recorded"]) == ("opening and closing", True)

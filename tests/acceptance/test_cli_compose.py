@@ -34,6 +34,7 @@ class Containers:
     folder: Path
     ports: dict[str, int]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    stack: ExitStack = field(default_factory=ExitStack)
 
     def placed(self, text: str) -> str:
         """``text`` with our places in it; all replaced at once, since a free port may look like another."""
@@ -51,18 +52,18 @@ class Containers:
             "cwd": self.folder,
         }
 
-    def start(self, name: str, command: Command, stack: ExitStack) -> None:
+    def start(self, name: str, command: Command) -> None:
         """Run one; killed at the end if it still runs."""
         with (self.folder / f"{name}.log").open("wb") as output:
             process = subprocess.Popen(**self.prepared(command), stdout=output, stderr=output)
-        stack.callback(process.kill)
+        self.stack.callback(process.kill)
         self.processes[name] = process
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command of the administrator's, as `docker compose exec` runs it."""
         command = Command(list(arguments), commands()["broker"].environment)
         return subprocess.run(
-            **self.prepared(command), capture_output=True, text=True, timeout=30, check=False
+            **self.prepared(command), capture_output=True, text=True, timeout=120, check=False
         )
 
     def attempted(self, *arguments: str) -> Any:
@@ -90,17 +91,17 @@ def containers(tmp_path: Path) -> Iterator[Containers]:
     """Started as compose starts them: `init` to its end, twice, then the others."""
     first = free_port(len(DOORS))
     ports = {theirs: first + number for number, theirs in enumerate(DOORS)}
-    ports |= {theirs: free_port() for theirs in ("3782", "10102", "9850", "9851", "8061")}
+    ports |= {theirs: free_port() for theirs in ("3782", "10102", "9850", "9851", "9854", "8061")}
     site = Containers(tmp_path, ports)
     services = commands()
     init = services.pop("init")
     for said in ("made ", "is a deployment already"):
-        done = subprocess.run(**site.prepared(init), capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(**site.prepared(init), capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         assert said in done.stderr
-    with ExitStack() as stack:
+    with site.stack:
         for name, command in services.items():
-            site.start(name, command, stack)
+            site.start(name, command)
         yield site
 
 
@@ -113,23 +114,45 @@ def test_containers_commands_make_a_whole_secure_chain(containers: Containers) -
     files = [("cert", "client.crt"), ("key", "client.key"), ("ca", "ca.crt")]
     tls = [word for name, file in files for word in (f"--tls-{name}", f"/data/identities/anna/{file}")]
     assert until(lambda: site.browsed("3782", *tls)) == 11
-    page = httpx.get(f"https://localhost:{site.ports['8061']}/healthz", verify=site.trusted())
+    page = httpx.get(f"https://localhost:{site.ports['8061']}/healthz", verify=site.trusted(), timeout=60)
     assert page.status_code == 200
     assert answered(site.ports["8884"], site.trusted()) == b"\x20"  # there is a broker: it refuses over TLS
     assert [answered(site.ports[door], None)[:1] == b"\x20" for door in DOORS] == [False] * len(DOORS)
     founded = until(lambda: site.attempted("audit", "show", "--event", "rights-changed"))
     assert founded[0]["outcome"] == "founded"
     assert until(lambda: site.attempted("audit", "verify"))["compared_with"] == 1
+    beside_the_chain(site)
     for name, process in reversed(site.processes.items()):
         process.send_signal(signal.SIGTERM)  # as `docker stop` does
         assert process.wait(STOP_SECONDS) == 0, (name, (site.folder / f"{name}.log").read_text())
+
+
+def beside_the_chain(site: Containers) -> None:
+    """What the profiles add: one that runs with its identity, and one that has no broker to publish to."""
+    for name, role in (("homeassistant", "homeassistant"), ("sparkplug", "operator")):
+        assert site.run("identity", "add", name, "--role", role).returncode == 0
+    site.start("homeassistant", commands("homeassistant")["homeassistant"])
+    metrics = f"http://127.0.0.1:{site.ports['9854']}/metrics"
+    until(lambda: "meter61850_homeassistant_meters 10.0" in scraped(metrics))
+    told = site.prepared(commands("sparkplug")["sparkplug"])
+    refused = subprocess.run(**told, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 2
+    assert "no identity may publish on spBv1.0/: give --target" in refused.stderr
+
+
+def scraped(url: str) -> str:
+    """What it serves; empty while it does not."""
+    try:
+        return httpx.get(url).text
+    except httpx.HTTPError:
+        return ""
 
 
 def answered(port: int, tls: ssl.SSLContext | None) -> bytes:
     """The first octet of what comes back for a CONNECT: 0x20 is a CONNACK; nothing when it is cut off."""
     connect = packets.connect("x", version=4, keepalive=10, will=None, clean=True)
     try:
-        with socket.create_connection(("127.0.0.1", port), 5) as plain:
+        with socket.create_connection(("127.0.0.1", port), 60) as plain:
             door = tls.wrap_socket(plain, server_hostname="localhost") if tls else plain
             door.sendall(connect)
             return door.recv(1)

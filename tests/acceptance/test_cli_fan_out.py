@@ -73,7 +73,7 @@ def test_all_are_switched_one_by_one_each_with_its_record(town: Chain) -> None:
 
 
 def test_the_meters_are_chosen_by_ied_code_and_names(town: Chain) -> None:
-    until(lambda: town.rows("SELECT 1 FROM scl_revision"), why="a CID")
+    until(lambda: town.rows("SELECT 1 FROM scl_revision WHERE meters = ?", COUNT), why="a CID with all")
     assert len(relay(town, "open", "--ied", "SMGW001", "--rate", "50", "--yes")) == COUNT
     assert len(relay(town, "close", "--address-code", "7500", "--rate", "50", "--yes")) == COUNT
     two = relay(town, "open", "House 3", "House 1", "House 3", "--rate", "50", "--yes")
@@ -110,7 +110,7 @@ def test_a_meter_that_does_not_answer_is_exit_6(town: Chain) -> None:
 
 def test_nobody_to_confirm_and_nothing_is_sent(town: Chain) -> None:
     process = opening(town)
-    out, told = process.communicate(timeout=30)
+    out, told = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "use --yes" in told
     assert out == ""
@@ -122,7 +122,7 @@ def test_the_question_names_the_houses(town: Chain, answer: bytes, code: int, le
     ours, theirs = pty.openpty()
     process = opening(town, "--rate", "50", stdin=theirs)
     os.write(ours, answer)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=120)
     os.close(ours)
     os.close(theirs)
     assert process.returncode == code, told
@@ -133,9 +133,9 @@ def test_the_question_names_the_houses(town: Chain, answer: bytes, code: int, le
 
 def test_ctrl_c_stops_the_sending_and_tells_what_was_sent(town: Chain) -> None:
     process = opening(town, "--yes", "--json", "--rate", "0.1")
-    until(lambda: positions(town).count("open") == 1)
+    until(lambda: town.rows("SELECT 1 FROM command WHERE outcome = 'done'"), why="the first has answered")
     process.send_signal(signal.SIGINT)
-    out, told = process.communicate(timeout=30)
+    out, told = process.communicate(timeout=120)
     assert process.returncode == 130, told
     assert [row["outcome"] for row in json.loads(out)] == ["done", "not sent", "not sent", "not sent"]
     assert "1 done, 3 not sent" in told
@@ -144,9 +144,9 @@ def test_ctrl_c_stops_the_sending_and_tells_what_was_sent(town: Chain) -> None:
 
 def test_a_broker_that_goes_tells_what_was_sent(town: Chain) -> None:
     process = opening(town, "--yes", "--json", "--rate", "0.3")
-    until(lambda: positions(town).count("open") == 1)
+    until(lambda: town.rows("SELECT 1 FROM command WHERE outcome = 'done'"), why="the first has answered")
     town.broker.kill()
-    out, told = process.communicate(timeout=30)
+    out, told = process.communicate(timeout=120)
     town.broker.start()
     assert process.returncode == 4, told
     outcomes = [row["outcome"] for row in json.loads(out)]

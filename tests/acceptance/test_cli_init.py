@@ -20,9 +20,8 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_deployment_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
-    assert run("init", "d", "--if-missing", "--host", "broker.example", folder=tmp_path).stderr.startswith(
-        "made "
-    )
+    told = run("init", "d", "--if-missing", "--host", "broker.example", folder=tmp_path).stderr
+    assert any(line.startswith("made ") for line in told.splitlines()), told
     before = content(tmp_path / "d")
     told = run("init", "d", "--if-missing", "--host", "other.example", folder=tmp_path).stderr
     assert (

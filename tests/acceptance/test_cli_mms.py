@@ -120,7 +120,7 @@ async def test_watch_of_one_block_ends_after_count_or_time(broker: Broker, tmp_p
     async with scene(broker) as running:
         meter = await served(running)
         with running.connect() as client:
-            (buffered, *_) = [block for block in report_blocks(client) if rcb.is_buffered(block)]
+            buffered = next(block for block in report_blocks(client) if "brcbPos" in block.item)
         name = buffered.item.split("$")[2]
         server = f"127.0.0.1:{running.port}"
         told = await asyncio.to_thread(run, "mms", "watch", server, "--rcb", name, "--count", "1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType
@@ -15,7 +16,6 @@ from paho.mqtt import publish
 from broker.contract.topics import scl_name
 from broker.mqtt.settings import MqttSettings
 from scl_builder.check.checker import check
-from scl_builder.read.cid import read_cid
 from tests.support.chain import until
 from tests.support.cli import Running, answer, error, run, up
 
@@ -53,23 +53,24 @@ def test_meters_are_listed_with_their_latest_reading(chain: Running) -> None:
     assert len(table) == 5
 
 
-def test_one_meter_by_id_scl_name_and_name(chain: Running) -> None:
-    meter_id = meters(chain)["House 1"]["meter_id"]
+def test_one_meter_by_id_logical_device_number_and_name(chain: Running) -> None:
+    meter_id, domain = (meters(chain)["House 1"][name] for name in ("meter_id", "scl_name"))
     shown = [
         answer("meters", "show", name, folder=chain.folder)
-        for name in ("House 1", meter_id, scl_name(meter_id))
+        for name in ("House 1", meter_id, domain, domain.removeprefix("SMGW001"), scl_name(meter_id))
     ]
+    assert {one["scl_name"] for one in shown} == {domain}
     assert {one["meter_id"] for one in shown} == {meter_id}
     assert shown[0]["serial"] == "SIM-1-00001"
-    assert shown[0]["state"] == "online"
+    until(lambda: answer("meters", "show", domain, folder=chain.folder)["state"] == "online")
     assert all(type(shown[0][name]) in (str, NoneType) for name in shown[0] if name.endswith("_at"))
 
 
 def test_relay_opens_and_everything_agrees(chain: Running) -> None:
-    done = answer("relay", "open", "House 1", "--wait", folder=chain.folder)
+    domain = meters(chain)["House 1"]["scl_name"]
+    done = answer("relay", "open", domain, "--wait", folder=chain.folder)
     assert done["outcome"] == "done"
     assert done["seconds"] > 0
-    domain = scl_name(done["meter_id"])
     read = answer("mms", "read", chain.mms, f"{domain}/XSWI1.Pos[ST]", f"{domain}/CSWI1.Pos.stVal[ST]")
     positions = {row["reference"]: row["value"] for row in read if row["reference"].endswith("stVal [ST]")}
     assert set(positions.values()) == {"off"}
@@ -86,7 +87,7 @@ def test_command_in_vain_is_refused_and_in_the_ledger(chain: Running) -> None:
     assert "closed already" in row["reason"]
 
 
-@pytest.mark.parametrize("name", ["House 99", UNKNOWN, scl_name(UNKNOWN)])
+@pytest.mark.parametrize("name", ["House 99", UNKNOWN, scl_name(UNKNOWN), "SMGW001M99"])
 def test_unknown_meter_is_exit_3(name: str, chain: Running) -> None:
     error("relay", "open", name, code=3, folder=chain.folder)
     error("meters", "show", name, code=3, folder=chain.folder)
@@ -94,8 +95,9 @@ def test_unknown_meter_is_exit_3(name: str, chain: Running) -> None:
 
 
 def test_operate_over_mms_ends_positively_and_then_with_its_add_cause(chain: Running) -> None:
-    switch = f"{scl_name(meters(chain)['House 3']['meter_id'])}/CSWI1.Pos"
-    done = answer("mms", "operate", chain.mms, switch, "open")
+    switch = f"{meters(chain)['House 3']['scl_name']}/CSWI1.Pos"
+    done = answer("mms", "operate", chain.mms, "House 3/CSWI1.Pos", "open")
+    assert (done["object"], done["name"]) == (switch, "House 3")
     assert (done["outcome"], done["control_model"]) == ("done", "sbo-with-enhanced-security")
     assert "AddCause 5 (position-reached)" in error("mms", "operate", chain.mms, switch, "open", code=5)
     row = until(lambda: [row for row in ledger(chain, "House 3") if row["outcome"] == "done"])[0]
@@ -105,18 +107,33 @@ def test_operate_over_mms_ends_positively_and_then_with_its_add_cause(chain: Run
 
 def test_browse_lists_devices_and_values(chain: Running) -> None:
     devices = answer("mms", "browse", chain.mms)
-    wanted = {"SMGW001GW", *(scl_name(meter["meter_id"]) for meter in meters(chain).values())}
-    assert wanted <= {row["logical_device"] for row in devices} | {"SMGW001GW"}
-    domain = next(row["logical_device"] for row in devices if row["logical_device"].startswith("SM_"))
-    values = {row["reference"]: row["value"] for row in answer("mms", "browse", chain.mms, domain)}
-    assert values[f"{domain}/MMXN1.Vol.units.SIUnit [CF]"] == 29
-    assert values[f"{domain}/LPHD1.Proxy.stVal [ST]"] is True
-    assert 180 < values[f"{domain}/MMXN1.Vol.mag.f [MX]"] < 260
+    listed = {row["logical_device"]: (row["name"], row["meter_id"]) for row in devices if row["meter_id"]}
+    houses = meters(chain)
+    wanted = {house["scl_name"]: (name, house["meter_id"]) for name, house in houses.items()}
+    assert listed == wanted
+    assert "SMGW001GW" in {row["logical_device"] for row in devices}
+    domain, meter_id = houses["House 2"]["scl_name"], houses["House 2"]["meter_id"]
+    for name in (domain, domain.removeprefix("SMGW001"), meter_id, "House 2"):
+        values = {row["reference"]: row["value"] for row in answer("mms", "browse", chain.mms, name)}
+        assert values[f"{domain}/MMXN1.Vol.units.SIUnit [CF]"] == 29
+        assert values[f"{domain}/LPHD1.Proxy.stVal [ST]"] is True
+        assert values[f"{domain}/LPHD1.PhyNam.mRID [DC]"] == meter_id
+        assert 180 < values[f"{domain}/MMXN1.Vol.mag.f [MX]"] < 260
 
 
-@pytest.mark.parametrize("what", [("browse", "SM_none"), ("read", "SM_none/LLN0.Beh[ST]")], ids=" ".join)
+def test_read_and_watch_by_the_name_of_the_house(chain: Running) -> None:
+    domain = meters(chain)["House 2"]["scl_name"]
+    (row, *_) = answer("mms", "read", chain.mms, "House 2/MMXN1.Vol.mag[MX]")
+    assert (row["reference"], row["name"]) == (f"{domain}/MMXN1.Vol.mag.f [MX]", "House 2")
+    watching = ("mms", "watch", chain.mms, "--device", "House 2", "--rcb", "urcbVol", "--count", "1")
+    (told,) = map(json.loads, run(*watching, "--json").stdout.splitlines())
+    assert (told["reference"], told["name"]) == (f"{domain}/MMXN1.Vol", "House 2")
+    assert " House 2 " in run(*watching).stdout
+
+
+@pytest.mark.parametrize("what", [("browse", "SM_none"), ("read", "House 99/LLN0.Beh[ST]")], ids=" ".join)
 def test_what_is_not_served_is_exit_3(what: tuple[str, str], chain: Running) -> None:
-    error("mms", what[0], chain.mms, what[1], code=3)
+    assert "is called" in error("mms", what[0], chain.mms, what[1], code=3)
 
 
 def test_readings_as_table_json_and_csv(chain: Running) -> None:
@@ -143,18 +160,6 @@ def test_scd_is_exported_and_clean(chain: Running, tmp_path: Path) -> None:
         assert "0 errors" in run("scl", "check", str(file)).stderr
     error("scl", "export", "--ied", "SMGW999", code=3, folder=chain.folder)
     assert run("scl", "diff", str(scd), "-", folder=chain.folder).stdout == ""
-
-
-def test_a_cid_without_ld_name_has_the_same_mms_names(chain: Running, tmp_path: Path) -> None:
-    one, folder, cid = tmp_path / "one.cid", tmp_path / "town", tmp_path / "with.cid"
-    run("scl", "export", "--ied", "SMGW001", "-o", str(cid), folder=chain.folder)
-    run("scl", "export", "--no-ld-name", "--ied", "SMGW001", "-o", str(one), folder=chain.folder)
-    run("scl", "export", "--no-ld-name", "-o", str(folder), folder=chain.folder)
-    assert (folder / "SMGW001.cid").read_bytes() == one.read_bytes()
-    assert b"ldName" not in one.read_bytes()
-    domains = [[device.domain for device in read_cid(file.read_bytes()).devices] for file in (cid, one)]
-    assert domains[0] == domains[1]
-    assert "SMGW001GW" in domains[0]
 
 
 def test_garbage_becomes_a_dead_letter_that_cannot_bend_the_terminal(chain: Running) -> None:

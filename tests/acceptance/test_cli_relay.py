@@ -104,14 +104,14 @@ async def test_command_expires_in_five_seconds_and_is_not_retained(broker: Broke
         await meter.be_born()
         told = await opened(broker)
         assert told["outcome"] == "sent"
-        command, message = await asyncio.wait_for(meter.commands.get(), 5)
+        command, message = await asyncio.wait_for(meter.commands.get(), 60)
     assert command.command_id == told["command_id"]
     assert command.position is Position.OPEN
     assert (command.expires_at - command.issued_at).total_seconds() == 5
     assert not message.retain
     assert message.qos == 1
     assert message.properties is not None
-    assert getattr(message.properties, "MessageExpiryInterval") in (4, 5)  # noqa: B009 paho sets it at run time
+    assert getattr(message.properties, "MessageExpiryInterval") in range(1, 6)  # noqa: B009 paho sets it at run time
 
 
 async def test_wait_ends_when_result_and_position_agree(broker: Broker) -> None:
@@ -156,7 +156,7 @@ async def test_command_in_vain_is_told_and_never_sent(
     async with puppet(broker) as meter:
         await meter.be_born(**state)
         assert why in await refused(broker, code=5)
-        refusal = await asyncio.wait_for(meter.refusals.get(), 5)
+        refusal = await asyncio.wait_for(meter.refusals.get(), 60)
     assert meter.commands.empty()
     assert why in refusal.reason
     assert refusal.meter_id == ID

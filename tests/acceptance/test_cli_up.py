@@ -31,7 +31,7 @@ def free_ports(folder: Path | None = None) -> tuple[str, ...]:
     return tuple(word for option, room in options.items() for word in (option, str(free_port(room))))
 
 
-def document(folder: Path, broker: str, *options: str) -> dict[str, Any]:
+def document(folder: Path, broker: str, *options: str, spare: str = "0") -> dict[str, Any]:
     """What ``up --for 3 --json`` prints; stdout has nothing else, READY is on stderr."""
     done = run(
         *(
@@ -47,15 +47,17 @@ def document(folder: Path, broker: str, *options: str) -> dict[str, Any]:
             *options,
         ),
         folder=folder,
+        METER61850_SPARE=spare,
     )
     assert "\nREADY in " in f"\n{done.stderr}"
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-@pytest.mark.parametrize("broker", ["mosquitto", "embedded"])
-def test_database_and_mms_tell_the_same_last_reading(broker: str, tmp_path: Path) -> None:
-    told = document(tmp_path, broker, "--meters", "3")
+@pytest.mark.parametrize(("broker", "spare"), [("mosquitto", "10"), ("embedded", "0")])
+def test_database_and_mms_tell_the_same_last_reading(broker: str, spare: str, tmp_path: Path) -> None:
+    """Spare logical devices are neither waited for nor counted."""
+    told = document(tmp_path, broker, "--meters", "3", spare=spare)
     assert told["different"] == 0
     assert told["broker"]["kind"] == broker
     assert told["ready_seconds"] > 0
@@ -77,7 +79,7 @@ def test_the_document_is_of_this_run(tmp_path: Path) -> None:
         (seq,) = database.execute("select max(seq) from reading").fetchone()
         (ms,) = database.execute("select ts from reading where seq = ?", (seq,)).fetchone()
     assert told["meters"][0]["database"]["seq"] == seq
-    assert time.time() - ms / 1000 < 30
+    assert time.time() - ms / 1000 < 300
 
 
 def test_ieds_fill_up_to_fifty_meters(tmp_path: Path) -> None:
@@ -111,7 +113,8 @@ def test_ready_line_names_ports_and_database(tmp_path: Path) -> None:
         assert f"MMS {running.mms} (SMGW001)" in line
         where = f"database sqlite:///data/meter61850.sqlite, web http://127.0.0.1:{running.web_port}/"
         assert line.endswith(where)
-        login, ready = running.log.read_text().splitlines()  # no table on a pipe, nothing to complain about
+        said = running.log.read_text().splitlines()
+        login, ready = (line for line in said if not line.startswith("ts="))  # a log line, for example of NTP
         assert ready == line
         assert re.match(r"log in as admin with \S{16} \(shown only now; to set another: ", login)
 
@@ -133,7 +136,7 @@ def test_first_login_works_and_is_told_once(tmp_path: Path) -> None:
 
 def assert_login(running: Running, name: str, password: str) -> None:
     """The page takes this name and password."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{running.web_port}") as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{running.web_port}", timeout=60) as client:
         told = log_in(client, name, password)
         assert told.status_code == 303, told.text
         assert "House 1" in client.get("/").text

@@ -1,4 +1,4 @@
-"""``meter61850 up --with-devices``: devices of five families in page, store, SCD and MMS."""
+"""``meter61850 up --with-devices``: devices of all families in page, store, SCD and MMS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 import httpx
 from open61850.mms import MmsClient
 
-from broker.contract.topics import scl_name
 from tests.support.brokers import free_port
 from tests.support.chain import until
 from tests.support.cli import Running, answer, run, up
@@ -23,15 +22,17 @@ FAMILIES = {
     "shellyplus1pm-a0b0c2000001": ONE_WAY | {"power_factor", "frequency"},
     "Meter 001": ONE_WAY | {"power_factor", "frequency"},
     "house/plug": ONE_WAY,
+    "shellyplug-s-000001": {"power", "energy"},
+    "meter1": ONE_WAY | {"power_factor", "frequency"},
     "House sdm630-630-1": {"power_l3", "voltage_l3", "current_l3", "energy_import", "energy_export"},
 }
-"""Tasmota, Shelly, ESPHome, zigbee2mqtt and a wired meter: name → quantities among those that it tells."""
+"""Of each family and of a wired meter: name → quantities that it tells among others."""
 NAMES = {"House 1", *FAMILIES}
 SCL = "{http://www.iec.ch/61850/2003/SCL}"
 WIRED = "House sdm630-630-1"
 
 
-def test_devices_of_five_families_are_in_page_store_scd_and_mms(tmp_path: Path) -> None:
+def test_devices_of_all_families_are_in_page_store_scd_and_mms(tmp_path: Path) -> None:
     options = ("--meters", "1", "--interval", "1", "--with-devices", "--devices-port", str(free_port()))
     with up(tmp_path, *options) as running:
         until(lambda: "\nREADY in " in running.log.read_text(), seconds=SECONDS, why="READY")
@@ -65,14 +66,15 @@ def assert_in_scd_and_mms(running: Running, ids: dict[str, str]) -> None:
     file = running.folder / "town.scd"
     run("scl", "export", "-o", str(file), folder=running.folder)
     assert run("scl", "check", str(file), folder=running.folder).returncode == 0
-    domains = {scl_name(meter_id) for meter_id in ids.values()}
+    devices = list(ElementTree.parse(file).iter(f"{SCL}LDevice"))
+    named = {device.get("desc"): f"SMGW001{device.get('inst')}" for device in devices}
+    assert ids.keys() <= named.keys()
+    domains, wired = {named[name] for name in ids}, named[WIRED]
     described = {
-        device.get("ldName"): {node.get("lnClass") for node in device.iterfind(f"{SCL}LN")}
-        for device in ElementTree.parse(file).iter(f"{SCL}LDevice")
+        f"SMGW001{device.get('inst')}": {node.get("lnClass") for node in device.iterfind(f"{SCL}LN")}
+        for device in devices
     }
-    assert domains <= described.keys()
-    assert {domain for domain in domains if "MMXU" in described[domain]} == {scl_name(ids[WIRED])}
-    wired = scl_name(ids[WIRED])
+    assert {domain for domain in domains if "MMXU" in described[domain]} == {wired}
     with MmsClient.connect("127.0.0.1", running.mms_port, timeout=60) as client:
         served = {domain: set(client.get_name_list(0, domain)) for domain in domains}
         power = client.read(f"{wired}/MMXU1.W.phsC.cVal.mag.f[MX]")

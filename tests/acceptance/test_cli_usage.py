@@ -75,7 +75,7 @@ def test_help_of_each_command_has_an_example(
         ("mms", "watch", "127.0.0.1:1", "--count", "0"),
         ("mms", "compare"),
         ("mms", "read", "127.0.0.1:1", "no reference"),
-        ("mms", "read", "127.0.0.1:1", "SM_1/MMXN1.Vol"),
+        ("mms", "read", "127.0.0.1:1", "SMGW001M1/MMXN1.Vol"),
         ("meters", "list", "--database", "no-url"),
     ],
     ids=" ".join,

@@ -38,7 +38,7 @@ def test_registrar_without_descriptors_goes_on_and_answers_afterwards(tmp_path: 
             restarted(site)
             until(lambda: starved(site.log("enrol")[before:]), seconds=SECONDS, why="it cannot connect")
             assert registrar.poll() is None
-        connected = site.log("enrol").count("connected to")
+            connected = site.log("enrol").count("connected to")
         until(lambda: site.log("enrol").count("connected to") > connected, seconds=SECONDS, why="it is back")
         site.enrol(meter, code)
         assert registrar.poll() is None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -56,11 +56,23 @@ class Town:
         return wired_samples.domain(self.folder, kind)
 
 
+@contextmanager
+def old_names() -> Iterator[None]:
+    """The bridge names logical devices as old deployments have them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METER61850_LD_NAMES", "meter_id")
+        yield
+
+
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    """All devices have told everything once: no meter's model changes any more."""
+    """All devices have told everything once: no meter's model changes any more.
+
+    The logical devices have the names of an old deployment.
+    """
     folder = tmp_path_factory.mktemp("devices")
     with (
+        old_names(),
         mosquitto(folder) as broker,
         wired(folder, broker.port) as files,
         chain(broker, folder) as running,

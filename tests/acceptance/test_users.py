@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be othe
 
 SERVICES = ("broker", "bridge", "mms", "web", "meters", "registrar")
 METERS = meter_ids(SimulateSettings(n=2))
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 # fmt: off
 READERS: dict[str, set[str]] = {

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome
 
+from tests.support.axe import violations
 from tests.support.browser import DESKTOP, PHONE, logged_in, resize, shows
-from tests.support.project import ROOT
 from tests.support.web import Web, beside_meters
 
-AXE = ROOT / "tests" / "node" / "node_modules" / "axe-core" / "axe.min.js"
-SERIOUS = ("serious", "critical")
-PAGES = ("/", "/meter", "/commands", "/scl", "/dead-letters", "/health", "/docs", "/nonsense", "/login")
+PAGES = (
+    "/",
+    "/meter",
+    "/alarms",
+    "/commands",
+    "/blocks",
+    "/scl",
+    "/dead-letters",
+    "/health",
+    "/docs",
+    "/nonsense",
+    "/login",
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +40,6 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 def chrome(web: Web) -> Iterator[Chrome]:
     with logged_in(web) as driver:
         yield driver
-
-
-def violations(driver: Chrome) -> list[tuple[str, Any]]:
-    """What axe-core calls serious or critical: its rule, and where."""
-    driver.execute_script(AXE.read_text())
-    script = "const done = arguments[0]; axe.run(document).then((found) => done(found.violations))"
-    found = driver.execute_async_script(script)
-    return [
-        (one["id"], [node["html"][:200] for node in one["nodes"][:3]])
-        for one in found
-        if one["impact"] in SERIOUS
-    ]
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -13,10 +13,10 @@ from open61850.data import BitStringData, TimestampData
 from open61850.mms import MmsClient, ObjectName
 from open61850.quality import Quality
 
-from broker.contract.topics import scl_name
 from scl_builder.model.data_object import DataObject, LogicalNode
 from scl_builder.model.logical_devices import GATEWAY_LD, METER_LD
 from scl_builder.model.reference import Reference
+from tests.support.chain import until
 from tests.support.web import Web, beside_meters
 
 VALUES = {"MV": (("mag", "f"), "MX"), "BCR": (("actVal",), "ST")}
@@ -31,7 +31,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """One meter that has read and was killed: its values do not change any more."""
     with beside_meters(tmp_path_factory.mktemp("web"), 1) as web:
         (meter_id,) = web.wait_for_meters(1)
-        web.chain.wait_for_domain(scl_name(meter_id))
+        web.chain.wait_for_domain(web.chain.domain(meter_id))
         web.chain.processes.pop("meters1").kill()
         web.wait_for_meters(1, "offline")
         yield web
@@ -40,13 +40,14 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 @pytest.fixture(scope="module")
 def domain(web: Web) -> str:
     """The meter's logical device."""
-    return scl_name(web.wait_for_meters(1, "offline")[0])
+    return web.chain.domain(web.wait_for_meters(1, "offline")[0])
 
 
 @pytest.fixture(scope="module")
-def mms(web: Web) -> Iterator[MmsClient]:
-    """An association."""
+def mms(web: Web, domain: str) -> Iterator[MmsClient]:
+    """An association, where the meter is offline, too."""
     with web.chain.connect() as client:
+        until(lambda: "old" in str(Quality.from_bitstring(read(client, domain, *FED[0])[1])), why="old data")
         yield client
 
 

@@ -5,37 +5,22 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
-from broker.contract.messages import format_ts
-from tests.support.bridges import METER, OTHER, Client, not_at_midnight, stamp
-from tests.support.browser import PHONE, opened, resize, said, same, shows, text_of
+from tests.support.bridges import METER, OTHER, Client, stamp
+from tests.support.browser import PHONE, announced, opened, resize, same, shows, text_of
 from tests.support.chain import until
 from tests.support.played import Played
+from tests.support.plots import PLOTS, before_every_page, plot
 from tests.support.web import Web
 
 pytest_plugins = ("tests.support.played",)
 
 OPEN, CLOSED = '[data-order="open"]', '[data-order="closed"]'
-PLOTS = """
-window.plots = [];
-let wrapped;
-Object.defineProperty(window, "uPlot", {
-  get: () => wrapped,
-  set(real) {
-    const keep = (made) => { plots.push(made); return made; };
-    wrapped = new Proxy(real, { construct: (target, given) => keep(new target(...given)) });
-  },
-});
-"""
-"""Keeps what is drawn, to be asked."""
 HURRY = """
 const slow = window.setTimeout;
 window.setTimeout = (action, ms, ...more) => slow(action, ms >= 20000 ? 500 : ms, ...more);
@@ -55,8 +40,7 @@ window.EventSource = function (url) {
 
 @pytest.fixture(scope="module")
 def meter(web: Web) -> Iterator[Played]:
-    """House 7, with a day of its own."""
-    until(not_at_midnight, seconds=70, why="a day that does not end within the test")
+    """House 7."""
     with Client(web.chain.broker) as client:
         house = Played(client, METER, "House 7")
         house.appear(web, interval=60)
@@ -69,25 +53,6 @@ def page(chrome: Chrome, web: Web, meter: Played) -> Chrome:
     """Its page, live; its relay closed."""
     meter.relay("closed")
     return opened(chrome, web, f"/meters/{METER}")
-
-
-@contextmanager
-def before_every_page(chrome: Chrome, *scripts: str) -> Iterator[None]:
-    """Run ``scripts`` in every page that is loaded, before its own."""
-    run = "Page.addScriptToEvaluateOnNewDocument"
-    given = [chrome.execute_cdp_cmd(run, {"source": script}) for script in scripts]
-    try:
-        yield
-    finally:
-        for one in given:
-            chrome.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", one)
-
-
-def plot(page: Chrome, name: str, what: str) -> Any:
-    """``what`` of the newest plot of that name."""
-    return page.execute_script(
-        f"return plots.findLast((one) => one.root.parentNode?.id === '{name}')?.{what} ?? null"
-    )
 
 
 def order(page: Chrome, selector: str = OPEN) -> None:
@@ -105,7 +70,7 @@ def test_who_switched_it_last_is_told_also_by_hand(page: Chrome, meter: Played) 
     shows(page, "#outcome", "Switch off: Done.".__eq__)
     shows(page, "#switched", lambda text: text.startswith("Switched off by remote-control web operator,"))
     shows(page, "#facts", lambda text: "Relay operations\n4" in text)
-    assert said(page) == "House 7: switched off"
+    announced(page, "House 7: off")
     meter.relay("closed", operations=5)
     shows(page, "#switched", lambda text: text.startswith("Switched on at the meter,"))
     shows(page, "#facts", lambda text: "Relay operations\n5" in text)
@@ -178,18 +143,17 @@ def test_the_focus_stays_where_the_order_was_given(page: Chrome, meter: Played) 
     command_id = until(lambda: meter.commands()[known:], why="the command")[0]
     meter.answer(command_id, "failed")
     shows(page, "#outcome", lambda text: "Failed" in text)
+    until(lambda: button.get_attribute("aria-disabled") == "false", why="it can be given again")
     assert page.switch_to.active_element == button
-    assert button.get_attribute("aria-disabled") == "false"
 
 
 def test_a_meter_that_goes_and_comes_is_announced(page: Chrome, meter: Played) -> None:
     meter.online(False)
     shows(page, "h1 .state", "offline".__eq__)
-    assert said(page) == "House 7: offline"
+    announced(page, "House 7: offline")
     meter.online(True)
     meter.read()
-    script = "return document.getElementById('news').textContent"
-    until(lambda: page.execute_script(script) == "House 7: online", why="it is announced")
+    announced(page, "House 7: online")
 
 
 def test_a_retired_meter_that_is_born_again_is_in_service(chrome: Chrome, web: Web, meter: Played) -> None:
@@ -217,57 +181,26 @@ def test_no_line_bridges_what_was_not_measured(page: Chrome, web: Web, meter: Pl
     until(lambda: web.chain.rows("SELECT 1 FROM reading WHERE seq = ?", other.seq), why="they are stored")
     with before_every_page(page, PLOTS, HURRY):
         page = opened(page, web, f"/meters/{other.meter_id}")
-        until(lambda: plot(page, "day", "data"), why="the curve of the day")
-        before = plot(page, "day", "data[1].filter((one) => one === null).length")
+        until(lambda: plot(page, "curve", "data"), why="the curve")
+        before = plot(page, "curve", "data[1].filter((one) => one === null).length")
         other.read(power=7.0)
-        until(lambda: plot(page, "day", "data[1].at(-1)") == 7.0, why="the reading is drawn")
-        assert plot(page, "day", "data[1].filter((one) => one === null).length") > before
-        shows(page, "#day-words", lambda text: text.startswith("Between 7.0 and 123\u202f456.7 W"))
-        labels = plot(page, "day", "axes[1]._values")
-        assert max(map(len, labels)) >= len("120,000")
-        assert plot(page, "day", "axes[1]._size") > 60
+        until(lambda: plot(page, "curve", "data[1].at(-1)") == 0.007, why="the reading is drawn")
+        assert plot(page, "curve", "data[1].filter((one) => one === null).length") > before
+        page.find_element(By.ID, "wider").click()
+        shows(page, "#curve-words", lambda text: text.startswith("Between 0.007 and 123.5 kW"))
 
 
 def test_the_curves_are_of_the_quantity_that_is_chosen(page: Chrome, web: Web, meter: Played) -> None:
     until(lambda: web.chain.rows("SELECT 1 FROM reading WHERE seq = ?", meter.seq), why="it is stored")
     with before_every_page(page, PLOTS):
         page = opened(page, web, f"/meters/{METER}")
-        shows(page, "#day-title", "Power of the last 24 hours, W".__eq__)
+        shows(page, "#curve-title", "Power of the last 24 hours, kW".__eq__)
         Select(page.find_element(By.ID, "quantity")).select_by_visible_text("Voltage")
-        shows(page, "#day-title", "Voltage of the last 24 hours, V".__eq__)
-        shows(page, "#month-title", "Mean voltage of each hour, 31 days, V".__eq__)
-        until(lambda: plot(page, "day", "data[1].at(-1)") == 231.2, why="the voltage is drawn")
+        shows(page, "#curve-title", "Voltage of the last 24 hours, V".__eq__)
+        until(lambda: plot(page, "curve", "data[1].at(-1)") == 231.2, why="the voltage is drawn")
         meter.read(voltage=229.5, power=7.0)
-        until(lambda: plot(page, "day", "data[1].at(-1)") == 229.5, why="and goes on")
-        assert 7.0 not in plot(page, "day", "data[1]")
-
-
-def test_the_first_day_is_a_day_wide_and_of_utc(page: Chrome, web: Web) -> None:
-    page.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Pacific/Auckland"})
-    try:
-        with before_every_page(page, PLOTS):
-            page = opened(page, web, f"/meters/{METER}")
-            until(lambda: plot(page, "energy", "data"), why="the energy of the day")
-            today = datetime.now(UTC).date()
-            assert [label.split()[0] for label in plot(page, "energy", "axes[0]._values")] == [
-                f"{today.month}/{today.day}"
-            ]
-            width = plot(page, "energy", "scales.x.max") - plot(page, "energy", "scales.x.min")
-            assert width == timedelta(days=1).total_seconds() * 1000
-    finally:
-        page.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
-
-
-def test_the_readings_of_the_last_day_are_readings(page: Chrome, web: Web, meter: Played) -> None:
-    link = (
-        page.find_element(By.PARTIAL_LINK_TEXT, "Readings of the last 24 hours").get_attribute("href") or ""
-    )
-    until(lambda: web.chain.rows("SELECT 1 FROM reading WHERE seq = ?", meter.seq), why="they are stored")
-    with web.program() as client:
-        told = client.get(link).json()
-    assert told["resolution"] == "raw"
-    assert told["start"] >= format_ts(datetime.now(UTC) - timedelta(hours=25))
-    assert told["readings"][0]["voltage"] == 231.2
+        until(lambda: plot(page, "curve", "data[1].at(-1)") == 229.5, why="and goes on")
+        assert 0.007 not in plot(page, "curve", "data[1]")
 
 
 def test_a_name_neither_widens_the_page_nor_turns_the_question(
@@ -301,7 +234,7 @@ def test_what_is_not_heard_any_more_is_not_good(page: Chrome, web: Web, meter: P
     process.kill()
     process.wait()
     shows(page, "#link", lambda text: text.startswith("Connection lost"))
-    assert text_of(page, '[data-field="quality"]') == "old"
+    shows(page, '[data-field="quality"]', "old".__eq__)
     page.execute_script("window.scrollTo(0, document.body.scrollHeight)")
     script = "return document.getElementById('link').getBoundingClientRect().top"
     assert page.execute_script(script) == 0

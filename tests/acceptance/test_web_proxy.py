@@ -175,7 +175,7 @@ def test_a_person_uses_it(there: Shown) -> None:
         )
         shows(page, "h1", lambda text: text.startswith("House 1"), seconds=30)
         shows(page, "#link", "Live".__eq__, seconds=30)
-        shows(page, "#day-words", lambda text: "in the mean" in text, seconds=30)
+        shows(page, "#curve-words", lambda text: "in the mean" in text, seconds=30)
         position = there.web.json(f"/meters/{meter_id}")["relay"]
         wanted, words = ("open", "off") if position == "closed" else ("closed", "on")
         page.execute_script(f"document.querySelector('[data-order=\"{wanted}\"]').click()")

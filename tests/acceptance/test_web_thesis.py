@@ -13,7 +13,6 @@ from uuid import UUID
 import pytest
 from lxml import etree
 
-from broker.contract.topics import scl_name
 from tests.support.brokers import mosquitto
 from tests.support.chain import chain, until
 from tests.support.web import Web, served, start
@@ -112,13 +111,13 @@ def test_it_is_a_meter_like_any_other(web: Web, tmp_path: Path) -> None:
     assert (latest["name"], latest["state"], latest["voltage"]) == ("k-Residence", "online", 229.5)
     assert "frequency" not in latest
     assert "energy" not in latest
-    domain = scl_name(meter_id)
+    domain = web.chain.domain(meter_id)
     web.chain.wait_for_domain(domain)
     read = web.chain.cli_json("mms", "read", f"127.0.0.1:{web.chain.mms_port}", f"{domain}/MMXN1.Vol[MX]")
     assert "229.5" in json.dumps(read)
     with web.program() as program:
         scd = etree.fromstring(program.get("/scl/scd").content)
-        assert domain in {device.get("ldName") for device in scd.iter(f"{SCL}LDevice")}
+        assert domain in {f"SMGW001{device.get('inst')}" for device in scd.iter(f"{SCL}LDevice")}
         refused = program.post(f"/meters/{meter_id}/relay", json={"position": "open"})
     assert refused.json()["detail"] == "the meter has no relay"
 

@@ -15,8 +15,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from open61850.data import BoolData, IECData, UIntData
+from open61850.mms import ObjectName
 from open61850.mms.errors import MmsError
 
+from tests.births.away import Missed, Visit, come_and_go, missed
 from tests.support.open61850_client import Open61850, open61850
 from tests.support.scada import CommandRefusedError, Told
 
@@ -46,7 +49,14 @@ class Work:
     """Births between a select and its operate, all together."""
     voltages: list[Told] = field(default_factory=list)
     positions: list[Told] = field(default_factory=list)
+    stayed: int = 0
+    """Clients whose association lived to the end."""
+    away: list[Visit] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+
+    def missed(self, published: Published) -> Missed:
+        """What the client that was away has not got."""
+        return missed([at for _, at in published.positions], self.away)
 
     def problems(self, published: Published) -> list[str]:
         """What failed, was lost, or came twice; empty when all is well."""
@@ -54,7 +64,9 @@ class Work:
         entries = [told.entries[0] for told in self.positions if 0 in told.entries]
         positions = [(position, t) for position, _quality, t in entries]
         operated = sum(1 in told.entries for told in self.positions)
+        lost = self.missed(published).kept
         found = {
+            f"BRCB: {lost} entries lost of a client that was away": lost > 0,
             f"URCB: {difference(published.voltages, voltages)}": voltages != published.voltages,
             f"BRCB: {difference(published.positions, positions)}": positions != published.positions,
             f"BRCB: {operated} entries of the meter that was operated {self.operations} times": (
@@ -89,7 +101,6 @@ def at_work(port: int, first: str, second: str, births: Callable[[], int]) -> It
     ready: list[threading.Event] = []
     jobs = [
         lambda client, begun: _read(client, begun, first, work, stop),
-        lambda client, begun: _read(client, begun, second, work, stop),
         lambda client, begun: _subscribe(client, begun, VOLTAGES, work.voltages, stop),
         lambda client, begun: _subscribe(client, begun, POSITIONS, work.positions, stop),
         lambda client, begun: _operate(client, begun, second, work, births, stop),
@@ -102,6 +113,8 @@ def at_work(port: int, first: str, second: str, births: Callable[[], int]) -> It
             ready.append(begun)
             threads.append(threading.Thread(target=_guarded, args=(job, client, begun, work)))
             threads[-1].start()
+        threads.append(threading.Thread(target=_absent, args=(port, work, stop)))
+        threads[-1].start()
         assert all(begun.wait(10) for begun in ready), work.failures
         try:
             yield work
@@ -117,10 +130,18 @@ Job = Callable[[Open61850, threading.Event], None]
 def _guarded(job: Job, client: Open61850, begun: threading.Event, work: Work) -> None:
     try:
         job(client, begun)
+        work.stayed += 1
     except (MmsError, OSError, CommandRefusedError, AssertionError) as error:
         work.failures.append(repr(error))
     finally:
         begun.set()
+
+
+def _absent(port: int, work: Work, stop: threading.Event) -> None:
+    try:
+        come_and_go(port, work.away, stop)
+    except (MmsError, OSError) as error:
+        work.failures.append(f"the client that comes and goes: {error!r}")
 
 
 def _read(client: Open61850, begun: threading.Event, device: str, work: Work, stop: threading.Event) -> None:
@@ -131,9 +152,17 @@ def _read(client: Open61850, begun: threading.Event, device: str, work: Work, st
         begun.set()
 
 
+def _write(client: Open61850, block: str, **values: IECData) -> None:
+    domain, _, item = block.replace(".", "$").partition("/")
+    for name, value in values.items():
+        client.client.write(ObjectName(f"{item}${name}", domain), value)
+
+
 def _subscribe(
     client: Open61850, begun: threading.Event, block: str, told: list[Told], stop: threading.Event
 ) -> None:
+    if ".RP." in block:  # after 60 s all members would come again, which is no event
+        _write(client, block, Resv=BoolData(True), IntgPd=UIntData(0))
     client.enable(block)
     begun.set()
     while not stop.wait(0.02):

@@ -15,6 +15,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+from tests.devices.ledger import BEHIND_SECONDS
 from tests.devices.run import Verdict, run
 from tests.devices.town import Layout
 
@@ -29,11 +30,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     parser.add_argument("--interval", type=float, default=10.0, help="seconds between a device's messages")
     parser.add_argument("--gap", type=float, default=15.0, help="mean seconds from one kill to the next")
+    parser.add_argument(
+        "--behind",
+        type=float,
+        default=BEHIND_SECONDS,
+        help="seconds that the adapter may be behind when it is killed: more on a machine that is busy",
+    )
     told = parser.parse_args()
     say(f"seed {told.seed}: {told.devices} devices, a message every {told.interval:g} s, {told.seconds:g} s")
     folder = Path(tempfile.mkdtemp(prefix="town-"))
     layout = Layout(devices=told.devices, interval=told.interval)
-    verdict = run(folder, layout, seed=told.seed, seconds=told.seconds, gap=told.gap, say=say)
+    times = {"seconds": told.seconds, "gap": told.gap, "behind": told.behind}
+    verdict = run(folder, layout, seed=told.seed, **times, say=say)
     _print(verdict)
     if verdict.passed:
         shutil.rmtree(folder)

@@ -70,10 +70,46 @@ def test_a_device_that_is_heard_again_loses_nothing_more() -> None:
     assert faults([TOLD[0], *late], [ROWS[0]], away) == ["lost without a kill"]
 
 
+def test_a_quantity_with_a_topic_of_its_own_is_heard_again_by_itself() -> None:
+    away = Away(killed=195.0, started=199.0)
+    again = [replace(one, t=one.t + 10, values=dict.fromkeys(one.values, 9.0)) for one in NODE]
+    rows = [
+        replace(NODE_ROW, values={"power": 5.0}),
+        replace(NODE_ROW, seq=2, ts=211_200, values={"power": 9.0, "energy": 9.0}),
+    ]
+    assert not faults([*NODE, *again], rows, away)
+    assert faults([*NODE, *again], [rows[0]], away) == ["lost without a kill"], "the power was heard already"
+
+
 def test_what_the_broker_did_not_acknowledge_may_be_there_or_not() -> None:
     maybe = [*TOLD[:-1], replace(TOLD[-1], acknowledged=False)]
     assert not faults(maybe, ROWS)
     assert audit(maybe, ROWS[:-1], []).unsure == 1
+
+
+def test_an_adapter_that_is_killed_was_behind_by_as_much_as_it_is_told() -> None:
+    away = [Away(killed=125.0, started=125.5)]
+    assert audit([TOLD[1]], [], away, behind=10).faults.keys() == {"lost without a kill"}
+    assert audit([TOLD[1]], [], away, behind=15).balanced
+
+
+def test_a_reading_of_values_that_are_not_compared_is_counted() -> None:
+    alone = Row("plug", 1, 5, 131_000, {"frequency": 50.0})
+    found = audit(TOLD, [*ROWS, alone], [])
+    assert found.balanced
+    assert found.uncompared == 1
+    assert faults(TOLD, [*ROWS, replace(alone, meter_id="nobody")])
+
+
+def test_a_message_that_was_told_twice_is_stored_once() -> None:
+    """A device that connects in the second of its next message tells the same with the same time."""
+    again = replace(TOLD[1], t=TOLD[1].t + 0.4)
+    assert faults([*TOLD, again], ROWS) == []
+    assert faults([*TOLD, again], [ROWS[0], *ROWS[2:]]) == ["lost without a kill"], "neither is there"
+    other = replace(again, values={"power": 111.0, "energy": 220.0})
+    assert faults([*TOLD, other], ROWS) == ["lost without a kill"], "that is another one"
+    copies = [replace(one, t=one.t + 0.1) for one in NODE]
+    assert faults([*NODE, *copies], [NODE_ROW]) == ["lost without a kill"], "without a time they are two"
 
 
 def test_a_second_copy_is_a_fault() -> None:

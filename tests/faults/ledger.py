@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bridge.ingest.dead_letters import MORE
 from bridge.ingest.disputes import CAUSE as DISPUTED
 from bridge.ingest.parse import EARLY
+from bridge.store.dead_letters import MORE
 from tests.faults.cards import AHEAD, Card, Name, Row, Taken, account, name_and_row, read_cards
 from tests.faults.stored import Stored
 

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 
 from bridge.store.pack_format import decode
+from broker.contract.quantities import QUANTITIES
 from tests.faults.cards import COLUMNS, Name, Row
 
 
@@ -59,6 +60,14 @@ def stored_upto(url: str) -> dict[str, int]:
     query = """SELECT m.meter_id, max(r.seq) FROM meter m
         JOIN (SELECT meter, seq FROM reading UNION ALL SELECT meter, seq FROM reading_pack) r
         ON m.key = r.meter GROUP BY m.meter_id"""
+    with _connection(url) as connection:
+        return {str(row[0]): int(row[1]) for row in connection.execute(text(query))}
+
+
+def told_upto(url: str) -> dict[str, int]:
+    """Meter id → the seq of its last reading with a value; readings that are packed are not looked at."""
+    query = f"""SELECT m.meter_id, max(r.seq) FROM meter m JOIN reading r ON m.key = r.meter
+        WHERE coalesce({", ".join(f"r.{column}" for column in QUANTITIES)}) IS NOT NULL GROUP BY m.meter_id"""
     with _connection(url) as connection:
         return {str(row[0]): int(row[1]) for row in connection.execute(text(query))}
 

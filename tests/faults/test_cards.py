@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.ingest.dead_letters import MORE
 from bridge.ingest.disputes import CAUSE
+from bridge.store.dead_letters import MORE
 from tests.faults.cards import COLUMNS, Name, Row, read_cards
 from tests.faults.ledger import Ledger, OutboxState, audit, read_book
 from tests.faults.stored import Stored

@@ -5,7 +5,7 @@ functions wrapped. One line of JSON for each event goes to ``FOLDER/<meter_id>.j
 write(2), so that ``kill -9`` loses none):
 
 * ``want``: the outbox is given this reading (written *before* it is), under this epoch and seq
-* ``took``: the outbox returned: from here on the reading must never be lost
+* ``took``: it is on the disk: from here on the reading must never be lost
 * ``freed``: the outbox forgot a range
 * ``opened``: a process has opened it at this seq
 * ``held``: a reading that it holds then, and after names were changed; one line for each
@@ -64,10 +64,15 @@ class Witness:
         return now - timedelta(microseconds=now.microsecond % (1000 * TICK_MS))
 
     def _watch_outbox(self, outbox_class: Any) -> None:
-        add, confirm = outbox_class.add, outbox_class.confirm
+        add, added, confirmed = outbox_class._add, outbox_class._added, outbox_class._confirmed
 
         def watched_add(
-            outbox: Any, quantities: Mapping[str, float | bool], *, ts: datetime, held: bool
+            outbox: Any,
+            connection: Any,
+            *,
+            quantities: Mapping[str, float | bool],
+            ts: datetime,
+            held: bool,
         ) -> Any:
             event = {
                 "seq": outbox.last_seq + 1,
@@ -75,18 +80,20 @@ class Witness:
                 "ahead": self._clock.offset(),
             }
             self._write(outbox, "want", event | {"values": dict(quantities)})
-            kept = add(outbox, quantities, ts=ts, held=held)
-            self._write(outbox, "took", {"seq": kept.seq})
-            return kept
+            return add(outbox, connection, quantities=quantities, ts=ts, held=held)
 
-        def watched_confirm(outbox: Any, stored: Any) -> Any:
-            gone = confirm(outbox, stored)
+        def watched_added(outbox: Any, kept: Any) -> None:
+            added(outbox, kept)
+            self._write(outbox, "took", {"seq": kept.seq})
+
+        def watched_confirmed(outbox: Any, stored: Any, gone: int) -> None:
+            confirmed(outbox, stored, gone)
             if gone:
                 told = {"epoch": stored.epoch, "first": stored.first, "seq": stored.seq}
                 self._write(outbox, "freed", told)
-            return gone
 
-        outbox_class.add, outbox_class.confirm = watched_add, watched_confirm
+        outbox_class._add, outbox_class._added = watched_add, watched_added
+        outbox_class._confirmed = watched_confirmed
 
     def _watch_names(self, outbox_class: Any) -> None:
         open_, rename = outbox_class.open, outbox_class.rename

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from broker.contract.alarms import Acknowledgement, AlarmInForce, Alarms
 from broker.contract.birth import Birth, Hardware
 from broker.contract.block import Block
 from broker.contract.enrolment import Access, Answer, Ask, Credential, Renewal
@@ -17,8 +18,10 @@ from broker.contract.result import Outcome, Refusal, Result
 from broker.contract.status import Revision, ServiceStatus, Status
 from broker.mqtt import packets
 from scl_builder.build.builder import build_cid, build_scd
-from scl_builder.build.project import Ied, Meter, Project
+from scl_builder.build.project import Ied, Project
 from tests.fuzz.targets import KINDS, METER, VERSIONS
+from tests.hostile.capture import load
+from tests.support.scd import house
 
 TS = "2026-11-23T12:00:00.000Z"
 BEYOND_UTC = b'{"online":true,"session":"a","ts":"9999-12-31T23:59:59.999-23:59"}'
@@ -39,6 +42,9 @@ def seeds(target: str) -> list[bytes]:
             ]
         case "mqtt":
             found = list(_streams())
+        case "guard":
+            found = [b"".join(session.requests) for session in load()]
+            found += [request for session in load() for request in session.requests]
         case "cid":
             found = [good_cid(), *harmful_scl()]
         case _:
@@ -74,6 +80,8 @@ def good_messages() -> tuple[Message, ...]:
         Refusal(meter_id=METER, command=command, reason="no", ts=at),
         Revision(revision=1, sha256="0" * 64, meters=1, ieds=1, ts=at),
         ServiceStatus(online=True, version="1", session="a", ts=at, counters={"stored": 1}),
+        Alarms(alarms=(AlarmInForce(id=1, kind="twin", severity="alarm", detail="two", since=at),)),
+        Acknowledgement(id=1, by="anna", ts=at),
         Access(allowed=False, reason="stolen", ts=at),
         Renewal(using="0" * 64, ts=at),
         Credential(authorities="-----BEGIN", ts=at),
@@ -121,7 +129,7 @@ def _streams() -> Iterator[bytes]:
 @cache
 def project() -> Project:
     """One meter on one IED."""
-    meter = Meter("SM_" + "0" * 31 + "1", "M1", name="Haus Ä", serial="77")
+    meter = house(1, name="Haus Ä", serial="77")
     return Project("t", 1, (Ied("SMGW001", "10.0.0.7", 10102, (meter,)),))
 
 

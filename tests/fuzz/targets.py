@@ -26,6 +26,10 @@ from broker.mqtt.decoder import Decoder, parse_connack
 from broker.mqtt.packets import Control, ProtocolError, Publish, Version
 from meter_firmware.relay.rules import UnreadableCommandError, read
 from mms_bridge.gateway import Gateway
+from mms_bridge.guard.ber import MalformedError
+from mms_bridge.guard.judge import Guard
+from mms_bridge.guard.rules import SERVICES
+from mms_bridge.guard.transport import Stream
 from mms_bridge.libiec61850.ied_model import check as check_model
 from mms_bridge.mqtt.router import Router
 from mms_bridge.settings import MmsSettings
@@ -33,6 +37,7 @@ from scl_builder.check.checker import check
 from scl_builder.check.diff import diff
 from scl_builder.check.outline import parse as parse_scl
 from scl_builder.read.cid import CidError, read_cid
+from tests.hostile.ber import parse as parse_ber
 
 NOW = 1_795_435_200_000
 """ms since 1970."""
@@ -162,6 +167,36 @@ def scl(data: bytes) -> None:
         assert diff(parse_scl(data), parse_scl(data)) == []
 
 
+def guard(data: bytes) -> None:
+    """What stands before libiec61850: only whole requests of services that are served pass."""
+    stream, judge = Stream(), Guard()
+    judge.heard(ACCEPTED)
+    stream.feed(data)
+    with suppress(MalformedError):
+        while (message := stream.next()) is not None:
+            action = judge.judge(message)
+            assert action.forward in (b"", message.raw), "nothing is made up"
+            assert not (action.forward and action.reply), "one answer"
+            if action.asks:
+                assert message.data is not None
+                assert _service(message.data) in SERVICES, data
+            judge.missing()
+
+
+ACCEPTED = b"\x03\0\0\x10\x02\xf0\x80\x0e"
+"""The beginning of the server's answer to an association."""
+
+
+def _service(data: bytes) -> int:
+    """The tag of the service in a message, found by other code than the guard's."""
+    [presentation] = parse_ber(data[4:])
+    request = presentation.parts[0].parts[1].parts[0]
+    assert request.tag == b"\xa0"
+    invoke, service = request.parts
+    assert invoke.tag == b"\x02"
+    return int.from_bytes(service.tag)
+
+
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
-    function.__name__: function for function in (payloads, commands, ingest, hearing, mqtt, cid, scl)
+    function.__name__: function for function in (payloads, commands, ingest, hearing, mqtt, cid, scl, guard)
 }

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tests.hostile.attack import Toll
 from tests.hostile.process import MmsProcess
-from tests.hostile.run import Verdict, run
+from tests.hostile.run import Verdict, leak, run
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 console = Console(highlight=False)
@@ -23,12 +23,17 @@ console = Console(highlight=False)
 Messages = Annotated[int, typer.Option(min=1, help="Messages of the captures that are mutated and sent.")]
 Seed = Annotated[int | None, typer.Option(
     min=0, show_default=False, help="Replays a run: the same attacks.")]
+Asked = Annotated[int | None, typer.Option(
+    min=0, show_default=False, help="Odd requests of every MMS service, each of which must be answered once; "
+    "default: as many as messages.")]
 First = Annotated[int, typer.Option(min=0, help="Number of the first attack: to replay one.")]
 # fmt: on
 
 
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})
-def hostile(messages: Messages = 100_000, seed: Seed = None, first: First = 0) -> None:
+def hostile(
+    messages: Messages = 100_000, seed: Seed = None, first: First = 0, questions: Asked = None
+) -> None:
     """Throw mutants of real sessions at a real MMS bridge, and see that it goes on serving the others.
 
     \b
@@ -41,7 +46,16 @@ def hostile(messages: Messages = 100_000, seed: Seed = None, first: First = 0) -
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     console.print(f"seed {seed}: {messages} messages")
     folder = Path(tempfile.mkdtemp(prefix="hostile-"))
-    verdict = asyncio.run(run(folder, seed=seed, messages=messages, first=first, watch=_watch))
+    verdict = asyncio.run(
+        run(
+            folder,
+            seed=seed,
+            messages=messages,
+            first=first,
+            questions=messages if questions is None else questions,
+            watch=_watch,
+        )
+    )
     _print(verdict)
     if verdict.problems:
         console.print(f"NOT WELL: seed {seed}; everything is kept in {folder}", style="bold red")
@@ -58,12 +72,19 @@ def _watch(toll: Toll, process: MmsProcess) -> None:
 def _print(verdict: Verdict) -> None:
     toll, reader = verdict.toll, verdict.reader
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(toll.kinds.items()))
+    asked = ", ".join(f"{kind} {count}" for kind, count in sorted(verdict.answers.kinds.items()))
+    console.print(
+        f"{verdict.answers.asked} requests of every service ({asked}), each answered once, "
+        f"{verdict.answers.responses} by a response",
+        soft_wrap=True,
+    )
     console.print(
         f"{toll.messages} messages in {toll.attacks} attacks, {verdict.seconds:.0f} s ({kinds}); "
         f"{toll.refused} connections refused and tried again\n"
         f"meanwhile {reader.reads} reads of a client that behaves, "
-        f"the slowest {reader.slowest * 1000:.0f} ms; "
-        f"memory {verdict.mebibytes[0]:.1f}, at most {verdict.mebibytes[1]:.1f} MiB; "
+        f"the slowest {reader.slowest * 1000:.0f} ms without the wait for a processor; "
+        f"memory {verdict.mebibytes[0]:.1f}, at most {max(verdict.mebibytes):.1f} MiB, "
+        f"{leak(verdict.mebibytes):+.1f} in the second half; "
         f"descriptors {verdict.descriptors[0]} before, {verdict.descriptors[1]} after",
         soft_wrap=True,
     )

@@ -14,9 +14,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Self
 
 from tests.hostile.capture import Capture
+from tests.hostile.drawers import Drawers
 from tests.hostile.mutate import Attack, attack
 
 THREADS = 3
@@ -40,39 +40,22 @@ class Toll:
     """Numbers of the last attacks: a crash is due to one of them."""
 
 
-class Onslaught:
+class Onslaught(Drawers):
     """Throws attacks of a seed, from ``first`` on, until so many messages have been sent."""
 
     def __init__(
         self, port: int, corpus: Sequence[Capture], *, seed: int, messages: int, first: int = 0
     ) -> None:
+        super().__init__(THREADS)
         self.toll = Toll()
         self._port = port
         self._corpus = corpus
         self._seed = seed
         self._messages = messages
         self._next = first
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._throw_all) for _ in range(THREADS)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    @property
-    def over(self) -> bool:
-        """Whether all has been thrown."""
-        return not any(thread.is_alive() for thread in self._threads)
 
     def _drawn(self) -> Attack | None:
-        with self._lock:
+        with self.lock:
             if self.toll.messages >= self._messages:
                 return None
             number = self._next
@@ -84,9 +67,10 @@ class Onslaught:
             self.toll.latest.append(number)
             return made
 
-    def _throw_all(self) -> None:
-        while not self._stop.is_set() and (made := self._drawn()) is not None:
-            while not self._stop.is_set() and not self._throw(made):
+    def work(self) -> None:
+        """Throw one attack after the other."""
+        while not self.stop.is_set() and (made := self._drawn()) is not None:
+            while not self.stop.is_set() and not self._throw(made):
                 self.toll.refused += 1
                 time.sleep(0.02)
 

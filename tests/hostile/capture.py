@@ -67,15 +67,16 @@ def split(stream: bytes) -> Iterator[bytes]:
 
 @dataclass
 class Tap:
-    """A relay that keeps what the client sends; ``port`` is where it listens."""
+    """A relay that keeps what the client and the server send; ``port`` is where it listens."""
 
     port: int = 0
-    sent: bytearray = field(default_factory=bytearray)
+    turns: list[tuple[bool, bytes]] = field(default_factory=list)
+    """What came in order, and whether the client sent it."""
 
     @property
     def packets(self) -> tuple[bytes, ...]:
-        """The TPKTs so far."""
-        return tuple(split(bytes(self.sent)))
+        """The TPKTs of the client so far."""
+        return tuple(split(b"".join(chunk for of_client, chunk in self.turns if of_client)))
 
 
 @contextmanager
@@ -95,16 +96,16 @@ def tapped(host: str, port: int) -> Iterator[Tap]:
 def _relay(listener: socket.socket, server: tuple[str, int], tap: Tap) -> None:
     client, _ = listener.accept()
     with client, socket.create_connection(server) as upstream:
-        back = threading.Thread(target=_pump, args=(upstream, client, bytearray()))
+        back = threading.Thread(target=_pump, args=(upstream, client, tap, False))
         back.start()
-        _pump(client, upstream, tap.sent)
+        _pump(client, upstream, tap, True)
         back.join(5.0)
 
 
-def _pump(source: socket.socket, sink: socket.socket, kept: bytearray) -> None:
+def _pump(source: socket.socket, sink: socket.socket, tap: Tap, of_client: bool) -> None:
     with suppress(OSError):
         while chunk := source.recv(65536):
-            kept += chunk
+            tap.turns.append((of_client, chunk))
             sink.sendall(chunk)
     with suppress(OSError):
         sink.shutdown(socket.SHUT_WR)

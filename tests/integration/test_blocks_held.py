@@ -128,7 +128,7 @@ async def test_what_the_bridge_has_not_seen_to_is_not_known(broker: Broker, tmp_
             assert await result(rig, "c3") == ("done", ""), "it hears all that has changed since"
         before = len(rig.messages)
         async with rig.meter():
-            await rig.heard("reading", since=before)
+            await rig.heard("status", lambda status: status["online"], since=before)
             await rig.command(command("c4", Position.CLOSED))
             assert await result(rig, "c4") == ("refused", UNKNOWN)
             await say(rig)

@@ -11,7 +11,8 @@ from lxml import etree
 
 from bridge.meters import replacement
 from bridge.store.audit import Kind
-from bridge.store.queries import Store, UnknownMeterError
+from bridge.store.meter_names import UnknownMeterError
+from bridge.store.queries import Store
 from broker.contract.errors import ConfigurationError
 from broker.contract.messages import utc_now
 from broker.contract.notice import MeterNotice, NoticeCode

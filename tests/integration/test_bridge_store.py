@@ -15,7 +15,8 @@ from bridge.ingest.classify import Sorter
 from bridge.ingest.registry import FOREIGN_SERIAL
 from bridge.ingest.writer import Committed, Writer
 from bridge.store import database
-from bridge.store.queries import Store, UnknownMeterError
+from bridge.store.meter_names import UnknownMeterError
+from bridge.store.queries import Store
 from bridge.store.tables import Meter, moment
 from broker.contract.messages import format_ts
 from broker.contract.quantities import QUANTITIES
@@ -150,6 +151,18 @@ def test_ieds_fill_up_and_a_meter_keeps_its_place_for_life(rig: Rig) -> None:
     ]  # fmt: skip
 
 
+def test_a_meter_is_called_by_the_number_of_its_device(rig: Rig) -> None:
+    """Its key is another one: a meter that was only heard of has a key, too."""
+    rig.writer = Writer(rig.engine, max_meters_per_ied=5, spare=2)
+    rig.take(message(9, "status", {"online": True, "session": "s1", "ts": TS}))
+    for number in (1, 2, 3):
+        rig.take(birth(number))
+    namer = rig.store.namer()
+    told = [(rig.meter(number).key, namer(rig.meter(number))) for number in (9, 1, 2, 3)]
+    assert told == [(1, ""), (2, "SMGW001M1"), (3, "SMGW001M2"), (4, "SMGW001M3")]
+    assert rig.store.meter("SMGW001M3").meter.meter_id == meter_id(3)
+
+
 def test_ieds_fill_up_by_address_code(rig: Rig) -> None:
     rig.writer = Writer(rig.engine, max_meters_per_ied=2, fill_by_address_code=True)
     rig.take(birth(1, address_code="7530"), birth(2, address_code="7535"), birth(3, address_code="7530"))
@@ -258,12 +271,18 @@ def test_each_meter_with_its_latest_reading(rig: Rig) -> None:
 
 def test_a_meter_by_each_of_its_names(rig: Rig) -> None:
     rig.take(birth(0xAB), birth(2), birth(3, name="House 2"))
-    for name in (meter_id(0xAB), scl_name(meter_id(0xAB)), "House 171", meter_id(0xAB)[:36]):
+    ids = (meter_id(0xAB), scl_name(meter_id(0xAB)), meter_id(0xAB)[:36])
+    house = rig.store.meter("House 171").meter
+    number = house.number
+    for name in (*ids, "House 171", f"{house.ied}M{number}", f"M{number}"):
         assert rig.store.meter(name).meter.meter_id == meter_id(0xAB)
     for name, reason in (
         ("House 2", "2 meters are"),
         ("3f25", "3 meters are"),
         ("House_171", "no meter"),
+        (f"SMGW999M{number}", "no meter"),
+        ("M99", "no meter"),
+        ("M" + "9" * 30, "no meter"),
         ("", "no meter"),
     ):
         with pytest.raises(UnknownMeterError, match=reason):

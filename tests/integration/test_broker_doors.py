@@ -50,7 +50,7 @@ def client(
         settings.port,
         identifier=client_id,
         tls_context=settings.tls(),
-        timeout=5.0,
+        timeout=DEADLINE,
         clean_session=clean_session,
     )
 
@@ -66,7 +66,7 @@ def is_let_in(
         "x", version=4, keepalive=10, will=None, clean=True, username=username, password=password
     )
     try:
-        with socket.create_connection((settings.host, settings.port), 5) as plain:
+        with socket.create_connection((settings.host, settings.port), DEADLINE) as plain:
             door = tls.wrap_socket(plain, server_hostname=settings.host) if tls else plain
             door.sendall(connect)
             return door.recv(4) == b"\x20\x02\x00\x00"
@@ -151,7 +151,7 @@ OLD_TLS = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWar
 @pytest.mark.parametrize("door", ["services", "certificates", "passwords"])
 def test_tls_1_1_is_not_spoken(site: Site, door: str) -> None:
     with (
-        socket.create_connection(("127.0.0.1", site.deployment.ports[door]), 5) as plain,
+        socket.create_connection(("127.0.0.1", site.deployment.ports[door]), DEADLINE) as plain,
         pytest.raises((ssl.SSLError, ConnectionError)),
     ):
         old_client().wrap_socket(plain)
@@ -196,7 +196,7 @@ async def test_a_queued_command_waits_for_its_meter_alone(site: Site) -> None:
         assert len(thief.messages) == 0
     async with (
         client(site.settings(METER), client_id=METER, clean_session=False) as meter,
-        asyncio.timeout(5),
+        asyncio.timeout(DEADLINE),
     ):
         message = await anext(meter.messages)
         assert message.payload == b"for the meter"
@@ -207,7 +207,7 @@ async def test_a_new_identity_is_known_within_a_second(site: Site) -> None:
     async with client(site.settings("admin")) as admin, client(anna) as operator:
         await operator.subscribe("sm/v1/+/status", qos=1)
         site.deployment.publish()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             while not len(operator.messages):
                 await admin.publish(f"sm/v1/{METER}/status", b"{}", qos=1)
                 await asyncio.sleep(0.05)
@@ -217,7 +217,7 @@ def test_a_revoked_certificate_does_not_get_in_again(site: Site) -> None:
     with site.deployment.identity_store.change() as change:
         assert change.revoke(METER) == 1
     site.deployment.publish()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + DEADLINE
     settings = site.settings(METER)
     while is_let_in(settings, settings.tls()):
         assert time.monotonic() < deadline, "the broker has not read the revocation list again"
@@ -293,6 +293,6 @@ async def test_a_removed_identity_is_cut_off(site: Site) -> None:
     async with client(anna) as operator:
         await asyncio.to_thread(run, "--dir", str(site.folder), "identity", "remove", "anna")
         with pytest.raises(aiomqtt.MqttError):
-            await asyncio.wait_for(anext(operator.messages), 10)  # nothing comes but the end
+            await asyncio.wait_for(anext(operator.messages), DEADLINE)  # nothing comes but the end
     assert site.deployment.identity_store.identity("anna") is None
     assert not is_let_in(anna, anna.tls())

@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from broker.contract.compressed import packed, unpacked
 from broker.daemon.mosquitto import MAX_PACKET, find, version
 from tests.support.brokers import Broker, mosquitto
+from tests.support.chain import until
 
 
 def client(broker: Broker, **settings: object) -> aiomqtt.Client:
@@ -106,7 +107,7 @@ def test_killed_broker_starts_again_on_its_port(tmp_path: Path) -> None:
         broker.kill()
         broker.start()
         assert broker.pid != first
-        assert broker.log.read_text().count("running") == 2
+        until(lambda: broker.log.read_text().count("running") == 2, why="both starts are in the log")
 
 
 def test_version_is_told() -> None:

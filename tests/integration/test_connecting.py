@@ -94,7 +94,7 @@ def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         six = [(socket.AF_INET6, *stream, (f"2001:db8::{n}", port, 0, 0)) for n in range(20)]
         answer = [*six, (socket.AF_INET, *stream, ("127.0.0.1", port))]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
-        with connect(NAME, port, timeout=2.0) as sock:
+        with connect(NAME, port, timeout=4.0) as sock:
             assert sock.getpeername()[0] == "127.0.0.1"
 
 
@@ -129,15 +129,15 @@ def test_feed_connects(loop: Any, named: list[str], broker: Broker) -> None:
         runner.run(feeding(MqttSettings(host=NAME, port=broker.port)))
 
 
-async def test_client_connects_though_it_has_two_seconds(named: list[str], broker: Broker) -> None:
+async def test_client_connects_though_it_has_ten_seconds(named: list[str], broker: Broker) -> None:
     """As the meter's; paho would give each address the whole time."""
     named[:1] = [DEAD] * 4
     with dead(broker.port):
-        client = new_client(MqttSettings(host=NAME, port=broker.port), timeout=30)
-        client._client.connect_timeout = 2.0
+        client = new_client(MqttSettings(host=NAME, port=broker.port), timeout=60)
+        client._client.connect_timeout = 10.0
         began = time.monotonic()
         async with client:
-            assert time.monotonic() - began < 8.0, "one address after the other takes 8 s"
+            assert time.monotonic() - began < 40.0, "one address after the other takes 40 s"
 
 
 def test_bridge_connects(named: list[str], broker: Broker) -> None:

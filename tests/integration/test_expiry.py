@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from admin.commands.doctor import Verdict, _certificates
+from admin.commands.doctor import _certificates
+from admin.doctor.findings import Verdict
 from broker.contract.roles import Role
 from broker.durable import PUBLIC, replace
 from broker.mqtt.identity import client_context
@@ -29,7 +30,10 @@ from registrar.transaction import Change
 
 NOW = datetime.now(UTC)
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
-LOCAL = [*(f"server {name}" for name in ("server", "mms", "web")), *(f"service {name}" for name in SERVICES)]
+LOCAL = [
+    *(f"server {name}" for name in ("server", "mms", "mms-rsa", "web")),
+    *(f"service {name}" for name in SERVICES),
+]
 DUE = NOW + timedelta(days=SERVER_DAYS * 2 / 3 + 1)
 
 

@@ -33,7 +33,7 @@ from tests.support.web import API, PASSWORD, log_in
 from web.auth.accounts import Accounts
 from web.auth.accounts import Role as WebRole
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -83,6 +83,7 @@ async def test_clearing_and_spoiling_the_topic_releases_nothing(broker: Broker, 
         await rig.heard("reading")
         newest = block(open=True)
         await publish(rig, newest.payload())
+        await rig.heard("block", lambda told: told == _json(newest))
         for number, spoilt in enumerate((b"", b"rubbish", block(age=60).payload(), b"x" * 100_000)):
             before = len(rig.messages)
             await publish(rig, spoilt)

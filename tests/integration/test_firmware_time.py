@@ -12,9 +12,10 @@ from time import monotonic
 
 import pytest
 
+from broker import host_clock
 from broker.contract.messages import utc_now
 from broker.contract.reading import Reading
-from meter_firmware import clock, outbox, profile
+from meter_firmware import clock, outbox
 from meter_firmware.outbox import Outbox
 from meter_firmware.storage import Storage
 from tests.support.brokers import Broker
@@ -49,7 +50,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Time:
     made, start = Time(), monotonic()
     monkeypatch.setattr(clock, "utc_now", made.now)
     monkeypatch.setattr(outbox, "utc_now", made.now)
-    monkeypatch.setattr(profile, "clock_synchronized", lambda: made.synchronized)
+    monkeypatch.setattr(host_clock, "clock_synchronized", lambda: made.synchronized)
     for module in (clock, outbox):
         monkeypatch.setattr(module, "uptime_ms", lambda: made.uptime_ms + round(1000 * (monotonic() - start)))
     return made

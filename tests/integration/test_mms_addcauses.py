@@ -20,7 +20,7 @@ from broker.contract.result import Cause, Outcome, Refusal, Result
 from scl_builder.build.project import ControlModel
 from tests.integration.test_mms_values import GOOD, position
 from tests.support.brokers import Broker
-from tests.support.mms import OPERATE_LIMIT, DrivenMeter, Scene, eventually, scene
+from tests.support.mms import DEADLINE, OPERATE_LIMIT, DrivenMeter, Scene, eventually, scene
 from tests.support.mms_control import OPENING, Desk
 
 (NOT_SUPPORTED, HIERARCHY, SELECT_FAILED, INVALID_POSITION, REACHED, MODE, PROCESS, INTERLOCKING) = (
@@ -117,8 +117,13 @@ async def test_test_flag_and_retirement_are_blocked_by_mode(broker: Broker) -> N
 async def test_local_is_blocked_by_switching_hierarchy(broker: Broker) -> None:
     async with at_desk(broker) as (_, desk, meter):
         await meter.relay(None, local=True)
-        await eventually(lambda: stands(desk.client, meter, "XSWI1.Loc.stVal[ST]"))
+        await eventually(lambda: stands(desk.client, meter, "CSWI1.Loc.stVal[ST]"))
         assert await desk.select(False) == HIERARCHY
+        await meter.relay(None, local=False)
+        await eventually(lambda: not stands(desk.client, meter, "CSWI1.Loc.stVal[ST]"))
+        assert stands(desk.client, meter, "CSWI1.LocSta.stVal[ST]") is False
+        assert stands(desk.client, meter, "CSWI1.LocSta.ctlModel[CF]") == 0, "status-only"
+        assert await desk.select(False) is None
 
 
 async def test_an_unknown_position_is_invalid(broker: Broker) -> None:
@@ -144,7 +149,7 @@ async def test_without_the_broker_all_is_blocked_by_health(broker: Broker) -> No
 
 
 async def test_a_broker_that_goes_meanwhile_is_communication_loss(broker: Broker) -> None:
-    async with at_desk(broker, DIRECT, operate_limit=5.0) as (_, desk, meter):
+    async with at_desk(broker, DIRECT) as (_, desk, meter):
         meter.answer = None
         assert await desk.operate(False) is None
         await eventually(lambda: len(meter.commands) == 1)
@@ -153,7 +158,7 @@ async def test_a_broker_that_goes_meanwhile_is_communication_loss(broker: Broker
 
 
 async def test_a_meter_that_goes_meanwhile_is_communication_loss(broker: Broker) -> None:
-    async with at_desk(broker, DIRECT, operate_limit=5.0) as (_, desk, meter):
+    async with at_desk(broker, DIRECT) as (_, desk, meter):
         meter.answer = None
         assert await desk.operate(False) is None
         await meter.status(online=False)
@@ -240,7 +245,7 @@ async def test_an_operate_that_is_not_what_was_selected_is_inconsistent(broker: 
         assert await desk.select(False) is None
         assert await desk.operate(False, ctl_num=2) == INCONSISTENT
         assert await desk.operate(False) == NOT_SELECTED, "the selection is gone"
-        told = await asyncio.wait_for(refusals.get(), 5)
+        told = await asyncio.wait_for(refusals.get(), DEADLINE)
         assert (told.reason, meter.commands) == ("select: selected, then operated with other parameters", [])
 
 
@@ -268,7 +273,7 @@ async def test_what_is_not_ours_to_move_is_not_supported(broker: Broker) -> None
             with await running.associate() as client:
                 return await Desk(client, meter, name).operate(True)
 
-        for _ in range(100):
+        for _ in range(1000):
             if (found := await cause()) == NOT_SUPPORTED:
                 return
             await asyncio.sleep(0.05)
@@ -277,7 +282,7 @@ async def test_what_is_not_ours_to_move_is_not_supported(broker: Broker) -> None
 
 async def end(reason: str, refusals: asyncio.Queue[Refusal]) -> None:
     """The ledger hears how a selection ended, and who had it."""
-    told = await asyncio.wait_for(refusals.get(), 5)
+    told = await asyncio.wait_for(refusals.get(), DEADLINE)
     assert told.reason == f"select: selected, {reason}"
     assert told.command is not None
     assert (told.command.position, told.command.origin.identifier) == (Position.OPEN, "desk")
@@ -285,8 +290,15 @@ async def end(reason: str, refusals: asyncio.Queue[Refusal]) -> None:
 
 async def test_a_selection_ends_by_cancel_timeout_and_disconnection(broker: Broker) -> None:
     async with at_desk(broker) as (running, desk, meter):
-        await running.publish_cid(change=lambda cid: cid.replace(b"<Val>30000</Val>", b"<Val>300</Val>"))
         refusals = await running.refusals()
+        with await running.associate() as client:
+            other = Desk(client, meter)
+            assert await other.select(False) is None
+            assert await other.cancel(False) is None
+            await end("then cancelled by its client", refusals)
+            assert await other.select(False) is None
+        await end("but its client has gone", refusals)
+        await running.publish_cid(change=lambda cid: cid.replace(b"<Val>30000</Val>", b"<Val>300</Val>"))
 
         def quick() -> bool:
             with running.connect() as client:
@@ -296,12 +308,7 @@ async def test_a_selection_ends_by_cancel_timeout_and_disconnection(broker: Brok
         with await running.associate() as client:
             other = Desk(client, meter)
             assert await other.select(False) is None
-            assert await other.cancel(False) is None
-            await end("then cancelled by its client", refusals)
-            assert await other.select(False) is None
             await end("but not operated in time", refusals)
             assert await other.operate(False) == NOT_SELECTED
-            assert await other.select(False) is None
-        await end("but its client has gone", refusals)
         assert await tried(desk, SBO, False) is None, "and it is free"
         assert refusals.empty()

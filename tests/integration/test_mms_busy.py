@@ -14,7 +14,7 @@ from broker.contract.messages import Message, utc_now
 from broker.contract.relay import Command, Position, Relay
 from broker.contract.result import Outcome, Result
 from broker.contract.status import Status
-from broker.contract.topics import Topic, scl_name
+from broker.contract.topics import Topic
 from mms_bridge.gateway import Gateway
 from mms_bridge.run import _keep_ticking
 from mms_bridge.settings import MmsSettings
@@ -22,7 +22,7 @@ from scl_builder.build.builder import build_cid
 from scl_builder.build.project import ControlModel, Ied, Meter, Project
 from tests.integration.test_mms_addcauses import NOT_SUPPORTED
 from tests.support.brokers import free_port
-from tests.support.mms import DrivenMeter, eventually, meter_id
+from tests.support.mms import DEADLINE, DrivenMeter, eventually, meter_id
 from tests.support.mms_control import Desk
 
 METER = meter_id(1)
@@ -37,11 +37,12 @@ async def served(
     change: Callable[[bytes], bytes] = lambda cid: cid,
 ) -> AsyncIterator[tuple[Gateway, Desk]]:
     """A gateway without MQTT that ticks once a second unless told, and a desk; one meter, closed."""
-    settings = MmsSettings(tick=tick, control_tick=0.01, operate_limit=limit)
+    settings = MmsSettings(control_tick=0.01, operate_limit=limit)
+    settings = settings.model_copy(update={"tick": tick})  # may be longer than any of the settings' own
     gateway = Gateway(settings, identity=("test", "test", "0"))
     gateway.set_broker(up=True)
     port = free_port()
-    meters = (Meter(scl_name(METER)),)
+    meters = (Meter(METER, "M1"),)
     project = Project("test", 1, (Ied("SMGW001", "127.0.0.1", port, meters),), control_model=model)
     gateway.take(Topic("cid", "SMGW001"), change(build_cid(project, "SMGW001")), retained=True)
     hardware = Hardware(serial="1")
@@ -66,7 +67,7 @@ async def served(
 
 async def sent(gateway: Gateway) -> Command:
     """The command that the gateway publishes next."""
-    outgoing = await asyncio.wait_for(gateway.outbox.get(), 5)
+    outgoing = await asyncio.wait_for(gateway.outbox.get(), DEADLINE)
     assert isinstance(outgoing, tuple)
     assert isinstance(outgoing[1], Command)
     return outgoing[1]
@@ -145,7 +146,7 @@ def with_more_to_operate(cid: bytes) -> bytes:
 
 async def test_what_can_be_operated_in_a_device_that_is_no_meter_stops_no_tick() -> None:
     model: ControlModel = "direct-with-normal-security"
-    async with served(model, tick=0.1, change=with_more_to_operate) as (gateway, desk):
+    async with served(model, limit=60, tick=0.1, change=with_more_to_operate) as (gateway, desk):
         own = OwnDevice(None, None, METER)  # type: ignore[arg-type]  # as above
         assert await Desk(desk.client, own, "GGIO1$CO$SPCSO1").operate(True) == NOT_SUPPORTED
         operating = asyncio.create_task(desk.operate(False))

@@ -21,14 +21,17 @@ from open61850.data import (
     VisibleStringData,
 )
 from open61850.mms import DataAccessError, MmsClient, ObjectName, decode_report, is_report, rcb
+from open61850.mms.association import AssociationParameters
 from open61850.mms.model import discover
 from open61850.mms.report import Report
 from open61850.mms.types import PrimitiveType
 
+from mms_bridge.guard.judge import SERVED
 from tests.support.brokers import Broker
-from tests.support.mms import DrivenMeter, Scene, scene
+from tests.support.mms import DEADLINE, DrivenMeter, Scene, eventually, scene
 from tools.docs import conformance_pixit
 
+DOMAINS = 9  # object class of GetNameList
 READING = {"voltage": 230.0, "current": 1.0, "power": 200.0, "power_factor": 0.9, "frequency": 50.0}
 
 
@@ -53,6 +56,27 @@ async def test_negotiated_limits(served: tuple[Scene, DrivenMeter]) -> None:
             conformance_pixit.OUTSTANDING,
             conformance_pixit.NESTING,
         )
+        bits = range(8 * len(told.services_supported))
+        assert [bit for bit in bits if told.services_supported[bit // 8] & (0x80 >> bit % 8)] == list(SERVED)
+
+
+OTHERS = AssociationParameters(
+    calling_session_selector=b"\x07\x07",
+    called_session_selector=b"\x08\x08",
+    calling_presentation_selector=b"\x07\x07\x07\x07",
+    called_presentation_selector=b"\x08\x08\x08\x08",
+)
+"""Selectors that no file has."""
+
+
+async def test_whatever_selectors_a_client_sends_it_is_served(served: tuple[Scene, DrivenMeter]) -> None:
+    running, _ = served
+
+    def work() -> None:
+        with MmsClient.connect("127.0.0.1", running.port, timeout=DEADLINE, association=OTHERS) as client:
+            assert len(client.get_name_list(DOMAINS)) == 2
+
+    await asyncio.to_thread(work)
 
 
 def written(client: MmsClient) -> list[str]:
@@ -96,19 +120,29 @@ async def test_a_second_change_within_buf_tm_sends_what_waits(served: tuple[Scen
         if is_report(message):  # type: ignore[arg-type]
             arrived.put((time.monotonic(), decode_report(message)))  # type: ignore[arg-type]
 
-    with MmsClient.connect("127.0.0.1", running.port, on_information_report=take) as client:
+    async def changed(voltage: float) -> float:
+        begun = time.monotonic()
+        await meter.read(**{**READING, "voltage": voltage})
+        return begun
+
+    with MmsClient.connect("127.0.0.1", running.port, timeout=DEADLINE, on_information_report=take) as client:
         block = await asyncio.to_thread(block_of_voltage, client)
-        settings = rcb.RcbSettings(None, None, None, buf_tm_ms=1500, general_interrogation=False)
-        await asyncio.to_thread(rcb.enable, client, block, settings)
-        await meter.read(**{**READING, "voltage": 231.0})
-        await asyncio.sleep(0.1)
-        sent = time.monotonic()
-        await meter.read(**{**READING, "voltage": 232.0})
-        first, _ = await asyncio.to_thread(arrived.get, True, 1.0)
-        assert first - sent < 0.5  # the first change did not wait for bufTm to be over
-        second, report = await asyncio.to_thread(arrived.get, True, 3.0)
-        assert second - sent > 1.0  # the second one did
-        assert len(report.entries) == 1
+        long = rcb.RcbSettings(None, None, None, buf_tm_ms=600_000, general_interrogation=False)
+        await asyncio.to_thread(rcb.enable, client, block, long)
+        await changed(231.0)
+        await eventually(lambda: client.read(f"{meter.domain}/MMXN1.Vol.mag.f[MX]") == FloatData(231.0))
+        assert arrived.empty(), "the first change waits"
+        await changed(232.0)
+        _, report = await asyncio.to_thread(arrived.get, True, DEADLINE)
+        assert len(report.entries) == 1, "the second one sends it, long before bufTm is over"
+        await eventually(lambda: client.read(f"{meter.domain}/MMXN1.Vol.mag.f[MX]") == FloatData(232.0))
+        assert arrived.empty(), "and waits itself"
+        await asyncio.to_thread(rcb.disable, client, block)
+        short = rcb.RcbSettings(None, None, None, buf_tm_ms=1000, general_interrogation=False)
+        await asyncio.to_thread(rcb.enable, client, block, short)
+        begun = await changed(233.0)
+        at, _ = await asyncio.to_thread(arrived.get, True, DEADLINE)
+        assert at - begun >= 1.0, "until bufTm is over"
 
 
 def block_of_voltage(client: MmsClient) -> ObjectName:

@@ -17,7 +17,7 @@ from broker.contract.result import Outcome, Refusal
 from scl_builder.build.project import ControlModel
 from tests.integration.test_mms_values import GOOD, position
 from tests.support.brokers import Broker
-from tests.support.mms import DrivenMeter, Scene, eventually, scene
+from tests.support.mms import DEADLINE, DrivenMeter, Scene, eventually, scene
 
 MODELS: list[ControlModel] = [
     "sbo-with-enhanced-security",
@@ -74,7 +74,7 @@ async def test_operate_opens_and_closes(broker: Broker, model: ControlModel) -> 
 async def test_what_the_meter_does_not_do_terminates_negatively(
     broker: Broker, answer: Outcome | None, expected: int
 ) -> None:
-    async with scene(broker, operate_limit=1.0 if answer is None else 30.0) as running:
+    async with scene(broker, operate_limit=4.0 if answer is None else 30.0) as running:
         client, meter = await served(running)
         meter.answer = answer
         with client:
@@ -88,15 +88,15 @@ async def test_what_the_meter_does_not_do_terminates_negatively(
             assert position(client, meter, "XSWI1") == ("off", GOOD)
 
 
-@pytest.mark.parametrize("milliseconds", [3_000, 20_000])
+@pytest.mark.parametrize("milliseconds", [12_000, 50_000])
 async def test_the_limit_of_an_operate_is_the_files_oper_timeout(broker: Broker, milliseconds: int) -> None:
     """Whatever the bridge's own environment says: what a client reads is what holds."""
 
     def change(cid: bytes) -> bytes:
-        assert cid.count(b"<Val>5000</Val>") == 1
-        return cid.replace(b"<Val>5000</Val>", b"<Val>%d</Val>" % milliseconds)
+        assert cid.count(b"<Val>20000</Val>") == 1
+        return cid.replace(b"<Val>20000</Val>", b"<Val>%d</Val>" % milliseconds)
 
-    async with scene(broker, operate_limit=5.0) as running:
+    async with scene(broker, operate_limit=20.0) as running:
         meter = await running.add_meter(1)
         await running.publish_cid(change=change)
         with await running.associate() as client:
@@ -131,7 +131,7 @@ async def test_refused_before_it_is_sent_and_told_to_the_ledger(broker: Broker) 
                 await switch(client, meter, close=False)
             assert cause(refused) == 13  # blocked-by-health
         assert meter.commands == []
-        told = [await asyncio.wait_for(refusals.get(), 5) for _ in range(4)]
+        told = [await asyncio.wait_for(refusals.get(), DEADLINE) for _ in range(4)]
         assert [refusal.meter_id for refusal in told] == [meter.meter_id] * 4
         words = ["closed already", "test command", "locally", "offline"]
         assert all(word in refusal.reason for word, refusal in zip(words, told, strict=True))
@@ -184,7 +184,7 @@ async def test_operate_without_select_is_refused(broker: Broker) -> None:
 
 
 async def test_a_client_that_leaves_in_the_middle_harms_nobody(broker: Broker) -> None:
-    async with scene(broker, operate_limit=3.0) as running:
+    async with scene(broker, operate_limit=5.0) as running:
         client, meter = await served(running)
         meter.answer = None
         value = control.oper_value(False, origin=Origin(3, b"gone"), ctl_num=1)
@@ -231,7 +231,7 @@ async def test_what_was_refused_while_the_broker_was_away_is_told_when_it_is_bac
                 await switch(client, meter, close=False)
             broker.start()
             async with aiomqtt.Client(broker.host, broker.port, **options) as audit:
-                told = await asyncio.wait_for(anext(audit.messages), 10)
+                told = await asyncio.wait_for(anext(audit.messages), DEADLINE)
         assert isinstance(told.payload, bytes)
         refusal = Refusal.model_validate_json(told.payload)
         assert (refusal.meter_id, refusal.reason) == (meter.meter_id, "select: the broker is away")

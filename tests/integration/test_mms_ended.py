@@ -9,8 +9,9 @@ from open61850.mms.errors import MmsError
 
 from broker.contract.relay import Position
 from broker.contract.result import Refusal
+from tests.integration.test_mms_values import GOOD, position
 from tests.support.brokers import Broker
-from tests.support.mms import DrivenMeter, Scene, scene
+from tests.support.mms import DEADLINE, DrivenMeter, Scene, eventually, scene
 from tests.support.mms_control import Desk
 
 GONE = "select: selected, but its client has gone"
@@ -22,18 +23,14 @@ async def selected(running: Scene) -> tuple[Desk, DrivenMeter, asyncio.Queue[Ref
     await running.publish_cid()
     refusals = await running.refusals()
     desk = Desk(await running.associate(), meter)
-    for _ in range(100):
-        if await desk.select(False) is None:
-            break
-        await asyncio.sleep(0.05)
-    while not refusals.empty():
-        refusals.get_nowait()  # of the attempts
+    await eventually(lambda: position(desk.client, meter, "CSWI1") == ("on", GOOD))
+    assert await desk.select(False) is None
     return desk, meter, refusals
 
 
 async def told(refusals: asyncio.Queue[Refusal], reason: str) -> None:
     """The ledger hears that nothing came of it."""
-    refusal = await asyncio.wait_for(refusals.get(), 5)
+    refusal = await asyncio.wait_for(refusals.get(), DEADLINE)
     assert refusal.reason == reason
     assert refusal.command is not None
     assert (refusal.command.position, refusal.command.origin.identifier) == (Position.OPEN, "desk")

@@ -9,10 +9,10 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import psutil
 import pytest
@@ -21,6 +21,7 @@ from open61850.mms.errors import MmsError
 
 from mms_bridge import sockets
 from scl_builder.model.logical_devices import MAX_ASSOCIATIONS
+from tests.hostile import services
 from tests.hostile.attack import given_up, never_reading
 from tests.hostile.ber import parse
 from tests.hostile.capture import Capture, load
@@ -30,16 +31,13 @@ from tests.hostile.process import MmsProcess
 from tests.hostile.run import GROWTH_MEBIBYTES, run
 from tests.support.brokers import Broker
 from tests.support.cli import KEPT
-from tests.support.mms import Scene, eventually, scene
+from tests.support.mms import DEADLINE, Scene, eventually, scene
+from tests.support.mms_pdus import capture, next_message
 
 SEED = 61850
 MESSAGES = 20_000 if os.environ.get(KEPT) != "false" else 500
+QUESTIONS = 5_000 if os.environ.get(KEPT) != "false" else 500
 """Fewer without the wait hook: the library waits 10 ms for each other association before it answers."""
-
-
-def capture(name: str) -> Capture:
-    """A recorded session."""
-    return next(capture for capture in load() if capture.name == name)
 
 
 @asynccontextmanager
@@ -73,24 +71,11 @@ def _answers(port: int, session: Capture) -> list[bytes]:
         stream = connection.makefile("rb")
         for packet in session.packets:
             connection.sendall(packet)
-            answer = _message(stream)
+            answer = next_message(stream)
             while _pdu(answer) == b"\xa3":
-                answer = _message(stream)
+                answer = next_message(stream)
             answers.append(answer)
     return answers
-
-
-def _message(stream: BinaryIO) -> bytes:
-    """The next TPDU, or the user data of the next data TPDUs up to the last of a message."""
-    data = b""
-    while True:
-        head = stream.read(4)
-        tpdu = stream.read(int.from_bytes(head[2:], "big") - 4)
-        if tpdu[1] != 0xF0:
-            return tpdu
-        data += tpdu[3:]
-        if tpdu[2] & 0x80:
-            return data
 
 
 def _pdu(message: bytes) -> bytes:
@@ -118,6 +103,14 @@ async def test_mutants_harm_nobody(tmp_path: Path) -> None:
     assert verdict.reader.reads > 100
 
 
+async def test_every_request_has_one_answer_and_none_has_anothers_octets(tmp_path: Path) -> None:
+    verdict = await run(tmp_path, seed=SEED, messages=0, questions=QUESTIONS)
+    assert verdict.problems == []
+    assert verdict.answers.asked == QUESTIONS
+    assert set(verdict.answers.kinds) == set(services.KINDS)
+    assert verdict.answers.responses > QUESTIONS // 20
+
+
 async def test_a_crash_would_be_seen(tmp_path: Path) -> None:
     def crash(_toll: object, process: MmsProcess) -> None:
         if process.ended is None:
@@ -129,10 +122,10 @@ async def test_a_crash_would_be_seen(tmp_path: Path) -> None:
 
 
 async def test_who_does_not_associate_is_given_up(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "ASSOCIATE_SECONDS", 0.5)
     async with served(broker) as running:
         opening = capture("reads").opening
         client = await running.associate()
+        monkeypatch.setattr(sockets, "ASSOCIATE_SECONDS", 0.5)
         for told in (b"", opening[0], opening[0] + opening[1][:50]):
             with socket.create_connection(("127.0.0.1", running.port), timeout=60) as rude:
                 rude.sendall(told)
@@ -224,9 +217,9 @@ def never_reads(running: Scene) -> Iterator[socket.socket]:
 async def _cpu(process: MmsProcess) -> float:
     """Share of a core that the process takes within a second."""
     told = psutil.Process(process.pid)
-    before = sum(told.cpu_times()[:2])
+    before, began = sum(told.cpu_times()[:2]), time.monotonic()
     await asyncio.sleep(1.0)
-    return float(sum(told.cpu_times()[:2]) - before)
+    return float(sum(told.cpu_times()[:2]) - before) / (time.monotonic() - began)
 
 
 async def test_a_client_that_reads_late_gets_all_answers(broker: Broker) -> None:
@@ -237,12 +230,12 @@ async def test_a_client_that_reads_late_gets_all_answers(broker: Broker) -> None
         with socket.socket() as late:
             late.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             late.connect(("127.0.0.1", running.port))
-            late.settimeout(5.0)
+            late.settimeout(DEADLINE)
             sending = asyncio.create_task(
                 asyncio.to_thread(late.sendall, b"".join([*session.opening, session.requests[1] * requests]))
             )
             await asyncio.sleep(1.0)
             stream = late.makefile("rb")
             for _ in range(requests + 2):
-                assert await asyncio.to_thread(_message, stream)
+                assert await asyncio.to_thread(next_message, stream)
             await sending

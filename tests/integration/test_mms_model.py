@@ -80,7 +80,7 @@ SPOILED = {
                  "CSWI1.Pos.sboTimeout [CF]: 20000 in the file, 30000 on"),
     "unit": (b"<Val>V</Val>", b"<Val>A</Val>", "MMXN1.Vol.units.SIUnit [CF]: A in the file, V on"),
     "control model": (b"<Val>sbo-with-enhanced-security</Val>", b"<Val>direct-with-normal-security</Val>",
-                      "control model SM_"),
+                      "control model SMGW001M"),
     "enumeration": (b'<EnumVal ord="1">on</EnumVal>', b"", "LLN0.Beh.stVal [ST]: 2 blocked"),
     "report block": (b'buffered="true" ', b"", " [RP]: "),
     "triggers": (b'<TrgOps dchg="true"', b'<TrgOps dchg="false"', " TrgOps: general-interrogation "),
@@ -89,7 +89,7 @@ SPOILED = {
     "instances": (b'<RptEnabled max="', b'<RptEnabled max="1', "report block "),
     "member of a data set": (b'"XSWI" lnInst="1" doName="Pos"', b'"CSWI" lnInst="1" doName="Pos"',
                              "CSWI1.Pos [ST] in the file, "),
-    "logical device": (b'ldName="SM_', b'ldName="SM_x', "logical device SM_x"),
+    "logical device": (b'<LDevice inst="M0"', b'<LDevice inst="M0" ldName="X"', "logical device X"),
 }
 """What is spoiled in the file → text before, text after, and what a difference then says."""
 # fmt: on
@@ -111,7 +111,7 @@ async def test_nothing_is_selected_by_a_comparison(broker: Broker) -> None:
     async with associated(broker, control_model="sbo-with-normal-security") as (client, cid):
         shown = await asyncio.to_thread(served, client, described(cid))
         assert list(differences(described(cid), shown)) == []
-        (domain,) = (name for name in shown if name.startswith("SM_"))
+        (domain,) = (name for name in shown if name.startswith("SMGW001M"))
         selected = await asyncio.to_thread(client.read, f"{domain}/CSWI1$ST$Pos$stSeld")
         assert getattr(selected, "value", None) is False
 

@@ -46,8 +46,7 @@ async def test_metrics_count_and_health_follows_the_broker_and_the_readings(brok
             assert told["meter61850_mms_wait_hook"] == (os.environ.get(KEPT) != "false")
             assert fetched(port, "/nothing")[0] == 404
             await eventually(lambda: fetched(port, "/healthz") == (503, _silent()))
-            await meter.read(voltage=231.0)
-            await eventually(lambda: fetched(port, "/healthz")[0] == 200)
+            await meter.reads_until(lambda: fetched(port, "/healthz")[0] == 200, voltage=231.0)
             broker.kill()
             await eventually(lambda: fetched(port, "/healthz") == (503, "no connection to the broker\n"))
 

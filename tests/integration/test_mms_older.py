@@ -74,8 +74,7 @@ async def test_a_meter_that_died_with_its_broker_becomes_questionable(broker: Br
     async with scene(broker) as running:
         client, meter = await served(running, interval=1.0)
         with client:
-            await meter.read(**FULL)
-            await eventually(lambda: position(client, meter, "XSWI1") == ("on", GOOD))
+            await meter.reads_until(lambda: qualities(client, meter) == {GOOD}, **FULL)
             with older_file(broker):
                 pass
             await eventually(lambda: gateway(client, "GGIO1.Ind1").value, deadline=LONG)
@@ -96,8 +95,7 @@ async def test_a_silent_meter_makes_its_position_questionable(broker: Broker) ->
             assert position(client, meter, "CSWI1") == ("on", OLD)
             assert read(client, meter.domain, ("XSWI1.OpCnt", "stVal", "ST")).quality == OLD
             assert read(client, meter.domain, blocked).quality == OLD
-            await meter.read(**FULL)
-            await eventually(lambda: position(client, meter, "XSWI1") == ("on", GOOD), deadline=LONG)
+            await meter.reads_until(lambda: position(client, meter, "XSWI1") == ("on", GOOD), **FULL)
 
 
 async def retained(broker: Broker, settings: MqttSettings, meter: str, *messages: Message) -> None:

@@ -13,8 +13,8 @@ from open61850.mms.report import Report
 
 from broker.contract.relay import Position
 from tests.support.brokers import Broker
-from tests.support.clients import CLIENTS
 from tests.support.mms import DrivenMeter, Scene, scene
+from tests.support.mms_pdus import define, object_name, tlv
 
 READING = {"voltage": 230.0, "current": 1.0, "power": 200.0, "power_factor": 0.9, "frequency": 50.0}
 VOLTAGES = ObjectName("LLN0$RP$urcbVol01", "SMGW001GW")
@@ -22,8 +22,10 @@ POSITIONS = ObjectName("LLN0$BR$brcbPos01", "SMGW001GW")
 
 
 @contextmanager
-def reports(running: Scene, block: ObjectName, *, interrogate: bool) -> Iterator[queue.Queue[Report]]:
-    """Reports of one control block, enabled for changes only."""
+def reports(
+    running: Scene, block: ObjectName, *, interrogate: bool, members: tuple[bytes, ...] = ()
+) -> Iterator[queue.Queue[Report]]:
+    """Reports of one control block, enabled for changes only; of ``members`` instead of its data set."""
     arrived: queue.Queue[Report] = queue.Queue()
 
     def take(message: object) -> None:
@@ -35,6 +37,10 @@ def reports(running: Scene, block: ObjectName, *, interrogate: bool) -> Iterator
         settings = rcb.RcbSettings(
             trg_ops=None, opt_flds=None, intg_pd_ms=None, general_interrogation=interrogate
         )
+        if members:
+            client.request(define(tlv(0x82, b"mine"), *members))
+            client.write(ObjectName(f"{block.item}$Resv", block.domain), BoolData(True))
+            client.write(ObjectName(f"{block.item}$DatSet", block.domain), VisibleStringData("@mine"))
         rcb.enable(client, block, settings)
         yield arrived
         rcb.disable(client, block)
@@ -76,21 +82,16 @@ async def test_a_changed_reading_is_one_report(broker: Broker) -> None:
 
 
 async def test_a_clients_data_set_is_reported_though_no_configured_one_has_its_member(broker: Broker) -> None:
-    """Amp stands in no data set of the CID, so it was written without a look at the blocks until now."""
+    """VolAmp is in no data set of the CID, so it was written without a look at the blocks until now."""
     async with scene(broker) as running:
         meter = await served(running)
+        cid = await running.publish_cid()
+        assert b'doName="Vol"' in cid
+        assert b'doName="VolAmp"' not in cid
         await meter.read(**{**READING, "current": 2.0})
 
-        def create() -> None:
-            with CLIENTS["libiec61850"](running.port) as client:
-                client.create("SMGW001GW/LLN0.dsAmp", [f"{meter.domain}/MMXN1.Amp[MX]"])
-            with MmsClient.connect("127.0.0.1", running.port, timeout=60.0) as client:
-                client.write(ObjectName(f"{VOLTAGES.item}$Resv", VOLTAGES.domain), BoolData(True))
-                name = VisibleStringData("SMGW001GW/LLN0$dsAmp")
-                client.write(ObjectName(f"{VOLTAGES.item}$DatSet", VOLTAGES.domain), name)
-
-        await asyncio.to_thread(create)
-        with reports(running, VOLTAGES, interrogate=False) as arrived:
+        member = object_name(meter.domain, "MMXN1$MX$VolAmp")
+        with reports(running, VOLTAGES, interrogate=False, members=(member,)) as arrived:
             await meter.read(**{**READING, "current": 3.0})
             report = await next_report(arrived)
             assert [entry.index for entry in report.entries] == [0]

@@ -18,7 +18,7 @@ from mms_bridge.gateway import Gateway
 from mms_bridge.mqtt.publisher import publish_outbox, tell_the_rest
 from mms_bridge.settings import MmsSettings
 from tests.support.brokers import Broker
-from tests.support.mms import meter_id
+from tests.support.mms import DEADLINE, meter_id
 
 METER = meter_id(1)
 
@@ -46,9 +46,9 @@ async def test_a_repeated_block_that_was_overtaken_is_not_told_as_refused(
         await client.subscribe(f"{mqtt.prefix}/#", qos=1)
         telling = tell_the_rest if stopped else publish_outbox
         task = asyncio.create_task(telling(gateway, client, mqtt))
-        told = await asyncio.wait_for(anext(client.messages), 5)
+        told = await asyncio.wait_for(anext(client.messages), DEADLINE)
         await client.publish(f"{mqtt.prefix}/end", b"end", qos=1)
-        end = await asyncio.wait_for(anext(client.messages), 5)
+        end = await asyncio.wait_for(anext(client.messages), DEADLINE)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     gateway.close()

@@ -19,7 +19,7 @@ from broker.contract.relay import Position
 from mms_bridge.access import handshake_limit
 from tests.support.brokers import Broker
 from tests.support.certificates import Authority
-from tests.support.mms import eventually
+from tests.support.mms import DEADLINE, eventually
 from tests.support.mms_control import OPENING, Desk
 from tests.support.mms_tls import NO_ACCESS_AUTHORITY, fails, listens, site, voltage
 
@@ -61,7 +61,7 @@ def handshake(port: int, change: Callable[[ssl.SSLContext], object]) -> bytes:
     change(context)
     with (
         suppress(ssl.SSLError, ConnectionError),
-        socket.create_connection(("127.0.0.1", port), 3.0) as raw,
+        socket.create_connection(("127.0.0.1", port), DEADLINE) as raw,
         context.wrap_socket(raw) as connection,
     ):
         connection.sendall(bytes.fromhex("0300001611e00000000100c0010ac1020001c2020001"))
@@ -121,14 +121,14 @@ async def test_an_observer_reads_and_has_reports_and_moves_nothing(broker: Broke
             assert await desk.select(False) == NO_ACCESS_AUTHORITY
             assert await desk.operate(False) == 18  # object-not-selected: the library's own
             assert await desk.cancel(False) is None  # of nothing, for nothing was selected
-            refusal = await asyncio.wait_for(refusals.get(), 5)
+            refusal = await asyncio.wait_for(refusals.get(), DEADLINE)
             assert "may only observe" in refusal.reason
             assert refusal.command is not None
             assert refusal.command.origin.identifier == "desk"  # what it called itself
             told = refusal.command.origin.via or ""
             assert told.startswith(f"mms screen sha256:{screen.fingerprint} from 127.0.0.1:")
             assert await Desk(client, there.meter, OPENING).operate(True) == NO_ACCESS_AUTHORITY
-            refusal = await asyncio.wait_for(refusals.get(), 5)
+            refusal = await asyncio.wait_for(refusals.get(), DEADLINE)
             assert refusal.block is not None
             await asyncio.to_thread(_enable_and_leave, client)
         assert there.meter.commands == []

@@ -30,7 +30,7 @@ async def test_a_revoked_client_is_cut_off_and_others_stay(broker: Broker, tmp_p
 
 
 async def _selects(desk: Desk) -> None:
-    for _ in range(500):
+    for _ in range(3000):
         if await desk.select(False) is None:
             return
         await asyncio.sleep(0.02)
@@ -42,7 +42,7 @@ async def test_rights_change_while_a_client_is_there(broker: Broker, tmp_path: P
         with await there.associate(there.ca.issue("desk")) as client:
             desk = Desk(client, there.meter)
             replace(there.rights, RIGHTS.replace('"control"', '"observe"').encode())
-            for _ in range(200):
+            for _ in range(3000):
                 if await desk.select(False) == NO_ACCESS_AUTHORITY:
                     break
                 await desk.cancel(False)

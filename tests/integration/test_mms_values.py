@@ -15,7 +15,6 @@ from broker.contract.enrolment import Access
 from broker.contract.messages import utc_now
 from broker.contract.relay import Position
 from broker.contract.status import ServiceStatus
-from broker.contract.topics import scl_name
 from tests.support.brokers import Broker
 from tests.support.mms import DrivenMeter, Scene, eventually, meter_id, scene
 
@@ -78,7 +77,7 @@ def position(client: MmsClient, meter: DrivenMeter, node: str) -> tuple[str, str
     return POSITIONS[told.value], told.quality
 
 
-async def served(running: Scene, *, interval: float = 10.0) -> tuple[MmsClient, DrivenMeter]:
+async def served(running: Scene, *, interval: float = 300.0) -> tuple[MmsClient, DrivenMeter]:
     """One meter in a CID, and an association."""
     meter = await running.add_meter(1, interval=interval)
     await running.publish_cid()
@@ -139,12 +138,11 @@ async def test_a_last_will_makes_values_questionable_and_an_old_one_does_not(bro
 
 async def test_silence_of_three_intervals_is_stale(broker: Broker) -> None:
     async with scene(broker) as running:
-        client, meter = await served(running, interval=0.2)
+        client, meter = await served(running, interval=0.5)
         with client:
             await meter.read(**FULL)
             await eventually(lambda: qualities(client, meter) == {OLD})
-            await meter.read(**FULL)
-            await eventually(lambda: qualities(client, meter) == {GOOD})
+            await meter.reads_until(lambda: qualities(client, meter) == {GOOD}, **FULL)
 
 
 async def test_without_the_broker_nothing_is_trusted(broker: Broker) -> None:
@@ -190,7 +188,8 @@ async def test_the_relay_is_shown_by_both_nodes(broker: Broker) -> None:
             await eventually(lambda: position(client, meter, "XSWI1") == ("off", GOOD))
             assert position(client, meter, "CSWI1") == ("off", GOOD)
             assert read(client, meter.domain, ("XSWI1.OpCnt", "stVal", "ST")).value == 7
-            assert read(client, meter.domain, ("XSWI1.Loc", "stVal", "ST")).value is True
+            for node in ("CSWI1", "XSWI1"):
+                assert read(client, meter.domain, (f"{node}.Loc", "stVal", "ST")).value is True
 
 
 async def test_the_gateway_counts_its_meters(broker: Broker) -> None:
@@ -214,13 +213,13 @@ def gateway(client: MmsClient, data_object: str) -> Told:
 
 
 async def test_the_gateway_counts_for_every_association(broker: Broker) -> None:
-    """Also where a server is made for an association that comes after the others: none begins at zero."""
+    """Also for an association that comes after the others: none begins at zero."""
     async with scene(broker) as running:
         client, _ = await served(running)
         with client, ExitStack() as stack:
             await eventually(lambda: gateway(client, "GGIO1.IntIn1").value == 1)
-            others = [stack.enter_context(await running.associate()) for _ in range(6)]
-            assert [gateway(other, "GGIO1.IntIn1").value for other in others] == [1] * 6
+            others = [stack.enter_context(await running.associate()) for _ in range(4)]
+            assert [gateway(other, "GGIO1.IntIn1").value for other in others] == [1] * 4
 
 
 async def test_the_gateway_tells_of_bridge_and_broker(broker: Broker) -> None:
@@ -294,7 +293,7 @@ async def test_a_withdrawn_meter_is_off_and_invalid_until_it_is_born_again(broke
             await meter.read(**FULL)  # it speaks, but it is not in service
             await meter.join()
             await eventually(lambda: behaviour() == (ON, ON))
-            assert qualities(client, meter) == {GOOD}
+            await eventually(lambda: qualities(client, meter) == {GOOD})  # by another connection
 
 
 async def test_a_meter_that_is_kept_out_is_off_and_invalid_until_it_is_let_in_again(broker: Broker) -> None:
@@ -392,7 +391,7 @@ async def test_a_reading_that_is_marked_has_a_clock_that_is_not_synchronized(bro
 
 MORE = {
     b'<DO name="VolAmp" ': b'<DO name="VolAmpr" type="MV_VA"/>\n<DO name="VolAmp" ',
-    b'<DO name="Loc" ': b'<DO name="LocSta" type="SPS"/>\n<DO name="Loc" ',
+    b'<DO name="OpCnt" ': b'<DO name="LocSta" type="SPS"/>\n<DO name="OpCnt" ',
     b'<DO name="IntIn4" ': b'<DO name="IntIn9" type="INS_IntIn4"/>\n<DO name="IntIn4" ',
     b'<DO name="TotWh" ': b'<DO name="DmdWh" type="BCR_Wh"/>\n<DO name="TotWh" ',
 }
@@ -427,7 +426,7 @@ async def test_what_nothing_feeds_is_and_stays_invalid(broker: Broker) -> None:
                 assert (proxy, gateway, told) == (GOOD, INVALID, {INVALID})
                 return fed
 
-            assert found() == {GOOD}
+            await eventually(lambda: found() == {GOOD})
             await meter.status(online=False)
             await eventually(lambda: found() == {OLD})
             await meter.status(online=True)
@@ -439,9 +438,10 @@ async def test_whatever_q_is_in_a_file_is_bound_or_invalid(broker: Broker) -> No
     """Each q before its meter is heard of: good only where the file or the gateway gives the value."""
     async with scene(broker) as running:
         await running.add_meter(1)
-        await running.publish_cid(change=lambda cid: cid.replace(meter_domain(1), meter_domain(2)))
+        other = {"old": meter_id(1).encode(), "new": meter_id(2).encode()}
+        await running.publish_cid(change=lambda cid: cid.replace(other["old"], other["new"]))
         with await running.associate() as client:
-            domain = meter_domain(2).decode()
+            domain = "SMGW001M1"
             good = {
                 name
                 for name in client.get_name_list(OBJECT_CLASS_NAMED_VARIABLE, domain)
@@ -449,13 +449,8 @@ async def test_whatever_q_is_in_a_file_is_bound_or_invalid(broker: Broker) -> No
             }
             ours = {"LLN0$ST$Beh$q", "LLN0$ST$Health$q", "LLN0$ST$Mod$q", "LPHD1$ST$PhyHealth$q",
                     "LPHD1$ST$Proxy$q", "MMXN1$ST$Beh$q", "MMTN1$ST$Beh$q", "CSWI1$ST$Beh$q",
-                    "XSWI1$ST$Beh$q", "XSWI1$ST$SwTyp$q"}  # fmt: skip
+                    "CSWI1$ST$LocSta$q", "XSWI1$ST$Beh$q", "XSWI1$ST$SwTyp$q"}  # fmt: skip
             assert good == ours
-
-
-def meter_domain(number: int) -> bytes:
-    """MMS domain of a meter of the scene."""
-    return scl_name(meter_id(number)).encode()
 
 
 def _quality(client: MmsClient, domain: str, item: str) -> str:

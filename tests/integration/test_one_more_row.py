@@ -53,7 +53,8 @@ def asked(folder: Path, row: str, name: str, path: str) -> dict[str, Any]:
             '        DataObject("VolAmpr", "MV", "reading.power", unit="VAr"),\n',
             "MMXN1.VolAmpr",
             "mag.f",
-            "| MMXN1.VolAmpr | MV | MX: mag.f q t; CF: units.SIUnit units.multiplier | `reading.power` |",
+            "| MMXN1.VolAmpr | MV | MX: instMag.f mag.f q t; CF: units.SIUnit units.multiplier db dbRef"
+            " | `reading.power` |",
         ),
         (
             '        DataObject("Imp", "CMV", "reading.power", unit="ohm"),\n',

@@ -47,7 +47,6 @@ PAGE = {"Accept": "text/html"}
 UPKEEP = """
 import sys
 from datetime import timedelta
-from bridge.ingest.rows import reading_of
 from bridge.store import database
 from bridge.store.upkeep import Policy, upkeep
 engine, policy = database.connect(sys.argv[1]), Policy(pack_after=timedelta())
@@ -182,7 +181,7 @@ def check_http(web: Web, meter: str, lowest: float, highest: float) -> None:
     assert [float(line[NAME]) for line in table] == values
     parquet = pq.read_table(io.BytesIO(read["application/vnd.apache.parquet"]))
     assert parquet.to_pydict()[NAME] == values
-    document = httpx.get(f"{web.url}/openapi.json", timeout=20).json()
+    document = httpx.get(f"{web.url}/openapi.json", timeout=60).json()
     latest = document["components"]["schemas"]["Latest"]["properties"]
     assert latest[NAME]["description"] == "°C, of a test."
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bridge.store.alarms import LastingAlarm
+from bridge.store.alarms import AlarmRecord
 from bridge.store.queries import Store
 from bridge.store.tables import moment
 from broker.contract.messages import format_ts, utc_now
@@ -61,7 +61,7 @@ def stored(store: Store, meter_id: str) -> Counter[Taken]:
     return Counter((format_ts(moment(row.ts)), row.voltage or 0.0) for row in rows)
 
 
-def alarms(store: Store, kind: str) -> list[LastingAlarm]:
+def alarms(store: Store, kind: str) -> list[AlarmRecord]:
     return [alarm for alarm in store.alarms() if alarm.kind == kind]
 
 

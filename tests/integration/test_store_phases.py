@@ -11,7 +11,7 @@ from sqlalchemy import text
 from bridge.ingest.bulk_insert import by_quantities
 from bridge.ingest.rows import Row, reading_of
 from bridge.store.rollup import DAY, HOUR
-from bridge.store.tables import HOUR_MS
+from bridge.store.tables import DAY_MS, HOUR_MS
 from broker.contract.quantities import HOUSEHOLD, QUANTITIES
 from tests.support.stores import DAY0, Kept, keeping, row, series
 
@@ -60,7 +60,7 @@ def test_the_energy_of_a_two_way_meter_is_what_it_consumed(kept: Kept) -> None:
     kept.put(*two_way(1, 720))
     kept.upkeep()
     assert kept.used() == {0: 2.0 * 358, 1: 2.0 * 360, 2: 2.0}
-    assert kept.store.energy_used(kept.meter(), day=DAY0) == 2.0 * 719
+    assert kept.store.energy_used(kept.meter(), start=DAY0, end=DAY0 + DAY_MS).wh == 2.0 * 719
     (day,) = kept.rollups(DAY)
     assert (day["energy_used"], day["energy_doubtful"]) == (2.0 * 719, 0)
 

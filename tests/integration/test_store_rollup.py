@@ -13,6 +13,7 @@ from sqlalchemy import update
 from bridge.ingest.rows import reading_of
 from bridge.store.rollup import DAY, GRACE_MS, HOUR
 from bridge.store.tables import DAY_MS, HOUR_MS, Due, Meter, Reading
+from bridge.store.today import Used
 from bridge.store.upkeep import Done, Policy, upkeep
 from tests.support.stores import DAY0, NOW, Kept, keeping, row, series
 
@@ -129,12 +130,12 @@ def test_odd_values_falsify_nothing(kept: Kept, minutes: float, model: str, case
     hours, (day,) = kept.rollups(HOUR), kept.rollups(DAY)
     assert (day["energy_used"], day["energy_doubtful"]) == (used, doubtful)
     assert sum(hour["energy_doubtful"] for hour in hours) == doubtful
-    assert kept.store.energy_used(kept.meter(), day=DAY0) == used
+    assert kept.store.energy_used(kept.meter(), start=DAY0, end=DAY0 + DAY_MS) == Used(used, doubtful)
     assert [reading.energy for reading in kept.readings()] == counter, "what was read stays"
     with kept.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM rollup")
     kept.put(first, *others)
-    assert kept.store.energy_used(kept.meter(), day=DAY0) == used
+    assert kept.store.energy_used(kept.meter(), start=DAY0, end=DAY0 + DAY_MS) == Used(used, doubtful)
     kept.upkeep()
     assert kept.rollups(HOUR) == hours
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from random import Random
 
 import pytest
+from sqlalchemy import update
+from sqlmodel import col
 
 from bridge.ingest.rows import Row, reading_of
 from bridge.store.rollup import GRACE_MS
-from bridge.store.tables import DAY_MS, HOUR_MS
+from bridge.store.tables import DAY_MS, HOUR_MS, Meter
 from tests.support.stores import DAY0, Kept, keeping, row
 
 pytest_plugins = ("tests.support.databases",)
@@ -30,7 +33,7 @@ def wh(seq: int, energy: float | None, *, minute: float, epoch: int = 1) -> Row:
 
 def used(kept: Kept, day: int = DAY0) -> float | None:
     """Wh of the day until now."""
-    return kept.store.energy_used(kept.meter(), day=day)
+    return kept.store.energy_used(kept.meter(), start=day, end=day + DAY_MS).wh
 
 
 def summed(kept: Kept, hours: float) -> None:
@@ -164,3 +167,18 @@ def test_hours_that_are_summed_up_count_without_their_readings(kept: Kept) -> No
     kept.upkeep(now=DAY0 + 5 * HOUR_MS, keep=timedelta(hours=2))
     assert len(kept.readings()) < 20
     assert used(kept) == 29
+
+
+def test_hours_of_all_meters_together_and_of_some(kept: Kept) -> None:
+    for number, power in ((1, 60.0), (2, -10.0), (3, None)):
+        values = enumerate((100.0, 100.0 + number, 100.0 + 3 * number), start=1)
+        kept.put(*(row(number, seq, ts=DAY0 + seq * 60_000, energy=wh, power=power) for seq, wh in values))
+    with kept.engine.begin() as connection:
+        connection.execute(update(Meter).values(number=col(Meter.key) + 100))
+    summed(kept, 1)
+    numbers = {number: kept.meter(number).number or 0 for number in (1, 2, 3)}
+    hours = partial(kept.store.together, start=DAY0, end=DAY0 + DAY_MS)
+    assert hours() == [(DAY0, 18.0, 50.0, 3)]
+    assert hours(numbers={numbers[1], numbers[3]}) == [(DAY0, 12.0, 60.0, 2)]
+    assert hours(numbers={numbers[3]}) == [(DAY0, 9.0, None, 1)]
+    assert hours(numbers={*range(9_000, 19_000)}) == []

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from lxml import etree
 
+from bridge.store.tables import moment
 from broker.contract.messages import format_ts
+from broker.version import VERSION
 from scl_builder.check.checker import check
 from tests.support.bridges import Client
 from tests.support.chain import until
@@ -50,7 +52,8 @@ def test_filters_choose_meters(web: Web) -> None:
     assert web.json("/meters", address_code=f"not {code}")["total"] == 0
     assert web.json("/meters", search="HOUSE 2")["total"] == 1
     assert web.json("/meters", online=False)["total"] == 0
-    assert web.json("/meters/latest", state="online", search="3")["meters"][0]["name"] == "House 3"
+    online = until(lambda: web.json("/meters/latest", state="online", search="house 3")["meters"])
+    assert online[0]["name"] == "House 3"
 
 
 def test_latest_is_what_the_meter_published(web: Web) -> None:
@@ -62,7 +65,7 @@ def test_latest_is_what_the_meter_published(web: Web) -> None:
         WHERE meter_id = ? AND ts = ?"""
     stored = until(lambda: web.chain.rows(query, meter_id, ms), why="the reading is stored")
     assert stored == [(told["voltage"], told["power"])]
-    assert told["state"] == "online"
+    until(lambda: web.json(f"/meters/{meter_id}/latest")["state"] == "online", why="it is not stale")
     assert told["relay"] == "closed"
 
 
@@ -88,16 +91,28 @@ def test_what_does_not_change_is_told_once(web: Web) -> None:
 def test_show_tells_the_registry_and_the_latest(web: Web) -> None:
     meter_id = web.wait_for_meters(3)[0]
     told = web.json(f"/meters/{meter_id}")
-    assert told["scl_name"] == "SM_" + meter_id.replace("-", "")
+    assert told["scl_name"] == web.chain.domain(meter_id)
     assert told["serial"]
     assert told["retired_at"] is None
     assert told["voltage"] > 200
 
 
+def newest(web: Web, meter_id: str) -> str:
+    """The time of its newest reading in the store, as soon as all that are older are there too."""
+    query = """SELECT max(ts), max(seq), count(*) FROM reading
+        JOIN meter ON meter.key = reading.meter WHERE meter_id = ?"""
+
+    def whole() -> str:
+        ((ts, seq, count),) = web.chain.rows(query, meter_id)
+        return format_ts(moment(ts)) if count and seq == count else ""
+
+    return until(whole, why="no reading is still to come on history")
+
+
 def test_readings_in_a_range_by_page(web: Web) -> None:
     meter_id = web.wait_for_meters(3)[0]
     until(lambda: len(web.chain.rows("SELECT 1 FROM reading")) > 30, why="some readings")
-    end = format_ts(datetime.now(UTC) - timedelta(seconds=1))
+    end = newest(web, meter_id)
     whole = web.json(f"/meters/{meter_id}/readings", end=end)
     assert whole["resolution"] == "raw"
     assert whole["units"]["power"] == "W"
@@ -116,7 +131,7 @@ def test_readings_in_a_range_by_page(web: Web) -> None:
 
 def test_columns_for_charts_are_the_same(web: Web) -> None:
     meter_id = web.wait_for_meters(3)[0]
-    end = format_ts(datetime.now(UTC) - timedelta(seconds=1))
+    end = newest(web, meter_id)
     rows = web.json(f"/meters/{meter_id}/readings", end=end)["readings"]
     columns = web.json(f"/meters/{meter_id}/readings", end=end, layout="columns")["columns"]
     assert columns["power"] == [row["power"] for row in rows]
@@ -125,7 +140,7 @@ def test_columns_for_charts_are_the_same(web: Web) -> None:
 
 def test_csv_parquet_and_xml_have_the_same_rows(web: Web) -> None:
     meter_id = web.wait_for_meters(3)[0]
-    end = format_ts(datetime.now(UTC) - timedelta(seconds=1))
+    end = newest(web, meter_id)
     rows = web.json(f"/meters/{meter_id}/readings", end=end)["readings"]
     found = {}
     with web.program() as client:
@@ -172,6 +187,7 @@ def test_revisions_say_what_changed(web: Web) -> None:
     assert told["current"] == told["revisions"][0]["revision"]
     assert told["ieds"] == ["SMGW001"]
     assert "added" in told["revisions"][-1]["what"]
+    assert told["revisions"][-1]["why"] == "births and withdrawals of meters"
 
 
 def test_difference_of_an_scl_file_in_words(web: Web) -> None:
@@ -185,12 +201,23 @@ def test_difference_of_an_scl_file_in_words(web: Web) -> None:
     assert none.status_code == 422
 
 
+def test_what_is_alike_in_many_devices_is_one_line_if_it_is_wanted(web: Web) -> None:
+    with web.program(Role.OBSERVER, **{"Content-Type": "application/xml"}) as client:
+        older = client.get("/scl/scd").content.replace(f">{VERSION}<".encode(), b">0.0.1<")
+        every = client.post("/scl/diff", content=older).json()["differences"]
+        few = client.post("/scl/diff", params={"condensed": "true"}, content=older).json()["differences"]
+    every, few = ([one for one in rows if "LLN0.NamPlt.swRev" in one["what"]] for rows in (every, few))
+    assert len(every) == 4, "three houses and the gateway"
+    assert [one["device"] for one in few] == ["4 logical devices"]
+
+
 def test_health_names_services_and_database(web: Web) -> None:
     told = web.json("/health")
     assert told["broker"] is True
     assert told["database"] == "ok"
+    assert told["findings"] == []
     assert {"bridge", "mms", "web"} <= {one["name"] for one in told["services"] if one["online"]}
-    assert told["summary"]["online"] == 3
+    until(lambda: web.json("/health")["summary"]["online"] == 3, why="none is stale")
     assert told["summary"]["power"] > 0
 
 

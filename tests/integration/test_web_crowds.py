@@ -114,7 +114,7 @@ async def test_a_file_that_does_not_come_gives_its_place_back(
 
     monkeypatch.setattr(app, "UPLOAD_SECONDS", 0.05)
     for _ in range(3):
-        answer = await asyncio.wait_for(web.client.post(DIFF, content=vanished()), 10)
+        answer = await asyncio.wait_for(web.client.post(DIFF, content=vanished()), 60)
         assert answer.status_code == 408
 
 

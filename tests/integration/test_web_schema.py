@@ -30,6 +30,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 ENDLESS = "/api/v1/stream"
+ADMINISTRATION = "^/api/v1/(audit|settings|users|dead-letters)"
 EXAMPLES = 15
 """Of each route."""
 
@@ -52,15 +53,31 @@ def api(web: Web) -> Any:
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_no_answer_that_is_not_described(api: Any, web: Web, mode: GenerationMode) -> None:
     """Every route, with what hypothesis makes of its description, and of what that forbids."""
-    headers = {"Authorization": f"Bearer {web.tokens[Role.OPERATOR]}"}
+    tried, answers = draw(api, web, Role.OPERATOR, mode)
+    assert tried >= 20
+    assert answers[200 if mode is GenerationMode.POSITIVE else 422] > EXAMPLES, answers
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_none_of_administration(api: Any, web: Web, mode: GenerationMode) -> None:
+    """The routes that an operator may not use, as an administrator."""
+    tried, answers = draw(api.include(path_regex=ADMINISTRATION), web, Role.ADMINISTRATOR, mode)
+    assert tried >= 7
+    assert answers[200 if mode is GenerationMode.POSITIVE else 422] > EXAMPLES, answers
+    assert 403 not in answers
+
+
+def draw(api: Any, web: Web, role: Role, mode: GenerationMode) -> tuple[int, Counter[int]]:
+    """How many routes there are, and how often there was which status."""
+    headers = {"Authorization": f"Bearer {web.tokens[role]}"}
     drawn = settings(
         max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
     answers: Counter[int] = Counter()
-    tried = []
+    tried = 0
     for found in api.get_all_operations():
         operation = found.ok()
-        tried.append(operation.label)
+        tried += 1
 
         @given(case=operation.as_strategy(generation_mode=mode))
         @drawn
@@ -71,8 +88,7 @@ def test_no_answer_that_is_not_described(api: Any, web: Web, mode: GenerationMod
 
         with suppress(Unsatisfiable):  # a route to which nothing can be given has nothing forbidden
             described()
-    assert len(tried) >= 20, tried
-    assert answers[200 if mode is GenerationMode.POSITIVE else 422] > EXAMPLES, answers
+    return tried, answers
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/xml"])

@@ -35,7 +35,7 @@ FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
 )
-DESKTOP, PHONE = (1280, 900), (360, 800)
+DESKTOP, PHONE = (1366, 768), (360, 740)
 ARTEFACTS = Path(os.environ.get("METER61850_SCREENSHOTS", ROOT / ".screenshots"))
 """Where screenshots are kept; `make test` leaves them there."""
 
@@ -143,6 +143,11 @@ def said(page: Chrome) -> str:
     """What a screen reader is told, once something is."""
     script = "return document.getElementById('news').textContent"
     return until(lambda: str(page.execute_script(script)), why="news")
+
+
+def announced(page: Chrome, text: str) -> None:
+    """Wait until a screen reader is told ``text``, maybe beside other news."""
+    until(lambda: text in said(page), why=f"{text!r} is announced")
 
 
 def window(page: Chrome, state: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 DAY = timedelta(days=1)
@@ -57,9 +57,9 @@ class Authority:
         self.cert.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
         self.write_crl()
 
-    def issue(self, common_name: str, *, days: float = 30) -> Issued:
+    def issue(self, common_name: str, *, days: float = 30, rsa_key: bool = False) -> Issued:
         """A certificate for server or client, good for 127.0.0.1; with negative ``days`` it has expired."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = rsa.generate_private_key(65537, 2048) if rsa_key else ec.generate_private_key(ec.SECP256R1())
         certificate = self._sign(name(common_name), key.public_key(), days=days)
         stem = f"{common_name}-{certificate.serial_number:x}"[:60]
         issued = Issued(self.folder / f"{stem}.pem", self.folder / f"{stem}.key", certificate)
@@ -89,7 +89,12 @@ class Authority:
         replace(self.crl, crl.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def _sign(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, days: float, ca: bool = False
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
+        *,
+        days: float,
+        ca: bool = False,
     ) -> x509.Certificate:
         now = datetime.now(UTC)
         return (

@@ -28,6 +28,8 @@ from tests.support.forked import Forked, run_to_end
 T = TypeVar("T")
 DEADLINE = 60.0
 STOP_SECONDS = 60.0
+EVERY_CHANGE = {"METER61850_MMS_DEADBAND": "0", "METER61850_MMS_RANGE": "voltage=0"}
+"""Of the bridge: mag is what was measured, so that a test may wait for any value."""
 
 
 def until(question: Callable[[], T], *, seconds: float = DEADLINE, why: str = "") -> T:
@@ -67,7 +69,8 @@ class Chain:
         """Start a service of the CLI; its log is ``NAME.log`` in the folder."""
         name = name or arguments[0]
         with (self.folder / f"{name}.log").open("ab") as log:
-            process = Forked("admin", *arguments, stdout=log, stderr=log, cwd=self.folder)
+            environment = os.environ | EVERY_CHANGE
+            process = Forked("admin", *arguments, stdout=log, stderr=log, cwd=self.folder, env=environment)
         self.processes[name] = process
         return process
 
@@ -119,6 +122,12 @@ class Chain:
     def connect(self, *, index: int = 0, **options: Any) -> MmsClient:
         """A new association with the IED of that index."""
         return MmsClient.connect("127.0.0.1", self.mms_port + index, timeout=60.0, **options)
+
+    def domain(self, meter_id: str) -> str:
+        """MMS name of the meter's logical device, as soon as it has a place."""
+        query = "SELECT ied || 'M' || number FROM meter WHERE meter_id = ? AND ied IS NOT NULL"
+        ((domain,),) = until(lambda: self.rows(query, meter_id), why=f"{meter_id} has an IED")
+        return str(domain)
 
     def wait_for_domain(self, domain: str, *, seconds: float = DEADLINE) -> None:
         """Until a new association sees the logical device."""

@@ -28,7 +28,9 @@ STOP_SECONDS = 60.0
 
 
 KEPT = "METER61850_MMS_WAIT_HOOK"
-"""The one setting that a run of tests gives to the programs: pytest --wait-hook off."""
+"""A setting that a run of tests gives to the programs: pytest --wait-hook off."""
+SPARE = "METER61850_SPARE"
+"""The other: without spare logical devices, but for the tests that are about them."""
 
 
 def environment() -> dict[str, str]:
@@ -36,7 +38,7 @@ def environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("METER61850_") or name == KEPT
+        if not name.startswith("METER61850_") or name in (KEPT, SPARE)
     }
 
 

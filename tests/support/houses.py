@@ -231,6 +231,7 @@ def _program(site: Site, name: str, identity: str, *command: str) -> Program:
     environment = {
         **site.deployment.environment,
         "METER61850_MQTT_IDENTITY": folder,
+        "METER61850_LD_NAMES": "meter_id",  # as an old deployment has them
         "METER61850_SIMULATE_OUTBOX": '{"resend_after": 2}',
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }

@@ -1,7 +1,7 @@
 """libiec61850's own client in a process of its own (``iec61850_driver.py``), asked in Python.
 
 >>> with iec61850(port) as client:  # doctest: +SKIP
-...     client.ask("read", reference="SM_…/MMXN1.Vol", fc="MX")
+...     client.ask("read", reference="SMGW001M17/MMXN1.Vol", fc="MX")
 """
 
 from __future__ import annotations

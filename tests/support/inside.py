@@ -31,9 +31,9 @@ class Inside:
 
 
 @contextmanager
-def inside(folder: Path) -> Iterator[Inside]:
-    """An application with an empty store, and without a broker."""
-    with keeping(f"sqlite:///{folder}/inside.sqlite") as kept:
+def inside(folder: Path, *, url: str | None = None) -> Iterator[Inside]:
+    """An application with an empty store, or the one at ``url``, and without a broker."""
+    with keeping(url or f"sqlite:///{folder}/inside.sqlite") as kept:
         parts = make_parts(WebSettings(database_url=kept.url, users=folder / "web-users.json"))
         token = parts.accounts.add_token("anna", Role.OPERATOR)
         client = httpx.AsyncClient(

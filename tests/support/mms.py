@@ -32,6 +32,7 @@ from mms_bridge.run import serve
 from mms_bridge.settings import MmsSettings
 from scl_builder.build.builder import build_cid
 from scl_builder.build.project import ControlModel, Ied, Meter, Project
+from scl_builder.model.deadbands import NO_BANDS, Bands
 from scl_builder.model.logical_devices import profile_of
 from tests.support.brokers import Broker, free_port
 
@@ -72,6 +73,11 @@ class DrivenMeter:
     position: Position = Position.CLOSED
     operations: int = 0
     commands: list[Command] = field(default_factory=list)
+    number: int = 1
+    """Of its logical device."""
+    ied: str = "SMGW001"
+    old_names: bool = False
+    """Its logical device has the name that it had in old deployments."""
     has_relay: bool = True
     quantities: tuple[str, ...] = HOUSEHOLD
     answer: Outcome | None = Outcome.DONE
@@ -82,7 +88,7 @@ class DrivenMeter:
     @property
     def domain(self) -> str:
         """Its logical device's MMS name."""
-        return scl_name(self.meter_id)
+        return scl_name(self.meter_id) if self.old_names else f"{self.ied}M{self.number}"
 
     async def publish(self, kind: str, message: Message | bytes, *, retain: bool = True) -> None:
         """Publish on one of its topics, acknowledged."""
@@ -90,7 +96,7 @@ class DrivenMeter:
         await self.client.publish(self.topics.meter(self.meter_id, kind), payload, qos=1, retain=retain)
 
     async def join(
-        self, *, interval: float = 10.0, clock_synchronized: bool = True, name: str | None = None
+        self, *, interval: float = 300.0, clock_synchronized: bool = True, name: str | None = None
     ) -> None:
         """Birth, online status, relay, and wait for commands."""
         await self.client.subscribe(self.topics.meter(self.meter_id, "command"), qos=1)
@@ -121,6 +127,12 @@ class DrivenMeter:
         reading = Reading.model_validate({"epoch": self.epoch, "seq": self.seq, "ts": ts, **quantities})
         await self.publish("reading", reading)
         return ts
+
+    async def reads_until(self, question: Callable[[], object], **quantities: float) -> None:
+        """Read again and again until the answer is true: with a short interval a reading is stale soon."""
+        async with asyncio.timeout(DEADLINE):
+            while not await asyncio.to_thread(question):
+                await self.read(**quantities)
 
     async def relay(self, command_id: str | None, *, local: bool = False) -> datetime:
         """Publish the relay as it is; returns its time."""
@@ -169,7 +181,11 @@ class Scene:
     tls_port: int | None = None
     operate_limit: float = OPERATE_LIMIT
     """Seconds; the bridge's setting and the CID's operTimeout."""
+    bands: Bands = NO_BANDS
+    """Deadbands and ranges of the CID; by default every change is an event."""
     meters: dict[str, DrivenMeter] = field(default_factory=dict)
+    old_names: bool = False
+    """The meters that join have the names of an old deployment."""
     revision: int = 0
     background: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -180,13 +196,14 @@ class Scene:
         self.revision += 1
         meters = tuple(
             Meter(
-                m.domain,
-                f"M{number}",
+                m.meter_id,
+                f"M{m.number}",
+                ld_name=m.domain if m.old_names else "",
                 name=m.meter_id[-4:],
                 relay=m.has_relay,
                 profile=profile_of(m.quantities),
             )
-            for number, m in enumerate(self.meters.values(), 1)
+            for m in self.meters.values()
         )
         project = Project(
             "test",
@@ -194,6 +211,7 @@ class Scene:
             (Ied(name, "127.0.0.1", self.port, meters, changes=self.revision, tls_port=self.tls_port),),
             control_model=self.control_model,
             operate_timeout=round(self.operate_limit * 1000),
+            bands=self.bands,
         )
         cid = change(build_cid(project, name))
         await self.client.publish(self.topics.cid(name), cid, qos=1, retain=True)
@@ -205,13 +223,19 @@ class Scene:
         self,
         number: int,
         *,
-        interval: float = 10.0,
+        interval: float = 300.0,
         has_relay: bool = True,
         quantities: tuple[str, ...] = HOUSEHOLD,
     ) -> DrivenMeter:
         """A meter joins; its CID is not published yet."""
         meter = DrivenMeter(
-            self.client, self.topics, meter_id(number), has_relay=has_relay, quantities=quantities
+            self.client,
+            self.topics,
+            meter_id(number),
+            number=number,
+            old_names=self.old_names,
+            has_relay=has_relay,
+            quantities=quantities,
         )
         self.meters[meter.meter_id] = meter
         await meter.join(interval=interval)
@@ -245,16 +269,16 @@ class Scene:
         assert isinstance(message.payload, bytes)
         return message.payload
 
-    def connect(self) -> MmsClient:
+    def connect(self, host: str = "127.0.0.1") -> MmsClient:
         """A new association of the independent client; blocks, so call it in a thread."""
-        return MmsClient.connect("127.0.0.1", self.port, timeout=DEADLINE)
+        return MmsClient.connect(host, self.port, timeout=DEADLINE)
 
-    async def associate(self) -> MmsClient:
+    async def associate(self, host: str = "127.0.0.1") -> MmsClient:
         """A new association, as soon as the port listens."""
 
         def attempt() -> MmsClient | None:
             with suppress(OSError):
-                return self.connect()
+                return self.connect(host)
             return None
 
         client = await eventually(attempt)
@@ -279,7 +303,7 @@ async def scene(
     prefix = prefix or f"t{uuid.uuid4().hex[:8]}"
     mqtt = MqttSettings(host=broker.host, port=broker.port, prefix=prefix)
     settings = {"operate_limit": OPERATE_LIMIT} | settings
-    with (bridge or _bridge)(MmsSettings.model_validate({"mqtt": mqtt, **settings})):
+    with (bridge or threaded)(MmsSettings.model_validate({"mqtt": mqtt, **settings})):
         async with aiomqtt.Client(broker.host, broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
             running = Scene(broker, client, mqtt.topics, free_port(), control_model)
             running.operate_limit = settings["operate_limit"]
@@ -293,7 +317,7 @@ async def scene(
 
 
 @contextmanager
-def _bridge(settings: MmsSettings) -> Iterator[None]:
+def threaded(settings: MmsSettings) -> Iterator[None]:
     """The bridge in a thread with a loop of its own: the test's blocking client must not stop it."""
     ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 

@@ -20,12 +20,13 @@ from open61850.mms.errors import DataAccessError
 from admin.mms.comparison import differences
 from broker.contract.quantities import HOUSEHOLD
 from scl_builder.build.builder import build_scd
-from scl_builder.build.project import Ied, Meter, Project
+from scl_builder.build.project import Ied, Project
 from scl_builder.check.checker import check
 from scl_builder.model.logical_devices import PROFILES, profile_of
 from tests.integration.test_mms_model import described, served
 from tests.support.brokers import Broker, mosquitto
 from tests.support.mms import eventually, scene
+from tests.support.scd import house
 from tools.docs.conformance import conformance_markdown
 
 POWERS = (200.0, -350.5)
@@ -33,7 +34,7 @@ POWERS = (200.0, -350.5)
 
 async def seen(broker: Broker, name: str, path: str) -> dict[str, Any]:
     """Everything that a test asks of the data object."""
-    meter_of_scd = Meter("SM_" + "0" * 32, "M1", profile=profile_of(HOUSEHOLD))
+    meter_of_scd = house(1, profile=profile_of(HOUSEHOLD))
     scd = build_scd(Project("t", 1, (Ied("SMGW001", "127.0.0.1", 102, (meter_of_scd,)),)))
     async with scene(broker) as running:
         meter = await running.add_meter(1)

@@ -1,7 +1,7 @@
 """open61850 (pure Python) as a :class:`tests.support.scada.Client`.
 
 >>> with open61850(port) as client:  # doctest: +SKIP
-...     client.read("SM_…/MMXN1.Vol", "MX")
+...     client.read("SMGW001M17/MMXN1.Vol", "MX")
 """
 
 from __future__ import annotations

@@ -19,6 +19,11 @@ def compose() -> dict[str, Any]:
     return document
 
 
+def is_ours(service: dict[str, Any]) -> bool:
+    """Whether it runs a command of ours: `network` has another one."""
+    return bool(service["image"] == "meter61850" and "entrypoint" not in service)
+
+
 @dataclass(frozen=True)
 class Command:
     """How one of our services is started: what stands after ``meter61850``, and its environment."""
@@ -27,10 +32,12 @@ class Command:
     environment: dict[str, str]
 
 
-def commands() -> dict[str, Command]:
-    """Service of ours → how it is started, in the order of the file."""
+def commands(profile: str | None = None) -> dict[str, Command]:
+    """Service of ours → how it is started, in the order of the file: those of a profile, or those without."""
     services = {
-        name: service for name, service in compose()["services"].items() if service["image"] == "meter61850"
+        name: service
+        for name, service in compose()["services"].items()
+        if is_ours(service) and profile in service.get("profiles", [None])
     }
     return {
         name: Command([str(word) for word in service["command"]], dict(service["environment"]))

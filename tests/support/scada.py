@@ -1,4 +1,4 @@
-"""What a SCADA does over MMS, as the tests ask it of two independent clients (``clients.py``)."""
+"""What a SCADA does over MMS, as the tests ask it of independent clients (``clients.py``)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ LACKS: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("open61850", "values"): (("named_variable_list_read", "read_data_set"), "reads variables, not lists"),
     ("open61850", "create"): (("define", "create_data_set"), "no DefineNamedVariableList"),
     ("open61850", "delete"): (("delete",), "no DeleteNamedVariableList"),
+    ("iec61850-rust", "identify"): (("identify",), "no Identify service"),
+    ("iec61850-rust", "create"): ((), "takes no name of the association"),
+    ("iec61850-rust", "delete"): ((), "takes no name of the association"),
 }
-"""(client, service) -> parts of names that no function of the client has, and why it is left out."""
+"""(client, service) -> parts of names that no function of the client has, and why it is left out; without
+parts it has a function, which refuses."""
 
 
 class LacksError(Exception):

@@ -90,7 +90,7 @@ class FakeDevice:
 @asynccontextmanager
 async def opened(folder: Path, device: FakeDevice, *, exists: bool = True) -> AsyncIterator[RemoteSwitch]:
     with Storage(folder / "meter.sqlite") as storage:
-        remote = RemoteSwitch(SwitchLog(storage), device, lock=asyncio.Lock(), exists=exists)
+        remote = RemoteSwitch(SwitchLog(storage), device, exists=exists)
         device.remote = remote
         remote.open(now=utc_now())
         recording = asyncio.create_task(remote.record_moves())

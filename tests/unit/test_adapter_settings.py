@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import acceptance, points
+from adapters import acceptance, discovery, points
 from adapters.acceptance import Acceptance, Rule
+from adapters.discovery import Device, Discovery
 from adapters.family import Point
 from adapters.profiles import profile_of
 from adapters.settings import AdapterSettings, SourceSettings
-from adapters.sites import read_sites
+from adapters.sites import Known, read_sites
+from admin.commands.adapter_places import places_of
+from admin.exits import NotFoundError
 from broker.contract.errors import ConfigurationError
 from broker.contract.quantities import QUANTITIES
 from broker.contract.topics import checked_meter_id
@@ -21,6 +25,9 @@ from meter_firmware.sensors.wiring import Wiring
 from tests.support import made_up
 
 SOURCE = f'[[source]]\nname = "home"\nfamily = "{made_up.NAME}"\n'
+KNOWN = Known(
+    {"made-up"}, lambda name, _family: f"there is no source {name!r}" if name not in ("", "home") else ""
+)
 POINT = Point("A0B0", "hall", "Nobody", "None", "S1", quantities=("power", "energy"), switch=True)
 
 
@@ -152,7 +159,7 @@ def test_a_point_is_kept_for_the_next_start(tmp_path: Path) -> None:
 
 def test_sites_are_read_with_either_separator() -> None:
     text = "family;key;name;address;switch\nmade-up;A0;Hall;1, Example Street;YES\n;;;;\nmade-up;A1;;;\n"
-    rules, troubles = read_sites(text, {"made-up"})
+    rules, troubles = read_sites(text, KNOWN)
     assert troubles == []
     assert [(rule.key, rule.name, rule.address, rule.switch) for rule in rules] == [
         ("A0", "Hall", "1, Example Street", True),
@@ -163,7 +170,7 @@ def test_sites_are_read_with_either_separator() -> None:
 def test_every_bad_line_of_the_sites_is_named() -> None:
     lines = ["family,key,switch,interval", "made-up,A0,maybe,", "toaster,A1,,", "made-up,A*,,", "made-up,,,"]
     lines += ["made-up,A2,,", "made-up,a2,,", "made-up,A3,,0", "made-up,A4,,,,"]
-    rules, troubles = read_sites("\n".join(lines), {"made-up"})
+    rules, troubles = read_sites("\n".join(lines), KNOWN)
     assert [rule.key for rule in rules] == ["A2"]
     assert [trouble.partition(":")[0] for trouble in troubles] == [
         f"line {line}" for line in (2, 3, 4, 5, 7, 8, 9)
@@ -172,9 +179,47 @@ def test_every_bad_line_of_the_sites_is_named() -> None:
     assert "line 6 too" in troubles[4]
 
 
+def test_every_fault_of_a_line_of_the_sites_is_named() -> None:
+    lines = ["family,key,source,switch,reverse,interval", "made-up,A0,home,,,", "made-up,a0,cellar,on,off,0"]
+    rules, troubles = read_sites("\n".join(lines), KNOWN)
+    assert [(rule.key, rule.source) for rule in rules] == [("A0", "home")]
+    assert [trouble.partition(": ")[2].partition(":")[0] for trouble in troubles] == [
+        "switch 'on' is neither yes nor no",
+        "reverse 'off' is neither yes nor no",
+        "there is no source 'cellar'",
+        "key 'a0' is in line 2 too",
+        "interval",
+    ]
+
+
+def test_a_rule_may_take_the_device_of_one_source_only(tmp_path: Path) -> None:
+    exact, pattern = Rule(family="made-up", key="A0", source="home"), Rule(family="made-up", source="cellar")
+    accepting = Acceptance((exact, pattern))
+    assert accepting.rule("made-up", "a0", "hall", source="home") == exact
+    assert accepting.rule("made-up", "a0", "hall", source="cellar") == pattern
+    assert accepting.rule("made-up", "a1", "hall", source="home") is None
+    with pytest.raises(
+        ConfigurationError, match="no source 'cellar' of the family 'made-up': use one of home"
+    ):
+        load(tmp_path, SOURCE + '[[accept]]\nfamily = "made-up"\nsource = "cellar"\n')
+
+
+def test_a_device_that_two_sources_have_is_named_with_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load(tmp_path, SOURCE + SOURCE.replace("home", "cellar"))
+    there = Discovery([Device(source, POINT) for source in settings.source])
+    monkeypatch.setattr(discovery, "discover", AsyncMock(return_value=there))
+    with pytest.raises(ConfigurationError, match=r"2 devices: say which: made-up/A0B0 \(--source cellar\)"):
+        places_of(settings, ["hall"], source="", seconds=1)
+    assert places_of(settings, ["hall"], source="home", seconds=1) == [("made-up", "A0B0")]
+    with pytest.raises(NotFoundError):
+        places_of(settings, ["hall"], source="attic", seconds=1)
+
+
 @pytest.mark.parametrize("header", ["", "family,name", "family,key,colour", "family,key,key"])
 def test_a_header_that_is_wrong_is_named(header: str) -> None:
-    rules, troubles = read_sites(f"{header}\nmade-up,A0,x", {"made-up"})
+    rules, troubles = read_sites(f"{header}\nmade-up,A0,x", KNOWN)
     assert rules == []
     assert all(trouble.startswith("line 1: ") for trouble in troubles)
     assert troubles
@@ -182,20 +227,20 @@ def test_a_header_that_is_wrong_is_named(header: str) -> None:
 
 @given(st.text())
 def test_any_text_is_rules_or_troubles(text: str) -> None:
-    rules, troubles = read_sites(text, {"made-up"})
+    rules, troubles = read_sites(text, KNOWN)
     assert all(isinstance(rule, Rule) for rule in rules)
     assert all(trouble.startswith("line ") for trouble in troubles)
 
 
 def test_a_quote_that_nobody_closes_takes_no_lines_away() -> None:
     text = 'family,key,name\nmade-up,a0,"Hall\nmade-up,a1,Cellar\n'
-    rules, troubles = read_sites(text, {"made-up"})
+    rules, troubles = read_sites(text, KNOWN)
     assert troubles == ["line 2: unexpected end of data: is a quote not closed?"], rules
 
 
 def test_only_the_end_of_a_line_ends_a_line() -> None:
     text = 'family,key,name\r\nmade-up,a0,"House\u2028\x85 1"\r\nmade-up,a1,House\x0b2\r\n'
-    rules, troubles = read_sites(text, {"made-up"})
+    rules, troubles = read_sites(text, KNOWN)
     assert [(rule.key, rule.name) for rule in rules] == [
         ("a0", "House\ufffd\ufffd 1"),
         ("a1", "House\ufffd2"),

@@ -7,8 +7,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -251,7 +251,7 @@ def test_one_error_leaves_the_others_of_its_transaction(tmp_path: Path) -> None:
         outboxes = [outbox_of(store.part(meter)) for meter in METERS]
 
         async def three() -> list[object]:
-            times: list[Any] = [utc_now(), "yesterday", utc_now()]
+            times = [utc_now(), datetime(1970, 1, 1, tzinfo=UTC), utc_now()]
             jobs = [outbox.added({"voltage": 1.0}, ts=ts) for outbox, ts in zip(outboxes, times, strict=True)]
             return list(await asyncio.gather(*jobs, return_exceptions=True))
 

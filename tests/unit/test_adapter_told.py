@@ -63,7 +63,6 @@ async def running(folder: Path, *, interval: float = 60, synchronized: bool = Tr
             inbox,
             outbox,
             interval=interval,
-            lock=asyncio.Lock(),
             faults=faults,
             synchronized=lambda: synchronized,
             present=lambda: bench.present,

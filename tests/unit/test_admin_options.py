@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from admin.exits import NotFoundError
-from admin.options import make_folder, mqtt_settings, since, user_name
+from admin.options import make_folder, mqtt_settings, user_name
 from admin.switching.directory import chosen, exact
+from admin.times import point
 from broker.contract.birth import Birth, Hardware
 from broker.contract.commands import against_switching
 from broker.contract.errors import ConfigurationError
@@ -63,19 +64,18 @@ def test_option_goes_before_environment(monkeypatch: pytest.MonkeyPatch) -> None
         ("7d", timedelta(7)),
     ],
 )
-def test_since_a_duration(text: str, ago: timedelta) -> None:
-    assert abs(datetime.now(UTC) - ago - since(text)) < timedelta(seconds=5)
+def test_a_duration_ago(text: str, ago: timedelta) -> None:
+    assert abs(datetime.now(UTC) - ago - point(text, option="--from")) < timedelta(seconds=5)
 
 
-def test_since_a_time() -> None:
-    assert since("2026-11-23T12:00") == datetime(2026, 11, 23, 12, tzinfo=UTC)
-    assert since("2026-11-23T12:00+02:00") == datetime(2026, 11, 23, 10, tzinfo=UTC)
+def test_a_time_with_its_zone() -> None:
+    assert point("2026-11-23T12:00+02:00", option="--from") == datetime(2026, 11, 23, 10, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "h", "1e400d", "5w"])
-def test_since_anything_else_says_what_is_right(text: str) -> None:
+def test_anything_else_says_what_is_right(text: str) -> None:
     with pytest.raises(ConfigurationError, match="24h"):
-        since(text)
+        point(text, option="--from")
 
 
 def test_user_fits_into_an_origin() -> None:

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from admin.exits import ExitCode, NoAnswerError, NotFoundError, RefusedError, exit_code, root_cause
 from admin.logs import KeyValueFormatter, redacted
-from admin.output import Row, cell, line, note, print_json, show, table
-from bridge.store.queries import UnknownMeterError
+from admin.output import line, note, print_json, show
+from admin.tables import Row, cell, table
+from bridge.store.meter_names import UnknownMeterError
 from broker.contract.errors import (
     ConfigurationError,
     ContractError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -175,10 +176,10 @@ class SlowUp(Up):
 
     looks = 0
 
-    async def read(self, domains: set[str] | list[str]) -> dict[str, dict[str, Told]]:
+    async def read(self, meter_ids: Iterable[str]) -> dict[str, dict[str, Told]]:
         """Nothing yet, or everything."""
         self.looks += 1
-        return {domain: told() for domain in domains} if self.looks > 2 else {}
+        return {meter_id: told() for meter_id in meter_ids} if self.looks > 2 else {}
 
 
 async def test_meters_are_waited_for_however_long_the_parts_took_to_start(tmp_path: Path) -> None:

@@ -220,13 +220,17 @@ def test_an_unknown_topic_is_a_dead_letter(topic: str, cause: str) -> None:
         TOPICS.scd,
         TOPICS.revision,
         TOPICS.cid("SMGW001"),
-        TOPICS.service_status("mms"),
         TOPICS.meter(METER, "stored"),
     ],
 )
 def test_what_bridge_and_services_say_is_no_dead_letter(topic: str) -> None:
     work = sort(message(topic, b"<SCL/>"), message(topic, b""))
     assert [work.dead, work.events, work.entries, work.rows] == [[], [], [], []]
+
+
+def test_a_status_of_a_service_that_is_none_is_a_dead_letter() -> None:
+    (dead,) = sort(message(TOPICS.service_status("mms"), b"<SCL/>")).dead
+    assert dead.cause == "is not JSON"
 
 
 @pytest.mark.parametrize("kind", ["reading", "command", "block"])

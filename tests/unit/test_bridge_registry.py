@@ -11,10 +11,11 @@ from sqlmodel import Session, SQLModel, create_engine
 from bridge.ingest import ledger, registry
 from bridge.ingest.ied_names import ied_name, ied_number, next_ied
 from bridge.mqtt.notice import BadCommand, Notice, Withdrawal
+from bridge.scl.history import changes
 from bridge.scl.ieds import Ieds
-from bridge.scl.publication import changes
+from bridge.store.ld_names import LdNames
 from bridge.store.tables import Command as LedgerRow
-from bridge.store.tables import Meter, at_ms
+from bridge.store.tables import Meter, Setting, at_ms
 from broker.contract.birth import Birth, Hardware
 from broker.contract.commands import TIMED_OUT
 from broker.contract.messages import MAX_SEQ, utc_now
@@ -118,11 +119,11 @@ def test_what_a_meter_measures_decides_its_profile(monkeypatch: pytest.MonkeyPat
     assert registry.profile_of(meter) is other
     assert meter.changes == 2, "it joins and leaves data sets once"
     assert registry.face(meter) != registry.face(before), "the SCD is made anew"
-    meter.key, meter.ied = 1, "SMGW001"
+    meter.key, meter.number, meter.ied = 1, 1, "SMGW001"
     engine = create_engine("sqlite://")
     SQLModel.metadata.create_all(engine)
     with Session(engine) as session:
-        session.add(meter)
+        session.add_all((meter, Setting(name="ld_names", value=LdNames.NUMBER)))
         session.flush()
         (ied,) = Ieds(IPv4Address("127.0.0.1"), 102, None).read(session)
     assert [one.profile for one in ied.meters] == [other]

@@ -12,8 +12,9 @@ from bridge.store import database
 from broker.contract.errors import ConfigurationError
 from mms_bridge.settings import MmsSettings
 from scl_builder.build.builder import build_cid
-from scl_builder.build.project import Ied, Meter, Project
+from scl_builder.build.project import Ied, Project
 from scl_builder.model.logical_devices import OPERATE_TIMEOUT
+from tests.support.scd import house
 
 
 @pytest.mark.parametrize(
@@ -75,5 +76,5 @@ def test_one_operate_limit_for_file_and_server(monkeypatch: pytest.MonkeyPatch) 
     assert BridgeSettings().mms_operate_limit == MmsSettings().operate_limit == OPERATE_TIMEOUT / 1000
     monkeypatch.setenv("METER61850_MMS_OPERATE_LIMIT", "20")
     assert BridgeSettings().mms_operate_limit == MmsSettings().operate_limit == 20
-    plan = Project("p", 1, (Ied("SMGW001", "127.0.0.1", 102, (Meter("SM_1"),)),), operate_timeout=20_000)
+    plan = Project("p", 1, (Ied("SMGW001", "127.0.0.1", 102, (house(1),)),), operate_timeout=20_000)
     assert b"<Val>20000</Val>" in build_cid(plan, "SMGW001")

@@ -10,9 +10,11 @@ from admin.mms.comparison import Block, Devices, Node, differences
 from admin.mms.scl_model import read_scl
 from broker.contract.errors import ConfigurationError
 from scl_builder.build.builder import build_scd
-from scl_builder.build.project import Ied, Meter, Project
+from scl_builder.build.project import Ied, Project
+from scl_builder.model.logical_devices import MAX_ASSOCIATIONS
+from tests.support.scd import house
 
-METER = Meter("SM_1", name="House 1")
+METER = house(1, name="House 1")
 SCD = build_scd(Project("town", 3, (Ied("A1", "10.0.0.5", 102, (METER,)), Ied("A2", "10.0.0.6", 10102, ()))))
 
 
@@ -35,16 +37,16 @@ def test_addresses_and_limits_of_every_ied() -> None:
     scl = read_scl(SCD)
     assert scl.names == ["A1", "A2"]
     assert scl.endpoints == {"A1": [("10.0.0.5", 102)], "A2": [("10.0.0.6", 10102)]}
-    assert scl.associations("A1") == 10
-    assert scl.domains("A1") == {"A1GW", "SM_1"}
+    assert scl.associations("A1") == MAX_ASSOCIATIONS
+    assert scl.domains("A1") == {"A1GW", "A1M1"}
 
 
 def test_values_are_what_a_client_reads(file: Devices) -> None:
-    values = file["SM_1"]["MMXN1"].values
+    values = file["A1M1"]["MMXN1"].values
     assert values["CF", "Vol", "units", "SIUnit"] == 29  # V
-    assert file["SM_1"]["LPHD1"].values["ST", "Proxy", "stVal"] is True
-    assert file["SM_1"]["CSWI1"].values["CF", "Pos", "sboTimeout"] == 30_000
-    assert "House 1" in str(file["SM_1"]["LLN0"].values["DC", "NamPlt", "d"])
+    assert file["A1M1"]["LPHD1"].values["ST", "Proxy", "stVal"] is True
+    assert file["A1M1"]["CSWI1"].values["CF", "Pos", "sboTimeout"] == 30_000
+    assert "House 1" in str(file["A1M1"]["LLN0"].values["DC", "NamPlt", "d"])
 
 
 def test_nothing_that_selects_is_read(file: Devices) -> None:
@@ -59,21 +61,21 @@ def test_same_is_no_difference(file: Devices) -> None:
 
 
 def test_what_only_the_server_has_is_a_difference(file: Devices) -> None:
-    node = file["SM_1"]["MMXN1"]
+    node = file["A1M1"]["MMXN1"]
     more = replace(node, types={**node.types, ("MX", "Hz", "db"): "unsigned32"}, data_sets={"dsX": ()})
-    found = said(file, changed({**file, "EXTRA": {}}, "SM_1", "MMXN1", more))
+    found = said(file, changed({**file, "EXTRA": {}}, "A1M1", "MMXN1", more))
     assert found == [
         "logical device EXTRA: nothing in the file, EXTRA on the server",
-        "attribute SM_1/MMXN1.Hz.db [MX]: nothing in the file, unsigned32 on the server",
-        "data set SM_1/MMXN1.dsX: nothing in the file, 0 members on the server",
+        "attribute A1M1/MMXN1.Hz.db [MX]: nothing in the file, unsigned32 on the server",
+        "data set A1M1/MMXN1.dsX: nothing in the file, 0 members on the server",
     ]
 
 
 def test_a_literal_is_told_and_not_its_ordinal(file: Devices) -> None:
-    node = file["SM_1"]["CSWI1"]
+    node = file["A1M1"]["CSWI1"]
     other = replace(node, values={**node.values, ("CF", "Pos", "ctlModel"): 1})
-    assert said(file, changed(file, "SM_1", "CSWI1", other)) == [
-        "control model SM_1/CSWI1.Pos.ctlModel [CF]: sbo-with-enhanced-security in the file, "
+    assert said(file, changed(file, "A1M1", "CSWI1", other)) == [
+        "control model A1M1/CSWI1.Pos.ctlModel [CF]: sbo-with-enhanced-security in the file, "
         "direct-with-normal-security on the server"
     ]
 

@@ -13,8 +13,9 @@ from scl_builder.model.logical_devices import GATEWAY_LD, METER_LD
 from scl_builder.read.cid import read_cid
 from tools.docs import conformance
 from tools.docs.conformance import OFFERS, conformance_markdown, example_cid
+from tools.docs.conformance_answers import ANSWERS
 from tools.docs.conformance_model import model_markdown
-from tools.docs.conformance_pixit import ANSWERS, facts
+from tools.docs.conformance_pixit import facts
 
 
 def services() -> etree._Element:

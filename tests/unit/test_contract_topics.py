@@ -18,11 +18,13 @@ from unittest.mock import MagicMock
 import pytest
 
 from bridge.ingest import ledger
+from broker.contract.alarms import Acknowledgement, Alarms
 from broker.contract.errors import ContractError
 from broker.contract.known import Known
 from broker.contract.reading import History, Reading
 from broker.contract.roles import Role
 from broker.contract.specs import RETAINED_OF_METER, SPECS, STATE_KINDS, heard_by
+from broker.contract.status import ServiceStatus
 from broker.contract.topics import Topics
 from broker.mqtt.settings import MqttSettings
 from meter_firmware.session import Session
@@ -151,6 +153,7 @@ async def test_meter_has_a_handler_for_what_it_hears() -> None:
 
 def test_bridge_has_a_place_for_what_it_hears() -> None:
     placed = {*(SPECS[kind].model for kind in STATE_KINDS), *ledger.enter.registry, Reading, History}
+    placed |= {Alarms, Acknowledgement, ServiceStatus}  # of alarms
     assert {SPECS[kind].model for kind in heard_by(Role.BRIDGE)} <= placed
 
 

@@ -74,8 +74,8 @@ def test_code_is_seen() -> None:
     operator = (ROOT / "docs" / "operator.md").read_text()
     assert "meter61850 meters list" in list(code_lines(operator))
     assert "credentials rotate server" in spans(operator)
-    assert "pip install 'meter61850[firmware]'" in list(code_lines(README.read_text()))
-    assert "meter61850 scl export --no-ld-name -o town/" in spans((ROOT / "docs" / "scada.md").read_text())
+    assert "make up" in list(code_lines(README.read_text()))
+    assert "meter61850 scl diff imported.scd -" in spans((ROOT / "docs" / "scada.md").read_text())
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_dead_link_is_found(text: str, fault: str) -> None:
         ("`meter61850 meter list`", "no command meter61850 meter list"),
         ("`meter61850 meters\nlist --jason`", "meter61850 meters list: no option --jason"),
         ("`meters shrink NAME`", "no command meter61850 meters shrink"),
-        ("`--mms-hosts`", "no option --mms-hosts"),
+        ("`--mms-hots`", "no option --mms-hots"),
         ("    METER61850_DIR=x meter61850 --dri=y up", "meter61850: no option --dri"),
         ("```console\n$ .venv/bin/meter61850 relay opn 'House 1'\n```", "no command meter61850 relay opn"),
         ("```\nmeter61850 up && sudo meter61850 upp | jq\n```", "no command meter61850 upp"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import random
 import shutil
 import signal
@@ -19,8 +21,12 @@ from typing import Any
 import pytest
 
 from broker.contract.messages import utc_now
+from broker.contract.notice import MeterNotice, NoticeCode
 from broker.contract.reading import Stored
+from meter_firmware.faults import Faults
 from meter_firmware.outbox import Outbox
+from meter_firmware.readings import Readings
+from meter_firmware.sampler import Rhythm, Sampler
 from meter_firmware.storage import ONE_METER, Storage
 
 ALL = 2**53 - 1
@@ -118,6 +124,74 @@ def test_a_backlog_that_was_not_sent_goes_into_one_epoch_in_the_order_of_time(tm
         fill(outbox, 7)
         assert [volt for epoch, _, volt in names(outbox) if epoch == outbox.epoch] == [4, 5, 6, 7]
         assert [volt for epoch, _, volt in names(outbox) if epoch == old] == [1, 3]
+
+
+def test_what_was_sent_is_of_its_epoch(tmp_path: Path) -> None:
+    """A confirmation of the old epoch says nothing of the new one's, though their ``seq`` are between."""
+    with opened(tmp_path / "meter.sqlite") as outbox:
+        fill(outbox, 1, 2)
+        old = outbox.epoch
+        outbox.rename(old, first=1, last=1, now=utc_now())
+        new = outbox.epoch
+        fill(outbox, 3)
+        outbox.note_sent(outbox.batch(after=2, upto=3, limit=1))
+        outbox.confirm(Stored(epoch=old, first=1, seq=9))
+        outbox.rename(new, first=2, last=2, now=utc_now())
+        assert names(outbox) == [(old + 1, 1, 1), (new + 1, 2, 2), (new, 3, 3)]
+
+
+async def test_while_names_change_no_reading_goes_out_live(tmp_path: Path) -> None:
+    """It would be stored under both: the one that it leaves, and the one that it gets."""
+    with Storage(tmp_path / "meter.sqlite") as storage:
+        outbox = Outbox(storage, capacity=10)
+        outbox.open(now=utc_now())
+        fill(outbox, 1, 2)
+        faults = Faults("meter", logger=logging.getLogger(__name__))
+        readings = Readings(outbox, faults=faults, synchronized=lambda: True)
+        newest = readings.latest = outbox.batch(after=1, upto=2, limit=1)[0]
+        conflict = NoticeCode.EPOCH_CONFLICT
+        notice = MeterNotice(code=conflict, epoch=outbox.epoch, first=1, seq=1, ts=utc_now())
+        with storage.lock:
+            renaming = asyncio.create_task(readings.rename(notice))
+            await asyncio.sleep(0)
+            assert readings.latest is None
+        assert await renaming == 2
+        readings.latest = newest
+        assert await readings.rename(notice) is None
+        assert readings.latest is newest, "that was not about us"
+
+
+async def test_names_change_while_a_sensor_is_waited_for(tmp_path: Path) -> None:
+    """Else nothing is heard meanwhile: no confirmation, no command."""
+    asked = asyncio.Event()
+
+    class Slow:
+        measures = ("voltage",)
+
+        async def read(self) -> dict[str, float | bool]:
+            asked.set()
+            await asyncio.sleep(3600)
+            return {}
+
+        def close(self) -> None:
+            """Nothing to close."""
+
+    with opened(tmp_path / "meter.sqlite") as outbox:
+        fill(outbox, 1)
+        sampler = Sampler(
+            Slow(),
+            outbox,
+            rhythm=Rhythm(0.01),
+            faults=Faults("meter", logger=logging.getLogger(__name__)),
+            synchronized=lambda: True,
+        )
+        conflict = NoticeCode.EPOCH_CONFLICT
+        notice = MeterNotice(code=conflict, epoch=outbox.epoch, first=1, seq=1, ts=utc_now())
+        reading = asyncio.create_task(sampler.run())
+        await asyncio.wait_for(asked.wait(), 60)
+        assert await asyncio.wait_for(sampler.rename(notice), 60) == 1
+        await asyncio.wait_for(sampler.release(), 60)
+        reading.cancel()
 
 
 def test_a_reading_that_two_cards_have_gets_one_name_on_both(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, text: str, named: st
 
 
 def test_a_missing_file_tells_where_to_begin(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"meter\.example\.toml"):
+    with pytest.raises(ConfigurationError, match="meter61850 meter example > "):
         MeterSettings.load(tmp_path / "none.toml")
 
 

@@ -50,7 +50,7 @@ def opened(
 ) -> Iterator[tuple[Switch, SwitchLog, Storage]]:
     with Storage(folder / "meter.sqlite") as storage:
         log = SwitchLog(storage)
-        switch = Switch(log, pin, lock=asyncio.Lock(), local=local)
+        switch = Switch(log, pin, local=local)
         switch.open(now=utc_now())
         yield switch, log, storage
 
@@ -400,7 +400,7 @@ async def test_a_refused_command_wears_nothing_out(tmp_path: Path) -> None:
 
 async def test_what_has_no_contacts_is_not_spared(tmp_path: Path) -> None:
     with Storage(tmp_path / "meter.sqlite") as storage:
-        switch = Switch(SwitchLog(storage), SimulatedPin(), lock=asyncio.Lock(), spared=False)
+        switch = Switch(SwitchLog(storage), SimulatedPin(), spared=False)
         switch.open(now=utc_now())
         positions = [Position.OPEN, Position.CLOSED]
         for number in range(2 * rules.OPERATIONS):

@@ -428,4 +428,4 @@ def test_an_older_status_of_a_bridge_never_replaces_a_newer_one() -> None:
         fleet.take_bridge("bridge", payload, retained=retained)
         live.take(topic, payload, retained=retained)
     assert not fleet.bridge_up
-    assert not live.services["bridge"].online
+    assert not live.services.known["bridge"].online

@@ -95,7 +95,7 @@ def test_a_history_that_cannot_be_taken_apart_is_refused() -> None:
         (b"SMGW001", b"SM'W001", "IED name"),
         (b"<SCL ", b"<!DOCTYPE SCL><SCL ", "DOCTYPE"),
         (b'max="2"', b'max="2000000000"', "instances"),
-        (b'confRev="1"', b'confRev="-1"', "INT32U"),
+        (b'confRev="', b'confRev="-', "INT32U"),
     ],
 )
 def test_a_cid_that_would_end_the_server_is_refused(found: bytes, instead: bytes, cause: str) -> None:

@@ -71,18 +71,30 @@ def test_who_pretends_to_be_a_tls_client_is_turned_away() -> None:
     assert inner == alias("desk") != alias("screen")
     registry = access(plain=Right.CONTROL)
     assert not registry.may_control(f"{inner}:5000")
-    assert "stands for a TLS client" in registry.enter_plain(9, (inner, 5000))
+    assert "stands for a client" in registry.plain_objection(inner)
+
+
+def test_a_plain_client_is_known_behind_the_address_that_the_library_has() -> None:
+    registry = access()
+    registry.enter_plain(7, "127.64.0.1:4000", ("127.0.0.1", 5000))
+    registry.enter_plain(8, "127.64.0.2:4000", ("10.0.0.5", 5000))
+    assert str(registry.who("127.64.0.1:4000")) == "127.0.0.1:5000"
+    assert registry.may_control("127.64.0.1:4000")
+    assert not registry.may_control("127.64.0.2:4000")
+    registry.leave_plain(7)
+    assert not registry.may_control("127.64.0.1:4000")
 
 
 def test_an_address_has_its_associations_and_gives_them_back() -> None:
     registry = access(per_address=1)
     registry.ieds = 1
     for fd in range(1 + PER_IED):
-        assert registry.enter_plain(fd, ("10.0.0.5", 5000 + fd)) == ""
-    assert registry.enter_plain(9, ("10.0.0.5", 6000)) == "10.0.0.5 has 3 associations already"
-    assert registry.enter_plain(9, ("10.0.0.6", 6000)) == ""
+        assert registry.plain_objection("10.0.0.5") == ""
+        registry.enter_plain(fd, f"127.64.0.1:{fd}", ("10.0.0.5", 5000 + fd))
+    assert registry.plain_objection("10.0.0.5") == "10.0.0.5 has 3 associations already"
+    assert registry.plain_objection("10.0.0.6") == ""
     registry.leave_plain(0)
-    assert registry.enter_plain(10, ("10.0.0.5", 6001)) == ""
+    assert registry.plain_objection("10.0.0.5") == ""
     assert registry.counters == {"too many": 1}
 
 
@@ -114,6 +126,9 @@ def test_handshakes_under_way_are_limited() -> None:
 def test_a_client_is_told_with_its_certificate() -> None:
     assert str(Client("10.0.0.5:4000", "desk", "ab" * 32)) == f"desk sha256:{'ab' * 32} from 10.0.0.5:4000"
     assert (Client("10.0.0.5:4000").short, Client("10.0.0.5:4000", "desk").short) == ("10.0.0.5:4000", "desk")
+    assert Client("10.0.0.5:4000").identity == Client("10.0.0.5:4001").identity
+    assert Client("10.0.0.5:4000", "desk").identity == Client("10.0.0.6:4000", "desk").identity
+    assert Client("10.0.0.5:4000").identity != Client("10.0.0.6:4000", "10.0.0.5").identity
 
 
 def test_half_of_the_tls_settings_refuses_to_start() -> None:

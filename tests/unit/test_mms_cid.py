@@ -11,16 +11,20 @@ from hypothesis import strategies as st
 
 from admin.mms.scl_model import read_scl
 from scl_builder.build.builder import build_cid
-from scl_builder.build.project import Ied, Meter, Project
+from scl_builder.build.project import Ied, Project
 from scl_builder.check.checker import check
 from scl_builder.check.diff import diff
 from scl_builder.check.outline import parse
 from scl_builder.model.cdc import FunctionalConstraint, TriggerOption
 from scl_builder.read.cid import CidError, DataSetMember, read_cid
+from tests.support.scd import house, meter_id
 
-LD = "SM_" + "0" * 31 + "1"
+LD = "SMGW001M1"
+PRIVATE_AGAIN = (
+    f'</LDevice><LDevice inst="GW"><Private type="meter61850:meter_id">{meter_id(1)}</Private>'.encode()
+)
 CID = build_cid(
-    Project("t", 1, (Ied("SMGW001", "10.0.0.7", 10102, (Meter(LD, "M1", name="Haus Ä", serial="77"),)),)),
+    Project("t", 1, (Ied("SMGW001", "10.0.0.7", 10102, (house(1, name="Haus Ä", serial="77"),)),)),
     "SMGW001",
 )
 
@@ -39,7 +43,10 @@ def test_what_stands_in_the_file_is_read() -> None:
     assert nodes["LPHD1"].values["PhyNam", "serNum"] == "77"
     groups = gateway.nodes[0]
     names = [name for report in groups.reports for name in report.instance_names()]
-    assert names == ["urcbVol01", "urcbVol02", "urcbWatt01", "urcbWatt02", "brcbPos01", "brcbPos02"]
+    assert names[:2] == ["urcbVol01", "urcbVol02"]
+    assert names[-2:] == ["brcbGw01", "brcbGw02"]
+    assert len(names) == 18  # nine data sets have members of such a meter
+    assert {report.integrity_ms for report in groups.reports if not report.buffered} == {60_000}
     assert groups.data_sets[0] == ("dsVol", (DataSetMember(LD, "MMXN1", "MX", ("Vol",)),))
 
 
@@ -48,9 +55,11 @@ def test_what_stands_in_the_file_is_read() -> None:
     [
         (b'fc="MX"', b'fc="XX"'),
         (b'lnType="MMXN"', b'lnType="Missing"'),
-        (b'confRev="1"', b'confRev="one"'),
+        (b'confRev="2"', b'confRev="two"'),
         (b"<IED ", b"<IDE "),
         (b"</SCL>", b""),
+        (meter_id(1).encode(), b"House 1"),
+        (b'</LDevice>\n<LDevice inst="GW">', PRIVATE_AGAIN),
     ],
 )
 def test_a_fault_is_one_kind_of_error(fault: bytes, instead: bytes) -> None:
@@ -75,7 +84,7 @@ def test_a_mutated_file_is_read_or_refused(data: st.DataObject) -> None:
 
 def test_the_port_for_tls_is_that_of_the_access_point_beside_the_server() -> None:
     assert read_cid(CID).tls_endpoint is None
-    ied = Ied("SMGW001", "10.0.0.7", 10102, (Meter(LD, "M1"),), tls_port=3782)
+    ied = Ied("SMGW001", "10.0.0.7", 10102, (house(1),), tls_port=3782)
     xml = build_cid(Project("t", 1, (ied,)), "SMGW001")
     assert check(xml) == []
     assert (read_cid(xml).endpoint, read_cid(xml).tls_endpoint) == (("10.0.0.7", 10102), ("10.0.0.7", 3782))

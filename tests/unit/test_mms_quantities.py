@@ -15,7 +15,7 @@ from broker.contract.messages import utc_now
 from broker.contract.quantities import HOUSEHOLD, QUANTITIES
 from broker.contract.reading import Reading
 from broker.contract.status import Status
-from mms_bridge.datamodel import mapping
+from mms_bridge.datamodel import mapping, moment
 from mms_bridge.datamodel.value import Quality, Value
 from tests.unit.test_scl_shapes import SHAPES, each
 
@@ -120,14 +120,14 @@ def test_only_what_is_served_is_looked_at() -> None:
 
 
 def test_what_a_meter_no_longer_measures_becomes_invalid() -> None:
-    """Clients of the configuration of before see its data objects until they associate again."""
+    """Clients that still have the former configuration see its data objects until they associate again."""
     state = meter(*HOUSEHOLD, power=1.0)
-    told = dict(mapping.newborn_values(state, broker_up=True, now=utc_now()))
+    told = dict(mapping.newborn_values(state, broker_up=True, now=moment.now(synchronized=True)))
     assert told["MMXU1", "TotW"] == Value(None, Quality.INVALID, 0)
     assert told["MMTN1", "DmdWh"].quality == Quality.INVALID
     assert told["MMXN1", "Watt"].value == 1.0
     later = meter(*TWO_WAYS, power=2.0)
-    told = dict(mapping.newborn_values(later, broker_up=True, now=utc_now()))
+    told = dict(mapping.newborn_values(later, broker_up=True, now=moment.now(synchronized=True)))
     assert (told["MMXN1", "Watt"].quality, told["MMXU1", "TotW"].value) == (Quality.INVALID, 2.0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ctypes import CFUNCTYPE, c_char_p, c_double, c_int, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ from mms_bridge.libiec61850.bindings import lib
 from mms_bridge.libiec61850.ied_model import NativeModel, build
 from mms_bridge.libiec61850.node_plan import plans
 from scl_builder.build.builder import build_cid
-from scl_builder.build.project import Ied, Meter, Project
+from scl_builder.build.project import Ied, Project
+from scl_builder.model.deadbands import NO_BANDS, Bands
 from scl_builder.read.cid import Cid, read_cid
+from tests.support.scd import house
 
 _find = CFUNCTYPE(c_void_p, c_void_p, c_char_p)(("IedModel_getModelNodeByObjectReference", lib))
 _text = CFUNCTYPE(c_char_p, c_void_p)(("MmsValue_toString", lib))
@@ -35,7 +37,7 @@ class Made:
     @property
     def meters(self) -> list[str]:
         """MMS domains of the meters."""
-        return [device.domain for device in self.cid.devices if device.domain.startswith("SM_")]
+        return [device.domain for device in self.cid.devices if device.meter_id]
 
     def attribute(self, domain: str, node: str, path: tuple[str, ...]) -> int:
         """The library's own search for an attribute, by names."""
@@ -49,10 +51,11 @@ class Made:
 
 
 @contextmanager
-def made(meters: int) -> Iterator[Made]:
+def made(meters: int, bands: Bands = NO_BANDS, *, change: Callable[[bytes], bytes] = bytes) -> Iterator[Made]:
     """A server of an IED with so many meters, as ``mms_server.py`` makes it."""
-    houses = tuple(Meter(f"SM_{n:032x}", f"M{n}", name="Haus am See", serial=str(n)) for n in range(meters))
-    cid = read_cid(build_cid(Project("t", 1, (Ied("SMGW001", "127.0.0.1", 10102, houses),)), "SMGW001"))
+    houses = tuple(house(n, name="Haus am See", serial=str(n)) for n in range(meters))
+    project = Project("t", 1, (Ied("SMGW001", "127.0.0.1", 10102, houses),), bands=bands)
+    cid = read_cid(change(build_cid(project, "SMGW001")))
     model = build(cid)
     config = lib.IedServerConfig_create()
     server = lib.IedServer_createWithConfig(model.handle, None, config)
@@ -74,18 +77,21 @@ def test_the_library_finds_every_attribute_by_its_name() -> None:
 
 
 def test_each_device_has_values_of_its_own() -> None:
-    keys = [("MMXN1", "Vol"), ("MMXN1", "Amp"), ("MMTN1", "TotWh")]
+    keys = [("MMXN1", "Vol"), ("MMXN1", "VolAmp"), ("MMTN1", "TotWh")]
     with made(3) as it:
         for number, domain in enumerate(it.meters, 1):
             points = it.model.points[domain]
-            assert [points.quiet[points.shape.places[key]] for key in keys] == [0, 1, 1]
+            assert [points.quiet[points.shape.places[key]] for key in keys] == [1, 1, 1]
+            if number > 1:
+                points.enabled()
+                assert [points.quiet[points.shape.places[key]] for key in keys] == [0, 1, 0]
             values = [(key, Value(number, Quality.GOOD, 1000 * number)) for key in keys]
             value_writer.write(it.server, points, values)
         for number, domain in enumerate(it.meters, 1):
             assert _number(it.held(domain, "MMXN1", "Vol", "mag", "f")) == number
-            assert _number(it.held(domain, "MMXN1", "Amp", "mag", "f")) == number
+            assert _number(it.held(domain, "MMXN1", "VolAmp", "mag", "f")) == number
             assert _whole(it.held(domain, "MMTN1", "TotWh", "actVal")) == number
-            assert _ms(it.held(domain, "MMXN1", "Amp", "t")) == 1000 * number
+            assert _ms(it.held(domain, "MMXN1", "VolAmp", "t")) == 1000 * number
             assert _text(it.held(domain, "LPHD1", "PhyNam", "serNum")).decode() == str(number - 1)
 
 
@@ -105,3 +111,37 @@ def test_a_number_that_is_no_float32_is_infinite() -> None:
         value = [(("MMXN1", "Amp"), Value(1e300, Quality.GOOD, 0))]
         value_writer.write(it.server, it.model.points[it.meters[0]], value)
         assert _number(it.held(it.meters[0], "MMXN1", "Amp", "mag", "f")) == float("inf")
+
+
+BANDS = Bands.of(deadband="1", ranges="voltage=10")
+VOLTS = ("MMXN1", "Vol")
+
+
+def test_within_the_deadband_only_the_instantaneous_value_moves() -> None:
+    with made(1, BANDS) as it:
+        (domain,) = it.meters
+        points, shown = it.model.points[domain], []
+        value_writer.preset(it.server, points, [(VOLTS, Value(230.0, Quality.GOOD, 1000))])
+        for volts in (232.0, 232.5, 254.0, 500.0):
+            value_writer.write(it.server, points, [(VOLTS, Value(volts, Quality.GOOD, 2000))])
+            held = (_number(it.held(domain, *VOLTS, *path)) for path in (("instMag", "f"), ("mag", "f")))
+            shown.append((*held, _whole(it.held(domain, *VOLTS, "range"))))
+        assert shown == [(232.0, 230.0, 0), (232.5, 232.5, 0), (254.0, 254.0, 1), (500.0, 500.0, 3)]
+        assert _bits(it.held(domain, *VOLTS, "q")) == Quality.QUESTIONABLE | Quality.OUT_OF_RANGE
+        assert _whole(it.held(domain, *VOLTS, "db")) == 500
+
+
+def test_an_instance_may_have_a_deadband_of_its_own() -> None:
+    """Of a CID that another tool has changed: what its CF says holds."""
+
+    def change(cid: bytes) -> bytes:
+        own = b'lnType="MMXN"><DOI name="Vol"><DAI name="db"><Val>10000</Val></DAI></DOI></LN>'
+        assert cid.count(b'lnType="MMXN"/>') == 1
+        return cid.replace(b'lnType="MMXN"/>', own)
+
+    with made(1, BANDS, change=change) as it:
+        points = it.model.points[it.meters[0]]
+        for volts in (230.0, 260.0):
+            value_writer.write(it.server, points, [(VOLTS, Value(volts, Quality.GOOD, 1000))])
+        assert _number(it.held(it.meters[0], *VOLTS, "mag", "f")) == 230.0
+        assert _whole(it.held(it.meters[0], *VOLTS, "db")) == 10_000

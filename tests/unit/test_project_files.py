@@ -10,14 +10,20 @@ from typing import Any
 import pytest
 import yaml
 
+from adapters.settings import AdapterSettings
+from admin.doctor.beside import PROGRAMS
 from broker.daemon.mosquitto import BrokerSettings, render
 from registrar import layout
 from tests.support.documents import unknown_commands
+from tests.support.project import is_ours
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
-OURS = [name for name, service in COMPOSE["services"].items() if service.get("image") == "meter61850"]
+OURS = [name for name, service in COMPOSE["services"].items() if is_ours(service)]
+CHAIN = [name for name in OURS if "profiles" not in COMPOSE["services"][name]]
+BESIDE = [name for name in OURS if name not in CHAIN]
+"""They run only on request."""
 
 
 def test_the_image_holds_every_package_and_nothing_that_is_not_there() -> None:
@@ -45,11 +51,12 @@ def test_the_image_is_installed_as_make_installs() -> None:
 def test_each_service_runs_as_its_own_user_in_the_groups_that_it_needs() -> None:
     """As registrar/layout.py says; no service runs as root."""
     assert re.findall(r"^USER (\S+)$", DOCKERFILE, re.M) == ["meter61850-registrar"]
-    assert OURS == ["init", "broker", "bridge", "mms", "registrar", "web", "meters"]
+    assert CHAIN == ["init", "broker", "bridge", "mms", "registrar", "web", "meters"]
     made = {name: int(gid) for gid, name in re.findall(r"groupadd --gid (\d+) (\S+)", DOCKERFILE)}
     users = {name: (uid, groups) for uid, groups, name in re.findall(r"add (\d+) (\S+) (\S+)", DOCKERFILE)}
-    assert users.keys() == {f"meter61850-{name}" for name in layout.NEEDS}
-    for name, needs in layout.NEEDS.items():
+    every = {**layout.NEEDS, **layout.BESIDE}
+    assert users.keys() == {f"meter61850-{name}" for name in every}
+    for name, needs in every.items():
         wanted = ["meter61850", *(["meter61850-database"] if layout.DATABASE in needs.writes else [])]
         uid, groups = users[f"meter61850-{name}"]
         assert groups.split(",") == wanted
@@ -76,7 +83,7 @@ def test_every_container_is_confined(name: str) -> None:
     else:
         assert service["user"].partition(":")[0] not in ("", "0", "root")
     assert service["pids_limit"] <= 256
-    assert service["mem_limit"] in ("512m", "1g", "2g", "4g")
+    assert service["mem_limit"] in ("64m", "512m", "1g", "2g", "4g")
     assert "healthcheck" in service
     assert not {"privileged", "devices", "cap_add", "env_file", "pid", "ipc"} & service.keys()
 
@@ -85,7 +92,7 @@ def test_every_image_is_named_exactly() -> None:
     """A digest cannot be known here; a tag that moves would be another program tomorrow."""
     base = re.search(r"^ARG BASE=(\S+)$", DOCKERFILE, re.M)
     assert base is not None
-    others = [one["image"] for name, one in COMPOSE["services"].items() if name not in OURS]
+    others = [one["image"] for one in COMPOSE["services"].values() if one["image"] != "meter61850"]
     for image in (base[1], *others):
         assert re.search(r":v?\d+\.\d+\.\d+(-[a-z-]+)?$|@sha256:[0-9a-f]{64}$", image), image
 
@@ -107,16 +114,55 @@ def test_only_the_host_itself_reaches_the_published_ports() -> None:
     assert all(re.match(r"127\.0\.0\.1:|\$\{(BROKER|MMS)_BIND:-127\.0\.0\.1\}:", port) for port in ports)
 
 
+def test_a_service_can_be_started_again_without_the_others() -> None:
+    """The network belongs to none of them: it would be gone with the one that ends."""
+    holder = COMPOSE["services"]["network"]
+    assert holder["command"] == ["infinity"]
+    assert [name for name, one in COMPOSE["services"].items() if "ports" in one] == ["network"]
+    for name, service in COMPOSE["services"].items():
+        if name not in ("init", "network"):
+            assert service["network_mode"] == "service:network"
+            assert service["depends_on"]["network"] == {"condition": "service_started"}
+
+
 def test_all_wait_for_the_deployment_and_live_in_it() -> None:
     """There is no way around `init`: nobody is told a plain broker."""
     assert COMPOSE["services"]["init"]["restart"] == "no"
-    for name in OURS[1:]:
+    for name in [*CHAIN[1:], *layout.BESIDE]:
         service = COMPOSE["services"][name]
         assert service["depends_on"]["init"] == {"condition": "service_completed_successfully"}
         assert service["environment"]["METER61850_DIR"] == "/data"
         assert not any(word.startswith(("--mqtt", "1883")) for word in service["command"])
-    for name in OURS[2:]:
+    for name in [*CHAIN[2:], *BESIDE]:
         assert COMPOSE["services"][name]["depends_on"]["broker"]["condition"] == "service_healthy"
+
+
+def test_the_programs_beside_the_chain_run_only_on_request() -> None:
+    """Each in a profile of its name, with its metrics where `doctor` and Prometheus look."""
+    assert [program.name for program in PROGRAMS] == BESIDE
+    for program in PROGRAMS:
+        service = COMPOSE["services"][program.name]
+        assert service["profiles"] == [program.name]
+        assert f"--metrics-port={program.port}" in service["command"]
+        assert f":{program.port}/metrics" in service["healthcheck"]["test"][-1]
+        unit = (ROOT / f"deploy/systemd/meter61850-{program.name}.service").read_text()
+        assert f"--metrics-port {program.port}\n" in unit
+
+
+def test_the_adapter_has_no_file_of_the_deployment() -> None:
+    """Its settings are readable; its folder is its own, in the image and in the volume."""
+    adapter = COMPOSE["services"]["adapter"]
+    settings = AdapterSettings.load(ROOT / "deploy" / "compose" / "adapters.toml")
+    assert adapter["volumes"] == [
+        "./deploy/compose:/etc/meter61850:ro",
+        f"adapter:{settings.data_dir}",
+    ]
+    assert adapter["environment"]["METER61850_DIR"] == ""
+    assert "group_add" not in adapter
+    for name, user in (("adapter", "10008"), ("sparkplug", "10010")):
+        assert f"useradd --uid {user} " in DOCKERFILE or f"add {user} " in DOCKERFILE
+        assert f"install -d -o meter61850-{name} " in DOCKERFILE
+        assert COMPOSE["services"][name]["user"] == f"{user}:{user}"
 
 
 def test_every_mounted_file_is_there() -> None:

@@ -66,6 +66,7 @@ def test_a_measurement_has_value_unit_quality_reason_and_its_own_time() -> None:
         "time": "2026-11-24T21:59:59.123Z",
         "clock_synchronized": True,
         "reference": "LD/MMXN1.Vol",
+        "name": "",
         "value": 231.5,
         "unit": "V",
         "quality": "good",

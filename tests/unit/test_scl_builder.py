@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from broker.contract.topics import scl_name
 from meter_firmware.settings import SimulateSettings
 from meter_firmware.simulate import simulated_profile
 from scl_builder.build import builder
@@ -23,6 +22,7 @@ from scl_builder.build.project import ControlModel, HistoryItem, Ied, Meter, Pro
 from scl_builder.check.checker import check
 from scl_builder.check.schema import load_schema
 from scl_builder.read.cid import Device, read_cid
+from tests.support.scd import house, meter_id
 
 NS = {"s": "http://www.iec.ch/61850/2003/SCL"}
 SCL = "{http://www.iec.ch/61850/2003/SCL}"
@@ -31,9 +31,8 @@ CONTROL_MODELS = get_args(ControlModel)
 
 def meter(number: int, *, name: str = "House") -> Meter:
     """A plausible meter."""
-    return Meter(
-        f"SM_{number:032x}",
-        f"M{number}",
+    return house(
+        number,
         name=f"{name} {number}",
         address=f"Main Street {number}",
         address_code="12345",
@@ -130,7 +129,7 @@ ANYTHING = st.text(st.characters(codec=None, categories=None), max_size=300)
 @settings(max_examples=60)
 @given(ANYTHING, ANYTHING, ANYTHING, ANYTHING, ANYTHING)
 def test_hostile_text_stays_text(name: str, address: str, vendor: str, serial: str, what: str) -> None:
-    hostile = Meter("SM_" + "a" * 32, "M0", name, address, what, vendor, serial, serial, vendor)
+    hostile = Meter(meter_id(0), "M0", name, address, what, vendor, serial, serial, vendor)
     plan = Project(
         name,
         1,
@@ -145,8 +144,9 @@ def test_hostile_text_stays_text(name: str, address: str, vendor: str, serial: s
 
 def test_markup_in_a_name_is_text() -> None:
     evil = '"/></Val></DAI><!--&amp;]]><IED name="X"/>'
-    xml = build_scd(Project("p", 1, (Ied("A", "192.0.2.1", 102, (Meter("SM_1", name=evil),)),)))
+    xml = build_scd(Project("p", 1, (Ied("A", "192.0.2.1", 102, (house(1, name=evil),)),)))
     assert attributes(xml, "//s:DOI[@name='NamPlt']/s:DAI[@name='d']/s:Val/text()") == [evil]
+    assert attributes(xml, "//s:LDevice/@desc") == [evil]
     assert attributes(xml, "//s:IED/@name") == ["A"]
 
 
@@ -235,21 +235,21 @@ def test_cid_has_the_ied_of_the_scd() -> None:
 
 
 def test_letters_beyond_ascii_are_kept_in_du() -> None:
-    turkish = Meter("SM_1", name="Değirmen", address="Çiğdem Sokağı 7", address_code="06500")
+    turkish = house(1, name="Değirmen", address="Çiğdem Sokağı 7", address_code="06500")
     xml = build_cid(Project("p", 1, (Ied("A", "192.0.2.1", 102, (turkish,)),)), "A")
     values = {e.get("name"): e[0].text for e in find(xml, "//s:DOI[@name='NamPlt']/s:DAI")}
     assert values == {"d": "Degirmen", "dU": "Değirmen"}
-    values = {
-        e.get("name"): e[0].text for e in find(xml, "//s:LDevice[@ldName]//s:DOI[@name='PhyNam']/s:DAI")
-    }
-    assert values == {"location": "Cigdem Sokag? 7, 06500", "dU": "Çiğdem Sokağı 7, 06500"}
+    values = {e.get("name"): e[0].text for e in find(xml, "//s:LDevice[@desc]//s:DOI[@name='PhyNam']/s:DAI")}
+    plain, own = "Cigdem Sokag? 7, 06500", {"mRID": meter_id(1)}
+    assert values == {"location": plain, "d": plain, "dU": "Çiğdem Sokağı 7, 06500"} | own, "dU is of d (7-3)"
+    assert attributes(xml, "//s:LDevice/@desc") == ["Değirmen"]
 
 
 def test_bytes_of_a_meter() -> None:
-    """What a meter costs in the SCD, its part of its IED included: 900 is the limit."""
+    """What a meter costs in the SCD, its part of its IED included: 1,450 is the limit."""
     ieds = [simulated(number) for number in range(40)]
     few, more = (len(build_scd(Project("town", 1, tuple(ieds[:n]), tool_version="0.1.0"))) for n in (20, 40))
-    assert (more - few) / 1000 <= 900
+    assert (more - few) / 1000 <= 1450
 
 
 def simulated(number: int) -> Ied:
@@ -261,7 +261,7 @@ def simulated(number: int) -> Ied:
         identity, hardware = profile.identity, profile.hardware
         meters.append(
             Meter(
-                scl_name(profile.meter_id),
+                profile.meter_id,
                 f"M{key}",
                 name=identity.name,
                 address=identity.address,
@@ -273,6 +273,35 @@ def simulated(number: int) -> Ied:
             )
         )
     return Ied(f"SMGW{number + 1:03d}", "127.0.0.1", 10102 + number, tuple(meters), changes=50)
+
+
+def test_a_meter_is_named_by_its_number_and_says_whose_it_is() -> None:
+    xml = build_cid(
+        Project("p", 1, (Ied("SMGW001", "192.0.2.1", 102, (house(17, name="House 17"),)),)), "SMGW001"
+    )
+    assert_clean(xml)
+    assert attributes(xml, "//@ldName") == []
+    assert attributes(xml, "//s:LDevice/@desc") == ["House 17"]
+    assert attributes(xml, "//s:Private[@type='meter61850:meter_id']/text()") == [meter_id(17)]
+    device, gateway = read_cid(xml).devices
+    assert (device.domain, device.inst, device.meter_id) == ("SMGW001M17", "M17", meter_id(17))
+    assert (gateway.domain, gateway.inst, gateway.meter_id) == ("SMGW001GW", "GW", "")
+    (plate_node,) = (node for node in device.nodes if node.name == "LPHD1")
+    assert plate_node.values["PhyNam", "mRID"] == meter_id(17)
+
+
+def test_names_of_an_old_deployment_are_ld_names() -> None:
+    old = replace(house(17), ld_name="SM_" + meter_id(17).replace("-", ""))
+    xml = build_cid(Project("p", 1, (Ied("SMGW001", "192.0.2.1", 102, (old, house(18))),)), "SMGW001")
+    assert_clean(xml)
+    named = [(device.domain, device.inst, device.meter_id) for device in read_cid(xml).devices]
+    assert named[:2] == [(old.ld_name, "M17", meter_id(17)), ("SMGW001M18", "M18", meter_id(18))]
+
+
+def test_a_device_that_is_nobodys_yet_names_no_meter() -> None:
+    xml = build_cid(Project("p", 1, (Ied("A", "192.0.2.1", 102, (Meter("", "M1"), Meter("", "M2"))),)), "A")
+    assert_clean(xml)
+    assert [device.meter_id for device in read_cid(xml).devices] == ["", "", ""]
 
 
 def test_no_resident_is_named() -> None:
@@ -308,11 +337,11 @@ def test_a_meter_that_joins_comes_last_in_every_data_set() -> None:
     numbers = [2, 10, 9, 11]
     ied = Ied("A", "192.0.2.1", 102, tuple(meter(n) for n in numbers), changes=7)
     xml = build_cid(Project("p", 1, (ied,)), "A")
-    for name in ("dsVol", "dsWatt", "dsPos"):
+    for name in ("dsVol", "dsWatt", "dsPos", "dsTotWh", "dsBeh"):
         members = attributes(xml, f"//s:DataSet[@name='{name}']/s:FCDA/@ldInst")
         assert members == ["M2", "M9", "M10", "M11"]
     assert attributes(xml, "//s:LDevice/@inst") == ["M2", "M9", "M10", "M11", "GW"]
-    assert set(attributes(xml, "//s:ReportControl/@confRev")) == {"7"}
+    assert set(attributes(xml, "//s:ReportControl/@confRev")) == {"8"}
 
 
 def test_bays_are_address_codes() -> None:
@@ -334,14 +363,31 @@ def test_bays_are_address_codes() -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Meter("SM-1"), "logical device name 'SM-1'"),
-        (lambda: Meter("S" * 65), "at most 64 characters"),
-        (lambda: Meter("S", "M-1"), "logical device inst 'M-1'"),
-        (lambda: Meter("S", "GW"), "is the gateway's own"),
+        (lambda: house(1, ld_name="SM-1"), "logical device name 'SM-1'"),
+        (lambda: house(1, ld_name="S" * 65), "at most 64 characters"),
+        (lambda: Meter("SM_1", "M1"), "meter_id 'SM_1': a UUID in lower case"),
+        (lambda: Meter(meter_id(1), "M-1"), "logical device inst 'M-1'"),
+        (lambda: Meter(meter_id(1), "GW"), "is the gateway's own"),
+        (lambda: Ied("A" * 62, "192.0.2.1", 102, (house(10),)), "M10': at most 64 characters"),
         (lambda: Ied("A", "192.0.2.1", 102, tuple(map(meter, range(101)))), "A has 101 meters: at most 100"),
         (lambda: Ied("A", "192.0.2.1", 102, (), changes=0), "changes 0 of A"),
         (
-            lambda: Project("p", 1, (Ied("A", "192.0.2.1", 102, (Meter("S", "M1"), Meter("T", "M1"))),)),
+            lambda: Project("p", 1, (Ied("A", "192.0.2.1", 102, (house(1), Meter(meter_id(2), "M1"))),)),
+            "logical device 'AM1' occurs twice",
+        ),
+        (
+            lambda: Project("p", 1, (Ied("A", "192.0.2.1", 102, (house(1), Meter(meter_id(1), "M2"))),)),
+            f"meter_id '{meter_id(1)}' occurs twice",
+        ),
+        (
+            lambda: Project(
+                "p",
+                1,
+                (
+                    Ied("A", "192.0.2.1", 102, (house(1),)),
+                    Ied("B", "192.0.2.1", 103, (Meter(meter_id(2), "M1"),)),
+                ),
+            ),
             "logical device inst 'M1' occurs twice",
         ),
         (lambda: Ied("A-B", "192.0.2.1", 102, ()), "IED name 'A-B'"),

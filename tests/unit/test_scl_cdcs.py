@@ -10,7 +10,7 @@ import pytest
 from mms_bridge.libiec61850.bindings import lib
 from mms_bridge.libiec61850.node_plan import plans
 from scl_builder.build.builder import build_cid
-from scl_builder.build.project import Ied, Meter, Project
+from scl_builder.build.project import Ied, Project
 from scl_builder.check.checker import check
 from scl_builder.model.cdc import SERVED_CDCS, SERVED_MEMBERS, Cdc, ControlModel, FunctionalConstraint
 from scl_builder.model.data_object import DataObject, LogicalNode
@@ -18,6 +18,7 @@ from scl_builder.model.logical_devices import SINGLE_PHASE, Profile
 from scl_builder.model.nsd_cdcs import STRUCTS
 from scl_builder.model.nsd_enums import ENUMERATIONS
 from scl_builder.read import cid as scl
+from tests.support.scd import house
 
 BEH = DataObject("Beh", "ENS", "service.beh", enum="BehaviourModeKind")
 ROWS = list(SERVED_CDCS.values())
@@ -40,7 +41,7 @@ def served_object(row: Cdc) -> tuple[bytes, scl.DataObject, scl.NodeType]:
     """The CID with such a data object, and how it is read."""
     # a class of which the checker knows the mandatory data objects only
     node = LogicalNode("MMDC", "1", "MMDC", (BEH, row_object(row)))
-    meter = Meter("SM_" + "0" * 32, "M1", profile=Profile("any", (node,)))
+    meter = house(1, profile=Profile("any", (node,)))
     xml = build_cid(Project("t", 1, (Ied("SMGW001", "10.0.0.7", 102, (meter,)),)), "SMGW001")
     (found,) = (n for d in scl.read_cid(xml).devices for n in d.nodes if n.name == "MMDC1")
     return xml, found.objects[1], found.type

@@ -10,17 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scl_builder.build.builder import build_cid, build_scd
+from scl_builder.build.builder import build_scd
 from scl_builder.build.project import Ied, Project
 from scl_builder.check.diff import Change, condensed, diff
-from scl_builder.check.naming import without_ld_name
 from scl_builder.check.outline import parse
 from tests.unit.test_scl_builder import meter, project
 
 FAULTS = Path(__file__).parent / "scl_faults"
 CLEAN = (FAULTS / "clean.scd").read_bytes()
-HOUSE = f'SM_{1000:032x} "House 1000"'
-NEW = f'SM_{7:032x} "House 7"'
+HOUSE = 'SMGW001M1000 "House 1000"'
+NEW = 'SMGW001M7 "House 7"'
 
 
 def words(before: bytes, after: bytes) -> list[str]:
@@ -49,14 +48,28 @@ def test_a_meter_that_joins() -> None:
     first = plan.ieds[0]
     grown = with_first(plan, replace(first, meters=(*first.meters, meter(7)), changes=2))
     told = built(plan, grown)
-    member = f"SM_{7:032x}"
+    member = "SMGW001M7"
     blocks = [
-        f"report control {name} confRev changed from 1 to 2" for name in ("brcbPos", "urcbVol", "urcbWatt")
-    ]
+        f"report control {name} confRev changed from 2 to 3"
+        for name in (
+            "brcbBeh", "brcbGw", "brcbHealth", "brcbPos",
+            "urcbAmp", "urcbPF", "urcbTotWh", "urcbVol", "urcbWatt",
+        )
+    ]  # fmt: skip
     assert told == [
-        f"SMGW001: SMGW001GW: data set dsPos: 1 member added ({member}/XSWI1.Pos [ST])",
-        f"SMGW001: SMGW001GW: data set dsVol: 1 member added ({member}/MMXN1.Vol [MX])",
-        f"SMGW001: SMGW001GW: data set dsWatt: 1 member added ({member}/MMXN1.Watt [MX])",
+        *(
+            f"SMGW001: SMGW001GW: data set {name}: 1 member added ({member}/{of})"
+            for name, of in (
+                ("dsAmp", "MMXN1.Amp [MX]"),
+                ("dsBeh", "LLN0.Beh [ST]"),
+                ("dsHealth", "LPHD1.PhyHealth [ST]"),
+                ("dsPF", "MMXN1.PwrFact [MX]"),
+                ("dsPos", "XSWI1.Pos [ST]"),
+                ("dsTotWh", "MMTN1.TotWh [ST]"),
+                ("dsVol", "MMXN1.Vol [MX]"),
+                ("dsWatt", "MMXN1.Watt [MX]"),
+            )
+        ),
         *(f"SMGW001: SMGW001GW: {block}" for block in blocks),
         f"SMGW001: {NEW}: added",
     ]
@@ -80,7 +93,7 @@ def test_a_type_that_several_share_is_no_difference() -> None:
     plan = project(5)
     first = plan.ieds[0]
     told = built(plan, with_first(plan, replace(first, meters=(*first.meters, meter(7)))))
-    assert not any("PhyNam" in line or "LPHD" in line for line in told)
+    assert not any("PhyNam" in line for line in told)
     shared = project(6)
     newer = tuple(replace(m, firmware="0.2.0") for m in shared.ieds[0].meters)
     told = built(shared, with_first(shared, replace(shared.ieds[0], meters=newer)))
@@ -90,7 +103,8 @@ def test_a_type_that_several_share_is_no_difference() -> None:
 def test_what_is_alike_in_many_ieds_is_one_line() -> None:
     plan = project(2, ieds=5)
     told = built(plan, replace(plan, tool_version="0.2.0", control_model="direct-with-normal-security"))
-    assert "15 logical devices: LLN0.NamPlt.swRev changed from 0.1.0 to 0.2.0" in told[1]
+    (version,) = (line for line in told if "NamPlt.swRev" in line)
+    assert "15 logical devices: LLN0.NamPlt.swRev changed from 0.1.0 to 0.2.0" in version
     (model,) = (line for line in told if "CSWI1.Pos.ctlModel" in line)
     assert model == (
         "5 IEDs: 10 logical devices: CSWI1.Pos.ctlModel changed from sbo-with-enhanced-security to "
@@ -113,7 +127,7 @@ def test_what_is_alike_in_many_ieds_is_one_line() -> None:
         ),
         (lambda p: replace(p, ieds=p.ieds[:1]), "SMGW002: IED removed"),
         (lambda p: replace(p, ieds=(*p.ieds, Ied("B", "192.0.2.1", 102, ()))), "B: IED added, 192.0.2.1:102"),
-        (lambda p: replace(p, report_instances=2), "SMGW001: ConfReportControl max changed from 3 to 6"),
+        (lambda p: replace(p, report_instances=2), "SMGW001: ConfReportControl max changed from 12 to 24"),
         (
             lambda p: replace(p, report_instances=2),
             "SMGW001: SMGW001GW: report control urcbVol max changed from 1 to 2",
@@ -169,10 +183,16 @@ def test_what_any_file_can_have(old: str, new: str, says: str) -> None:
     assert words(text.replace(old, new).encode(), CLEAN) != []
 
 
-def test_without_ld_name_only_the_names_in_the_file_differ() -> None:
-    cid = build_cid(project(4), "SMGW001")
-    told = diff(parse(cid), parse(without_ld_name(cid)))
-    assert {change.what.partition(" ")[0] for change in told if change.device} == {"IED", "inst"}
+def test_other_names_of_devices_are_one_difference_each() -> None:
+    """As when an old deployment takes the new names: no value and no data set differs."""
+    plan = project(4)
+    old = tuple(
+        replace(ied, meters=tuple(replace(m, ld_name=f"SM_{m.inst}") for m in ied.meters))
+        for ied in plan.ieds
+    )
+    told = diff(parse(build_scd(replace(plan, ieds=old))), parse(build_scd(plan)))
+    assert len(told) == 8
+    assert str(told[0]) == f"SMGW001: {HOUSE}: MMS name changed from SM_M1000 to SMGW001M1000"
 
 
 def test_all_is_told_beside_what_is_condensed() -> None:

@@ -9,13 +9,14 @@ from open61850.scl import load_ieds, load_model
 from scl_loader.scl_loader import SCD_handler
 
 from scl_builder.build.builder import build_cid, build_scd
-from scl_builder.build.project import ControlModel, Ied, Meter, Project
+from scl_builder.build.project import ControlModel, Ied, Project
 from scl_builder.build.templates import attributes
 from scl_builder.model.data_object import DataObject, LogicalNode
 from scl_builder.model.logical_devices import GATEWAY_LD, GROUPS, METER_LD, PROFILES, Profile
 from scl_builder.model.reference import Reference
+from tests.support.scd import house
 
-LD = "SM_" + "1" * 32
+LD = "SMGW001M1"
 # fmt: off
 BELOW = {
     "mag": ("mag.f",),
@@ -25,7 +26,7 @@ BELOW = {
 CONSTRAINTS = {
     "mag": "MX", "units": "CF", "pulsQty": "CF", "ctlModel": "CF", "sboTimeout": "CF", "sboClass": "CF",
     "operTimeout": "CF", "vendor": "DC", "swRev": "DC", "serNum": "DC", "model": "DC", "location": "DC",
-    "d": "DC", "dU": "DC", "configRev": "DC", "ldNs": "EX",
+    "mRID": "DC", "d": "DC", "dU": "DC", "configRev": "DC", "ldNs": "EX",
 }
 OPER = ("", ".ctlVal", ".origin", ".origin.orCat", ".origin.orIdent", ".ctlNum", ".T", ".Test")
 CONTROL: dict[ControlModel, tuple[str, tuple[str, ...]]] = {
@@ -38,6 +39,9 @@ CONTROL: dict[ControlModel, tuple[str, tuple[str, ...]]] = {
 }
 # fmt: on
 """The same facts as in the package's tables, written down once more by hand."""
+
+HOUSEHOLD_GROUPS = [group for group in GROUPS if group.data_set not in ("dsVAr", "dsSupWh", "dsDmdWh")]
+"""Those with a member of a meter with one phase and one direction."""
 
 
 def items(node: LogicalNode, model: ControlModel) -> set[str]:
@@ -67,7 +71,7 @@ def leaves(do: DataObject, model: ControlModel) -> list[tuple[tuple[str, ...], s
 def project(model: ControlModel, *, instances: int) -> Project:
     """Two IEDs, one with a meter."""
     ieds = (
-        Ied("SMGW001", "192.0.2.1", 102, (Meter(LD, "M1", name="House", serial="S1", vendor="V"),)),
+        Ied("SMGW001", "192.0.2.1", 102, (house(1, name="House", serial="S1", vendor="V"),)),
         Ied("SMGW002", "192.0.2.2", 1102, ()),
     )
     return Project("town", 1, ieds, control_model=model, report_instances=instances)
@@ -81,7 +85,7 @@ def test_open61850_reads_the_model_of_the_tables(tmp_path: Path, model: ControlM
     (tmp_path / "one.cid").write_bytes(build_cid(plan, "SMGW001"))
     reports = {
         f"{fc}{name}"
-        for group in GROUPS
+        for group in HOUSEHOLD_GROUPS
         for fc in ["BR" if group.buffered else "RP"]
         for name in ("", *(f"${group.report}{k:02d}" for k in range(1, instances + 1)))
     }
@@ -94,7 +98,7 @@ def test_open61850_reads_the_model_of_the_tables(tmp_path: Path, model: ControlM
                 extra = reports if (domain, node.name) == ("SMGW001GW", "LLN0") else set()
                 assert set(nodes[node.name].items) == items(node, model) | extra
         groups = served.logical_devices["SMGW001GW"].logical_nodes["LLN0"].data_sets
-        assert groups == [group.data_set for group in GROUPS]
+        assert groups == [group.data_set for group in HOUSEHOLD_GROUPS]
 
 
 def test_open61850_reads_addresses_data_sets_and_reports(tmp_path: Path) -> None:
@@ -103,14 +107,17 @@ def test_open61850_reads_addresses_data_sets_and_reports(tmp_path: Path) -> None
     assert (first.name, first.addresses, second.addresses) == ("SMGW001", ["192.0.2.1"], ["192.0.2.2"])
     assert {
         (block.name, block.buffered, block.max_instances, block.indexed) for block in first.report_controls
-    } == {
-        ("urcbVol", False, 2, True),
-        ("urcbWatt", False, 2, True),
-        ("brcbPos", True, 2, True),
-    }
+    } == {(group.report, group.buffered, 2, True) for group in HOUSEHOLD_GROUPS}
     assert {block.domain for block in first.report_controls} == {"SMGW001GW"}
     members = {str(ref) for data_set in first.data_sets for ref in data_set.references()}
-    assert members == {f"{LD}/MMXN1.Vol [MX]", f"{LD}/MMXN1.Watt [MX]", f"{LD}/XSWI1.Pos [ST]"}
+    assert {one for one in members if one.startswith(LD)} == {
+        f"{LD}/{name}"
+        for name in (
+            "MMXN1.Vol [MX]", "MMXN1.Amp [MX]", "MMXN1.Watt [MX]", "MMXN1.PwrFact [MX]", "MMTN1.TotWh [ST]",
+            "XSWI1.Pos [ST]", "LPHD1.PhyHealth [ST]", "LLN0.Beh [ST]",
+        )
+    }  # fmt: skip
+    assert "SMGW001GW/LTMS1.TmSyn [ST]" in members
     assert second.report_controls == []
 
 
@@ -121,7 +128,7 @@ def test_scl_loader_reads_the_types_of_the_tables(tmp_path: Path, model: Control
         (tmp_path / name).write_bytes(xml)
         ied = SCD_handler(str(tmp_path / name)).get_IED_by_name("SMGW001")
         device = ied.get_children_LDs("AP1")[0]
-        assert device.ldName == LD
+        assert device.inst == "M1"
         for node in METER_LD:
             loaded = device.get_LN_by_name(node.name)
             cdcs = {do.name: do.cdc for do in loaded.get_DO_nodes().values()}
@@ -142,7 +149,7 @@ def test_scl_loader_reads_values(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name)
 def test_both_read_the_meters_of_each_profile(tmp_path: Path, profile: Profile) -> None:
-    meter = Meter(LD, "M1", name="House", profile=profile)
+    meter = house(1, name="House", profile=profile)
     file = tmp_path / "one.cid"
     file.write_bytes(build_cid(Project("town", 1, (Ied("SMGW001", "192.0.2.1", 102, (meter,)),)), "SMGW001"))
     nodes = load_model(file).logical_devices[LD].logical_nodes

@@ -38,15 +38,15 @@ def test_rule_1_order_of_sections(scd: bytes) -> None:
 
 
 def test_rule_2_names(scd: bytes) -> None:
-    names = attributes(scd, "//s:IED/@name | //s:LDevice/@ldName")
-    assert len(names) == 6
+    names = attributes(scd, "//s:IED/@name | //s:LDevice/@inst")
+    assert len(names) == 8
     assert all(name.replace("_", "").isalnum() and name[0].isalpha() and len(name) <= 64 for name in names)
     assert set(attributes(scd, "//s:Services/@nameLength")) == {"64"}
 
 
 def test_rule_3_one_lln0_first(scd: bytes) -> None:
     for device in find(scd, "//s:LDevice"):
-        children = [etree.QName(child).localname for child in device]
+        children = [etree.QName(child).localname for child in device if child.tag != f"{SCL}Private"]
         assert children[0] == "LN0"
         assert children.count("LN0") == 1
         assert device.findall(f"{SCL}LN[@lnClass='LLN0']") == []
@@ -77,7 +77,7 @@ def test_rule_6_control_has_its_services(scd: bytes) -> None:
 
 def test_rule_7_enumerations_are_the_standards(scd: bytes) -> None:
     kinds = find(scd, "//s:EnumType")
-    assert len(kinds) == 8
+    assert len(kinds) == 10
     for kind in kinds:
         literals = {int(val.get("ord", "")): val.text or "" for val in kind}
         assert literals == ENUMERATIONS[kind.get("id", "")]
@@ -88,20 +88,21 @@ def test_rule_8_members_of_data_sets(scd: bytes) -> None:
     rows = [
         (
             fcda.get("ldInst"),
-            f"{fcda.get('lnClass')}{fcda.get('lnInst')}.{fcda.get('doName')}",
+            f"{fcda.get('lnClass')}{fcda.get('lnInst', '')}.{fcda.get('doName')}",
             fcda.get("fc"),
         )
         for fcda in device.iter(f"{SCL}FCDA")
     ]
-    assert rows == [
-        ("M1000", "MMXN1.Vol", "MX"),
-        ("M1001", "MMXN1.Vol", "MX"),
-        ("M1000", "MMXN1.Watt", "MX"),
-        ("M1001", "MMXN1.Watt", "MX"),
-        ("M1000", "XSWI1.Pos", "ST"),
-        ("M1001", "XSWI1.Pos", "ST"),
+    members = {
+        "MX": ("MMXN1.Vol", "MMXN1.Amp", "MMXN1.Watt", "MMXN1.PwrFact"),
+        "ST": ("MMTN1.TotWh", "XSWI1.Pos", "LPHD1.PhyHealth", "LLN0.Beh"),
+    }
+    of_meters = [
+        (inst, name, fc) for fc, names in members.items() for name in names for inst in ("M1000", "M1001")
     ]
-    assert find(scd, "//s:LDevice[@ldName]//s:DataSet") == []
+    assert rows[: len(of_meters)] == of_meters
+    assert {(inst, fc) for inst, _, fc in rows[len(of_meters) :]} == {("GW", "ST")}
+    assert find(scd, "//s:LDevice[@inst!='GW']//s:DataSet") == []
 
 
 def test_rules_9_and_10_report_blocks(scd: bytes) -> None:
@@ -111,9 +112,11 @@ def test_rules_9_and_10_report_blocks(scd: bytes) -> None:
         for b in blocks
     }
     assert rows == {
-        ("urcbVol", "dsVol", "false", "1", "true"),
-        ("urcbWatt", "dsWatt", "false", "1", "true"),
-        ("brcbPos", "dsPos", "true", "1", "true"),
+        *(
+            (f"urcb{name}", f"ds{name}", "false", "2", "true")
+            for name in ("Vol", "Amp", "Watt", "PF", "TotWh")
+        ),
+        *((f"brcb{name}", f"ds{name}", "true", "2", "true") for name in ("Pos", "Health", "Beh", "Gw")),
     }
     assert set(attributes(scd, "//s:RptEnabled/@max")) == {"2"}
     for block in blocks:
@@ -130,8 +133,8 @@ def test_rule_11_services(scd: bytes) -> None:
     assert offered == ["DynAssociation", "GetDirectory", "GetDataObjectDefinition", "DataObjectDirectory",
                        "GetDataSetValue", "DataSetDirectory", "ConfDataSet", "DynDataSet", "ReadWrite",
                        "ConfReportControl", "GetCBValues", "ReportSettings"]  # fmt: skip
-    assert attributes(scd, "//s:IED[1]//s:ConfReportControl/@max") == ["6"]
-    assert attributes(scd, "//s:IED[1]//s:ConfDataSet/@max") == ["3"]
+    assert attributes(scd, "//s:IED[1]//s:ConfReportControl/@max") == ["24"]
+    assert attributes(scd, "//s:IED[1]//s:ConfDataSet/@max") == ["12"]
     assert attributes(scd, "//s:IED[1]//s:DynDataSet/@max") == ["10"]
 
 
@@ -157,16 +160,16 @@ def test_rule_14_switches_of_the_substation(scd: bytes) -> None:
     assert attributes(scd, "//s:Substation/@name") == ["SMGW001_Site", "SMGW002_Site"]
     assert attributes(scd, "//s:Bay/@name") == ["Bay_12345"] * 2
     nodes = [(e.get("iedName"), e.get("ldInst"), e.get("lnClass")) for e in find(scd, "//s:LNode")]
-    devices = attributes(scd, "//s:IED[@name='SMGW001']//s:LDevice[@ldName]/@inst")
+    devices = attributes(scd, "//s:IED[@name='SMGW001']//s:LDevice[@inst!='GW']/@inst")
     assert [node for node in nodes if node[0] == "SMGW001"] == [("SMGW001", i, "XSWI") for i in devices]
 
 
 def test_rule_15_gateway_last_and_without_ld_name(scd: bytes) -> None:
     devices = find(scd, "//s:IED[1]//s:LDevice")
-    assert [(device.get("inst"), device.get("ldName")) for device in devices] == [
-        ("M1000", f"SM_{1000:032x}"),
-        ("M1001", f"SM_{1001:032x}"),
-        ("GW", None),
+    assert [(device.get("inst"), device.get("ldName"), device.get("desc")) for device in devices] == [
+        ("M1000", None, "House 1000"),
+        ("M1001", None, "House 1001"),
+        ("GW", None, None),
     ]
 
 
@@ -177,7 +180,7 @@ def test_rule_16_line_ends_and_encoding(scd: bytes) -> None:
 
 
 def test_values_of_a_meter(scd: bytes) -> None:
-    path = "//s:LDevice[@ldName][1]//s:DOI[@name='{}']/s:DAI"
+    path = "//s:LDevice[@inst!='GW'][1]//s:DOI[@name='{}']/s:DAI"
     plate = {row.get("name"): row[0].text for row in find(scd, path.format("PhyNam"))[:5]}
     assert plate == {"vendor": "Peacefair", "swRev": "0.1.0", "serNum": "PZ001000", "model": "PZEM-004T v3",
                      "location": "Main Street 1000, 12345"}  # fmt: skip

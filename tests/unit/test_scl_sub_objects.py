@@ -7,15 +7,16 @@ import pytest
 from admin.mms.scl_model import read_scl
 from broker.contract.errors import ConfigurationError
 from scl_builder.build.builder import build_cid
-from scl_builder.build.project import Ied, Meter, Project
+from scl_builder.build.project import Ied, Project
 from scl_builder.check.checker import check
 from scl_builder.check.diff import diff
 from scl_builder.check.outline import parse
 from scl_builder.read.cid import CidError, DataObject, read_cid
+from tests.support.scd import house
 from tests.support.three_phases import THREE_PHASES
 
-LD = "SM_" + "0" * 32
-METER = Meter(LD, "M1", profile=THREE_PHASES)
+LD = "SMGW001M1"
+METER = house(1, profile=THREE_PHASES)
 CID = build_cid(Project("t", 1, (Ied("SMGW001", "10.0.0.7", 102, (METER,)),)), "SMGW001")
 BOMB = "".join(
     f'<DOType id="D{depth}" cdc="WYE">'

@@ -9,7 +9,7 @@ from broker.contract.fleet import Fleet, MeterState
 from broker.contract.messages import utc_now
 from broker.contract.quantities import HOUSEHOLD, QUANTITIES
 from broker.contract.reading import Reading
-from mms_bridge.datamodel import mapping
+from mms_bridge.datamodel import mapping, moment
 from mms_bridge.libiec61850.bindings import MAX_DATA_SET_MEMBERS
 from mms_bridge.libiec61850.mms_server import Limits
 from scl_builder.build import templates
@@ -38,15 +38,31 @@ MEMBERS_OF = {
         "urcbWatt": ("MMXN1.Watt [MX]", "MMXU1.TotW [MX]"),
         "brcbPos": ("XSWI1.Pos [ST]", "XSWI1.Pos [ST]"),
     },
-}
+    1: {
+        "urcbVol": ("MMXN1.Vol [MX]", "MMXU1.PhV [MX]"),
+        "urcbAmp": ("MMXN1.Amp [MX]", "MMXU1.A [MX]"),
+        "urcbWatt": ("MMXN1.Watt [MX]", "MMXU1.TotW [MX]"),
+        "urcbVAr": ("MMXN1.VolAmpr [MX]", "MMXU1.TotVAr [MX]"),
+        "urcbPF": ("MMXN1.PwrFact [MX]", "MMXU1.TotPF [MX]"),
+        "urcbTotWh": ("MMTN1.TotWh [ST]", "MMTR1.TotWh [ST]"),
+        "urcbSupWh": ("MMTN1.SupWh [ST]", "MMTR1.SupWh [ST]"),
+        "urcbDmdWh": ("MMTN1.DmdWh [ST]", "MMTR1.DmdWh [ST]"),
+        "brcbPos": ("XSWI1.Pos [ST]",),
+        "brcbHealth": ("LPHD1.PhyHealth [ST]",),
+        "brcbBeh": ("LLN0.Beh [ST]",),
+        "brcbGw": (
+            "LLN0.Health [ST]", "LPHD1.PhyHealth [ST]", "LTMS1.TmSyn [ST]", "GGIO1.IntIn1 [ST]",
+            "GGIO1.IntIn2 [ST]", "GGIO1.IntIn3 [ST]", "GGIO1.IntIn4 [ST]", "GGIO1.Ind1 [ST]",
+            "GGIO1.Ind2 [ST]",
+        ),
+    },
+}  # fmt: skip
 """GROUP_REVISION → what each block tells of a meter. A change is a new line here and a new revision there."""
 
 
 def test_the_revision_changes_with_the_members() -> None:
     members = {
-        group.report: tuple(
-            str(member.reference("L")).removeprefix("L/") for member in (group.member, group.instead)
-        )
+        group.report: tuple(str(member.reference("L")).removeprefix("L/") for member in group.members)
         for group in GROUPS
     }
     assert members == MEMBERS_OF[GROUP_REVISION]
@@ -73,7 +89,7 @@ def test_everything_of_a_meter_that_has_a_source_is_fed(profile: Profile) -> Non
         quantities=tuple(sorted(profile.quantities)) if profile.exact else HOUSEHOLD,
     )  # fmt: skip
     meter.reading = Reading(epoch=1, seq=1, ts=utc_now(), **dict.fromkeys(QUANTITIES, 0.5))
-    given = {key for key, _ in mapping.all_values(meter, broker_up=True, now=utc_now())}
+    given = {key for key, _ in mapping.all_values(meter, broker_up=True, now=moment.now(synchronized=True))}
     wanted = {(node.name, fed.name) for node in profile.nodes for do in node.objects for fed in do.fed}
     of_the_file = {(node.name, do.name) for node in profile.nodes for do in node.objects if do.source == FILE}
     assert given == wanted - of_the_file
@@ -86,7 +102,7 @@ def test_every_quantity_is_served_or_left_out_on_purpose() -> None:
 
 
 def test_everything_of_the_gateway_that_has_a_source_is_fed() -> None:
-    values = mapping.gateway_values([], Fleet(), revision=1, now=utc_now())
+    values = mapping.gateway_values([], Fleet(), revision=1, now=moment.now(synchronized=True))
     wanted = {
         (node.name, fed.name)
         for node in GATEWAY_LD

@@ -1,4 +1,4 @@
-"""Simulated ESPHome nodes and zigbee2mqtt plugs are what their families read: values, relay, going away."""
+"""Simulated devices whose families need no options or these: values, relay, going away."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adapters.simulated.zigbee2mqtt import SOURCE, Plug
 from broker.contract.relay import Position
 from meter_firmware.sensors.household import Household
 
-OPTIONS = {"homeassistant": {}, "zigbee2mqtt": SOURCE}
+OPTIONS = {"homeassistant": {}, "zigbee2mqtt": SOURCE, "shelly1": {}, "sparkplug": {}}
 T = 1_796_000_000.0
 each = pytest.mark.parametrize("name", OPTIONS)
 
@@ -27,6 +27,8 @@ class Rig:
         self.device = device or device_kind(name).make(Household(seed=1, number=7), 7)
         self.now = 0.0
         self.steps: list[Step] = []
+        self.will = self.device.will()
+        """Set before the connection, as a client does."""
         self.hear(self.device.birth(T))
         self.wait(3)
 
@@ -75,10 +77,9 @@ def test_a_device_becomes_a_point_with_its_values_and_goes_away(name: str) -> No
     measured = rig.measured()
     assert set(measured) == set(point.quantities)
     assert measured["energy"] > 0
-    will = rig.device.will()
-    assert will is not None
+    assert rig.will is not None
     rig.steps.clear()
-    rig.hear([will])
+    rig.hear([rig.will])
     assert Available(point.key, False) in rig.steps
 
 
@@ -124,3 +125,26 @@ def test_several_zigbee2mqtt_on_one_broker() -> None:
 def test_a_device_ignores_nonsense(name: str, payload: bytes) -> None:
     device = Rig(name).device
     assert list(device.take(device.subscriptions()[0], payload, T)) == []
+
+
+def test_a_shelly_3em_is_one_meter_of_three_phases() -> None:
+    house = Household(seed=1, number=3)
+    rig = Rig("shelly1", device_kind("shelly1").make(house, 3))
+    measured, expected = rig.measured(), house.measure(T + rig.now - 2)
+    assert {"power_l1", "voltage_l3", "energy_import_l2"} <= measured.keys()
+    for name, wanted in (("power", expected["power"]), ("energy_import", expected["energy"])):
+        assert abs(float(measured[name]) - float(wanted)) < 1, name
+
+
+def test_a_sparkplug_node_tells_its_births_when_it_is_asked() -> None:
+    """As to a host that comes later: the aliases of the data mean nothing to it before."""
+    device = Rig("sparkplug").device
+    later = Rig("sparkplug", device)
+    kind = family("sparkplug")
+    host = kind.make(kind.options())
+    data = [one for one in later.device.messages(T + 10) if "/DDATA/" in one.topic]
+    asked = [step for one in data for step in host.take(one.topic, one.payload, retained=False, now=0.0)]
+    (request,) = (step for step in asked if isinstance(step, Outgoing))
+    births = device.take(request.topic, request.payload, T + 11)
+    steps = [step for one in births for step in host.take(one.topic, one.payload, retained=False, now=1.0)]
+    assert device.key in {step.key for step in steps if isinstance(step, Point)}

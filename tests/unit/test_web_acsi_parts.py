@@ -7,7 +7,7 @@ import pytest
 from broker.contract.birth import Birth, Hardware
 from broker.contract.messages import utc_now
 from broker.contract.reading import Reading
-from broker.contract.topics import Topics, scl_name
+from broker.contract.topics import Topics
 from scl_builder.build.builder import build_cid
 from scl_builder.build.project import Ied, Meter, Project
 from scl_builder.model import logical_devices
@@ -18,7 +18,7 @@ from web.live.state import Live
 from web.serving.problem import ProblemError
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
-LD = scl_name(METER)
+LD = "SMGW001M1"
 
 
 @pytest.fixture
@@ -26,7 +26,8 @@ def acsi(monkeypatch: pytest.MonkeyPatch) -> Acsi:
     """A meter of the made-up profile with a reading."""
     monkeypatch.setattr(logical_devices, "PROFILES", (THREE_PHASES,))
     live = Live(Topics("sm"), Hub())
-    ied = Ied("SMGW001", "127.0.0.1", 102, (Meter(LD, "M1", profile=THREE_PHASES),))
+    meters = (Meter(METER, "M1", profile=THREE_PHASES), Meter("", "M2", profile=THREE_PHASES))
+    ied = Ied("SMGW001", "127.0.0.1", 102, meters)
     live.cids = {"SMGW001": build_cid(Project("t", 1, (ied,)), "SMGW001")}
     meter = live.fleet.meter(METER)
     hardware = Hardware(serial="1")
@@ -65,3 +66,11 @@ def test_both_registers_of_a_counter_have_their_value_and_time(acsi: Acsi) -> No
     frozen = acsi.read(LD, "MMTR1", "SupWh")
     assert "actVal" not in frozen
     assert frozen["frTm"] == told["t"]
+
+
+def test_a_spare_logical_device_is_off_and_no_meter(acsi: Acsi) -> None:
+    beh, voltage = acsi.read("SMGW001M2", "LLN0", "Beh"), acsi.read("SMGW001M2", "MMXU1", "PhV")
+    assert (beh["stVal"], beh["q"]["validity"]) == ("off", "good")
+    assert voltage["res"]["q"]["validity"] == "invalid"
+    assert acsi.read("SMGW001M2", "LLN0", "NamPlt")["d"] is None
+    assert acsi.read("SMGW001GW", "GGIO1", "IntIn1")["stVal"] == 1

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import typer
 from admin.exits import MEANINGS
 from admin.main import NAME, app
 from broker.daemon.mosquitto import BrokerSettings, render
+from tools.docs.alarms import alarms_markdown
 from tools.docs.conformance import conformance_markdown
 from tools.docs.settings_reference import settings_markdown
 from tools.docs.topics import topics_markdown
@@ -79,7 +81,8 @@ def _row(parameter: Any, context: Any) -> str:
         parameter.make_metavar(context),
         parameter.help or "",
     )
-    return f"| `{_escaped(name)}` | {_escaped(meaning)} |\n"
+    names = re.sub(r"^(--[\w-]+), (?=--)", r"\1`, `", _escaped(name))
+    return f"| `{names}` | {_escaped(meaning)} |\n"
 
 
 def _escaped(text: str) -> str:
@@ -88,6 +91,7 @@ def _escaped(text: str) -> str:
 
 DOCUMENTS: dict[Path, Callable[[], str]] = {
     ROOT / "docs" / "topics.md": topics_markdown,
+    ROOT / "docs" / "alarms.md": alarms_markdown,
     ROOT / "docs" / "cli.md": cli_markdown,
     ROOT / "docs" / "settings.md": settings_markdown,
     ROOT / "docs" / "conformance.md": conformance_markdown,

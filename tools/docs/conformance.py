@@ -24,6 +24,8 @@ from scl_builder.model.logical_devices import PROFILES
 from scl_builder.read.cid import read_cid
 from tools.docs.conformance_model import model_markdown
 from tools.docs.conformance_pixit import pixit_markdown
+from tools.docs.conformance_stacks import stacks_markdown
+from tools.docs.conformance_tests import tests_markdown
 
 NS = "{http://www.iec.ch/61850/2003/SCL}"
 EXAMPLE = "SMGW001"
@@ -96,8 +98,8 @@ def example_cid(control_model: ControlModel | None = None) -> bytes:
     """The CID of one IED with a meter of each profile, as a bridge with default settings writes it."""
     defaults = {name: field.default for name, field in BridgeSettings.model_fields.items()}
     meters = tuple(
-        Meter(f"SM_{number:032}", name=f"House {number + 1}", profile=profile)
-        for number, profile in enumerate(PROFILES)
+        Meter(f"00000000-0000-4000-8000-{number:012}", f"M{number}", name=f"House {number}", profile=profile)
+        for number, profile in enumerate(PROFILES, 1)
     )
     project = Project(
         "conformance",
@@ -106,6 +108,7 @@ def example_cid(control_model: ControlModel | None = None) -> bytes:
         report_instances=defaults["report_instances"],
         control_model=control_model or defaults["control_model"],
         tool_version=version("meter61850"),
+        bands=BridgeSettings().bands,
     )
     return build_cid(project, EXAMPLE)
 
@@ -120,6 +123,8 @@ def conformance_markdown() -> str:
             *_pics(),
             model_markdown(cid, _control_models()),
             pixit_markdown(cid, _services()),
+            tests_markdown(),
+            stacks_markdown(),
         )
     )
 

@@ -9,10 +9,12 @@ from adapters.homeassistant.service import HomeAssistantSettings
 from adapters.sparkplug.settings import SparkplugSettings, TargetSettings
 from admin.options import DATABASE
 from bridge.settings import BridgeSettings
+from broker.attribute_docstrings import attribute_docstrings
+from broker.calendar import CalendarSettings
 from broker.daemon.mosquitto import BrokerSettings
+from broker.host_clock import ClockSettings
 from broker.mqtt.settings import MqttSettings
 from mms_bridge.settings import MmsSettings
-from tools.docs.topics import attribute_docstrings
 from web.settings import WebSettings
 
 _HEAD = """\
@@ -22,15 +24,25 @@ _HEAD = """\
 from its command line, then from the environment, then the default. A program does not start with an
 unknown key in `meter.toml` or an invalid value, and names the key. Put passwords into the environment.
 
-A meter has the file `meter.toml`; `meter_firmware/meter.example.toml` explains each key. Mosquitto's
+A meter has the file `meter.toml`; `meter61850 meter example` explains each key. Mosquitto's
 `mosquitto.conf` follows from the settings of `meter61850 broker run`.
 """
 _OF_THE_COMMAND = {"METER61850_DATABASE_URL": DATABASE}
 """Defaults that the command line sets."""
-_FROM_THE_COMMAND = frozenset({"METER61850_BROKER_DATA_DIR", "METER61850_BROKER_USER"})
-"""Fields that `broker run` sets itself, so that a variable has no effect."""
+FROM_THE_COMMAND = frozenset(
+    {
+        "METER61850_BROKER_DATA_DIR",
+        "METER61850_BROKER_USER",
+        "METER61850_SPARKPLUG_FOLDER",
+        "METER61850_WEB_DATABASE_URL",
+    }
+)
+"""Fields that a command sets itself, so that the variable has no effect."""
+ELSEWHERE = (MqttSettings, ClockSettings, CalendarSettings)
+"""Fields of several services: two have a section of their own, the clock is among the bridge's."""
 SERVICES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("The broker's address, for every service", MqttSettings),
+    ("The utility's time zone, for `readings`, `energy`, `audit show` and `web run`", CalendarSettings),
     ("`meter61850 broker run`", BrokerSettings),
     ("`meter61850 bridge run`", BridgeSettings),
     ("`meter61850 mms run`", MmsSettings),
@@ -52,8 +64,8 @@ def _section(title: str, model: type[BaseSettings]) -> str:
     rows = ""
     for name, field in model.model_fields.items():
         variable = prefix + name.upper()
-        if field.annotation is MqttSettings or variable in _FROM_THE_COMMAND:
-            continue  # MqttSettings has its own section
+        if field.annotation in ELSEWHERE or variable in FROM_THE_COMMAND:
+            continue
         default = None if field.default is PydanticUndefined else _OF_THE_COMMAND.get(variable, field.default)
         shown = "" if default is None else f"`{default}`"
         rows += f"| `{variable}` | {shown} | {meanings.get(name, '')} |\n"

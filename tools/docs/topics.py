@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from broker.attribute_docstrings import attribute_docstrings
 from broker.contract.roles import Role
 from broker.contract.specs import ALL, SPECS
 
@@ -153,22 +153,6 @@ def _number(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def attribute_docstrings(model: type[Any]) -> dict[str, str]:
-    """Field name → the string below it in the source: the units stand there."""
-    (tree,) = ast.parse(inspect.getsource(model)).body
-    assert isinstance(tree, ast.ClassDef)
-    found = {}
-    for field, below in zip(tree.body, tree.body[1:], strict=False):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(below, ast.Expr)
-            and isinstance(field.target, ast.Name)
-        ):
-            text = ast.literal_eval(below.value)
-            found[field.target.id] = " ".join(text.split())
-    return found
 
 
 def _escaped(text: str) -> str:

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response
 
-from bridge.store.tables import BlockChange, Command
-from web.api.common import MeterPath, also, at, problems
+from bridge.store.tables import BlockChange, Command, at_ms
+from web.api.common import MeterPath, Time, also, at, problems
 from web.api.models import CommandDocument, Ledger, RelayOrder
 from web.audit import Event, audit
 from web.auth.guard import Caller, Observer, Operator, denied
@@ -136,17 +136,23 @@ def ledger(
     _caller: Observer,
     meter_id: Annotated[str | None, Query(description="Only this meter's.", max_length=36)] = None,
     last: Annotated[int, Query(ge=1, le=1000)] = 100,
+    start: Annotated[Time | None, Query(description="Only those that were heard of since then.")] = None,
+    end: Annotated[Time | None, Query(description="Only those that were heard of before.")] = None,
 ) -> Response:
     """The newest rows of the ledger, of all issuers (MMS, CLI, web), blocks too; the newest first."""
-    return answer(request, {"commands": ledger_rows(parts_of(request), meter_id, last=last)}, root="ledger")
+    since, until = at_ms(start) if start else 0, at_ms(end) if end else None
+    rows = ledger_rows(parts_of(request), meter_id, last=last, start=since, end=until)
+    return answer(request, {"commands": rows}, root="ledger")
 
 
-def ledger_rows(parts: Parts, meter_id: str | None, *, last: int) -> list[dict[str, Any]]:
-    """Commands and changes of blocks, the newest first. It blocks."""
+def ledger_rows(
+    parts: Parts, meter_id: str | None, *, last: int, start: int = 0, end: int | None = None
+) -> list[dict[str, Any]]:
+    """Commands and changes of blocks, the newest first; heard of in that time (ms). It blocks."""
     store = parts.archive.store
     rows: list[Command | BlockChange] = [
-        *store.commands(meter_id, last=last),
-        *store.blocks(meter_id, last=last),
+        *store.commands(meter_id, last=last, start=start, end=end),
+        *store.blocks(meter_id, last=last, start=start, end=end),
     ]
     rows.sort(key=lambda row: row.received_at, reverse=True)
     meters = parts.live.fleet.meters

@@ -6,16 +6,18 @@ import base64
 import binascii
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from threading import Semaphore
 from typing import Annotated, Any
 
 import orjson
 from fastapi import Path, Query
+from pydantic import AfterValidator, AwareDatetime
 
-from bridge.store.queries import UnknownMeterError
+from bridge.store.meter_names import UnknownMeterError
 from bridge.store.tables import Meter as Row
 from bridge.store.tables import moment
-from broker.contract.messages import format_ts
+from broker.contract.messages import EARLIEST, LATEST, format_ts
 from web.api.models import ProblemDocument
 from web.archive import Archive
 from web.serving.problem import MEDIA_TYPE, ProblemError
@@ -30,6 +32,15 @@ MeterPath = Annotated[
 LONGEST_CURSOR = 2500
 """It has a name of 255 characters."""
 Cursor = Annotated[str | None, Query(description="`next` of the page before.", max_length=LONGEST_CURSOR)]
+
+
+def _possible(ts: datetime) -> datetime:
+    if not EARLIEST <= ts <= LATEST:
+        raise ValueError(f"no meter has readings of this time: {EARLIEST.year} to {LATEST.year}")
+    return ts
+
+
+Time = Annotated[AwareDatetime, AfterValidator(_possible)]
 
 _WORDS = {
     400: "Malformed request",

@@ -17,11 +17,11 @@ from bridge.store.tables import Meter as Row
 from broker.contract.fleet import MeterState
 from broker.contract.names import by_name
 from broker.contract.specs import RETAINED_OF_METER
-from broker.contract.topics import scl_name
 from web.api.common import Cursor, MeterPath, also, at, cursor, position, problems, registered
-from web.api.models import Latest, LatestOfAll, MeterDocument, MeterPage
+from web.api.models import Latest, LatestOfAll, MeterDocument, MeterPage, Order
 from web.audit import Event, audit
 from web.auth.guard import Administrator, Observer
+from web.live.order import Sort, sorted_by
 from web.live.state import Live
 from web.live.summary import ShownState
 from web.parts import Parts, parts_of
@@ -33,12 +33,23 @@ router = APIRouter(tags=["meters"])
 SNAPSHOT_SECONDS = 0.25
 """Maximum age of the latest of all, in seconds: it is compressed once for all requests in this time."""
 PAGE = 100
+MOST = 200
+"""Meters that a request names."""
 
 State = Annotated[ShownState | None, Query(description="Only those in this state.")]
 Online = Annotated[bool | None, Query(description="true: online or stale; false: offline.")]
 Code = Annotated[str | None, Query(description="Only those of this address code.", max_length=255)]
 Ied = Annotated[str | None, Query(description="Only those of this IED.", max_length=64)]
-Search = Annotated[str | None, Query(description="Part of the name, any case.", max_length=100)]
+Search = Annotated[
+    str | None,
+    Query(
+        description="Part of the name, address, address code, serial number or meter_id, any case.",
+        max_length=100,
+    ),
+]
+Meters = Annotated[
+    list[str] | None, Query(alias="meter", description="Only these meter_ids.", max_length=MOST)
+]
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,8 @@ class Choice:
     address_code: str | None = None
     ied: str | None = None
     search: str | None = None
+    meters: frozenset[str] = frozenset()
+    """Only these; empty: all."""
 
     def covers(self, live: Live, meter: MeterState) -> bool:
         """Whether ``meter`` is one of them."""
@@ -60,14 +73,23 @@ class Choice:
             and self.online in (None, state != "offline")
             and self.address_code in (None, meter.birth.address_code)
             and self.ied in (None, live.ieds.get(meter.meter_id))
-            and (self.search or "").casefold() in meter.birth.name.casefold()
+            and (self.search is None or _has(meter, self.search.casefold()))
         )
 
     def of(self, live: Live) -> list[str]:
-        """Their meter_ids, by name."""
+        """Their meter_ids, by name; in no order if they are named one by one."""
         if self == Choice():
             return live.ordered()
-        return [one for one in live.ordered() if self.covers(live, live.fleet.meters[one])]
+        ids = [one for one in self.meters if live.meter(one)] if self.meters else live.ordered()
+        return [one for one in ids if self.covers(live, live.fleet.meters[one])]
+
+
+def _has(meter: MeterState, wanted: str) -> bool:
+    """Whether ``wanted`` is in one of the texts by which people know ``meter``."""
+    birth = meter.birth
+    assert birth is not None
+    texts = (birth.name, birth.address, birth.address_code, birth.hardware.serial, meter.meter_id)
+    return any(wanted in text.casefold() for text in texts)
 
 
 async def _choice(  # a plain function would go through a thread
@@ -76,8 +98,9 @@ async def _choice(  # a plain function would go through a thread
     address_code: Code = None,
     ied: Ied = None,
     search: Search = None,
+    meters: Meters = None,
 ) -> Choice:
-    return Choice(state, online, address_code, ied, search)
+    return Choice(state, online, address_code, ied, search, frozenset(meters or ()))
 
 
 Chosen = Annotated[Choice, Depends(_choice)]
@@ -100,6 +123,18 @@ async def list_meters(
     following = cursor_of(live, some[-1]) if start + limit < len(ids) else None
     meters = [orjson.loads(one) for one in live.documents(some)]
     return answer(request, {"meters": meters, "total": len(ids), "next": following}, root="page")
+
+
+@router.get("/meters/order", response_model=Order, responses={**problems(406), **also(XML)})
+async def order(
+    request: Request,
+    _caller: Observer,
+    choice: Chosen,
+    sort: Annotated[Sort, Query(description="Then by name.")] = Sort.ALARMS,
+) -> Response:
+    """The meter_ids of all that are chosen, sorted: for a list of which a part is seen."""
+    live = parts_of(request).live
+    return answer(request, {"meter_ids": sorted_by(live, choice.of(live), sort)}, root="order")
 
 
 def begin_after(live: Live, ids: list[str], after: str) -> int:
@@ -216,14 +251,15 @@ async def retire(
 
 
 def everything(parts: Parts, row: Row) -> dict[str, Any]:
-    """The registry's row and the meter's latest values; live values only while it is in service."""
+    """The registry's row and the meter's latest values; live ones only while it is in service. It blocks."""
     meter = parts.live.meter(row.meter_id)
     now = parts.live.document(meter) if meter is not None else _of_registry(row)
     fixed = ("owner", "address", "ip", "vendor", "model", "serial", "firmware", "outbox", "dropped")
     times = ("first_seen", "last_seen", "born_at", "retired_at")
     return {
         **now,
-        "scl_name": scl_name(row.meter_id),
+        "scl_name": parts.archive.store.namer()(row),
+        "feeder": parts.feeders.of(row.number),
         **{name: getattr(row, name) for name in fixed},
         "quantities": [name for name in row.quantities.split(",") if name],
         **{name: at(getattr(row, name)) for name in times},

@@ -85,6 +85,8 @@ class MeterDocument(Latest):
     """All that is known of a meter."""
 
     scl_name: str
+    """MMS domain of its logical device, such as SMGW001M17."""
+    feeder: str | None = None  # such as Mill/LV/T1_F1, by the published SCD; null where no topology names one
     owner: str = ""
     address: str = ""
     ip: str = ""
@@ -119,8 +121,23 @@ class ReadingsPage(BaseModel):
     """With ``layout=columns``: times in ms since 1970."""
 
 
+class Energy(BaseModel):
+    """What all meters together, or those of a feeder, used in each hour of UTC."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+    columns: dict[str, list[Any]]
+    """``start`` in ms since 1970, ``energy_used`` in Wh, ``power`` in W, ``meters``: of how many."""
+
+
+class Order(BaseModel):
+    """Meters in the order that was asked for."""
+
+    meter_ids: list[MeterId]
+
+
 class Today(BaseModel):
-    """What a meter used in the UTC day that runs."""
+    """What a meter used in the day that runs."""
 
     meter_id: MeterId
     start: AwareDatetime
@@ -175,7 +192,7 @@ class Ledger(BaseModel):
 
 
 class RevisionRow(BaseModel):
-    """One revision of the SCD."""
+    """One revision of the SCD: what changed, in words, and what caused it (empty: not known)."""
 
     revision: int
     sha256: str
@@ -183,7 +200,7 @@ class RevisionRow(BaseModel):
     ieds: int
     ts: AwareDatetime
     what: str
-    """What changed, in words."""
+    why: str
 
 
 class Revisions(BaseModel):
@@ -209,27 +226,6 @@ class Difference(BaseModel):
     differences: list[ChangeRow]
 
 
-class DeadLetterRow(BaseModel):
-    """A message that could not be taken as good."""
-
-    key: int
-    topic: str
-    cause: str
-    count: int
-    size: int
-    """Octets."""
-    first_seen: AwareDatetime
-    last_seen: AwareDatetime
-    payload: str
-    """Its first 512 octets as text."""
-
-
-class DeadLetters(BaseModel):
-    """The dead letters that were seen last, the latest first."""
-
-    dead_letters: list[DeadLetterRow]
-
-
 class ServiceRow(BaseModel):
     """A service as it last told."""
 
@@ -243,25 +239,53 @@ class ServiceRow(BaseModel):
 
 
 class AlarmDocument(BaseModel):
-    """Something is wrong with a meter; it disappears a quarter of an hour after it was seen last."""
+    """Something is wrong with a meter, or with the server."""
 
-    meter_id: MeterId
+    id: int
+    meter_id: MeterId | None
+    """null: it is the server's own."""
     name: str
     kind: str
-    """``twin``: two meters with one identity; ``epoch-conflict``: a restored or copied memory card."""
+    """One of docs/alarms.md."""
+    severity: str
+    subject: str
+    meaning: str
     detail: str
     cure: str
     count: int
+    """How often it was seen, of what is an event."""
     since: AwareDatetime
-    last_seen: AwareDatetime
+    acknowledged_by: str
+    """Identity and person; empty: nobody has."""
+    acknowledged_at: AwareDatetime | None
+    cleared_at: AwareDatetime | None
+    """null: it is in force."""
+
+
+class AlarmList(BaseModel):
+    """Alarms: those in force, or the newest."""
+
+    alarms: list[AlarmDocument]
+
+
+class FindingRow(BaseModel):
+    """Something to look at."""
+
+    part: str
+    """``broker``, ``database``, or the name of a service."""
+    what: str
+    cure: str
+    """What to do; empty when ``what`` says it."""
 
 
 class Health(BaseModel):
-    """Broker, services, database, alarms, and how many meters are in which state."""
+    """Broker, services, database, what to look at, alarms, and how many meters are in which state."""
 
     broker: bool
     database: str
     """``ok``, or why it does not answer."""
     services: list[ServiceRow]
+    findings: list[FindingRow]
+    """What to look at, beside the alarms; empty: all is well."""
     alarms: list[AlarmDocument]
     summary: dict[str, Any]

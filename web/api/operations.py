@@ -1,61 +1,42 @@
-"""Health: services, database, dead letters."""
+"""Health: services, database, alarms."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 
 from broker.contract.errors import Meter61850Error
 from broker.contract.messages import format_ts
-from web.api.common import also, at, problems
-from web.api.models import DeadLetters, Health
+from web.api.alarms import alarm_rows
+from web.api.common import also, problems
+from web.api.judgement import findings
+from web.api.models import Health
 from web.auth.guard import Observer
 from web.parts import Parts, parts_of
 from web.serving.answers import XML, answer
 
 router = APIRouter(tags=["operations"])
 
-SHOWN_OCTETS = 512
-
-
-@router.get("/dead-letters", response_model=DeadLetters, responses={**problems(406, 503), **also(XML)})
-def dead_letters(
-    request: Request, _caller: Observer, last: Annotated[int, Query(ge=1, le=1000)] = 100
-) -> Response:
-    """Messages that the bridge could not use, the latest first."""
-    rows = dead_letter_rows(parts_of(request), last=last)
-    return answer(request, {"dead_letters": rows}, root="page")
-
-
-def dead_letter_rows(parts: Parts, *, last: int) -> list[dict[str, Any]]:
-    """The dead letters that were seen last. It blocks."""
-    return [
-        {
-            **{name: getattr(letter, name) for name in ("key", "topic", "cause", "count", "size")},
-            "first_seen": at(letter.first_seen),
-            "last_seen": at(letter.last_seen),
-            "payload": letter.payload[:SHOWN_OCTETS].decode(errors="replace"),
-        }
-        for letter in parts.archive.store.dead_letters(last=last)
-    ]
-
 
 @router.get("/health", response_model=Health, responses={**problems(406), **also(XML)})
 async def health(request: Request, _caller: Observer) -> Response:
-    """Broker, services, database, alarms, and how many meters are in which state."""
+    """Broker, services, database, what to look at, alarms, and how many meters are in which state."""
     parts = parts_of(request)
     database = await asyncio.to_thread(database_state, parts)
-    alarms = await asyncio.to_thread(alarm_rows, parts)
-    return answer(request, {**health_now(parts), "database": database, "alarms": alarms}, root="health")
+    told = health_now(parts, database)
+    told["findings"] = [
+        {"part": part, **asdict(one)} for part, found in told["findings"].items() for one in found
+    ]
+    return answer(request, {**told, "alarms": alarm_rows(parts.live)}, root="health")
 
 
-def health_now(parts: Parts) -> dict[str, Any]:
-    """The state from the retained topics."""
+def health_now(parts: Parts, database: str) -> dict[str, Any]:
+    """The state from the retained topics; ``findings`` by part."""
     services = [
         {
             "name": name,
@@ -65,11 +46,13 @@ def health_now(parts: Parts) -> dict[str, Any]:
             "counters": status.counters,
             "warnings": list(status.warnings),
         }
-        for name, status in sorted(parts.live.services.items())
+        for name, status in sorted(parts.live.services.known.items())
     ]
     return {
         "broker": parts.live.fleet.broker_up,
+        "database": database,
         "services": services,
+        "findings": findings(parts.live, database),
         "summary": parts.live.summary(),
     }
 
@@ -81,15 +64,3 @@ def database_state(parts: Parts) -> str:
     except (Meter61850Error, SQLAlchemyError) as error:
         return str(getattr(error, "orig", error)).strip()[:300]
     return "ok"
-
-
-def alarm_rows(parts: Parts) -> list[dict[str, Any]]:
-    """What is wrong with single meters; nothing while the store does not answer. It blocks."""
-    try:
-        lasting = parts.archive.store.alarms()
-    except (Meter61850Error, SQLAlchemyError):
-        return []
-    return [
-        {**asdict(alarm), "cure": alarm.cure, "since": at(alarm.since), "last_seen": at(alarm.last_seen)}
-        for alarm in lasting
-    ]

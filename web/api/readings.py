@@ -8,23 +8,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
+from operator import itemgetter
 from time import gmtime, strftime
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query, Request
-from pydantic import AfterValidator, AwareDatetime
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from bridge.store.export import TIMES, Table
 from bridge.store.queries import Store
 from bridge.store.rollup import DAY, HOUR
-from bridge.store.tables import DAY_MS, Meter, at_ms, moment
+from bridge.store.tables import DAY_MS, HOUR_MS, STATISTICS, Meter, at_ms, moment
 from broker.contract.messages import EARLIEST, LATEST, format_ts
 from broker.contract.quantities import QUANTITIES
-from web.api.common import Cursor, MeterPath, also, cursor, not_ours, position, problems, registered
+from web.api.common import Cursor, MeterPath, Time, also, cursor, not_ours, position, problems, registered
 from web.api.exports import export
 from web.api.models import ReadingsPage, Today
+from web.api.times import Span, asked
 from web.auth.guard import Observer
 from web.parts import parts_of
 from web.serving.answers import CSV, JSON, PARQUET, XML, answer, chosen
@@ -37,6 +38,8 @@ LONGEST_COLUMNS = 200_000
 """Readings that ``layout=columns`` gives at once."""
 _SECONDS = [f":{second:02d}." for second in range(60)]
 _MILLISECONDS = [f"{ms:03d}Z" for ms in range(1000)]
+_ALWAYS = {"ts", "epoch", "seq", "clock_synchronized", "start", "readings", "energy_used", "energy_doubtful"}
+"""Fields that every choice of quantities has."""
 UNITS = {row.name: row.unit for row in QUANTITIES.values()}
 
 
@@ -63,15 +66,6 @@ _FITTING = ((timedelta(hours=25), Resolution.RAW), (timedelta(days=32), Resoluti
 # fmt: on
 
 
-def _possible(ts: datetime) -> datetime:
-    if not EARLIEST <= ts <= LATEST:
-        raise ValueError(f"no meter has readings of this time: {EARLIEST.year} to {LATEST.year}")
-    return ts
-
-
-Time = Annotated[AwareDatetime, AfterValidator(_possible)]
-
-
 @dataclass(frozen=True)
 class Range:
     """What was asked for; ``after`` is the last (ts, epoch, seq) or (start, 0, 0) of the page before."""
@@ -81,9 +75,24 @@ class Range:
     end: datetime
     resolution: Resolution
     after: tuple[int, ...] | None = None
+    only: frozenset[str] = frozenset()
+    """Quantities; empty: all."""
 
     def table(self, store: Store) -> Table:
         """The rows, oldest first."""
+        table = self._table(store)
+        places = [place for place, field in enumerate(table.fields) if self._wants(field)]
+        if len(places) == len(table.fields):
+            return table
+        pick = itemgetter(*places)  # more than one: those that name the row are always there
+        return Table(pick(table.fields), map(pick, table.rows))
+
+    def _wants(self, field: str) -> bool:
+        name, _, what = field.rpartition("_")
+        rolled = self.resolution is not Resolution.RAW and what in STATISTICS
+        return not self.only or field in _ALWAYS or (name if rolled else field) in self.only
+
+    def _table(self, store: Store) -> Table:
         if self.resolution is Resolution.RAW:
             begin = self.after[0] if self.after else at_ms(self.start)
             rows = store.span(self.meter, start=begin, end=at_ms(self.end))
@@ -105,12 +114,32 @@ class Range:
                 {field: list(values) for field, values in zip(table.fields, columns, strict=True)}
             )
         start, end = at_ms(self.start), at_ms(self.end)
-        return _decoded(store.columns(self.meter, start=start, end=end, most=most))
+        found = store.columns(self.meter, start=start, end=end, most=most)
+        return _decoded({field: values for field, values in found.items() if self._wants(field)})
 
     def place(self, row: tuple[Any, ...]) -> str:
         """The cursor of what follows ``row``: later pages are of the same resolution."""
         place = row[:3] if self.resolution is Resolution.RAW else (row[0], 0, 0)
         return cursor(self.resolution.value, *place)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of the answer."""
+
+    layout: Layout
+    only: frozenset[str]
+
+
+async def _shape(
+    layout: Annotated[
+        Layout, Query(description="columns: a list for each quantity, for charts.")
+    ] = Layout.ROWS,
+    quantity: Annotated[
+        list[str] | None, Query(description="Only these, such as `power`.", max_length=len(QUANTITIES))
+    ] = None,
+) -> Shape:
+    return Shape(layout, frozenset(quantity or ()))
 
 
 @router.get(
@@ -122,14 +151,11 @@ def readings(
     request: Request,
     _caller: Observer,
     meter_id: MeterPath,
-    start: Annotated[Time | None, Query(description="Begin; default: 24 h before `end`.")] = None,
-    end: Annotated[Time | None, Query(description="End, exclusive; default: now.")] = None,
+    shape: Annotated[Shape, Depends(_shape)],
+    span: Annotated[Span, asked(timedelta(hours=24))],
     resolution: Annotated[
         Resolution, Query(description="auto: each reading up to 25 h, hours up to 32 days, days beyond.")
     ] = Resolution.AUTO,
-    layout: Annotated[
-        Layout, Query(description="columns: a list for each quantity, for charts.")
-    ] = Layout.ROWS,
     after: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = PAGE,
 ) -> Response:
@@ -143,22 +169,18 @@ def readings(
     of the counter's steps that are left out of it as doubtful, and count, min, max and mean of each quantity.
     """
     kind = chosen(request.headers.get("accept", ""), (JSON, XML, CSV, PARQUET))
-    until = end or datetime.now(UTC)
-    begin = start or until - timedelta(hours=24)
-    if begin >= until:
-        raise ProblemError(422, f"start {format_ts(begin)} is not before end {format_ts(until)}")
     archive = parts_of(request).archive
     begun, place = _place(after) if after else (None, None)
-    chosen_resolution = _resolution(resolution, until - begin, begun)
-    wanted = Range(registered(archive, meter_id), begin, until, chosen_resolution, place)
+    length = span.end - span.start
+    chosen_resolution = fitting(resolution, length, begun)
+    row = registered(archive, meter_id)
+    wanted = Range(row, span.start, span.end, chosen_resolution, place, shape.only)
     share = parts_of(request).budgets.exports.place(_caller.name)
     if kind in (CSV, PARQUET):
         name = f"{meter_id}-{chosen_resolution}"
         return export(request, wanted.table(archive.store), kind, name=name, place=share)
-    columns = layout is Layout.COLUMNS and kind == JSON
-    large = (
-        until - begin > _FITTING[0][0] and chosen_resolution is Resolution.RAW if columns else limit > PAGE
-    )
+    columns = shape.layout is Layout.COLUMNS and kind == JSON
+    large = length > _FITTING[0][0] and chosen_resolution is Resolution.RAW if columns else limit > PAGE
     with share if large else nullcontext():
         if columns:
             found = _all(wanted, archive.store)
@@ -169,15 +191,27 @@ def readings(
 @router.get(
     "/meters/{meter_id}/today", response_model=Today, responses={**problems(404, 406, 503), **also(XML)}
 )
-def today(request: Request, _caller: Observer, meter_id: MeterPath) -> Response:
-    """Energy that a meter used since 0:00 UTC, until its newest stored reading; as exact as the roll-ups."""
+def today(
+    request: Request,
+    _caller: Observer,
+    meter_id: MeterPath,
+    start: Annotated[
+        Time | None, Query(description="Begin of the viewer's day, two days ago at most; default: 0:00 UTC.")
+    ] = None,
+) -> Response:
+    """Energy that a meter used since 0:00, until its newest stored reading; as exact as the roll-ups.
+
+    It begins with a full hour of UTC: where a day begins at half past one, with the next one.
+    """
     archive = parts_of(request).archive
     row = registered(archive, meter_id)
     now = at_ms(datetime.now(UTC))
-    day = now - now % DAY_MS
-    used = archive.store.energy_used(row, day=day)
+    day = now - now % DAY_MS if start is None else -(-at_ms(start) // HOUR_MS) * HOUR_MS
+    if not 0 <= now - day <= 2 * DAY_MS:
+        raise ProblemError(422, "start: of today, or of yesterday")
+    used = archive.store.energy_used(row, start=day, end=now - now % HOUR_MS + HOUR_MS)
     return answer(
-        request, {"meter_id": meter_id, "start": format_ts(moment(day)), "energy_used": used}, root="today"
+        request, {"meter_id": meter_id, "start": format_ts(moment(day)), "energy_used": used.wh}, root="today"
     )
 
 
@@ -189,7 +223,7 @@ def _place(after: str) -> tuple[Resolution, tuple[int, ...]]:
     return Resolution(resolution), tuple(place)
 
 
-def _resolution(asked: Resolution, length: timedelta, begun: Resolution | None) -> Resolution:
+def fitting(asked: Resolution, length: timedelta, begun: Resolution | None = None) -> Resolution:
     """That of the pages before, ``begun``, or what was asked for, or what fits; 422 when it changed."""
     if begun is not None and asked not in (Resolution.AUTO, begun):
         raise ProblemError(422, f"resolution {asked}: the previous pages have {begun}")

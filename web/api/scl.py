@@ -70,6 +70,7 @@ def revisions(
         {
             **{name: getattr(row, name) for name in ("revision", "sha256", "meters", "ieds", "what")},
             "ts": at(row.ts),
+            "why": row.why or "",
         }
         for row in parts.archive.store.revisions(last=last)
     ]
@@ -86,6 +87,9 @@ def revisions(
 async def difference(
     request: Request,
     caller: Observer,
+    condensed: Annotated[
+        bool, Query(description="One line for what is the same in several devices.")
+    ] = False,
 ) -> Response:
     """What differs, in words, between an SCL file and the current SCD.
 
@@ -106,7 +110,7 @@ async def difference(
         for one in (file, current):
             one.flush()
         async with parts.budgets.comparing:
-            told = await compared(file, current)
+            told = await compared(file, current, condensed=condensed)
     return await asyncio.to_thread(
         answer, request, {"revision": revision, "differences": told}, root="difference"
     )

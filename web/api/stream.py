@@ -21,12 +21,12 @@ from web.serving.problem import ProblemError
 
 router = APIRouter(tags=["stream"])
 
-PING_SECONDS = 2.0
-"""So often the stream has our time: a page that misses it knows within a few seconds that we do not live."""
+PING_SECONDS = 1.0
+"""So often the stream has our time: a page that misses it says within 5 s that it is not live."""
 ALLOWED_SECONDS = 10.0
 """So often a listener is looked up again: it may be out meanwhile."""
 MOST_METERS = 200
-KINDS = ("meter", "gone", "command", "summary", "revision", "service", "broker")
+KINDS = ("meter", "gone", "command", "summary", "revision", "service", "broker", "alarms")
 
 
 class EventStream(StreamingResponse):

@@ -16,7 +16,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 
 from web.auth.accounts import Account
@@ -76,6 +76,18 @@ class Sessions:
     def close(self, cookie: str) -> None:
         """End it."""
         self._open.pop(_digest(cookie), None)
+
+    def counts(self) -> Counter[str]:
+        """How many sessions each account has. Any thread may ask."""
+        now, known = time.monotonic(), list(self._open.values())  # at once: the loop's thread changes it
+        return Counter(session.account for session in known if now < session.ends)
+
+    def end_all(self, account: str) -> int:
+        """End every session of an account; how many those were."""
+        own = [digest for digest, session in self._open.items() if session.account == account]
+        for digest in own:
+            del self._open[digest]
+        return len(own)
 
 
 def _digest(cookie: str) -> str:

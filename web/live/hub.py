@@ -1,9 +1,10 @@
 """Live events for any number of listeners: collected for a fifth of a second, encoded once, with limits.
 
-A meter's event is its newest state; of several in one collection only the last is sent. Commands and all
-other events are sent individually. An event's id is ``<boot>-<number>``: a client that returns with its last
-id gets the missed events, if we still have them (:data:`KEPT` events), else ``reset``: then it must read the
-state again. A listener that is too slow gets ``reset`` too, and its waiting events are dropped.
+A meter's event is its newest state; of several in one collection only the last is sent, and so is one event
+for all changes of alarms: in a storm there are thousands. Commands and all other events are sent
+individually. An event's id is ``<boot>-<number>``: a client that returns with its last id gets the missed
+events, if we still have them (:data:`KEPT` events), else ``reset``: then it must read the state again. A
+listener that is too slow gets ``reset`` too, and its waiting events are dropped.
 
 >>> hub = Hub()
 >>> listener = hub.listen(Interest(), since=None)
@@ -26,6 +27,8 @@ TICK = 0.2
 """Seconds that events are gathered."""
 KEPT = 20_000
 """Events kept for clients that return: 20 s at 1,000 readings/s."""
+_NEWEST = frozenset({"meter", "alarms"})
+"""Kinds of which the last event in a collection tells everything: of each meter, or of all together."""
 PIECE = 256 * 1024
 """Octets that are written at once; a gathering at 1,000 readings/s is a third of it."""
 
@@ -70,7 +73,7 @@ class Hub:
         boot = self.boot.encode()
         frame = b"id: %s-%d\nevent: %s\ndata: %s\n\n" % (boot, self._number, kind.encode(), data)
         event = Event(self._number, kind, frame, meter_id, address_code, left)
-        key: tuple[str, str | int] = (kind, meter_id) if kind == "meter" else (kind, self._number)
+        key: tuple[str, str | int] = (kind, meter_id) if kind in _NEWEST else (kind, self._number)
         self._gathered.pop(key, None)  # so that numbers go up
         self._gathered[key] = event
 

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from broker.contract.alarms import Alarms
 from broker.contract.compressed import unpacked
 from broker.contract.fleet import STALE_INTERVALS, Fleet, MeterState, State
 from broker.contract.known import Known
@@ -28,12 +29,13 @@ from broker.contract.quantities import QUANTITIES
 from broker.contract.reading import Stored
 from broker.contract.result import Result
 from broker.contract.roles import Role
-from broker.contract.session import NO_SESSION, Session, after_status
 from broker.contract.specs import STATE_KINDS, heard_by
-from broker.contract.status import Revision, ServiceStatus
+from broker.contract.status import Revision
 from broker.contract.topics import Handler, Topic, Topics
 from broker.validation import first_complaint
+from web.live.alarms import alarm_handlers
 from web.live.hub import Hub
+from web.live.services import Services
 from web.live.summary import Sum
 
 log = logging.getLogger(__name__)
@@ -48,14 +50,13 @@ class Live:
 
     def __init__(self, topics: Topics, hub: Hub, *, stale_intervals: float = STALE_INTERVALS) -> None:
         self.fleet = Fleet(stale_intervals)
-        self.services: dict[str, ServiceStatus] = {}
-        self._sessions: dict[str, Session] = {}
+        self.services = Services(hub, self.fleet)
         self.revision: Revision | None = None
         self.scd: bytes | None = None
         self.cids: dict[str, bytes] = {}
-        self.ieds: dict[str, str] = {}
-        """meter_id → IED, from the registry (`web.archive`)."""
-        self.alarms: dict[str, list[str]] = {}
+        self.ieds: dict[str, str] = {}  # meter_id → IED, from the registry (`web.archive`)
+        self.devices: dict[str, str] = {}  # logical device, as SMGW001M17 → meter_id, from the registry
+        self.alarms: dict[str, Alarms] = {}  # in force, by meter_id; the server's under an empty one
         self.version = 0
         """Counts every change of the meters' documents."""
         self.counters: Counter[str] = Counter()
@@ -77,7 +78,8 @@ class Live:
             "scd": self._take_scd,
             "revision": self._take_revision,
             "cid": self._take_cid,
-            "service_status": self._take_service,
+            "service_status": self.services.take,
+            **alarm_handlers(self.alarms, hub, refresh=self._again),
         }
 
     def filters(self, *, stored: bool) -> list[str]:
@@ -93,7 +95,7 @@ class Live:
         self.version += 1
         if not up:
             self.fleet.forget_statuses()
-            self.services.clear()
+            self.services.known.clear()
         for meter in self.fleet.meters.values():
             self._refresh(meter)
         self._hub.tell("broker", orjson.dumps({"up": up}))
@@ -162,36 +164,16 @@ class Live:
             self.on_relay(topic.name, meter.relay)
         self._refresh(meter)
 
-    def _take_service(self, topic: Topic, payload: bytes, *, retained: bool) -> None:
-        name = topic.name
-        if name.startswith("bridge"):
-            self.fleet.take_bridge(name, payload, retained=retained)
-        if not payload:
-            self.services.pop(name, None)
-            return
-        status = ServiceStatus.model_validate_json(payload)
-        session = self._sessions.get(name, NO_SESSION)
-        self._sessions[name], taken = after_status(session, status, live=not retained, now=utc_now())
-        if not taken:
-            return  # of an older session, or older than what is known of this one
-        known = self.services.get(name)
-        self.services[name] = status
-        if known is None or known.online != status.online:
-            self._hub.tell("service", orjson.dumps({"name": name, "online": status.online}))
-
     def assign(self, ieds: dict[str, str]) -> None:
         """The IED of each meter, from the registry."""
         before, self.ieds = self.ieds, ieds
         for meter_id, ied in ieds.items():
-            if before.get(meter_id) != ied and meter_id in self._encoded:
-                self._refresh(self.fleet.meters[meter_id])
+            if before.get(meter_id) != ied:
+                self._again(meter_id)
 
-    def note_alarms(self, alarms: dict[str, list[str]]) -> None:
-        """The alarms of each meter, from the store: kinds of `bridge.store.alarms`."""
-        before, self.alarms = self.alarms, alarms
-        for meter_id in before.keys() | alarms.keys():
-            if before.get(meter_id) != alarms.get(meter_id) and meter_id in self._encoded:
-                self._refresh(self.fleet.meters[meter_id])
+    def _again(self, meter_id: str) -> None:
+        if meter_id in self._encoded:
+            self._refresh(self.fleet.meters[meter_id])
 
     def sweep(self) -> None:
         """Tell of meters that have become stale."""
@@ -254,8 +236,8 @@ class Live:
             told["relay_local"] = relay.local
         if block is not None and (block.open or block.close):
             told["blocked"] = block.words
-        if kinds := self.alarms.get(meter.meter_id):
-            told["alarms"] = kinds
+        if alarms := self.alarms.get(meter.meter_id):
+            told["alarms"] = sorted({alarm.kind for alarm in alarms.alarms})
         return told
 
     def summary(self) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""The pages: fleet, meter, commands, SCL, dead letters, health, and the description of the API."""
+"""The pages: fleet, meter, alarms, commands, SCL, health, and the description of the API."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request
@@ -12,14 +12,17 @@ from starlette.responses import PlainTextResponse, Response
 
 from broker.contract.messages import format_ts
 from broker.contract.relay import OriginCategory, Relay
+from web.api.alarms import alarm_rows, meter_rows, past_rows
 from web.api.commands import ledger_rows
-from web.api.common import LONGEST_CURSOR, MeterPath, at, registered
-from web.api.meters import Choice, begin_after, cursor_of, everything
-from web.api.operations import alarm_rows, database_state, dead_letter_rows, health_now
+from web.api.common import MeterPath, at, registered
+from web.api.meters import Choice, everything
+from web.api.operations import database_state, health_now
 from web.auth.guard import Caller, caller_of
 from web.commands import LOST, entry_of
+from web.live.order import WORDS, Sort, sorted_by
 from web.live.state import Live
 from web.live.summary import ShownState
+from web.pages.single_line import MOST, Chosen, Diagram
 from web.pages.views import views_of
 from web.parts import Parts, parts_of, root_of
 from web.serving.problem import ProblemError
@@ -27,10 +30,10 @@ from web.serving.problem import ProblemError
 router = APIRouter(include_in_schema=False)
 
 ROWS = 50
-"""Meters on one page of the fleet."""
+"""Meters that the fleet's page has at once; its script gets the others."""
 EVERY_CODE = "*"
 """The form's value for all address codes."""
-LEDGER_ROWS, LETTER_ROWS, REVISION_ROWS = 100, 100, 50
+LEDGER_ROWS, REVISION_ROWS, ALARM_ROWS, PAST_ROWS = 100, 50, 200, 100
 
 
 async def _visitor(request: Request) -> Caller:
@@ -71,17 +74,14 @@ async def fleet(
     state: Literal[""] | ShownState = "",
     address_code: Annotated[str | None, Query(max_length=255)] = None,
     search: Annotated[str, Query(max_length=100)] = "",
-    after: Annotated[str, Query(max_length=LONGEST_CURSOR)] = "",
+    sort: Sort = Sort.ALARMS,
 ) -> Response:
-    """All meters: summed up, and a page of them live; an empty address code is one, too."""
+    """All meters: summed up, and the first of them; an empty address code is one, too."""
     live = parts_of(request).live
     code = None if address_code == EVERY_CODE else address_code
-    chosen = {"state": state, "address_code": code, "search": search}
+    chosen = {"state": state, "address_code": code, "search": search, "sort": sort}
     ids = Choice(state=state or None, address_code=code, search=search or None).of(live)
-    start = begin_after(live, ids, after) if after else 0
-    some = ids[start : start + ROWS]
-    query = {name: value for name, value in chosen.items() if value or (name, value) == ("address_code", "")}
-    onward = {**query, "after": cursor_of(live, some[-1])} if start + ROWS < len(ids) else None
+    some = sorted_by(live, ids, sort)[:ROWS]
     return views_of(request).page(
         request,
         "fleet.html",
@@ -89,10 +89,10 @@ async def fleet(
         meters=[_with_measures(live, orjson.loads(one)) for one in live.documents(some)],
         summary=live.summary(),
         found=len(ids),
-        start=start,
         chosen=chosen,
-        onward=onward and f"{root_of(request)}/?{urlencode(onward)}",
-        first=f"{root_of(request)}/?{urlencode(query)}" if start else None,
+        query={name: value for name, value in chosen.items() if value is not None},
+        lost=LOST,
+        sorts=WORDS,
     )
 
 
@@ -109,16 +109,15 @@ async def meter(request: Request, caller: Visitor, meter_id: MeterPath) -> Respo
     told = await asyncio.to_thread(lambda: everything(parts, registered(parts.archive, meter_id)))
     relay = parts.live.known(meter_id).relay
     by = await asyncio.to_thread(lambda: _switched_by(parts, relay)) if relay else None
-    alarms = await asyncio.to_thread(alarm_rows, parts)
     return views_of(request).page(
         request,
         "meter.html",
         caller,
         meter=told,
         switched=relay and by and {"position": relay.position, "by": by, "ts": format_ts(relay.ts)},
-        alarms=[alarm for alarm in alarms if alarm["meter_id"] == meter_id],
+        alarms=meter_rows(parts.live, meter_id),
         in_service=parts.live.meter(meter_id) is not None,
-        origin=f"{OriginCategory.REMOTE_CONTROL} web {caller.name}",
+        origin=f"{OriginCategory.REMOTE_CONTROL} web {caller.name}",  # of the caller's orders in the ledger
         lost=LOST,
     )
 
@@ -133,6 +132,20 @@ def _switched_by(parts: Parts, relay: Relay) -> str | None:
     return f"by {entry.origin}" if entry is not None and entry.origin else None
 
 
+@router.get("/alarms")
+async def alarms(request: Request, caller: Visitor) -> Response:
+    """What is in force, and what was."""
+    parts = parts_of(request)
+    past = await asyncio.to_thread(lambda: past_rows(parts, last=PAST_ROWS))
+    return views_of(request).page(request, "alarms.html", caller, **_in_force(parts.live), past=past)
+
+
+def _in_force(live: Live) -> dict[str, Any]:
+    """The first alarms of the list, and how many more there are: a storm has one of each meter."""
+    count = sum(len(told.alarms) for told in live.alarms.values())
+    return {"alarms": alarm_rows(live, most=ALARM_ROWS), "more_alarms": max(0, count - ALARM_ROWS)}
+
+
 @router.get("/commands")
 async def commands(request: Request, caller: Visitor) -> Response:
     """The ledger."""
@@ -142,10 +155,19 @@ async def commands(request: Request, caller: Visitor) -> Response:
 
 
 @router.get("/scl")
-async def scl(request: Request, caller: Visitor) -> Response:
-    """Revision, files, what changed."""
+async def scl(
+    request: Request,
+    caller: Visitor,
+    feeder: Annotated[str, Query(max_length=200)] = "",
+    search: Annotated[str, Query(max_length=100)] = "",
+    state: Literal[""] | ShownState = "",
+    start: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> Response:
+    """Revision, files, single-line diagram, what changed."""
     parts = parts_of(request)
-    rows = await asyncio.to_thread(lambda: parts.archive.store.revisions(last=REVISION_ROWS))
+    rows, line = await asyncio.to_thread(
+        lambda: (parts.archive.store.revisions(last=REVISION_ROWS), parts.feeders.line())
+    )
     revisions = [{**row.model_dump(), "ts": at(row.ts)} for row in rows]
     return views_of(request).page(
         request,
@@ -154,25 +176,18 @@ async def scl(request: Request, caller: Visitor) -> Response:
         revisions=revisions,
         current=parts.live.revision,
         ieds=sorted(parts.live.cids),
+        diagram=line and Diagram(parts.live, line, Chosen(feeder, search, state, start)),
+        most=MOST,
     )
-
-
-@router.get("/dead-letters")
-async def dead_letters(request: Request, caller: Visitor) -> Response:
-    """The dead letters."""
-    parts = parts_of(request)
-    rows = await asyncio.to_thread(lambda: dead_letter_rows(parts, last=LETTER_ROWS))
-    return views_of(request).page(request, "dead_letters.html", caller, letters=rows)
 
 
 @router.get("/health")
 async def health(request: Request, caller: Visitor) -> Response:
-    """Services, broker, database."""
+    """Services, broker, database, and what to look at."""
     parts = parts_of(request)
     database = await asyncio.to_thread(database_state, parts)
-    alarms = await asyncio.to_thread(alarm_rows, parts)
-    told = {**health_now(parts), "database": database, "alarms": alarms}
-    return views_of(request).page(request, "health.html", caller, health=told)
+    told = health_now(parts, database)
+    return views_of(request).page(request, "health.html", caller, health=told, **_in_force(parts.live))
 
 
 @router.get("/docs")

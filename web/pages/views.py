@@ -1,8 +1,4 @@
-"""HTML from templates: the common parts of pages, and the format of values.
-
->>> shown(21.349, 1), shown(None, 1)
-('21.3', '–')
-"""
+"""HTML from templates: the common parts of pages."""
 
 from __future__ import annotations
 
@@ -20,23 +16,19 @@ from web.auth.accounts import Role
 from web.auth.guard import Caller
 from web.live.summary import STATES
 from web.pages.assets import Assets
+from web.pages.curves import curves_of, limits_of
+from web.pages.words import FOR_SCRIPTS, RELAY_WORDS, of_house, order_words, shown, unit_shown
 from web.parts import parts_of
 
 # fmt: off
 PAGES = (
-    ("/", "Meters"), ("/commands", "Commands"), ("/scl", "SCL"), ("/dead-letters", "Dead letters"),
-    ("/health", "Health"), ("/docs", "API"),
+    ("/", "Meters"), ("/alarms", "Alarms"), ("/commands", "Commands"), ("/blocks", "Blocks"), ("/scl", "SCL"),
+    ("/dead-letters", "Dead letters"), ("/health", "Health"), ("/docs", "API"),
 )
 # fmt: on
+FOR_ADMINISTRATORS = (("/audit", "Audit"), ("/users", "Users"), ("/settings", "Settings"))
 SHOWN = dict(sorted(QUANTITIES.items(), key=lambda item: item[0] != "power"))
 """The table of quantities, power first; scripts take unit and decimals from the page."""
-RELAY_WORDS = {"closed": "on", "open": "switched off", None: "unknown"}
-"""A closed relay gives the house power."""
-
-
-def shown(value: float | None, decimals: int) -> str:
-    """A number for people; a dash for none."""
-    return "–" if value is None else f"{value:,.{decimals}f}".replace(",", "\u202f")
 
 
 def shown_as(meter: Mapping[str, Any], name: str) -> Quantity:
@@ -78,12 +70,22 @@ class Views:
             "root": root,
             "quantities": SHOWN,
             "shown_as": shown_as,
-            "pages": PAGES,
+            "instead": {name: [other, QUANTITIES[other].phase] for name, other in INSTEAD.items()},
             "states": STATES,
             "relay_words": RELAY_WORDS,
+            "words": FOR_SCRIPTS,
+            "curves_of": curves_of,
+            "limits_of": limits_of,
             "version": VERSION,
         }
-        self._environment.filters |= {"shown": shown, "others": others, "plain_time": plain_time}
+        self._environment.filters |= {
+            "shown": shown,
+            "unit_shown": unit_shown,
+            "of_house": of_house,
+            "order_words": order_words,
+            "others": others,
+            "plain_time": plain_time,
+        }
         for name in self._environment.list_templates():
             self._environment.get_template(name)  # read now: a page must not need a file descriptor
 
@@ -92,12 +94,14 @@ class Views:
     ) -> Response:
         """The page; never kept by a cache: it shows what is now, to one user."""
         parts = parts_of(request)
+        administers = caller is not None and caller.may(Role.ADMINISTRATOR)
         html = self._environment.get_template(template).render(
             path=request.url.path.removeprefix(self._root),
             caller=caller,
+            pages=PAGES + (FOR_ADMINISTRATORS if administers else ()),
             csrf=caller.session.csrf if caller and caller.session else "",
             may_switch=caller is not None and caller.may(Role.OPERATOR),
-            may_retire=caller is not None and caller.may(Role.ADMINISTRATOR),
+            may_administer=administers,
             broker_up=parts.live.fleet.broker_up,
             position=getattr(request.state, "position", parts.hub.position),
             now=format_ts(utc_now()),

@@ -12,11 +12,10 @@ import logging
 import ssl
 from pathlib import Path
 
+from broker.followed_files import Signature, signature
 from broker.mqtt import keypair
 
 log = logging.getLogger(__name__)
-
-Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 class Certificate:
@@ -44,12 +43,4 @@ class Certificate:
             log.info("the certificate in %s is used from now on", self._certificate)
 
     def _signature(self) -> Signature:
-        return tuple(map(_stat, (self._certificate, self._key, keypair.following(self._key))))
-
-
-def _stat(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+        return signature((self._certificate, self._key, keypair.following(self._key)))

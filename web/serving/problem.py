@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from bridge.store.queries import UnknownMeterError
+from bridge.store.meter_names import UnknownMeterError
 from broker.contract.errors import (
     ConfigurationError,
     ContractError,

@@ -1,28 +1,30 @@
 // The fleet: rows of meters and sums, kept as they are now.
-import { listen, showMeter, shown } from "./live.js";
+import { List } from "./list.js";
+import { listen } from "./live.js";
+import { Many } from "./many.js";
 import { renew, renewer } from "./renew.js";
+import { total } from "./total.js";
+import { shown } from "./words.js";
 
-const SOON_MS = 1000, SEARCH_MS = 10000;
+const SOON_MS = 1000, ORDER_MS = 10000, TOTAL_MS = 5 * 60000;
 const ALL_CODES = "*";
+const TOLD = ["alarms", "name", "address_code"]; // an event comes with what changes these orders; others change all the time
 const asked = new URLSearchParams(location.search);
 const chosen = {
   state: asked.get("state"), search: asked.get("search"), code: asked.get("address_code") ?? ALL_CODES,
+  sort: asked.get("sort") ?? "alarms",
 };
-const labels = new Map(); // what a meter was called last, and its address code
-let byId, totals;
+let totals;
 
-/** What this page shows, as the server has written it. */
+/** What this page counts, as the server has written it. */
 function look() {
-  const rows = [...document.querySelectorAll("#meters tr[data-meter]")];
-  byId = new Map(rows.map((row) => [row.dataset.meter, row]));
-  for (const row of rows) labels.set(row.dataset.meter, JSON.stringify(JSON.parse(row.dataset.label)));
   totals = JSON.parse(document.getElementById("found").dataset.totals);
 }
 look();
 
 function sums(root, told) {
   for (const element of root.querySelectorAll("[data-sum]")) {
-    element.textContent = shown(told[element.dataset.sum], Number(element.dataset.decimals ?? 0));
+    element.textContent = shown(told[element.dataset.sum], Number(element.dataset.decimals ?? 0), element.dataset.unit);
   }
 }
 
@@ -33,26 +35,32 @@ function counted(told) {
   return [told.meters, found, told.address_codes.map((one) => one.address_code)];
 }
 
+/** What is listed, as the API asks for it. */
+function listed() {
+  const query = new URLSearchParams({ sort: chosen.sort });
+  if (chosen.state) query.set("state", chosen.state);
+  if (chosen.search) query.set("search", chosen.search);
+  if (chosen.code !== ALL_CODES) query.set("address_code", chosen.code);
+  return query;
+}
+
+const many = new Many();
+const list = new List({ query: listed, moved: () => stream.reopen(), marked: (id) => many.chosen.has(id) });
+many.begin(list);
+
 const query = () => {
-  const rows = [...byId.keys()].map((id) => ["meter", id]);
+  const rows = [...list.rows.keys()].map((id) => ["meter", id]);
   const none = "00000000-0000-0000-0000-000000000000"; // an empty page wants no meter, and not all
   return rows.length ? rows : [["meter", none]];
 };
 
-async function again() {
-  const since = await renew("summary", "codes", "found", "meters", "pager");
-  look();
-  return since;
-}
-
-const anew = listen(query, {
+const stream = listen(query, {
   meter(meter) {
-    const row = byId.get(meter.meter_id), now = JSON.stringify([meter.name, meter.address_code]);
+    const row = list.row(meter.meter_id);
     if (!row) return;
-    showMeter(row, meter);
-    const before = labels.get(meter.meter_id);
-    labels.set(meter.meter_id, now);
-    if (now !== before || (chosen.state && meter.state !== chosen.state)) soon();
+    const before = row.dataset.label, empty = row.dataset.empty !== undefined;
+    list.show(row, meter);
+    if (!empty && (row.dataset.label !== before || (chosen.state && meter.state !== chosen.state))) soon();
   },
   summary(told) {
     sums(document.getElementById("summary"), told);
@@ -62,7 +70,20 @@ const anew = listen(query, {
     }
     if (JSON.stringify(counted(told)) !== JSON.stringify(totals)) soon(); // who it is, is for the server to say
   },
-  reset: again,
+  alarms() {
+    if (chosen.sort === "alarms") orderSoon(); // of a meter that is not seen, too
+  },
+  async reset() {
+    const since = await renew("summary", "codes", "found");
+    look();
+    await list.renew();
+    return since;
+  },
 });
-const soon = renewer(SOON_MS, anew);
-if (chosen.search) setInterval(soon, SEARCH_MS);
+const soon = renewer(SOON_MS, stream.reset), orderSoon = renewer(ORDER_MS, stream.reset);
+if (chosen.search || !TOLD.includes(chosen.sort)) setInterval(soon, ORDER_MS);
+
+const totalSoon = renewer(0, () => total().catch(() => {})); // the next time it may be had
+totalSoon();
+setInterval(totalSoon, TOTAL_MS);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", totalSoon);

@@ -1,43 +1,48 @@
-// What every live page shares: the stream, the line that says whether it stands, numbers, times.
+// What every live page shares: the stream, the line that says whether it stands, times.
+import { ofHouse, othersOf, relayOf, shown, withoutAge } from "./words.js";
 
 const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
 const link = document.getElementById("link");
 const prefix = meta("root"); // the path below which a reverse proxy has us; empty without one
 let clock; // the server's time, and our stopwatch at that moment: this machine's own clock may be wrong, or be set
-const SILENT_MS = 6000; // the server sends a ping every two seconds
+const SILENT_MS = 3500; // the server sends a ping every second: within 5 s the page says that it hears none
 const OPEN_MS = 10000; // a connection may take longer
+const LATE_MS = 3000; // what is delivered later than this is old: a proxy keeps it back, or this machine slept
+const SLEPT_MS = 4000; // longer than a tick takes on a machine that is awake
 const AHEAD_MS = 2000; // a reading that is newer than this by the server's clock: its age is not known
 const AGAIN_MS = 3000;
 const NEWS_MS = 300, MOST_NEWS = 3;
 const LIVE = "Live";
-const RELAY = { closed: "on", open: "switched off" };
-const LAST = " (last known)";
+let doubted = false; // whether what we take for the server's time may be wrong
 
 /** The server says what time it is now. */
 export const setClock = (ts) => { clock = [Date.parse(ts), performance.now()]; };
 setClock(meta("server-time"));
 
 /** The server's time now, in ms. */
-const serverNow = () => clock[0] + performance.now() - clock[1];
+export const now = () => clock[0] + performance.now() - clock[1];
 
 /** The server's time so many ms from now. */
-export const serverTime = (ms) => new Date(serverNow() + ms).toISOString();
-
-export const csrf = () => meta("csrf-token");
-
-/** A number as the page shows it: thin spaces between thousands, a dash for none. */
-export function shown(value, decimals) {
-  if (value === undefined || value === null) return "–";
-  const [whole, part] = value.toFixed(decimals).split(".");
-  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, "\u202f");
-  return part ? `${grouped}.${part}` : grouped;
-}
+export const serverTime = (ms) => new Date(now() + ms).toISOString();
 
 /** Where a path of ours is for the browser. */
-const placed = (path) => (path.startsWith("/") ? prefix + path : path);
+export const placed = (path) => (path.startsWith("/") ? prefix + path : path);
 
 /** fetch that ends: without the whole answer after so long it fails. */
 export const ask = (path, options = {}, ms = 20000) => fetch(placed(path), { signal: AbortSignal.timeout(ms), ...options });
+
+/** What a path of the API answers; an error says why it does not. */
+export async function get(path) {
+  const answer = await ask(`/api/v1/${path}`, { headers: { Accept: "application/json" } });
+  if (!answer.ok) throw new Error((await answer.json()).detail);
+  return answer.json();
+}
+
+/** The API's answer to a POST of this page; `more` are headers. */
+export const send = (path, body, more = {}, ms = undefined) => ask(`/api/v1/${path}`, {
+  method: "POST", body,
+  headers: { "Content-Type": "application/json", "X-CSRF-Token": meta("csrf-token"), Accept: "application/json", ...more },
+}, ms);
 
 let waiting = [];
 /** Say politely what is new, for those who do not see it. */
@@ -55,7 +60,7 @@ function tellNews() {
 const utc = (ts) => `${ts.slice(0, 10)} ${ts.slice(11, 19)} UTC`;
 
 /** A <time> in the viewer's zone, UTC on hover. */
-export function time(ts) {
+function time(ts) {
   const element = document.createElement("time");
   element.dateTime = ts;
   localize(element);
@@ -85,7 +90,7 @@ function tickAges(root = document) {
 
 /** How old a reading is, by its own time; never younger than it is, whenever it came. */
 function age(ts) {
-  const ms = serverNow() - Date.parse(ts), seconds = Math.max(0, ms / 1000);
+  const ms = now() - Date.parse(ts), seconds = Math.max(0, ms / 1000);
   const moment = (timeStyle) => new Date(ts).toLocaleString(undefined, { dateStyle: "medium", timeStyle });
   if (ms < -AHEAD_MS) return `age unknown: its clock says ${moment("medium")}`;
   if (seconds < 120) return `${Math.floor(seconds)} s ago`;
@@ -93,42 +98,31 @@ function age(ts) {
 }
 
 /** Write the state of a meter into the elements of `root` that name its fields; say what has changed. */
-export function showMeter(root, meter) {
+export function showMeter(root, meter, quiet = false) {
   const news = [];
   const put = (element, kind, value, text) => {
-    if (element.textContent.replace(LAST, "") !== text.replace(LAST, "")) news.push(text);
+    if (withoutAge(element.textContent) !== withoutAge(text)) news.push(text);
     element.textContent = text;
     element.className = `${kind} ${value}`;
   };
   root.classList.remove("online", "stale", "offline");
-  root.classList.add(meter.state);
+  if (meter.state) root.classList.add(meter.state);
   for (const element of root.querySelectorAll("[data-field]")) {
     const field = element.dataset.field;
     if (field === "state") put(element, "state", meter.state, meter.state);
     else if (field === "relay") put(element, "relay", ...relayOf(meter));
     else if (field === "relay_ts") element.replaceChildren(meter.relay_ts ? time(meter.relay_ts) : "–");
-    else if (field === "local") element.textContent = meter.relay_local ? element.dataset.words : "";
     else if (field === "alarms") element.textContent = meter.alarms ? `alarm: ${meter.alarms.join(", ")}` : "";
     else if (field === "other") element.textContent = othersOf(meter.other);
     else if (field === "clock") element.textContent = meter.clock_synchronized === false ? "the meter's clock may be wrong" : "";
-    else if (field === "blocked") element.textContent = meter.blocked ? `Blocked: ${meter.blocked}.` : "";
+    else if (field === "blocked") element.textContent = meter.blocked ? `Blocked: ${ofHouse(meter.blocked)}.` : "";
     else if (field === "quality") showQuality(element, qualityOf(meter));
-    else element.textContent = shown(meter[field], Number(element.dataset.decimals));
+    else element.textContent = shown(meter[field], Number(element.dataset.decimals), element.dataset.unit);
   }
   for (const element of root.querySelectorAll("[data-age]")) element.dataset.age = meter.ts ?? "";
   tickAges(root);
-  if (news.length) announce(`${meter.name || meter.meter_id}: ${news.join(", ")}`);
+  if (news.length && !quiet) announce(`${meter.name || meter.meter_id}: ${news.join(", ")}`);
 }
-
-/** Class and words of a relay's position: an unknown position is not shown as known. */
-function relayOf(meter) {
-  if (meter.has_relay === false) return ["unknown", "–"];
-  if (!RELAY[meter.relay]) return ["unknown", "unknown"];
-  return meter.state === "online" ? [meter.relay, RELAY[meter.relay]] : ["old", RELAY[meter.relay] + LAST];
-}
-
-/** Numbers under names that only a newer meter knows. */
-const othersOf = (other) => Object.entries(other ?? {}).map(([name, value]) => `${name} ${value}`).join(", ") || "–";
 
 const qualityOf = (meter) => (!meter.ts ? "invalid" : meter.state === "online" ? "good" : "old");
 
@@ -150,13 +144,20 @@ function say(text, broken = text !== LIVE) {
   }
 }
 
+/** The server's own time, not that of messages which may be old; the HTTP Date has no fraction. */
+async function askClock() {
+  const answer = await ask("/healthz", { cache: "no-store" }, SILENT_MS);
+  setClock(new Date(Date.parse(answer.headers.get("date"))).toISOString());
+}
+
 /**
  * Listen for ever, while the tab is visible: a browser has six connections for all its tabs. `handlers` has a function
  * for each kind of event; `reset` is called when something may have been missed: look again, then return where to go
- * on from (the page's new position). What is returned does that, too, and then listens to what `query` says by then.
+ * on from (the page's new position). Returned are `reset`, which does that, too, and `reopen`, which goes on where it
+ * was; both then listen to what `query` says by then.
  */
 export function listen(query, handlers) {
-  let source, timer, since = meta("since"), broker = link.dataset.broker === "up", resetting = false;
+  let source, timer, since = meta("since"), broker = link.dataset.broker === "up", resetting = false, asking = false;
   const state = () => say(broker ? LIVE : "The broker is away: values are old until it is back");
   const lost = () => say("Connection lost: values are old, trying again …");
   const later = (ms, action) => { clearTimeout(timer); timer = setTimeout(action, ms); };
@@ -165,13 +166,13 @@ export function listen(query, handlers) {
   const close = () => { clearTimeout(timer); source?.close(); };
 
   function open() {
+    if (resetting) return; // it opens when it has looked; until then what is lost stays lost
     close();
-    if (document.hidden || resetting) return;
+    if (document.hidden) return;
     const parameters = new URLSearchParams(query());
     parameters.set("since", since);
     source = new EventSource(placed(`/api/v1/stream?${parameters}`));
-    later(OPEN_MS, silent);
-    source.onopen = () => { alive(); state(); };
+    later(SILENT_MS, () => { lost(); later(OPEN_MS - SILENT_MS, open); });
     source.onerror = () => {
       lost();
       const refused = source.readyState === EventSource.CLOSED; // our session may have ended, or all is down
@@ -182,11 +183,26 @@ export function listen(query, handlers) {
       if (event.lastEventId) since = event.lastEventId;
       action(JSON.parse(event.data));
     });
-    on("ping", (event) => setClock(event.ts));
-    on("hello", (event) => { setClock(event.ts); broker = event.broker; state(); });
+    on("ping", heard);
+    on("hello", (event) => { broker = event.broker; heard(event); });
     on("broker", (event) => { broker = event.up; state(); handlers.broker?.(event); });
     on("reset", reset);
     for (const [kind, action] of Object.entries(handlers)) if (!["reset", "broker"].includes(kind)) on(kind, action);
+  }
+
+  /** The server's time has come: is it of now? */
+  function heard({ ts }) {
+    if (doubted) setClock(ts);
+    doubted = false;
+    const late = now() - Date.parse(ts);
+    if (late <= LATE_MS) {
+      setClock(ts);
+      return void state();
+    }
+    say(`Delayed: what is shown is ${Math.round(late / 1000)} s old`);
+    if (asking) return;
+    asking = true; // or its clock was set back
+    askClock().catch(() => {}).finally(() => { asking = false; });
   }
 
   async function reset() {
@@ -208,8 +224,9 @@ export function listen(query, handlers) {
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) { close(); say("Looking again …", false); } else open();
   });
+  addEventListener("slept", () => { if (!document.hidden && !resetting) silent(); });
   open();
-  return reset;
+  return { reset, reopen: open };
 }
 
 /** Back to the login when the session has ended. */
@@ -222,4 +239,17 @@ async function expelled() {
 
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); }); // what it showed is of then
 localizeAll();
-setInterval(() => tickAges(), 1000);
+
+let wall = Date.now(), watch = performance.now();
+/** Ages go on; a machine that slept, or a page that was frozen, knows nothing of now. */
+function tick() {
+  const [slept, counted] = [Date.now() - wall, performance.now() - watch];
+  [wall, watch] = [wall + slept, watch + counted];
+  if (Math.max(slept, counted) > SLEPT_MS) {
+    clock[0] += Math.max(0, slept - counted); // some stopwatches stand still meanwhile
+    doubted = true;
+    dispatchEvent(new Event("slept"));
+  }
+  tickAges();
+}
+setInterval(tick, 1000);

@@ -1,15 +1,16 @@
 // One meter: live values, its relay, its curves.
-import { ask, csrf, listen, serverTime, showMeter } from "./live.js";
 import { Curves } from "./curves.js";
+import { ask, listen, showMeter } from "./live.js";
+import { follow, order, SEND_MS, stateOf, what } from "./orders.js";
 import { renew, renewer } from "./renew.js";
+import { ofHouse } from "./words.js";
 
 const root = document.getElementById("meter");
 const id = root.dataset.meter;
 const outcome = document.getElementById("outcome");
+const why = document.getElementById("local");
 const dialog = document.getElementById("confirm");
 const buttons = [...document.querySelectorAll("button[data-order]")];
-const SEND_MS = 5000; // an order that still waits for a connection then is never sent
-const ANSWER_MS = 10000;
 const FACTS_MS = 60000;
 const curves = new Curves(id);
 const facts = renewer(1000, () => renew("switched", "facts", "alarms")); // the ledger is written a little later
@@ -17,28 +18,31 @@ let asked; // the position of our last order
 let own; // its command_id, once we know it
 let heard; // whose state the stream told last: it knows more than an answer that is older
 let wanted;
-const now = { busy: false, local: root.dataset.local !== undefined };
+const now = { busy: false, ...JSON.parse(root.dataset.now) };
 
-const words = {
-  sent: "Sent, waiting for the meter …",
-  answered: "The meter says done, waiting for its relay …",
-  done: "Done.",
-  refused: "Refused", expired: "Came too late", failed: "Failed", "timed out": "No answer",
-};
-
-/** Whether the buttons do something: they keep the focus when they do not. */
-function permit(changes) {
-  Object.assign(now, changes);
-  for (const button of buttons) button.setAttribute("aria-disabled", String(now.busy || now.local));
+/** Why no button does anything; empty when one does. */
+function obstacle() {
+  if (now.relay_local) return "It can be switched only at the meter.";
+  return now.state === "offline" ? "It is offline: it cannot be switched now." : "";
 }
 
-const what = (position) => (position === "open" ? "Switch off" : "Switch on");
+/** Whether an order would change something, as far as is known. */
+const changes = (position) => now.relay !== position && !now.blocked?.includes(position === "open" ? "opening" : "closing");
+
+/** Only what changes something is active; buttons keep the focus when they do nothing. */
+function permit(told = {}) {
+  Object.assign(now, told);
+  why.textContent = obstacle();
+  for (const button of buttons) {
+    const active = !now.busy && !obstacle() && changes(button.dataset.order);
+    button.setAttribute("aria-disabled", String(!active));
+  }
+}
 
 function tell(command) {
-  const unknown = command.reason === outcome.dataset.lost;
-  const state = unknown ? "Not known" : words[command.state] ?? command.state;
-  outcome.className = `outcome ${unknown ? "failed" : command.state.replace(" ", "-")}`;
-  outcome.textContent = `${what(command.position)}: ${state}${command.reason ? `: ${command.reason}` : ""}`;
+  const [state, kind] = stateOf(command, outcome.dataset.lost);
+  outcome.className = `outcome ${kind}`;
+  outcome.textContent = `${what(command.position)}: ${state}${command.reason ? `: ${ofHouse(command.reason)}` : ""}`;
   permit({ busy: !command.final });
   if (command.final) facts();
 }
@@ -56,35 +60,24 @@ function question(position) {
   dialog.showModal();
 }
 
-function key() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((octet) => octet.toString(16).padStart(2, "0")).join("");
-}
-
-async function order(position) {
+async function send(position) {
   permit({ busy: true });
   asked = position;
   own = heard = undefined;
   outcome.className = "outcome sent";
   outcome.textContent = "Sending …";
-  const headers = {
-    "Content-Type": "application/json", "X-CSRF-Token": csrf(), "Idempotency-Key": key(), Accept: "application/json",
-  };
-  const request = { method: "POST", headers, body: JSON.stringify({ position, expires_at: serverTime(2 * SEND_MS) }) };
   try {
-    const response = await ask(`/api/v1/meters/${id}/relay`, request, SEND_MS);
-    const answer = await response.json();
-    const command = answer.command ?? answer;
-    if (!command.command_id && response.status < 500) { // no command was made of it: too many, too few rights
+    const { command, problem } = await order(id, position);
+    if (problem) { // no command was made of it: too many, too few rights
       asked = undefined;
-      tell({ position, state: "refused", reason: answer.detail, final: true });
+      tell({ position, state: "refused", reason: problem.detail, final: true });
       return;
     }
-    if (!command.command_id) throw new Error(answer.detail);
     own = command.command_id;
     if (heard !== own) tell(command);
-    if (!command.final) follow(own);
+    if (!command.final) await end(own);
   } catch (error) {
-    if (own) return void follow(own); // the stream has told it
+    if (own) return void end(own); // the stream has told it
     outcome.className = "outcome failed";
     const reason = error.name === "TimeoutError" ? `no answer within ${SEND_MS / 1000} s` : error.message;
     outcome.textContent = `${what(position)}: Not known: ${reason}. The page Commands tells what became of it.`;
@@ -93,10 +86,10 @@ async function order(position) {
 }
 
 /** The stream tells the outcome; should it be broken just now, we ask. */
-async function follow(command_id) {
+async function end(command_id) {
   try {
-    const answer = await ask(`/api/v1/commands/${command_id}?wait=${ANSWER_MS / 1000}`, {}, 2 * ANSWER_MS);
-    if (answer.ok && own === command_id) tell(await answer.json());
+    const command = await follow(command_id);
+    if (command && own === command_id) tell(command);
   } catch { /* no connection: the stream tells it, or we ask again after a reset */ }
 }
 
@@ -107,16 +100,16 @@ function isOurs(command) {
 }
 
 for (const button of buttons) {
-  button.addEventListener("click", () => { if (!now.busy && !now.local) question(button.dataset.order); });
+  button.addEventListener("click", () => { if (button.getAttribute("aria-disabled") === "false") question(button.dataset.order); });
 }
-dialog.addEventListener("close", () => { if (dialog.returnValue === "yes") order(wanted); });
+dialog.addEventListener("close", () => { if (dialog.returnValue === "yes") send(wanted); });
 
 function take(meter) {
   if (root.dataset.retired !== undefined) location.reload(); // it is back in service
-  const mark = () => `${root.className} ${root.querySelector('[data-field="relay_ts"] time')?.dateTime}`;
-  const before = mark();
+  const mark = () => JSON.stringify([now.state, now.relay_ts, now.alarms]); // the facts change with these
+  const before = mark(), { state, relay, relay_ts, relay_local, blocked, alarms } = meter;
   showMeter(root, meter);
-  permit({ local: Boolean(meter.relay_local) });
+  permit({ state, relay, relay_ts, relay_local, blocked, alarms });
   if (mark() !== before) facts();
 }
 
@@ -141,8 +134,9 @@ listen(() => [["meter", id]], {
     else if (answer.status !== 404) throw new Error(answer.statusText);
     else if (root.dataset.retired === undefined) location.reload();
     curves.load();
-    if (own) follow(own);
+    if (own) end(own);
     return since;
   },
 });
+permit();
 setInterval(facts, FACTS_MS);

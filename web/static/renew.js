@@ -61,11 +61,14 @@ export function renewer(ms, again) {
 function put(old, fresh) {
   localizeAll(fresh);
   const keyed = [old, fresh].every((one) => one.firstElementChild?.dataset.key !== undefined);
-  if (keyed) match(old, fresh);
+  if (keyed && old.cloneNode().isEqualNode(fresh.cloneNode())) match(old, fresh);
   else swap(old, fresh, () => old.replaceWith(fresh));
 }
 
-/** The children of `old`, which have keys, become those of `fresh`; those that are the same are not touched. */
+/**
+ * The children of `old`, which have keys, become those of `fresh`, and so do theirs that have keys; those that are the
+ * same are not touched.
+ */
 function match(old, fresh) {
   const wanted = new Set([...fresh.children].map((child) => child.dataset.key));
   for (const child of [...old.children]) if (!wanted.has(child.dataset.key)) child.remove();
@@ -75,15 +78,17 @@ function match(old, fresh) {
     const own = known.get(child.dataset.key), before = place;
     if (own && own === place) place = place.nextElementSibling;
     if (!own) old.insertBefore(child, before);
-    else if (own === before) swap(own, child, () => own.replaceWith(child));
+    else if (own === before) put(own, child);
     else swap(own, child, () => { own.remove(); old.insertBefore(child, before); }, true);
   }
 }
 
 const within = (root) => [...root.querySelectorAll("a[href], button, input, select, summary, [tabindex]")];
 
-/** Let `change` put `fresh` in place of `old`, if they differ; what had the focus in it has it again. */
+/** Let `change` put `fresh` in place of `old`, if they differ; what had the focus in it has it again, what was unfolded stays so. */
 function swap(old, fresh, change, moved = false) {
+  const unfolded = old.querySelectorAll("details");
+  fresh.querySelectorAll("details").forEach((one, at) => { one.open = unfolded[at]?.open ?? one.open; });
   if (!moved && old.isEqualNode(fresh)) return;
   const place = within(old).indexOf(document.activeElement);
   change();

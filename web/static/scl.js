@@ -1,8 +1,10 @@
 // The SCL page: compare a file with what is published.
 import "./table.js";
-import { ask, csrf } from "./live.js";
+import { send } from "./live.js";
 
 const answer = document.getElementById("differences");
+
+const counted = (count) => `${count} ${count === 1 ? "difference" : "differences"}`;
 
 function list(differences) {
   const items = document.createElement("ul");
@@ -18,12 +20,11 @@ document.getElementById("diff").addEventListener("submit", async (event) => {
   event.preventDefault();
   answer.textContent = "Comparing …";
   const body = document.getElementById("file").files[0];
-  const headers = { "Content-Type": "application/xml", "X-CSRF-Token": csrf(), Accept: "application/json" };
   try {
-    const told = await (await ask("/api/v1/scl/diff", { method: "POST", headers, body }, 120000)).json();
+    const told = await (await send("scl/diff?condensed=true", body, { "Content-Type": "application/xml" }, 120000)).json();
     if (!told.differences) answer.textContent = told.detail;
     else if (!told.differences.length) answer.textContent = "No difference.";
-    else answer.replaceChildren(`${told.differences.length} differences`, list(told.differences));
+    else answer.replaceChildren(counted(told.differences.length), list(told.differences));
   } catch {
     answer.textContent = "The connection is lost: try again.";
   }

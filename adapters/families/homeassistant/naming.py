@@ -13,35 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from adapters.units import factor
 from broker.contract.quantities import QUANTITIES
 
-_PREFIXES = {"m": "0.001", "": "1", "k": "1000", "M": "1000000", "G": "1000000000", "T": "1000000000000"}
-
-
-def _scaled(unit: str, *prefixes: str) -> dict[str, Decimal]:
-    return {prefix + unit: Decimal(_PREFIXES[prefix]) for prefix in prefixes}
-
-
-_JOULE = 1 / Decimal(3600)
-_CALORIE = Decimal("4.184") / 3600
-_ENERGY = (
-    _scaled("Wh", "m", "", "k", "M", "G", "T")
-    | {f"{prefix}J": Decimal(_PREFIXES[prefix]) * _JOULE for prefix in ("", "k", "M", "G")}
-    | {f"{prefix}cal": Decimal(_PREFIXES[prefix]) * _CALORIE for prefix in ("", "k", "M", "G")}
-)
-
-CLASSES: Mapping[str, Mapping[str, Decimal]] = {
-    "voltage": _scaled("V", "m", "", "k", "M"),
-    "current": _scaled("A", "m", "", "k"),
-    "power": _scaled("W", "m", "", "k", "M", "G", "T"),
-    "reactive_power": _scaled("var", "m", "", "k"),
-    "apparent_power": _scaled("VA", "m", "", "k"),
-    "power_factor": {"": Decimal(1), "%": Decimal("0.01")},
-    "frequency": _scaled("Hz", "m", "", "k", "M", "G"),
-    "energy": _ENERGY,
-    "reactive_energy": _scaled("varh", "", "k", "M"),
-}
-"""Device class → unit → factor to the unit of our quantity."""
+CLASSES: Mapping[str, str] = {
+    "voltage": "V", "current": "A", "power": "W", "reactive_power": "var", "apparent_power": "VA",
+    "power_factor": "", "frequency": "Hz", "energy": "Wh", "reactive_energy": "varh",
+}  # fmt: skip
+"""Device class → unit of our quantity."""
 COUNTED = frozenset({"energy", "reactive_energy"})
 
 _PHASE = re.compile(
@@ -69,9 +48,9 @@ def named(device_class: str, unit: str, *, name: str, unique_id: str) -> Named |
 
     A counter of a day or a month is none: it falls at each midnight.
     """
-    factor = CLASSES.get(device_class, {}).get(unit)
+    by = factor(unit, to=CLASSES[device_class]) if device_class in CLASSES else None
     words = f"{name} {unique_id}".lower()
-    if factor is None or (device_class in COUNTED and _PERIOD.search(words)):
+    if by is None or (device_class in COUNTED and _PERIOD.search(words)):
         return None
     quantity, guesses = device_class, []
     if device_class in COUNTED:
@@ -80,7 +59,7 @@ def named(device_class: str, unit: str, *, name: str, unique_id: str) -> Named |
     if phase := _phase(words):
         guesses.append(f"L{phase}")
         quantity = f"{'energy_import' if quantity == 'energy' else quantity}_l{phase}"
-    return Named(quantity, factor, " ".join(guesses)) if quantity in QUANTITIES else None
+    return Named(quantity, by, " ".join(guesses)) if quantity in QUANTITIES else None
 
 
 def _directed(device_class: str, words: str) -> tuple[str, list[str]]:

@@ -18,26 +18,18 @@ from decimal import Decimal
 from typing import Any
 
 from adapters.measured import measures_load, text
+from adapters.units import factor
 from broker.contract.quantities import QUANTITIES
 
 PUBLISHED, SETTABLE, GETTABLE = 1, 2, 4
 """Bits of ``access``."""
 MAX_EXPOSES = 256
 
-_UNITS: dict[str, dict[str, str]] = {
-    "voltage": {"V": "1", "mV": "0.001", "kV": "1000"},
-    "current": {"A": "1", "mA": "0.001"},
-    "power": {"W": "1", "kW": "1000", "mW": "0.001"},
-    "power_factor": {"": "1", "%": "0.01"},
-    "frequency": {"Hz": "1", "mHz": "0.001", "kHz": "1000"},
-    "energy": {"kWh": "1000", "Wh": "1", "MWh": "1000000"},
-}
-_UNITS |= {
-    "reactive_power": {"var": "1", "VAR": "1", "kvar": "1000"},
-    "apparent_power": {"VA": "1", "kVA": "1000"},
-    "energy_export": _UNITS["energy"],
-}
-"""Quantity → unit → factor to the unit of the contract."""
+_READ = frozenset(
+    {"voltage", "current", "power", "power_factor", "frequency", "energy", "energy_export"}
+    | {"reactive_power", "apparent_power"}
+)
+"""Quantities that devices tell, before their phase."""
 _NAMES = {"ac_frequency": "frequency", "produced_energy": "energy_export"}
 """Property → quantity, where they differ."""
 _PHASE = re.compile(r"(?P<base>.+?)_(?P<told>phase_)?(?P<letter>[abc])\Z")
@@ -145,8 +137,8 @@ def _measure(name: str, unit: str, doubts: list[str]) -> Measure | None:
     if matched := _PHASE.match(name):
         phase, base = f"_l{'abc'.index(matched['letter']) + 1}", matched["base"]
     quantity = _NAMES.get(base, base)
-    factor = _UNITS.get(quantity, {}).get(unit)
-    if factor is None:
+    by = factor(unit, to=QUANTITIES[quantity].unit) if quantity in _READ else None
+    if by is None:
         return None
     if phase and quantity == "energy":
         quantity = "energy_import"
@@ -154,7 +146,7 @@ def _measure(name: str, unit: str, doubts: list[str]) -> Measure | None:
         return None
     if matched and not matched["told"]:
         doubts.append(f"{name!r} is taken as {quantity}{phase}, by its name")
-    return Measure(quantity + phase, Decimal(factor))
+    return Measure(quantity + phase, by)
 
 
 def _phased(found: Exposed) -> Exposed:

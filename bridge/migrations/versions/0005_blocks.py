@@ -13,7 +13,9 @@ depends_on = None
 
 # fmt: off
 def upgrade() -> None:
-    """One table more."""
+    """One table more; a database of 2026-11-24 has it (`bridge.store.renumbered`)."""
+    if sa.inspect(op.get_bind()).has_table("block_change"):
+        return
     op.create_table(
         "block_change",
         sa.Column("key", sa.Integer(), nullable=False),

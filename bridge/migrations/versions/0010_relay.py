@@ -13,7 +13,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """What was kept before stays as it is: every meter had a relay, a change concerned both directions."""
+    """What was kept before stays as it is: every meter had a relay, a change concerned both directions.
+
+    A database of 2026-11-29 has these columns (`bridge.store.renumbered`).
+    """
+    if "has_relay" in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("meter")}:
+        return
     with op.batch_alter_table("block_change") as changes:
         changes.add_column(sa.Column("open_ts", sa.BigInteger(), nullable=True))
         changes.add_column(sa.Column("close_ts", sa.BigInteger(), nullable=True))

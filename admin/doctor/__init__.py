@@ -1,0 +1,1 @@
+"""What ``meter61850 doctor`` looks at, a module for each place."""

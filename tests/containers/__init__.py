@@ -1,0 +1,1 @@
+"""Dockerfile and compose.yaml with real containers: ``python -m tests.containers`` (``make containers``)."""
