@@ -221,7 +221,7 @@ def _birth(meter: Meter) -> Birth | None:
 
 
 def _status(meter: Meter) -> Status | None:
-    """Offline: a meter that is online publishes its own status."""
+    """Offline: a meter that is online publishes its own status, and does so behind its old session's will."""
     if not meter.session or meter.session_at is None:
         return None
     return Status(
