@@ -24,6 +24,8 @@ from broker.kernel import end_with_parent
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
+AGAIN_SECONDS = 1.0, 5.0
+"""After a change, at which Mosquitto is told once more: 2.0 forgets a signal that comes while it reads."""
 DATABASE = "mosquitto.db"
 START_SECONDS = 5.0
 """After which Mosquitto is taken to listen to signals where the kernel does not say (no /proc)."""
@@ -68,13 +70,19 @@ def _guarded(settings: BrokerSettings, stopping: list[int]) -> tuple[int, bool]:
     process = subprocess.Popen(command(settings), preexec_fn=end_with_parent)  # noqa: PLW1509 - one thread
     signal.signal(signal.SIGHUP, lambda *_: process.send_signal(signal.SIGHUP))
     began, listens, early = time.monotonic(), False, False
+    again: list[float] = []
     while process.poll() is None:
-        now = stamp(folder)
-        listens = listens or _listens_to_signals(process.pid, age=time.monotonic() - began)
+        now, moment = stamp(folder), time.monotonic()
+        listens = listens or _listens_to_signals(process.pid, age=moment - began)
         if now != seen or (early and listens):
             seen, early = now, not listens
+            again = [moment + seconds for seconds in AGAIN_SECONDS]
             if _usable(folder):
                 log.info("identities or rights have changed: Mosquitto reads them again")
+                process.send_signal(signal.SIGHUP)
+        elif again and moment >= again[0]:
+            del again[0]
+            if _usable(folder):
                 process.send_signal(signal.SIGHUP)
         if stopping:
             process.terminate()  # again and again: Mosquitto 2.0 forgets one just after it says "running"
