@@ -10,7 +10,7 @@ import os
 from datetime import timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -27,7 +27,7 @@ from broker.contract.roles import Role
 from broker.contract.specs import SPECS, heard_by
 from broker.durations import duration_of
 from broker.host_clock import kept
-from broker.mqtt.settings import MqttSettings, Port
+from broker.mqtt.settings import MqttSettings, Port, as_number
 from scl_builder.build.project import MAX_REPORT_INSTANCES, ControlModel, Project
 from scl_builder.model.deadbands import Bands
 from scl_builder.model.logical_devices import MAX_METERS, OPERATE_TIMEOUT
@@ -85,6 +85,8 @@ class BridgeSettings(BaseSettings):
 
     keep: Annotated[Duration, Field(ge=timedelta(days=1))] | None = None
     """Delete readings older than this, such as 400d or 36h; roll-ups stay. Default: never."""
+    interval_minutes: Annotated[Literal[5, 15, 30, 60], BeforeValidator(as_number)] = 15
+    """Minutes of an interval of load profiles: 5, 15, 30 or 60. A change holds from the next UTC day."""
     pack_after: Annotated[Duration, Field(ge=timedelta(minutes=5))] = timedelta(minutes=10)
     """Time after the end of their hours at which readings are packed, to a tenth of their size: each hour at
     a reading every ten seconds, eight hours together at one every minute."""

@@ -69,7 +69,7 @@ def energy(
         raise ConfigurationError("--csv, --parquet and --json: choose one")
     calendar = calendar_of(time_zone)
     begin, end = span(from_, until, month, calendar=calendar)
-    periods = _periods(calendar, by, begin, end)
+    periods = periods_of(calendar, by, begin, end)
     with open_store(database) as store:
         meters = [store.meter(meter).meter] if meter else store.registry(retired=True)
 
@@ -81,7 +81,7 @@ def energy(
         )
 
 
-def _periods(calendar: Calendar, by: By, begin: datetime | None, end: datetime | None) -> list[Period]:
+def periods_of(calendar: Calendar, by: By, begin: datetime | None, end: datetime | None) -> list[Period]:
     """The whole ones in the range that are over."""
     now = datetime.now(UTC)
     end = min(end or now, now)

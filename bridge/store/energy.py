@@ -51,6 +51,8 @@ class Step(NamedTuple):
     reading: Counted
     wh: float | None
     """None: doubtful, and left out."""
+    since: Counted
+    """The good one."""
 
 
 def rating_of(model: str) -> float:
@@ -84,14 +86,14 @@ def judged(readings: Iterable[Counted], rating: float) -> list[Step]:
         if good is None:
             good = reading
         elif agree(good, reading, rating):
-            found.append(Step(reading, _counter(reading) - _counter(good)))
+            found.append(Step(reading, _counter(reading) - _counter(good), good))
             good, doubtful = reading, None
         elif doubtful is not None and agree(doubtful, reading, rating):
-            found[-1] = Step(doubtful, _confirmed(good, doubtful, rating))
-            found.append(Step(reading, _counter(reading) - _counter(doubtful)))
+            found[-1] = Step(doubtful, _confirmed(good, doubtful, rating), good)
+            found.append(Step(reading, _counter(reading) - _counter(doubtful), doubtful))
             good, doubtful = reading, None
         else:
-            found.append(Step(reading, None))
+            found.append(Step(reading, None, good))
             doubtful = reading
     return found
 

@@ -29,12 +29,17 @@ from broker.contract.messages import format_ts
 _AT_ONCE = 10_000
 """Rows in a row group of Parquet: what is in memory at a time."""
 
-TIMES = frozenset({"ts", "start", "end"})
+TIMES = frozenset({"ts", "start", "end", "demand_at"})
 _TEXTS = frozenset({"meter_id", "name", "address_code", "period", "marks", "other"})
+_TEXT = "_mark"
+"""How the names of other texts end."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a text begins that spreadsheets compute."""
 _FLAGS = frozenset({"alarm", "clock_synchronized"})
-_WHOLE = frozenset({"epoch", "seq", "readings", "energy_doubtful"})
+_WHOLE = frozenset(
+    {"epoch", "seq", "readings", "energy_doubtful", "version"}
+    | {"measured", "interpolated", "estimated", "missing"}
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def write_csv(table: Table, out: TextIO) -> int:
         (place, _WRITTEN[kind])
         for place, field in enumerate(table.fields)
         for kind in (TIMES, _TEXTS, _FLAGS)
-        if field in kind
+        if field in kind or (kind is _TEXTS and field.endswith(_TEXT))
     ]
     count = 0
     for count, row in enumerate(table.rows, start=1):  # noqa: B007 - the last count is the result
@@ -130,6 +135,6 @@ def _type(arrow: Any, field: str) -> Any:
         return arrow.timestamp("ms", tz="UTC")
     if field in _WHOLE or field.endswith("_count"):
         return arrow.int64()
-    if field in _TEXTS:
+    if field in _TEXTS or field.endswith(_TEXT):
         return arrow.string()
     return arrow.bool_() if field in _FLAGS else arrow.float64()

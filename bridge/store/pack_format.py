@@ -142,9 +142,18 @@ def readings_of(columns: Columns) -> Iterator[StoredReading]:
     return map(StoredReading._make, _rows(columns, StoredReading._fields))
 
 
-def counted_of(columns: Columns) -> Iterator[Counted]:
-    """The same, of what counts energy; also of readings without a counter."""
+def counted_of(columns: Columns, register: str = "") -> Iterator[Counted]:
+    """The same, of what counts energy; also of readings without a counter.
+
+    With the name of another ``register`` that is the counter.
+    """
+    if register:
+        others = {name: values for name, values in columns.items() if name not in _COUNTERS}
+        columns = {**others, "energy_import": columns.get(register, [None] * len(columns["ts"]))}
     return map(Counted._make, _rows(columns, Counted._fields))
+
+
+_COUNTERS = ("energy", "energy_import")
 
 
 def _rows(columns: Columns, names: Iterable[str]) -> Iterator[tuple[Any, ...]]:

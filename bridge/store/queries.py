@@ -32,6 +32,7 @@ from bridge.store.ledger import newest
 from bridge.store.measured import measured, shown_fields, with_readings, with_rollups
 from bridge.store.meter_names import canonical, only
 from bridge.store.pack_format import Columns, StoredReading, joined, readings_of
+from bridge.store.profile_table import Profiles
 from bridge.store.tables import (
     ROLLUP,
     Audit,
@@ -210,6 +211,11 @@ class Store:
         """Sums of each hour of all meters, or of those with ``numbers``: `bridge.store.totals`."""
         with self._engine.connect() as connection:
             return totals.together(connection, start=start, end=end, numbers=numbers)
+
+    @property
+    def profiles(self) -> Profiles:
+        """Interval values."""
+        return Profiles(self._engine)
 
     def alarms(self, *, last: int | None = None) -> list[AlarmRecord]:
         """What is in force, the unacknowledged first; or the ``last`` ones, also over, the newest first."""

@@ -24,7 +24,7 @@ from typing import Any
 from bridge.store.energy import agree, is_counted, judged, rating_of
 from bridge.store.every_meter import METER, identity
 from bridge.store.export import Table
-from bridge.store.pack_format import Columns, Counted, counted_of, joined
+from bridge.store.pack_format import Counted, counted_of, joined
 from bridge.store.queries import Store
 from bridge.store.tables import HOUR_MS, Meter, at_ms
 from broker.calendar import Period
@@ -102,16 +102,9 @@ def registers(store: Store, meter: Meter, *, at: int) -> Registers:
         return Registers(None, None)
     rating = rating_of(meter.model)
     return Registers(
-        _nearest(_good(counted_of(columns), rating), at), _nearest(_good(_exported(columns), rating), at)
+        _nearest(_good(counted_of(columns), rating), at),
+        _nearest(_good(counted_of(columns, "energy_export"), rating), at),
     )
-
-
-def _exported(columns: Columns) -> Iterable[Counted]:
-    """The other direction, as if it were the counter."""
-    if "energy_export" not in columns:
-        return ()
-    others = {name: values for name, values in columns.items() if name != "energy"}
-    return counted_of({**others, "energy_import": columns["energy_export"]})
 
 
 def _good(readings: Iterable[Counted], rating: float) -> Iterator[Counted]:

@@ -16,20 +16,19 @@ What a reading says of the steps beside it may concern other hours, which are th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
-from bridge.store import alarms, series, statistics
+from bridge.store import alarms, profiles, series, statistics
 from bridge.store.alarms import Raised
-from bridge.store.energy import Step, is_counted, is_settled, judged, rating_of
+from bridge.store.energy import Step
+from bridge.store.neighbours import stretches
 from bridge.store.pack_format import Columns, Counted, counted_of, joined
-from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Due, Meter, moment
+from bridge.store.profile_steps import Summed
+from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Due, moment
 from broker.contract.quantities import HOUSEHOLD, QUANTITIES
 
 HOUR = HOUR_MS // 1000
@@ -41,28 +40,37 @@ day."""
 GOOD_PACK = 300
 """Readings that make a small pack: fewer are packed over more hours. Less than the 360 of an hour at 10 s,
 of which some may be missing."""
-_MOST_BESIDE = 1000
-"""Readings that are looked at on each side of an hour, if no two neighbours agree: of a broken meter."""
+AGAIN = "again"
+"""Work for hours that somebody wants summed up again: after all others, and some in each round."""
+AGAIN_AT_ONCE = 2000
+"""Hours: less than a minute of work, so that packing and retention have their turn."""
 GRACE_MS = 300_000
 """ms after an hour or day before it is summed up: the clocks of several bridges may differ by this."""
 
 
 class Summer:
-    """Sums up what is due, one hour or day in each step."""
+    """Sums up what is due, one hour or day in each step; then some of what was asked for again."""
 
-    def __init__(self, *, now: int) -> None:
+    def __init__(self, *, now: int, minutes: int = 15) -> None:
         self._now = now
+        self._minutes = minutes
+        self._again = AGAIN_AT_ONCE
         self.hours = 0
         self.days = 0
 
     def step(self, connection: Connection) -> bool:
-        """Sum up one hour or, after all of them, one day; False when nothing is due."""
+        """Sum up one hour or, after all of them, one day; False when nothing is due in this round."""
         if (due := next_due(connection, "hour", until=self._now - HOUR_MS - GRACE_MS)) is not None:
             self.hours += 1
-            sum_hour(connection, *due, now=self._now)
+            sum_hour(connection, *due, now=self._now, minutes=self._minutes)
         elif (due := next_due(connection, "day", until=self._now - DAY_MS - GRACE_MS)) is not None:
             self.days += 1
             sum_day(connection, *due)
+        elif self._again and (due := next_due(connection, AGAIN, until=self._now - HOUR_MS - GRACE_MS)):
+            self._again -= 1
+            self.hours += 1
+            done(connection, AGAIN, *due)
+            sum_hour(connection, *due, now=self._now, minutes=self._minutes)
         return due is not None
 
 
@@ -83,6 +91,19 @@ def note_due(connection: Connection, work: str, meter: int, start: int) -> None:
     connection.execute(insert(Due).on_conflict_do_nothing(), {"work": work, "start": start, "meter": meter})
 
 
+def due_again(connection: Connection, *, start: int, end: int, meter: int | None = None) -> int:
+    """Note that the hours of a time (ms) are to be summed up again, also the one it begins in; how many."""
+    start -= start % HOUR_MS
+    hours = and_(ROLLUP.c.span == HOUR, ROLLUP.c.start >= start, ROLLUP.c.start < end)
+    if meter is not None:
+        hours = and_(hours, ROLLUP.c.meter == meter)
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    found = select(literal(AGAIN), ROLLUP.c.start, ROLLUP.c.meter).where(hours)
+    statement = insert(Due).from_select(["work", "start", "meter"], found)
+    connection.execute(statement.on_conflict_do_nothing())
+    return connection.scalar(select(func.count()).select_from(ROLLUP).where(hours)) or 0
+
+
 def done(connection: Connection, work: str, meter: int, start: int) -> None:
     """Strike ``work`` from what is due."""
     connection.execute(
@@ -90,22 +111,32 @@ def done(connection: Connection, work: str, meter: int, start: int) -> None:
     )
 
 
-def sum_hour(connection: Connection, meter: int, start: int, *, now: int) -> None:
+def sum_hour(connection: Connection, meter: int, start: int, *, now: int, minutes: int) -> None:
     """Sum up one hour of a meter, and correct the hours whose energy its readings have a say in."""
     done(connection, "hour", meter, start)
-    for hour in _sum(connection, meter, start, now=now) - {start}:
-        if _known(connection, HOUR, meter, hour) is not None:  # else it is due itself
-            _sum(connection, meter, hour, now=now)
+    summed = _sum(connection, meter, start, now=now)
+    if summed is None:
+        return
+    concerned = {_hour_of(reading) for stretch in summed.stretches for reading in stretch.concerned}
+    others = [hour for hour in concerned - {start} if _known(connection, HOUR, meter, hour) is not None]
+    for hour in others:  # one that is not known is due itself
+        _sum(connection, meter, hour, now=now)
+    over = now - GRACE_MS
+    over -= over % HOUR_MS
+    profiles.renew(connection, meter, summed, others, minutes=minutes, now=now, over=over)
 
 
-def _sum(connection: Connection, meter: int, start: int, *, now: int) -> set[int]:
-    """Write the roll-up of an hour; the other hours whose energy its readings have a say in."""
+def _sum(connection: Connection, meter: int, start: int, *, now: int) -> Summed | None:
+    """Write the roll-up of an hour.
+
+    None if it stays as it is: retention has deleted readings that it was made from.
+    """
     hour = series.pieces(connection, meter, start=start, end=start + HOUR_MS, rows_at_a_time=None)
     columns = joined(hour)
     readings = sorted(counted_of(columns)) if columns else []  # by epoch and seq
     before = _known(connection, HOUR, meter, start)
     if not readings or len(readings) < (before[0] if before else 0):
-        return set()  # retention has deleted them: the roll-up that was made from all of them stays
+        return None
     found = list(stretches(connection, meter, readings))
     ends = [step for stretch in found for step in stretch.steps if _hour_of(step.reading) == start]
     energy = {"energy_used": total(ends), "energy_doubtful": sum(step.wh is None for step in ends)}
@@ -118,7 +149,7 @@ def _sum(connection: Connection, meter: int, start: int, *, now: int) -> set[int
     note_due(connection, "day", meter, day)
     work, hours = fitting(len(readings))
     note_due(connection, work, meter, start - start % (hours * HOUR_MS))
-    return {_hour_of(reading) for stretch in found for reading in stretch.concerned}
+    return Summed(start, columns, found)
 
 
 def _hour_of(reading: Counted) -> int:
@@ -145,44 +176,6 @@ def total(steps: Iterable[Step]) -> float | None:
     """Wh of the steps that count; None without one."""
     known = [step.wh for step in steps if step.wh is not None]
     return round(sum(known), 6) if known else None  # 0.1 + 0.2 Wh is 0.3 Wh
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Readings of one epoch that follow each other, and what the rule says of them."""
-
-    steps: list[Step]
-    """From somewhat before the readings that it was made for, until somewhat after them."""
-    concerned: list[Counted]
-    """Readings whose steps may be others because of these."""
-    is_open: Counted | None
-    """The reading before them, if it was doubtful until they came."""
-
-
-def stretches(connection: Connection, meter: int, readings: Iterable[Counted]) -> Iterator[Stretch]:
-    """The steps that ``readings``, by epoch and seq, begin, end or decide, and those between them."""
-    rating = rating_of(connection.scalar(select(col(Meter.model)).where(col(Meter.key) == meter)) or "")
-    for epoch, group in groupby(filter(is_counted, readings), key=attrgetter("epoch")):
-        own = list(group)
-        first, last = own[0].seq, own[-1].seq
-        if last - first >= len(own):  # in a hole may be readings of another time, if a clock was set
-            own = series.counted(connection, meter, epoch, first=first, last=last)
-        before = _until_settled(series.backwards(connection, meter, epoch, before=first), rating)[::-1]
-        after = _until_settled(series.forwards(connection, meter, epoch, after=last), rating)
-        told = judged(before, rating)
-        is_open = told[-1].reading if told and told[-1].wh is None else None
-        concerned = [*own, *after, *([is_open] if is_open is not None else [])]
-        yield Stretch(judged((*before, *own, *after), rating), concerned, is_open)
-
-
-def _until_settled(readings: Iterator[Counted], rating: float) -> list[Counted]:
-    """The first of ``readings`` until two of them agree, whichever of the two is the earlier one."""
-    found: list[Counted] = []
-    for reading in filter(is_counted, readings):
-        found.append(reading)
-        if is_settled(sorted(found[-2:], key=attrgetter("seq")), rating) or len(found) == _MOST_BESIDE:
-            break
-    return found
 
 
 def sum_day(connection: Connection, meter: int, start: int) -> None:

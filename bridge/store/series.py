@@ -1,5 +1,4 @@
-"""What is stored of a meter, over rows and packs (`bridge.store.pack_format`): by time, the last ones,
-neighbours."""
+"""What is stored of a meter, over rows and packs (`bridge.store.pack_format`): by time, the last ones."""
 
 from __future__ import annotations
 
@@ -8,19 +7,17 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain, pairwise
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, select
 from sqlmodel import col
 
 from bridge.store.pack_format import (
     NOTHING,
     Columns,
-    Counted,
     StoredReading,
     columns_of,
-    counted_of,
     readings_of,
     unpacked,
 )
@@ -30,9 +27,6 @@ from bridge.store.tables import DAY_MS, Pack, Reading
 _ROWS_AT_A_TIME = 1000
 _PACKS_AT_A_TIME = 10
 _ROWS = READING.c
-_COUNTED = [_ROWS[name] for name in Counted._fields]
-_COUNTER = func.coalesce(_ROWS.energy, _ROWS.energy_import)
-"""`Counted.counter`."""
 _PACK_COLUMNS = (col(Pack.epoch), col(Pack.first_seq), col(Pack.seq), col(Pack.data))
 _TS = 2
 """Place of the time in a row."""
@@ -70,7 +64,8 @@ def pieces(
     rows = select(*columns(names)).where(_ROWS.meter == meter, within(start, end, first=_ROWS.ts))
     rows = rows.order_by(_ROWS.ts, _ROWS.epoch, _ROWS.seq)
     options = {"yield_per": rows_at_a_time} if rows_at_a_time else {}
-    queue = _Queue(names, connection.execute(rows, execution_options=options).partitions())
+    found_rows = connection.execute(rows, execution_options=options).partitions(_ROWS_AT_A_TIME)
+    queue = _Queue(names, found_rows)
     packs = select(col(Pack.first_ts), col(Pack.last_ts), *_PACK_COLUMNS).where(
         col(Pack.meter) == meter, within(start, end, first=Pack.first_ts, last=Pack.last_ts)
     )
@@ -216,77 +211,3 @@ def _without_surplus(stream: Iterator[StoredReading], start: int, of_start: int)
     else:
         yield from first
     yield from stream
-
-
-def counted(connection: Connection, meter: int, epoch: int, *, first: int, last: int) -> list[Counted]:
-    """The readings with a counter from seq ``first`` to ``last`` of an epoch, by seq."""
-    rows = select(*_COUNTED).where(_ROWS.meter == meter, _ROWS.epoch == epoch, _ROWS.seq.between(first, last))
-    pieces = select(*_PACK_COLUMNS).where(
-        col(Pack.meter) == meter,
-        col(Pack.epoch) == epoch,
-        col(Pack.seq) >= first,
-        col(Pack.first_seq) <= last,
-    )
-    found = [Counted._make(row) for row in connection.execute(rows)]
-    for pack in connection.execute(pieces):
-        found += (reading for reading in counted_of(unpacked(*pack)) if first <= reading.seq <= last)
-    return sorted((reading for reading in found if reading.counter is not None), key=attrgetter("seq"))
-
-
-def backwards(connection: Connection, meter: int, epoch: int, *, before: int) -> Iterator[Counted]:
-    """The readings with a counter before seq ``before`` of an epoch, the nearest first; each is looked up."""
-    found = neighbour(connection, meter, epoch, before=before)
-    while found is not None:
-        yield found
-        found = neighbour(connection, meter, epoch, before=found.seq)
-
-
-def forwards(connection: Connection, meter: int, epoch: int, *, after: int) -> Iterator[Counted]:
-    """The readings with a counter after seq ``after`` of an epoch, the nearest first; each is looked up."""
-    found = neighbour(connection, meter, epoch, after=after)
-    while found is not None:
-        yield found
-        found = neighbour(connection, meter, epoch, after=found.seq)
-
-
-def neighbour(
-    connection: Connection, meter: int, epoch: int, *, before: int | None = None, after: int | None = None
-) -> Counted | None:
-    """The nearest reading with a counter ``before`` or ``after`` a seq in the same epoch."""
-    backwards = before is not None
-    limit = before if before is not None else after
-    assert limit is not None
-    same = (_ROWS.meter == meter, _ROWS.epoch == epoch, _COUNTER.is_not(None))
-    seq = _ROWS.seq
-    row = connection.execute(
-        select(*_COUNTED)
-        .where(*same, seq < limit if backwards else seq > limit)
-        .order_by(seq.desc() if backwards else seq)
-        .limit(1)
-    ).first()
-    found = [Counted._make(row)] if row is not None else []
-    found += _packed_neighbour(connection, meter, epoch, limit, backwards=backwards)
-    choose = max if backwards else min
-    return choose(found, key=lambda reading: reading.seq, default=None)
-
-
-def _packed_neighbour(
-    connection: Connection, meter: int, epoch: int, limit: int, *, backwards: bool
-) -> list[Counted]:
-    """The nearest packed reading with a counter, if any; packs without one are passed over."""
-    packs = select(*_PACK_COLUMNS).where(col(Pack.meter) == meter, col(Pack.epoch) == epoch).limit(1)
-    backward, forward = packs.order_by(col(Pack.seq).desc()), packs.order_by(col(Pack.seq))
-    beyond = limit
-    while True:
-        reach = col(Pack.first_seq) < beyond if backwards else col(Pack.seq) > beyond
-        pack = connection.execute((backward if backwards else forward).where(reach)).first()
-        if pack is None:
-            return []
-        readings = [
-            reading
-            for reading in counted_of(unpacked(*pack))
-            if reading.counter is not None and (reading.seq < limit if backwards else reading.seq > limit)
-        ]
-        if readings:
-            return [readings[-1] if backwards else readings[0]]
-        beyond = pack.first_seq if backwards else pack.seq

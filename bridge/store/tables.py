@@ -196,7 +196,8 @@ class Due(SQLModel, table=True):
     """What upkeep has to do: written with the readings, deleted with what was made of them."""
 
     work: str = Field(primary_key=True, max_length=8)
-    """``hour``, ``day``: to be summed up; ``pack``: the day is to be packed, ``pack1``: an hour of it."""
+    """``hour``, ``day``: to be summed up, ``again``: once more; ``pack``: the day is to be packed,
+    ``pack1``: an hour of it."""
     start: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
     """Of the hour or day, ms since 1970 UTC."""
     meter: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
@@ -229,6 +230,38 @@ ROLLUP = Table("rollup", metadata, *rollup_columns())
 """An hour (``span`` 3600) or UTC day (86400) of a meter: Wh used, how many of the counter's steps are left
 out of it (NULL: summed up before there was the rule), and count, min, max, mean by quantity: in columns of
 what a plain meter measures, in ``more`` of the others (`bridge.store.statistics`)."""
+
+
+class LoadProfile(SQLModel, table=True):
+    """The interval values of one meter and UTC day, kept for ever; see `bridge.store.profile_format`."""
+
+    __tablename__ = "load_profile"
+
+    meter: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    start: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    """Of the day, ms since 1970 UTC."""
+    minutes: int
+    """Of an interval."""
+    data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class ProfileCorrection(SQLModel, table=True):
+    """A new version of an interval value, and what stood there before."""
+
+    __tablename__ = "profile_correction"
+    __table_args__ = (Index(None, "meter", "start"),)
+
+    key: int | None = Field(default=None, primary_key=True)
+    meter: int
+    start: int = _ms()
+    """Of the interval."""
+    version: int
+    """Of the new value; the first one, which is no correction, is 1."""
+    ts: int = _ms()
+    """When it was computed."""
+    why: str = Field(max_length=64)
+    before: str = Field(sa_type=Text)
+    """JSON object: the fields that were changed, as they were."""
 
 
 class Command(SQLModel, table=True):

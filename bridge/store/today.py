@@ -18,8 +18,9 @@ from sqlmodel import col
 
 from bridge.store import series
 from bridge.store.energy import Step
+from bridge.store.neighbours import stretches
 from bridge.store.pack_format import counted_of
-from bridge.store.rollup import HOUR, stretches, total
+from bridge.store.rollup import HOUR, total
 from bridge.store.tables import HOUR_MS, ROLLUP, Due
 
 

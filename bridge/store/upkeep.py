@@ -48,6 +48,8 @@ class Policy:
     """Hours that make a good pack together are packed when they are over for so long."""
     clock_kept: Callable[[], bool] = lambda: True
     """Whether the clock is right: one that is years ahead would have everything deleted."""
+    interval_minutes: int = 15
+    """Of the intervals of load profiles: 5, 15, 30 or 60."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def upkeep(
 
     Between two transactions ``pause`` waits for as long as the first took, and tells whether to stop.
     """
-    summer = Summer(now=now)
+    summer = Summer(now=now, minutes=policy.interval_minutes)
     until = now - policy.pack_after // timedelta(milliseconds=1)
     packers = [Packer(work, until=until) for work in PACKED_HOURS]
     purge = Purge(before=cutoff(now, policy.keep) if policy.keep is not None else 0)

@@ -19,7 +19,7 @@ from broker.mqtt import keypair
 from broker.mqtt.identity import CERTIFICATE, KEY, IdentityFolder, client_context, unguessable
 
 
-def _number(value: object) -> object:
+def as_number(value: object) -> object:
     """The number that an environment variable's text is; Literal takes no text."""
     return int(value) if isinstance(value, str) and value.isdigit() else value
 
@@ -45,7 +45,7 @@ class MqttSettings(BaseSettings):
     """Its password or token."""
     prefix: str = "sm/v1"
     """Prefix of all topics."""
-    version: Annotated[Literal[4, 5], BeforeValidator(_number)] = 5
+    version: Annotated[Literal[4, 5], BeforeValidator(as_number)] = 5
     """MQTT protocol level: 5, or 4 (3.1.1) for an older broker, such as amqtt."""
     keepalive: Annotated[int, Field(ge=1, le=3600)] = 15
     """Seconds; a peer that is silent for 1.5 times this counts as disconnected."""

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, MetaData, inspect, text
 from bridge.ingest.rows import reading_of
 from bridge.store import audit, check, database
 from bridge.store.pack_format import encode
+from bridge.store.profile_format import Day
 from bridge.store.rollup import DAY, HOUR
 from bridge.store.tables import DAY_MS, metadata
 from broker.contract.quantities import HOUSEHOLD, QUANTITIES
@@ -40,6 +41,9 @@ OLD = [reading_of(row) for row in series(1, 300, start=DAY0)]
 RECENT = [reading_of(row) for row in series(1, 100, start=DAY0 + DAY_MS, first=301)]
 """Readings; the first ones are in a pack where there are packs."""
 PAYLOAD = b"no JSON"
+PROFILE = Day(DAY0, 15)
+PROFILE.put(80, {"energy_import": 21_300, "energy_import_mark": 0, "readings": 90})
+"""An interval of an hour without readings, which therefore stays as it is."""
 
 
 def meter(key: int, **others: Any) -> dict[str, Any]:
@@ -108,6 +112,11 @@ def rows() -> dict[str, list[dict[str, Any]]]:
              "why": "births", "settings": "{}", "topology": ""}
         ],
         "alarm": [alarm | {"since": DAY0, "last_seen": DAY0, "until": 2 * DAY0}],
+        "load_profile": [{"meter": 1, "start": DAY0, "minutes": 15, "data": PROFILE.encoded()}],
+        "profile_correction": [
+            {"key": 1, "meter": 1, "start": DAY0, "version": 2, "ts": DAY0, "why": "late readings",
+             "before": '{"readings":1}'}
+        ],
         "spare": [{"number": 3, "ied": "SMGW001", "quantities": "power", "has_relay": True, "use": "free"}],
     }  # fmt: skip
 
@@ -177,6 +186,7 @@ def test_everything_is_told_after_the_upgrade(old: tuple[Engine, set[str]], data
         kept.upkeep()
         check_readings(kept)
         assert [day["readings"] for day in kept.rollups(DAY)] == [300, 100]
+        check_profile(kept, names)
         assert check.check(engine).findings == []
 
 
@@ -203,6 +213,17 @@ def check_readings(kept: Kept) -> None:
     assert kept.put(*series(1, 300, start=DAY0)) == 0
     table = kept.store.rollups(kept.meter(), HOUR)
     assert all(len(row) == len(table.fields) for row in table.rows)
+
+
+def check_profile(kept: Kept, names: set[str]) -> None:
+    """What was there stays, and the hour that was due has its intervals."""
+    table = kept.store.profiles.table(kept.meter(), start=DAY0, end=DAY0 + 2 * DAY_MS)
+    assert table.fields[:3] == ("start", "end", "energy_import")
+    found = {row[0]: row for row in table.rows}
+    if "load_profile" in names:
+        assert found[DAY0 + 80 * 900_000][2] == 21.3
+    readings = [found[DAY0 + DAY_MS + 900_000 * place][-2] for place in range(4)]
+    assert sum(readings) == len(RECENT)
 
 
 def check_ledgers(kept: Kept, names: set[str]) -> None:

@@ -94,7 +94,7 @@ DATAMODEL = "mms_bridge.datamodel"
 """Values and their mapping to data attributes: all that the web has of the MMS bridge."""
 WEB_READS = {
     "bridge.store.alarms", "bridge.store.audit", "bridge.store.database", "bridge.store.dead_letters",
-    "bridge.store.every_meter", "bridge.store.export", "bridge.store.meter_names",
+    "bridge.store.demand", "bridge.store.every_meter", "bridge.store.export", "bridge.store.meter_names",
     "bridge.store.pack_format", "bridge.store.queries", "bridge.store.registers",
     "bridge.store.rollup", "bridge.store.spool", "bridge.store.tables", "bridge.store.totals",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Writes what is generated: docs/topics, cli, settings and conformance, mosquitto.conf (``make docs``).
+"""Writes what is generated: docs/topics, cli, settings and others, mosquitto.conf (``make docs``).
 
 >>> cli_markdown().splitlines()[0]
 '# Command line'
@@ -15,6 +15,7 @@ import typer
 
 from admin.exits import MEANINGS
 from admin.main import NAME, app
+from bridge.store.tariffs import EXAMPLE as TARIFFS
 from broker.daemon.mosquitto import BrokerSettings, render
 from tools.docs.alarms import alarms_markdown
 from tools.docs.conformance import conformance_markdown
@@ -96,6 +97,7 @@ DOCUMENTS: dict[Path, Callable[[], str]] = {
     ROOT / "docs" / "settings.md": settings_markdown,
     ROOT / "docs" / "conformance.md": conformance_markdown,
     ROOT / "docs" / "wired-kinds.md": wired_kinds_markdown,
+    ROOT / "docs" / "tariffs.example.toml": TARIFFS.read_text,
     ROOT / "mosquitto.conf": lambda: render(BrokerSettings()),
 }
 """Every generated file, and what makes its text."""

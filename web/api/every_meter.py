@@ -1,4 +1,4 @@
-"""``/api/v1/readings`` and ``/api/v1/energy``: files with the values of all meters."""
+"""``/api/v1/readings``, ``/energy`` and ``/demand``: files with the values of all meters."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from bridge.store.demand import demand as demand_of
 from bridge.store.every_meter import together
 from bridge.store.export import Table
 from bridge.store.queries import Store
 from bridge.store.registers import energy as energy_of
+from broker.calendar import Period
 from web.api.common import also, problems
 from web.api.exports import export
 from web.api.readings import Range, Resolution, fitting
@@ -30,6 +32,10 @@ MOST_ROWS = 5_000_000
 """Of a file: some 500 MB of CSV in the temporary folder."""
 MOST_REGISTERS = 100_000
 """That are looked up for a file: some two minutes."""
+
+
+MOST_HOURS = 100_000_000
+"""Of all meters, whose profiles are read for a file: of a year of 10,000 meters, some minutes."""
 
 
 class By(StrEnum):
@@ -75,9 +81,7 @@ def energy(
     `marks` says what is missing: `no-start`, `no-end`: no register at this boundary; `reset`: the counter
     fell or is another one, and the energy is that of the hours; `doubtful`: these leave out doubtful steps.
     """
-    end = min(span.end, datetime.now(UTC))
-    found = span.calendar.days(span.start, end) if by is By.DAY else span.calendar.months(span.start, end)
-    periods = list(found)
+    periods = _periods(span, by)
 
     def table(store: Store) -> Table:
         meters = store.registry(retired=True)
@@ -86,6 +90,36 @@ def energy(
         return energy_of(store, meters, periods)
 
     return _file(request, _caller.name, table, name=f"energy-{by}")
+
+
+@router.get("/demand", responses={**problems(406, 413, 429, 503), **also(CSV, PARQUET)})
+def demand(
+    request: Request,
+    _caller: Observer,
+    span: Annotated[Span, asked(timedelta(days=400))],
+    by: Annotated[By, Query(description="A row for each whole local day or month in the range.")] = By.MONTH,
+) -> Response:
+    """Maximum demand in W of each meter and local month or day, with its time, and the energy in Wh: a file.
+
+    Demand is the mean power of an interval of the load profile. The numbers of `measured`, `interpolated`,
+    `estimated` and `missing` intervals say how well it is known.
+    """
+    periods = _periods(span, by)
+
+    def table(store: Store) -> Table:
+        meters = store.registry(retired=True)
+        if len(meters) * sum(period.hours for period in periods) > MOST_HOURS:
+            raise ProblemError(413, f"profiles of more than {MOST_HOURS} hours: a shorter range")
+        return demand_of(store.profiles, meters, periods)
+
+    return _file(request, _caller.name, table, name=f"demand-{by}")
+
+
+def _periods(span: Span, by: By) -> list[Period]:
+    """The whole ones that are over."""
+    end = min(span.end, datetime.now(UTC))
+    calendar = span.calendar
+    return list(calendar.days(span.start, end) if by is By.DAY else calendar.months(span.start, end))
 
 
 def _file(request: Request, caller: str, table: Callable[[Store], Table], *, name: str) -> Response:

@@ -121,6 +121,15 @@ class ReadingsPage(BaseModel):
     """With ``layout=columns``: times in ms since 1970."""
 
 
+class ProfilePage(BaseModel):
+    """Interval values of a meter, oldest first."""
+
+    meter_id: MeterId
+    start: AwareDatetime
+    end: AwareDatetime
+    intervals: list[dict[str, Any]]
+
+
 class Energy(BaseModel):
     """What all meters together, or those of a feeder, used in each hour of UTC."""
 

@@ -1,0 +1,122 @@
+"""Energy of each tariff in local days and months, from the load profiles.
+
+An interval belongs to the tariff in force at its begin. An interval in which the tariff changes is an error:
+what it has belongs to neither of the two.
+
+>>> tariff_energy(profiles, [meter], periods, tariffs).fields[6:8]  # doctest: +SKIP
+('energy_t1', 'energy_t2')
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+from bridge.store.export import Table
+from bridge.store.period_sums import PeriodSum, sums
+from bridge.store.profile_table import Profiles
+from bridge.store.tables import Meter, at_ms, moment
+from bridge.store.tariff_file import Tariff
+from bridge.store.tariffs import Change, Tariffs
+from broker.calendar import Period
+from broker.contract.errors import ConfigurationError
+
+IMPORT, EXPORT = "energy_import", "energy_export"
+_LONGEST = timedelta(hours=1)
+"""Of an interval: the last one may end after its period."""
+_SHORT = {IMPORT: "energy", EXPORT: "export"}
+
+
+class Timeline:
+    """The tariffs of a time, for many intervals in it."""
+
+    def __init__(self, tariffs: Tariffs, periods: Sequence[Period]) -> None:
+        self._tariffs = tariffs
+        changes: list[Change] = []
+        if periods:
+            end = periods[-1].end + _LONGEST
+            changes += [*tariffs.changes(periods[0].start, end), Change(end, tariffs.tariff_at(end))]
+        self._begins = [at_ms(change.at) for change in changes]
+        self._names = [change.tariff for change in changes]
+        self._begin = self._end = 0
+        self._tariff: Tariff = "T1"
+
+    def of(self, at: int, span: int) -> Tariff:
+        """In force at the begin of an interval (ms); ConfigurationError if the tariff changes in it."""
+        if not self._begin <= at < self._end:
+            place = bisect_right(self._begins, at)
+            self._begin, self._end = self._begins[place - 1], self._begins[place]
+            self._tariff = self._names[place - 1]
+        if at + span > self._end:
+            raise self._refusal(bisect_right(self._begins, at), span)
+        return self._tariff
+
+    def _refusal(self, place: int, span: int) -> ConfigurationError:
+        local = self._tariffs.calendar.local(moment(self._begins[place]))
+        when = f"{local:%H:%M} on {local:%Y-%m-%d}"
+        return ConfigurationError(
+            f"{self._tariffs.source}: {self._names[place]} begins at {when}, inside of an interval of the "
+            f"load profile ({span // 60_000} minutes): use a boundary of intervals"
+        )
+
+
+class _ByTariff(PeriodSum):
+    def __init__(self, timeline: Timeline, registers: Sequence[str], tariffs: Sequence[Tariff]) -> None:
+        super().__init__()
+        self._timeline = timeline
+        self._sums: dict[Tariff, list[int | None]] = {tariff: [None] * len(registers) for tariff in tariffs}
+
+    def add(self, at: int, span: int, values: Sequence[int | None], mark: int) -> None:
+        sums = self._sums[self._timeline.of(at, span)]
+        for place, value in enumerate(values):
+            if value is not None:
+                sums[place] = (sums[place] or 0) + value
+
+    def values(self) -> tuple[Any, ...]:
+        by_register = zip(*self._sums.values(), strict=True)
+        return tuple(None if value is None else value / 1000 for values in by_register for value in values)
+
+
+def tariff_energy(
+    profiles: Profiles,
+    meters: Iterable[Meter],
+    periods: Sequence[Period],
+    tariffs: Tariffs,
+    *,
+    export: bool = True,
+) -> Table:
+    """A row for each meter and period, in Wh: ``energy_t1``, …, with ``export`` also ``export_t1``, ….
+
+    The fields are of the tariffs that the file names; a value is None without any known interval.
+    ConfigurationError if a tariff changes in an interval, or if there is no tariff yet.
+    """
+    registers = (IMPORT, EXPORT) if export else (IMPORT,)
+    fields = tuple(fields_of(registers, tariffs.tariffs))
+    timeline = Timeline(tariffs, periods)
+    return sums(
+        profiles,
+        meters,
+        periods,
+        new=lambda: _ByTariff(timeline, registers, tariffs.tariffs),
+        fields=fields,
+        registers=registers,
+    )
+
+
+def fields_of(registers: Iterable[str], tariffs: Iterable[Tariff]) -> list[str]:
+    """As ``energy_t1``."""
+    return [f"{_SHORT[register]}_{tariff.lower()}" for register, tariff in product(registers, tariffs)]
+
+
+def any_exports(profiles: Profiles, meters: Iterable[Meter], periods: Sequence[Period]) -> bool:
+    """Whether a meter counts what it exports: by its birth, or its first or last intervals of this time."""
+    meters = list(meters)
+    if any(EXPORT in meter.quantities.split(",") for meter in meters):
+        return True
+    if not periods:
+        return False
+    start, end = at_ms(periods[0].start), at_ms(periods[-1].end)
+    return any(EXPORT in day.names for meter in meters for day in profiles.ends(meter, start=start, end=end))
