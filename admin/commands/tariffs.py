@@ -36,7 +36,9 @@ TariffFile = Annotated[
 ]
 
 app = new_app(
-    no_args_is_help=True, rich_markup_mode=None, help="Energy by tariff, and the tariffs' calendar."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Energy by tariff, and the tariffs' calendar.\n\n\b\nmeter61850 tariffs example > tariffs.toml",
 )
 
 

@@ -34,7 +34,13 @@ TABLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "dead-letters show": (("1",),),
     "store maintain": (("--once",),),
     "store check": ((),),
+    "store recompute": (("--from", "7d"),),
     "energy": ((),),
+    "profile": (("House 1",), ("House 1", "--corrections")),
+    "demand": ((), ("House 1", "--by", "day")),
+    "tariffs check": (("tariffs.toml",),),
+    "tariffs now": (("--tariffs", "tariffs.toml"),),
+    "tariffs energy": (("--tariffs", "tariffs.toml", "--by", "day"),),
     "mms browse": ((MMS,), (MMS, "House 1")),
     "mms read": ((MMS, "House 1/MMXN1.Vol[MX]"),),
     "identity list": ((),),
@@ -54,7 +60,10 @@ NO_TABLE = {
 """They print lines, or need what is not here; their rows are shown by the same function."""
 
 
-OTHERWISE = ("alarms", "energy", "meters list", "mms browse", "mms read", "dead-letters", "doctor")
+OTHERWISE = (
+    "alarms", "energy", "profile", "demand", "tariffs check", "tariffs now", "tariffs energy", "meters list",
+    "mms browse", "mms read", "dead-letters", "doctor",
+)  # fmt: skip
 """Their values change meanwhile, or people see them otherwise: only the lines are looked at."""
 
 
@@ -66,6 +75,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         folder = running.folder
         run("identity", "add", "anna", "--role", "operator", folder=folder)
         run("enrol", "new", folder=folder)
+        (folder / "tariffs.toml").write_text(run("tariffs", "example", folder=folder).stdout)
         meter = answer("meters", "list", folder=folder)[0]["meter_id"]
         admin = MqttSettings(identity=folder / "data" / "identities" / "admin")
         publish.single(
