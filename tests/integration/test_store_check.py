@@ -33,6 +33,7 @@ DAMAGE: dict[str, tuple[str, list[str]]] = {
             "reading_pack: 2 rows of meter key 1",
             "rollup: 3 rows",
             "due: 2 rows",
+            "load_profile: 1 rows",
         ],
     ),
     "a pack is cut": (pack("data = substr(data, 1, 40)"), ["cannot be decoded"]),
