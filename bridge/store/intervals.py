@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ LONGEST_MS = 31 * DAY_MS
 MEASURED = ("power", "voltage", "voltage_l1", "voltage_l2", "voltage_l3")
 """Of these an interval has mean, minimum and maximum."""
 MOST_LONG = 24
-"""Steps of more than an hour in the readings of an hour, and beside them: more are of a broken clock."""
+"""Steps of more than an hour at the same instant: more are of a broken clock."""
 TENTHS = 10
 """Of a W or V: as what they are stored."""
 SHORT_MS = 60_000
@@ -103,12 +103,18 @@ def bounded(several: Iterable[tuple[Step, Cover]]) -> list[tuple[Step, Cover]]:
     """
     found = list(several)
     long = {cover for _, cover in found if cover.end - cover.begin > HOUR_MS}
-    if len(long) <= MOST_LONG:
+    if len(long) <= MOST_LONG or _deepest(long) <= MOST_LONG:
         return found
     return [
         (step, cover._replace(begin=cover.end, mark=Mark.ESTIMATED) if cover in long else cover)
         for step, cover in found
     ]
+
+
+def _deepest(several: Iterable[Cover]) -> int:
+    """How many of these are at the same instant at most."""
+    edges = sorted(edge for cover in several for edge in ((cover.begin, 1), (cover.end, -1)))
+    return max(accumulate(change for _, change in edges), default=0)
 
 
 def cut(several: Iterable[Cover], *, start: int, end: int, span: int) -> list[Value]:

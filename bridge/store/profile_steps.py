@@ -68,7 +68,7 @@ class Steps:
         joints: dict[str, dict[int, frozenset[Joint]]] = {}
         known = {name for at in (first, end) for name in self._joints(at)}
         for name, key in REGISTERS.items():
-            if not key or key in columns or name in known:
+            if not key or _tells(columns, key) or name in known:
                 found[name], joints[name] = self._register(name, key, columns, first, end)
         return Found(columns, found, joints)
 
@@ -131,3 +131,8 @@ def _boundaries(cover: Cover, first: int, end: int) -> range:
     """The hours' boundaries of a time that a cover reaches over, or ends at."""
     begin = max(first, cover.begin - cover.begin % HOUR_MS + HOUR_MS)
     return range(begin, min(end, cover.end) + 1, HOUR_MS)
+
+
+def _tells(columns: Columns, name: str) -> bool:
+    """Whether any reading has it: where packs overlap, a column may be there and empty."""
+    return any(value is not None for value in columns.get(name, ()))
