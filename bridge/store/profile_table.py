@@ -64,6 +64,7 @@ class Profiles:
         """
         days = self.days(meter, start=start, end=end)
         there = {*ALWAYS, *(name for day in days for name in day.names)}
+        there |= {name for name in REGISTERS if f"{name}_mark" in there}  # nothing is known of it, nowhere
         fields = tuple(name for name in FIELDS if name in there)
         return Table(fields, _rows(days, fields, start, end))
 
