@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from bridge.store import database
 from bridge.store.audit import Event, Kind, record
 from tests.support import cli
 from tests.support.bridges import Client
 from tests.support.brokers import Broker
 from tests.support.chain import chain, until
+from tests.support.databases import migrated
 
 
 def test_a_command_from_the_cli_to_the_audit(broker: Broker, tmp_path: Path) -> None:
@@ -49,8 +49,7 @@ def test_a_command_from_the_cli_to_the_audit(broker: Broker, tmp_path: Path) -> 
 def filled(folder: Path, rows: int) -> str:
     """A database with so many rows of audit, each by another one."""
     url = f"sqlite:///{folder / 'meter.sqlite'}"
-    engine = database.connect(url)
-    database.migrate(engine)
+    engine = migrated(url)
     record(
         engine,
         *(Event(Kind.RIGHTS_CHANGED, who=f"anna {n}", identity="op", detail={"n": n}) for n in range(rows)),

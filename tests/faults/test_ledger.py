@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from sqlmodel import Session
 
-from bridge.store import database
 from bridge.store.pack_format import NOTHING, encode
 from bridge.store.tables import Meter, Pack, Reading
 from tests.faults.cards import COLUMNS, Name, Row
 from tests.faults.ledger import Ledger, OutboxState, audit, flows, last_left, read_book
 from tests.faults.stored import Stored, read_stored, stored_upto
+from tests.support.databases import migrated
 
 METER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 TOPIC = f"sm/v1/{METER}"
@@ -221,8 +221,7 @@ def row(ts: int, **values: float | bool) -> Row:
 
 def test_rows_and_packs_are_read_as_they_are_in_the_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'chain.sqlite'}"
-    engine = database.connect(url)
-    database.migrate(engine)
+    engine = migrated(url)
     old = NOTHING._replace(epoch=1, seq=1, ts=1000, voltage=229.9, alarm=True)
     with Session(engine) as session:
         session.add(Meter(key=7, meter_id=METER, first_seen=0, last_seen=0))

@@ -18,6 +18,7 @@ from bridge.store import database
 from bridge.store.audit import FIRST, HASHED, NOTHING, Event, Head, Kind, append, digest, head, record
 from bridge.store.audit_verify import TamperedError, verified
 from bridge.store.tables import Audit
+from tests.support.databases import migrated
 
 pytest_plugins = ("tests.support.databases",)
 
@@ -33,8 +34,7 @@ def event(number: int, **others: Any) -> Event:
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    made = database.connect(database_url)
-    database.migrate(made)
+    made = migrated(database_url)
     yield made
     made.dispose()
 
@@ -241,8 +241,7 @@ def test_no_single_mutation_goes_unseen(filled: Engine, no: int, mutation: tuple
 
 
 def test_what_sqlite_cannot_read_as_text_is_tampering_too(sqlite_url: str) -> None:
-    made = database.connect(sqlite_url)
-    database.migrate(made)
+    made = migrated(sqlite_url)
     record(made, event(1), event(2), event(3))
     broken = "UPDATE audit SET who = CAST(x'ff' AS TEXT) WHERE no = 2"
     assert "cannot be read" in found(made, lambda connection: connection.execute(text(broken)))[1]

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import text
 
 from bridge.ingest.ledger import Deadlines
-from bridge.store import database
 from bridge.store.queries import Store
 from bridge.store.tables import moment
 from broker.contract.messages import format_ts
 from broker.mqtt.packets import DUP, RETAIN, Publish
 from tests.integration.test_bridge_store import NOW, TOPICS, TS, Rig, birth, message, meter_id, reading
+from tests.support.databases import migrated
 
 pytest_plugins = ("tests.support.databases",)
 
@@ -26,8 +26,7 @@ RESULT = f"{TOPICS.prefix}/{meter_id(1)}/result"
 
 @pytest.fixture
 def rig(database_url: str) -> Iterator[Rig]:
-    engine = database.connect(database_url)
-    database.migrate(engine)
+    engine = migrated(database_url)
     with Store.open(database_url) as store:
         yield Rig(engine, store)
     engine.dispose()

@@ -20,7 +20,7 @@ from bridge.store.tables import Audit
 from broker.contract.errors import ConfigurationError
 from tests.integration.test_audit import ROWS, event, verify
 from tests.integration.test_store_migration import run
-from tests.support.databases import Postgres, new_database
+from tests.support.databases import Postgres, migrated, new_database
 from tests.support.stores import keeping, series
 
 pytest_plugins = ("tests.support.databases",)
@@ -28,8 +28,7 @@ pytest_plugins = ("tests.support.databases",)
 
 @pytest.fixture
 def filled(database_url: str) -> Iterator[Engine]:
-    made = database.connect(database_url)
-    database.migrate(made)
+    made = migrated(database_url)
     record(made, *map(event, range(ROWS)))
     yield made
     made.dispose()
@@ -49,8 +48,7 @@ def carried(url: str, end: Head) -> None:
 
 
 def test_a_backup_of_sqlite_carries_the_chain(sqlite_url: str, tmp_path: Path) -> None:
-    made = database.connect(sqlite_url)
-    database.migrate(made)
+    made = migrated(sqlite_url)
     end = record(made, *map(event, range(ROWS)))
     made.dispose()
     back_up(sqlite_url, tmp_path / "copy.sqlite")
@@ -58,8 +56,7 @@ def test_a_backup_of_sqlite_carries_the_chain(sqlite_url: str, tmp_path: Path) -
 
 
 def test_pg_dump_carries_the_chain(postgres: Postgres, postgres_url: str, tmp_path: Path) -> None:
-    made = database.connect(postgres_url)
-    database.migrate(made)
+    made = migrated(postgres_url)
     end = record(made, *map(event, range(ROWS)))
     made.dispose()
     run("pg_dump", "--format=custom", f"--file={tmp_path / 'dump'}", f"--dbname={postgres_url}")

@@ -11,12 +11,12 @@ from sqlmodel import Session
 from bridge.meters import block_ledger
 from bridge.meters.blocks import Blocks
 from bridge.mqtt.notice import Notice
-from bridge.store import database
 from broker.contract.block import Block
 from broker.contract.notice import MeterNotice
 from broker.mqtt.packets import Publish
 from tests.support.bridges import METER, OTHER, TOPICS, Client, Rig, chain, command, eventually, stamp
 from tests.support.brokers import Broker
+from tests.support.databases import migrated
 
 pytest_plugins = ("tests.support.databases",)
 
@@ -163,8 +163,7 @@ def test_what_a_newer_issuer_blocks_is_recorded_and_kept(broker: Broker, databas
 
 
 def test_of_a_group_the_leader_speaks_and_knows_what_others_have_written(database_url: str) -> None:
-    engine = database.connect(database_url)
-    database.migrate(engine)
+    engine = migrated(database_url)
     told: list[tuple[str, bytes]] = []
     leads, confirmed, arrived = False, True, 0
     keeper = Blocks(

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from bridge.ingest.bulk_insert import insert_readings
 from bridge.ingest.rows import Row
 from bridge.store import database
+from tests.support.databases import migrated
 
 pytest_plugins = ("tests.support.databases",)
 
@@ -26,8 +27,7 @@ CREATE TRIGGER full_disk BEFORE INSERT ON reading EXECUTE FUNCTION full_disk()
 
 @pytest.fixture
 def engine(postgres_url: str) -> Iterator[Engine]:
-    made = database.connect(postgres_url)
-    database.migrate(made)
+    made = migrated(postgres_url)
     yield made
     made.dispose()
 

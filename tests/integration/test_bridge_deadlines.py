@@ -12,7 +12,7 @@ from sqlmodel import Session
 from bridge.ingest.dead_letters import DeadLetters
 from bridge.ingest.ledger import Deadlines
 from bridge.mqtt.notice import Dead
-from bridge.store import database, dead_letters
+from bridge.store import dead_letters
 from bridge.store.audit import now_ms
 from bridge.store.dead_letters import MORE
 from bridge.store.queries import Store
@@ -32,6 +32,7 @@ from tests.support.bridges import (
     stamp,
 )
 from tests.support.brokers import Broker, free_port
+from tests.support.databases import migrated
 
 pytest_plugins = ("tests.support.databases",)
 
@@ -60,8 +61,7 @@ def test_a_command_without_answer_times_out_and_a_late_answer_counts(
 
 def test_a_command_that_came_late_has_its_time_to_be_answered(database_url: str) -> None:
     """Its meter says that it has expired; timed out it is only when that does not come either."""
-    engine = database.connect(database_url)
-    database.migrate(engine)
+    engine = migrated(database_url)
     now = now_ms()
     with Session(engine) as session:
         for name, received in (("new", now), ("old", now - 120_000)):
@@ -90,8 +90,7 @@ def test_a_flood_of_bad_messages_is_bounded_and_costs_no_good_reading(
 
 
 def test_purged_letters_make_room_again(sqlite_url: str) -> None:
-    engine = database.connect(sqlite_url)
-    database.migrate(engine)
+    engine = migrated(sqlite_url)
     letters = DeadLetters(per_cause=2)
     with engine.begin() as connection:
         letters.write(connection, [Dead(b"t", b"%d" % n, "bad") for n in range(5)], NOW)
@@ -112,8 +111,7 @@ def _rows(url: str) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("which", ["keys", "before", "all"])
 def test_purge_deletes_what_is_named(database_url: str, which: str) -> None:
-    engine = database.connect(database_url)
-    database.migrate(engine)
+    engine = migrated(database_url)
     letters = DeadLetters(per_cause=10)
     with engine.begin() as connection:
         letters.write(connection, [Dead(b"old", b"1", "bad")], NOW)
@@ -134,8 +132,7 @@ def test_purge_deletes_what_is_named(database_url: str, which: str) -> None:
 
 def test_what_was_sent_again_and_is_bad_again_stays(database_url: str) -> None:
     """The bridge has looked at it before the command deletes it."""
-    engine = database.connect(database_url)
-    database.migrate(engine)
+    engine = migrated(database_url)
     letters = DeadLetters(per_cause=10)
     with engine.begin() as connection:
         letters.write(connection, [Dead(b"good now", b"1", "bad"), Dead(b"bad", b"2", "bad")], NOW)

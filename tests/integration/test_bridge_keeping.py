@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session, select
 
 from bridge.ingest.ledger import Deadlines
-from bridge.store import audit, clock, database
+from bridge.store import audit, clock
 from bridge.store.clock import Clock
 from bridge.store.tables import Command as Row
 from tests.support.bridge_process import CLOCK
@@ -35,6 +35,7 @@ from tests.support.bridges import (
 )
 from tests.support.brokers import Broker
 from tests.support.cli import run
+from tests.support.databases import migrated
 
 pytest_plugins = ("tests.support.databases",)
 
@@ -190,8 +191,7 @@ def test_what_was_told_since_is_newer_than_what_waited(broker: Broker, sqlite_ur
 
 @pytest.fixture
 def engine(sqlite_url: str) -> Iterator[Engine]:
-    made = database.connect(sqlite_url)
-    database.migrate(made)
+    made = migrated(sqlite_url)
     yield made
     made.dispose()
 

@@ -10,11 +10,11 @@ import pytest
 from bridge.ingest import rate_limits
 from bridge.ingest.dead_letters import DeadLetters
 from bridge.mqtt.notice import Dead
-from bridge.store import database
 from bridge.store.dead_letters import MORE
 from bridge.store.queries import Store
 from tests.support.bridges import METER, OTHER, READING, TOPICS, birth, chain, eventually, reading, stamp
 from tests.support.brokers import Broker
+from tests.support.databases import migrated
 
 pytest_plugins = ("tests.support.databases",)
 
@@ -108,8 +108,7 @@ def test_a_flood_of_results_fills_no_ledger(broker: Broker, database_url: str) -
     ids=["of one meter", "of one cause", "in all"],
 )
 def test_dead_letters_are_bounded(database_url: str, bound: dict[str, int], kept: int) -> None:
-    engine = database.connect(database_url)
-    database.migrate(engine)
+    engine = migrated(database_url)
     dead = [Dead(f"sm/v1/{meter}/reading".encode(), b"%100d" % n, "bad") for n in range(50) for meter in "ab"]
     for again in range(2):  # a new process counts what is there
         letters = DeadLetters(**({"per_cause": 1000} | bound))

@@ -14,7 +14,6 @@ from sqlalchemy import Engine, text
 from bridge.ingest.classify import Sorter
 from bridge.ingest.registry import FOREIGN_SERIAL
 from bridge.ingest.writer import Committed, Writer
-from bridge.store import database
 from bridge.store.meter_names import UnknownMeterError
 from bridge.store.queries import Store
 from bridge.store.tables import Meter, moment
@@ -22,6 +21,7 @@ from broker.contract.messages import format_ts
 from broker.contract.quantities import QUANTITIES
 from broker.contract.topics import Topics, scl_name
 from broker.mqtt.packets import Publish
+from tests.support.databases import migrated
 
 pytest_plugins = ("tests.support.databases",)
 
@@ -58,8 +58,7 @@ class Rig:
 
 @pytest.fixture
 def rig(database_url: str) -> Iterator[Rig]:
-    engine = database.connect(database_url)
-    database.migrate(engine)
+    engine = migrated(database_url)
     with Store.open(database_url) as store:
         yield Rig(engine, store)
     engine.dispose()

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from bridge.ingest.bulk_insert import by_quantities, insert_readings
 from bridge.ingest.rows import Row
-from bridge.store import database
+from tests.support.databases import migrated
 
 pytest_plugins = ("tests.support.databases",)
 
@@ -26,8 +26,7 @@ def row(seq: int, names: tuple[str, ...]) -> Row:
 def test_what_few_have_together_is_not_taken_for_what_many_have(database_url: str) -> None:
     """Forty have all; of two more each lacks another quantity, so that together they have all."""
     batch = [row(seq, ALL) for seq in range(1, 41)] + [row(41, ALL[:2]), row(42, ALL[1:])]
-    engine = database.connect(database_url)
-    database.migrate(engine)
+    engine = migrated(database_url)
     try:
         with engine.begin() as connection:
             assert insert_readings(connection, batch).new == len(batch)

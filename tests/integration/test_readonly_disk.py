@@ -22,6 +22,7 @@ from meter_firmware.storage import Storage, StorageError
 from tests.faults.disk import may_mount, small_disk
 from tests.support.bridges import READING, Client, bridge, eventually, reading
 from tests.support.brokers import Broker
+from tests.support.databases import migrated
 
 pytest_plugins = ("tests.support.databases",)
 
@@ -64,8 +65,7 @@ def test_a_bridge_that_starts_on_a_read_only_disk_writes_when_it_is_well(
 
 
 def test_a_connection_that_became_read_only_is_thrown_away(sqlite_url: str) -> None:
-    engine = database.connect(sqlite_url)
-    database.migrate(engine)
+    engine = migrated(sqlite_url)
     with engine.connect() as connection:
         connection.execute(text("PRAGMA query_only=ON"))
     for fails in (True, False):

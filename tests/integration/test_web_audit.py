@@ -24,6 +24,7 @@ from bridge.store import database
 from bridge.store.audit_verify import verified
 from bridge.store.tables import Audit
 from tests.support.chain import until
+from tests.support.databases import migrated
 from tests.support.web import Web, beside_meters, log_in, start
 from web.archive import Archive
 from web.audit import Event, audit
@@ -207,8 +208,7 @@ def test_on_postgresql_the_web_needs_to_read_and_to_append_to_the_audit(
 ) -> None:
     """The statements of docs/operations-store.md, for a role of their own name."""
     role = f"web_{make_url(postgres_url).database}"
-    engine = database.connect(postgres_url)
-    database.migrate(engine)
+    engine = migrated(postgres_url)
     (sql,) = re.findall(r"```sql\n(CREATE ROLE.*?)```", OPERATIONS.read_text(), re.S)
     with engine.begin() as connection:
         connection.exec_driver_sql(sql.replace("meter61850_web", role))

@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 from sqlmodel import Session
 
-from bridge.store import database
 from bridge.store.dead_letters import MORE, purge
 from bridge.store.tables import DeadLetter
 from broker.contract.errors import UnavailableError
+from tests.support.databases import migrated
 from tests.support.inside import Inside, inside
 from tests.support.stores import DAY0, meter_id
 from web import audit
@@ -243,8 +243,7 @@ async def test_a_role_of_the_database_that_may_not_delete_is_told(
     role = f"web_{make_url(postgres_url).database}"
     (sql,) = re.findall("```sql\n(CREATE ROLE.*?)```", OPERATIONS.read_text(), re.DOTALL)
     *others, right = sql.replace("meter61850_web", role).strip().splitlines()
-    engine = database.connect(postgres_url)
-    database.migrate(engine)
+    engine = migrated(postgres_url)
     put(engine)
     with engine.begin() as connection:
         connection.exec_driver_sql("\n".join(others))

@@ -19,11 +19,11 @@ from sqlmodel import SQLModel
 from bridge.ingest.rows import Row, row_of
 from bridge.ingest.work import Work
 from bridge.ingest.writer import Committed, Writer
-from bridge.store import database
 from bridge.store.pack_format import NOTHING, StoredReading
 from bridge.store.queries import Store
 from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Meter
 from bridge.store.upkeep import Done, Policy, upkeep
+from tests.support.databases import migrated
 
 DAY0 = 1_795_392_000_000
 """2026-11-23T00:00:00Z."""
@@ -123,8 +123,7 @@ class Kept:
 @contextmanager
 def keeping(url: str) -> Iterator[Kept]:
     """A database with our schema."""
-    engine = database.connect(url)
-    database.migrate(engine)
+    engine = migrated(url)
     with Store.open(url) as store:
         yield Kept(url, engine, store, Writer(engine, max_meters_per_ied=50))
     engine.dispose()

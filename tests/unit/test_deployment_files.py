@@ -11,7 +11,6 @@ import pytest
 
 from admin.deployments import enter_deployment
 from admin.pending import opened
-from bridge.store import database
 from bridge.store.backup import back_up
 from broker.contract.errors import ConfigurationError
 from broker.contract.roles import Role
@@ -24,6 +23,7 @@ from meter_firmware.storage import Storage
 from registrar.deployment import Deployment
 from registrar.identities import Identity
 from registrar.init_deployment import NewDeployment, new_deployment
+from tests.support.databases import migrated
 from web.auth.accounts import Accounts
 from web.auth.accounts import Role as WebRole
 
@@ -168,8 +168,7 @@ def test_a_deployment_is_its_owners_alone_whatever_folder_and_umask(tmp_path: Pa
         deployment = new_deployment(folder, NewDeployment())
         deployment.enlist(Identity("anna", Role.OPERATOR), tmp_path / "anna")
         url = deployment.environment["METER61850_DATABASE_URL"]
-        engine = database.connect(url)
-        database.migrate(engine)
+        engine = migrated(url)
         engine.dispose()
         back_up(url, tmp_path / "copy.sqlite")
         with Storage(tmp_path / "meter" / "meter.sqlite"):
