@@ -5,6 +5,7 @@
 # make mms    the tests of MMS with the wait hook (mms_bridge/libiec61850/wait_hook.py) and again without it
 # make soak   a minute of births under SCADA clients, then minutes of faults on the real chain and the ledger:
 #             BIRTHS=200 SECONDS=600 SEED=7 DATABASE=sqlite|postgresql; then make debs-test and make containers
+# make month  200 simulated houses, a month: what is computed of it against the truth, a replay: SEED=7
 # make dist   wheel, sdist and the Debian packages, in dist/
 # make debs-test   the Debian packages installed, run, upgraded and purged in Debian 12 and 13 (chroots, root)
 # make containers  compose.yaml with podman: all services, and their meters over MMS and HTTPS (root)
@@ -41,7 +42,7 @@ SOURCES := adapters admin bench bridge broker meter_firmware mms_bridge registra
 PY := $(VENV)/bin/python
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: up test unit mms soak dist debs-test containers hostile alerts fuzz audit sbom check bench lock docs vendor clean servers debian
+.PHONY: up test unit mms soak month dist debs-test containers hostile alerts fuzz audit sbom check bench lock docs vendor clean servers debian
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.installed
@@ -70,6 +71,9 @@ dist: $(VENV)/.installed-dev
 	@mkdir -p dist
 	$(PY) -m hatchling build -d dist -t sdist -t wheel
 	$(PY) -m tools.debian --wheel $(WHEEL) --folder dist $(ARGS)
+
+month: $(VENV)/.installed-dev servers
+	$(PY) -m tests.month $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 debs-test: $(VENV)/.installed-dev
 	@command -v debootstrap >/dev/null || $(MAKE) --no-print-directory debian PACKAGES=debootstrap
