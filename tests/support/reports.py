@@ -3,7 +3,8 @@
 `.test-reports/latest/` holds, of the newest run:
 
 - `gw0.txt`, `gw1.txt` (`main.txt` without workers): a line when a test begins and one for each phase that it
-  ends, with the seconds that it took. A test that has only begun is the one that was running.
+  ends, with the seconds that it took, and the CPU's of the worker and of programs that ended meanwhile.
+  A test that has only begun is the one that was running.
 - `workers.txt`: when a worker ended, and why.
 - `failed/…txt`: for each failure its traceback and what was captured.
 
@@ -35,6 +36,7 @@ class Reports:
     def __init__(self, run: Path, worker: str) -> None:
         self._failed = run / "failed"
         self._failed.mkdir(parents=True, exist_ok=True)
+        self._cpu = sum(os.times()[:4])
         self._list = (run / f"{worker}.txt").open("a", encoding="utf-8", buffering=1)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
@@ -43,7 +45,9 @@ class Reports:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """One of its phases has ended."""
-        self._say(f"{report.when} {report.outcome} {report.duration:.2f}", report.nodeid)
+        before, self._cpu = self._cpu, sum(os.times()[:4])
+        told = f"{report.when} {report.outcome} {report.duration:.2f} {self._cpu - before:.2f}"
+        self._say(told, report.nodeid)
         if report.failed:
             self._keep(f"{report.nodeid} {report.when}", _text(report))
 
