@@ -21,8 +21,8 @@ from bridge.settings import BridgeSettings
 from bridge.store import database as databases
 from bridge.store.backup import back_up
 from bridge.store.check import check as checked
+from bridge.store.due import due_again
 from bridge.store.restore import restore as restored
-from bridge.store.rollup import due_again
 from bridge.store.tables import at_ms
 from bridge.store.upkeep import Done, Policy, upkeep
 from broker.contract.errors import ConfigurationError, UnavailableError
@@ -115,8 +115,8 @@ def backup(
 def check(as_json: Json = False, database: Database = DATABASE) -> None:
     """Look at the whole database, and exit 1 if something is wrong; it changes nothing.
 
-    It reads every page (SQLite), counts every table, looks for rows of unknown meters, decodes every pack,
-    and follows the chain of the audit. The bridge may run meanwhile.
+    It reads every page (SQLite), counts every table, looks for rows of unknown meters, decodes every pack
+    and load profile, and follows the chain of the audit. The bridge may run meanwhile.
 
     \b
     meter61850 store check
