@@ -76,8 +76,8 @@ def recompute(
 ) -> None:
     """Have hours, days and load profiles of a time computed again from the readings that are still there.
 
-    The bridge does it after its other upkeep, 2,000 hours of a meter in each round of five minutes; without
-    a bridge each `store maintain --once` does. After an upgrade this makes the load profiles of the time
+    The bridge does it after its other upkeep, days of 2,000 meters in each round of five minutes; without a
+    bridge each `store maintain --once` does. After an upgrade this makes the load profiles of the time
     before. Hours whose readings were deleted stay as they are.
 
     \b

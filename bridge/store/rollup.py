@@ -54,8 +54,8 @@ day."""
 GOOD_PACK = 300
 """Readings that make a small pack: fewer are packed over more hours. Less than the 360 of an hour at 10 s,
 of which some may be missing."""
-AGAIN_AT_ONCE = 2000
-"""Hours: less than a minute of work, so that packing and retention have their turn."""
+AGAIN_AT_ONCE = 48_000
+"""Hours, days of 2,000 meters: minutes of work, so that packing and retention have their turn."""
 GRACE_MS = 300_000
 """ms after an hour or day before it is summed up: the clocks of several bridges may differ by this."""
 
@@ -95,6 +95,8 @@ def sum_hour(connection: Connection, meter: int, start: int, *, now: int, minute
     summed, hours = _sum(connection, meter, [start], now=now)
     if not hours:
         return
+    work, together = fitting(len(summed.columns["ts"]))
+    note_due(connection, work, meter, start - start % (together * HOUR_MS))
     concerned = {_hour_of(reading) for stretch in summed.stretches for reading in stretch.concerned}
     others = [hour for hour in concerned - {start} if _known(connection, meter, hour, hour + HOUR_MS)]
     for hour in others:  # one that is not known is due itself
@@ -144,8 +146,6 @@ def _sum(connection: Connection, meter: int, hours: Sequence[int], *, now: int) 
         energy = {"energy_used": total(ends[hour]), "energy_doubtful": left_out}
         rows.append({"span": HOUR, "meter": meter, "start": hour, **energy, **summary(of_hour)})
         _warn(connection, meter, hour, left_out - doubtful, now=now)
-        work, together = fitting(count)
-        note_due(connection, work, meter, hour - hour % (together * HOUR_MS))
     if rows:
         _write(connection, rows)
         note_due(connection, "day", meter, begin - begin % DAY_MS)
