@@ -21,8 +21,8 @@ from bridge.settings import BridgeSettings
 from bridge.store import database as databases
 from bridge.store.backup import back_up
 from bridge.store.check import check as checked
+from bridge.store.due import due_again
 from bridge.store.restore import restore as restored
-from bridge.store.rollup import due_again
 from bridge.store.tables import at_ms
 from bridge.store.upkeep import Done, Policy, upkeep
 from broker.contract.errors import ConfigurationError, UnavailableError
@@ -76,8 +76,8 @@ def recompute(
 ) -> None:
     """Have hours, days and load profiles of a time computed again from the readings that are still there.
 
-    The bridge does it after its other upkeep, 2,000 hours of a meter in each round of five minutes; without
-    a bridge each `store maintain --once` does. After an upgrade this makes the load profiles of the time
+    The bridge does it after its other upkeep, days of 2,000 meters in each round of five minutes; without a
+    bridge each `store maintain --once` does. After an upgrade this makes the load profiles of the time
     before. Hours whose readings were deleted stay as they are.
 
     \b
@@ -115,8 +115,8 @@ def backup(
 def check(as_json: Json = False, database: Database = DATABASE) -> None:
     """Look at the whole database, and exit 1 if something is wrong; it changes nothing.
 
-    It reads every page (SQLite), counts every table, looks for rows of unknown meters, decodes every pack,
-    and follows the chain of the audit. The bridge may run meanwhile.
+    It reads every page (SQLite), counts every table, looks for rows of unknown meters, decodes every pack
+    and load profile, and follows the chain of the audit. The bridge may run meanwhile.
 
     \b
     meter61850 store check

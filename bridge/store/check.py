@@ -1,4 +1,4 @@
-"""Looks at all of the store: pages, rows without a meter, packs, the chain of the audit; it changes nothing.
+"""Looks at all of the store: pages, rows without a meter, packs, profiles, the audit; it changes nothing.
 
 The bridge may run meanwhile: each meter is looked at as it is at one moment. Memory does not grow with the
 number of readings.
@@ -23,12 +23,14 @@ from sqlmodel import col
 from bridge.store.audit_verify import TamperedError, verified
 from bridge.store.database import snapshot
 from bridge.store.pack_format import MAX_READINGS, unpacked
-from bridge.store.tables import DAY_MS, DeadLetter, Meter, Pack, Reading, Spare, metadata
+from bridge.store.profile_format import Day
+from bridge.store.tables import DAY_MS, DeadLetter, LoadProfile, Meter, Pack, Reading, Spare, metadata, moment
 from broker.contract.errors import reason
 
 SHOWN = 20
 """Findings of one kind that are listed; further ones are counted."""
 _OF_METERS = ("reading", "reading_pack", "rollup", "due", "alarm", "load_profile", "profile_correction")
+_PROFILE = [getattr(LoadProfile, name) for name in LoadProfile.model_fields]
 _PACK = [getattr(Pack, name) for name in Pack.model_fields]
 Look = Callable[[Sequence[int]], Iterable[int]]
 
@@ -64,6 +66,7 @@ def check(engine: Engine, *, through: Look = iter) -> Report:
         "meter": _numbers,
         "dead_letter": _letters,
         "audit": _chain,
+        "load_profile": _profiles,
     }
     for what, look in looks.items():  # each by itself: what cannot be read ends a connection
         report.note(_alone(engine, look), what)
@@ -129,6 +132,20 @@ def _chain(connection: Connection) -> Iterator[str]:
             pass
     except TamperedError as error:
         yield str(error)
+
+
+def _profiles(connection: Connection) -> Iterator[str]:
+    """Each day's intervals can be read, and every field has as many as the day."""
+    rows = select(*_PROFILE).order_by(col(LoadProfile.meter), col(LoadProfile.start))
+    for meter, start, minutes, data in connection.execute(rows, execution_options={"yield_per": 100}):
+        try:
+            day = Day(start, minutes, data)
+            short = sorted(name for name in (*day.names, "version") if len(day.column(name)) != day.count)
+            wrong = f"{', '.join(short)}: not of {day.count} intervals" if short else ""
+        except (zlib.error, ValueError, AttributeError, LookupError, TypeError, ArithmeticError) as error:
+            wrong = f"it cannot be decoded: {reason(error)}"
+        if wrong:
+            yield f"load_profile: meter key {meter}, day from {moment(start):%Y-%m-%d}: {wrong}"
 
 
 def _packs(engine: Engine, through: Look, counts: dict[str, int]) -> Iterator[str]:

@@ -48,6 +48,6 @@ class _Demand(PeriodSum):
 def demand(profiles: Profiles, meters: Iterable[Meter], periods: Sequence[Period]) -> Table:
     """A row for each meter and period; ``periods`` follow each other.
 
-    A retired meter without intervals is left out.
+    Which meters and periods are left out `sums` says.
     """
     return sums(profiles, meters, periods, new=_Demand, fields=FIELDS)

@@ -122,5 +122,10 @@ def _most(earlier: Counted, later: Counted, rating: float) -> float:
     return _RESOLUTION + _MARGIN * power * (abs(later.ts - earlier.ts) + _SLACK_MS) / _HOUR_MS
 
 
+def most_at_once(rating: float) -> float:
+    """Wh by which the counter can go on from one reading to the next, at whatever time."""
+    return _RESOLUTION + _MARGIN * rating * _SLACK_MS / _HOUR_MS
+
+
 def _counter(reading: Counted) -> float:
     return reading.counter or 0.0

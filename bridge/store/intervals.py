@@ -18,7 +18,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from bridge.store.energy import Step
-from bridge.store.pack_format import Columns
+from bridge.store.pack_format import Columns, EndOfRun
 from bridge.store.tables import DAY_MS, HOUR_MS
 
 LONGEST_MS = 31 * DAY_MS
@@ -90,7 +90,8 @@ def covers(steps: Iterable[Step], *, near: int) -> Iterator[tuple[Step, Cover]]:
         if step.wh is None or (fell and not step.wh):
             mark = Mark.ESTIMATED
         else:
-            mark = Mark.MEASURED if end - begin <= near else Mark.INTERPOLATED
+            is_near = end - begin <= near or isinstance(step.reading, EndOfRun)
+            mark = Mark.MEASURED if is_near else Mark.INTERPOLATED
         if end - begin > LONGEST_MS:
             begin, mark = end, Mark.ESTIMATED
         yield step, Cover(begin, end, round(1000 * (step.wh or 0.0)), mark)

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, islice
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, null, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, null, select
 from sqlmodel import col
 
 from bridge.store.energy import Step, is_counted, is_settled, judged, rating_of
-from bridge.store.pack_format import Counted, counted_of, unpacked
+from bridge.store.pack_format import Columns, Counted, counted_of, unpacked
+from bridge.store.plain_runs import thinned
 from bridge.store.present import READING
 from bridge.store.tables import Meter, Pack
 
@@ -37,6 +38,8 @@ class Stretch:
     """Readings whose steps may be others because of these."""
     is_open: Counted | None
     """The reading before them, if it was doubtful until they came."""
+    is_settled: bool
+    """Whether what is stored before them decides what they follow; False of an epoch's first ones, too."""
 
 
 def stretches(
@@ -46,20 +49,43 @@ def stretches(
 
     ``register`` is as in `bridge.store.pack_format.counted_of`.
     """
-    rating = rating_of(connection.scalar(select(col(Meter.model)).where(col(Meter.key) == meter)) or "")
+    rating = _rating(connection, meter)
     for epoch, group in groupby(filter(is_counted, readings), key=attrgetter("epoch")):
         own = list(group)
         first, last = own[0].seq, own[-1].seq
         if last - first >= len(own):  # in a hole may be readings of another time, if a clock was set
             own = counted(connection, meter, epoch, first=first, last=last, register=register)
-        earlier = backwards(connection, meter, epoch, before=first, register=register)
-        later = forwards(connection, meter, epoch, after=last, register=register)
-        before = _until_settled(earlier, rating)[::-1]
-        after = _until_settled(later, rating)
-        told = judged(before, rating)
-        is_open = told[-1].reading if told and told[-1].wh is None else None
-        concerned = [*own, *after, *([is_open] if is_open is not None else [])]
-        yield Stretch(judged((*before, *own, *after), rating), concerned, is_open)
+        yield _stretch(connection, meter, own, register, rating)
+
+
+def stretches_of(
+    connection: Connection, meter: int, columns: Columns, register: str = ""
+) -> Iterator[Stretch]:
+    """The same of columns by ts; of readings that are plain with few steps."""
+    if (plain := thinned(columns, register, rating := _rating(connection, meter))) is not None:
+        yield _stretch(connection, meter, plain, register, rating)
+    else:  # by epoch and seq
+        yield from stretches(connection, meter, sorted(counted_of(columns, register)), register)
+
+
+_MODEL = select(col(Meter.model)).where(col(Meter.key) == bindparam("of"))
+
+
+def _rating(connection: Connection, meter: int) -> float:
+    return rating_of(connection.scalar(_MODEL, {"of": meter}) or "")
+
+
+def _stretch(connection: Connection, meter: int, own: list[Counted], register: str, rating: float) -> Stretch:
+    epoch = own[0].epoch
+    earlier = backwards(connection, meter, epoch, before=own[0].seq, register=register)
+    later = forwards(connection, meter, epoch, after=own[-1].seq, register=register)
+    before = _until_settled(earlier, rating)[::-1]
+    after = _until_settled(later, rating)
+    told = judged(before, rating)
+    is_open = told[-1].reading if told and told[-1].wh is None else None
+    concerned = [*own, *after, *([is_open] if is_open is not None else [])]
+    steps = judged((*before, *own, *after), rating)
+    return Stretch(steps, concerned, is_open, is_settled(before, rating))
 
 
 def _until_settled(readings: Iterator[Counted], rating: float) -> list[Counted]:
@@ -90,7 +116,8 @@ def counted(
     )
     found = [Counted._make(row) for row in connection.execute(rows)]
     for pack in connection.execute(pieces):
-        found += (one for one in counted_of(unpacked(*pack), register) if first <= one.seq <= last)
+        columns = unpacked(*pack, only={*Counted._fields, register})
+        found += (one for one in counted_of(columns, register) if first <= one.seq <= last)
     return sorted((reading for reading in found if reading.counter is not None), key=attrgetter("seq"))
 
 
@@ -112,67 +139,88 @@ def _counter(register: str) -> ColumnElement[Any]:
 def backwards(
     connection: Connection, meter: int, epoch: int, *, before: int, register: str = ""
 ) -> Iterator[Counted]:
-    """The readings with a counter before seq ``before`` of an epoch, the nearest first; each is looked up."""
-    found = neighbour(connection, meter, epoch, before=before, register=register)
-    while found is not None:
-        yield found
-        found = neighbour(connection, meter, epoch, before=found.seq, register=register)
+    """The readings with a counter before seq ``before`` of an epoch, the nearest first."""
+    return _beside(connection, (meter, epoch, register), before, backwards=True)
 
 
 def forwards(
     connection: Connection, meter: int, epoch: int, *, after: int, register: str = ""
 ) -> Iterator[Counted]:
-    """The readings with a counter after seq ``after`` of an epoch, the nearest first; each is looked up."""
-    found = neighbour(connection, meter, epoch, after=after, register=register)
-    while found is not None:
-        yield found
-        found = neighbour(connection, meter, epoch, after=found.seq, register=register)
+    """The readings with a counter after seq ``after`` of an epoch, the nearest first."""
+    return _beside(connection, (meter, epoch, register), after, backwards=False)
 
 
-def neighbour(
-    connection: Connection,
-    meter: int,
-    epoch: int,
-    *,
-    before: int | None = None,
-    after: int | None = None,
-    register: str = "",
-) -> Counted | None:
-    """The nearest reading with a counter ``before`` or ``after`` a seq in the same epoch."""
-    backwards = before is not None
-    limit = before if before is not None else after
-    assert limit is not None
-    same = (_ROWS.meter == meter, _ROWS.epoch == epoch, _counter(register).is_not(None))
-    seq = _ROWS.seq
-    row = connection.execute(
+_Whose = tuple[int, int, str]
+"""Meter, epoch, register."""
+_AT_ONCE = 4
+"""Rows, and readings of a pack: most often two neighbours agree, and are all that is asked for."""
+
+
+def _beside(connection: Connection, whose: _Whose, limit: int, *, backwards: bool) -> Iterator[Counted]:
+    """Some rows and a pack at a time: of both no more than what is nearer than what was not read."""
+    sign = -1 if backwards else 1
+    while True:
+        rows, packed = _some_rows(connection, whose, limit, sign), _of_a_pack(connection, whose, limit, sign)
+        found = sorted([*rows, *packed], key=lambda one: sign * one.seq)
+        if len(rows) == _AT_ONCE:
+            found = [one for one in found if sign * one.seq <= sign * rows[-1].seq]
+        elif not packed:
+            yield from found
+            return
+        if packed:  # in its order; beyond it is the next pack
+            found = [one for one in found if sign * one.seq <= sign * packed[-1].seq]
+        yield from found
+        limit = found[-1].seq
+
+
+def _some_rows(connection: Connection, whose: _Whose, limit: int, sign: int) -> list[Counted]:
+    meter, epoch, register = whose
+    some = {"of": meter, "in_epoch": epoch, "beyond": limit}
+    return [Counted._make(row) for row in connection.execute(_next_rows(register, sign), some)]
+
+
+@lru_cache
+def _next_rows(register: str, sign: int) -> Select[Any]:
+    """Made once, as the next: SQLAlchemy takes longer to make them than databases to answer."""
+    seq, beyond = _ROWS.seq, bindparam("beyond", type_=_ROWS.seq.type)
+    return (
         select(*_counted(register))
-        .where(*same, seq < limit if backwards else seq > limit)
-        .order_by(seq.desc() if backwards else seq)
-        .limit(1)
-    ).first()
-    found = [Counted._make(row)] if row is not None else []
-    found += _packed_neighbour(connection, meter, epoch, limit, register, backwards=backwards)
-    choose = max if backwards else min
-    return choose(found, key=lambda reading: reading.seq, default=None)
+        .where(_ROWS.meter == bindparam("of"), _ROWS.epoch == bindparam("in_epoch", type_=_ROWS.epoch.type))
+        .where(_counter(register).is_not(None), seq > beyond if sign > 0 else seq < beyond)
+        .order_by(seq if sign > 0 else seq.desc())
+        .limit(_AT_ONCE)
+    )
 
 
-def _packed_neighbour(
-    connection: Connection, meter: int, epoch: int, limit: int, register: str, *, backwards: bool
-) -> list[Counted]:
-    """The nearest packed reading with a counter, if any; packs without one are passed over."""
-    packs = select(*_PACK_COLUMNS).where(col(Pack.meter) == meter, col(Pack.epoch) == epoch).limit(1)
-    backward, forward = packs.order_by(col(Pack.seq).desc()), packs.order_by(col(Pack.seq))
+def _of_a_pack(connection: Connection, whose: _Whose, limit: int, sign: int) -> list[Counted]:
+    """Those of the nearest pack with a counter, the nearest first; packs without one are passed over."""
+    meter, epoch, register = whose
     beyond = limit
     while True:
-        reach = col(Pack.first_seq) < beyond if backwards else col(Pack.seq) > beyond
-        pack = connection.execute((backward if backwards else forward).where(reach)).first()
+        some = {"of": meter, "in_epoch": epoch, "beyond": beyond}
+        pack = connection.execute(_next_pack(sign), some).first()
         if pack is None:
             return []
-        readings = [
+        columns = unpacked(*pack, only={*Counted._fields, register})
+        ordered = {name: values[::sign] for name, values in columns.items()}
+        readings = (
             reading
-            for reading in counted_of(unpacked(*pack), register)
-            if reading.counter is not None and (reading.seq < limit if backwards else reading.seq > limit)
-        ]
-        if readings:
-            return [readings[-1] if backwards else readings[0]]
-        beyond = pack.first_seq if backwards else pack.seq
+            for reading in counted_of(ordered, register)
+            if reading.counter is not None and sign * reading.seq > sign * limit
+        )
+        if found := list(islice(readings, _AT_ONCE)):
+            return found
+        beyond = pack.seq if sign > 0 else pack.first_seq
+
+
+@lru_cache
+def _next_pack(sign: int) -> Select[int, int, int, bytes]:
+    seq, beyond = col(Pack.seq), bindparam("beyond", type_=_ROWS.seq.type)
+    return (
+        select(*_PACK_COLUMNS)
+        .where(col(Pack.meter) == bindparam("of"))
+        .where(col(Pack.epoch) == bindparam("in_epoch", type_=_ROWS.epoch.type))
+        .where(seq > beyond if sign > 0 else col(Pack.first_seq) < beyond)
+        .order_by(seq if sign > 0 else seq.desc())
+        .limit(1)
+    )

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import zlib
 from collections import namedtuple
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise, repeat
 from typing import Any, NamedTuple
 
@@ -83,6 +83,12 @@ class Counted(NamedTuple):
     def counter(self) -> float | None:
         """As of `StoredReading`."""
         return self.energy if self.energy is not None else self.energy_import
+
+
+class EndOfRun(Counted):
+    """The last reading of a run, whose first is the one before it (`bridge.store.plain_runs`)."""
+
+    __slots__ = ()
 
 
 Columns = dict[str, Sequence[Any]]
@@ -174,13 +180,16 @@ def joined(pieces: Iterable[Columns]) -> Columns:
     return {**found}
 
 
-def unpacked(epoch: int, first_seq: int, last_seq: int, data: bytes) -> Columns:
-    """The columns of a pack, by seq."""
+def unpacked(
+    epoch: int, first_seq: int, last_seq: int, data: bytes, *, only: Container[str] | None = None
+) -> Columns:
+    """The columns of a pack, or ``only`` these of them, by seq."""
     count = last_seq - first_seq + 1
     columns: Columns = {"epoch": [epoch] * count, "seq": range(first_seq, last_seq + 1)}
     told = orjson.loads(zlib.decompress(data))
     for name in _names(told):
-        columns[name] = _decoded(told, name, count)
+        if only is None or name in only:
+            columns[name] = _decoded(told, name, count)
     return columns
 
 

@@ -11,15 +11,18 @@ or stays as a row.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, insert, select, tuple_
+from sqlalchemy import BigInteger, Connection, Row, Select, bindparam, delete, insert, select, tuple_
 from sqlmodel import col
 
+from bridge.store.due import done, next_due
 from bridge.store.pack_format import MAX_READINGS, packed
 from bridge.store.present import Names, columns, fields, present
-from bridge.store.rollup import PACKED_HOURS, done, next_due
+from bridge.store.rollup import PACKED_HOURS
 from bridge.store.tables import HOUR_MS, Due, Pack, Reading
 
 MIN_READINGS = 16
@@ -73,36 +76,66 @@ class Packer:
         """Some rows, and the quantities of which they have the values."""
         end = start + self._span
         names = present(connection, meter, start=self._position[0], end=end)
-        newest = select(*_TIME).where(col(Reading.meter) == meter)
-        newest = newest.order_by(*(column.desc() for column in _TIME)).limit(1)
-        last = connection.execute(newest).first()
-        rows = (
-            select(*columns(names))
-            .where(
-                col(Reading.meter) == meter,
-                col(Reading.ts) >= self._position[0],  # said alone, for the index on meter and ts
-                col(Reading.ts) < end,
-                tuple_(*_TIME) > self._position,
-                tuple_(*_TIME) < tuple(last or self._position),
-            )
-            .order_by(*_TIME)
-            .limit(MAX_READINGS)
+        last = connection.execute(_NEWEST, {"of": meter}).first() or self._position
+        some = {
+            "of": meter,
+            "until": end,
+            **dict(zip(_AFTER, self._position, strict=True)),
+            **dict(zip(_BEFORE, last, strict=True)),
+        }
+        return names, connection.execute(_rows_with(names), some).all()
+
+
+_AFTER, _BEFORE = ("after_ts", "after_epoch", "after_seq"), ("before_ts", "before_epoch", "before_seq")
+_NEWEST = (
+    select(*_TIME)
+    .where(col(Reading.meter) == bindparam("of"))
+    .order_by(*(column.desc() for column in _TIME))
+    .limit(1)
+)
+
+
+@lru_cache
+def _rows_with(names: Names) -> Select[Any]:
+    """Made once, as the others: SQLAlchemy takes longer to make them than databases to answer."""
+    after = [bindparam(name, type_=BigInteger) for name in _AFTER]
+    before = [bindparam(name, type_=BigInteger) for name in _BEFORE]
+    return (
+        select(*columns(names))
+        .where(
+            col(Reading.meter) == bindparam("of"),
+            col(Reading.ts) >= after[0],  # said alone, for the index on meter and ts
+            col(Reading.ts) < bindparam("until", type_=BigInteger),
+            tuple_(*_TIME) > tuple_(*after),
+            tuple_(*_TIME) < tuple_(*before),
         )
-        return names, connection.execute(rows).all()
+        .order_by(*_TIME)
+        .limit(MAX_READINGS)
+    )
 
 
 def hours_due(connection: Connection, meter: int, start: int, end: int) -> bool:
     """True when an hour of this time is not summed up yet."""
-    some = and_(
-        col(Due.work) == "hour", col(Due.meter) == meter, col(Due.start) >= start, col(Due.start) < end
-    )
-    return connection.execute(select(col(Due.start)).where(some).limit(1)).first() is not None
+    some = {"of": meter, "begin": start, "end": end}
+    return connection.execute(_HOURS_DUE, some).first() is not None
+
+
+_HOURS_DUE = (
+    select(col(Due.start))
+    .where(col(Due.work) == "hour", col(Due.meter) == bindparam("of"))
+    .where(col(Due.start) >= bindparam("begin", type_=BigInteger))
+    .where(col(Due.start) < bindparam("end", type_=BigInteger))
+    .limit(1)
+)
 
 
 def _runs(rows: Sequence[Row[Any]]) -> Iterator[list[Row[Any]]]:
     """``rows`` by epoch and seq, in pieces without a hole."""
-    places = enumerate(sorted(rows, key=lambda row: (row.epoch, row.seq)))
-    for _, run in groupby(places, key=lambda place: (place[1].epoch, place[1].seq - place[0])):
+    ordered = sorted(rows, key=itemgetter(0, 1))
+    if rows and ordered[0][0] == ordered[-1][0] and ordered[-1][1] - ordered[0][1] == len(rows) - 1:  # type: ignore[misc]
+        yield ordered  # most often all of them are one
+        return
+    for _, run in groupby(enumerate(ordered), key=lambda place: (place[1].epoch, place[1].seq - place[0])):
         yield [row for _, row in run]
 
 
@@ -114,12 +147,19 @@ def _move(connection: Connection, meter: int, names: Names, run: Sequence[Row[An
         "epoch": epoch,
         "seq": last,
         "first_seq": first,
-        "first_ts": min(row.ts for row in run),
-        "last_ts": max(row.ts for row in run),
+        "first_ts": min(map(itemgetter(2), run)),
+        "last_ts": max(map(itemgetter(2), run)),
         "data": packed(dict(zip(fields(names), zip(*run, strict=True), strict=True))),
     }
-    key = and_(
-        col(Reading.meter) == meter, col(Reading.epoch) == epoch, col(Reading.seq).between(first, last)
-    )
-    connection.execute(insert(Pack), pack)
-    connection.execute(delete(Reading).where(key))
+    connection.execute(_INSERT, pack)
+    connection.execute(_DELETE, {"of": meter, "in_epoch": epoch, "first": first, "last": last})
+
+
+_INSERT = insert(Pack)
+_DELETE = (
+    delete(Reading)
+    .where(col(Reading.meter) == bindparam("of"))
+    .where(col(Reading.epoch) == bindparam("in_epoch", type_=BigInteger))
+    .where(col(Reading.seq) >= bindparam("first", type_=BigInteger))
+    .where(col(Reading.seq) <= bindparam("last", type_=BigInteger))
+)

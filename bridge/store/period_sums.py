@@ -55,7 +55,7 @@ def sums(
 ) -> Table:
     """A row for each meter and period with ``fields``; ``periods`` follow each other.
 
-    A retired meter without intervals is left out.
+    A meter has no row of a period before it was heard first, and a retired one without intervals has none.
     """
     rows = (row for meter in meters for row in _of_meter(profiles, meter, periods, new, registers))
     return Table((*HEAD, *fields, *MARKS), rows)
@@ -68,7 +68,8 @@ def _of_meter(
     new: Callable[[], PeriodSum],
     registers: Sequence[str],
 ) -> Iterator[tuple[Any, ...]]:
-    if not periods:
+    begin = profiles.begin(meter)
+    if not periods or begin is None:
         return
     starts, end = [at_ms(period.start) for period in periods], at_ms(periods[-1].end)
     found = [new() for _ in periods]
@@ -83,8 +84,10 @@ def _of_meter(
         return
     head = identity(meter)
     for period, start, until, one in zip(periods, starts, [*starts[1:], end], found, strict=True):
+        if until <= begin:
+            continue
         if spans:  # an interval that does not exist is missing, too
-            one.marks[Mark.MISSING] += _begins(spans, start, until) - sum(one.marks)
+            one.marks[Mark.MISSING] += _begins(spans, max(start, begin), until) - sum(one.marks)
         yield (*head, period.name, start, until, *one.values(), *one.marks)
 
 

@@ -62,6 +62,11 @@ class Day:
         self._columns: dict[str, list[Any]] = _unpacked(told)
 
     @property
+    def count(self) -> int:
+        """Of its intervals."""
+        return DAY_MS // self.span
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The fields that any interval has."""
         return tuple(name for name in self._columns if name != _VERSION)
@@ -78,7 +83,7 @@ class Day:
 
     def column(self, name: str) -> list[Any]:
         """A field of all intervals."""
-        return self._columns.get(name) or [None] * (DAY_MS // self.span)
+        return self._columns.get(name) or [None] * self.count
 
     def row(self, place: int) -> dict[str, Any]:
         """What is known of an interval."""
@@ -99,7 +104,7 @@ class Day:
         return changed if known else None
 
     def _set(self, name: str, place: int, value: Any) -> None:
-        column = self._columns.setdefault(name, [None] * (DAY_MS // self.span))
+        column = self._columns.setdefault(name, [None] * self.count)
         column[place] = value
 
     def joints(self, register: str, at: int) -> frozenset[Joint]:

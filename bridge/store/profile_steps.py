@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from bridge.store import series
 from bridge.store.intervals import Cover, bounded, covers
-from bridge.store.neighbours import Stretch, counted, stretches
+from bridge.store.neighbours import Stretch, counted, stretches, stretches_of
 from bridge.store.pack_format import Columns, Counted, counted_of, joined
 from bridge.store.profile_format import Joint
 from bridge.store.tables import HOUR_MS
@@ -28,9 +28,10 @@ REGISTERS = {
 
 
 class Summed(NamedTuple):
-    """An hour that was just summed up: it is not read again."""
+    """Hours that were just summed up, and follow each other: they are not read again."""
 
     start: int
+    end: int
     columns: Columns
     stretches: list[Stretch]
 
@@ -73,7 +74,7 @@ class Steps:
         return Found(columns, found, joints)
 
     def _is_given(self, first: int, end: int) -> bool:
-        return (first, end) == (self._given.start, self._given.start + HOUR_MS)
+        return (first, end) == (self._given.start, self._given.end)
 
     def _columns(self, first: int, end: int) -> Columns:
         if self._is_given(first, end):
@@ -104,6 +105,8 @@ class Steps:
         beyond = self._beyond(name, first, end)
         if not key and not beyond and self._is_given(first, end):
             return self._given.stretches
+        if columns and not beyond:
+            return stretches_of(self._connection, self._meter, columns, key)
         readings = {(one.epoch, one.seq): one for one in counted_of(columns, key)} if columns else {}
         unknown = [one for one in beyond if not {one[:2], (one.epoch, one.last)} & readings.keys()]
         for epoch in {one.epoch for one in unknown}:  # all between them is looked at in any case

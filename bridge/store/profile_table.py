@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Engine, Select
+from sqlalchemy import Engine, Select, bindparam, func
 from sqlmodel import Session, col, select
 
 from bridge.store.every_meter import METER, identity
@@ -17,7 +17,7 @@ from bridge.store.export import Table
 from bridge.store.intervals import MEASURED, TENTHS, Mark
 from bridge.store.profile_format import Day
 from bridge.store.profile_steps import REGISTERS
-from bridge.store.tables import DAY_MS, LoadProfile, Meter, ProfileCorrection
+from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, LoadProfile, Meter, ProfileCorrection, Reading
 
 ALWAYS = frozenset({"start", "end", "energy_import", "energy_import_mark", "readings", "version"})
 """Fields that every meter has."""
@@ -57,6 +57,15 @@ class Profiles:
         with self._engine.connect() as connection:
             return [Day(*row) for row in connection.execute(rows)]
 
+    def begin(self, meter: Meter) -> int | None:
+        """Of the first hour that the meter was ever heard in (ms); None: it never was."""
+        with self._engine.connect() as connection:
+            some = {"of": meter.key}
+            first = connection.scalar(_FIRST_HOUR, some)
+            if first is None and (first := connection.scalar(_FIRST_READING, some)) is None:
+                return None
+            return int(first) - int(first) % HOUR_MS
+
     def table(self, meter: Meter, *, start: int, end: int) -> Table:
         """The intervals of hours that are over with start <= begin < end (ms), by time.
 
@@ -88,6 +97,13 @@ class Profiles:
         )
         with Session(self._engine) as session:
             return list(session.exec(rows))
+
+
+_FIRST_HOUR = select(func.min(ROLLUP.c.start)).where(
+    ROLLUP.c.span == HOUR_MS // 1000, ROLLUP.c.meter == bindparam("of")
+)
+"""Roll-ups stay for ever, and readings may be deleted."""
+_FIRST_READING = select(func.min(col(Reading.ts))).where(col(Reading.meter) == bindparam("of"))
 
 
 def _days(meter: Meter, start: int, end: int) -> Select[int, int, bytes]:

@@ -13,13 +13,15 @@ a new version, and a correction is noted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, func, insert, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Executable, bindparam, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
+from bridge.store.deleted import deleted_before
 from bridge.store.intervals import by_day, near_ms, rows_of
 from bridge.store.profile_format import Day, Joint
 from bridge.store.profile_steps import REGISTERS, Found, Steps, Summed
@@ -32,8 +34,8 @@ LATE, REGISTER = "late readings", "a register was not known before"
 def renew(
     connection: Connection,
     meter: int,
-    hour: Summed,
-    others: Iterable[int],
+    summed: Summed,
+    hours: Iterable[int],
     *,
     minutes: int,
     now: int,
@@ -43,8 +45,8 @@ def renew(
 
     All of these are over, for they are before ``over``, the beginning of an hour.
     """
-    for first, end in _runs(sorted({hour.start, *others})):
-        _Renewal(connection, meter, hour, minutes=minutes, now=now, over=over).run(first, end)
+    for first, end in _runs(sorted(hours)):
+        _Renewal(connection, meter, summed, minutes=minutes, now=now, over=over).run(first, end)
 
 
 def _runs(hours: Iterable[int]) -> Iterator[tuple[int, int]]:
@@ -59,20 +61,39 @@ def _runs(hours: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield begin, end  # type: ignore[misc]
 
 
+_INTERVAL = select(col(Meter.interval)).where(col(Meter.key) == bindparam("of"))
+_DAYS = (
+    select(col(LoadProfile.start), col(LoadProfile.minutes), col(LoadProfile.data))
+    .where(col(LoadProfile.meter) == bindparam("of"))
+    .where(col(LoadProfile.start) >= bindparam("first", type_=BigInteger))
+    .where(col(LoadProfile.start) <= bindparam("last", type_=BigInteger))
+)
+"""Made once, as the next."""
+
+
+@lru_cache
+def _upsert(dialect: str) -> Executable:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = insert(LoadProfile)
+    return statement.on_conflict_do_update(
+        index_elements=["meter", "start"], set_={"data": statement.excluded.data}
+    )
+
+
 class _Renewal:
     """One time of one meter, which grows while its steps reach further."""
 
     def __init__(
-        self, connection: Connection, meter: int, hour: Summed, *, minutes: int, now: int, over: int
+        self, connection: Connection, meter: int, summed: Summed, *, minutes: int, now: int, over: int
     ) -> None:
         self._connection = connection
         self._meter = meter
         self._minutes = minutes
         self._now = now
         self._over = over
-        interval = connection.scalar(select(col(Meter.interval)).where(col(Meter.key) == meter))
+        interval = connection.scalar(_INTERVAL, {"of": meter})
         self._days: dict[int, Day] = {}
-        self._steps = Steps(connection, meter, hour, near=near_ms(interval or 0.0), joints=self._joints)
+        self._steps = Steps(connection, meter, summed, near=near_ms(interval or 0.0), joints=self._joints)
 
     def run(self, first: int, end: int) -> None:
         """Compute from ``first`` to ``end``, and write what is another value than before."""
@@ -95,10 +116,8 @@ class _Renewal:
         wanted = [day for day in range(first - first % DAY_MS, end + 1, DAY_MS) if day not in self._days]
         if not wanted:
             return
-        rows = select(col(LoadProfile.start), col(LoadProfile.minutes), col(LoadProfile.data)).where(
-            col(LoadProfile.meter) == self._meter, col(LoadProfile.start).between(wanted[0], wanted[-1])
-        )
-        known = {start: Day(start, minutes, data) for start, minutes, data in self._connection.execute(rows)}
+        some = {"of": self._meter, "first": wanted[0], "last": wanted[-1]}
+        known = {row.start: Day(*row) for row in self._connection.execute(_DAYS, some)}
         for start in wanted:
             self._days[start] = known.get(start) or Day(start, self._minutes)
 
@@ -117,8 +136,10 @@ class _Renewal:
         return any(map(day.version, day.places(hour, hour + HOUR_MS)))
 
     def _lost(self, found: Found, first: int, end: int) -> set[int]:
-        """Hours that a step of deleted readings reaches into: what was made from it stays."""
-        hours: set[int] = set()
+        """Hours with deleted readings, or that a step of theirs reaches into: what was made of them stays."""
+        hours = {hour for hour in range(first, end, HOUR_MS) if self._known(hour)}
+        before = deleted_before(self._connection) if hours else 0
+        hours = {hour for hour in hours if hour < before}
         gone: dict[tuple[str, int, int, int], bool] = {}
         for at in range(first, end + 1, HOUR_MS):
             for name in self._day(at).registers:
@@ -205,14 +226,8 @@ class _Renewal:
         """Write the day, unless there is nothing in it."""
         if not day.names and not day.registers:
             return
-        insert = postgresql.insert if self._connection.dialect.name == "postgresql" else sqlite.insert
         values = {"meter": self._meter, "start": day.start, "minutes": day.minutes, "data": day.encoded()}
-        statement = insert(LoadProfile).values(values)
-        self._connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["meter", "start"], set_={"data": statement.excluded.data}
-            )
-        )
+        self._connection.execute(_upsert(self._connection.dialect.name), values)
 
 
 def _is_reached(row: dict[str, Any]) -> bool:

@@ -60,12 +60,15 @@ def energy(
 ) -> Table:
     """A row for each meter and period; ``periods`` follow each other.
 
-    A retired meter is left out if it has no register at any boundary.
+    A meter has no row of a period before it was heard first. A retired one is left out if it has no register
+    at any boundary.
     """
     return Table(FIELDS, (row for meter in through(meters) for row in _of_meter(store, meter, periods)))
 
 
 def _of_meter(store: Store, meter: Meter, periods: Sequence[Period]) -> list[tuple[Any, ...]]:
+    begin = store.profiles.begin(meter)
+    periods = [period for period in periods if begin is not None and at_ms(period.end) > begin]
     if not periods:
         return []
     boundaries = [at_ms(period.start) for period in periods] + [at_ms(periods[-1].end)]

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, tuple_
 from sqlmodel import col
 
+from bridge.store.deleted import note_deleted
 from bridge.store.tables import HOUR_MS, ROLLUP, Due, Meter, Pack, Reading
 
 _AT_ONCE = 1000
@@ -71,6 +72,8 @@ class Purge:
             (col(Pack.meter), col(Pack.epoch), col(Pack.seq)),
             (col(Pack.meter) == self._meter, col(Pack.last_ts) < before),
         )
+        if rows or packs:
+            note_deleted(connection, self._before)
         self.rows, self.packs = self.rows + rows, self.packs + packs
         self._again = _AT_ONCE in (rows, packs)
         return True

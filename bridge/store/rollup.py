@@ -15,18 +15,32 @@ What a reading says of the steps beside it may concern other hours, which are th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, literal, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Executable,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
 from bridge.store import alarms, profiles, series, statistics
 from bridge.store.alarms import Raised
+from bridge.store.deleted import final
+from bridge.store.due import AGAIN, done, next_due, note_due
 from bridge.store.energy import Step
-from bridge.store.neighbours import stretches
-from bridge.store.pack_format import Columns, Counted, counted_of, joined
+from bridge.store.neighbours import stretches_of
+from bridge.store.pack_format import Columns, Counted, joined
 from bridge.store.profile_steps import Summed
 from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Due, moment
 from broker.contract.quantities import HOUSEHOLD, QUANTITIES
@@ -40,10 +54,8 @@ day."""
 GOOD_PACK = 300
 """Readings that make a small pack: fewer are packed over more hours. Less than the 360 of an hour at 10 s,
 of which some may be missing."""
-AGAIN = "again"
-"""Work for hours that somebody wants summed up again: after all others, and some in each round."""
-AGAIN_AT_ONCE = 2000
-"""Hours: less than a minute of work, so that packing and retention have their turn."""
+AGAIN_AT_ONCE = 48_000
+"""Hours, days of 2,000 meters: minutes of work, so that packing and retention have their turn."""
 GRACE_MS = 300_000
 """ms after an hour or day before it is summed up: the clocks of several bridges may differ by this."""
 
@@ -59,97 +71,92 @@ class Summer:
         self.days = 0
 
     def step(self, connection: Connection) -> bool:
-        """Sum up one hour or, after all of them, one day; False when nothing is due in this round."""
-        if (due := next_due(connection, "hour", until=self._now - HOUR_MS - GRACE_MS)) is not None:
+        """Sum up one hour or, after all of them, one day; False when nothing is due in this round.
+
+        Hours that were asked for again are those of a meter and day together.
+        """
+        over = self._now - HOUR_MS - GRACE_MS
+        if (due := next_due(connection, "hour", until=over)) is not None:
             self.hours += 1
             sum_hour(connection, *due, now=self._now, minutes=self._minutes)
         elif (due := next_due(connection, "day", until=self._now - DAY_MS - GRACE_MS)) is not None:
             self.days += 1
             sum_day(connection, *due)
-        elif self._again and (due := next_due(connection, AGAIN, until=self._now - HOUR_MS - GRACE_MS)):
-            self._again -= 1
-            self.hours += 1
-            done(connection, AGAIN, *due)
-            sum_hour(connection, *due, now=self._now, minutes=self._minutes)
+        elif self._again > 0 and (due := next_due(connection, AGAIN, until=over)) is not None:
+            hours = sum_again(connection, *due, now=self._now, minutes=self._minutes)
+            self._again -= hours
+            self.hours += hours
         return due is not None
-
-
-def next_due(connection: Connection, work: str, *, until: int, after: int = -1) -> tuple[int, int] | None:
-    """The earliest (meter, start) that is due, with after < start <= until."""
-    row = connection.execute(
-        select(col(Due.meter), col(Due.start))
-        .where(col(Due.work) == work, col(Due.start) > after, col(Due.start) <= until)
-        .order_by(col(Due.start), col(Due.meter))
-        .limit(1)
-    ).first()
-    return (row.meter, row.start) if row is not None else None
-
-
-def note_due(connection: Connection, work: str, meter: int, start: int) -> None:
-    """Note ``work`` for upkeep."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(insert(Due).on_conflict_do_nothing(), {"work": work, "start": start, "meter": meter})
-
-
-def due_again(connection: Connection, *, start: int, end: int, meter: int | None = None) -> int:
-    """Note that the hours of a time (ms) are to be summed up again, also the one it begins in; how many."""
-    start -= start % HOUR_MS
-    hours = and_(ROLLUP.c.span == HOUR, ROLLUP.c.start >= start, ROLLUP.c.start < end)
-    if meter is not None:
-        hours = and_(hours, ROLLUP.c.meter == meter)
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    found = select(literal(AGAIN), ROLLUP.c.start, ROLLUP.c.meter).where(hours)
-    statement = insert(Due).from_select(["work", "start", "meter"], found)
-    connection.execute(statement.on_conflict_do_nothing())
-    return connection.scalar(select(func.count()).select_from(ROLLUP).where(hours)) or 0
-
-
-def done(connection: Connection, work: str, meter: int, start: int) -> None:
-    """Strike ``work`` from what is due."""
-    connection.execute(
-        delete(Due).where(col(Due.work) == work, col(Due.start) == start, col(Due.meter) == meter)
-    )
 
 
 def sum_hour(connection: Connection, meter: int, start: int, *, now: int, minutes: int) -> None:
     """Sum up one hour of a meter, and correct the hours whose energy its readings have a say in."""
     done(connection, "hour", meter, start)
-    summed = _sum(connection, meter, start, now=now)
-    if summed is None:
+    summed, hours = _sum(connection, meter, [start], now=now)
+    if not hours:
         return
+    work, together = fitting(len(summed.columns["ts"]))
+    note_due(connection, work, meter, start - start % (together * HOUR_MS))
     concerned = {_hour_of(reading) for stretch in summed.stretches for reading in stretch.concerned}
-    others = [hour for hour in concerned - {start} if _known(connection, HOUR, meter, hour) is not None]
+    others = [hour for hour in concerned - {start} if _known(connection, meter, hour, hour + HOUR_MS)]
     for hour in others:  # one that is not known is due itself
-        _sum(connection, meter, hour, now=now)
-    over = now - GRACE_MS
-    over -= over % HOUR_MS
-    profiles.renew(connection, meter, summed, others, minutes=minutes, now=now, over=over)
+        _sum(connection, meter, [hour], now=now)
+    profiles.renew(connection, meter, summed, [start, *others], minutes=minutes, now=now, over=_over(now))
 
 
-def _sum(connection: Connection, meter: int, start: int, *, now: int) -> Summed | None:
-    """Write the roll-up of an hour.
+def sum_again(connection: Connection, meter: int, start: int, *, now: int, minutes: int) -> int:
+    """Sum up the hours of a meter that were asked for again, from ``start`` on in its day; how many."""
+    end = min(start - start % DAY_MS + DAY_MS, _over(now))
+    mine = (col(Due.work) == AGAIN, col(Due.meter) == meter, col(Due.start) >= start, col(Due.start) < end)
+    found = list(connection.scalars(select(col(Due.start)).where(*mine).order_by(col(Due.start))))
+    connection.execute(delete(Due).where(*mine))
+    summed, hours = _sum(connection, meter, found, now=now)
+    if hours:
+        profiles.renew(connection, meter, summed, hours, minutes=minutes, now=now, over=_over(now))
+    return len(found)
 
-    None if it stays as it is: retention has deleted readings that it was made from.
+
+def _over(now: int) -> int:
+    """The hours before this are over."""
+    return now - GRACE_MS - (now - GRACE_MS) % HOUR_MS
+
+
+def _sum(connection: Connection, meter: int, hours: Sequence[int], *, now: int) -> tuple[Summed, list[int]]:
+    """Write the roll-ups of these hours, which are of one day and by time.
+
+    Those of which it did. One stays as it is if retention has deleted readings that it was made from.
     """
-    hour = series.pieces(connection, meter, start=start, end=start + HOUR_MS, rows_at_a_time=None)
-    columns = joined(hour)
-    readings = sorted(counted_of(columns)) if columns else []  # by epoch and seq
-    before = _known(connection, HOUR, meter, start)
-    if not readings or len(readings) < (before[0] if before else 0):
-        return None
-    found = list(stretches(connection, meter, readings))
-    ends = [step for stretch in found for step in stretch.steps if _hour_of(step.reading) == start]
-    energy = {"energy_used": total(ends), "energy_doubtful": sum(step.wh is None for step in ends)}
-    _write(connection, {"span": HOUR, "meter": meter, "start": start, **energy, **summary(columns)})
-    more = sum(step.wh is None for step in ends) - (before[1] if before else 0)
+    begin, end = hours[0], hours[-1] + HOUR_MS
+    columns = joined(series.pieces(connection, meter, start=begin, end=end, rows_at_a_time=None))
+    found = list(stretches_of(connection, meter, columns)) if columns else []
+    known = _known(connection, meter, begin, end)
+    stay = final(connection, meter, known.keys() & {*hours}, found)
+    ends: dict[int, list[Step]] = {hour: [] for hour in hours}
+    for step in (step for stretch in found for step in stretch.steps):
+        if (hour := _hour_of(step.reading)) in ends:
+            ends[hour].append(step)
+    rows: list[dict[str, Any]] = []
+    for hour in hours:
+        of_hour = series.cut(columns, hour, hour + HOUR_MS) if columns else {}
+        readings, doubtful = known.get(hour, (0, 0))
+        count = len(of_hour.get("ts", ()))
+        if not count or count < readings or hour in stay:
+            continue
+        left_out = sum(step.wh is None for step in ends[hour])
+        energy = {"energy_used": total(ends[hour]), "energy_doubtful": left_out}
+        rows.append({"span": HOUR, "meter": meter, "start": hour, **energy, **summary(of_hour)})
+        _warn(connection, meter, hour, left_out - doubtful, now=now)
+    if rows:
+        _write(connection, rows)
+        note_due(connection, "day", meter, begin - begin % DAY_MS)
+    return Summed(begin, end, columns, found), [row["start"] for row in rows]
+
+
+def _warn(connection: Connection, meter: int, start: int, more: int, *, now: int) -> None:
+    """Raise an alarm if an hour of the last day has ``more`` doubtful steps than before."""
     if more > 0 and now - DAY_MS <= start <= now:
         detail = f"steps left out of the energy of the hour from {moment(start):%Y-%m-%d %H:%M} UTC: {more}"
         alarms.note(connection, [(meter, Raised("", "counter-doubtful", detail, more))], now=now)
-    day = start - start % DAY_MS
-    note_due(connection, "day", meter, day)
-    work, hours = fitting(len(readings))
-    note_due(connection, work, meter, start - start % (hours * HOUR_MS))
-    return Summed(start, columns, found)
 
 
 def _hour_of(reading: Counted) -> int:
@@ -181,18 +188,21 @@ def total(steps: Iterable[Step]) -> float | None:
 def sum_day(connection: Connection, meter: int, start: int) -> None:
     """Sum up one UTC day of a meter from its hours."""
     done(connection, "day", meter, start)
-    hours = and_(
-        ROLLUP.c.span == HOUR,
-        ROLLUP.c.meter == meter,
-        ROLLUP.c.start >= start,
-        ROLLUP.c.start < start + DAY_MS,
-    )
-    row = connection.execute(select(*_day_columns()).where(hours)).one()._asdict()
-    more = select(ROLLUP.c.more).where(hours, ROLLUP.c.more.is_not(None))
-    row["more"] = statistics.together(connection.scalars(more))
+    hours = {"of": meter, "begin": start, "end": start + DAY_MS}
+    of_day, more = _of_day()
+    row = connection.execute(of_day, hours).one()._asdict()
+    row["more"] = statistics.together(connection.scalars(more, hours))
     if row["energy_used"] is not None:
         row["energy_used"] = round(row["energy_used"], 6)
-    _write(connection, {"span": DAY, "meter": meter, "start": start, **row})
+    _write(connection, [{"span": DAY, "meter": meter, "start": start, **row}])
+
+
+@lru_cache
+def _of_day() -> tuple[Select[Any], Select[Any]]:
+    return (
+        select(*_day_columns()).where(_HOURS),
+        select(ROLLUP.c.more).where(_HOURS, ROLLUP.c.more.is_not(None)),
+    )
 
 
 def _day_columns() -> Iterator[ColumnElement[Any]]:
@@ -207,20 +217,30 @@ def _day_columns() -> Iterator[ColumnElement[Any]]:
         yield (func.sum(count * mean) / func.nullif(func.sum(count), 0)).label(mean.name)
 
 
-def _known(connection: Connection, span: int, meter: int, start: int) -> tuple[int, int] | None:
-    """Readings and doubtful steps of a roll-up; None when there is no such roll-up."""
-    key = and_(ROLLUP.c.span == span, ROLLUP.c.meter == meter, ROLLUP.c.start == start)
-    row = connection.execute(select(ROLLUP.c.readings, ROLLUP.c.energy_doubtful).where(key)).first()
-    return None if row is None else (row.readings, row.energy_doubtful or 0)
+_HOURS = and_(
+    ROLLUP.c.span == HOUR,
+    ROLLUP.c.meter == bindparam("of"),
+    ROLLUP.c.start >= bindparam("begin", type_=BigInteger),
+    ROLLUP.c.start < bindparam("end", type_=BigInteger),
+)
+_KNOWN = select(ROLLUP.c.start, ROLLUP.c.readings, ROLLUP.c.energy_doubtful).where(_HOURS)
 
 
-def _write(connection: Connection, values: dict[str, Any]) -> None:
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+def _known(connection: Connection, meter: int, begin: int, end: int) -> dict[int, tuple[int, int]]:
+    """Readings and doubtful steps of the roll-ups of hours that there are."""
+    rows = connection.execute(_KNOWN, {"of": meter, "begin": begin, "end": end})
+    return {start: (readings, doubtful or 0) for start, readings, doubtful in rows}
+
+
+def _write(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    connection.execute(_upsert(connection.dialect.name), rows)
+
+
+@lru_cache
+def _upsert(dialect: str) -> Executable:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     statement = insert(ROLLUP)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["span", "meter", "start"],
-            set_={column.name: column for column in statement.excluded if not column.primary_key},
-        ),
-        values,
+    return statement.on_conflict_do_update(
+        index_elements=["span", "meter", "start"],
+        set_={column.name: column for column in statement.excluded if not column.primary_key},
     )

@@ -6,11 +6,12 @@ import heapq
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import chain, pairwise
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, and_, bindparam, select
 from sqlmodel import col
 
 from bridge.store.pack_format import (
@@ -21,7 +22,7 @@ from bridge.store.pack_format import (
     readings_of,
     unpacked,
 )
-from bridge.store.present import LAST, READING, Names, columns, fields, present
+from bridge.store.present import FIRST, LAST, READING, Names, columns, fields, present
 from bridge.store.tables import DAY_MS, Pack, Reading
 
 _ROWS_AT_A_TIME = 1000
@@ -61,26 +62,43 @@ def pieces(
     A pack that nothing overlaps is a piece as it is; where clocks were set, it goes through a heap.
     """
     names = present(connection, meter, start=start, end=end)
-    rows = select(*columns(names)).where(_ROWS.meter == meter, within(start, end, first=_ROWS.ts))
-    rows = rows.order_by(_ROWS.ts, _ROWS.epoch, _ROWS.seq)
+    begin, until = FIRST if start is None else start, LAST if end is None else end
     options = {"yield_per": rows_at_a_time} if rows_at_a_time else {}
-    found_rows = connection.execute(rows, execution_options=options).partitions(_ROWS_AT_A_TIME)
-    queue = _Queue(names, found_rows)
-    packs = select(col(Pack.first_ts), col(Pack.last_ts), *_PACK_COLUMNS).where(
-        col(Pack.meter) == meter, within(start, end, first=Pack.first_ts, last=Pack.last_ts)
-    )
-    packs = packs.order_by(col(Pack.first_ts))
-    found = connection.execute(packs, execution_options={"yield_per": _PACKS_AT_A_TIME})
+    of_time = {"of": meter, "begin": begin, "until": until}
+    found_rows = connection.execute(_rows_with(names), of_time, execution_options=options)
+    queue = _Queue(names, found_rows.partitions(_ROWS_AT_A_TIME))
+    of_time["last"] = min(until, LAST - DAY_MS) + DAY_MS
+    found = connection.execute(_PACKS, of_time, execution_options={"yield_per": _PACKS_AT_A_TIME})
     for pack, following in pairwise(chain(found, (None,))):
         assert pack is not None
         yield from queue.until(pack.first_ts)
         packed = unpacked(*pack[-4:])
         before_others = following is None or pack.last_ts < following.first_ts
         if before_others and pack.last_ts < queue.next_ts and packed["ts"] == sorted(packed["ts"]):
-            yield _cut(packed, start, end)
+            yield cut(packed, start, end)
         else:
             queue.put(reading for reading in readings_of(packed) if _is_in(reading, start, end))
     yield from queue.until(LAST)
+
+
+@lru_cache
+def _rows_with(names: Names) -> Select[Any]:
+    """Made once, as the next: SQLAlchemy takes longer to make them than databases to answer."""
+    some = (_ROWS.meter == bindparam("of"), _ROWS.ts >= _time("begin"), _ROWS.ts < _time("until"))
+    return select(*columns(names)).where(*some).order_by(_ROWS.ts, _ROWS.epoch, _ROWS.seq)
+
+
+def _time(name: str) -> BindParameter[int]:
+    return bindparam(name, type_=_ROWS.ts.type)
+
+
+_PACKS = (
+    select(col(Pack.first_ts), col(Pack.last_ts), *_PACK_COLUMNS)
+    .where(col(Pack.meter) == bindparam("of"), col(Pack.last_ts) >= _time("begin"))
+    .where(col(Pack.first_ts) < _time("until"), col(Pack.last_ts) < _time("last"))
+    .order_by(col(Pack.first_ts))
+)
+"""A pack is of a day at most: said for the index, which has last_ts."""
 
 
 class _Queue:
@@ -141,8 +159,8 @@ class _Queue:
         return reading
 
 
-def _cut(piece: Columns, start: int | None, end: int | None) -> Columns:
-    """Those of the time; the readings are in the order of time."""
+def cut(piece: Columns, start: int | None, end: int | None) -> Columns:
+    """Those with start <= ts < end; the readings are in the order of time."""
     times = piece["ts"]
     first = 0 if start is None else bisect_left(times, start)
     last = len(times) if end is None else bisect_left(times, end)

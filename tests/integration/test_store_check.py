@@ -37,6 +37,14 @@ DAMAGE: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "a pack is cut": (pack("data = substr(data, 1, 40)"), ["cannot be decoded"]),
+    "a load profile is cut": (
+        "UPDATE load_profile SET data = substr(data, 1, 40) WHERE meter = 1",
+        ["load_profile: meter key 1, day from 2026-11-23: it cannot be decoded"],
+    ),
+    "a load profile is of other intervals": (
+        "UPDATE load_profile SET minutes = 30 WHERE meter = 1",
+        ["not of 48 intervals"],
+    ),
     "a pack is another": (pack("data = :few"), ["not of 360 readings"]),
     "a pack has no times": (pack("data = :timeless"), ["cannot be decoded"]),
     "a pack claims too much": (pack("first_seq = -5000"), ["has 5361 readings"]),

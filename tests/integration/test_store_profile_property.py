@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from bridge.store.due import due_again
 from bridge.store.tables import HOUR_MS
 from tests.support import profile_reference as reference
-from tests.support.profile_houses import House, houses
-from tests.support.profile_keeping import a_copy, differences, receive, receive_at_once, told
-from tests.support.stores import DAY0, keeping
+from tests.support.profile_houses import LONG_AFTER, House, houses
+from tests.support.profile_keeping import a_copy, differences, keep_up, receive, receive_at_once, told
+from tests.support.stores import DAY0, Kept, keeping
 
 SOME = settings(
     max_examples=20,
@@ -47,6 +49,12 @@ def test_the_profile_is_that_of_the_reference(empty: Path, house: House) -> None
         assert used == pytest.approx(sum(wh or 0.0 for wh in kept.used().values()), abs=0.001)
 
 
+def everything(kept: Kept) -> tuple[Any, ...]:
+    """All roll-ups and intervals."""
+    table = kept.store.profiles.table(kept.meter(), start=0, end=LONG_AFTER)
+    return list(table.rows), kept.rollups(3600), kept.rollups(86400)
+
+
 @SOME
 @given(house=houses())
 def test_once_at_the_end_gives_the_same(empty: Path, house: House) -> None:
@@ -55,6 +63,11 @@ def test_once_at_the_end_gives_the_same(empty: Path, house: House) -> None:
         receive_at_once(again, house)
         assert differences(told(again), told(kept)) == []
         assert differences(told(again), house.expected) == []
+        before = everything(again)
+        with again.engine.begin() as connection:
+            due_again(connection, start=0, end=LONG_AFTER)
+        keep_up(again, house, now=LONG_AFTER)
+        assert everything(again) == before, "days computed again are the same, and no new versions"
 
 
 @settings(SOME, max_examples=300)

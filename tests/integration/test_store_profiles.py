@@ -18,8 +18,8 @@ from sqlmodel import col
 from admin.main import main
 from bridge.store import profiles
 from bridge.store.demand import demand
+from bridge.store.due import due_again
 from bridge.store.profile_table import MARKS
-from bridge.store.rollup import due_again
 from bridge.store.tables import DAY_MS, HOUR_MS, LoadProfile, Meter, moment
 from bridge.store.upkeep import Policy, upkeep
 from broker.calendar import Calendar

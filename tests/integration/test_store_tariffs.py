@@ -80,7 +80,7 @@ def test_each_interval_belongs_to_the_tariff_at_its_begin(kept: Kept) -> None:
         "energy_t1", "energy_t2", "energy_t5", "export_t1", "export_t2", "export_t5",
     )  # fmt: skip
     assert [first[name] for name in table.fields[6:-4]] == [60.0, 120.0, None, 120.0, 240.0, None]
-    assert [first[mark] for mark in MARKS] == [12, 0, 0, 84]
+    assert [first[mark] for mark in MARKS] == [12, 0, 0, 64], "none before its first hour"
     assert [second[name] for name in table.fields[6:-4]] == [None] * 6
     assert second["missing"] == 96
     days = rows_of(tariff_energy(kept.store.profiles, [kept.meter(1)], days_of(UTC, 2), tariffs))
@@ -194,7 +194,7 @@ def test_energy_in_every_form(
     assert (second["period"], second["start"]) == ("2026-11-23", "2026-11-23T00:00:00.000Z")
     run(*asked, "--tariffs", file, "--json", meter_id(2))
     (one,) = json.loads(capfd.readouterr().out)
-    assert (one["energy_t1"], one["energy_t5"], one["missing"]) == (60.0, None, 84)
+    assert (one["energy_t1"], one["energy_t5"], one["missing"]) == (60.0, None, 64)
     assert (one["start"], one["end"]) == ("2026-11-23T00:00:00.000Z", "2026-11-24T00:00:00.000Z")
     monkeypatch.setenv("METER61850_TARIFFS", str(file))
     run(*asked)
