@@ -68,7 +68,7 @@ class Standing:
     """At the cost of the last seven days; None: unknown, or it costs nothing."""
     name: str = ""
     """Of the meter."""
-    waiting_since: datetime | None = None
+    waiting_newest: datetime | None = None
     """Begin of the newest interval that waits."""
 
 
@@ -76,7 +76,7 @@ def state_of(balance: int, limits: Limits, *, cut: bool = False, restored: bool 
     """The state of a prepaid account; ``restored`` until the next interval is booked."""
     if cut:
         return State.CUT
-    if balance <= -limits.emergency and balance <= 0:
+    if balance <= -limits.emergency:
         return State.EXHAUSTED
     if restored:
         return State.RESTORED
