@@ -44,8 +44,8 @@ def add(
     role: Annotated[
         Staff,
         typer.Option(
-            help="An operator reads; an issuer may also switch relays; homeassistant: docs/home-assistant.md; "
-            "credit: docs/credit.md."
+            help="An operator reads; an issuer may also switch relays; homeassistant: docs/home-assistant.md;"
+            " credit: docs/credit.md."
         ),
     ],
     address_code: Annotated[

@@ -19,6 +19,7 @@ from typing import Any
 import aiomqtt
 
 from admin.exits import ExitCode
+from admin.switching.directory import FEW
 from admin.switching.orders import our_command, publish_command, tell_refusal
 from broker.contract.commands import ANSWER_SECONDS, TIMED_OUT, against_switching, became, in_vain, parsed
 from broker.contract.errors import ContractError
@@ -30,8 +31,6 @@ from broker.mqtt.settings import MqttSettings
 
 NOT_SENT, UNANSWERED, UNMOVED = "not sent", "unanswered", TIMED_OUT
 """Outcomes beside those of the meters; the last one: the meter answered done, and its relay did not move."""
-FEW = 100
-"""Meters up to which we subscribe to the topics of each, and not to those of all."""
 Permit = Callable[[Known, Command], Awaitable[str]]
 """Asked when all is judged, right before a command is sent: why it is not to be, or empty."""
 

@@ -97,6 +97,10 @@ class Account:
     """None: not looked at; a Known without a birth is a meter that the broker does not know."""
     orders: tuple[Order, ...] = ()
     """Ours for this meter, the oldest first."""
+    balanced: bool = True
+    """Its entries in the ledger are zero together, and its balance is the sum of its own."""
+    running: bool = False
+    """Somebody else's command to this meter is under way."""
 
 
 @dataclass(frozen=True)
@@ -121,17 +125,16 @@ def decide(
     now: datetime,
     rules: Rules,
     recent_cuts: Sequence[datetime],
-    balanced: bool = True,
 ) -> list[Decision]:
     """What is to be done now, and what is held and why: restores first, then the longest exhausted.
 
-    ``recent_cuts``: when we recorded our latest cuts; ``balanced``: the ledger's entries sum to zero.
+    ``recent_cuts``: when we recorded our latest cuts.
     """
     budget = rules.cuts_a_minute - sum(at > now - MINUTE for at in recent_cuts)
     found: list[Decision] = []
     cuts: list[Decision] = []
     for account in sorted(accounts, key=_urgency):
-        decision = _restore(account, now, rules) or _exhausted(account, now, rules, balanced=balanced)
+        decision = _restore(account, now, rules) or _exhausted(account, now, rules)
         if decision is not None:
             (cuts if decision.act is Act.CUT else found).append(decision)
     for cut in cuts:
@@ -147,7 +150,7 @@ def _urgency(account: Account) -> tuple[bool, float, str]:
     return standing.cut_at is None, since, standing.meter_id
 
 
-def _exhausted(account: Account, now: datetime, rules: Rules, *, balanced: bool) -> Decision | None:
+def _exhausted(account: Account, now: datetime, rules: Rules) -> Decision | None:
     """The warning or the cut of an account that is exhausted; None for another."""
     standing = account.standing
     since = standing.exhausted_since
@@ -155,7 +158,7 @@ def _exhausted(account: Account, now: datetime, rules: Rules, *, balanced: bool)
         return None
     warned = standing.warned_at if standing.warned_at and standing.warned_at >= since else None
     reason = f"the credit is exhausted since {format_ts(since)}"
-    doubts = _doubts(standing, now, balanced=balanced)
+    doubts = _doubts(standing, now, balanced=account.balanced)
     if warned is None:
         return Decision(standing.meter_id, Act.WARN, reason, held=next(doubts, ""))
     held = next(chain(doubts, _too_early(warned, now, rules), _ordered(account, since, now)), "")
@@ -172,7 +175,7 @@ def _doubts(standing: Standing, now: datetime, *, balanced: bool) -> Iterator[st
     if standing.lifeline:
         yield "a lifeline account is never cut"
     if not balanced:
-        yield "the ledger is not in balance: a person must look (meter61850 store check)"
+        yield "the ledger is not in balance: a person must look"
     if since > now + CLOCK or (booked is not None and booked > now + CLOCK):
         yield "its times are ahead of our clock: a clock is wrong"
     if booked is None:
@@ -259,7 +262,7 @@ def _against(account: Account, position: Position) -> str:
     """What the meter's state says against it, in the words of all commands; empty: nothing."""
     if account.meter is None:
         return LOOK
-    objection = against_switching(account.meter, position, Circumstances())
+    objection = against_switching(account.meter, position, Circumstances(running=account.running))
     return objection.reason if objection else ""
 
 
