@@ -60,6 +60,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "ingest": {"mqtt", "store", "meters"},
         "scl": {"store", "ingest"},
         "alarms": {"mqtt", "store", "ingest"},
+        "credit": {"store"},
     },
     "mms_bridge": {
         "datamodel": set(),
