@@ -16,14 +16,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, exists, func, insert, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
 from bridge.store.intervals import by_day, near_ms, rows_of
 from bridge.store.profile_format import Day, Joint
 from bridge.store.profile_steps import REGISTERS, Found, Steps, Summed
-from bridge.store.tables import DAY_MS, HOUR_MS, Due, LoadProfile, Meter, ProfileCorrection
+from bridge.store.tables import DAY_MS, HOUR_MS, CreditAccount, Due, LoadProfile, Meter, ProfileCorrection
 
 LATE, REGISTER = "late readings", "a register was not known before"
 """Why an interval has a new version."""
@@ -213,6 +213,10 @@ class _Renewal:
                 index_elements=["meter", "start"], set_={"data": statement.excluded.data}
             )
         )
+        account = exists().where(col(CreditAccount.meter) == self._meter)
+        due = select(literal("credit"), literal(day.start), literal(self._meter)).where(account)
+        noted = insert(Due).from_select(["work", "start", "meter"], due)
+        self._connection.execute(noted.on_conflict_do_nothing())
 
 
 def _is_reached(row: dict[str, Any]) -> bool:
