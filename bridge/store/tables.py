@@ -502,7 +502,7 @@ class CreditInterval(SQLModel, table=True):
 
 
 class CreditAction(SQLModel, table=True):
-    """What the service that cuts and restores did of its own accord: ``warn``, ``cut`` or ``restore``."""
+    """What the service that cuts and restores has ordered: ``warn``, ``cut``, ``restore`` or ``forget``."""
 
     __tablename__ = "credit_action"
     __table_args__ = (Index(None, "meter", "at"),)
@@ -511,8 +511,12 @@ class CreditAction(SQLModel, table=True):
     meter: int
     kind: str = Field(max_length=8)
     at: int = _ms()
-    command_id: str | None = Field(default=None, max_length=64, unique=True)
-    """NULL: of a warning."""
+    command_id: str = Field(max_length=64, unique=True)
+    """Made of what the order is for (`bridge.credit.orders`), so that none is given twice."""
+    for_since: int = _ms()
+    """The ``exhausted_since`` that it is for."""
+    operations: int | None = None
+    """Of the relay before the command."""
     outcome: str = Field(default="", max_length=64)
     """As that of the command; empty while there is none."""
     reason: str = Field(max_length=255)
