@@ -47,6 +47,7 @@ class Commands(LazyGroup):
         "profile":      Lazy("profile", needs="server"),
         "demand":       Lazy("demand", needs="server"),
         "tariffs":      Lazy("tariffs", needs="server"),
+        "credit":       Lazy("credit", needs="server"),
         "subscribe":    Lazy("subscribe"),
         "relay":        Lazy("relay"),
         "commands":     Lazy("ledger", needs="server"),

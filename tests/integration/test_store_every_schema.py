@@ -124,7 +124,8 @@ def rows() -> dict[str, list[dict[str, Any]]]:
         ],
         "credit_entry": [
             {"key": key, "transaction_key": "use:1", "account": account, "meter": 1, "amount": amount,
-             "energy": 0, "kind": "use", "at": DAY0, "value_at": DAY0, "reference": "", "reason": "", "who": ""}
+             "energy": 0, "kind": "use", "at": DAY0, "value_at": DAY0, "reference": "", "reason": "",
+             "who": ""}
             for key, account, amount in ((1, "meter", -21), (2, "energy:T1", 21))
         ],
         "credit_interval": [
