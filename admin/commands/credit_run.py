@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from admin.commands.credit_options import CreditPath, TariffsPath, prices_of
 from admin.deployments import DIR, IDENTITY
 from admin.options import DATABASE, Database, Json, Mqtt, MqttVersion, Prefix, mqtt_settings
 from admin.output import show
@@ -30,6 +31,8 @@ def run(
     every: Seconds = 10.0,
     dry_run: DryRun = False,
     as_json: Json = False,
+    credit: CreditPath = None,
+    tariffs: TariffsPath = None,
     database: Database = DATABASE,
     mqtt: Mqtt = None,
     prefix: Prefix = None,
@@ -48,20 +51,19 @@ def run(
 
     \b
     meter61850 identity add credit --role credit
-    meter61850 credit run --dry-run
+    meter61850 credit run --dry-run --json
     meter61850 credit run
     """
     if os.environ.get(DIR) and not os.environ.get(IDENTITY):
         raise ConfigurationError(
             "the deployment has no such identity: meter61850 identity add credit --role credit"
         )
-    credit = CreditSettings()
-    if credit.prices() is None:
-        raise ConfigurationError("there is no credit: METER61850_CREDIT names its file (docs/credit.md)")
+    prices_of(credit, tariffs)
+    settings = CreditSettings(credit=credit, tariffs=tariffs)
     with opened(database) as engine:
         reader = connect(database, reader=True)
         try:
-            service = Service(engine, reader, mqtt_settings(mqtt, prefix, mqtt_version), credit)
+            service = Service(engine, reader, mqtt_settings(mqtt, prefix, mqtt_version), settings)
             if dry_run:
                 show([_row(one) for one in asyncio.run(service.would_do())], as_json=as_json, empty=_EMPTY)
             else:

@@ -14,8 +14,8 @@ from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Engine, insert, select
-from sqlmodel import col
+from sqlalchemy import Engine, select
+from sqlmodel import Session, col
 
 from bridge.credit import credit_file
 from bridge.credit.accounts import Accounts, By
@@ -88,14 +88,11 @@ class Books:
     def meter(self, *, since: datetime | None = None, **flags: bool) -> int:
         """A new meter's key, with an account."""
         self.count += 1
-        row = {
-            "meter_id": meter_id(self.count),
-            "name": f"House {self.count}",
-            "first_seen": 0,
-            "last_seen": 0,
-        }
-        with self.engine.begin() as connection:
-            connection.execute(insert(Meter).values(row.model_dump()))
+        name = f"House {self.count}"
+        row = Meter(key=self.count, meter_id=meter_id(self.count), name=name, first_seen=0, last_seen=0)
+        with Session(self.engine) as session:
+            session.add(row)
+            session.commit()
         if since is not None:
             self.accounts.open(meter_id(self.count), by=ANNA, since=since, **flags)
         return self.count

@@ -45,7 +45,9 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(255), nullable=False),
         sa.Column("who", sa.String(255), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_credit_entry")),
-        sa.UniqueConstraint("transaction_key", "account", name=op.f("uq_credit_entry_transaction_key")),
+        sa.UniqueConstraint(
+            "transaction_key", "account", name=op.f("uq_credit_entry_transaction_key_account")
+        ),
     )
     op.create_index(op.f("ix_credit_entry_meter_value_at"), "credit_entry", ["meter", "value_at"])
     op.create_table(
