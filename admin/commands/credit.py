@@ -197,5 +197,6 @@ for command in (
     credit_books.statement,
     credit_books.audit,
     credit_run.run,
+    credit_run.settle,
 ):
     app.command()(command)

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import typer
+from sqlalchemy import Engine
 
-from admin.commands.credit_options import CreditPath, TariffsPath, prices_of
+from admin.commands.credit_options import CreditPath, Reason, TariffsPath, by, prices_of
 from admin.deployments import DIR, IDENTITY
-from admin.options import DATABASE, Database, Json, Mqtt, MqttVersion, Prefix, mqtt_settings
-from admin.output import show
+from admin.exits import NotFoundError
+from admin.options import DATABASE, Database, Json, Meter, Mqtt, MqttVersion, Prefix, mqtt_settings
+from admin.output import note, show
+from admin.stores import open_store
 from admin.switching.prepaid import Service
+from bridge.credit import orders
 from bridge.credit.cutting import Decision
 from bridge.credit.settings import CreditSettings
+from bridge.store.audit import Event, Kind
 from bridge.store.database import connect, opened
-from broker.contract.errors import ConfigurationError
+from broker.contract.commands import NOT_MOVED
+from broker.contract.errors import ConfigurationError, UnavailableError
+from broker.contract.messages import utc_now
+from broker.contract.result import Outcome
+from broker.mqtt.settings import MqttSettings
 from broker.signals import stop_on_signals
+
+log = logging.getLogger(__name__)
 
 Seconds = Annotated[
     float, typer.Option("--every", min=0.1, max=3600, help="Seconds between two looks at the accounts.")
@@ -59,24 +73,81 @@ def run(
             "the deployment has no such identity: meter61850 identity add credit --role credit"
         )
     prices_of(credit, tariffs)
+    told = mqtt_settings(mqtt, prefix, mqtt_version)
     settings = CreditSettings(credit=credit, tariffs=tariffs)
+    if not dry_run:
+        asyncio.run(_serve(database, told, settings, every))
+        return
+    with _opened(database) as (engine, reader):
+        found = asyncio.run(Service(engine, reader, told, settings).would_do())
+    show([_row(one) for one in found], as_json=as_json, empty=_EMPTY)
+
+
+@contextmanager
+def _opened(database: str) -> Iterator[tuple[Engine, Engine]]:
+    """To write, and to read without a lock."""
     with opened(database) as engine:
         reader = connect(database, reader=True)
         try:
-            service = Service(engine, reader, mqtt_settings(mqtt, prefix, mqtt_version), settings)
-            if dry_run:
-                show([_row(one) for one in asyncio.run(service.would_do())], as_json=as_json, empty=_EMPTY)
-            else:
-                asyncio.run(_serve(service, every))
+            yield engine, reader
         finally:
             reader.dispose()
 
 
+async def _serve(database: str, mqtt: MqttSettings, credit: CreditSettings, seconds: float) -> None:
+    """Until a signal; the bridge may be about to make the database."""
+    stop = stop_on_signals()
+    while not stop.is_set():
+        try:
+            with _opened(database) as (engine, reader):
+                await Service(engine, reader, mqtt, credit).serve(seconds=seconds, stop=stop)
+        except (UnavailableError, ConfigurationError) as error:
+            log.warning("waiting for the database: %s", error)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(seconds, 2.0)):
+                    await stop.wait()
+
+
+def settle(
+    meter: Meter,
+    carried_out: Annotated[
+        bool, typer.Option("--done/--not-done", help="Whether the relay has moved by it.", show_default=False)
+    ],
+    reason: Reason,
+    database: Database = DATABASE,
+) -> None:
+    """Say what became of a cut or restore of which nobody knows it, after a look at the meter.
+
+    `meter61850 credit run --dry-run` shows which wait for it: the service was killed, and the meter has not
+    told what it did. Exit 3 if there is none.
+
+    \b
+    meter61850 credit settle "House 1" --not-done --reason "the fitter saw the lamp"
+    """
+    with open_store(database) as store:
+        meter_id = store.meter(meter).meter.meter_id
+    outcome = Outcome.DONE if carried_out else NOT_MOVED
+    with opened(database) as engine:
+        with engine.connect() as connection:
+            several = orders.orders_of(connection, [meter_id]).get(meter_id, ())
+        unsettled = [order for order in several if not order.outcome]
+        if not unsettled:
+            raise NotFoundError(f"{meter}: what became of its orders is known")
+        for order in unsettled:
+            detail = {"what": "settle", "command_id": order.command_id, "reason": reason}
+            event = Event(
+                Kind.CREDIT,
+                who=by().who,
+                origin=by().origin,
+                meter_id=meter_id,
+                outcome=outcome,
+                detail=detail,
+            )
+            orders.end(engine, order.command_id, outcome, now=utc_now(), by=event)
+            note(f"{meter}: the {order.act} of {order.at:%Y-%m-%d %H:%M}: {outcome}")
+
+
 _EMPTY = "no account is exhausted or cut"
-
-
-async def _serve(service: Service, seconds: float) -> None:
-    await service.serve(seconds=seconds, stop=stop_on_signals())
 
 
 def _row(decision: Decision) -> dict[str, object]:

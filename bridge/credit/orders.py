@@ -152,8 +152,8 @@ def _follow(connection: Connection, meter: int, act: Act, now: int) -> None:
     connection.execute(update(CreditAccount).where(mine).values(**values[act]))
 
 
-def end(engine: Engine, command_id: str, outcome: str, *, now: datetime) -> None:
-    """Note what became of an order; the first outcome stands."""
+def end(engine: Engine, command_id: str, outcome: str, *, now: datetime, by: Event | None = None) -> None:
+    """Note what became of an order; the first outcome stands. ``by``: the audit of a person who knows it."""
     mine = col(CreditAction.command_id) == command_id
     with engine.begin() as connection:
         columns = select(col(CreditAction.meter), col(CreditAction.kind))
@@ -161,6 +161,8 @@ def end(engine: Engine, command_id: str, outcome: str, *, now: datetime) -> None
         changed = update(CreditAction).where(mine, col(CreditAction.outcome) == "").values(outcome=outcome)
         if connection.execute(changed).rowcount and outcome == Outcome.DONE:
             _follow(connection, row.meter, Act(row.kind), at_ms(now))
+        if by is not None:
+            audit.append(connection, [by], now=at_ms(now))
 
 
 def recent_cuts(connection: Connection, now: datetime) -> list[datetime]:
