@@ -53,7 +53,7 @@ def waiting(
     as_json: Json = False,
     database: Database = DATABASE,
 ) -> None:
-    """List the intervals that are estimated or missing: they cost nothing until somebody decides.
+    """List the intervals that are estimated or missing: they cost nothing until a person decides.
 
     Energy is what is known of the interval, in Wh. One that becomes known after all is booked, and waits no
     more.

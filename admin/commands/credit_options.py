@@ -41,7 +41,7 @@ TariffsPath = Annotated[
         help="The calendar of tariffs; default: all energy is of T1.",
     ),
 ]
-Reason = Annotated[str, typer.Option(help="Why: it stands in the ledger and in the audit.")]
+Reason = Annotated[str, typer.Option(help="Why, for the ledger and the audit.")]
 Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="In units of the currency, such as 12.50.")]
 
 

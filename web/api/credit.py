@@ -51,7 +51,7 @@ class Account(BaseModel):
     lifeline: bool
     """It is never cut."""
     waiting: int
-    """Intervals that are estimated or missing, and cost nothing until somebody decides."""
+    """Intervals that are estimated or missing, and cost nothing until a person decides."""
     booked_until: AwareDatetime | None
     exhausted_since: AwareDatetime | None
     warned_at: AwareDatetime | None
