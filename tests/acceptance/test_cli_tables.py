@@ -55,7 +55,7 @@ TABLES: dict[str, tuple[tuple[str, ...], ...]] = {
 NO_TABLE = {
     "up", "subscribe", "scl show", "scl check", "scl diff", "scl topology",
     "mms operate", "mms watch", "mms compare",
-    "enrol new", "store restore", "meter probe", "adapter discover",
+    "enrol new", "store restore", "meter probe", "adapter discover", "credit run",
 }  # fmt: skip
 """They print lines, or need what is not here; their rows are shown by the same function."""
 
