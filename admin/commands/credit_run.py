@@ -116,7 +116,7 @@ def settle(
     reason: Reason,
     database: Database = DATABASE,
 ) -> None:
-    """Say what became of a cut or restore of which nobody knows it, after a look at the meter.
+    """Record the outcome of a cut or restore that is not known, after a look at the meter.
 
     `meter61850 credit run --dry-run` shows which wait for it: the service was killed, and the meter has not
     told what it did. Exit 3 if there is none.

@@ -146,7 +146,7 @@ class Service:
         return False
 
     def _settle(self, seen: Look, known: Mapping[str, Known]) -> None:
-        """Note what became of orders whose outcome nobody has noted."""
+        """Note what became of orders whose outcome is not known."""
         for meter_id in seen.unsettled:
             for order in seen.accounts[meter_id].orders:
                 told = seen.in_ledger.get(order.command_id, "")

@@ -32,7 +32,7 @@ class Alone:
         self._file: IO[str] | None = None
 
     def have(self) -> bool:
-        """Whether we have it, or have got it now; DBAPIError or OSError if nobody can say."""
+        """Whether we have it, or have got it now; DBAPIError or OSError if that cannot be known."""
         if self._engine.dialect.name == "postgresql":
             return self._on_server()
         if self._file is None:

@@ -26,7 +26,7 @@ from broker.contract.relay import Position
 from broker.contract.result import Outcome
 
 SILENCE = timedelta(hours=2)
-"""Without a booked interval for so long nobody knows what the house has used: it is not cut."""
+"""Without a booked interval for so long it is not known what the house has used: it is not cut."""
 CLOCK = timedelta(minutes=5)
 """A time that is further ahead of ours is the sign of a wrong clock."""
 SETTLES = timedelta(seconds=60)
@@ -48,7 +48,7 @@ class Act(StrEnum):
     CUT = "cut"
     RESTORE = "restore"
     FORGET = "forget"
-    """Somebody else has closed the relay after our cut: it is over, and nothing is sent."""
+    """The relay was closed by others after our cut: it is over, and nothing is sent."""
 
     @property
     def position(self) -> Position | None:
@@ -100,7 +100,7 @@ class Account:
     balanced: bool = True
     """Its entries in the ledger are zero together, and its balance is the sum of its own."""
     running: bool = False
-    """Somebody else's command to this meter is under way."""
+    """A command of others to this meter is under way."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def _restore(account: Account, now: datetime, rules: Rules) -> Decision | None:
         return None
     under_way = next(_under_way(account), "")
     if not under_way and _closed_by_others(account):
-        return Decision(standing.meter_id, Act.FORGET, "somebody else has closed the relay after our cut")
+        return Decision(standing.meter_id, Act.FORGET, "the relay was closed by others after our cut")
     held = under_way or next(_not_ours(account, now), "") or _against(account, Position.CLOSED)
     return Decision(standing.meter_id, Act.RESTORE, reason, held)
 
@@ -253,7 +253,7 @@ def _not_ours(account: Account, now: datetime) -> Iterator[str]:
     elif account.meter is not None and account.meter.relay is not None:
         relay = account.meter.relay
         if relay.position is not Position.OPEN or relay.command_id != done[-1].command_id:
-            yield "somebody else has switched since our cut: a person decides"
+            yield "others have switched since our cut: a person decides"
     if tried and now < tried[-1].at + AGAIN:
         yield f"the restore of {format_ts(tried[-1].at)} was not carried out: again after {_words(AGAIN)}"
 

@@ -92,7 +92,7 @@ def record(engine: Engine, order: Order, *, cuts_a_minute: int) -> str:
 
 
 def _account(connection: Connection, meter_id: str) -> Row[Any] | None:
-    """Nobody else books on it meanwhile."""
+    """Locked, so that it does not change meanwhile."""
     mine = select(CreditAccount).join(Meter, col(Meter.key) == col(CreditAccount.meter))
     mine = mine.where(col(Meter.meter_id) == meter_id).with_for_update(of=CreditAccount)
     return connection.execute(mine).one_or_none()

@@ -111,7 +111,7 @@ def test_two_at_once_note_one_and_keep_one_limit(books: Books) -> None:
         assert len(connection.scalars(select(col(CreditAction.command_id))).all()) == 2
 
 
-def test_a_person_settles_what_nobody_knows(books: Books, database_url: str) -> None:
+def test_a_person_settles_what_is_not_known(books: Books, database_url: str) -> None:
     cut = exhausted(books)
     assert noted(books, cut) == ""
     seen = look(books.engine, books.prices.credit.limits, now=utc_now(), sum_up=[cut.meter_id])

@@ -173,8 +173,8 @@ def test_it_is_not_warned_of_a_cut_that_cannot_come() -> None:
 @pytest.mark.parametrize(
     ("meter", "orders", "act", "words"),
     [
-        (house(Position.OPEN, command_id="c9"), (order(outcome="done"),), Act.RESTORE, "somebody else"),
-        (house(Position.OPEN), (order(outcome="done"),), Act.RESTORE, "somebody else"),
+        (house(Position.OPEN, command_id="c9"), (order(outcome="done"),), Act.RESTORE, "others have"),
+        (house(Position.OPEN), (order(outcome="done"),), Act.RESTORE, "others have"),
         (house(Position.OPEN, command_id="c1"), (), Act.RESTORE, "no cut of ours"),
         (house(Position.OPEN, command_id="c1"), (order(),), Act.RESTORE, "is not known"),
         (house(Position.OPEN, online=False, command_id="c1"), (order(outcome="done"),), Act.RESTORE, "off"),
@@ -196,7 +196,7 @@ def test_what_became_of_an_order_is_the_meters_word() -> None:
     assert settled(sent, house(), "timed out", NOW) == NOT_MOVED
     assert settled(replace(sent, at=NOW - SETTLES / 2), house(), "", NOW) == "", "it may still come"
     assert settled(sent, house(online=False), "", NOW) == "", "it may have moved"
-    assert settled(sent, house(operations=9), "", NOW) == "", "somebody has switched: a person decides"
+    assert settled(sent, house(operations=9), "", NOW) == "", "others have switched: a person decides"
     assert settled(sent, house(Position.OPEN, command_id="c9"), "", NOW) == ""
     assert settled(sent, None, "", NOW) == ""
 
