@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
+from sqlmodel import col
 
 from bridge.credit import documents
 from bridge.credit.accounts import ConflictingPaymentError, NoAccountError
-from bridge.credit.actions import Actions
 from bridge.credit.rounds import rounds
 from bridge.credit.settings import CreditSettings
 from bridge.credit.standing import State
@@ -21,7 +21,7 @@ from bridge.credit.waiting import decide, waiting
 from bridge.store import database
 from bridge.store.intervals import Mark
 from bridge.store.rollup import due_again
-from bridge.store.tables import DAY_MS, HOUR_MS, at_ms, moment
+from bridge.store.tables import DAY_MS, HOUR_MS, CreditAccount, at_ms, moment
 from bridge.store.upkeep import Policy, upkeep
 from broker.contract.errors import ConfigurationError
 from tests.support.credit import ANNA, SPAN, Books, ms, prices
@@ -112,25 +112,23 @@ def test_a_balance_falls_through_the_states(books: Books) -> None:
     standing = accounts.standing(meter_id(meter))
     assert standing.exhausted_since == moment(start + 5 * HOUR_MS)
     assert standing.booked_until == moment(start + 4 * HOUR_MS + SPAN)
-    actions, at = Actions(books.engine), moment(start + 6 * HOUR_MS)
-    actions.record_warning(meter_id(meter), at=at, reason="exhausted")
-    actions.record_cut(meter_id(meter), "c-1", at=at, reason="exhausted")
-    assert [row.command_id for row in actions.recent(since=at + timedelta(days=1))] == ["c-1"], "in flight"
-    assert accounts.standing(meter_id(meter)).state is State.EXHAUSTED
-    actions.record_outcome("c-1", "timed out", at=at)
-    assert accounts.standing(meter_id(meter)).cut_at is None
-    actions.record_outcome("c-1", "done", at=at)
+    note(books, meter, cut_at=start, warned_at=start)
     assert accounts.standing(meter_id(meter)).state is State.CUT
     accounts.top_up(meter_id(meter), 20 * EURO, reference="b", by=ANNA)
     standing = accounts.standing(meter_id(meter))
     assert (standing.state, standing.exhausted_since, standing.warned_at) == (State.CUT, None, None)
-    actions.record_restore(meter_id(meter), "c-2", at=at, reason="paid")
-    actions.record_outcome("c-2", "done", at=at)
+    note(books, meter, cut_at=None, restored_at=start + 7 * HOUR_MS)
     assert accounts.standing(meter_id(meter)).state is State.RESTORED
     books.write(meter, {start + 7 * HOUR_MS: (KWH, GOOD)})
     books.book(now=start + 8 * HOUR_MS)
     assert accounts.standing(meter_id(meter)).state is State.GOOD
     assert books.wrong() == []
+
+
+def note(books: Books, meter: int, **values: int | None) -> None:
+    """As the service that cuts does."""
+    with books.engine.begin() as connection:
+        connection.execute(update(CreditAccount).where(col(CreditAccount.meter) == meter).values(**values))
 
 
 def test_a_postpaid_account_has_no_states(books: Books) -> None:

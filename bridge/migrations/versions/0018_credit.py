@@ -13,7 +13,13 @@ depends_on = None
 
 # fmt: off
 def upgrade() -> None:
-    """All are empty: no meter has an account until somebody opens one."""
+    """All are empty: no meter has an account until a person opens one."""
+    _accounts()
+    _ledger()
+    _actions()
+
+
+def _accounts() -> None:
     op.create_table(
         "credit_account",
         sa.Column("meter", sa.Integer(), autoincrement=False, nullable=False),
@@ -30,6 +36,9 @@ def upgrade() -> None:
         sa.Column("restored_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("meter", name=op.f("pk_credit_account")),
     )
+
+
+def _ledger() -> None:
     op.create_table(
         "credit_entry",
         sa.Column("key", sa.Integer(), nullable=False),
@@ -67,6 +76,9 @@ def upgrade() -> None:
         "ix_credit_interval_waiting", "credit_interval", ["meter", "start"],
         sqlite_where=waiting, postgresql_where=waiting,
     )
+
+
+def _actions() -> None:
     op.create_table(
         "credit_action",
         sa.Column("key", sa.Integer(), nullable=False),
