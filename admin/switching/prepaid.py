@@ -29,7 +29,7 @@ from bridge.credit import orders
 from bridge.credit.alone import Alone
 from bridge.credit.candidates import Look, look
 from bridge.credit.credit_file import CreditFile, is_friendly
-from bridge.credit.cutting import LOOK, Account, Act, Decision, Order, Rules, decide, settled
+from bridge.credit.cutting import LOOK, NOT_CARRIED_OUT, Account, Act, Decision, Order, Rules, decide, settled
 from bridge.credit.settings import CreditSettings
 from bridge.store.tariffs import load
 from broker.contract.commands import new_command
@@ -130,27 +130,21 @@ class Service:
         seen = _with(seen, known)
         found = _decided(seen, rules)
         self._say({one.meter_id: one.held for one in found if one.held})
-        for act in (
-            Act.FORGET,
-            Act.RESTORE,
-            Act.CUT,
-        ):  # a long row of restores: the next look decides on cuts
+        over = [_ordered(one, seen.accounts[one.meter_id]) for one in found if one.act is Act.FORGET]
+        done = [not await self._note(order, rules) for order in over]
+        for act in (Act.RESTORE, Act.CUT):
             chosen = {one.meter_id: one for one in found if one.do and one.act is act}
-            if chosen and act is Act.FORGET:
-                for one in chosen.values():
-                    await self._note(_ordered(one, seen.accounts[one.meter_id]), rules)
-            elif chosen:
-                await _Batch(self, client, settings, act, chosen, seen, rules).run(stop)
-            if chosen:
-                return True
-        return False
+            if chosen:  # of what is seen now a long row of restores leaves nothing that cuts may rest on
+                return await _Batch(self, client, settings, act, chosen, seen, rules).run(stop) or any(done)
+        return any(done)
 
     def _settle(self, seen: Look, known: Mapping[str, Known]) -> None:
         """Note what became of orders whose outcome is not known."""
         for meter_id in seen.unsettled:
             for order in seen.accounts[meter_id].orders:
                 told = seen.in_ledger.get(order.command_id, "")
-                outcome = "" if order.outcome else settled(order, known.get(meter_id), told, utc_now())
+                possible = not order.outcome or order.outcome in NOT_CARRIED_OUT
+                outcome = settled(order, known.get(meter_id), told, utc_now()) if possible else ""
                 if outcome:
                     log.info("%s: the %s of %s: %s", meter_id, order.act, order.at, outcome)
                     orders.end(self._engine, order.command_id, outcome, now=utc_now())
@@ -211,13 +205,14 @@ class _Batch:
         meters = [meter for one in chosen if (meter := seen.accounts[one].meter) is not None]
         self._fan_out = FanOut(client, settings, position, meters, make=self._command, permit=self._permit)
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Send them, wait for the answers, and note the outcomes that there are, whatever happens."""
+    async def run(self, stop: asyncio.Event) -> bool:
+        """Send them, wait for the answers, and note the outcomes, whatever happens; whether one was sent."""
         self._stop = stop
         try:
             await self._fan_out.run(rate=RATE, stop=stop, sent=lambda: None)
         finally:
             await asyncio.shield(asyncio.to_thread(self._note_outcomes))
+        return bool(self._noted)
 
     def _command(self, meter: Known) -> Command:
         order = self._orders[meter.meter_id]

@@ -30,20 +30,14 @@ class Look:
     in_ledger: Mapping[str, str]
     """command_id of an order that is not settled → its outcome in the ledger of commands."""
 
-    @property
-    def unsettled(self) -> set[str]:
-        """meter_ids with an order whose outcome is not known."""
-        return {
-            meter_id
-            for meter_id, account in self.accounts.items()
-            if any(not order.outcome for order in account.orders)
-        }
+    unsettled: set[str]
+    """meter_ids with an order whose outcome is not known, or may turn out to be another one."""
 
 
 def look(engine: Engine, limits: Limits, *, now: datetime, sum_up: Collection[str] = ()) -> Look:
     """All of them; the ledger of those in ``sum_up`` (meter_ids) is added up."""
     with snapshot(engine) as connection:
-        unsettled = orders.open_orders(connection)
+        unsettled = orders.open_orders(connection, now)
         found = {one.meter_id: one for one in _standings(connection, limits, now) if _matters(one, unsettled)}
         ours, running = orders.orders_of(connection, found.keys()), orders.in_flight(connection, now)
         waiting = [one.command_id for several in ours.values() for one in several if not one.outcome]
@@ -59,6 +53,7 @@ def look(engine: Engine, limits: Limits, *, now: datetime, sum_up: Collection[st
             },
             orders.recent_cuts(connection, now),
             orders.in_ledger(connection, waiting),
+            unsettled & found.keys(),
         )
 
 

@@ -267,21 +267,24 @@ def _against(account: Account, position: Position) -> str:
 
 
 def settled(order: Order, meter: Known | None, in_ledger: str, now: datetime) -> str:
-    """The outcome of an order whose outcome is not known; empty: it still is not.
+    """The outcome of an order that has none, or `DONE` after all; empty: as before.
 
-    ``in_ledger``: the outcome in the ledger of commands; a timeout there is none. The proof that a command
-    was not carried out is the meter's own: it is online, and its relay has made no operation since. No clock
-    of a meter counts here.
+    ``in_ledger``: the meter's answer in the ledger of commands; a timeout there is none. The proof that a
+    command was not carried out is the meter's own: it is online, and its relay has made no operation since.
+    No clock of a meter counts here.
     """
-    relay = meter.relay if meter is not None else None
-    if relay is not None and relay.command_id == order.command_id and relay.position is order.act.position:
-        return Outcome.DONE
+    relay, wanted = meter.relay if meter is not None else None, order.act.position
+    if relay is not None and relay.command_id == order.command_id and relay.position is wanted:
+        return Outcome.DONE  # also when it was thought to be not carried out
+    if order.outcome:
+        return ""
     if in_ledger in (Outcome.DONE, Outcome.REFUSED, Outcome.EXPIRED, Outcome.FAILED):
         return in_ledger
     if meter is None or relay is None or not meter.online or now < order.at + SETTLES:
         return ""
-    still = relay.operations == order.operations and relay.position is not order.act.position
-    return NOT_MOVED if still else ""
+    if relay.position is wanted:  # by others: of a restore it is all that was wanted
+        return Outcome.DONE if order.act is Act.RESTORE else ""
+    return NOT_MOVED if relay.operations == order.operations else ""
 
 
 def _words(length: timedelta) -> str:

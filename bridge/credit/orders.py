@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
@@ -35,6 +35,8 @@ CHANGED = "the account has changed meanwhile"
 UNDER_WAY = "what became of another order is not known"
 LIMIT = "the limit of cuts a minute is reached"
 UNBALANCED = "the ledger is not in balance: a person must look"
+DOUBT = timedelta(days=1)
+"""For so long the relay of a meter that did not carry an order out is looked at, whether it did after all."""
 IN_FLIGHT = timedelta(minutes=10)
 """A command without an outcome for so long has none: the bridge that waited for it was away."""
 NAME = "credit"
@@ -153,12 +155,17 @@ def _follow(connection: Connection, meter: int, act: Act, now: int) -> None:
 
 
 def end(engine: Engine, command_id: str, outcome: str, *, now: datetime, by: Event | None = None) -> None:
-    """Note what became of an order; the first outcome stands. ``by``: the audit of a person who knows it."""
+    """Note what became of an order. The first outcome stands, but a meter that shows it has done it is right.
+
+    ``by``: the audit of a person who knows it.
+    """
     mine = col(CreditAction.command_id) == command_id
     with engine.begin() as connection:
         columns = select(col(CreditAction.meter), col(CreditAction.kind))
         row = connection.execute(columns.where(mine)).one()
-        changed = update(CreditAction).where(mine, col(CreditAction.outcome) == "").values(outcome=outcome)
+        before = ("", *NOT_CARRIED_OUT) if outcome == Outcome.DONE else ("",)
+        is_open = col(CreditAction.outcome).in_(before)
+        changed = update(CreditAction).where(mine, is_open).values(outcome=outcome)
         if connection.execute(changed).rowcount and outcome == Outcome.DONE:
             _follow(connection, row.meter, Act(row.kind), at_ms(now))
         if by is not None:
@@ -202,10 +209,11 @@ def _order(row: Row[Any]) -> Order:
     )
 
 
-def open_orders(connection: Connection) -> set[str]:
-    """meter_ids with an order whose outcome is not known."""
+def open_orders(connection: Connection, now: datetime) -> set[str]:
+    """meter_ids with an order whose outcome is not known, or may turn out to be another one."""
     rows = select(col(Meter.meter_id)).join(CreditAction, col(CreditAction.meter) == col(Meter.key))
-    return set(connection.scalars(rows.where(col(CreditAction.outcome) == "")))
+    not_done = col(CreditAction.outcome).in_(NOT_CARRIED_OUT), col(CreditAction.at) > at_ms(now - DOUBT)
+    return set(connection.scalars(rows.where(or_(col(CreditAction.outcome) == "", and_(*not_done)))))
 
 
 def in_flight(connection: Connection, now: datetime) -> set[str]:
@@ -215,9 +223,10 @@ def in_flight(connection: Connection, now: datetime) -> set[str]:
 
 
 def in_ledger(connection: Connection, command_ids: Collection[str]) -> Mapping[str, str]:
-    """The outcomes that the ledger of commands has of these; none of one whose relay is still waited for."""
+    """The meters' answers in the ledger of commands; none of one whose relay is still waited for."""
     ours = col(Command.command_id).in_(command_ids), col(Command.moves_by).is_(None)
-    rows = connection.execute(select(col(Command.command_id), col(Command.outcome)).where(*ours))
+    answered = (*ours, col(Command.result_ts).is_not(None))
+    rows = connection.execute(select(col(Command.command_id), col(Command.outcome)).where(*answered))
     return {row.command_id: row.outcome for row in rows}
 
 

@@ -68,7 +68,7 @@ def test_an_order_is_noted_once_with_its_audit_and_ends_once(books: Books) -> No
     second = replace(cut, command_id=command_id(cut.meter_id, Act.CUT, cut.for_since, 2))
     assert noted(books, second) == orders.UNDER_WAY
     orders.end(books.engine, cut.command_id, "refused", now=utc_now())
-    orders.end(books.engine, cut.command_id, "done", now=utc_now())
+    orders.end(books.engine, cut.command_id, "failed", now=utc_now())
     with books.engine.connect() as connection:
         assert connection.scalar(select(col(CreditAction.outcome))) == "refused"
         assert connection.scalar(select(col(CreditAccount.cut_at))) is None
@@ -76,6 +76,10 @@ def test_an_order_is_noted_once_with_its_audit_and_ends_once(books: Books) -> No
     assert [cut.command_id in detail for detail in audited][-1]
     assert noted(books, second) == ""
     orders.end(books.engine, second.command_id, "done", now=utc_now())
+    orders.end(books.engine, cut.command_id, "done", now=utc_now())
+    with books.engine.connect() as connection:
+        told = connection.scalars(select(col(CreditAction.outcome)).order_by(col(CreditAction.key))).all()
+    assert told == ["done", "done"], "the meter has carried the first out after all"
     third = replace(cut, command_id=command_id(cut.meter_id, Act.CUT, cut.for_since, 3))
     assert noted(books, third) == orders.CHANGED, "it is cut"
 

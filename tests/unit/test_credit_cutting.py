@@ -193,6 +193,9 @@ def test_what_became_of_an_order_is_the_meters_word() -> None:
     opened = house(Position.OPEN, command_id="c1", operations=8)
     assert settled(sent, opened, "", NOW) == "done"
     assert settled(sent, None, "refused", NOW) == "refused"
+    assert settled(replace(sent, outcome=NOT_MOVED), opened, "", NOW) == "done", "it came after all"
+    assert settled(replace(sent, outcome=NOT_MOVED), None, "refused", NOW) == ""
+    assert settled(replace(sent, act=Act.RESTORE), house(command_id="c9"), "", NOW) == "done", "it has power"
     assert settled(sent, house(), "timed out", NOW) == NOT_MOVED
     assert settled(replace(sent, at=NOW - SETTLES / 2), house(), "", NOW) == "", "it may still come"
     assert settled(sent, house(online=False), "", NOW) == "", "it may have moved"
