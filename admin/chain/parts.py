@@ -195,7 +195,8 @@ class Chain:
         """What cuts and restores, where there is credit; it may be killed at any time."""
         if not (os.environ.get(CREDIT) or self._told(CREDIT)):
             return ()
-        words = ("credit", "run", *mqtt, "--database", self.database)
+        place = mqtt if self.plain else ()  # its identity knows: not the services' listener
+        words = ("credit", "run", *place, "--database", self.database)
         return (Part("credit", words, 0.05, self.environment("credit")),)
 
     def parts(self, kind: BrokerKind) -> tuple[Part, ...]:
