@@ -25,6 +25,7 @@ SERVICES = {
     "web": "web",
     "homeassistant": "homeassistant",
     "sparkplug": "sparkplug",
+    "credit": "credit",
 }
 """Group of commands → identity; all others are the administrator's."""
 

@@ -29,7 +29,11 @@ from broker.contract.errors import ConfigurationError, Meter61850Error, reason
 from broker.validation import first_complaint
 
 NAME = "meter61850"
-SERVICES = frozenset({"broker", "bridge", "mms", "web", "meter", "adapter", "homeassistant", "sparkplug"})
+# fmt: off
+SERVICES = frozenset({
+    "broker", "bridge", "mms", "web", "meter", "adapter", "homeassistant", "sparkplug", "credit",
+})
+# fmt: on
 """Groups whose commands run for long: they log from level info on."""
 
 
@@ -47,6 +51,7 @@ class Commands(LazyGroup):
         "profile":      Lazy("profile", needs="server"),
         "demand":       Lazy("demand", needs="server"),
         "tariffs":      Lazy("tariffs", needs="server"),
+        "credit":       Lazy("credit", needs="server"),
         "subscribe":    Lazy("subscribe"),
         "relay":        Lazy("relay"),
         "commands":     Lazy("ledger", needs="server"),

@@ -15,6 +15,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bridge.credit.settings import CreditSettings
 from broker.calendar import CalendarSettings
 from broker.mqtt.settings import MqttSettings, Port
 from web.serving.addresses import Network
@@ -29,6 +30,7 @@ class WebSettings(BaseSettings):
 
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
     calendar: CalendarSettings = Field(default_factory=CalendarSettings)
+    credit: CreditSettings = Field(default_factory=CreditSettings)
     database_url: str = "sqlite:///data/meter61850.sqlite"
     """``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/NAME``; read only, except for the audit and
     dead letters that are retried or purged."""

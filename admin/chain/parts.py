@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from registrar.init_deployment import NewDeployment, new_deployment
 METERS_PER_IED = 50
 TLS_BEYOND = 3680
 """From an IED's plain MMS port to its port for TLS: 10102 and 13782."""
+CREDIT = "METER61850_CREDIT"
 DATABASE_FILE = "meter61850.sqlite"
 """Where all parts are one user's, the database needs no folder of its own."""
 
@@ -169,6 +171,10 @@ class Chain:
                 "--mqtt-port, or choose another folder with --data-dir DIR"
             )
         deployment.check()
+        if self._credit(()) and deployment.identity_store.identity("credit") is None:
+            deployment.enlist(
+                Identity("credit", Role.CREDIT), deployment.identity_folder("credit"), host=HOST
+            )
         enlist_simulated(deployment, self.simulation)
         if self.devices is not None:
             enlist_simulated(deployment, self.devices.wired)
@@ -184,6 +190,14 @@ class Chain:
             return {DIR: ""}
         folder = str(self.deployment.identity_folder(identity)) if identity else ""
         return self.deployment.environment | {DIR: str(self.deployment.folder), IDENTITY: folder}
+
+    def _credit(self, mqtt: tuple[str, ...]) -> tuple[Part, ...]:
+        """What cuts and restores, where there is credit; it may be killed at any time."""
+        if not (os.environ.get(CREDIT) or self._told(CREDIT)):
+            return ()
+        place = mqtt if self.plain else ()  # its identity knows: not the services' listener
+        words = ("credit", "run", *place, "--database", self.database)
+        return (Part("credit", words, 0.05, self.environment("credit")),)
 
     def parts(self, kind: BrokerKind) -> tuple[Part, ...]:
         """The children in the order of their start; their seconds to stop add up to less than five."""
@@ -217,6 +231,7 @@ class Chain:
             Part("mms", ("mms", "run", *mqtt), 0.9, self.environment("mms")),
             *registrar,
             Part("web", ("web", "run", *mqtt, *web), 0.5, self.environment("web")),
+            *self._credit(mqtt),
             Part("meters", ("meter", "simulate", *meters), 1.1, self.environment()),
             *devices,
         )

@@ -29,12 +29,13 @@ app = new_app(
 
 
 class Staff(StrEnum):
-    """Roles of people, and of Home Assistant."""
+    """Roles of people, of Home Assistant, and of the service of prepaid credit."""
 
     OPERATOR = "operator"
     ISSUER = "issuer"
     HOMEASSISTANT = "homeassistant"
     HOMEASSISTANT_ISSUER = "homeassistant-issuer"
+    CREDIT = "credit"
 
 
 @app.command()
@@ -43,7 +44,8 @@ def add(
     role: Annotated[
         Staff,
         typer.Option(
-            help="An operator reads; an issuer may also switch relays; homeassistant: docs/home-assistant.md."
+            help="An operator reads; an issuer may also switch relays; homeassistant: docs/home-assistant.md;"
+            " credit: docs/credit.md."
         ),
     ],
     address_code: Annotated[
@@ -74,8 +76,8 @@ def add(
     codes = tuple(address_code or ())
     if any(not code or any(letter.isspace() for letter in code) for code in codes):
         raise ConfigurationError("--address-code: one code without spaces, several times for several")
-    if codes and Role(role) in HOMEASSISTANTS:
-        raise ConfigurationError("--address-code: Home Assistant gets all meters; leave it out")
+    if codes and Role(role) in (*HOMEASSISTANTS, Role.CREDIT):
+        raise ConfigurationError(f"--address-code: {role} gets all meters; leave it out")
     deployment.enlist(Identity(name, Role(role), codes), target, host=host, who=user_name())
     finished(deployment)
     note(f"{target}: METER61850_MQTT_IDENTITY={target} meter61850 …")

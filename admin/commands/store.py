@@ -17,6 +17,7 @@ from admin.options import DATABASE, Database, Json, Keep
 from admin.output import note, progress, show_one, waiting
 from admin.stores import open_store
 from admin.times import From, Month, TimeZone, Until, calendar_of, span
+from bridge.credit.rounds import rounds
 from bridge.settings import BridgeSettings
 from bridge.store import database as databases
 from bridge.store.backup import back_up
@@ -49,7 +50,8 @@ def maintain(
     meter61850 store maintain --once --keep 400d
     """
     settings = BridgeSettings.model_validate({"database_url": database, "keep": keep})
-    policy = Policy(settings.keep, settings.pack_after, settings.clock_kept, settings.interval_minutes)
+    kept, minutes = (settings.keep, settings.pack_after, settings.clock_kept), settings.interval_minutes
+    policy = Policy(*kept, minutes, rounds())
     with databases.opened(database) as engine:
         while True:
             done = upkeep(engine, policy, now=time.time_ns() // 1_000_000)

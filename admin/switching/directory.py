@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 import aiomqtt
@@ -23,6 +23,8 @@ from broker.contract.topics import Topics, checked_meter_id, meter_id_of
 from broker.mqtt.settings import MqttSettings
 from scl_builder.read.cid import CidError, Device, read_cid
 
+FEW = 100
+"""Meters up to which we subscribe to the topics of each, and not to those of all."""
 _DEVICE = re.compile(r"([A-Za-z][0-9A-Za-z_]*?)(M[1-9]\d*)")
 
 
@@ -84,6 +86,18 @@ async def everybody(client: aiomqtt.Client, topics: Topics) -> dict[str, Known]:
             told = topics.parse(topic)
             found.setdefault(told.name, Known(told.name)).take_if_valid(told.kind, payload, live=False)
     return {meter_id: known for meter_id, known in found.items() if known.birth}
+
+
+async def these(client: aiomqtt.Client, topics: Topics, meter_ids: Collection[str]) -> dict[str, Known]:
+    """meter_id → what is retained of these meters; of a stranger nothing."""
+    known = {meter_id: Known(meter_id) for meter_id in meter_ids}
+    if len(known) > FEW:
+        return known | {one: told for one, told in (await everybody(client, topics)).items() if one in known}
+    wanted = {topics.meter(meter_id, kind): (meter_id, kind) for meter_id in known for kind in STATE_KINDS}
+    for topic, payload in (await mqtt.retained(client, *wanted, barrier=_barrier(topics))).items():
+        meter_id, kind = wanted[topic]
+        known[meter_id].take_if_valid(kind, payload, live=False)
+    return known
 
 
 async def meters_of(client: aiomqtt.Client, topics: Topics, ied: str) -> set[str]:

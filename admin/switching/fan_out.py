@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import aiomqtt
 
 from admin.exits import ExitCode
+from admin.switching.directory import FEW
 from admin.switching.orders import our_command, publish_command, tell_refusal
 from broker.contract.commands import ANSWER_SECONDS, TIMED_OUT, against_switching, became, in_vain, parsed
 from broker.contract.errors import ContractError
@@ -30,6 +31,12 @@ from broker.mqtt.settings import MqttSettings
 
 NOT_SENT, UNANSWERED, UNMOVED = "not sent", "unanswered", TIMED_OUT
 """Outcomes beside those of the meters; the last one: the meter answered done, and its relay did not move."""
+Permit = Callable[[Known, Command], Awaitable[str]]
+"""Asked when all is judged, right before a command is sent: why it is not to be, or empty."""
+
+
+async def _permitted(_meter: Known, _command: Command) -> str:
+    return ""
 
 
 @dataclass
@@ -63,22 +70,36 @@ class Order:
 
 
 class FanOut:
-    """Sends and listens; ``orders`` have the outcome of each."""
+    """Sends and listens; ``orders`` have the outcome of each.
+
+    ``make``: makes the command for a meter; the user's own if it is not given.
+    """
 
     def __init__(
-        self, client: aiomqtt.Client, settings: MqttSettings, position: Position, meters: Sequence[Known]
+        self,
+        client: aiomqtt.Client,
+        settings: MqttSettings,
+        position: Position,
+        meters: Sequence[Known],
+        *,
+        make: Callable[[Known], Command] | None = None,
+        permit: Permit = _permitted,
     ) -> None:
         self.orders = [Order(meter) for meter in meters]
         self._client = client
         self._settings = settings
         self._position = position
+        self._make = make or (lambda _: our_command(position))
+        self._permit = permit
         self._by_meter = {order.meter.meter_id: order for order in self.orders}
         self._changed = asyncio.Event()
 
     async def run(self, *, rate: float, stop: asyncio.Event, sent: Callable[[], None]) -> None:
         """Send ``rate`` commands a second until all are out or ``stop``; then wait for the answers."""
-        topics = self._settings.topics
-        filters = [topics.filter(kind) for kind in ("result", *STATE_KINDS)]
+        topics, kinds = self._settings.topics, ("result", *STATE_KINDS)
+        filters = [topics.meter(meter, kind) for meter in self._by_meter for kind in kinds]
+        if len(self._by_meter) > FEW:
+            filters = [topics.filter(kind) for kind in kinds]
         await self._client.subscribe([(topic, 1) for topic in filters])
         listening = asyncio.create_task(self._listen(), name="answers")
         try:
@@ -103,11 +124,14 @@ class FanOut:
             sent()
 
     async def _send(self, order: Order) -> None:
-        order.command = command = our_command(self._position)
+        order.command = command = self._make(order.meter)
         meter_id = order.meter.meter_id
         if objection := against_switching(order.meter, self._position):
             order.outcome, order.reason = Outcome.REFUSED, objection.reason
             await tell_refusal(self._client, self._settings, meter_id, command, objection.reason)
+            return
+        if why := await self._permit(order.meter, command):
+            order.reason = why
             return
         order.outcome, order.sent_at = UNANSWERED, time.monotonic()
         await publish_command(self._client, self._settings, meter_id, command)

@@ -75,6 +75,8 @@ class Kind(StrEnum):
     WEB = "web"
     """Another write at the web, or a refusal; the detail says which."""
     ALARM_ACKNOWLEDGED = "alarm-acknowledged"
+    CREDIT = "credit"
+    """An account was opened or closed, or a person booked on it; the detail says what."""
     AUDIT_BROKEN = "audit-broken"
     """The bridge does not find the end of the audit that it remembers."""
 

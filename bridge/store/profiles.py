@@ -17,7 +17,18 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, ColumnElement, Connection, Executable, bindparam, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Executable,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
@@ -25,7 +36,7 @@ from bridge.store.deleted import deleted_before
 from bridge.store.intervals import by_day, near_ms, rows_of
 from bridge.store.profile_format import Day, Joint
 from bridge.store.profile_steps import REGISTERS, Found, Steps, Summed
-from bridge.store.tables import DAY_MS, HOUR_MS, Due, LoadProfile, Meter, ProfileCorrection
+from bridge.store.tables import DAY_MS, HOUR_MS, CreditAccount, Due, LoadProfile, Meter, ProfileCorrection
 
 LATE, REGISTER = "late readings", "a register was not known before"
 """Why an interval has a new version."""
@@ -78,6 +89,15 @@ def _upsert(dialect: str) -> Executable:
     return statement.on_conflict_do_update(
         index_elements=["meter", "start"], set_={"data": statement.excluded.data}
     )
+
+
+@lru_cache
+def _to_book(dialect: str) -> Executable:
+    """Notes that a day of a meter with an account is to be booked."""
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    account = exists().where(col(CreditAccount.meter) == bindparam("of"))
+    due = select(literal("credit"), bindparam("day", type_=BigInteger), bindparam("of")).where(account)
+    return insert(Due).from_select(["work", "start", "meter"], due).on_conflict_do_nothing()
 
 
 class _Renewal:
@@ -228,6 +248,8 @@ class _Renewal:
             return
         values = {"meter": self._meter, "start": day.start, "minutes": day.minutes, "data": day.encoded()}
         self._connection.execute(_upsert(self._connection.dialect.name), values)
+        noted = {"of": self._meter, "day": day.start}
+        self._connection.execute(_to_book(self._connection.dialect.name), noted)
 
 
 def _is_reached(row: dict[str, Any]) -> bool:

@@ -197,7 +197,7 @@ class Due(SQLModel, table=True):
 
     work: str = Field(primary_key=True, max_length=8)
     """``hour``, ``day``: to be summed up, ``again``: once more; ``pack``: the day is to be packed,
-    ``pack1``: an hour of it."""
+    ``pack1``: an hour of it; ``credit``: the day's intervals are to be booked."""
     start: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
     """Of the hour or day, ms since 1970 UTC."""
     meter: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
@@ -414,6 +414,112 @@ class Alarm(SQLModel, table=True):
     """When the message left that it was raised; all alarms of one message have the same time."""
     notified_over_at: int | None = _ms(nullable=True)
     """When the message left that it is over."""
+
+
+class CreditAccount(SQLModel, table=True):
+    """Credit of a meter, since somebody opened it; see `bridge.credit`.
+
+    Money here and below is in thousandths of the currency's minor unit.
+    """
+
+    __tablename__ = "credit_account"
+
+    meter: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    opened_at: int = _ms()
+    """Intervals that begin before it are never booked."""
+    closed_at: int | None = _ms(nullable=True)
+    """Nor are those from then on."""
+    prepaid: bool = True
+    """False: there is a statement at the month's end, and no state."""
+    lifeline: bool = False
+    """Never to be cut."""
+    balance: int = Field(default=0, sa_type=BigInteger)
+    """The sum of the account's entries."""
+    charged_until: int = _ms()
+    """Local days that end before or at this time have their standing charge."""
+    booked_until: int | None = _ms(nullable=True)
+    """End of the newest booked interval."""
+    exhausted_since: int | None = _ms(nullable=True)
+    warned_at: int | None = _ms(nullable=True)
+    cut_at: int | None = _ms(nullable=True)
+    """When we opened the relay, until we have closed it."""
+    restored_at: int | None = _ms(nullable=True)
+
+
+class CreditEntry(SQLModel, table=True):
+    """One side of a transaction of the ledger; all entries of a transaction together are zero."""
+
+    __tablename__ = "credit_entry"
+    __table_args__ = (UniqueConstraint("transaction_key", "account"), Index(None, "meter", "value_at"))
+
+    key: int | None = Field(default=None, primary_key=True)
+    transaction_key: str = Field(max_length=128)
+    """What it is of: a reference of a payment, or meter, interval and version; so none is booked twice."""
+    account: str = Field(max_length=16)
+    """``meter``, ``cash``, ``correction``, ``standing``, or ``energy:T1`` …: the other side."""
+    meter: int
+    """Whose transaction it is."""
+    amount: int = Field(sa_type=BigInteger)
+    energy: int = Field(default=0, sa_type=BigInteger)
+    """Thousandths of a Wh, of ``energy:…``."""
+    kind: str = Field(max_length=16)
+    """`bridge.credit.entries.Kind`."""
+    at: int = _ms()
+    """When it was booked."""
+    value_at: int = _ms()
+    """To what time it belongs; at most `at`, and that for what comes after the month's statement."""
+    reference: str = Field(default="", max_length=64)
+    reason: str = Field(default="", max_length=255)
+    who: str = Field(default="", max_length=255)
+
+
+class CreditInterval(SQLModel, table=True):
+    """An interval of the load profile of which a version was booked, or waits for a person."""
+
+    __tablename__ = "credit_interval"
+    __table_args__ = (
+        Index(
+            "ix_credit_interval_waiting",
+            *("meter", "start"),
+            sqlite_where=text("status = 0"),
+            postgresql_where=text("status = 0"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    meter: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    start: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    version: int
+    """The newest that was looked at."""
+    status: int
+    """`bridge.credit.booking.Status`: 0 waits."""
+    tariff: int
+    """1 to 8."""
+    energy: int = Field(sa_type=BigInteger)
+    """Booked: thousandths of a Wh."""
+    amount: int = Field(sa_type=BigInteger)
+    """What it has cost."""
+
+
+class CreditAction(SQLModel, table=True):
+    """What the service that cuts and restores has ordered: ``warn``, ``cut``, ``restore`` or ``forget``."""
+
+    __tablename__ = "credit_action"
+    __table_args__ = (Index(None, "meter", "at"),)
+
+    key: int | None = Field(default=None, primary_key=True)
+    meter: int
+    kind: str = Field(max_length=8)
+    at: int = _ms()
+    command_id: str = Field(max_length=64, unique=True)
+    """Made of what the order is for (`bridge.credit.orders`), so that none is given twice."""
+    for_since: int = _ms()
+    """The ``exhausted_since`` that it is for."""
+    operations: int | None = None
+    """Of the relay before the command."""
+    outcome: str = Field(default="", max_length=64)
+    """As that of the command; empty while there is none."""
+    reason: str = Field(max_length=255)
 
 
 class SclRevision(SQLModel, table=True):

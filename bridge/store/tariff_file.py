@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
 from typing import Annotated, Literal, Self, get_args
@@ -76,13 +77,16 @@ def _hours(text: str) -> str:
 
 Date = Annotated[date, BeforeValidator(_date)]
 MonthDay = Annotated[str, AfterValidator(_month_day)]
+Zone = Annotated[str, AfterValidator(_zone)]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A table of the file: no other keys."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
 
 
-class Season(_Part):
+class Season(Part):
     """From a day of the year to another one, both inclusive; it may go over new year."""
 
     from_: MonthDay = Field(alias="from")
@@ -99,7 +103,7 @@ class Season(_Part):
         return int(self.until[:2]), int(self.until[3:])
 
 
-class Times(_Part):
+class Times(Part):
     """A row: when a tariff is in force."""
 
     season: Season | None = None
@@ -121,7 +125,7 @@ class Times(_Part):
         return frozenset(kind for day in self.days for kind in _GROUPS.get(day, (day,)))
 
 
-class Version(_Part):
+class Version(Part):
     """The calendar from a day on."""
 
     first: Date = Field(alias="from")
@@ -136,10 +140,10 @@ class Version(_Part):
         return frozenset({self.default, *self.names, *(row.tariff for row in self.times)})
 
 
-class File(_Part):
+class File(Part):
     """The whole file."""
 
-    time_zone: Annotated[str, AfterValidator(_zone)] | None = None
+    time_zone: Zone | None = None
     """None: that of the settings."""
     version: Annotated[tuple[Version, ...], Field(min_length=1)]
 
@@ -154,7 +158,7 @@ class File(_Part):
         return self
 
 
-_PARTS: dict[str, type[_Part]] = {"": File, "version": Version, "times": Times, "season": Season}
+_PARTS: dict[str, type[BaseModel]] = {"": File, "version": Version, "times": Times, "season": Season}
 _SAID = {
     "missing": "the key is missing",
     "too_short": "it is empty: name one at least",
@@ -164,14 +168,17 @@ _SAID = {
 }
 
 
-def complaint(error: ValidationError) -> str:
-    """The first thing that is wrong: where, the value, and what would be right."""
+def complaint(error: ValidationError, parts: Mapping[str, type[BaseModel]] = _PARTS) -> str:
+    """The first thing that is wrong: where, the value, and what would be right.
+
+    ``parts``: what each table of the file can have, by its name.
+    """
     one = error.errors(include_url=False)[0]
     where = [part for part in one["loc"] if part != "[key]"]
     place = _place(where)
     if one["type"] == "extra_forbidden":
         table = next((part for part in reversed(where[:-1]) if isinstance(part, str)), "")
-        keys = ", ".join(field.alias or name for name, field in _PARTS[table].model_fields.items())
+        keys = ", ".join(field.alias or name for name, field in parts[table].model_fields.items())
         return f"{place}: unknown key: use {keys}"
     said = _SAID.get(one["type"]) or one["msg"].removeprefix("Value error, ")
     said = said.replace("Input should be", "it should be")

@@ -50,6 +50,8 @@ class Policy:
     """Whether the clock is right: one that is years ahead would have everything deleted."""
     interval_minutes: int = 15
     """Of the intervals of load profiles: 5, 15, 30 or 60."""
+    also: Callable[[int], Callable[[Connection], bool]] | None = None
+    """Begins more work, of a round at a time (ms): a step that is repeated until it is False."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def upkeep(
     until = now - policy.pack_after // timedelta(milliseconds=1)
     packers = [Packer(work, until=until) for work in PACKED_HOURS]
     purge = Purge(before=cutoff(now, policy.keep) if policy.keep is not None else 0)
-    steps = [summer.step, *(packer.step for packer in packers)]
+    also = [policy.also(now)] if policy.also is not None else []
+    steps = [summer.step, *also, *(packer.step for packer in packers)]
     held = False
     with _only_one(engine) as ours:
         if not ours or not all(_finish(engine, step, pause) for step in steps):

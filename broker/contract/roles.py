@@ -27,10 +27,12 @@ class Role(StrEnum):
     Home Assistant's discovery topics."""
     HOMEASSISTANT_ISSUER = "homeassistant-issuer"
     """The same, which may also switch relays."""
+    CREDIT = "credit"
+    """The service that cuts and restores houses for their credit: commands, and what they are judged by."""
 
 
-PEOPLE = (Role.OPERATOR, Role.ISSUER, Role.HOMEASSISTANT, Role.HOMEASSISTANT_ISSUER)
-"""Roles that an administrator gives, beside those of meters and services."""
+PEOPLE = (Role.OPERATOR, Role.ISSUER, Role.HOMEASSISTANT, Role.HOMEASSISTANT_ISSUER, Role.CREDIT)
+"""Roles that an administrator gives, beside those of meters and of the services of every deployment."""
 HOMEASSISTANTS = (Role.HOMEASSISTANT, Role.HOMEASSISTANT_ISSUER)
 DISCOVERY = "homeassistant"
 """Home Assistant's discovery prefix: topics beside those of the contract."""

@@ -82,24 +82,26 @@ class Spec:
 _METER, _BRIDGE, _MMS, _REGISTRAR = Role.METER, Role.BRIDGE, Role.MMS, Role.REGISTRAR
 _WEB, _ADMIN, _OPERATOR, _ISSUER = Role.WEB, Role.ADMIN, Role.OPERATOR, Role.ISSUER
 _SERVICES = (_BRIDGE, _MMS, _WEB)
-_HOME_ISSUER = Role.HOMEASSISTANT_ISSUER
+_HOME_ISSUER, _CREDIT = Role.HOMEASSISTANT_ISSUER, Role.CREDIT
 ALL = (*_SERVICES, _OPERATOR, _ISSUER, *HOMEASSISTANTS)
 """Who may receive all that concerns meters; an operator or issuer perhaps of some meters alone."""
+_JUDGES = (*ALL, _CREDIT)
+"""Who may receive what a command is judged by, and its result."""
 
 # fmt: off
 SPECS: dict[str, Spec] = {
     "access": Spec(
-        pattern="<meter_id>/access", writers=(_REGISTRAR, _ADMIN), heard_by=_SERVICES, readers=ALL,
+        pattern="<meter_id>/access", writers=(_REGISTRAR, _ADMIN), heard_by=_SERVICES, readers=_JUDGES,
         retained=True, model=enrolment.Access, state=True),
     "birth": Spec(
         pattern="<meter_id>/birth", writers=(_METER, _BRIDGE, _WEB, _ADMIN),
-        heard_by=(*_SERVICES, _REGISTRAR), readers=ALL, retained=True, model=Birth, state=True),
+        heard_by=(*_SERVICES, _REGISTRAR), readers=_JUDGES, retained=True, model=Birth, state=True),
     "status": Spec(
         pattern="<meter_id>/status", writers=(_METER, _BRIDGE, _REGISTRAR, _WEB, _ADMIN),
-        heard_by=_SERVICES, readers=(*ALL, _REGISTRAR), retained=True, model=Status, state=True),
+        heard_by=_SERVICES, readers=(*_JUDGES, _REGISTRAR), retained=True, model=Status, state=True),
     "relay": Spec(
-        pattern="<meter_id>/relay", writers=(_METER, _BRIDGE, _WEB, _ADMIN), heard_by=_SERVICES, readers=ALL,
-        retained=True, model=Relay, state=True),
+        pattern="<meter_id>/relay", writers=(_METER, _BRIDGE, _WEB, _ADMIN), heard_by=_SERVICES,
+        readers=_JUDGES, retained=True, model=Relay, state=True),
     "reading": Spec(
         pattern="<meter_id>/reading", writers=(_METER, _BRIDGE, _WEB, _ADMIN), heard_by=_SERVICES,
         readers=ALL, retained=True, model=Reading, shared=True),
@@ -111,13 +113,13 @@ SPECS: dict[str, Spec] = {
         model=Stored),
     "block": Spec(
         pattern="<meter_id>/block", writers=(_ISSUER, _MMS, _BRIDGE, _METER, _ADMIN),
-        heard_by=(*_SERVICES, _METER), readers=ALL, retained=True, model=Block, state=True),
+        heard_by=(*_SERVICES, _METER), readers=_JUDGES, retained=True, model=Block, state=True),
     "command": Spec(
-        pattern="<meter_id>/command", writers=(_ISSUER, _MMS, _WEB, _ADMIN, _HOME_ISSUER),
+        pattern="<meter_id>/command", writers=(_ISSUER, _MMS, _WEB, _ADMIN, _HOME_ISSUER, _CREDIT),
         heard_by=(_BRIDGE, _METER),
         readers=ALL, live_only=True, model=Command),
     "result": Spec(
-        pattern="<meter_id>/result", writers=(_METER, _ADMIN), heard_by=_SERVICES, readers=ALL,
+        pattern="<meter_id>/result", writers=(_METER, _ADMIN), heard_by=_SERVICES, readers=_JUDGES,
         model=Result),
     "notice": Spec(
         pattern="<meter_id>/notice", writers=(_BRIDGE, _ADMIN), heard_by=(_METER, _MMS), readers=ALL, qos=0,
@@ -154,8 +156,8 @@ SPECS: dict[str, Spec] = {
         pattern="service/<identity>/refused", writers=(_MMS, _WEB), heard_by=(_BRIDGE,), readers=_SERVICES,
         model=Refusal),
     "user_refused": Spec(
-        pattern="service/<identity>/refused/<meter_id>", writers=(_ISSUER, _ADMIN), heard_by=(_BRIDGE,),
-        readers=_SERVICES, model=Refusal),
+        pattern="service/<identity>/refused/<meter_id>", writers=(_ISSUER, _ADMIN, _CREDIT),
+        heard_by=(_BRIDGE,), readers=_SERVICES, model=Refusal),
     "ask": Spec(
         pattern="enrol/<slot>/ask", writers=(_METER,), heard_by=(_REGISTRAR,), model=enrolment.Ask),
     "answer": Spec(

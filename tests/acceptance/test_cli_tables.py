@@ -19,6 +19,7 @@ from tests.support.tables import faults, on_a_terminal
 from tests.unit.test_cli_help import EVERY
 
 MMS = "127.0.0.1:MMS"
+CREDIT = ("--credit", "credit.toml")
 TABLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "meters list": ((),),
     "meters show": (("House 1",),),
@@ -41,6 +42,14 @@ TABLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "tariffs check": (("tariffs.toml",),),
     "tariffs now": (("--tariffs", "tariffs.toml"),),
     "tariffs energy": (("--tariffs", "tariffs.toml", "--by", "day"),),
+    "credit check": (("credit.toml",),),
+    "credit list": (CREDIT,),
+    "credit show": (("House 1", *CREDIT),),
+    "credit top-up": (("House 1", "20.00", "--reference", "M-1", *CREDIT),),
+    "credit adjust": (("House 1", "1.00", "--reason", "a gift", *CREDIT),),
+    "credit waiting": ((),),
+    "credit statement": (("House 1", "2026-11", *CREDIT),),
+    "credit audit": ((),),
     "mms browse": ((MMS,), (MMS, "House 1")),
     "mms read": ((MMS, "House 1/MMXN1.Vol[MX]"),),
     "identity list": ((),),
@@ -55,14 +64,15 @@ TABLES: dict[str, tuple[tuple[str, ...], ...]] = {
 NO_TABLE = {
     "up", "subscribe", "scl show", "scl check", "scl diff", "scl topology",
     "mms operate", "mms watch", "mms compare",
-    "enrol new", "store restore", "meter probe", "adapter discover",
+    "enrol new", "store restore", "credit decide", "credit run", "meter probe", "adapter discover",
 }  # fmt: skip
 """They print lines, or need what is not here; their rows are shown by the same function."""
 
 
 OTHERWISE = (
     "alarms", "energy", "profile", "demand", "tariffs check", "tariffs now", "tariffs energy", "meters list",
-    "mms browse", "mms read", "dead-letters", "doctor",
+    "mms browse", "mms read", "dead-letters", "doctor", "credit list", "credit show", "credit top-up",
+    "credit adjust", "credit statement",
 )  # fmt: skip
 """Their values change meanwhile, or people see them otherwise: only the lines are looked at."""
 
@@ -76,6 +86,8 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         run("identity", "add", "anna", "--role", "operator", folder=folder)
         run("enrol", "new", folder=folder)
         (folder / "tariffs.toml").write_text(run("tariffs", "example", folder=folder).stdout)
+        (folder / "credit.toml").write_text(run("credit", "example", folder=folder).stdout)
+        run("credit", "open", "House 1", *CREDIT, folder=folder)
         meter = answer("meters", "list", folder=folder)[0]["meter_id"]
         admin = MqttSettings(identity=folder / "data" / "identities" / "admin")
         publish.single(

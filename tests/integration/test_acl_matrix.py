@@ -85,6 +85,7 @@ ACTORS = {
     "scoped-otto": Actor(Role.ISSUER, (OWN,)),
     "home": Actor(Role.HOMEASSISTANT),
     "home-otto": Actor(Role.HOMEASSISTANT_ISSUER),
+    "credit": Actor(Role.CREDIT),
     SLOT: Actor(Role.METER, slot=True),
 }
 
@@ -155,6 +156,7 @@ def cast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cast]:
         settings["otto"] = site.add("otto", Role.ISSUER)
         settings["home"] = site.add("home", Role.HOMEASSISTANT)
         settings["home-otto"] = site.add("home-otto", Role.HOMEASSISTANT_ISSUER)
+        settings["credit"] = site.add("credit", Role.CREDIT)
         settings["scoped-anna"] = site.add("scoped-anna", Role.OPERATOR, "7500")
         settings["scoped-otto"] = site.add("scoped-otto", Role.ISSUER, "7500")
         witness = site.add("witness", Role.OPERATOR)

@@ -117,6 +117,24 @@ def rows() -> dict[str, list[dict[str, Any]]]:
             {"key": 1, "meter": 1, "start": DAY0, "version": 2, "ts": DAY0, "why": "late readings",
              "before": '{"readings":1}'}
         ],
+        "credit_account": [
+            {"meter": 1, "opened_at": DAY0, "closed_at": None, "prepaid": True, "lifeline": False,
+             "balance": -21, "charged_until": DAY0, "booked_until": DAY0 + 900_000, "exhausted_since": None,
+             "warned_at": None, "cut_at": None, "restored_at": None}
+        ],
+        "credit_entry": [
+            {"key": key, "transaction_key": "use:1", "account": account, "meter": 1, "amount": amount,
+             "energy": 0, "kind": "use", "at": DAY0, "value_at": DAY0, "reference": "", "reason": "",
+             "who": ""}
+            for key, account, amount in ((1, "meter", -21), (2, "energy:T1", 21))
+        ],
+        "credit_interval": [
+            {"meter": 1, "start": DAY0, "version": 1, "status": 1, "tariff": 1, "energy": 60, "amount": 21}
+        ],
+        "credit_action": [
+            {"key": 1, "meter": 1, "kind": "cut", "at": DAY0, "command_id": "c-1", "for_since": DAY0,
+             "operations": 3, "outcome": "done", "reason": "exhausted"}
+        ],
         "spare": [{"number": 3, "ied": "SMGW001", "quantities": "power", "has_relay": True, "use": "free"}],
     }  # fmt: skip
 

@@ -127,6 +127,13 @@ def test_chain_starts_the_broker_first_and_stops_within_five_seconds() -> None:
     assert sum(part.seconds for part in parts) < 5
 
 
+def test_what_cuts_is_started_where_there_is_credit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METER61850_CREDIT", "credit.toml")
+    parts = Chain(plain=True).parts(BrokerKind.MOSQUITTO)
+    assert [part.arguments[:2] for part in parts if part.name == "credit"] == [("credit", "run")]
+    assert sum(part.seconds for part in parts) < 5
+
+
 def test_embedded_broker_is_spoken_to_in_its_own_protocol() -> None:
     chain = Chain(plain=True)
     assert chain.mqtt(BrokerKind.EMBEDDED).version == 4

@@ -124,6 +124,7 @@ def test_who_may_move_a_relay_or_shut_a_meter_out() -> None:
         Role.WEB,
         Role.ADMIN,
         Role.HOMEASSISTANT_ISSUER,
+        Role.CREDIT,
     }
     assert set(SPECS["access"].writers) == {Role.REGISTRAR, Role.ADMIN}
     for kind in ("renew", "credential", "ask", "answer"):

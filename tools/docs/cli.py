@@ -15,6 +15,7 @@ import typer
 
 from admin.exits import MEANINGS
 from admin.main import NAME, app
+from bridge.credit.credit_file import EXAMPLE as CREDIT
 from bridge.store.tariffs import EXAMPLE as TARIFFS
 from broker.daemon.mosquitto import BrokerSettings, render
 from tools.docs.alarms import alarms_markdown
@@ -98,6 +99,7 @@ DOCUMENTS: dict[Path, Callable[[], str]] = {
     ROOT / "docs" / "conformance.md": conformance_markdown,
     ROOT / "docs" / "wired-kinds.md": wired_kinds_markdown,
     ROOT / "docs" / "tariffs.example.toml": TARIFFS.read_text,
+    ROOT / "docs" / "credit.example.toml": CREDIT.read_text,
     ROOT / "mosquitto.conf": lambda: render(BrokerSettings()),
 }
 """Every generated file, and what makes its text."""

@@ -56,6 +56,7 @@ _ROLES = {
     Role.ISSUER: "command issuer",
     Role.HOMEASSISTANT: "Home Assistant",
     Role.HOMEASSISTANT_ISSUER: "Home Assistant that may switch",
+    Role.CREDIT: "credit service",
 }
 _LIMITS = (
     ("minimum", "≥ {}"),
