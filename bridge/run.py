@@ -217,7 +217,8 @@ class _Bridge:
     def serve(self) -> None:
         """Run the parts until ``stop``, and end them: source first, broker last."""
         settings = self._settings
-        policy = Policy(settings.keep, settings.pack_after, self._clock_kept, settings.interval_minutes)
+        minutes, bands = settings.interval_minutes, settings.bands
+        policy = Policy(settings.keep, settings.pack_after, self._clock_kept, minutes, bands)
         upkeep = kept_up(self._engine, policy, seconds=settings.upkeep_seconds, clock=self._clock)
         with observed(settings, self._engine, flow=self._flow, counters=self._counters), upkeep:
             self._ingest.start()

@@ -31,6 +31,7 @@ from web.api import (
     scl,
     settings,
     stream,
+    supply,
     totals,
     users,
 )
@@ -102,6 +103,7 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
         readings,
         every_meter,
         profiles,
+        supply,
         totals,
         scl,
         commands,

@@ -49,7 +49,8 @@ def maintain(
     meter61850 store maintain --once --keep 400d
     """
     settings = BridgeSettings.model_validate({"database_url": database, "keep": keep})
-    policy = Policy(settings.keep, settings.pack_after, settings.clock_kept, settings.interval_minutes)
+    minutes, bands = settings.interval_minutes, settings.bands
+    policy = Policy(settings.keep, settings.pack_after, settings.clock_kept, minutes, bands)
     with databases.opened(database) as engine:
         while True:
             done = upkeep(engine, policy, now=time.time_ns() // 1_000_000)

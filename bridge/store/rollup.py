@@ -22,12 +22,13 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, literal, s
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
-from bridge.store import alarms, profiles, series, statistics
+from bridge.store import alarms, profiles, series, statistics, supply_format
 from bridge.store.alarms import Raised
 from bridge.store.energy import Step
 from bridge.store.neighbours import stretches
 from bridge.store.pack_format import Columns, Counted, counted_of, joined
 from bridge.store.profile_steps import Summed
+from bridge.store.supply_hour import Nominal
 from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Due, moment
 from broker.contract.quantities import HOUSEHOLD, QUANTITIES
 
@@ -51,8 +52,9 @@ GRACE_MS = 300_000
 class Summer:
     """Sums up what is due, one hour or day in each step; then some of what was asked for again."""
 
-    def __init__(self, *, now: int, minutes: int = 15) -> None:
+    def __init__(self, *, now: int, minutes: int = 15, nominal: Nominal | None = None) -> None:
         self._now = now
+        self._nominal = nominal or Nominal()
         self._minutes = minutes
         self._again = AGAIN_AT_ONCE
         self.hours = 0
@@ -62,7 +64,7 @@ class Summer:
         """Sum up one hour or, after all of them, one day; False when nothing is due in this round."""
         if (due := next_due(connection, "hour", until=self._now - HOUR_MS - GRACE_MS)) is not None:
             self.hours += 1
-            sum_hour(connection, *due, now=self._now, minutes=self._minutes)
+            self._hour(connection, *due)
         elif (due := next_due(connection, "day", until=self._now - DAY_MS - GRACE_MS)) is not None:
             self.days += 1
             sum_day(connection, *due)
@@ -70,8 +72,11 @@ class Summer:
             self._again -= 1
             self.hours += 1
             done(connection, AGAIN, *due)
-            sum_hour(connection, *due, now=self._now, minutes=self._minutes)
+            self._hour(connection, *due)
         return due is not None
+
+    def _hour(self, connection: Connection, meter: int, start: int) -> None:
+        sum_hour(connection, meter, start, now=self._now, minutes=self._minutes, nominal=self._nominal)
 
 
 def next_due(connection: Connection, work: str, *, until: int, after: int = -1) -> tuple[int, int] | None:
@@ -111,7 +116,9 @@ def done(connection: Connection, work: str, meter: int, start: int) -> None:
     )
 
 
-def sum_hour(connection: Connection, meter: int, start: int, *, now: int, minutes: int) -> None:
+def sum_hour(
+    connection: Connection, meter: int, start: int, *, now: int, minutes: int, nominal: Nominal
+) -> None:
     """Sum up one hour of a meter, and correct the hours whose energy its readings have a say in."""
     done(connection, "hour", meter, start)
     summed = _sum(connection, meter, start, now=now)
@@ -124,6 +131,7 @@ def sum_hour(connection: Connection, meter: int, start: int, *, now: int, minute
     over = now - GRACE_MS
     over -= over % HOUR_MS
     profiles.renew(connection, meter, summed, others, minutes=minutes, now=now, over=over)
+    supply_format.renew(connection, meter, summed, nominal=nominal)
 
 
 def _sum(connection: Connection, meter: int, start: int, *, now: int) -> Summed | None:

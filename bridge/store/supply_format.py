@@ -1,0 +1,138 @@
+"""The quality of supply of a meter and UTC day, as it is stored: deflated JSON, kept as long as the roll-ups.
+
+It is written when an hour is summed up, and written again when late readings come. Retention deletes readings
+and leaves it, and an hour of which readings were deleted is not computed again (`bridge.store.rollup`).
+
+>>> day = Day(0)
+>>> day.hours[3] = Hour((230.0, 50.0), 1, {"voltage": [2301, None, None, None, None, None]}, None, [], [])
+>>> Day(0, day.encoded()).hours == day.hours
+True
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import col
+
+from bridge.store.intervals import near_ms
+from bridge.store.profile_steps import Summed
+from bridge.store.supply_hour import STEPS, Event, Hour, Nominal, Run, hour_of
+from bridge.store.tables import DAY_MS, HOUR_MS, Meter, SupplyQuality
+
+HOURS = DAY_MS // HOUR_MS
+
+
+class Day:
+    """The hours of the day that begins at ``start`` (ms); None: no reading."""
+
+    def __init__(self, start: int, data: bytes | None = None) -> None:
+        self.start = start
+        self.hours: list[Hour | None] = list(_decoded(data)) if data else [None] * HOURS
+
+    def encoded(self) -> bytes:
+        """What is stored."""
+        known = [hour for hour in self.hours if hour is not None]
+        told = {
+            "hours": [place for place, hour in enumerate(self.hours) if hour is not None],
+            "nominal": [tuple(hour.nominal) for hour in known],
+            "readings": [hour.readings for hour in known],
+            "means": {
+                name: list(_steps(chain.from_iterable(hour.means.get(name, _NOTHING) for hour in known), -1))
+                for name in dict.fromkeys(name for hour in known for name in hour.means)
+            },
+            "frequency": [hour.frequency for hour in known],
+            "events": [[tuple(event) for event in hour.events] for hour in known],
+            "runs": [[tuple(run) for run in runs] for runs in _named([hour.runs for hour in known], -1)],
+        }
+        return zlib.compress(orjson.dumps(told), 9)
+
+
+_NOTHING = [None] * STEPS
+
+
+def runs_of(start: int, data: bytes) -> Iterator[tuple[int, list[Run]]]:
+    """Begin (ms) of each hour with readings, and its runs: without the rest, which takes longer."""
+    told = orjson.loads(zlib.decompress(data))
+    begins = (start + hour * HOUR_MS for hour in told["hours"])
+    return zip(begins, _named(told["runs"], 1), strict=True)
+
+
+def _decoded(data: bytes) -> Iterator[Hour | None]:
+    told: dict[str, Any] = orjson.loads(zlib.decompress(data))
+    means = {name: list(_steps(values, 1)) for name, values in told["means"].items()}
+    runs = _named(told["runs"], 1)
+    found: dict[int, Hour] = {}
+    for place, hour in enumerate(told["hours"]):
+        some = slice(place * STEPS, (place + 1) * STEPS)
+        own = {
+            name: values[some] for name, values in means.items() if any(v is not None for v in values[some])
+        }
+        frequency = told["frequency"][place]
+        found[hour] = Hour(
+            tuple(told["nominal"][place]),
+            told["readings"][place],
+            own,
+            None if frequency is None else tuple(frequency),
+            [Event(*event) for event in told["events"][place]],
+            runs[place],
+        )
+    return (found.get(hour) for hour in range(HOURS))
+
+
+def _steps(values: Any, sign: int) -> Iterator[int | None]:
+    """Each less the one before it (-1), or as they were (1)."""
+    last = 0
+    for value in values:
+        if value is None:
+            yield None
+        else:
+            yield value + sign * last
+            last = value if sign < 0 else value + last
+
+
+def _named(hours: Sequence[Sequence[Sequence[int]]], sign: int) -> list[list[Run]]:
+    """The same of the names of readings, which count up."""
+    epoch = seq = 0
+    found = []
+    for runs in hours:
+        several = []
+        for begin, end, *names, dark in runs:
+            told = list[int]()
+            for place in (0, 2):
+                new = names[place] + sign * epoch, names[place + 1] + sign * seq
+                epoch, seq = (names[place], names[place + 1]) if sign < 0 else new
+                told += new
+            several.append(Run._make((begin, end, *told, dark)))
+        found.append(several)
+    return found
+
+
+def renew(connection: Connection, meter: int, summed: Summed, *, nominal: Nominal) -> None:
+    """Write what the readings of an hour, all that are known, say."""
+    interval = connection.scalar(select(col(Meter.interval)).where(col(Meter.key) == meter))
+    near = near_ms(interval or 0.0)
+    start = summed.start - summed.start % DAY_MS
+    table = SupplyQuality.__table__  # type: ignore[attr-defined]
+    key = (table.c.meter == meter, table.c.start == start)
+    before = connection.scalar(select(table.c.data).where(*key))
+    day = Day(start, before)
+    day.hours[(summed.start - start) // HOUR_MS] = hour_of(
+        summed.columns, summed.start, near=near, nominal=nominal
+    )
+    if (data := day.encoded()) == before:
+        return
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["meter", "start"], set_={"data": statement.excluded.data}
+        ),
+        {"meter": meter, "start": start, "data": data},
+    )
