@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -101,29 +102,27 @@ def weeks(draw: st.DrawFn) -> tuple[list[tuple[int, float, float]], list[list[in
     return readings, [order[:cut], order[cut:]]
 
 
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kept, Iterator[int]]]:
+    """A store for all examples, and numbers of meters that it does not have yet."""
+    with keeping(f"sqlite:///{tmp_path_factory.mktemp('supply')}/one.sqlite") as kept:
+        yield kept, count(1)
+
+
 @given(told=weeks())
 @settings(max_examples=30, deadline=None)
 def test_late_readings_and_their_order_do_not_matter(
-    told: tuple[list[tuple[int, float, float]], list[list[int]]],
-    tmp_path_factory: pytest.TempPathFactory,
+    told: tuple[list[tuple[int, float, float]], list[list[int]]], one: tuple[Kept, Iterator[int]]
 ) -> None:
     readings, batches = told
-    with keeping(f"sqlite:///{tmp_path_factory.mktemp('supply')}/one.sqlite") as kept:
-        for batch in batches:
-            kept.put(
-                *(
-                    read(
-                        1,
-                        place + 1,
-                        readings[place][0],
-                        voltage=readings[place][1],
-                        frequency=readings[place][2],
-                    )
-                    for place in batch
-                )
-            )
-            kept.upkeep()
-        found = report(kept)
+    kept, number = one[0], next(one[1])
+    for batch in batches:
+        some = ((place, *readings[place]) for place in batch)
+        kept.put(
+            *(read(number, place + 1, at, voltage=volt, frequency=hertz) for place, at, volt, hertz in some)
+        )
+        kept.upkeep()
+    found = report(kept, number)
     assert {name: found[name] for name in plain(readings)} == plain(readings)
 
 
