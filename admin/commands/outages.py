@@ -21,7 +21,8 @@ from bridge.store.tables import at_ms, moment
 from broker.calendar import Calendar
 
 Least = Annotated[int, typer.Option(min=2, help="Meters of a feeder that make an outage.")]
-FIELDS = ("feeder", "start", "end", "minutes", "sure", "reason", "meters")
+FIELDS = ("feeder", "start", "end", "minutes", "sure", "reason", "meter_names")
+"""Of CSV."""
 
 app = new_app(rich_markup_mode=None)
 

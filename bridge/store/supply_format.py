@@ -12,7 +12,7 @@ True
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -49,7 +49,7 @@ class Day:
             },
             "frequency": [hour.frequency for hour in known],
             "events": [[tuple(event) for event in hour.events] for hour in known],
-            "runs": [[tuple(run) for run in runs] for runs in _named([hour.runs for hour in known], -1)],
+            "runs": list(_told(hour.runs for hour in known)),
         }
         return zlib.compress(orjson.dumps(told), 9)
 
@@ -61,13 +61,13 @@ def runs_of(start: int, data: bytes) -> Iterator[tuple[int, list[Run]]]:
     """Begin (ms) of each hour with readings, and its runs: without the rest, which takes longer."""
     told = orjson.loads(zlib.decompress(data))
     begins = (start + hour * HOUR_MS for hour in told["hours"])
-    return zip(begins, _named(told["runs"], 1), strict=True)
+    return zip(begins, _runs(told["runs"]), strict=True)
 
 
 def _decoded(data: bytes) -> Iterator[Hour | None]:
     told: dict[str, Any] = orjson.loads(zlib.decompress(data))
     means = {name: list(_steps(values, 1)) for name, values in told["means"].items()}
-    runs = _named(told["runs"], 1)
+    runs = list(_runs(told["runs"]))
     found: dict[int, Hour] = {}
     for place, hour in enumerate(told["hours"]):
         some = slice(place * STEPS, (place + 1) * STEPS)
@@ -97,21 +97,29 @@ def _steps(values: Any, sign: int) -> Iterator[int | None]:
             last = value if sign < 0 else value + last
 
 
-def _named(hours: Sequence[Sequence[Sequence[int]]], sign: int) -> list[list[Run]]:
-    """The same of the names of readings, which count up."""
+def _told(hours: Iterable[Iterable[Run]]) -> Iterator[list[Sequence[int]]]:
+    """Runs with each name of a reading less the one before it: they count up."""
     epoch = seq = 0
-    found = []
     for runs in hours:
+        several = list[Sequence[int]]()
+        for run in runs:
+            first = run.epoch - epoch, run.seq - seq
+            last = run.last_epoch - run.epoch, run.last_seq - run.seq
+            several.append((run.begin, run.end, *first, *last, run.dark))
+            epoch, seq = run.last_epoch, run.last_seq
+        yield several
+
+
+def _runs(told: Iterable[Iterable[Sequence[int]]]) -> Iterator[list[Run]]:
+    """The other way round."""
+    epoch = seq = 0
+    for runs in told:
         several = []
-        for begin, end, *names, dark in runs:
-            told = list[int]()
-            for place in (0, 2):
-                new = names[place] + sign * epoch, names[place + 1] + sign * seq
-                epoch, seq = (names[place], names[place + 1]) if sign < 0 else new
-                told += new
-            several.append(Run._make((begin, end, *told, dark)))
-        found.append(several)
-    return found
+        for begin, end, epochs, seqs, more_epochs, more_seqs, dark in runs:
+            first, number = epoch + epochs, seq + seqs
+            epoch, seq = first + more_epochs, number + more_seqs
+            several.append(Run(begin, end, first, number, epoch, seq, dark))
+        yield several
 
 
 def renew(connection: Connection, meter: int, summed: Summed, *, nominal: Nominal) -> None:

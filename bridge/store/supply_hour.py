@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, pairwise
+from itertools import pairwise
 from math import sqrt
 from operator import sub
 from typing import Any, NamedTuple, Self
@@ -162,28 +162,25 @@ def _unbalance(columns: Columns, names: Iterable[str], edges: Sequence[int], of:
 
 def _levels(columns: Columns, names: Sequence[str], nominal: Nominal) -> Iterator[tuple[float, float]]:
     """Lowest and highest voltage of each reading, as shares of the nominal one; 1 where it says nothing."""
-    if not names:
+    un = nominal.of_quantity(names[0]) if names else 1.0
+    told = [value for name in names for value in columns[name] if value is not None]
+    if not names or (min(told) >= LOW * un and max(told) <= HIGH * un):  # mostly: no look at each reading
         yield from [(1.0, 1.0)] * len(columns["ts"])
         return
-    un = nominal.of_quantity(names[0])
     for several in zip(*(columns[name] for name in names), strict=True):
         known = [value for value in several if value is not None] or [un]
         yield min(known) / un, max(known) / un
 
 
 def _frequency(columns: Columns, nominal: float) -> tuple[int, ...] | None:
-    known = [
-        (ts // FREQUENCY_MS, value)
-        for ts, value in zip(columns["ts"], columns.get("frequency", ()), strict=False)
-        if value
-    ]
-    if not known:
+    told = zip(columns["ts"], columns.get("frequency", ()), strict=False)
+    tens: dict[int, list[float]] = {}
+    for ts, value in told:
+        if value:
+            tens.setdefault(ts // FREQUENCY_MS, []).append(value)
+    if not tens:
         return None
-    means = [
-        sum(several) / len(several)
-        for _, group in groupby(known, key=lambda one: one[0])
-        for several in ([value for _, value in group],)
-    ]
+    means = [sum(several) / len(several) for several in tens.values()]
     near = sum(abs(mean - nominal) <= nominal / 100 + 1e-9 for mean in means)
     wide = sum(0.94 * nominal - 1e-9 <= mean <= 1.04 * nominal + 1e-9 for mean in means)
     return len(means), near, wide, round(1000 * min(means)), round(1000 * max(means))

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from bridge.store.tables import DAY_MS, HOUR_MS, Alarm, Meter, SclRevision, Supp
 from broker.calendar import Calendar
 from tests.support.inside import Inside, inside
 from tests.support.stores import DAY0, NOW, Kept, keeping, meter_id, row
-from web.serving.answers import CSV
+from web.serving.answers import CSV, PARQUET
 
 pytest_plugins = ("tests.support.databases",)
 
@@ -227,11 +228,14 @@ def run(web: Inside, capfd: pytest.CaptureFixture[str], *arguments: str, code: i
     return out.err if code else out.out
 
 
-def test_on_the_command_line(web: Inside, capfd: pytest.CaptureFixture[str]) -> None:
+def test_on_the_command_line(web: Inside, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = ("quality", "--week", "2026-W48")
     first, *_ = csv.DictReader(io.StringIO(run(web, capfd, *words, "House 1", "House 4", "--csv")))
     assert (first["period"], first["name"], first["within_10"]) == ("2026-W48", "House 1", "100.0")
     assert len(json.loads(run(web, capfd, *words, "--json"))) == 4
+    run(web, capfd, *words, "--parquet", f"{tmp_path}/week.parquet")
+    (judgement, *_) = pq.read_table(tmp_path / "week.parquet")["voltage_judgement"].to_pylist()
+    assert judgement == "not known", "most of the week is not covered"
     assert "House 3" in run(web, capfd, *words)
     assert "is no week" in run(web, capfd, "quality", "--week", "2026-48", code=2)
     month = ("--month", "2026-11")
@@ -244,6 +248,8 @@ def test_on_the_command_line(web: Inside, capfd: pytest.CaptureFixture[str]) -> 
     total = list(csv.DictReader(io.StringIO(run(web, capfd, "reliability", *month, "--csv"))))[-1]
     assert (total["feeder"], total["saidi"], total["caidi"]) == ("total", "16.75", "33.5")
     assert "doubtful" in run(web, capfd, "outages", *month)
+    row, *_ = csv.DictReader(io.StringIO(run(web, capfd, "outages", *month, "--csv")))
+    assert (row["meter_names"], row["minutes"]) == ("House 1; House 2", "36.0")
     assert "total" in run(web, capfd, "reliability", *month, "--momentary", "40")
     assert "choose one" in run(web, capfd, "reliability", *month, "--csv", "--json", code=2)
 
@@ -263,5 +269,7 @@ async def test_over_http(web: Inside) -> None:
     assert answer["outages"][0]["meters"] == [meter_id(1), meter_id(2)]
     table = await web.client.get("/api/v1/reliability", params=month, headers={"Accept": CSV})
     assert [one["feeder"] for one in csv.DictReader(io.StringIO(table.text))][-1] == "total"
+    answer = await web.client.get("/api/v1/reliability", params=month, headers={"Accept": PARQUET})
+    assert pq.read_table(io.BytesIO(answer.content))["customers"].to_pylist() == [3, 1, 4]
     long = {"start": "2025-01-01", "end": "2026-11-01"}
     assert (await web.client.get("/api/v1/reliability", params=long)).status_code == 422
