@@ -259,7 +259,8 @@ async def test_over_http(web: Inside) -> None:
     answer = (await web.client.get(path, params={"week": "2026-W48", "time_zone": "UTC"})).json()
     assert (answer["indicative"], answer["week"], answer["quality"]["within_10"]) == (True, "2026-W48", 100.0)
     assert answer["start"] == "2026-11-23T00:00:00.000Z"
-    assert (await web.client.get(path, params={"week": "2026-W99"})).status_code == 422
+    for wrong in ("2026-W99", "0001-W01", "9999-W52"):
+        assert (await web.client.get(path, params={"week": wrong})).status_code == 422
     assert (await web.client.get(path)).status_code == 200
     assert (await web.client.get(f"/api/v1/meters/{meter_id(9)}/quality")).status_code == 404
     month = {"month": "2026-11", "time_zone": "UTC"}

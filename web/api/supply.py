@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from bridge.store.supply_table import Supply
 from bridge.store.tables import at_ms, moment
-from broker.contract.messages import format_ts
+from broker.contract.messages import EARLIEST, LATEST, format_ts
 from web.api.common import MeterPath, also, problems, registered
 from web.api.exports import export
 from web.api.supply_models import QualityWeek, ReliabilityPage
@@ -54,6 +54,8 @@ def quality(
         period = calendar.week(week) if week else calendar.week_of(datetime.now(UTC) - timedelta(days=7))
     except ValueError as error:
         raise ProblemError(422, f"week {error}") from error
+    if not EARLIEST <= period.start < period.end <= LATEST:
+        raise ProblemError(422, f"week {period.name}: {EARLIEST.year} to {LATEST.year}")
     table = Supply(parts.archive.store.engine).weeks([row], [period])
     told = next((dict(zip(table.fields, found, strict=True)) for found in table.rows), {})
     head = {"meter_id": meter_id, "week": period.name, "indicative": True}
