@@ -219,7 +219,7 @@ class _Bridge:
         """Run the parts until ``stop``, and end them: source first, broker last."""
         settings = self._settings
         kept, minutes = (settings.keep, settings.pack_after, self._clock_kept), settings.interval_minutes
-        policy = Policy(*kept, minutes, rounds())
+        policy = Policy(*kept, minutes, settings.bands, rounds())
         upkeep = kept_up(self._engine, policy, seconds=settings.upkeep_seconds, clock=self._clock)
         with observed(settings, self._engine, flow=self._flow, counters=self._counters), upkeep:
             self._ingest.start()

@@ -41,10 +41,10 @@ class CalendarSettings(BaseSettings):
 
 @dataclass(frozen=True)
 class Period:
-    """A day or a month."""
+    """A day, a week or a month."""
 
     name: str
-    """``2026-11-23`` or ``2026-11``."""
+    """``2026-11-23``, ``2026-W48`` or ``2026-11``."""
     start: datetime
     end: datetime
     """Exclusive; both in UTC."""
@@ -100,6 +100,20 @@ class Calendar:
             return self._begins(first), self._begins(_next_month(first))
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{text!r} is no month: 2026-11 is one") from error
+
+    def week(self, text: str) -> Period:
+        """The local week (ISO 8601: it begins on Monday) such as ``2026-W48``; ValueError."""
+        try:
+            if not re.fullmatch(r"\d{4}-W\d{2}", text):
+                raise ValueError("another form")
+            monday = date.fromisoformat(f"{text}-1")
+            return Period(text, self._begins(monday), self._begins(monday + timedelta(days=7)))
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{text!r} is no week: 2026-W48 is one") from error
+
+    def week_of(self, moment: datetime) -> Period:
+        """The local week that ``moment`` is in."""
+        return self.week(self.local(moment).strftime("%G-W%V"))
 
     def days(self, start: datetime, end: datetime) -> Iterator[Period]:
         """The whole days in this time."""

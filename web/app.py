@@ -32,6 +32,7 @@ from web.api import (
     scl,
     settings,
     stream,
+    supply,
     totals,
     users,
 )
@@ -104,6 +105,7 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
         every_meter,
         profiles,
         credit,
+        supply,
         totals,
         scl,
         commands,

@@ -51,7 +51,7 @@ def maintain(
     """
     settings = BridgeSettings.model_validate({"database_url": database, "keep": keep})
     kept, minutes = (settings.keep, settings.pack_after, settings.clock_kept), settings.interval_minutes
-    policy = Policy(*kept, minutes, rounds())
+    policy = Policy(*kept, minutes, settings.bands, rounds())
     with databases.opened(database) as engine:
         while True:
             done = upkeep(engine, policy, now=time.time_ns() // 1_000_000)

@@ -22,9 +22,9 @@ from sqlmodel import col
 
 from bridge.credit.entries import ENERGY, STANDING, Kind, Of, Side, post, settle, total, upsert
 from bridge.credit.prices import Bucket, Prices
+from bridge.store.due import done, next_due
 from bridge.store.intervals import Mark
 from bridge.store.profile_format import Day
-from bridge.store.rollup import done, next_due
 from bridge.store.tables import DAY_MS, CreditAccount, CreditInterval, LoadProfile, at_ms, moment
 
 WORK = "credit"

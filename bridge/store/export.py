@@ -30,8 +30,11 @@ _AT_ONCE = 10_000
 """Rows in a row group of Parquet: what is in memory at a time."""
 
 TIMES = frozenset({"ts", "start", "end", "demand_at"})
-_TEXTS = frozenset({"meter_id", "name", "address_code", "period", "marks", "other"})
-_TEXT = "_mark"
+_TEXTS = frozenset(
+    {"meter_id", "name", "address_code", "period", "marks", "other"}
+    | {"feeder", "unbalance_by", "reason", "meter_names"}
+)
+_TEXT = "_mark", "_judgement"
 """How the names of other texts end."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a text begins that spreadsheets compute."""
@@ -39,6 +42,7 @@ _FLAGS = frozenset({"alarm", "clock_synchronized"})
 _WHOLE = frozenset(
     {"epoch", "seq", "readings", "energy_doubtful", "version"}
     | {"measured", "interpolated", "estimated", "missing"}
+    | {"customers", "outages", "momentary", "doubtful", "sags", "swells", "interruptions"}
 )
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Executable,
+    Select,
     bindparam,
     exists,
     func,
@@ -96,7 +97,9 @@ def _to_book(dialect: str) -> Executable:
     """Notes that a day of a meter with an account is to be booked."""
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     account = exists().where(col(CreditAccount.meter) == bindparam("of"))
-    due = select(literal("credit"), bindparam("day", type_=BigInteger), bindparam("of")).where(account)
+    due: Select[str, int, int] = select(
+        literal("credit"), bindparam("day", type_=BigInteger), bindparam("of")
+    ).where(account)
     return insert(Due).from_select(["work", "start", "meter"], due).on_conflict_do_nothing()
 
 

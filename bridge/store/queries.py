@@ -71,7 +71,7 @@ class Store:
     """Reads, each in a transaction of its own; times are ms since 1970 UTC, as in `bridge.store.tables`."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._engine = self.engine = engine
 
     @classmethod
     def open(cls, url: str) -> Store:

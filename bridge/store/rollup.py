@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
-from bridge.store import alarms, profiles, series, statistics
+from bridge.store import alarms, profiles, series, statistics, supply_format
 from bridge.store.alarms import Raised
 from bridge.store.deleted import final
 from bridge.store.due import AGAIN, done, next_due, note_due
@@ -42,6 +42,7 @@ from bridge.store.energy import Step
 from bridge.store.neighbours import stretches_of
 from bridge.store.pack_format import Columns, Counted, joined
 from bridge.store.profile_steps import Summed
+from bridge.store.supply_hour import Nominal
 from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Due, moment
 from broker.contract.quantities import HOUSEHOLD, QUANTITIES
 
@@ -63,8 +64,9 @@ GRACE_MS = 300_000
 class Summer:
     """Sums up what is due, one hour or day in each step; then some of what was asked for again."""
 
-    def __init__(self, *, now: int, minutes: int = 15) -> None:
+    def __init__(self, *, now: int, minutes: int = 15, nominal: Nominal | None = None) -> None:
         self._now = now
+        self._nominal = nominal or Nominal()
         self._minutes = minutes
         self._again = AGAIN_AT_ONCE
         self.hours = 0
@@ -78,18 +80,23 @@ class Summer:
         over = self._now - HOUR_MS - GRACE_MS
         if (due := next_due(connection, "hour", until=over)) is not None:
             self.hours += 1
-            sum_hour(connection, *due, now=self._now, minutes=self._minutes)
+            self._hour(connection, *due)
         elif (due := next_due(connection, "day", until=self._now - DAY_MS - GRACE_MS)) is not None:
             self.days += 1
             sum_day(connection, *due)
         elif self._again > 0 and (due := next_due(connection, AGAIN, until=over)) is not None:
-            hours = sum_again(connection, *due, now=self._now, minutes=self._minutes)
+            hours = sum_again(connection, *due, now=self._now, minutes=self._minutes, nominal=self._nominal)
             self._again -= hours
             self.hours += hours
         return due is not None
 
+    def _hour(self, connection: Connection, meter: int, start: int) -> None:
+        sum_hour(connection, meter, start, now=self._now, minutes=self._minutes, nominal=self._nominal)
 
-def sum_hour(connection: Connection, meter: int, start: int, *, now: int, minutes: int) -> None:
+
+def sum_hour(
+    connection: Connection, meter: int, start: int, *, now: int, minutes: int, nominal: Nominal
+) -> None:
     """Sum up one hour of a meter, and correct the hours whose energy its readings have a say in."""
     done(connection, "hour", meter, start)
     summed, hours = _sum(connection, meter, [start], now=now)
@@ -102,9 +109,12 @@ def sum_hour(connection: Connection, meter: int, start: int, *, now: int, minute
     for hour in others:  # one that is not known is due itself
         _sum(connection, meter, [hour], now=now)
     profiles.renew(connection, meter, summed, [start, *others], minutes=minutes, now=now, over=_over(now))
+    supply_format.renew(connection, meter, summed, hours, nominal=nominal)
 
 
-def sum_again(connection: Connection, meter: int, start: int, *, now: int, minutes: int) -> int:
+def sum_again(
+    connection: Connection, meter: int, start: int, *, now: int, minutes: int, nominal: Nominal
+) -> int:
     """Sum up the hours of a meter that were asked for again, from ``start`` on in its day; how many."""
     end = min(start - start % DAY_MS + DAY_MS, _over(now))
     mine = (col(Due.work) == AGAIN, col(Due.meter) == meter, col(Due.start) >= start, col(Due.start) < end)
@@ -113,6 +123,7 @@ def sum_again(connection: Connection, meter: int, start: int, *, now: int, minut
     summed, hours = _sum(connection, meter, found, now=now)
     if hours:
         profiles.renew(connection, meter, summed, hours, minutes=minutes, now=now, over=_over(now))
+        supply_format.renew(connection, meter, summed, hours, nominal=nominal)
     return len(found)
 
 

@@ -232,6 +232,17 @@ out of it (NULL: summed up before there was the rule), and count, min, max, mean
 what a plain meter measures, in ``more`` of the others (`bridge.store.statistics`)."""
 
 
+class SupplyQuality(SQLModel, table=True):
+    """Quality of supply of one meter and UTC day, kept for ever; see `bridge.store.supply_format`."""
+
+    __tablename__ = "supply_quality"
+
+    meter: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    start: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    """Of the day, ms since 1970 UTC."""
+    data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
 class LoadProfile(SQLModel, table=True):
     """The interval values of one meter and UTC day, kept for ever; see `bridge.store.profile_format`."""
 

@@ -27,7 +27,9 @@ from bridge.store.clock import Clock
 from bridge.store.packer import Packer
 from bridge.store.retention import Purge, cutoff, leapt
 from bridge.store.rollup import PACKED_HOURS, Summer
+from bridge.store.supply_hour import Nominal
 from broker.contract.errors import reason
+from scl_builder.model.deadbands import NO_BANDS, Bands
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,8 @@ class Policy:
     """Whether the clock is right: one that is years ahead would have everything deleted."""
     interval_minutes: int = 15
     """Of the intervals of load profiles: 5, 15, 30 or 60."""
+    bands: Bands = NO_BANDS
+    """Their nominal values are those of the quality of supply."""
     also: Callable[[int], Callable[[Connection], bool]] | None = None
     """Begins more work, of a round at a time (ms): a step that is repeated until it is False."""
 
@@ -83,7 +87,7 @@ def upkeep(
 
     Between two transactions ``pause`` waits for as long as the first took, and tells whether to stop.
     """
-    summer = Summer(now=now, minutes=policy.interval_minutes)
+    summer = Summer(now=now, minutes=policy.interval_minutes, nominal=Nominal.of(policy.bands))
     until = now - policy.pack_after // timedelta(milliseconds=1)
     packers = [Packer(work, until=until) for work in PACKED_HOURS]
     purge = Purge(before=cutoff(now, policy.keep) if policy.keep is not None else 0)

@@ -39,6 +39,9 @@ TABLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "energy": ((),),
     "profile": (("House 1",), ("House 1", "--corrections")),
     "demand": ((), ("House 1", "--by", "day")),
+    "quality": ((), ("House 1",)),
+    "outages": ((),),
+    "reliability": ((),),
     "tariffs check": (("tariffs.toml",),),
     "tariffs now": (("--tariffs", "tariffs.toml"),),
     "tariffs energy": (("--tariffs", "tariffs.toml", "--by", "day"),),
@@ -71,6 +74,7 @@ NO_TABLE = {
 
 OTHERWISE = (
     "alarms", "energy", "profile", "demand", "tariffs check", "tariffs now", "tariffs energy", "meters list",
+    "quality", "outages", "reliability",
     "mms browse", "mms read", "dead-letters", "doctor", "credit list", "credit show", "credit top-up",
     "credit adjust", "credit statement",
 )  # fmt: skip

@@ -18,7 +18,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
 from bridge.ingest.rows import reading_of
-from bridge.store import audit, check, database
+from bridge.store import audit, check, database, supply_format
 from bridge.store.pack_format import encode
 from bridge.store.profile_format import Day
 from bridge.store.rollup import DAY, HOUR
@@ -113,6 +113,7 @@ def rows() -> dict[str, list[dict[str, Any]]]:
         ],
         "alarm": [alarm | {"since": DAY0, "last_seen": DAY0, "until": 2 * DAY0}],
         "load_profile": [{"meter": 1, "start": DAY0, "minutes": 15, "data": PROFILE.encoded()}],
+        "supply_quality": [{"meter": 1, "start": DAY0, "data": supply_format.Day(DAY0).encoded()}],
         "profile_correction": [
             {"key": 1, "meter": 1, "start": DAY0, "version": 2, "ts": DAY0, "why": "late readings",
              "before": '{"readings":1}'}

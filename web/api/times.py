@@ -42,7 +42,8 @@ def _point(text: str, name: str, calendar: Calendar) -> datetime:
     return moment
 
 
-def _calendar(request: Request, zone: str | None) -> Calendar:
+def calendar_of(request: Request, zone: str | None) -> Calendar:
+    """Of the query's zone, or of the settings; 422 for an unknown one."""
     try:
         return Calendar.named(zone) if zone else parts_of(request).settings.calendar.calendar
     except ConfigurationError as error:
@@ -93,7 +94,7 @@ def asked(usual: timedelta) -> Any:
             return span_of(request, start, end, time_zone, usual=usual)
         if start is not None or end is not None:
             raise ProblemError(422, "month, or start and end: choose one")
-        calendar = _calendar(request, time_zone)
+        calendar = calendar_of(request, time_zone)
         return Span(*_month(month, calendar), calendar)
 
     return Depends(span)
@@ -103,7 +104,7 @@ def span_of(
     request: Request, start: str | None, end: str | None, time_zone: str | None, *, usual: timedelta
 ) -> Span:
     """From ``start``, or ``usual`` before the end, to ``end``, or to now; 422 for what is no range."""
-    calendar = _calendar(request, time_zone)
+    calendar = calendar_of(request, time_zone)
     until = _point(end, "end", calendar) if end is not None else datetime.now(UTC)
     begin = _point(start, "start", calendar) if start is not None else until - usual
     if begin >= until:
