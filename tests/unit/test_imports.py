@@ -60,6 +60,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "ingest": {"mqtt", "store", "meters"},
         "scl": {"store", "ingest"},
         "alarms": {"mqtt", "store", "ingest"},
+        "losses": {"store"},
     },
     "mms_bridge": {
         "datamodel": set(),
@@ -93,6 +94,7 @@ WALL = "mms_bridge.libiec61850"
 DATAMODEL = "mms_bridge.datamodel"
 """Values and their mapping to data attributes: all that the web has of the MMS bridge."""
 WEB_READS = {
+    "bridge.losses.nodes", "bridge.losses.report",
     "bridge.store.alarms", "bridge.store.audit", "bridge.store.database", "bridge.store.dead_letters",
     "bridge.store.demand", "bridge.store.every_meter", "bridge.store.export", "bridge.store.meter_names",
     "bridge.store.pack_format", "bridge.store.queries", "bridge.store.registers",
