@@ -47,6 +47,8 @@ class Commands(LazyGroup):
         "profile":      Lazy("profile", needs="server"),
         "demand":       Lazy("demand", needs="server"),
         "tariffs":      Lazy("tariffs", needs="server"),
+        "losses":       Lazy("losses", needs="server"),
+        "suspicions":   Lazy("suspicions", needs="server"),
         "subscribe":    Lazy("subscribe"),
         "relay":        Lazy("relay"),
         "commands":     Lazy("ledger", needs="server"),

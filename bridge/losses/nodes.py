@@ -48,10 +48,10 @@ class Node:
 
 
 def nodes_of(store: Store) -> list[Node]:
-    """Those of the topology file that the bridge read last; ConfigurationError without one."""
+    """Those of the topology file that the bridge read last; none without one."""
     text = next((row.topology for row in store.revisions(last=1)), None)
     if not text:
-        raise ConfigurationError("there is no topology file: METER61850_TOPOLOGY of the bridge names one")
+        return []
     try:
         return nodes(text, store.registry(retired=True))
     except TopologyError as error:
@@ -62,7 +62,7 @@ def chosen(found: list[Node], path: str | None) -> list[Node]:
     """All, or the one of ``path``; UnknownFeederError if there is none."""
     some = [node for node in found if path in (None, node.path)]
     if path is not None and not some:
-        shown = ", ".join(node.path for node in found[:4])
+        shown = ", ".join(node.path for node in found[:4]) or "none"
         raise UnknownFeederError(f"no feeder {path[:80]!r}: the topology has {shown}")
     return some
 

@@ -41,6 +41,8 @@ TABLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "tariffs check": (("tariffs.toml",),),
     "tariffs now": (("--tariffs", "tariffs.toml"),),
     "tariffs energy": (("--tariffs", "tariffs.toml", "--by", "day"),),
+    "losses": ((), ("--by", "interval")),
+    "suspicions": ((),),
     "mms browse": ((MMS,), (MMS, "House 1")),
     "mms read": ((MMS, "House 1/MMXN1.Vol[MX]"),),
     "identity list": ((),),
