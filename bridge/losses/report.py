@@ -23,7 +23,7 @@ from broker.calendar import Calendar, Period
 LOSSES = ("feeder", "period", "start", "end", "houses", *FIELDS)
 SUSPICIONS = ("feeder", *METER, "rule", "since", "intervals", "reason", "otherwise")
 INTERVALS = ("feeder", "start", "end", "supplied", "used", "houses", "known", "complete")
-"""Energy in Wh; of how many ``houses`` in service it is ``known``; ``complete``: of all, and of the own meter."""
+"""Energy in Wh; of how many ``houses`` in service it is ``known``; ``complete``: of all and the own meter."""
 
 
 class Read(NamedTuple):

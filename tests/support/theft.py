@@ -10,17 +10,25 @@ topology says, one that is empty, one that is on holiday; outages of the feeder 
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from sqlalchemy import Engine
+from sqlmodel import Session
+
 from bridge.losses.aligned import Series
 from bridge.losses.report import Read
 from bridge.store.intervals import Mark
-from bridge.store.tables import DAY_MS
-from tests.support.stores import DAY0
+from bridge.store.profile_format import Day
+from bridge.store.tables import DAY_MS, LoadProfile, Meter, SclRevision
+from tests.support.stores import DAY0, meter_id
 
+START = DAY0 - 31 * DAY_MS
+"""2026-10-23T00:00:00Z."""
 SPAN = 900_000
 PER_DAY = DAY_MS // SPAN
 DAYS = 30
@@ -52,7 +60,7 @@ class Feeder:
     def read(self, *, but: frozenset[int] = frozenset()) -> Read:
         """As of the store, without these houses."""
         several = [one for number, one in enumerate(self.houses) if number not in but]
-        own, *houses = (Series(DAY0, SPAN, COUNT, range(COUNT), columns) for columns in (self.own, *several))
+        own, *houses = (Series(START, SPAN, COUNT, range(COUNT), columns) for columns in (self.own, *several))
         return Read([own], houses)
 
 
@@ -154,3 +162,42 @@ def _spoil(random: Random, feeder: Feeder) -> None:
         for at in lost:
             for name in meter:
                 meter[name][at] = int(Mark.MISSING) if name.endswith("_mark") else None
+
+
+OWN = 100
+"""Number of the feeder's own meter; that of a house is one more than its place in the list."""
+
+
+def topology(phases: list[str]) -> str:
+    """A file with these houses on one feeder."""
+    rows = "".join(
+        f"phase.{phase} = {json.dumps([f'House {n}' for n, its in enumerate(phases) if its == phase])}\n"
+        for phase in PHASES
+    )
+    return (
+        '[[substation]]\nname = "Mill"\n[[substation.transformer]]\nname = "T1"\n'
+        f'[[substation.transformer.feeder]]\nname = "F1"\nown_meter = "M{OWN}"\n{rows}'
+    )
+
+
+def store(engine: Engine, feeder: Feeder) -> None:
+    """Meters, their load profiles, and the topology of the newest revision."""
+    born: dict[str, Any] = {"born_at": 1, "first_seen": START, "last_seen": START, "ied": "SMGW001"}
+    names = [(f"House {n}", n + 1, columns) for n, columns in enumerate(feeder.houses)]
+    with Session(engine) as session:
+        for name, number, columns in [*names, ("Mill F1", OWN, feeder.own)]:
+            meter = Meter(meter_id=meter_id(number), key=number, number=number, name=name, **born)
+            session.add(meter)
+            session.add_all(_days(number, columns))
+        text = topology(feeder.phases)
+        session.add(SclRevision(revision=1, sha256="", meters=21, ieds=1, ts=START, topology=text))
+        session.commit()
+
+
+def _days(key: int, columns: dict[str, list[Any]]) -> Iterator[LoadProfile]:
+    for number in range(DAYS):
+        day = Day(START + number * DAY_MS, 15)
+        for place in range(PER_DAY):
+            at = number * PER_DAY + place
+            day.put(place, {name: values[at] for name, values in columns.items() if values[at] is not None})
+        yield LoadProfile(meter=key, start=day.start, minutes=15, data=day.encoded())

@@ -10,11 +10,10 @@ from bridge.losses.rules import RULES
 from bridge.store.tables import DAY_MS
 from broker.calendar import Calendar
 from tests.support import theft
-from tests.support.stores import DAY0
-from tests.support.theft import COUNT, FACTOR, SPAN, Feeder, month
+from tests.support.theft import COUNT, FACTOR, SPAN, START, Feeder, month
 
 UTC = Calendar.named("UTC")
-END = DAY0 + COUNT * SPAN
+END = START + COUNT * SPAN
 
 
 def found(feeder: Feeder) -> set[tuple[int, str]]:
@@ -43,13 +42,13 @@ def shown(feeder: Feeder, start: int, end: int, **read: frozenset[int]) -> dict[
 
 def test_the_balance_is_the_truth_to_the_wh_where_all_is_measured() -> None:
     feeder = month(3, whole=True)
-    told = shown(feeder, DAY0, END)
+    told = shown(feeder, START, END)
     lost = sum(feeder.stolen) + sum(feeder.technical)
     assert (told["balanced"], told["coverage"], told["missing"]) == (COUNT, 100.0, 0)
     assert told["energy_supplied"] * 1000 == sum(feeder.own["energy_import"])
     assert round(told["loss"] * 1000) == lost
     assert round((told["energy_supplied"] - told["energy_used"]) * 1000) == lost
-    week = shown(feeder, DAY0 + DAY_MS, DAY0 + 8 * DAY_MS)
+    week = shown(feeder, START + DAY_MS, START + 8 * DAY_MS)
     assert week["intervals"] == 7 * 96
     assert round(week["loss"] * 1000) == sum(
         feeder.stolen[at] + feeder.technical[at] for at in range(96, 8 * 96)
@@ -58,7 +57,7 @@ def test_the_balance_is_the_truth_to_the_wh_where_all_is_measured() -> None:
 
 def test_what_is_missing_is_no_loss_and_lowers_the_coverage() -> None:
     feeder = month(3)
-    told = shown(feeder, DAY0, END)
+    told = shown(feeder, START, END)
     of = flows(*feeder.read())
     good = [at for at, is_good in enumerate(of.balanced) if is_good]
     assert told["balanced"] == len(good) < COUNT
@@ -73,7 +72,7 @@ def test_the_losses_of_lines_are_fitted_where_nothing_is_stolen() -> None:
     assert fit is not None
     assert fit.factor == pytest.approx(FACTOR, rel=0.001)
     assert fit.constant == pytest.approx(0, abs=0.1)
-    told = shown(month(4, honest=True), DAY0, END)
+    told = shown(month(4, honest=True), START, END)
     assert told["loss_technical"] == pytest.approx(told["loss"], rel=0.001)
 
 
@@ -82,7 +81,7 @@ def test_few_intervals_are_not_fitted_and_no_meter_of_its_own_is_no_loss() -> No
     for name in feeder.own:
         feeder.own[name][400:] = [None] * (COUNT - 400)
     assert technical(flows(*feeder.read())) is None
-    nothing = dict(zip(FIELDS, row(flows([], feeder.read().houses), None, DAY0, END), strict=True))
+    nothing = dict(zip(FIELDS, row(flows([], feeder.read().houses), None, START, END), strict=True))
     assert (nothing["balanced"], nothing["loss"], nothing["energy_used"]) == (0, None, None)
 
 
