@@ -39,7 +39,7 @@ def suspicions(
 ) -> None:
     """Print which houses are worth a look: by which rule, since when, on how many intervals it rests.
 
-    A row accuses nobody, and leads to no action: it says what the load profiles show, and what else that can
+    A row is no accusation, and leads to no action: it says what the load profiles show, and what else that can
     be. By default of the last 31 days; some rules need three weeks. docs/losses.md explains the rules.
 
     \b
