@@ -39,8 +39,8 @@ def suspicions(
 ) -> None:
     """Print which houses are worth a look: by which rule, since when, on how many intervals it rests.
 
-    A row is no accusation, and leads to no action: it says what the load profiles show, and what else that can
-    be. By default of the last 31 days; some rules need three weeks. docs/losses.md explains the rules.
+    A row is no accusation, and leads to no action: it says what the load profiles show, and what else that
+    can be. By default of the last 31 days; some rules need two weeks. docs/losses.md explains the rules.
 
     \b
     meter61850 suspicions

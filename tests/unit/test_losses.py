@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from bridge.losses.aligned import aligned, coarser
 from bridge.losses.balance import FIELDS, flows, row, technical
 from bridge.losses.report import Read, place_of
 from bridge.losses.rules import RULES
+from bridge.store.intervals import Mark
 from bridge.store.tables import DAY_MS
 from broker.calendar import Calendar
 from tests.support import theft
@@ -100,6 +104,33 @@ def test_reasons_have_figures_and_accuse_of_nothing() -> None:
     assert all(any(char.isdigit() for char in one.reason) and one.intervals > 48 for one in said.values())
     assert "The register stands still" in said[theft.EMPTY, "no-load"].reason
     assert "an empty house" in RULES["no-load"].otherwise
+
+
+def test_a_register_that_falls_or_negative_power_is_a_reversed_transformer() -> None:
+    feeder = month(101, honest=True)
+    falls, turned = feeder.houses[:2]
+    falls["energy_import_mark"][-300:] = [int(Mark.ESTIMATED)] * 300
+    turned["power_mean"] = [None if watts is None else -abs(watts) for watts in turned["power_mean"]]
+    for name in ("energy_import", "energy_export"):
+        turned[name] = [None if value is None else 0 for value in turned[name]]
+    assert found(feeder) == {(0, "reversed"), (1, "reversed")}
+
+
+def test_unequal_intervals_are_joined() -> None:
+    own, houses = month(3, whole=True).read()
+    fine = dict(zip(FIELDS, row(flows(own, houses), None, START, END), strict=True))
+    joined = aligned([coarser(own[0], 2 * SPAN), *houses])
+    told = dict(zip(FIELDS, row(flows(joined[:1], joined[1:]), None, START, END), strict=True))
+    assert (told["intervals"], told["balanced"]) == (COUNT // 2, COUNT // 2)
+    assert (told["loss"], told["energy_supplied"]) == (fine["loss"], fine["energy_supplied"])
+
+
+def test_a_house_counts_from_its_first_message_until_it_is_retired() -> None:
+    own, houses = month(3, whole=True).read()
+    houses[0] = replace(houses[0], places=range(96, 192))
+    of = flows(own, houses)
+    assert [sum(marks) for marks in zip(*(counts[95:97] for counts in of.marks), strict=True)] == [19, 20]
+    assert all(of.balanced)
 
 
 def test_without_the_feeders_meter_only_what_shows_at_the_house_is_found() -> None:

@@ -89,7 +89,7 @@ def worth_a_look(
 ) -> Response:
     """Houses that are worth a look, with the reason in words and figures, and what else it can be.
 
-    A row is no accusation, and nothing follows from it. Some rules need three weeks.
+    A row is no accusation, and nothing follows from it. Some rules need two weeks.
     """
     parts = parts_of(request)
     with parts.budgets.exports.place(_caller.name):
