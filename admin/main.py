@@ -55,6 +55,8 @@ class Commands(LazyGroup):
         "quality":      Lazy("quality", needs="server"),
         "outages":      Lazy("outages", needs="server"),
         "reliability":  Lazy("reliability", needs="server"),
+        "losses":       Lazy("losses", needs="server"),
+        "suspicions":   Lazy("suspicions", needs="server"),
         "subscribe":    Lazy("subscribe"),
         "relay":        Lazy("relay"),
         "commands":     Lazy("ledger", needs="server"),

@@ -29,16 +29,16 @@ from broker.contract.messages import format_ts
 _AT_ONCE = 10_000
 """Rows in a row group of Parquet: what is in memory at a time."""
 
-TIMES = frozenset({"ts", "start", "end", "demand_at"})
+TIMES = frozenset({"ts", "start", "end", "demand_at", "since"})
 _TEXTS = frozenset(
     {"meter_id", "name", "address_code", "period", "marks", "other"}
-    | {"feeder", "unbalance_by", "reason", "meter_names"}
+    | {"feeder", "unbalance_by", "reason", "meter_names", "rule", "otherwise"}
 )
 _TEXT = "_mark", "_judgement"
 """How the names of other texts end."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a text begins that spreadsheets compute."""
-_FLAGS = frozenset({"alarm", "clock_synchronized"})
+_FLAGS = frozenset({"alarm", "clock_synchronized", "complete"})
 _WHOLE = frozenset(
     {"epoch", "seq", "readings", "energy_doubtful", "version"}
     | {"measured", "interpolated", "estimated", "missing"}

@@ -25,7 +25,16 @@ from scl_builder.build.project import Ied, Meter
 from scl_builder.build.render_cache import Remembered
 from scl_builder.build.text import escape, unicode
 from scl_builder.model.logical_devices import Profile, meter_nodes
-from scl_builder.model.topology import By, Choice, Feeder, Place, Site, Topology, Transformer
+from scl_builder.model.topology import (
+    Choice,
+    Feeder,
+    Place,
+    Site,
+    Topology,
+    Transformer,
+    choice,
+    names_of,
+)
 
 HIGH, LOW = "HV", "LV"
 """VoltageLevels, and the windings of a transformer."""
@@ -38,8 +47,7 @@ class Drawn(NamedTuple):
 
     ied: str
     inst: str
-    named: tuple[str, ...]
-    """What a file may name it by, the most exact first: as text, which is hashed once."""
+    named: tuple[str, ...]  # as `names_of`
     head: str
     nodes: str
 
@@ -48,8 +56,9 @@ Placed = Mapping[Place, Sequence[Drawn]]
 
 
 def placed(topology: Topology, ieds: Iterable[Ied]) -> dict[Place, list[Drawn]]:
-    """The meters that ``topology`` names, by place and in the order of their numbers."""
-    places = {str(choice): place for choice, place in topology.choices()}
+    """The houses that ``topology`` names, by place and in the order of their numbers."""
+    places: dict[str, Place | None] = {str(choice): place for choice, place in topology.choices()}
+    places |= dict.fromkeys(topology.own_meters())  # no house, also if its code is that of the houses
     found: dict[Place, list[Drawn]] = {}
     for ied in ieds:
         for meter in drawn(ied):
@@ -62,7 +71,8 @@ def placed(topology: Topology, ieds: Iterable[Ied]) -> dict[Place, list[Drawn]]:
 def unmet(topology: Topology, ieds: Iterable[Ied]) -> list[Choice]:
     """What ``topology`` names and no meter fits: a slip of the pen, or a meter that is still to come."""
     met = {name for ied in ieds for meter in drawn(ied) for name in meter.named}
-    return [choice for choice, _ in topology.choices() if str(choice) not in met]
+    own = map(choice, topology.own_meters() - met)
+    return [one for one, _ in topology.choices() if str(one) not in met] + sorted(own, key=str)
 
 
 @Remembered
@@ -72,13 +82,7 @@ def drawn(ied: Ied) -> tuple[Drawn, ...]:
 
 
 def _drawn(ied_name: str, meter: Meter) -> Drawn:
-    texts = (
-        (By.NUMBER, f"{ied_name}/{meter.inst}"),
-        (By.NUMBER, meter.inst),
-        (By.NAME, " ".join(meter.name.split())),
-        (By.CODE, " ".join(meter.address_code.split())),
-    )
-    named = tuple(str(Choice(by, text)) for by, text in texts)
+    named = names_of(ied_name, meter.inst, name=meter.name, code=meter.address_code)
     where = f'<LNode iedName="{ied_name}" ldInst="{meter.inst}"'
     nodes = "".join(f"{where}{node}/>" for node in _lnodes(meter.profile, relay=meter.relay))
     head = _head(f"{ied_name}{meter.inst}", "DIS" if meter.relay else "CTR", desc=meter.name)

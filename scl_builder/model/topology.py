@@ -36,6 +36,17 @@ class Choice:
         return f"{self.by}:{self.text}"
 
 
+def names_of(ied: str, inst: str, *, name: str, code: str) -> tuple[str, ...]:
+    """What a file may name the meter ``inst`` of ``ied`` by, the most exact first; as text, hashed once."""
+    texts = (
+        (By.NUMBER, f"{ied}/{inst}"),
+        (By.NUMBER, inst),
+        (By.NAME, " ".join(name.split())),
+        (By.CODE, " ".join(code.split())),
+    )
+    return tuple(str(Choice(by, text)) for by, text in texts)
+
+
 def choice(text: str) -> Choice:
     """What ``text`` names; ValueError says what would be right."""
     plain = " ".join(text.split())
@@ -59,6 +70,8 @@ class Feeder:
     cable: bool = False
     meters: tuple[tuple[str, tuple[Choice, ...]], ...] = ()
     """Phase (A, B, C; empty: all, or not known) → its meters."""
+    own_meter: Choice | None = None
+    """The one that measures the whole feeder; it is no house, and the SCD has it where it was."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,8 @@ class Transformer:
     name: str
     desc: str = ""
     feeders: tuple[Feeder, ...] = ()
+    own_meter: Choice | None = None
+    """As of a feeder."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +120,13 @@ class Topology:
                     for phase, choices in feeder.meters:
                         place = Place(site.name, transformer.name, feeder.name, phase)
                         yield from ((one, place) for one in choices)
+
+    def own_meters(self) -> frozenset[str]:
+        """What names the meters of whole feeders and transformers."""
+        transformers = [one for site in self.sites for one in site.transformers]
+        own = {one.own_meter for one in transformers}
+        own |= {feeder.own_meter for one in transformers for feeder in one.feeders}
+        return frozenset(map(str, own - {None}))
 
     def __str__(self) -> str:
         transformers = [one for site in self.sites for one in site.transformers]

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from scl_builder.model.topology import Choice, Feeder, Site, Topology, Transformer, choice
+from scl_builder.model.topology import By, Choice, Feeder, Site, Topology, Transformer, choice
 from scl_builder.read.toml_lines import Path, TomlLines
 
 T = TypeVar("T")
@@ -26,8 +26,8 @@ _MAX_DESC = 255
 _KEYS: dict[str, frozenset[str]] = {
     "": frozenset({"substation"}),
     "substation": frozenset({"name", "desc", "high_kv", "low_kv", "transformer"}),
-    "transformer": frozenset({"name", "desc", "feeder"}),
-    "feeder": frozenset({"name", "desc", "cable", "meters", "phase"}),
+    "transformer": frozenset({"name", "desc", "feeder", "own_meter"}),
+    "feeder": frozenset({"name", "desc", "cable", "meters", "own_meter", "phase"}),
     "phase": frozenset(PHASES),
 }
 # fmt: on
@@ -78,7 +78,8 @@ class _Reader:
 
     def _transformer(self, told: dict[str, Any], path: Path) -> Transformer:
         feeders = self._tables(told, path, "feeder", self._feeder)
-        return Transformer(self._name(told, path), self._desc(told, path), feeders)
+        own = self._own_meter(told, path)
+        return Transformer(self._name(told, path), self._desc(told, path), feeders, own)
 
     def _feeder(self, told: dict[str, Any], path: Path) -> Feeder:
         cable = told.get("cable", False)
@@ -91,7 +92,17 @@ class _Reader:
         lists = [("", told.get("meters", []), (*path, "meters"))]
         lists += [(name, phases[name], (*path, "phase", name)) for name in PHASES if name in phases]
         meters = tuple((phase, self._choices(items, where)) for phase, items, where in lists if items != [])
-        return Feeder(self._name(told, path), self._desc(told, path), cable, meters)
+        own = self._own_meter(told, path)
+        return Feeder(self._name(told, path), self._desc(told, path), cable, meters, own)
+
+    def _own_meter(self, told: dict[str, Any], path: Path) -> Choice | None:
+        if "own_meter" not in told:
+            return None
+        where = (*path, "own_meter")
+        made = self._choice(told["own_meter"], where)
+        if made.by == By.CODE:
+            raise self._wrong(where, told["own_meter"], 'one meter: "M17" or "Mill T1"')
+        return made
 
     def _choices(self, items: object, path: Path) -> tuple[Choice, ...]:
         if not isinstance(items, list):

@@ -53,6 +53,8 @@ TABLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "credit waiting": ((),),
     "credit statement": (("House 1", "2026-11", *CREDIT),),
     "credit audit": ((),),
+    "losses": ((), ("--by", "interval")),
+    "suspicions": ((),),
     "mms browse": ((MMS,), (MMS, "House 1")),
     "mms read": ((MMS, "House 1/MMXN1.Vol[MX]"),),
     "identity list": ((),),

@@ -12,6 +12,7 @@ from lxml import etree
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
+from bridge.scl.history import kept_topology
 from bridge.scl.publication import Publication
 from bridge.settings import BridgeSettings
 from bridge.store import database
@@ -133,6 +134,8 @@ def test_the_last_good_file_holds_over_a_restart(town: Town, tmp_path: Path) -> 
     file.write_text("# a remark\n" + FEEDER.format("Mill"))
     town.start(topology=file)
     assert town.scd == before
+    with Session(town.engine) as session:
+        assert "a remark" in str(kept_topology(session)), "what is not in the SCD, is known, too"
     town.start()
     assert town.substations == ["SMGW001_Site"]
     assert town.history[-1] == ("no topology any more", "METER61850_TOPOLOGY")

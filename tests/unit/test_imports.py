@@ -61,6 +61,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "scl": {"store", "ingest"},
         "alarms": {"mqtt", "store", "ingest"},
         "credit": {"store"},
+        "losses": {"store"},
     },
     "mms_bridge": {
         "datamodel": set(),
@@ -95,6 +96,7 @@ DATAMODEL = "mms_bridge.datamodel"
 """Values and their mapping to data attributes: all that the web has of the MMS bridge."""
 WEB_READS = {
     "bridge.credit.accounts", "bridge.credit.documents", "bridge.credit.prices", "bridge.credit.settings",
+    "bridge.losses.nodes", "bridge.losses.report",
     "bridge.store.alarms", "bridge.store.audit", "bridge.store.database", "bridge.store.dead_letters",
     "bridge.store.demand", "bridge.store.every_meter", "bridge.store.export", "bridge.store.meter_names",
     "bridge.store.pack_format", "bridge.store.queries", "bridge.store.registers",

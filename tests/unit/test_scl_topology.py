@@ -136,6 +136,21 @@ def test_the_number_counts_before_the_name_and_the_name_before_the_code() -> Non
     assert [str(choice) for choice in unmet(topology, ieds)] == ["name:House 4", "number:M99"]
 
 
+def test_the_meter_of_a_whole_feeder_is_no_house_and_changes_nothing_else() -> None:
+    houses = FEEDER + 'meters = ["code:7530"]\n'
+    with_own = houses.replace("meters", 'own_meter = "House 5"\nmeters')
+    with_own = with_own.replace('name = "T1"', 'name = "T1"\nown_meter = "M77"')
+    topology = read_topology(with_own)
+    (transformer,) = topology.sites[0].transformers
+    assert str(transformer.own_meter) == "number:M77"
+    assert [str(one.own_meter) for one in transformer.feeders] == ["name:House 5"]
+    ieds = town(None).ieds
+    assert [[one.inst for one in found] for found in placed(topology, ieds).values()] == [["M4"]]
+    assert [str(one) for one in unmet(topology, ieds)] == ["number:M77"]
+    nobody = read_topology(houses.replace("meters", 'own_meter = "M88"\nmeters'))
+    assert build_scd(town(nobody)) == build_scd(town(read_topology(houses))), "it is not in the SCD"
+
+
 TRANSFORMER, ON_FEEDER = "substation.transformer", "substation.transformer.feeder"
 WRONG = {
     "a = 1": "line 1: a = 1: no such key: substation",
@@ -156,6 +171,9 @@ WRONG = {
     + 'meters = ["M1"]\nphase.B = ["M1"]': f"line 8: {ON_FEEDER}.phase.B = 'M1': a meter is in one place"
     "; line 7 has it too",
     FEEDER + 'phase.D = ["M1"]': f"line 7: {ON_FEEDER}.phase.D = ['M1']: no such key: A, B, C",
+    FEEDER + 'own_meter = "code:7530"': f"line 7: {ON_FEEDER}.own_meter = 'code:7530': one meter",
+    FEEDER + "own_meter = []": f"line 7: {ON_FEEDER}.own_meter = []: text",
+    FEEDER + 'own_meter = "M1"\nmeters = ["M1"]': f"line 7: {ON_FEEDER}.own_meter = 'M1': a meter is in one",
     FEEDER + "phase = 3": f"line 7: {ON_FEEDER}.phase = 3: a table",
 }
 
