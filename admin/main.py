@@ -46,6 +46,8 @@ class Commands(LazyGroup):
         "energy":       Lazy("energy", needs="server"),
         "profile":      Lazy("profile", needs="server"),
         "demand":       Lazy("demand", needs="server"),
+        "registers":    Lazy("registers", needs="server"),
+        "statement":    Lazy("statement", needs="server"),
         "tariffs":      Lazy("tariffs", needs="server"),
         "subscribe":    Lazy("subscribe"),
         "relay":        Lazy("relay"),

@@ -28,7 +28,9 @@ from broker.contract.errors import reason
 
 SHOWN = 20
 """Findings of one kind that are listed; further ones are counted."""
-_OF_METERS = ("reading", "reading_pack", "rollup", "due", "alarm", "load_profile", "profile_correction")
+_OF_METERS = (
+    "reading", "reading_pack", "rollup", "due", "alarm", "load_profile", "profile_correction", "profile_sum",
+)  # fmt: skip
 _PACK = [getattr(Pack, name) for name in Pack.model_fields]
 Look = Callable[[Sequence[int]], Iterable[int]]
 

@@ -29,8 +29,11 @@ from broker.contract.messages import format_ts
 _AT_ONCE = 10_000
 """Rows in a row group of Parquet: what is in memory at a time."""
 
-TIMES = frozenset({"ts", "start", "end", "demand_at"})
-_TEXTS = frozenset({"meter_id", "name", "address_code", "period", "marks", "other"})
+TIMES = frozenset(
+    {"ts", "start", "end", "demand_at", "energy_import_raw_at", "energy_export_raw_at"}
+    | {"reactive_import_raw_at", "reactive_export_raw_at"}
+)
+_TEXTS = frozenset({"meter_id", "name", "address_code", "date", "period", "marks", "other"})
 _TEXT = "_mark"
 """How the names of other texts end."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

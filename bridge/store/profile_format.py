@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import orjson
@@ -59,7 +60,12 @@ class Day:
         self._joints: dict[str, list[Any]] = {
             register: list(_seqs(hours, 1)) for register, hours in told.pop(_JOINTS, {}).items()
         }
-        self._columns: dict[str, list[Any]] = _unpacked(told)
+        self._told = told
+
+    @cached_property
+    def _columns(self) -> dict[str, list[Any]]:
+        """All fields. They cost ten times as much as the registers alone."""
+        return _unpacked(self._told)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,7 +84,14 @@ class Day:
 
     def column(self, name: str) -> list[Any]:
         """A field of all intervals."""
-        return self._columns.get(name) or [None] * (DAY_MS // self.span)
+        is_plain = "_columns" not in vars(self) and not name.endswith(_OF_MEAN)
+        columns = self._told if is_plain else self._columns
+        return columns.get(name) or [None] * (DAY_MS // self.span)
+
+    def total(self, name: str, places: slice = slice(None)) -> int | None:
+        """What a field comes to in some of the intervals; None if nothing is known of it."""
+        values = [value for value in self.column(name)[places] if value is not None]
+        return sum(values) if values else None
 
     def row(self, place: int) -> dict[str, Any]:
         """What is known of an interval."""
@@ -143,6 +156,8 @@ def _seqs(hours: list[Any], sign: int) -> Iterator[Any]:
 
 
 _MEAN = "_mean"
+_OF_MEAN = (_MEAN, "_min", "_max")
+"""How the names of fields end that are stored less others."""
 
 
 def _packed(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -164,7 +179,7 @@ def _unpacked(told: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
 
 def _mean_of(name: str) -> str:
     """The mean of the same quantity."""
-    return f"{name[:-4]}{_MEAN}" if name.endswith(("_min", "_max")) else ""
+    return f"{name[:-4]}{_MEAN}" if name.endswith(_OF_MEAN[1:]) else ""
 
 
 def _added(values: list[Any], others: list[Any] | None, sign: int) -> list[Any]:

@@ -33,6 +33,7 @@ FIELDS = (
     "version",
 )
 """Of all meters together."""
+_DAYS = select(col(LoadProfile.start), col(LoadProfile.minutes), col(LoadProfile.data))
 _MARKS = {int(mark): mark.name.lower() for mark in Mark}
 MARKS = tuple(_MARKS.values())
 """What ``…_mark`` can be, the best first."""
@@ -43,6 +44,16 @@ class Profiles:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    @property
+    def engine(self) -> Engine:
+        """Of the store."""
+        return self._engine
+
+    def of_days(self, meter: Meter, starts: Iterable[int]) -> dict[int, Day]:
+        """The UTC days that begin at ``starts`` (ms), as far as they have intervals."""
+        wanted = _DAYS.where(col(LoadProfile.meter) == meter.key, col(LoadProfile.start).in_(starts))
+        return {day.start: day for day in self._days(wanted)}
 
     def days(self, meter: Meter, *, start: int, end: int) -> list[Day]:
         """The days that have intervals with start <= begin < end, as they are stored."""
@@ -91,7 +102,7 @@ class Profiles:
 
 
 def _days(meter: Meter, start: int, end: int) -> Select[int, int, bytes]:
-    return select(col(LoadProfile.start), col(LoadProfile.minutes), col(LoadProfile.data)).where(
+    return _DAYS.where(
         col(LoadProfile.meter) == meter.key,
         col(LoadProfile.start) > start - DAY_MS,
         col(LoadProfile.start) < end,

@@ -18,11 +18,12 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Connection, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import col
+from sqlmodel import SQLModel, col
 
 from bridge.store.intervals import by_day, near_ms, rows_of
 from bridge.store.profile_format import Day, Joint
 from bridge.store.profile_steps import REGISTERS, Found, Steps, Summed
+from bridge.store.register_tables import ProfileSum
 from bridge.store.tables import DAY_MS, HOUR_MS, Due, LoadProfile, Meter, ProfileCorrection
 
 LATE, REGISTER = "late readings", "a register was not known before"
@@ -205,13 +206,15 @@ class _Renewal:
         """Write the day, unless there is nothing in it."""
         if not day.names and not day.registers:
             return
+        sums = {name: day.total(name) for name in REGISTERS} | {"versions": day.total("version") or 0}
+        self._put(LoadProfile, day.start, {"minutes": day.minutes, "data": day.encoded()})
+        self._put(ProfileSum, day.start, sums)
+
+    def _put(self, table: type[SQLModel], start: int, values: dict[str, Any]) -> None:
         insert = postgresql.insert if self._connection.dialect.name == "postgresql" else sqlite.insert
-        values = {"meter": self._meter, "start": day.start, "minutes": day.minutes, "data": day.encoded()}
-        statement = insert(LoadProfile).values(values)
+        statement = insert(table).values(meter=self._meter, start=start, **values)
         self._connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["meter", "start"], set_={"data": statement.excluded.data}
-            )
+            statement.on_conflict_do_update(index_elements=["meter", "start"], set_=values)
         )
 
 

@@ -25,6 +25,7 @@ from bridge.store.energy import agree, is_counted, judged, rating_of
 from bridge.store.every_meter import METER, identity
 from bridge.store.export import Table
 from bridge.store.pack_format import Counted, counted_of, joined
+from bridge.store.profile_steps import REGISTERS
 from bridge.store.queries import Store
 from bridge.store.tables import HOUR_MS, Meter, at_ms
 from broker.calendar import Period
@@ -95,16 +96,21 @@ def _of_meter(store: Store, meter: Meter, periods: Sequence[Period]) -> list[tup
 
 
 def registers(store: Store, meter: Meter, *, at: int) -> Registers:
-    """What the meter's registers showed ``at`` a time (ms since 1970)."""
+    """What the meter's registers of active energy showed ``at`` a time (ms since 1970)."""
+    return Registers(*shown(store, meter, at=at, names=("energy_import", "energy_export")).values())
+
+
+def shown(store: Store, meter: Meter, *, at: int, names: Sequence[str]) -> dict[str, Counted | None]:
+    """What these registers showed ``at`` a time (ms since 1970), by name; None: there is none near enough."""
     near = max(_NEAR_MS, int(1000 * _INTERVALS * meter.interval))
     columns = joined(store.pieces(meter, start=at - near, end=at + near + 1))
-    if not columns:
-        return Registers(None, None)
     rating = rating_of(meter.model)
-    return Registers(
-        _nearest(_good(counted_of(columns), rating), at),
-        _nearest(_good(counted_of(columns, "energy_export"), rating), at),
-    )
+    return {
+        name: _nearest(_good(counted_of(columns, key), rating), at)
+        if columns and (not (key := REGISTERS[name]) or key in columns)
+        else None
+        for name in names
+    }
 
 
 def _good(readings: Iterable[Counted], rating: float) -> Iterator[Counted]:

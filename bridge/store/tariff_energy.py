@@ -63,7 +63,9 @@ class Timeline:
         )
 
 
-class _ByTariff(PeriodSum):
+class ByTariff(PeriodSum):
+    """Of these registers and tariffs."""
+
     def __init__(self, timeline: Timeline, registers: Sequence[str], tariffs: Sequence[Tariff]) -> None:
         super().__init__()
         self._timeline = timeline
@@ -100,7 +102,7 @@ def tariff_energy(
         profiles,
         meters,
         periods,
-        new=lambda: _ByTariff(timeline, registers, tariffs.tariffs),
+        new=lambda: ByTariff(timeline, registers, tariffs.tariffs),
         fields=fields,
         registers=registers,
     )

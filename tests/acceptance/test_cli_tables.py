@@ -38,6 +38,7 @@ TABLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "energy": ((),),
     "profile": (("House 1",), ("House 1", "--corrections")),
     "demand": ((), ("House 1", "--by", "day")),
+    "registers": ((), ("House 1", "--by", "month")),
     "tariffs check": (("tariffs.toml",),),
     "tariffs now": (("--tariffs", "tariffs.toml"),),
     "tariffs energy": (("--tariffs", "tariffs.toml", "--by", "day"),),
@@ -55,14 +56,14 @@ TABLES: dict[str, tuple[tuple[str, ...], ...]] = {
 NO_TABLE = {
     "up", "subscribe", "scl show", "scl check", "scl diff", "scl topology",
     "mms operate", "mms watch", "mms compare",
-    "enrol new", "store restore", "meter probe", "adapter discover",
+    "enrol new", "statement", "store restore", "meter probe", "adapter discover",
 }  # fmt: skip
 """They print lines, or need what is not here; their rows are shown by the same function."""
 
 
 OTHERWISE = (
     "alarms", "energy", "profile", "demand", "tariffs check", "tariffs now", "tariffs energy", "meters list",
-    "mms browse", "mms read", "dead-letters", "doctor",
+    "registers", "mms browse", "mms read", "dead-letters", "doctor",
 )  # fmt: skip
 """Their values change meanwhile, or people see them otherwise: only the lines are looked at."""
 
