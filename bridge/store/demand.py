@@ -24,9 +24,7 @@ FIELDS = ("energy_import", "demand_max", "demand_at", "demand_mark")
 """Energy in Wh, demand in W; ``demand_at`` is the begin of its interval."""
 
 
-class Demand(PeriodSum):
-    """Of imported energy."""
-
+class _Demand(PeriodSum):
     def __init__(self) -> None:
         super().__init__()
         self._value = 0  # thousandths of a Wh
@@ -52,4 +50,4 @@ def demand(profiles: Profiles, meters: Iterable[Meter], periods: Sequence[Period
 
     A retired meter without intervals is left out.
     """
-    return sums(profiles, meters, periods, new=Demand, fields=FIELDS)
+    return sums(profiles, meters, periods, new=_Demand, fields=FIELDS)

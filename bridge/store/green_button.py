@@ -93,7 +93,7 @@ def _series(
             blocks = (list(day) for _, day in groupby(several, key=lambda one: one.start // DAY_MS))
             begin = several[0].start // 1000
             yield _Series(f"{path}{name}-{begin}", f"{name} intervals", name, _DELTA, seconds, blocks)
-    found = totals(profiles, meter, midnights)
+    found = totals(profiles, [meter], midnights)[meter.key or 0]
     for name in _KINDS:
         points = [
             Interval(one.at, 0, value, one.marks[name])

@@ -27,6 +27,7 @@ from bridge.store.tables import DAY_MS, HOUR_MS
 
 _HOURS = DAY_MS // HOUR_MS
 _VERSION, _JOINTS = "version", "joints"
+_TEXT_JOINTS = b'"joints":'
 
 
 class Joint(NamedTuple):
@@ -56,16 +57,23 @@ class Day:
         self.minutes = minutes
         self.span = minutes * 60_000
         """ms of an interval."""
-        told: dict[str, Any] = orjson.loads(zlib.decompress(data)) if data else {}
-        self._joints: dict[str, list[Any]] = {
-            register: list(_seqs(hours, 1)) for register, hours in told.pop(_JOINTS, {}).items()
-        }
-        self._told = told
+        self._text = zlib.decompress(data) if data else b"{}"
+        self._some: dict[str, list[Any]] = {}
+
+    @cached_property
+    def _told(self) -> dict[str, Any]:
+        told: dict[str, Any] = orjson.loads(self._text)
+        return told
+
+    @cached_property
+    def _joints(self) -> dict[str, list[Any]]:
+        told = self._told.get(_JOINTS, {})
+        return {register: list(_seqs(hours, 1)) for register, hours in told.items()}
 
     @cached_property
     def _columns(self) -> dict[str, list[Any]]:
-        """All fields. They cost ten times as much as the registers alone."""
-        return _unpacked(self._told)
+        """All fields. They cost ten times as much as a register alone."""
+        return _unpacked({name: values for name, values in self._told.items() if name != _JOINTS})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -84,9 +92,21 @@ class Day:
 
     def column(self, name: str) -> list[Any]:
         """A field of all intervals."""
-        is_plain = "_columns" not in vars(self) and not name.endswith(_OF_MEAN)
-        columns = self._told if is_plain else self._columns
-        return columns.get(name) or [None] * (DAY_MS // self.span)
+        if "_columns" in vars(self) or name.endswith(_OF_MEAN):
+            found = self._columns.get(name)
+        else:
+            found = self._some[name] if name in self._some else self._some.setdefault(name, self._alone(name))
+        return found or [None] * (DAY_MS // self.span)
+
+    def _alone(self, name: str) -> list[Any]:
+        """A field that is stored as it is, without the others. Joints, which have its name too, are last."""
+        joints = self._text.rfind(_TEXT_JOINTS)
+        begin = self._text.find(b'"%b":[' % name.encode(), 0, joints if joints >= 0 else None)
+        if begin < 0:
+            return []
+        first = begin + len(name) + 3
+        values: list[Any] = orjson.loads(self._text[first : self._text.index(b"]", first) + 1])
+        return values
 
     def total(self, name: str, places: slice = slice(None)) -> int | None:
         """What a field comes to in some of the intervals; None if nothing is known of it."""

@@ -50,10 +50,15 @@ class Profiles:
         """Of the store."""
         return self._engine
 
-    def of_days(self, meter: Meter, starts: Iterable[int]) -> dict[int, Day]:
-        """The UTC days that begin at ``starts`` (ms), as far as they have intervals."""
-        wanted = _DAYS.where(col(LoadProfile.meter) == meter.key, col(LoadProfile.start).in_(starts))
-        return {day.start: day for day in self._days(wanted)}
+    def of_days(self, meters: Sequence[int], starts: Iterable[int]) -> dict[int, dict[int, Day]]:
+        """The UTC days that begin at ``starts`` (ms), as far as they have intervals; by `Meter.key`."""
+        key = col(LoadProfile.meter)
+        rows = _DAYS.add_columns(key).where(key.in_(meters), col(LoadProfile.start).in_(starts))
+        found: dict[int, dict[int, Day]] = {}
+        with self._engine.connect() as connection:
+            for start, minutes, data, meter in connection.execute(rows.order_by(key, col(LoadProfile.start))):
+                found.setdefault(meter, {})[start] = Day(start, minutes, data)
+        return found
 
     def days(self, meter: Meter, *, start: int, end: int) -> list[Day]:
         """The days that have intervals with start <= begin < end, as they are stored."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
@@ -30,7 +31,7 @@ from bridge.store.profile_steps import REGISTERS
 from bridge.store.profile_table import MARKS, Profiles
 from bridge.store.queries import Store
 from bridge.store.register_tables import ProfileSum
-from bridge.store.registers import shown
+from bridge.store.registers import shown_of
 from bridge.store.tables import DAY_MS, Meter, at_ms
 from broker.calendar import Calendar, Period
 
@@ -38,6 +39,8 @@ FIELDS = tuple(
     field for name in REGISTERS for field in (name, f"{name}_mark", f"{name}_raw", f"{name}_raw_at")
 )
 """Wh (reactive: varh); ``…_raw_at`` is the time of the reading."""
+AT_ONCE = 25
+"""Meters that are looked up together."""
 _SUMS = (*(func.sum(getattr(ProfileSum, name)) for name in REGISTERS), func.sum(col(ProfileSum.versions)))
 _DAY = tuple(getattr(ProfileSum, name) for name in ("start", *REGISTERS, "versions"))
 
@@ -63,26 +66,45 @@ class At(NamedTuple):
 
 def at_times(store: Store, meters: Iterable[Meter], times: Sequence[int]) -> Iterator[tuple[Meter, list[At]]]:
     """Those of each meter at ``times`` (ms, ascending), which are boundaries of intervals."""
-    for meter in meters:
-        found = totals(store.profiles, meter, times)
-        yield meter, [At(one, shown(store, meter, at=one.at, names=tuple(REGISTERS))) for one in found]
+    names = tuple(REGISTERS)
+    for some in at_once(meters):
+        found = totals(store.profiles, some, times)
+        raw = [shown_of(store, some, at=at, names=names) for at in times]
+        for meter in some:
+            key = meter.key or 0
+            yield meter, [At(total, one[key]) for total, one in zip(found[key], raw, strict=True)]
 
 
-def totals(profiles: Profiles, meter: Meter, times: Sequence[int]) -> list[Total]:
-    """Those at ``times`` (ms, ascending), which are boundaries of intervals."""
+def at_once(meters: Iterable[Meter]) -> Iterator[list[Meter]]:
+    """Some of them, until all are told: a query for each meter costs more than what it finds."""
+    several = iter(meters)
+    while some := list(islice(several, AT_ONCE)):
+        yield some
+
+
+def totals(profiles: Profiles, meters: Sequence[Meter], times: Sequence[int]) -> dict[int, list[Total]]:
+    """Corrected registers at ``times``, by `Meter.key`."""
+    keys = [meter.key or 0 for meter in meters]
     if not times:
-        return []
+        return {key: [] for key in keys}
     first, last = times[0] - times[0] % DAY_MS, times[-1]
-    mine = col(ProfileSum.meter) == meter.key
+    meter, start = col(ProfileSum.meter), col(ProfileSum.start)
+    before = select(meter, *_SUMS).where(meter.in_(keys), start < first).group_by(meter)
+    since = select(meter, *_DAY).where(meter.in_(keys), start >= first, start < last)
+    sums: dict[int, list[tuple[int, list[Any]]]] = {key: [] for key in keys}
     with profiles.engine.connect() as connection:
-        base = connection.execute(select(*_SUMS).where(mine, col(ProfileSum.start) < first)).one()
-        some = (col(ProfileSum.start) >= first, col(ProfileSum.start) < last)
-        sums = [tuple(row) for row in connection.execute(select(*_DAY).where(mine, *some))]
-    days = profiles.of_days(meter, {at - at % DAY_MS for time in times for at in (time, time - 1)})
-    return [
-        _total(at, [tuple(base), *(told for start, *told in sums if start + DAY_MS <= at)], days)
-        for at in times
-    ]
+        for key, *told in connection.execute(before):
+            sums[key].append((first - DAY_MS, told))
+        for key, at, *told in connection.execute(since):
+            sums[key].append((at, told))
+    days = profiles.of_days(keys, {at - at % DAY_MS for time in times for at in (time, time - 1)})
+    return {
+        key: [
+            _total(at, [told for begin, told in sums[key] if begin + DAY_MS <= at], days.get(key, {}))
+            for at in times
+        ]
+        for key in keys
+    }
 
 
 def _total(at: int, whole: list[Any], days: dict[int, Day]) -> Total:
@@ -91,7 +113,8 @@ def _total(at: int, whole: list[Any], days: dict[int, Day]) -> Total:
     if begins is not None and at % DAY_MS:
         part = slice(0, (at - begins.start) // begins.span)
         whole = [*whole, [*(begins.total(name, part) for name in REGISTERS), begins.total("version", part)]]
-    *values, version = (_sum(column) for column in zip(*whole, strict=True))
+    nothing = [None] * (len(REGISTERS) + 1)
+    *values, version = (_sum(column) for column in zip(nothing, *whole, strict=True))
     marks = dict.fromkeys(REGISTERS, Mark.MISSING)
     if ends is not None:
         place = (at - 1 - ends.start) // ends.span

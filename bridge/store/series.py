@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator
-from itertools import chain, pairwise
-from operator import itemgetter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby, pairwise
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, select
@@ -81,6 +81,23 @@ def pieces(
         else:
             queue.put(reading for reading in readings_of(packed) if _is_in(reading, start, end))
     yield from queue.until(LAST)
+
+
+def around(
+    connection: Connection, meters: Sequence[int], *, start: int, end: int
+) -> dict[int, list[Columns]]:
+    """The readings of several meters in a short time, in no order; by meter, those that have any."""
+    rows = select(READING).where(_ROWS.meter.in_(meters), within(start, end, first=_ROWS.ts))
+    packs = select(col(Pack.meter), *_PACK_COLUMNS).where(
+        col(Pack.meter).in_(meters), within(start, end, first=Pack.first_ts, last=Pack.last_ts)
+    )
+    found: dict[int, list[Columns]] = {}
+    for meter, some in groupby(connection.execute(rows.order_by(_ROWS.meter)), key=attrgetter("meter")):
+        columns = zip(*some, strict=True)
+        found[meter] = [dict(zip(READING.c.keys(), columns, strict=True))]
+    for meter, epoch, first_seq, seq, data in connection.execute(packs):
+        found.setdefault(meter, []).append(unpacked(epoch, first_seq, seq, data))
+    return found
 
 
 class _Queue:

@@ -63,9 +63,7 @@ class Timeline:
         )
 
 
-class ByTariff(PeriodSum):
-    """Of these registers and tariffs."""
-
+class _ByTariff(PeriodSum):
     def __init__(self, timeline: Timeline, registers: Sequence[str], tariffs: Sequence[Tariff]) -> None:
         super().__init__()
         self._timeline = timeline
@@ -102,7 +100,7 @@ def tariff_energy(
         profiles,
         meters,
         periods,
-        new=lambda: ByTariff(timeline, registers, tariffs.tariffs),
+        new=lambda: _ByTariff(timeline, registers, tariffs.tariffs),
         fields=fields,
         registers=registers,
     )

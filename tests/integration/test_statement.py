@@ -14,8 +14,10 @@ from sqlalchemy import update
 
 from admin.main import main
 from admin.statement_files import DEJAVU, Page, html, pdf
+from bridge.store.demand import demand
 from bridge.store.statement import MoneyLine, Statement, statements
 from bridge.store.tables import DAY_MS, Meter
+from bridge.store.tariff_energy import tariff_energy
 from bridge.store.tariffs import EXAMPLE, parse
 from broker.calendar import Calendar, Period
 from broker.contract.errors import ConfigurationError
@@ -65,6 +67,27 @@ def test_registers_tariffs_and_intervals_are_of_the_load_profile(kept: Kept, tol
     assert sum(told.intervals.values()) == 3 * 96
     assert told.intervals["estimated"] >= 1
     assert told.demand["demand_max"] == max(4 * (one["energy_import"] or 0) for one in rows)
+
+
+def test_it_says_what_the_commands_demand_and_tariffs_say(kept: Kept, told: Statement) -> None:
+    meter, tariffs = [kept.meter()], parse(EXAMPLE.read_text(), source="example", calendar=ZURICH)
+    table = demand(kept.store.profiles, meter, [WEEK])
+    found = dict(zip(table.fields, next(table.rows), strict=True))
+    assert found == found | told.demand | told.intervals
+    table = tariff_energy(kept.store.profiles, meter, [WEEK], tariffs)
+    found = dict(zip(table.fields, next(table.rows), strict=True))
+    for line in told.tariffs:
+        assert (line.imported, line.exported) == tuple(
+            found[f"{way}_{line.tariff.lower()}"] for way in ("energy", "export")
+        )
+    assert len(told.tariffs) >= 2
+
+
+def test_a_meter_without_intervals_has_nothing_and_a_retired_one_no_statement(kept: Kept) -> None:
+    empty = kept.meter(2)
+    (one,) = statements(kept.store, [empty], WEEK)
+    assert (one.demand["demand_max"], one.intervals["missing"], one.registers[0].used) == (None, 0, None)
+    assert list(statements(kept.store, [empty.model_copy(update={"retired_at": NOW})], WEEK)) == []
 
 
 def test_html(told: Statement) -> None:

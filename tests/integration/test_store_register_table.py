@@ -14,6 +14,7 @@ import pytest
 
 from admin.main import main
 from bridge.ingest.rows import Row
+from bridge.store.profile_format import Day, Joint
 from bridge.store.register_table import register_table, totals
 from bridge.store.register_tables import ProfileSum
 from bridge.store.tables import DAY_MS, HOUR_MS, at_ms
@@ -68,12 +69,25 @@ def test_a_total_is_the_sum_of_all_intervals_before_it_at_any_boundary(database_
         kept.upkeep()
         intervals = list(kept.store.profiles.table(kept.meter(), start=0, end=DAY0 + 9 * DAY_MS).rows)
         times = range(DAY0, DAY0 + 3 * DAY_MS, 7 * 900_000)
-        for total in totals(kept.store.profiles, kept.meter(), times):
+        for total in totals(kept.store.profiles, [kept.meter()], times)[1]:
             plain = sum(
                 round(1000 * one[2]) for one in intervals if one[1] <= total.at and one[2] is not None
             )
             assert (total.values["energy_import"] or 0) == plain
             assert total.version == sum(one[-1] for one in intervals if one[1] <= total.at)
+
+
+def test_a_field_alone_is_what_it_is_among_the_others() -> None:
+    day = Day(DAY0, 15)
+    day.put(3, {"energy_import": 7, "power_mean": 5, "power_min": 4})
+    day.join("energy_import", DAY0, [Joint(1, 2, 3, 4, 5)])
+    day.join("energy_export", DAY0, [Joint(1, 2, 3, 4, 5)])
+    data = day.encoded()
+    for name in ("energy_import", "version", "energy_export", "power_mean", "power_min"):
+        alone, whole = Day(DAY0, 15, data), Day(DAY0, 15, data)
+        assert "power_mean" in whole.names
+        assert alone.column(name) == whole.column(name) == day.column(name)
+    assert Day(DAY0, 15, data).total("energy_export") is None
 
 
 def test_a_late_reading_is_a_new_version(tmp_path: Path) -> None:
