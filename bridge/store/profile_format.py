@@ -110,7 +110,9 @@ class Day:
 
     def total(self, name: str, places: slice = slice(None)) -> int | None:
         """What a field comes to in some of the intervals; None if nothing is known of it."""
-        values = [value for value in self.column(name)[places] if value is not None]
+        values = self.column(name)[places]
+        if None in values:
+            values = [value for value in values if value is not None]
         return sum(values) if values else None
 
     def row(self, place: int) -> dict[str, Any]:

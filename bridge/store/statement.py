@@ -147,7 +147,8 @@ def _demand(days: Sequence[Day], start: int, end: int) -> dict[str, Any]:
     for day in days:
         some = _some(day, start, end)
         values = day.column(IMPORT)[some]
-        highest = max((value for value in values if value is not None), default=-1)
+        known = [value for value in values if value is not None] if None in values else values
+        highest = max(known, default=-1)
         if (power := highest * HOUR_MS // day.span) > largest:
             largest, place = power, some.start + values.index(highest)
             mark = day.column(f"{IMPORT}_mark")[place]
