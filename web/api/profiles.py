@@ -13,6 +13,7 @@ from starlette.responses import Response
 from bridge.store.export import Table
 from bridge.store.profile_texts import TEXTS
 from bridge.store.tables import at_ms
+from broker.contract.errors import ConfigurationError
 from broker.contract.messages import format_ts
 from web.api.common import MeterPath, also, problems, registered
 from web.api.exports import export
@@ -71,7 +72,10 @@ def profile(
                 end=span.end,
                 calendar=span.calendar,
             )
-            return export(request, text, kind, name=f"{meter_id}-profile", place=nullcontext())
+            try:
+                return export(request, text, kind, name=f"{meter_id}-profile", place=nullcontext())
+            except ConfigurationError as error:  # NEM12 has no such intervals
+                raise ProblemError(406, str(error)) from error
         table = parts.archive.store.profiles.table(row, start=at_ms(span.start), end=at_ms(span.end))
         if is_file:
             return export(request, table, kind, name=f"{meter_id}-profile", place=nullcontext())
