@@ -37,7 +37,9 @@ app = new_app(rich_markup_mode=None)
 @app.command()
 def statement(
     month: Annotated[str, typer.Option(metavar="YYYY-MM", help="A local month that is over.")],
-    meter: Annotated[str | None, typer.Argument(metavar="METER", show_default=False)] = None,
+    meter: Annotated[
+        str | None, typer.Argument(metavar="METER", help="Or --all.", show_default=False)
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", show_default=False, help="Write x.pdf or x.html.")
     ] = None,
