@@ -50,6 +50,8 @@ class Commands(LazyGroup):
         "energy":       Lazy("energy", needs="server"),
         "profile":      Lazy("profile", needs="server"),
         "demand":       Lazy("demand", needs="server"),
+        "registers":    Lazy("registers", needs="server"),
+        "statement":    Lazy("statement", needs="server"),
         "tariffs":      Lazy("tariffs", needs="server"),
         "credit":       Lazy("credit", needs="server"),
         "quality":      Lazy("quality", needs="server"),

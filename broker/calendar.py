@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
+from time import timezone
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -90,6 +91,13 @@ class Calendar:
     def local(self, moment: datetime) -> datetime:
         """``moment`` as the clocks show it."""
         return moment.astimezone(self.zone)
+
+    def standard_offset(self, moment: datetime) -> timedelta:
+        """What standard time is ahead of UTC there, without daylight saving."""
+        local = self.local(moment)
+        if self.zone is None:
+            return timedelta(seconds=-timezone)
+        return (local.utcoffset() or timedelta()) - (local.dst() or timedelta())
 
     def month(self, text: str) -> tuple[datetime, datetime]:
         """Begin and end (exclusive) of a local month such as ``2026-11``, in UTC; ValueError."""

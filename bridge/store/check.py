@@ -31,7 +31,7 @@ SHOWN = 20
 """Findings of one kind that are listed; further ones are counted."""
 _OF_METERS = (
     *("reading", "reading_pack", "rollup", "due", "alarm", "load_profile", "profile_correction"),
-    "supply_quality",
+    *("profile_sum", "supply_quality"),
 )
 _PROFILE = [getattr(LoadProfile, name) for name in LoadProfile.model_fields]
 _PACK = [getattr(Pack, name) for name in Pack.model_fields]

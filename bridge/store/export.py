@@ -29,9 +29,12 @@ from broker.contract.messages import format_ts
 _AT_ONCE = 10_000
 """Rows in a row group of Parquet: what is in memory at a time."""
 
-TIMES = frozenset({"ts", "start", "end", "demand_at", "since"})
+TIMES = frozenset(
+    {"ts", "start", "end", "demand_at", "since", "energy_import_raw_at", "energy_export_raw_at"}
+    | {"reactive_import_raw_at", "reactive_export_raw_at"}
+)
 _TEXTS = frozenset(
-    {"meter_id", "name", "address_code", "period", "marks", "other"}
+    {"meter_id", "name", "address_code", "date", "period", "marks", "other"}
     | {"feeder", "unbalance_by", "reason", "meter_names", "rule", "otherwise"}
 )
 _TEXT = "_mark", "_judgement"

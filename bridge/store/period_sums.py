@@ -87,7 +87,7 @@ def _of_meter(
         if until <= begin:
             continue
         if spans:  # an interval that does not exist is missing, too
-            one.marks[Mark.MISSING] += _begins(spans, max(start, begin), until) - sum(one.marks)
+            one.marks[Mark.MISSING] += begins(spans, max(start, begin), until) - sum(one.marks)
         yield (*head, period.name, start, until, *one.values(), *one.marks)
 
 
@@ -104,8 +104,8 @@ def _intervals(
             yield at, int(Mark.MISSING) if mark is None else mark, values
 
 
-def _begins(spans: dict[int, int], start: int, end: int) -> int:
-    """How many intervals begin in this time; ``spans`` by day, of one without intervals the last one."""
+def begins(spans: dict[int, int], start: int, end: int) -> int:
+    """How many intervals begin in this time (ms); ``spans`` by day, of one without intervals the last one."""
     last = spans[max(spans)]
     count = 0
     for day in range(start - start % DAY_MS, end, DAY_MS):

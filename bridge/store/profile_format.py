@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import orjson
@@ -26,6 +27,7 @@ from bridge.store.tables import DAY_MS, HOUR_MS
 
 _HOURS = DAY_MS // HOUR_MS
 _VERSION, _JOINTS = "version", "joints"
+_TEXT_JOINTS = b'"joints":'
 
 
 class Joint(NamedTuple):
@@ -55,11 +57,23 @@ class Day:
         self.minutes = minutes
         self.span = minutes * 60_000
         """ms of an interval."""
-        told: dict[str, Any] = orjson.loads(zlib.decompress(data)) if data else {}
-        self._joints: dict[str, list[Any]] = {
-            register: list(_seqs(hours, 1)) for register, hours in told.pop(_JOINTS, {}).items()
-        }
-        self._columns: dict[str, list[Any]] = _unpacked(told)
+        self._text = zlib.decompress(data) if data else b"{}"
+        self._some: dict[str, list[Any]] = {}
+
+    @cached_property
+    def _told(self) -> dict[str, Any]:
+        told: dict[str, Any] = orjson.loads(self._text)
+        return told
+
+    @cached_property
+    def _joints(self) -> dict[str, list[Any]]:
+        told = self._told.get(_JOINTS, {})
+        return {register: list(_seqs(hours, 1)) for register, hours in told.items()}
+
+    @cached_property
+    def _columns(self) -> dict[str, list[Any]]:
+        """All fields. They cost ten times as much as a register alone."""
+        return _unpacked({name: values for name, values in self._told.items() if name != _JOINTS})
 
     @property
     def count(self) -> int:
@@ -83,7 +97,28 @@ class Day:
 
     def column(self, name: str) -> list[Any]:
         """A field of all intervals."""
-        return self._columns.get(name) or [None] * self.count
+        if "_columns" in vars(self) or name.endswith(_OF_MEAN):
+            found = self._columns.get(name)
+        else:
+            found = self._some[name] if name in self._some else self._some.setdefault(name, self._alone(name))
+        return found or [None] * self.count
+
+    def _alone(self, name: str) -> list[Any]:
+        """A field that is stored as it is, without the others. Joints, which have its name too, are last."""
+        joints = self._text.rfind(_TEXT_JOINTS)
+        begin = self._text.find(b'"%b":[' % name.encode(), 0, joints if joints >= 0 else None)
+        if begin < 0:
+            return []
+        first = begin + len(name) + 3
+        values: list[Any] = orjson.loads(self._text[first : self._text.index(b"]", first) + 1])
+        return values
+
+    def total(self, name: str, places: slice = slice(None)) -> int | None:
+        """What a field comes to in some of the intervals; None if nothing is known of it."""
+        values = self.column(name)[places]
+        if None in values:
+            values = [value for value in values if value is not None]
+        return sum(values) if values else None
 
     def row(self, place: int) -> dict[str, Any]:
         """What is known of an interval."""
@@ -148,6 +183,8 @@ def _seqs(hours: list[Any], sign: int) -> Iterator[Any]:
 
 
 _MEAN = "_mean"
+_OF_MEAN = (_MEAN, "_min", "_max")
+"""How the names of fields end that are stored less others."""
 
 
 def _packed(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -169,7 +206,7 @@ def _unpacked(told: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
 
 def _mean_of(name: str) -> str:
     """The mean of the same quantity."""
-    return f"{name[:-4]}{_MEAN}" if name.endswith(("_min", "_max")) else ""
+    return f"{name[:-4]}{_MEAN}" if name.endswith(_OF_MEAN[1:]) else ""
 
 
 def _added(values: list[Any], others: list[Any] | None, sign: int) -> list[Any]:

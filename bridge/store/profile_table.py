@@ -33,6 +33,7 @@ FIELDS = (
     "version",
 )
 """Of all meters together."""
+_DAYS = select(col(LoadProfile.start), col(LoadProfile.minutes), col(LoadProfile.data))
 _MARKS = {int(mark): mark.name.lower() for mark in Mark}
 MARKS = tuple(_MARKS.values())
 """What ``…_mark`` can be, the best first."""
@@ -43,6 +44,21 @@ class Profiles:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    @property
+    def engine(self) -> Engine:
+        """Of the store."""
+        return self._engine
+
+    def of_days(self, meters: Sequence[int], starts: Iterable[int]) -> dict[int, dict[int, Day]]:
+        """The UTC days that begin at ``starts`` (ms), as far as they have intervals; by `Meter.key`."""
+        key = col(LoadProfile.meter)
+        rows = _DAYS.add_columns(key).where(key.in_(meters), col(LoadProfile.start).in_(starts))
+        found: dict[int, dict[int, Day]] = {}
+        with self._engine.connect() as connection:
+            for start, minutes, data, meter in connection.execute(rows.order_by(key, col(LoadProfile.start))):
+                found.setdefault(meter, {})[start] = Day(start, minutes, data)
+        return found
 
     def days(self, meter: Meter, *, start: int, end: int) -> list[Day]:
         """The days that have intervals with start <= begin < end, as they are stored."""
@@ -107,7 +123,7 @@ _FIRST_READING = select(func.min(col(Reading.ts))).where(col(Reading.meter) == b
 
 
 def _days(meter: Meter, start: int, end: int) -> Select[int, int, bytes]:
-    return select(col(LoadProfile.start), col(LoadProfile.minutes), col(LoadProfile.data)).where(
+    return _DAYS.where(
         col(LoadProfile.meter) == meter.key,
         col(LoadProfile.start) > start - DAY_MS,
         col(LoadProfile.start) < end,

@@ -31,12 +31,13 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import col
+from sqlmodel import SQLModel, col
 
 from bridge.store.deleted import deleted_before
 from bridge.store.intervals import by_day, near_ms, rows_of
 from bridge.store.profile_format import Day, Joint
 from bridge.store.profile_steps import REGISTERS, Found, Steps, Summed
+from bridge.store.register_tables import ProfileSum
 from bridge.store.tables import DAY_MS, HOUR_MS, CreditAccount, Due, LoadProfile, Meter, ProfileCorrection
 
 LATE, REGISTER = "late readings", "a register was not known before"
@@ -84,12 +85,11 @@ _DAYS = (
 
 
 @lru_cache
-def _upsert(dialect: str) -> Executable:
+def _upsert(dialect: str, table: type[SQLModel], names: tuple[str, ...]) -> Executable:
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(LoadProfile)
-    return statement.on_conflict_do_update(
-        index_elements=["meter", "start"], set_={"data": statement.excluded.data}
-    )
+    statement = insert(table)
+    values = {name: statement.excluded[name] for name in names}
+    return statement.on_conflict_do_update(index_elements=["meter", "start"], set_=values)
 
 
 @lru_cache
@@ -249,10 +249,15 @@ class _Renewal:
         """Write the day, unless there is nothing in it."""
         if not day.names and not day.registers:
             return
-        values = {"meter": self._meter, "start": day.start, "minutes": day.minutes, "data": day.encoded()}
-        self._connection.execute(_upsert(self._connection.dialect.name), values)
+        self._put(LoadProfile, day.start, {"minutes": day.minutes, "data": day.encoded()})
+        sums = {name: day.total(name) for name in REGISTERS} | {"versions": day.total("version") or 0}
+        self._put(ProfileSum, day.start, sums)
         noted = {"of": self._meter, "day": day.start}
         self._connection.execute(_to_book(self._connection.dialect.name), noted)
+
+    def _put(self, table: type[SQLModel], start: int, values: dict[str, Any]) -> None:
+        row = {"meter": self._meter, "start": start, **values}
+        self._connection.execute(_upsert(self._connection.dialect.name, table, tuple(values)), row)
 
 
 def _is_reached(row: dict[str, Any]) -> bool:

@@ -15,16 +15,20 @@ Table(fields=('meter_id', 'name', 'address_code', 'period', 'start', 'end', 'ene
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Any
 
-from bridge.store.energy import agree, is_counted, judged, rating_of
+from bridge.store import series
+from bridge.store.database import snapshot
+from bridge.store.energy import agree, is_counted, is_settled, judged, rating_of
 from bridge.store.every_meter import METER, identity
 from bridge.store.export import Table
-from bridge.store.pack_format import Counted, counted_of, joined
+from bridge.store.pack_format import Columns, Counted, counted_of, joined
+from bridge.store.profile_steps import REGISTERS
 from bridge.store.queries import Store
 from bridge.store.tables import HOUR_MS, Meter, at_ms
 from broker.calendar import Period
@@ -41,6 +45,8 @@ FIELDS = (
 _NEAR_MS = 900_000
 """ms that a register may be away from its boundary: a quarter of an hour, and three readings at least."""
 _INTERVALS = 3
+_FEW = 10
+"""Readings on each side of a boundary that usually decide."""
 
 
 @dataclass(frozen=True)
@@ -98,16 +104,48 @@ def _of_meter(store: Store, meter: Meter, periods: Sequence[Period]) -> list[tup
 
 
 def registers(store: Store, meter: Meter, *, at: int) -> Registers:
-    """What the meter's registers showed ``at`` a time (ms since 1970)."""
-    near = max(_NEAR_MS, int(1000 * _INTERVALS * meter.interval))
-    columns = joined(store.pieces(meter, start=at - near, end=at + near + 1))
-    if not columns:
-        return Registers(None, None)
+    """What the meter's registers of active energy showed ``at`` a time (ms since 1970)."""
+    return Registers(*shown(store, meter, at=at, names=("energy_import", "energy_export")).values())
+
+
+def shown(store: Store, meter: Meter, *, at: int, names: Sequence[str]) -> dict[str, Counted | None]:
+    """What these registers showed ``at`` a time (ms since 1970), by name; None: there is none near enough."""
+    return shown_of(store, [meter], at=at, names=names)[meter.key or 0]
+
+
+def shown_of(
+    store: Store, meters: Sequence[Meter], *, at: int, names: Sequence[str]
+) -> dict[int, dict[str, Counted | None]]:
+    """The same of several meters, by `Meter.key`."""
+    near = {meter.key or 0: max(_NEAR_MS, int(1000 * _INTERVALS * meter.interval)) for meter in meters}
+    longest = max(near.values(), default=0)
+    with snapshot(store.profiles.engine) as connection:
+        several = series.around(connection, list(near), start=at - longest, end=at + longest + 1)
+    found = {}
+    for meter in meters:
+        key = meter.key or 0
+        columns = joined(several.get(key, ()))
+        found[key] = {name: _shown(columns, REGISTERS[name], at, near[key], meter) for name in names}
+    return found
+
+
+def _shown(columns: Columns, register: str, at: int, near: int, meter: Meter) -> Counted | None:
+    if not columns or (register and register not in columns):
+        return None
     rating = rating_of(meter.model)
-    return Registers(
-        _nearest(_good(counted_of(columns), rating), at),
-        _nearest(_good(counted_of(columns, "energy_export"), rating), at),
-    )
+    told = (one for one in counted_of(columns, register) if abs(one.ts - at) <= near and is_counted(one))
+    readings = sorted(told, key=attrgetter("epoch", "seq"))
+    return _nearest(_good(_few(readings, at, rating), rating), at)
+
+
+def _few(readings: list[Counted], at: int, rating: float) -> list[Counted]:
+    """Those beside the time, if the rule says the same of them alone: two before it agree."""
+    times = [one.ts for one in readings]
+    if times != sorted(times) or len({one.epoch for one in readings}) > 1:
+        return readings
+    place = bisect_right(times, at)
+    before = readings[max(0, place - _FEW) : place]
+    return [*before, *readings[place : place + _FEW]] if is_settled(before, rating) else readings
 
 
 def _good(readings: Iterable[Counted], rating: float) -> Iterator[Counted]:

@@ -42,6 +42,7 @@ TABLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "quality": ((), ("House 1",)),
     "outages": ((),),
     "reliability": ((),),
+    "registers": ((), ("House 1", "--by", "month")),
     "tariffs check": (("tariffs.toml",),),
     "tariffs now": (("--tariffs", "tariffs.toml"),),
     "tariffs energy": (("--tariffs", "tariffs.toml", "--by", "day"),),
@@ -69,14 +70,15 @@ TABLES: dict[str, tuple[tuple[str, ...], ...]] = {
 NO_TABLE = {
     "up", "subscribe", "scl show", "scl check", "scl diff", "scl topology",
     "mms operate", "mms watch", "mms compare",
-    "enrol new", "store restore", "credit decide", "credit run", "meter probe", "adapter discover",
+    "enrol new", "statement", "store restore", "credit decide", "credit run", "meter probe",
+    "adapter discover",
 }  # fmt: skip
 """They print lines, or need what is not here; their rows are shown by the same function."""
 
 
 OTHERWISE = (
     "alarms", "energy", "profile", "demand", "tariffs check", "tariffs now", "tariffs energy", "meters list",
-    "quality", "outages", "reliability",
+    "registers", "quality", "outages", "reliability",
     "mms browse", "mms read", "dead-letters", "doctor", "credit list", "credit show", "credit top-up",
     "credit adjust", "credit statement",
 )  # fmt: skip

@@ -136,6 +136,10 @@ def rows() -> dict[str, list[dict[str, Any]]]:
             {"key": 1, "meter": 1, "kind": "cut", "at": DAY0, "command_id": "c-1", "for_since": DAY0,
              "operations": 3, "outcome": "done", "reason": "exhausted"}
         ],
+        "profile_sum": [
+            {"meter": 1, "start": DAY0, "energy_import": 21_300, "energy_export": None, "versions": 1}
+            | dict.fromkeys(("reactive_import", "reactive_export"))
+        ],
         "spare": [{"number": 3, "ied": "SMGW001", "quantities": "power", "has_relay": True, "use": "free"}],
     }  # fmt: skip
 

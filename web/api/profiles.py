@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from bridge.store.export import Table
+from bridge.store.profile_texts import TEXTS
 from bridge.store.tables import at_ms
+from broker.contract.errors import ConfigurationError
 from broker.contract.messages import format_ts
 from web.api.common import MeterPath, also, problems, registered
 from web.api.exports import export
@@ -19,7 +22,7 @@ from web.api.readings import stamps
 from web.api.times import Span, asked
 from web.auth.guard import Observer
 from web.parts import parts_of
-from web.serving.answers import CSV, JSON, PARQUET, XML, answer, chosen
+from web.serving.answers import ATOM, CSV, JSON, NEM12, PARQUET, XML, answer, chosen
 from web.serving.problem import ProblemError
 
 router = APIRouter(tags=["readings"])
@@ -32,7 +35,7 @@ LONGEST_PAGE = timedelta(days=32)
 @router.get(
     "/meters/{meter_id}/profile",
     response_model=ProfilePage,
-    responses={**problems(404, 406, 429, 503), **also(XML, CSV, PARQUET)},
+    responses={**problems(404, 406, 429, 503), **also(XML, CSV, PARQUET, ATOM, NEM12)},
 )
 def profile(
     request: Request,
@@ -47,17 +50,32 @@ def profile(
     register. An interval that is another value than before has the next ``version``. Those of an hour are
     there minutes after it is over.
 
-    CSV and Parquet (by Accept), and documents of more than 32 days, are exports: an account has two at the
-    same time.
+    CSV, Parquet, Green Button (`application/atom+xml`, with the registers at midnights) and NEM12
+    (`application/x-nem12`, whole days of standard time) by Accept, and documents of more than 32 days, are
+    exports: an account has two at the same time.
     """
-    kind = chosen(request.headers.get("accept", ""), (JSON, XML, CSV, PARQUET))
+    kind = chosen(request.headers.get("accept", ""), (JSON, XML, CSV, PARQUET, ATOM, NEM12))
     if span.end - span.start > LONGEST:
         raise ProblemError(422, f"start to end: up to {LONGEST.days} days")
     parts = parts_of(request)
     row = registered(parts.archive, meter_id)
-    is_file = kind in (CSV, PARQUET)
+    is_file = kind not in (JSON, XML)
     large = is_file or span.end - span.start > LONGEST_PAGE
     with parts.budgets.exports.place(_caller.name) if large else nullcontext():
+        if kind in (ATOM, NEM12):
+            write = TEXTS["nem12" if kind == NEM12 else "green_button"]
+            text = partial(
+                write,
+                parts.archive.store.profiles,
+                [row],
+                start=span.start,
+                end=span.end,
+                calendar=span.calendar,
+            )
+            try:
+                return export(request, text, kind, name=f"{meter_id}-profile", place=nullcontext())
+            except ConfigurationError as error:  # NEM12 has no such intervals
+                raise ProblemError(406, str(error)) from error
         table = parts.archive.store.profiles.table(row, start=at_ms(span.start), end=at_ms(span.end))
         if is_file:
             return export(request, table, kind, name=f"{meter_id}-profile", place=nullcontext())

@@ -20,6 +20,7 @@ from web.serving.xml import xml_document
 
 JSON, XML, CSV = "application/json", "application/xml", "text/csv"
 PARQUET = "application/vnd.apache.parquet"
+ATOM, NEM12 = "application/atom+xml", "application/x-nem12"
 WORTH_GZIP = 1024
 """Octets; less does not get smaller."""
 GZIP_LEVEL = 1
