@@ -26,18 +26,20 @@ from web.api import (
     every_meter,
     meters,
     operations,
+    periods,
     profiles,
     readings,
     scl,
     settings,
     stream,
+    tariffs,
     totals,
     users,
 )
 from web.auth.guard import caller_of
 from web.legacy_http import routes
 from web.legacy_http.meters import ThesisMeters
-from web.pages import administration, login, pages
+from web.pages import administration, login, meter_data, pages
 from web.pages.views import Views
 from web.parts import Parts
 from web.serving import problem
@@ -102,6 +104,8 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
         readings,
         every_meter,
         profiles,
+        periods,
+        tariffs,
         totals,
         scl,
         commands,
@@ -121,6 +125,7 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
         app.include_router(routes.router)
     app.include_router(login.router)
     app.include_router(pages.router)
+    app.include_router(meter_data.router)
     app.include_router(administration.router)
     return Front(app, parts)
 
