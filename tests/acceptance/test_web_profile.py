@@ -1,7 +1,8 @@
-"""A meter's load profile: marks, carpet, registers, tariffs; a day of 25 hours; keyboard; axe."""
+"""A meter's load profile: marks, carpet, registers, tariffs; a day of 25 hours; keyboard; the page Supply."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from operator import itemgetter
@@ -39,6 +40,16 @@ CELLS = """
 return [...document.querySelectorAll(arguments[0])].map(
   (row) => [...row.cells].map((cell) => cell.textContent));
 """
+ANSWERS = """
+const real = window.fetch, answers = %s;
+window.fetch = (path, options) => {
+  const asked = new URL(path, location.href), told = answers[asked.pathname.replace("/api/v1/", "")];
+  if (!told) return real(path, options);
+  window.asked = [...(window.asked ?? []), decodeURIComponent(asked.search)];
+  return Promise.resolve(new Response(JSON.stringify(told), { status: told.detail ? 503 : 200 }));
+};
+"""
+"""Puts the documents of parts that this service may not have in place of its answers."""
 PIXELS = """
 const canvas = document.querySelector("#carpet canvas"), ctx = canvas.getContext("2d");
 const data = ctx.getImageData(0, 0, canvas.width, canvas.height).data;
@@ -214,6 +225,72 @@ def test_no_serious_violation(page: Chrome, size: tuple[int, int], dark: bool) -
     until(lambda: page.execute_script(CELLS, "#registers tbody tr"), why="the registers")
     assert violations(page) == []
     assert page.execute_script("return document.documentElement.scrollWidth") <= size[0]
+
+
+ACCOUNT = {
+    "meter_id": METER, "name": "House 7", "state": "low", "balance": "4.20", "currency": "EUR",
+    "days_left": 2.5, "prepaid": True, "lifeline": False, "waiting": 3,
+    "booked_until": "2026-11-23T00:00:00.000Z", "exhausted_since": None, "warned_at": None, "cut_at": None,
+}  # fmt: skip
+ENTRY = {
+    "at": "2026-11-22T10:00:00.000Z", "kind": "top-up", "amount": "20.00", "reference": "MPESA-1",
+    "value_at": "2026-11-22T10:00:00.000Z", "reason": "", "who": "shop",
+}  # fmt: skip
+INDEX = {
+    "feeder": "total", "customers": 2, "outages": 1, "momentary": 0, "saidi": 12.5, "saifi": 0.5,
+    "caidi": 25.0, "doubtful": 0,
+}  # fmt: skip
+
+
+def test_supply_of_a_meter(chrome: Chrome, web: Web, house: None) -> None:
+    quality = {"readings": 7, "voltage_judgement": "met", "within_10": 99.5}
+    documents = {
+        f"meters/{METER}/credit": ACCOUNT | {"entries": [ENTRY]},
+        f"meters/{METER}/quality": {"quality": quality},
+    }
+    with before_every_page(chrome, ANSWERS % json.dumps(documents)):
+        opened(chrome, web, f"/supply?meter={METER}")
+        shows(chrome, "#quality-facts", lambda text: "99.50 %" in text)
+        assert text_of(chrome, "h1") == "Supply of House 7"
+        assert "4.20 EUR" in text_of(chrome, "#account-facts")
+        (row,) = chrome.execute_script(CELLS, "#ledger tbody tr")
+        assert row[1:3] == ["top-up", "20.00"]
+        assert text_of(chrome, "#nothing") == ""
+        week = text_of(chrome, "#time")
+        chrome.find_element(By.ID, "earlier").click()
+        shows(chrome, "#time", lambda text: text.startswith("Week ") and text != week)
+        until(lambda: f"week={text_of(chrome, '#time')[5:]}" in str(asked(chrome)), why="the week before")
+        assert violations(chrome) == []
+        assert same(chrome)
+
+
+def asked(chrome: Chrome) -> list[str]:
+    """The queries of the documents."""
+    return list(chrome.execute_script("return window.asked"))
+
+
+def test_supply_of_all(chrome: Chrome, web: Web, house: None) -> None:
+    """An error is said, and the other parts are shown."""
+    documents = {
+        "credit": {"accounts": [ACCOUNT]},
+        "suspicions": {"detail": "the database is away"},
+        "reliability": {"feeders": [INDEX], "outages": []},
+    }
+    with before_every_page(chrome, ANSWERS % json.dumps(documents)):
+        opened(chrome, web, "/supply")
+        shows(chrome, "#nothing", "Worth a look: the database is away".__eq__)
+        assert not chrome.find_element(By.ID, "suspicions").is_displayed()
+        assert not chrome.find_element(By.ID, "balance").is_displayed(), "there is no feeder"
+        assert "12.5 min" in text_of(chrome, "#reliability-rows")
+        assert violations(chrome) == []
+        chrome.find_element(By.LINK_TEXT, "House 7").click()
+        shows(chrome, "h1", "Supply of House 7".__eq__)
+
+
+def test_supply_without_any_of_it(chrome: Chrome, web: Web, house: None) -> None:
+    opened(chrome, web, f"/supply?meter={METER}")
+    shows(chrome, "#nothing", lambda text: text.startswith("Nothing of this is set up"))
+    assert not chrome.find_element(By.ID, "account").is_displayed()
 
 
 def test_a_meter_links_to_it(page: Chrome, web: Web) -> None:

@@ -42,6 +42,11 @@ test("weeks and months, also of zones with odd hours", () => {
   assert.equal(calendarOf("Asia/Kathmandu").date(at("2026-11-22T18:15:00Z")), "2026-11-23");
 });
 
+test("names of weeks", () => {
+  const names = ["2026-01-01", "2026-12-31", "2027-01-03", "2027-01-04", "2024-12-30"].map((date) => zurich.week(zurich.of(date)));
+  assert.deepEqual(names, ["2026-W01", "2026-W53", "2026-W53", "2027-W01", "2025-W01"]);
+});
+
 test("energy becomes power; what is absent is missing", () => {
   const start = at("2026-11-23T00:00Z");
   const told = [...quarters(start, start + HOUR), ...quarters(start + 2 * HOUR, start + 3 * HOUR)];

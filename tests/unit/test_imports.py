@@ -95,6 +95,8 @@ DATAMODEL = "mms_bridge.datamodel"
 WEB_READS = {
     "bridge.store.alarms", "bridge.store.audit", "bridge.store.database", "bridge.store.dead_letters",
     "bridge.store.demand", "bridge.store.every_meter", "bridge.store.export", "bridge.store.meter_names",
+    "bridge.store.intervals", "bridge.store.profile_steps", "bridge.store.profile_table",
+    "bridge.store.tariff_energy", "bridge.store.tariffs",
     "bridge.store.pack_format", "bridge.store.queries", "bridge.store.registers",
     "bridge.store.rollup", "bridge.store.spool", "bridge.store.tables", "bridge.store.totals",
 }  # fmt: skip

@@ -1,11 +1,11 @@
-"""The page of a meter's load profile and registers."""
+"""The pages of what follows from readings: a meter's load profile and registers; supply and credit."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from bridge.store.intervals import MEASURED
@@ -39,6 +39,28 @@ async def profile(request: Request, caller: Visitor, meter_id: MeterPath) -> Res
         tariffs=tariffs,
         complaint=complaint,
         drawn=[_drawn(name) for name in (*REGISTERS, *MEASURED)],
+    )
+
+
+@router.get("/supply")
+async def supply(
+    request: Request,
+    caller: Visitor,
+    meter: Annotated[
+        str, Query(pattern=r"^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$", description="meter_id.")
+    ] = "",
+) -> Response:
+    """Of one meter account, ledger and quality of supply; of all accounts, balances of feeders, outages."""
+    parts = parts_of(request)
+    row = await asyncio.to_thread(lambda: registered(parts.archive, meter)) if meter else None
+    line = await asyncio.to_thread(parts.feeders.line)
+    return views_of(request).page(
+        request,
+        "supply.html",
+        caller,
+        meter=row and {"meter_id": meter, "name": row.name},
+        zone=parts.settings.calendar.time_zone,
+        feeders=[feeder.path for feeder in line.feeders if feeder.taps] if line else [],
     )
 
 

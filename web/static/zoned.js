@@ -42,6 +42,11 @@ export function calendarOf(name) {
   };
   return {
     name: timeZone, span,
+    /** Name of the week (ISO 8601) such as 2026-W48. */
+    week(ms) {
+      const thursday = Date.UTC(...begins.week(new Date(wall(ms)))) + 3 * DAY, year = new Date(thursday).getUTCFullYear();
+      return `${year}-W${String(1 + Math.floor((thursday - Date.UTC(year, 0, 1)) / (7 * DAY))).padStart(2, "0")}`;
+    },
     /** Minutes of the day that the clocks show. */
     minute: (ms) => (((wall(ms) % DAY) + DAY) % DAY) / MINUTE,
     /** Whether the clocks change between two times. */
