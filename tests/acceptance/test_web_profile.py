@@ -23,7 +23,7 @@ from bridge.store.tables import DAY_MS, HOUR_MS, LoadProfile, Meter, at_ms
 from bridge.store.tariffs import EXAMPLE
 from tests.support.axe import violations
 from tests.support.bridges import METER, Client
-from tests.support.browser import DESKTOP, PHONE, announced, opened, resize, same, shows, text_of
+from tests.support.browser import DESKTOP, PHONE, announced, opened, resize, same, screenshot, shows, text_of
 from tests.support.chain import until
 from tests.support.curves import choose
 from tests.support.past import Past
@@ -132,9 +132,9 @@ def test_a_day_of_25_hours_with_its_marks_demand_and_tariffs(page: Chrome) -> No
     keys = [one.text for one in page.find_elements(By.CSS_SELECTOR, "#curve-keys li")]
     assert keys == ["interpolated", "estimated", "missing", "T2 Low", "T3 Weekend"]
     assert text_of(page, "#sum") == "10.38 kWh"
-    assert text_of(page, "#demand").startswith("2.800 kW, ")
+    assert text_of(page, "#demand").startswith("2.800 kW\n")
     assert "18:15" in text_of(page, "#demand") or "6:15" in text_of(page, "#demand")
-    assert plot(page, "curve", "data[0].length") == 101
+    assert plot(page, "curve", "data[0].length") == 102
     assert plot(page, "curve", "data[1].filter((one) => one === null).length") == 1
     begin, end = plot(page, "curve", "scales.x.min"), plot(page, "curve", "scales.x.max")
     assert (begin, end - begin) == (local("2026-10-25T00:00+02:00"), 25 * HOUR_MS)
@@ -219,6 +219,9 @@ def test_what_is_seen_is_saved(page: Chrome, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("size", "dark"), [(DESKTOP, False), (PHONE, True)], ids=["desk", "phone-dark"])
 def test_no_serious_violation(page: Chrome, size: tuple[int, int], dark: bool) -> None:
     resize(page, size, dark=dark)
+    for name in ("curve-title", "carpet-title", "registers-title"):
+        page.execute_script("document.getElementById(arguments[0]).scrollIntoView()", name)
+        screenshot(page, f"profile-{name}{'-phone-dark' if dark else ''}")
     for summary in page.find_elements(By.CSS_SELECTOR, "#rows summary, #carpet-rows summary"):
         summary.click()
     until(lambda: page.execute_script(CELLS, "#carpet-rows tbody tr"), why="the tables")

@@ -1,7 +1,7 @@
 // Pure functions of the load profile's page: days of a named zone, intervals, tariffs, the carpet.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bandAt, bands, carpet, counts, having, mixed, runs, shownOf, summed } from "../../web/static/intervals.js";
+import { bandAt, bands, carpet, counts, having, mixed, pointsOf, runs, shownOf, summed } from "../../web/static/intervals.js";
 import { calendarOf, HOUR, MINUTE } from "../../web/static/zoned.js";
 
 const zurich = calendarOf("Europe/Zurich");
@@ -57,6 +57,11 @@ test("energy becomes power; what is absent is missing", () => {
   assert.deepEqual(runs(shown), [{ mark: "missing", start: start + HOUR, end: start + 2 * HOUR }]);
   assert.equal(summed(shown).energy, 800);
   assert.deepEqual(having(told, [IMPORT, { name: "energy_export", register: true }, { name: "power" }]), [IMPORT]);
+});
+
+test("a step ends with its interval, also beside one that is missing", () => {
+  const shown = [{ start: 0, end: 10, value: 1 }, { start: 10, end: 20, value: null }, { start: 20, end: 30, value: 2 }, { start: 30, end: 40, value: 3 }];
+  assert.deepEqual(pointsOf(shown).map(({ at: time, one }) => [time, one.value]), [[0, 1], [9, 1], [10, null], [20, 2], [30, 3], [40, 3]]);
 });
 
 test("a part that is known counts although the interval is marked as missing", () => {

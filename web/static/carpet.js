@@ -66,8 +66,9 @@ export class Carpet {
   }
 
   place(cell) {
-    const { width, height } = this.size, top = TOP + cell.minute / DAY_MINUTES * height;
-    return [LEFT + width * (cell.day + cell.turn / cell.of), top, width / cell.of, cell.minutes / DAY_MINUTES * height];
+    const { width, height } = this.size, exactly = (minute) => Math.round((TOP + minute / DAY_MINUTES * height) * devicePixelRatio) / devicePixelRatio;
+    const top = exactly(cell.minute);
+    return [LEFT + width * (cell.day + cell.turn / cell.of), top, width / cell.of, exactly(cell.minute + cell.minutes) - top];
   }
 
   draw() {
@@ -81,7 +82,7 @@ export class Carpet {
     for (const cell of this.cells) {
       const [x, y, width, height] = this.place(cell), share = (cell.value - this.least) / (this.most - this.least);
       ctx.fillStyle = cell.value === null ? outage : mixed(heat, share);
-      ctx.fillRect(x, y, width - gap, Math.ceil(height * scale) / scale);
+      ctx.fillRect(x, y, width - gap, height);
       ctx.strokeStyle = ctx.fillStyle = cell.value === null ? bad : share > 0.5 ? ground : ink;
       hatch(ctx, cell.mark, x, y, width - gap, height);
     }

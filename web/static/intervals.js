@@ -34,6 +34,14 @@ function ofMeasured(one, name) {
 /** Which of the quantities the intervals have. */
 export const having = (intervals, drawn) => drawn.filter(({ name, register }) => intervals.some((one) => (register ? `${name}_mark` : `${name}_mean`) in one));
 
+/** What steps are drawn through: the begin of each interval, and the end of one that has no known neighbour after it. */
+export function pointsOf(shown) {
+  return shown.flatMap((one, place) => {
+    const next = shown[place + 1], last = one.value !== null && (!next || next.value === null);
+    return [{ at: one.start, one }, ...(last ? [{ at: next ? one.end - 1 : one.end, one }] : [])];
+  });
+}
+
 /** Neighbours of one mark that is not "measured", together. */
 export function runs(shown) {
   const found = [];

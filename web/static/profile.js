@@ -1,6 +1,6 @@
 // The load profile of a meter: curve and table of a day, week or month, the month as a carpet, registers.
 import { Carpet, hatch, tableOf } from "./carpet.js";
-import { bandAt, bands, carpet, counts, having, MARKS, runs, shownOf, summed } from "./intervals.js";
+import { bandAt, bands, carpet, counts, having, MARKS, pointsOf, runs, shownOf, summed } from "./intervals.js";
 import { announce, ask, get, listen, now } from "./live.js";
 import { colour, erase, line, plot, save, shade, steps } from "./plot.js";
 import { Registers } from "./registers.js";
@@ -95,7 +95,9 @@ function write(quantity) {
   say("curve-words", words.join(" "));
   const of = quantity.register ? withUnit(energy, 0, `${unit}h`) : "–";
   say("sum", energy === null ? "–" : of);
-  say("demand", quantity.register && most ? `${withUnit(most.value, decimals, unit)}, ${when(most)}${most.mark === "measured" ? "" : `, ${most.mark}`}` : "–");
+  const time = document.createElement("small"), demand = quantity.register ? most : null;
+  time.textContent = demand ? `${when(demand)}${demand.mark === "measured" ? "" : `, ${demand.mark}`}` : "";
+  $("demand").replaceChildren(demand ? withUnit(demand.value, decimals, unit) : "–", time);
   const named = tariffs.filter(({ tariff }) => found.some((one) => one.tariff === tariff && one.start < span.end && one.end > span.start));
   $("curve-keys").replaceChildren(
     ...markKeys(many), ...named.map(({ tariff, name }) => key(name ? `${tariff} ${name}` : tariff, `--${tariff.toLowerCase()}`)),
@@ -118,8 +120,8 @@ const when = ({ start }) => {
 function draw(quantity) {
   $("curve").className = "";
   if (!intervals.length) return erase($("curve"));
-  const part = 1 / scale(quantity.unit), scaled = (name) => [...intervals, intervals.at(-1)].map((one) => (one[name] === null ? null : one[name] * part));
-  const times = [...intervals.map(({ start }) => start), intervals.at(-1).end]; // the last step has its end
+  const part = 1 / scale(quantity.unit), points = pointsOf(intervals);
+  const scaled = (name) => points.map(({ one }) => (one[name] === null ? null : one[name] * part)), times = points.map(({ at }) => at);
   const band = intervals.some(({ low }) => low !== null);
   plot($("curve"), [times, scaled("value"), ...(band ? [scaled("high"), scaled("low")] : [])], {
     tzDate: (at) => uPlot.tzDate(new Date(at), calendar.name),
@@ -128,7 +130,7 @@ function draw(quantity) {
     ...(band ? { bands: [{ series: [2, 3], fill: `${colour("--band")}55` }] } : {}),
     scales: { x: { range: () => [span.start, span.end] } },
     cursor: { drag: { x: false, y: false } },
-    hooks: { drawClear: [behind], draw: [strip], setCursor: [({ cursor: { idx } }) => point(idx, quantity)] },
+    hooks: { drawClear: [behind], draw: [strip], setCursor: [({ cursor: { idx } }) => point(points[idx]?.one, quantity)] },
   });
 }
 
@@ -140,7 +142,7 @@ function behind(drawing) {
   ctx.fillStyle = colour("--ink");
   ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
   for (const { tariff, start, end } of found) {
-    const [left, right] = [start, end].map((at) => drawing.valToPos(at, "x", true));
+    const [left, right] = [Math.max(start, span.start), Math.min(end, span.end)].map((at) => drawing.valToPos(at, "x", true));
     if (right - left > LABEL * devicePixelRatio) ctx.fillText(tariff, left + 3 * devicePixelRatio, bbox.top + 12 * devicePixelRatio);
   }
   ctx.restore();
@@ -165,8 +167,7 @@ function strip(drawing) {
 
 const inWords = (one, { decimals, unit }) => `${when(one)}: ${one.value === null ? "" : `${withUnit(one.value, decimals, unit)}, `}${one.mark}`;
 
-function point(idx, quantity) {
-  const one = intervals[Math.min(idx ?? -1, intervals.length - 1)];
+function point(one, quantity) {
   if (one) say("curve-at", [inWords(one, quantity), ...[bandAt(found, one.start)?.tariff ?? []].flat()].join(", "));
 }
 
