@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
+from pathlib import Path
 from time import timezone
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -33,6 +34,9 @@ class CalendarSettings(BaseSettings):
     time_zone: str = ""
     """The utility's time zone, such as Europe/Zurich: of days, months, and times without a zone. Default: the
     zone of this machine."""
+    tariffs: Path | None = None
+    """File that says which tariff is in force when (`meter61850 tariffs example`); default: there are no
+    tariffs."""
 
     @property
     def calendar(self) -> Calendar:

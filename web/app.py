@@ -28,6 +28,7 @@ from web.api import (
     losses,
     meters,
     operations,
+    periods,
     profiles,
     readings,
     registers,
@@ -35,13 +36,14 @@ from web.api import (
     settings,
     stream,
     supply,
+    tariffs,
     totals,
     users,
 )
 from web.auth.guard import caller_of
 from web.legacy_http import routes
 from web.legacy_http.meters import ThesisMeters
-from web.pages import administration, login, pages
+from web.pages import administration, login, meter_data, pages
 from web.pages.views import Views
 from web.parts import Parts
 from web.serving import problem
@@ -110,6 +112,8 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
         supply,
         losses,
         registers,
+        periods,
+        tariffs,
         totals,
         scl,
         commands,
@@ -129,6 +133,7 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
         app.include_router(routes.router)
     app.include_router(login.router)
     app.include_router(pages.router)
+    app.include_router(meter_data.router)
     app.include_router(administration.router)
     return Front(app, parts)
 

@@ -18,6 +18,7 @@ PAGES = (
     "/commands",
     "/blocks",
     "/scl",
+    "/supply",
     "/dead-letters",
     "/health",
     "/docs",

@@ -19,8 +19,8 @@ from bridge.credit.standing import State
 from bridge.credit.statement import statement
 from bridge.credit.waiting import decide, waiting
 from bridge.store import database
+from bridge.store.due import due_again
 from bridge.store.intervals import Mark
-from bridge.store.rollup import due_again
 from bridge.store.tables import DAY_MS, HOUR_MS, CreditAccount, at_ms, moment
 from bridge.store.upkeep import Policy, upkeep
 from broker.contract.errors import ConfigurationError

@@ -96,7 +96,7 @@ def test_the_documents_of_a_real_meter_are_as_described(api: Any, web: Web, acce
     """The routes of one meter with one that is there: drawn at random, they are 404."""
     meter_id = web.wait_for_meters(3)[0]
     headers = {"Authorization": f"Bearer {web.tokens[Role.OPERATOR]}", "Accept": accept}
-    for path in ("", "/latest", "/readings", "/registers", "/today"):
+    for path in ("", "/latest", "/readings", "/registers", "/today", "/periods"):
         operation = api[f"/api/v1/meters/{{meter_id}}{path}"]["GET"]
         case = operation.Case(path_parameters={"meter_id": meter_id})
         answer = case.call(headers=headers)

@@ -24,9 +24,9 @@ from bridge.credit.entries import METER, upsert
 from bridge.credit.invariants import findings
 from bridge.credit.prices import Prices
 from bridge.store import tariffs
+from bridge.store.due import note_due
 from bridge.store.intervals import Mark
 from bridge.store.profile_format import Day
-from bridge.store.rollup import note_due
 from bridge.store.tables import DAY_MS, CreditAccount, CreditEntry, LoadProfile, Meter, moment
 from broker.calendar import Calendar
 from tests.support.stores import meter_id

@@ -99,9 +99,11 @@ WEB_READS = {
     "bridge.losses.nodes", "bridge.losses.report",
     "bridge.store.alarms", "bridge.store.audit", "bridge.store.database", "bridge.store.dead_letters",
     "bridge.store.demand", "bridge.store.every_meter", "bridge.store.export", "bridge.store.meter_names",
-    "bridge.store.pack_format", "bridge.store.profile_texts", "bridge.store.queries",
+    "bridge.store.intervals", "bridge.store.pack_format", "bridge.store.profile_steps",
+    "bridge.store.profile_table", "bridge.store.profile_texts", "bridge.store.queries",
     "bridge.store.registers", "bridge.store.register_table", "bridge.store.rollup",
-    "bridge.store.spool", "bridge.store.supply_table", "bridge.store.tables", "bridge.store.totals",
+    "bridge.store.spool", "bridge.store.supply_table", "bridge.store.tables", "bridge.store.tariff_energy",
+    "bridge.store.tariffs", "bridge.store.totals",
 }  # fmt: skip
 """Of the bridge the web has the store's read side, the audit, and dead letters, which it may delete."""
 NOT_PURE = {

@@ -43,7 +43,7 @@ ELSEWHERE = (MqttSettings, ClockSettings, CalendarSettings, CreditSettings)
 """Fields of several services: two have a section of their own, the clock is among the bridge's."""
 SERVICES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("The broker's address, for every service", MqttSettings),
-    ("The utility's time zone, for `readings`, `energy`, `audit show` and `web run`", CalendarSettings),
+    ("The utility's time zone and tariffs, for all that has days or tariffs", CalendarSettings),
     ("Prices, for `bridge run`, `web run` and `credit`", CreditSettings),
     ("`meter61850 broker run`", BrokerSettings),
     ("`meter61850 bridge run`", BridgeSettings),

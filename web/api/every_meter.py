@@ -81,7 +81,7 @@ def energy(
     `marks` says what is missing: `no-start`, `no-end`: no register at this boundary; `reset`: the counter
     fell or is another one, and the energy is that of the hours; `doubtful`: these leave out doubtful steps.
     """
-    periods = _periods(span, by)
+    periods = whole_periods(span, by)
 
     def table(store: Store) -> Table:
         meters = store.registry(retired=True)
@@ -104,7 +104,7 @@ def demand(
     Demand is the mean power of an interval of the load profile. The numbers of `measured`, `interpolated`,
     `estimated` and `missing` intervals say how well it is known.
     """
-    periods = _periods(span, by)
+    periods = whole_periods(span, by)
 
     def table(store: Store) -> Table:
         meters = store.registry(retired=True)
@@ -115,8 +115,8 @@ def demand(
     return _file(request, _caller.name, table, name=f"demand-{by}")
 
 
-def _periods(span: Span, by: By) -> list[Period]:
-    """The whole ones that are over."""
+def whole_periods(span: Span, by: By) -> list[Period]:
+    """The whole local ones that are over."""
     end = min(span.end, datetime.now(UTC))
     calendar = span.calendar
     return list(calendar.days(span.start, end) if by is By.DAY else calendar.months(span.start, end))

@@ -23,7 +23,7 @@ from web.parts import parts_of
 # fmt: off
 PAGES = (
     ("/", "Meters"), ("/alarms", "Alarms"), ("/commands", "Commands"), ("/blocks", "Blocks"), ("/scl", "SCL"),
-    ("/dead-letters", "Dead letters"), ("/health", "Health"), ("/docs", "API"),
+    ("/supply", "Supply"), ("/dead-letters", "Dead letters"), ("/health", "Health"), ("/docs", "API"),
 )
 # fmt: on
 FOR_ADMINISTRATORS = (("/audit", "Audit"), ("/users", "Users"), ("/settings", "Settings"))

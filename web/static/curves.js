@@ -3,6 +3,7 @@ import { Against } from "./against.js";
 import { announce, ask, get, now } from "./live.js";
 import { bars, colour, CURVES, erase, FROM_ZERO, level, line, mark, picture, plot, save, shade, steps, WITH_ZERO } from "./plot.js";
 import { renewer } from "./renew.js";
+import { key } from "./rows.js";
 import { energy, load, push, resolutionOf, wanted } from "./series.js";
 import { begin, between, dateOf, DAY, HOUR, later, midnightOf, moment, spanOf, title } from "./spans.js";
 import { RELAY, scale, shown, unitShown, withUnit } from "./words.js";
@@ -261,14 +262,6 @@ export class Curves {
     say("exported", "");
     announce(`${kind} is saved`);
   }
-}
-
-function key(text, name) {
-  const item = document.createElement("li"), swatch = document.createElement("span"), words = document.createElement("bdi");
-  swatch.className = `swatch s${name}`;
-  words.textContent = text;
-  item.append(swatch, words);
-  return item;
 }
 
 function row(start, wh, kind, running) {

@@ -1,0 +1,55 @@
+// Registers, energy, demand and tariffs of a meter's days or months, as a table.
+import { get } from "./live.js";
+import { cell, row } from "./rows.js";
+import { withUnit } from "./words.js";
+
+const MONTHS = 12;
+const MARKS = ["measured", "interpolated", "estimated", "missing"];
+const $ = (id) => document.getElementById(id);
+
+export class Registers {
+  constructor(id, calendar, tariffs) {
+    Object.assign(this, { id, calendar, asked: 0, month: null });
+    const wh = (name) => (one) => (one[name] === null || one[name] === undefined ? "–" : withUnit(one[name], 0, "Wh"));
+    const tariff = (kind, words) => tariffs.map(({ tariff: number, name }) => [`${words}${number}${name ? ` ${name}` : ""}`, wh(`${kind}_${number.toLowerCase()}`)]);
+    this.columns = [
+      ["Energy", wh("energy_used")], ["Register at begin", wh("register_start")], ["Register at end", wh("register_end")],
+      ["Exported", wh("energy_export")], ["Export at begin", wh("export_start")], ["Export at end", wh("export_end")],
+      ["Maximum demand", (one) => this.demand(one)],
+      ...tariff("energy", ""), ...tariff("export", "Export "),
+      ["Intervals", (one) => MARKS.filter((mark) => one[mark]).map((mark) => `${one[mark]} ${mark}`).join(", ") || "–"],
+      ["Marks", (one) => one.marks || "–"],
+    ];
+    $("by").addEventListener("change", () => this.load(this.month));
+  }
+
+  demand({ demand_max: most, demand_at: at, demand_mark: mark }) {
+    if (most === null || most === undefined) return "–";
+    return `${withUnit(most, 0, "W")}, ${this.calendar.moment(Date.parse(at))}${mark === "measured" ? "" : `, ${mark}`}`;
+  }
+
+  /** Of the days of a month, or of the months until its end. */
+  get query() {
+    const by = $("by").value, start = by === "day" ? this.month.start : this.calendar.span("month", this.month.start, 1 - MONTHS).start;
+    const times = { start: new Date(start).toISOString(), end: new Date(this.month.end).toISOString() };
+    return new URLSearchParams({ ...times, by, time_zone: this.calendar.name });
+  }
+
+  async load(month) {
+    this.month = month;
+    const mine = ++this.asked, { periods, complaint } = await get(`meters/${this.id}/periods?${this.query}`);
+    if (mine !== this.asked) return; // another one was chosen meanwhile
+    const there = this.columns.filter(([, write]) => periods.some((one) => write(one) !== "–"));
+    const head = document.createElement("tr");
+    head.append(...["Time", ...there.map(([label]) => label)].map((text) => {
+      const title = document.createElement("th");
+      title.scope = "col";
+      title.textContent = text;
+      return title;
+    }));
+    const table = $("registers");
+    table.tHead.replaceChildren(periods.length ? head : "");
+    table.tBodies[0].replaceChildren(...periods.map((one) => row(one.period, ...there.map(([label, write]) => cell(label, write(one))))).reverse());
+    $("registers-words").textContent = [complaint ?? "", periods.length ? "" : `No ${$("by").value} of this time is over, or nothing is known of it.`].join(" ").trim();
+  }
+}
