@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from bridge.alarms.part import AlarmPart
+from bridge.billing import BillingPart
 from bridge.ingest.classify import Sorter
 from bridge.ingest.dead_letters import DeadLetters
 from bridge.ingest.ingest import Ingest
@@ -218,7 +219,8 @@ class _Bridge:
         """Run the parts until ``stop``, and end them: source first, broker last."""
         settings = self._settings
         policy = Policy(settings.keep, settings.pack_after, self._clock_kept, settings.interval_minutes)
-        upkeep = kept_up(self._engine, policy, seconds=settings.upkeep_seconds, clock=self._clock)
+        bills = BillingPart(self._engine, settings, self._link, leads=self._leads).look
+        upkeep = kept_up(self._engine, policy, seconds=settings.upkeep_seconds, clock=self._clock, then=bills)
         with observed(settings, self._engine, flow=self._flow, counters=self._counters), upkeep:
             self._ingest.start()
             self._publication.start()

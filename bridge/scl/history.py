@@ -36,7 +36,9 @@ _NAMES = {
     "mms_deadband": "deadband (%)", "mms_zero_deadband": "zero deadband (%)", "mms_range": "range (%)",
     "mms_nominal": "nominal values",
 }
+_OF_BILLING = {"billing_period": "registers frozen at the end of each"}
 # fmt: on
+_CALLED = _NAMES | _OF_BILLING
 """Settings that are in the SCD, and what they are called."""
 _SOFTWARE = "meter61850"
 
@@ -55,6 +57,7 @@ TOPOLOGY = "METER61850_TOPOLOGY"
 def made_with(settings: BridgeSettings, names: LdNames) -> dict[str, str]:
     """What an SCD is made with, beside meters and topology, for JSON; ``names`` says the database."""
     told = {name: getattr(settings, name) for name in _NAMES} | {"ld_names": names}
+    told |= {name: getattr(settings.billing, name) for name in _OF_BILLING}
     return {name: "none" if value in (None, "") else str(value) for name, value in told.items()} | {
         _SOFTWARE: VERSION
     }
@@ -80,7 +83,7 @@ def of_settings(before: Mapping[str, str], after: Mapping[str, str]) -> list[Cha
     found = []
     for name in before.keys() & after.keys():
         if before[name] != after[name]:
-            called = _NAMES.get(name, name)
+            called = _CALLED.get(name, name)
             why = "another version" if name == _SOFTWARE else f"METER61850_{name.upper()}"
             found.append(Change(f"{called} {after[name]} instead of {before[name]}", why))
     return sorted(found)

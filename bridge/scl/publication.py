@@ -23,6 +23,7 @@ from sqlalchemy import Engine, update
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
+from bridge.billing_settings import FREEZE_MS
 from bridge.ingest import places
 from bridge.ingest.places import Places
 from bridge.scl.history import changed_since, kept_topology, made_with
@@ -261,6 +262,7 @@ class Publication:
             tool_version=VERSION,
             topology=topology,
             bands=settings.bands,
+            freeze=FREEZE_MS[settings.billing.billing_period],
             clients=settings.clients,
         )
         scd = build_scd(project)

@@ -151,6 +151,23 @@ def reading_values(meter: MeterState, *, broker_up: bool) -> Iterator[tuple[Key,
             yield key, Value(round(value) if whole else value, good, t_ms, t_quality)
 
 
+def billing_values(meter: MeterState) -> Iterator[tuple[Key, Value]]:
+    """The registers at the end of the last billing period; 0 at time 0: none was frozen yet.
+
+    They are counts that stood there, whatever the meter does now: q is that of the running register.
+    """
+    bound = _bindings(meter).get("billing", ())
+    frozen = meter.billing.frozen if meter.billing is not None else None
+    registers = frozen.registers if frozen is not None else {}
+    for key, name, _ in bound:
+        way = way_of(name, frozenset(registers))
+        if frozen is None or way is None:
+            yield key, Value(0, Quality.KEPT, 0)
+        else:
+            count = round(way.how(*(registers[one] for one in way.of)))
+            yield key, Value(count, Quality.KEPT, milliseconds(frozen.end))
+
+
 def relay_values(meter: MeterState, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
     """What the topics relay and block say, as data objects; invalid before they were heard.
 
@@ -194,6 +211,7 @@ def health_values(meter: MeterState, *, broker_up: bool, now: Moment) -> Iterato
 def all_values(meter: MeterState, *, broker_up: bool, now: Moment) -> Iterator[tuple[Key, Value]]:
     """Everything that feeds one meter's logical device."""
     yield from reading_values(meter, broker_up=broker_up)
+    yield from billing_values(meter)
     yield from relay_values(meter, broker_up=broker_up)
     yield from health_values(meter, broker_up=broker_up, now=now)
 

@@ -92,6 +92,7 @@ def _templates(project: Project, ieds: list[Ied], clients: tuple[str, ...] = ())
         profiles or frozenset((logical_devices.SINGLE_PHASE,)),
         operate_timeout=project.operate_timeout,
         bands=project.bands,
+        freeze=project.freeze,
         clients=bool(clients),
     )
 

@@ -51,7 +51,10 @@ _NAME = re.compile(r"[A-Za-z][0-9A-Za-z_]*")
 
 @lru_cache(maxsize=64)
 def model_revision(
-    control_model: ControlModel, bands: Bands = NO_BANDS, operate_timeout: int = OPERATE_TIMEOUT
+    control_model: ControlModel,
+    bands: Bands = NO_BANDS,
+    operate_timeout: int = OPERATE_TIMEOUT,
+    freeze: int = 0,
 ) -> str:
     """configVersion of an IED, and configRev of its logical devices: all settings that are in the types.
 
@@ -64,6 +67,8 @@ def model_revision(
     told = [(f"{unit}.{name}", text) for unit in NOMINALS for name, text in bands.values(unit)]
     if operate_timeout != OPERATE_TIMEOUT:
         told.append(("operTimeout", str(operate_timeout)))
+    if freeze:
+        told.append(("frPd", str(freeze)))
     return ".".join([*marks, digest(told)] if told else marks)
 
 
@@ -187,6 +192,8 @@ class Project:
     """Where the meters are; those that it does not name are in the substation of their IED."""
     bands: Bands = NO_BANDS
     """Deadbands and ranges of measured values; by default every change is an event."""
+    freeze: int = 0
+    """ms from one freezing of the registers to the next (frPd); 0: at each month's end."""
     clients: tuple[str, ...] = ()
     """Clients of the report control blocks, by the name of its IED: the first has instance 01 of each."""
 
@@ -215,7 +222,7 @@ class Project:
     @property
     def model_revision(self) -> str:
         """configVersion of its IEDs, and what configRev of their logical devices begins with."""
-        return model_revision(self.control_model, self.bands, self.operate_timeout)
+        return model_revision(self.control_model, self.bands, self.operate_timeout, self.freeze)
 
     def ied(self, name: str) -> Ied:
         """The IED called ``name``; ValueError if there is none."""

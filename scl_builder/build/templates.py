@@ -89,6 +89,8 @@ class _Told(NamedTuple):
     operate_timeout: int
     """ms."""
     revision: str
+    freeze: int
+    """ms from one freezing of registers to the next; 0: a month."""
 
 
 def _values(do: DataObject, control_model: ControlModel, told: _Told) -> dict[str, str]:
@@ -96,6 +98,9 @@ def _values(do: DataObject, control_model: ControlModel, told: _Told) -> dict[st
     values = {
         "ctlModel": control_model_of(do, control_model),
         "pulsQty": "1",
+        "frEna": "true",
+        "frPd": str(told.freeze),
+        "frRs": "false",
         "sboTimeout": str(logical_devices.SELECT_TIMEOUT),
         "operTimeout": str(told.operate_timeout),
         "sboClass": "operate-once",
@@ -231,10 +236,12 @@ def render(
     *,
     operate_timeout: int = logical_devices.OPERATE_TIMEOUT,
     bands: Bands = NO_BANDS,
+    freeze: int = 0,
     clients: bool = False,
 ) -> str:
     """The DataTypeTemplates element, sections and ids in order, one element a line."""
-    told = _Told(tool_version, operate_timeout, model_revision(control_model, bands, operate_timeout))
+    revision = model_revision(control_model, bands, operate_timeout, freeze)
+    told = _Told(tool_version, operate_timeout, revision, freeze)
     own = (node for profile in profiles for node in profile.nodes)
     nodes = [*logical_devices.GATEWAY_LD, *map(bands.applied, own), *map(plate_node, plates)]
     nodes += [CLIENT_NODE] if clients else []

@@ -16,6 +16,8 @@ FILE = "scl"
 """Source of what the file alone says."""
 READING = "reading."
 """How sources begin that are quantities of a reading: ``reading.voltage``."""
+BILLING = "billing."
+"""The same of registers that were frozen: ``billing.energy``."""
 
 
 class Fed(NamedTuple):

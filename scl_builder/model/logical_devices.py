@@ -29,7 +29,7 @@ VENDOR = "meter61850"
 METER_PRIVATE = "meter61850:meter_id"
 """Type of the Private in a meter's LDevice: its text is the meter_id."""
 _METER_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-MODEL_REVISION = "4"
+MODEL_REVISION = "5"
 """LLN0.NamPlt.configRev of a meter: raise it when the tables of its profile change. With an exact profile the
 configRev names what the meter has, too, so that it changes with the meter's quantities; and it names the
 settings that are in the types (:func:`scl_builder.build.project.model_revision`)."""

@@ -3,6 +3,8 @@
 Direction as in IEC 61850-7-4: Dmd is what the customer takes, Sup what he feeds in, Tot is net; positive
 power flows to the customer.
 
+Registers that bills are made of are frozen at the end of the period (frVal); those of single phases are not.
+
 Left out, because no sensor of ours gives what they need: MSQI (SeqA or SeqV is mandatory, and a meter gives
 one figure of unbalance at most), MMDC (a plug gives the same quantities as a DC meter), ClcTotVA (no meter
 says how it adds up apparent power), the length of the period of demand, when the maximum was.
@@ -20,7 +22,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from scl_builder.model.data_object import FILE, READING, DataObject, LogicalNode
+from scl_builder.model.data_object import BILLING, FILE, READING, DataObject, LogicalNode
 
 TARIFFS = 4
 BEH = DataObject("Beh", "ENS", "service.beh", enum="BehaviourModeKind")
@@ -112,11 +114,13 @@ def _phases(
     return DataObject(name, cdc, unit=unit, parts=parts, values=values)
 
 
-def _counts(name: str, quantity: str, unit: str) -> DataObject:
-    return DataObject(name, "BCR", READING + quantity, unit=unit)
+def _counts(name: str, quantity: str, unit: str, *, frozen: bool = True) -> DataObject:
+    """A register; ``frozen``: also as it was at the end of the billing period."""
+    parts = (("frVal", BILLING + quantity),) if frozen else ()
+    return DataObject(name, "BCR", READING + quantity, unit=unit, parts=parts)
 
 
-def _directions(suffix: str = "", *, reactive: bool = True) -> tuple[DataObject, ...]:
+def _directions(suffix: str = "", *, reactive: bool = True, frozen: bool = True) -> tuple[DataObject, ...]:
     """Registers of both directions."""
     rows = (
         ("SupWh", "energy_export", "Wh"),
@@ -125,7 +129,9 @@ def _directions(suffix: str = "", *, reactive: bool = True) -> tuple[DataObject,
         ("DmdVArh", "reactive_import", "VArh"),
     )
     return tuple(
-        _counts(name, quantity + suffix, unit) for name, quantity, unit in rows if reactive or unit == "Wh"
+        _counts(name, quantity + suffix, unit, frozen=frozen)
+        for name, quantity, unit in rows
+        if reactive or unit == "Wh"
     )
 
 
@@ -189,7 +195,7 @@ ONE_WAY: tuple[LogicalNode, ...] = (
     )),
     LogicalNode("MMTN", "1", "MMTN", (
         BEH,
-        DataObject("TotWh", "BCR", "reading.energy", unit="Wh"),
+        _counts("TotWh", "energy", "Wh"),
     )),
 )
 """One phase, one direction; it has all of these, whatever its sensor gives."""
@@ -236,8 +242,8 @@ THREE_PHASE: tuple[LogicalNode, ...] = (
     )),
     _TOTAL,
     *(
-        LogicalNode("MMTN", "1", f"MMTN_{prefix}", (BEH, *_directions(suffix)), prefix=f"{prefix}_")
-        for prefix, suffix in (("PhA", "_l1"), ("PhB", "_l2"), ("PhC", "_l3"))
+        LogicalNode("MMTN", "1", f"MMTN_{phase}", (BEH, *_directions(suffix, frozen=False)), f"{phase}_")
+        for phase, suffix in (("PhA", "_l1"), ("PhB", "_l2"), ("PhC", "_l3"))
     ),
     *_TARIFFS,
     *_demand("MMXU", "TotW"),

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from scl_builder.model.data_object import READING, DataObject, LogicalNode
+from scl_builder.model.data_object import BILLING, READING, DataObject, LogicalNode
 from scl_builder.model.measuring import way_of, ways
 
 
@@ -37,7 +37,7 @@ def _sources(node: LogicalNode) -> Iterator[str]:
 
 
 def _is_given(source: str, quantities: frozenset[str]) -> bool:
-    name = source.removeprefix(READING)
+    name = source.removeprefix(READING).removeprefix(BILLING)
     return name == source or way_of(name, quantities) is not None
 
 

@@ -22,8 +22,8 @@ from tests.support.scd import house
 from tests.unit.test_scl_builder import assert_clean, attributes, project
 
 TODAY = {
-    "scd": "b54b3e0bb48673aacb7acb3d8cb6efb98b89c703e2cd672cbf3381403b4da93b",
-    "cid": "ae22a5d256b6554c41e0236b23da61eb3a1a8aaaa6e1e67c85f0374d681bf782",
+    "scd": "ddfc98a2e23164692d9bc32ee6ef655ea3bbe82a3346d9bc8d01b542d78cd63f",
+    "cid": "685c3845cd2befb5f7ab87cd64b2b858b52772d183d820026bb357de4d1c799e",
 }
 """SHA-256 of the files of single-phase meters: when they change, all towns get new files."""
 

@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings
 from adapters.homeassistant.service import HomeAssistantSettings
 from adapters.sparkplug.settings import SparkplugSettings, TargetSettings
 from admin.options import DATABASE
+from bridge.billing_settings import BillingSettings
 from bridge.settings import BridgeSettings
 from broker.attribute_docstrings import attribute_docstrings
 from broker.calendar import CalendarSettings
@@ -38,13 +39,14 @@ FROM_THE_COMMAND = frozenset(
     }
 )
 """Fields that a command sets itself, so that the variable has no effect."""
-ELSEWHERE = (MqttSettings, ClockSettings, CalendarSettings)
+ELSEWHERE = (MqttSettings, ClockSettings, CalendarSettings, BillingSettings)
 """Fields of several services: two have a section of their own, the clock is among the bridge's."""
 SERVICES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("The broker's address, for every service", MqttSettings),
     ("The utility's time zone, for `readings`, `energy`, `audit show` and `web run`", CalendarSettings),
     ("`meter61850 broker run`", BrokerSettings),
     ("`meter61850 bridge run`", BridgeSettings),
+    ("`meter61850 bridge run`: billing", BillingSettings),
     ("`meter61850 mms run`", MmsSettings),
     ("`meter61850 web run`", WebSettings),
     ("`meter61850 homeassistant run`", HomeAssistantSettings),

@@ -1,0 +1,110 @@
+"""Publishes what bills are made of: topic ``billing`` of each meter, after a round of upkeep.
+
+A meter's figures are made anew when another hour is summed up, and when an interval was corrected; what is
+another message than before is published, retained. What was published over another connection may be lost,
+so all is made and published again. Registers are frozen when the last hour of their period is summed up.
+
+>>> part = BillingPart(engine, settings, link, leads=lambda: True)  # doctest: +SKIP
+>>> part.look(now, pause)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+
+from sqlalchemy import Engine
+
+from bridge.mqtt.connection import Link
+from bridge.settings import BridgeSettings
+from bridge.store import tariffs
+from bridge.store.billing import Bills, corrected
+from bridge.store.queries import Store
+from bridge.store.rollup import GRACE_MS, next_due
+from bridge.store.tables import HOUR_MS, Meter, moment
+from broker.calendar import Period
+from broker.contract.billing import FrozenPeriod
+from broker.contract.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+
+class BillingPart:
+    """`look` is of the thread that does the upkeep; only the bridge that ``leads`` publishes."""
+
+    def __init__(
+        self, engine: Engine, settings: BridgeSettings, link: Link, *, leads: Callable[[], bool]
+    ) -> None:
+        told, calendar = settings.billing, settings.billing.calendar.calendar
+        file = tariffs.load(told.tariffs) if told.tariffs is not None else None
+        self._bills = Bills(engine, calendar, by=told.billing_period, tariffs=file)
+        self._engine = engine
+        self._store = Store(engine)
+        self._topics = settings.mqtt.topics
+        self._link = link
+        self._leads = leads
+        self._connection = 0
+        self._hour = 0
+        """All before it (ms) was summed up when all meters were looked at."""
+        self._correction = 0
+        """Key of the newest one that was heeded."""
+        self._frozen: dict[int, FrozenPeriod] = {}
+        self._published: dict[int, bytes] = {}
+        self._refused = ""
+
+    def look(self, now: int, pause: Callable[[float], bool]) -> None:
+        """Publish what is new at ``now`` (ms); between two meters ``pause`` waits, or says to stop.
+
+        DBAPIError when the database does not answer: the next look makes up for it.
+        """
+        over = (now - GRACE_MS) // HOUR_MS * HOUR_MS
+        if not self._leads():
+            self._published.clear()
+            self._hour = 0
+            return
+        if self._link.out.connection != self._connection:
+            self._connection, self._hour = self._link.out.connection, 0
+            self._published.clear()
+        with self._engine.connect() as connection:
+            if next_due(connection, "hour", until=over - HOUR_MS) is not None:
+                return  # another process is at it, or was stopped
+        newest, changed = corrected(self._engine, after=self._correction)
+        periods = self._bills.periods(moment(over))
+        for meter in self._store.registry(retired=True):
+            assert meter.key is not None
+            if self._hour == over and meter.key not in changed and self._is_told(meter):
+                continue
+            begin = monotonic()
+            self._publish(meter, self._payload(meter, periods, anew=meter.key in changed))
+            if pause(monotonic() - begin):
+                return
+        self._hour, self._correction = over, newest
+
+    def _is_told(self, meter: Meter) -> bool:
+        """Whether something was published of it; of a retired one, that it is."""
+        payload = self._published.get(meter.key or 0)
+        return payload is not None and (meter.retired_at is None or not payload)
+
+    def _publish(self, meter: Meter, payload: bytes) -> None:
+        assert meter.key is not None
+        if self._published.get(meter.key) != payload:
+            self._link.publish(self._topics.meter(meter.meter_id, "billing"), payload)
+            self._published[meter.key] = payload
+
+    def _payload(self, meter: Meter, periods: tuple[Period, Period], *, anew: bool) -> bytes:
+        """Empty for a meter that is retired, or whose figures the calendar of tariffs does not allow."""
+        assert meter.key is not None
+        if meter.retired_at is not None:
+            return b""
+        last, running = periods
+        frozen = self._frozen.get(meter.key)
+        try:
+            if frozen is None or anew or frozen.end != last.end:
+                frozen = self._frozen[meter.key] = self._bills.frozen(meter, last)
+            return self._bills.billing(meter, frozen, running).payload()
+        except ConfigurationError as error:
+            if self._refused != str(error):
+                self._refused = str(error)
+                log.error("no figures for billing: %s", error)
+            return b""
