@@ -12,20 +12,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from time import monotonic
 
 from sqlalchemy import Engine
 
 from bridge.mqtt.connection import Link
 from bridge.settings import BridgeSettings
-from bridge.store import tariffs
 from bridge.store.billing import Bills, corrected
+from bridge.store.clock import Clock
 from bridge.store.queries import Store
 from bridge.store.rollup import GRACE_MS, next_due
 from bridge.store.tables import HOUR_MS, Meter, moment
+from bridge.store.upkeep import Policy, kept_up
 from broker.calendar import Period
-from broker.contract.billing import FrozenPeriod
+from broker.contract.billing import FrozenPeriod, TariffInForce
 from broker.contract.errors import ConfigurationError
+from broker.contract.messages import utc_now
+
+_AHEAD = timedelta(days=400)
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +44,11 @@ class BillingPart:
         self, engine: Engine, settings: BridgeSettings, link: Link, *, leads: Callable[[], bool]
     ) -> None:
         told, calendar = settings.billing, settings.billing.calendar.calendar
-        file = tariffs.load(told.tariffs) if told.tariffs is not None else None
+        file = told.calendar_of_tariffs()
         self._bills = Bills(engine, calendar, by=told.billing_period, tariffs=file)
+        self._tariffs = file
+        self._told_on, self._until = 0, datetime.max.replace(tzinfo=UTC)
+        """Connection over which the tariff in force was told, and when it changes."""
         self._engine = engine
         self._store = Store(engine)
         self._topics = settings.mqtt.topics
@@ -52,6 +62,10 @@ class BillingPart:
         self._frozen: dict[int, FrozenPeriod] = {}
         self._published: dict[int, bytes] = {}
         self._refused = ""
+
+    def kept_up(self, policy: Policy, *, seconds: float, clock: Clock) -> AbstractContextManager[None]:
+        """Upkeep of the store, with a look after each round."""
+        return kept_up(self._engine, policy, seconds=seconds, clock=clock, then=self.look)
 
     def look(self, now: int, pause: Callable[[float], bool]) -> None:
         """Publish what is new at ``now`` (ms); between two meters ``pause`` waits, or says to stop.
@@ -80,6 +94,24 @@ class BillingPart:
             if pause(monotonic() - begin):
                 return
         self._hour, self._correction = over, newest
+
+    def tell_tariff(self) -> None:
+        """Publish the tariff in force when it changes, and over a new connection; for the leader."""
+        now, connection = utc_now(), self._link.out.connection
+        if connection == self._told_on and now < self._until:
+            return
+        self._told_on, self._until = connection, now + _AHEAD
+        payload = b""
+        if self._tariffs is not None and now >= self._tariffs.begin:
+            current, *later = islice(self._tariffs.changes(now, self._until), 2)
+            told = TariffInForce(
+                tariff=current.tariff, name=self._tariffs.name(current.tariff, now), since=now,
+                until=later[0].at if later else None, next=later[0].tariff if later else None,
+            )  # fmt: skip
+            payload, self._until = told.payload(), told.until or self._until
+        elif self._tariffs is not None:
+            self._until = self._tariffs.begin
+        self._link.publish(self._topics.tariff, payload)
 
     def _is_told(self, meter: Meter) -> bool:
         """Whether something was published of it; of a retired one, that it is."""

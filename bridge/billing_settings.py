@@ -12,10 +12,9 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bridge.store.tariffs import Tariffs, load
 from broker.calendar import CalendarSettings
-
-FREEZE_MS = {"month": 0, "day": 86_400_000}
-"""frPd of the SCD: a month is no fixed time, and INT32 has no number for it."""
+from scl_builder.model.billing_nodes import Bills
 
 
 class BillingSettings(BaseSettings):
@@ -30,3 +29,13 @@ class BillingSettings(BaseSettings):
     tariffs: Path | None = None
     """TOML file of the tariffs' calendar (`meter61850 tariffs example`), read at the start. With it each
     meter has registers per tariff in MMS."""
+
+    def calendar_of_tariffs(self) -> Tariffs | None:
+        """What is in the file; ConfigurationError names what is wrong."""
+        return load(self.tariffs) if self.tariffs is not None else None
+
+    def bills(self, minutes: int) -> Bills:
+        """What is in the SCD; ``minutes`` of an interval."""
+        found = self.calendar_of_tariffs()
+        count = int(found.tariffs[-1].removeprefix("T")) if found is not None else 0
+        return Bills(self.billing_period, minutes, count)

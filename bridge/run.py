@@ -36,7 +36,7 @@ from bridge.settings import BridgeSettings
 from bridge.store import audit_head, database
 from bridge.store.audit_head import Watch
 from bridge.store.clock import Clock
-from bridge.store.upkeep import Policy, kept_up
+from bridge.store.upkeep import Policy
 from broker.contract.errors import reason
 from broker.contract.specs import SPECS
 from broker.mqtt.packets import Will
@@ -128,6 +128,7 @@ class _Bridge:
             through=lambda: self._blocks.through,
         )
         self._alarms = self._made_alarms(reader)
+        self._billing = BillingPart(engine, settings, link, leads=self._leads)
         self._leader = self._made_leader(deadlines)
         self._ingest = self._made_ingest(_writer(settings, writing, leads=self._leads))
         self._ingest.on_alarms = self._alarms.take
@@ -146,7 +147,7 @@ class _Bridge:
             self._engine,
             gained=self._gained,
             lost=lambda: self._link.out.forget(self._settings.mqtt.topics.scl.encode()),
-            chores=[*looks, self._alarms.look],
+            chores=[*looks, self._alarms.look, self._billing.tell_tariff],
         )
 
     def _made_alarms(self, reader: Engine) -> AlarmPart:
@@ -219,8 +220,7 @@ class _Bridge:
         """Run the parts until ``stop``, and end them: source first, broker last."""
         settings = self._settings
         policy = Policy(settings.keep, settings.pack_after, self._clock_kept, settings.interval_minutes)
-        bills = BillingPart(self._engine, settings, self._link, leads=self._leads).look
-        upkeep = kept_up(self._engine, policy, seconds=settings.upkeep_seconds, clock=self._clock, then=bills)
+        upkeep = self._billing.kept_up(policy, seconds=settings.upkeep_seconds, clock=self._clock)
         with observed(settings, self._engine, flow=self._flow, counters=self._counters), upkeep:
             self._ingest.start()
             self._publication.start()

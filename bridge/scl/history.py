@@ -34,9 +34,9 @@ _NAMES = {
     "mms_port": "MMS port", "mms_tls_port": "port for TLS",
     "ld_names": "logical devices named by", "spare": "spare logical devices of an IED",
     "mms_deadband": "deadband (%)", "mms_zero_deadband": "zero deadband (%)", "mms_range": "range (%)",
-    "mms_nominal": "nominal values",
+    "mms_nominal": "nominal values", "interval_minutes": "minutes of an interval",
 }
-_OF_BILLING = {"billing_period": "registers frozen at the end of each"}
+_OF_BILLING = {"billing_period": "registers frozen at the end of each", "tariffs": "calendar of tariffs"}
 # fmt: on
 _CALLED = _NAMES | _OF_BILLING
 """Settings that are in the SCD, and what they are called."""

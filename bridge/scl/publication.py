@@ -23,7 +23,6 @@ from sqlalchemy import Engine, update
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
-from bridge.billing_settings import FREEZE_MS
 from bridge.ingest import places
 from bridge.ingest.places import Places
 from bridge.scl.history import changed_since, kept_topology, made_with
@@ -90,6 +89,7 @@ class Publication:
             settings.mms_host, settings.mms_port, settings.mms_tls_port, hosts=settings.mms_hosts
         )
         self._topology = TopologyFile(settings.topology)
+        self._bills = settings.billing.bills(settings.interval_minutes)
         self._publish = publish
         self._leads = leads
         self._current: _Published | None = None
@@ -262,7 +262,7 @@ class Publication:
             tool_version=VERSION,
             topology=topology,
             bands=settings.bands,
-            freeze=FREEZE_MS[settings.billing.billing_period],
+            bills=self._bills,
             clients=settings.clients,
         )
         scd = build_scd(project)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 
-from broker.contract.messages import MAX_SEQ, Message, Timestamp, Token
+from broker.contract.messages import MAX_SEQ, Line, Message, Timestamp, Token
 
 Amount = Annotated[float, Field(ge=-1e13, le=1e13, allow_inf_nan=False)]
 
@@ -80,3 +80,20 @@ class Billing(Message):
     running: BillingPeriod
     demand: Peak | None = None
     """Of the latest interval that is known."""
+
+
+class TariffInForce(Message):
+    """Which tariff the calendar has now, for the whole deployment. Retained; published when it changes.
+
+    Empty payload: there is no calendar of tariffs, or its first version has not begun.
+    """
+
+    tariff: Annotated[str, StringConstraints(pattern="^T[1-8]$")]
+    name: Line = ""
+    """As the calendar calls it."""
+    since: Timestamp
+    """When it came into force, or when the bridge that published it was started."""
+    until: Timestamp | None = None
+    """When it changes; absent: not within 400 days."""
+    next: Token | None = None
+    """The tariff that comes then."""

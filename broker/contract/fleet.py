@@ -17,7 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from broker.contract.alarms import Severity
-from broker.contract.billing import Billing
+from broker.contract.billing import Billing, TariffInForce
 from broker.contract.known import Known, takes_reading
 from broker.contract.messages import utc_now
 from broker.contract.reading import Reading
@@ -116,6 +116,8 @@ class Fleet:
     meters: dict[str, MeterState] = field(default_factory=dict)
     worst: Severity | None = None
     """What the server's own alarms in force leave of its health; None for good."""
+    tariff: TariffInForce | None = None
+    """None: the bridge has told none."""
     bridges: dict[str, Session] = field(default_factory=dict)
     """Service name of each bridge and its session."""
 

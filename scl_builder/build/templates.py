@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from scl_builder.build.clients import CLIENT_NODE
 from scl_builder.build.devices import Plates, plate_node
-from scl_builder.build.project import ControlModel, model_revision
+from scl_builder.build.project import NO_TARIFFS, ControlModel, model_revision
 from scl_builder.build.text import digest, escape, visible
 from scl_builder.model import logical_devices
+from scl_builder.model.billing_nodes import Bills
 from scl_builder.model.cdc import SERVED_CDCS, SERVED_MEMBERS
 from scl_builder.model.data_object import DataObject, LogicalNode
 from scl_builder.model.deadbands import NO_BANDS, RANGE_CONFIG, Bands, limits
@@ -31,6 +32,7 @@ from scl_builder.model.nsd_cdcs import (
     Attribute,
 )
 from scl_builder.model.nsd_enums import ENUMERATIONS
+from scl_builder.model.tariff_in_force import gateway_nodes
 
 PERCENT = "%"
 """The only unit that SIUnitKind does not have: hundredths, without a dimension."""
@@ -90,7 +92,7 @@ class _Told(NamedTuple):
     """ms."""
     revision: str
     freeze: int
-    """ms from one freezing of registers to the next; 0: a month."""
+    """ms; frPd."""
 
 
 def _values(do: DataObject, control_model: ControlModel, told: _Told) -> dict[str, str]:
@@ -236,14 +238,15 @@ def render(
     *,
     operate_timeout: int = logical_devices.OPERATE_TIMEOUT,
     bands: Bands = NO_BANDS,
-    freeze: int = 0,
+    bills: Bills = NO_TARIFFS,
     clients: bool = False,
 ) -> str:
     """The DataTypeTemplates element, sections and ids in order, one element a line."""
-    revision = model_revision(control_model, bands, operate_timeout, freeze)
-    told = _Told(tool_version, operate_timeout, revision, freeze)
-    own = (node for profile in profiles for node in profile.nodes)
-    nodes = [*logical_devices.GATEWAY_LD, *map(bands.applied, own), *map(plate_node, plates)]
+    revision = model_revision(control_model, bands, operate_timeout, bills)
+    told = _Told(tool_version, operate_timeout, revision, bills.freeze)
+    own = (n for profile in profiles for n in (*profile.nodes, *profile.by_tariff[: bills.tariffs]))
+    nodes = [*gateway_nodes(tariffs=bills.tariffs), *map(bands.applied, map(bills.applied, own))]
+    nodes += map(plate_node, plates)
     nodes += [CLIENT_NODE] if clients else []
     objects = list(_with_parts(do for node in nodes for do in node.objects))
     kinds = sorted(set().union(*(_enum_kinds(do, control_model) for do in objects)))

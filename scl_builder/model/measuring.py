@@ -22,10 +22,10 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from scl_builder.model.data_object import BILLING, FILE, READING, DataObject, LogicalNode
+from scl_builder.model import billing_nodes
+from scl_builder.model.data_object import BEH, BILLING, FILE, READING, DataObject, LogicalNode
 
 TARIFFS = 4
-BEH = DataObject("Beh", "ENS", "service.beh", enum="BehaviourModeKind")
 
 _PHASES = {"phsA": "_l1", "phsB": "_l2", "phsC": "_l3"}
 _LINES = {"phsAB": "_l12", "phsBC": "_l23", "phsCA": "_l31"}
@@ -197,6 +197,7 @@ ONE_WAY: tuple[LogicalNode, ...] = (
         BEH,
         _counts("TotWh", "energy", "Wh"),
     )),
+    *billing_nodes.demand("MMXN", "Watt"),
 )
 """One phase, one direction; it has all of these, whatever its sensor gives."""
 
@@ -213,6 +214,7 @@ ONE_PHASE: tuple[LogicalNode, ...] = (
     )),
     *_energy("MMTN"),
     *_demand("MMXN", "Watt"),
+    *billing_nodes.demand("MMXN", "Watt"),
     LogicalNode("MHAN", "1", "MHAN", (
         BEH,
         _HZ,
@@ -247,6 +249,7 @@ THREE_PHASE: tuple[LogicalNode, ...] = (
     ),
     *_TARIFFS,
     *_demand("MMXU", "TotW"),
+    *billing_nodes.demand("MMXU", "TotW"),
     LogicalNode("MHAI", "1", "MHAI", (
         BEH,
         _HZ,

@@ -15,7 +15,7 @@ from bridge.billing import BillingPart
 from bridge.mqtt.connection import Link
 from bridge.settings import BridgeSettings
 from bridge.store.tables import DAY_MS, HOUR_MS, Meter
-from broker.contract.billing import Billing
+from broker.contract.billing import Billing, TariffInForce
 from tests.support.stores import DAY0, Kept, keeping, meter_id, row
 
 MINUTE = 60_000
@@ -53,6 +53,14 @@ class Bills:
         self.leads = True
         link = SimpleNamespace(publish=lambda *told: self.published.append(told), out=self.out)
         self._part = BillingPart(kept.engine, told, cast(Link, link), leads=lambda: self.leads)
+
+    def tariff(self) -> TariffInForce | None:
+        """What is told of the tariff in force; AssertionError if nothing is."""
+        self.published.clear()
+        self._part.tell_tariff()
+        ((topic, payload),) = self.published
+        assert topic == "sm/v1/service/bridge/tariff"
+        return TariffInForce.model_validate_json(payload) if payload else None
 
     def look(self, now: int = LOOK) -> list[Billing | None]:
         """What is published in a look."""
@@ -149,3 +157,19 @@ def test_energy_is_told_by_tariff(kept: Kept, tmp_path: Path) -> None:
         "T2": 1950.0,
     }
     assert {name: one.energy_import for name, one in told.running.tariffs.items()} == {"T1": 600.0}
+
+
+def test_the_tariff_in_force_is_told_once_for_each_connection(kept: Kept, tmp_path: Path) -> None:
+    file = tmp_path / "tariffs.toml"
+    file.write_text(TARIFFS)
+    bills = Bills(kept, tariffs=file)
+    told = bills.tariff()
+    assert told is not None
+    assert told.until is not None
+    assert {told.tariff, told.next} == {"T1", "T2"}
+    assert told.until.hour == (23 if told.tariff == "T1" else 0)
+    with pytest.raises(ValueError, match="not enough values"):
+        bills.tariff()
+    bills.out.connection = 2
+    assert bills.tariff() is not None
+    assert Bills(kept).tariff() is None, "without a calendar what an earlier bridge told is cleared"

@@ -24,6 +24,7 @@ BELOW = {
     "origin": ("origin.orCat", "origin.orIdent"),
 }
 CONSTRAINTS = {
+    "setVal": "SP", "setSrcRef": "SP",
     "mag": "MX", "units": "CF", "pulsQty": "CF", "frEna": "CF", "frPd": "CF", "frRs": "CF", "ctlModel": "CF",
     "sboTimeout": "CF", "sboClass": "CF",
     "operTimeout": "CF", "vendor": "DC", "swRev": "DC", "serNum": "DC", "model": "DC", "location": "DC",
