@@ -26,6 +26,9 @@ class BillingSettings(BaseSettings):
     billing_period: Literal["month", "day"] = "month"
     """``month`` or ``day``: at its end, in the utility's time zone, the registers are frozen (frVal in MMS,
     topic ``billing``)."""
+    mms_demand: bool = True
+    """Whether each meter has in MMS the demand that the bridge computes: 264 bytes of the SCD, 13 kB of the
+    MMS bridge's memory for each."""
     tariffs: Path | None = None
     """TOML file of the tariffs' calendar (`meter61850 tariffs example`), read at the start. With it each
     meter has registers per tariff in MMS."""
@@ -38,4 +41,4 @@ class BillingSettings(BaseSettings):
         """What is in the SCD; ``minutes`` of an interval."""
         found = self.calendar_of_tariffs()
         count = int(found.tariffs[-1].removeprefix("T")) if found is not None else 0
-        return Bills(self.billing_period, minutes, count)
+        return Bills(self.billing_period, minutes, count, self.mms_demand)

@@ -36,7 +36,10 @@ _NAMES = {
     "mms_deadband": "deadband (%)", "mms_zero_deadband": "zero deadband (%)", "mms_range": "range (%)",
     "mms_nominal": "nominal values", "interval_minutes": "minutes of an interval",
 }
-_OF_BILLING = {"billing_period": "registers frozen at the end of each", "tariffs": "calendar of tariffs"}
+_OF_BILLING = {
+    "billing_period": "registers frozen at the end of each", "tariffs": "calendar of tariffs",
+    "mms_demand": "computed demand",
+}
 # fmt: on
 _CALLED = _NAMES | _OF_BILLING
 """Settings that are in the SCD, and what they are called."""

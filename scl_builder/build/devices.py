@@ -21,6 +21,7 @@ from scl_builder.build.project import GATEWAY_INST, Ied, Meter
 from scl_builder.build.render_cache import Remembered
 from scl_builder.build.text import digest, escape, unicode, visible
 from scl_builder.model import logical_devices
+from scl_builder.model.billing_nodes import DEFAULTS, Bills
 from scl_builder.model.data_object import DataObject, LogicalNode
 from scl_builder.model.logical_devices import METER_PRIVATE, Group, Member, Profile, meter_nodes
 from scl_builder.model.tariff_in_force import IN_FORCE, gateway_nodes
@@ -67,12 +68,12 @@ def meter_device(
     revision: str = logical_devices.MODEL_REVISION,
     *,
     domain: str = "",
-    tariffs: int = 0,
+    bills: Bills = DEFAULTS,
 ) -> str:
     """A meter's LDevice, whose name in MMS is ``domain``; ``revision``: what its configRev begins with."""
     plate = _plate(meter)
     own = _own_plate(meter)
-    nodes = meter_nodes(meter.profile, relay=meter.relay, tariffs=tariffs)
+    nodes = meter_nodes(meter.profile, relay=meter.relay, bills=bills)
     if plate in shared:
         nodes = tuple(plate_node(plate) if node.ln_class == "LPHD" else node for node in nodes)
     else:
@@ -112,18 +113,20 @@ def _exactly(attribute: str, text: str) -> dict[str, str]:
     return {attribute: plain, "dU": exact if exact != plain else ""}
 
 
-def gateway_device(ied: Ied, *, enabled: str, tool_version: str, tariffs: int = 0) -> str:
+def gateway_device(ied: Ied, *, enabled: str, tool_version: str, bills: Bills = DEFAULTS) -> str:
     """The IED's own LDevice, with the group data sets if there is a meter; ``enabled``: each RptEnabled."""
     own = {"vendor": logical_devices.VENDOR, "swRev": visible(tool_version, VAL_LIMIT)}
     instances = {("LPHD1", "PhyNam"): own}
     controls = ""
     if ied.meters:
-        conf_rev = logical_devices.GROUP_REVISION + ied.changes + bool(tariffs)
-        told = ((group, _members(group, ied, tariffs)) for group in logical_devices.GROUPS)
+        conf_rev = logical_devices.GROUP_REVISION + ied.changes + bool(bills.tariffs)
+        told = ((group, _members(group, ied, bills.tariffs)) for group in logical_devices.GROUPS)
         groups = [(group, insts) for group, insts in told if insts]
         controls = "\n" + "".join(_data_set(group, insts) for group, insts in groups)
         controls += "".join(_report(group, conf_rev, enabled) for group, _ in groups)
-    return _device(f'<LDevice inst="{GATEWAY_INST}">', gateway_nodes(tariffs=tariffs), instances, controls)
+    return _device(
+        f'<LDevice inst="{GATEWAY_INST}">', gateway_nodes(tariffs=bills.tariffs), instances, controls
+    )
 
 
 def _device(

@@ -18,7 +18,7 @@ from ipaddress import IPv4Address
 from typing import Literal, get_args
 
 from scl_builder.build.text import digest
-from scl_builder.model.billing_nodes import Bills
+from scl_builder.model.billing_nodes import DEFAULTS, Bills
 from scl_builder.model.deadbands import NO_BANDS, NOMINALS, Bands
 from scl_builder.model.logical_devices import (
     MAX_METERS,
@@ -41,7 +41,6 @@ ControlModel = Literal[
 """CtlModelKind of IEC 61850-7-3, literal for literal and in its order."""
 DEFAULT_CONTROL_MODEL: ControlModel = "sbo-with-enhanced-security"
 
-NO_TARIFFS = Bills()
 GATEWAY_INST = "GW"
 """LDevice inst of an IED's own logical device; its MMS domain is IED name + ``GW``."""
 
@@ -56,7 +55,7 @@ def model_revision(
     control_model: ControlModel,
     bands: Bands = NO_BANDS,
     operate_timeout: int = OPERATE_TIMEOUT,
-    bills: Bills = NO_TARIFFS,
+    bills: Bills = DEFAULTS,
 ) -> str:
     """configVersion of an IED, and configRev of its logical devices: all settings that are in the types.
 
@@ -69,8 +68,8 @@ def model_revision(
     told = [(f"{unit}.{name}", text) for unit in NOMINALS for name, text in bands.values(unit)]
     if operate_timeout != OPERATE_TIMEOUT:
         told.append(("operTimeout", str(operate_timeout)))
-    if bills != NO_TARIFFS:
-        told.append(("bills", f"{bills.period} {bills.minutes} {bills.tariffs}"))
+    if bills != DEFAULTS:
+        told.append(("bills", f"{bills.period} {bills.minutes} {bills.tariffs} {bills.demand:d}"))
     return ".".join([*marks, digest(told)] if told else marks)
 
 
@@ -194,8 +193,8 @@ class Project:
     """Where the meters are; those that it does not name are in the substation of their IED."""
     bands: Bands = NO_BANDS
     """Deadbands and ranges of measured values; by default every change is an event."""
-    bills: Bills = NO_TARIFFS
-    """Period and intervals of billing, and how many tariffs there are."""
+    bills: Bills = DEFAULTS
+    """What of billing is in the types and in the meters' devices."""
     clients: tuple[str, ...] = ()
     """Clients of the report control blocks, by the name of its IED: the first has instance 01 of each."""
 

@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 from scl_builder.build.clients import CLIENT_NODE
 from scl_builder.build.devices import Plates, plate_node
-from scl_builder.build.project import NO_TARIFFS, ControlModel, model_revision
+from scl_builder.build.project import ControlModel, model_revision
 from scl_builder.build.text import digest, escape, visible
 from scl_builder.model import logical_devices
-from scl_builder.model.billing_nodes import Bills
+from scl_builder.model.billing_nodes import DEFAULTS, Bills
 from scl_builder.model.cdc import SERVED_CDCS, SERVED_MEMBERS
 from scl_builder.model.data_object import DataObject, LogicalNode
 from scl_builder.model.deadbands import NO_BANDS, RANGE_CONFIG, Bands, limits
-from scl_builder.model.logical_devices import Profile
+from scl_builder.model.logical_devices import Profile, meter_nodes
 from scl_builder.model.nsd_cdcs import (
     CDCS,
     CONTROL_SERVICES,
@@ -238,13 +238,13 @@ def render(
     *,
     operate_timeout: int = logical_devices.OPERATE_TIMEOUT,
     bands: Bands = NO_BANDS,
-    bills: Bills = NO_TARIFFS,
+    bills: Bills = DEFAULTS,
     clients: bool = False,
 ) -> str:
     """The DataTypeTemplates element, sections and ids in order, one element a line."""
     revision = model_revision(control_model, bands, operate_timeout, bills)
     told = _Told(tool_version, operate_timeout, revision, bills.freeze)
-    own = (n for profile in profiles for n in (*profile.nodes, *profile.by_tariff[: bills.tariffs]))
+    own = (node for profile in profiles for node in meter_nodes(profile, relay=True, bills=bills))
     nodes = [*gateway_nodes(tariffs=bills.tariffs), *map(bands.applied, map(bills.applied, own))]
     nodes += map(plate_node, plates)
     nodes += [CLIENT_NODE] if clients else []

@@ -13,6 +13,7 @@ whole period.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -37,11 +38,17 @@ class Bills:
     """Of an interval of the load profile."""
     tariffs: int = 0
     """Registers per tariff of each meter."""
+    demand: bool = True
+    """Whether a meter has the demand that the bridge computes."""
 
     @property
     def freeze(self) -> int:
         """frPd, ms: a month is no fixed time, and INT32 has no number for it."""
         return {"month": 0, "day": 86_400_000}[self.period]
+
+    def shown(self, nodes: Iterable[LogicalNode]) -> tuple[LogicalNode, ...]:
+        """Without demand, if there is to be none."""
+        return tuple(node for node in nodes if self.demand or not node.any_of)
 
     def applied(self, node: LogicalNode) -> LogicalNode:
         """``node`` with the settings of its calculation."""
@@ -115,3 +122,7 @@ NARROWED = "_1"
 def _plate(number: int) -> DataObject:
     told = (("d", f"Tariff {number} by the calendar"),)
     return DataObject("NamPlt", "LPL", FILE, values=told, leaves_out=("ldNs", "configRev", "dU"))
+
+
+DEFAULTS = Bills()
+"""A deployment without tariffs."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from weakref import WeakValueDictionary
 
-from scl_builder.model.billing_nodes import by_tariff
+from scl_builder.model.billing_nodes import DEFAULTS, Bills, by_tariff
 from scl_builder.model.data_object import BEH, FILE, DataObject, LogicalNode
 from scl_builder.model.measuring import ONE_PHASE, ONE_WAY, THREE_PHASE
 from scl_builder.model.narrowing import narrowed, quantities_of
@@ -206,10 +206,10 @@ def _profile_of(quantities: tuple[str, ...], profiles: tuple[Profile, ...]) -> P
 
 
 @lru_cache(maxsize=1024)
-def meter_nodes(profile: Profile, *, relay: bool, tariffs: int = 0) -> tuple[LogicalNode, ...]:
-    """The logical nodes of a meter with or without a relay, with registers of so many tariffs."""
+def meter_nodes(profile: Profile, *, relay: bool, bills: Bills = DEFAULTS) -> tuple[LogicalNode, ...]:
+    """The logical nodes of a meter with or without a relay, in a deployment that bills so."""
     nodes = profile.nodes if relay else tuple(node for node in profile.nodes if node not in _SWITCH)
-    return (*nodes, *profile.by_tariff[:tariffs])
+    return (*bills.shown(nodes), *profile.by_tariff[: bills.tariffs])
 
 
 GATEWAY_LD: tuple[LogicalNode, ...] = (

@@ -31,8 +31,8 @@ from broker.mqtt.settings import MqttSettings
 from mms_bridge.run import serve
 from mms_bridge.settings import MmsSettings
 from scl_builder.build.builder import build_cid
-from scl_builder.build.project import NO_TARIFFS, ControlModel, Ied, Meter, Project
-from scl_builder.model.billing_nodes import Bills
+from scl_builder.build.project import ControlModel, Ied, Meter, Project
+from scl_builder.model.billing_nodes import DEFAULTS, Bills
 from scl_builder.model.deadbands import NO_BANDS, Bands
 from scl_builder.model.logical_devices import profile_of
 from tests.support.brokers import Broker, free_port
@@ -182,7 +182,7 @@ class Scene:
     tls_port: int | None = None
     operate_limit: float = OPERATE_LIMIT
     """Seconds; the bridge's setting and the CID's operTimeout."""
-    bills: Bills = NO_TARIFFS
+    bills: Bills = DEFAULTS
     bands: Bands = NO_BANDS
     """Deadbands and ranges of the CID; by default every change is an event."""
     meters: dict[str, DrivenMeter] = field(default_factory=dict)

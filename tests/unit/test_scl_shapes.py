@@ -239,6 +239,13 @@ def test_tariffs_cost_bytes_only_where_there_are_some() -> None:
     assert (more[0] - more[1]) / 20 <= 1700
 
 
+def test_demand_can_be_left_out() -> None:
+    plan = replace(town(SHAPES["three phases, Shelly"][0]), bills=Bills(demand=False))
+    assert_clean(build_scd(plan))
+    assert attributes(build_scd(plan), "//s:LDevice[@inst='M1']/s:LN[@lnClass='MMXU']/@inst") == ["1"]
+    assert b"CalcMethodKind" not in build_scd(plan)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_shape_is_clean_with_all_tariffs(shape: str) -> None:
     quantities, _ = SHAPES[shape]
