@@ -60,8 +60,9 @@ class BillingPart:
         self._correction = 0
         """Key of the newest one that was heeded."""
         self._frozen: dict[int, FrozenPeriod] = {}
+        self._known: dict[int, tuple[int, int]] = {}
+        """Of the load profiles that they were made from."""
         self._published: dict[int, bytes] = {}
-        self._refused = ""
 
     def kept_up(self, policy: Policy, *, seconds: float, clock: Clock) -> AbstractContextManager[None]:
         """Upkeep of the store, with a look after each round."""
@@ -85,14 +86,17 @@ class BillingPart:
                 return  # another process is at it, or was stopped
         newest, changed = corrected(self._engine, after=self._correction)
         periods = self._bills.periods(moment(over))
+        known = self._bills.known(periods[0]) if self._hour != over else self._known
         for meter in self._store.registry(retired=True):
             assert meter.key is not None
             if self._hour == over and meter.key not in changed and self._is_told(meter):
                 continue
             begin = monotonic()
-            self._publish(meter, self._payload(meter, periods, anew=meter.key in changed))
+            anew = meter.key in changed or known.get(meter.key) != self._known.get(meter.key)
+            self._publish(meter, self._payload(meter, periods, anew=anew))
             if pause(monotonic() - begin):
                 return
+        self._known = known
         self._hour, self._correction = over, newest
 
     def tell_tariff(self) -> None:
@@ -125,7 +129,7 @@ class BillingPart:
             self._published[meter.key] = payload
 
     def _payload(self, meter: Meter, periods: tuple[Period, Period], *, anew: bool) -> bytes:
-        """Empty for a meter that is retired, or whose figures the calendar of tariffs does not allow."""
+        """Empty for a meter that is retired."""
         assert meter.key is not None
         if meter.retired_at is not None:
             return b""
@@ -136,7 +140,6 @@ class BillingPart:
                 frozen = self._frozen[meter.key] = self._bills.frozen(meter, last)
             return self._bills.billing(meter, frozen, running).payload()
         except ConfigurationError as error:
-            if self._refused != str(error):
-                self._refused = str(error)
-                log.error("no figures for billing: %s", error)
-            return b""
+            log.error("no energy by tariff from now on: %s", error)
+            self._bills.tariffs = None
+            return self._payload(meter, periods, anew=anew)

@@ -19,7 +19,7 @@ from bridge.store.period_sums import PeriodSum, sums
 from bridge.store.profile_table import MARKS
 from bridge.store.queries import Store
 from bridge.store.registers import registers
-from bridge.store.tables import HOUR_MS, Meter, ProfileCorrection, at_ms, moment
+from bridge.store.tables import DAY_MS, HOUR_MS, LoadProfile, Meter, ProfileCorrection, at_ms, moment
 from bridge.store.tariff_energy import EXPORT, IMPORT, Timeline
 from bridge.store.tariffs import Tariffs
 from broker.calendar import Calendar, Period
@@ -80,7 +80,8 @@ class Bills:
         self._store = Store(engine)
         self._calendar = calendar
         self._by = by
-        self._tariffs = tariffs
+        self.tariffs = tariffs
+        """None: no energy by tariff."""
 
     def periods(self, now: datetime) -> tuple[Period, Period]:
         """The last period that is over, and the running one."""
@@ -98,6 +99,20 @@ class Bills:
             version=1 + self._corrections(meter, period), registers=values, read_at=read_at,
         )  # fmt: skip
 
+    def known(self, period: Period) -> dict[int, tuple[int, int]]:
+        """Key of each meter → what tells one state of its load profile of a period from another.
+
+        Readings that come late make intervals where there were none, and that is no correction.
+        """
+        start, data = col(LoadProfile.start), col(LoadProfile.data)
+        wanted = (
+            select(col(LoadProfile.meter), func.count(), func.sum(func.length(data)))
+            .where(start > at_ms(period.start) - DAY_MS, start < at_ms(period.end))
+            .group_by(col(LoadProfile.meter))
+        )
+        with self._engine.connect() as connection:
+            return {key: (days, size) for key, days, size in connection.execute(wanted)}
+
     def billing(self, meter: Meter, frozen: FrozenPeriod, running: Period) -> Billing:
         """The whole message."""
         maximum, latest, tariffs = self._figures(meter, running)
@@ -107,8 +122,8 @@ class Bills:
         return Billing(frozen=frozen, running=period, demand=latest)
 
     def _figures(self, meter: Meter, period: Period) -> tuple[Any, ...]:
-        known = self._tariffs is not None and self._tariffs.begin <= period.start
-        timeline = Timeline(self._tariffs, [period]) if self._tariffs is not None and known else None
+        known = self.tariffs is not None and self.tariffs.begin <= period.start
+        timeline = Timeline(self.tariffs, [period]) if self.tariffs is not None and known else None
         table = sums(
             self._store.profiles, [meter], [period],
             new=lambda: _Figures(timeline), fields=("maximum", "latest", "tariffs"),

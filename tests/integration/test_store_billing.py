@@ -121,6 +121,33 @@ def test_what_is_corrected_is_published_again_with_another_version(kept: Kept) -
     assert before.frozen.version == 1 < after.frozen.version
 
 
+def test_what_comes_late_is_frozen_at_the_next_hour(kept: Kept) -> None:
+    """A meter that was away over midnight has no intervals there, and so none is corrected."""
+    kept.put(*evening(without=range(50, 191)), now=LOOK)
+    kept.upkeep(now=LOOK)
+    bills = Bills(kept)
+    (before,) = bills.look()
+    assert before is not None
+    assert before.frozen.registers == {}
+    kept.put(*(one for one in evening() if one[2] > 50), now=LOOK)
+    kept.upkeep(now=LOOK + HOUR_MS)
+    (after,) = bills.look(LOOK + HOUR_MS)
+    assert after is not None
+    assert after.frozen.registers == {"energy": 3550.0}
+
+
+def test_a_calendar_that_changes_inside_an_interval_costs_the_tariffs_alone(
+    kept: Kept, tmp_path: Path
+) -> None:
+    file = tmp_path / "tariffs.toml"
+    file.write_text(TARIFFS.replace("23:00", "23:05"))
+    kept.put(*evening(), now=LOOK)
+    kept.upkeep(now=LOOK)
+    (told,) = Bills(kept, tariffs=file).look()
+    assert told is not None
+    assert (told.frozen.registers, told.frozen.tariffs) == ({"energy": 3550.0}, {})
+
+
 def test_a_new_connection_and_a_new_leader_publish_everything(kept: Kept) -> None:
     kept.put(*evening(), now=LOOK)
     kept.upkeep(now=LOOK)
