@@ -11,8 +11,9 @@ so all is made and published again. Registers are frozen when the last hour of t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from time import monotonic
@@ -21,16 +22,18 @@ from sqlalchemy import Engine
 
 from bridge.mqtt.connection import Link
 from bridge.settings import BridgeSettings
-from bridge.store.billing import Bills, corrected
+from bridge.store.billing import Bills, Figures, corrected
 from bridge.store.clock import Clock
 from bridge.store.queries import Store
 from bridge.store.rollup import GRACE_MS, next_due
-from bridge.store.tables import HOUR_MS, Meter, moment
+from bridge.store.tables import DAY_MS, HOUR_MS, Meter, at_ms, moment
 from bridge.store.upkeep import Policy, kept_up
 from broker.calendar import Period
 from broker.contract.billing import FrozenPeriod, TariffInForce
 from broker.contract.errors import ConfigurationError
 from broker.contract.messages import utc_now
+
+Known = Mapping[int, tuple[int, int]]
 
 _AHEAD = timedelta(days=400)
 
@@ -60,8 +63,10 @@ class BillingPart:
         self._correction = 0
         """Key of the newest one that was heeded."""
         self._frozen: dict[int, FrozenPeriod] = {}
-        self._known: dict[int, tuple[int, int]] = {}
-        """Of the load profiles that they were made from."""
+        self._heads: dict[int, tuple[int, Figures]] = {}
+        """Of the running period until the begin (ms) of a day: those of the day are added each hour."""
+        self._known: tuple[Known, Known] = {}, {}
+        """Of the load profiles that both were made from."""
         self._published: dict[int, bytes] = {}
 
     def kept_up(self, policy: Policy, *, seconds: float, clock: Clock) -> AbstractContextManager[None]:
@@ -86,14 +91,20 @@ class BillingPart:
                 return  # another process is at it, or was stopped
         newest, changed = corrected(self._engine, after=self._correction)
         periods = self._bills.periods(moment(over))
-        known = self._bills.known(periods[0]) if self._hour != over else self._known
+        head = replace(periods[1], end=max(periods[1].start, moment(over - over % DAY_MS)))
+        known = self._known
+        if self._hour != over:
+            known = self._bills.known(periods[0]), self._bills.known(head)
         for meter in self._store.registry(retired=True):
             assert meter.key is not None
             if self._hour == over and meter.key not in changed and self._is_told(meter):
                 continue
             begin = monotonic()
-            anew = meter.key in changed or known.get(meter.key) != self._known.get(meter.key)
-            self._publish(meter, self._payload(meter, periods, anew=anew))
+            if meter.key in changed or known[0].get(meter.key) != self._known[0].get(meter.key):
+                self._frozen.pop(meter.key, None)
+            if meter.key in changed or known[1].get(meter.key) != self._known[1].get(meter.key):
+                self._heads.pop(meter.key, None)
+            self._publish(meter, self._payload(meter, periods, head))
             if pause(monotonic() - begin):
                 return
         self._known = known
@@ -128,7 +139,7 @@ class BillingPart:
             self._link.publish(self._topics.meter(meter.meter_id, "billing"), payload)
             self._published[meter.key] = payload
 
-    def _payload(self, meter: Meter, periods: tuple[Period, Period], *, anew: bool) -> bytes:
+    def _payload(self, meter: Meter, periods: tuple[Period, Period], head: Period) -> bytes:
         """Empty for a meter that is retired."""
         assert meter.key is not None
         if meter.retired_at is not None:
@@ -136,10 +147,18 @@ class BillingPart:
         last, running = periods
         frozen = self._frozen.get(meter.key)
         try:
-            if frozen is None or anew or frozen.end != last.end:
+            if frozen is None or frozen.end != last.end:
                 frozen = self._frozen[meter.key] = self._bills.frozen(meter, last)
-            return self._bills.billing(meter, frozen, running).payload()
+            at, begun = self._heads.get(meter.key) or (0, self._bills.begun(running))
+            if at != at_ms(head.end):
+                begun = self._bills.figures(meter, head, self._bills.begun(running))
+                self._heads[meter.key] = at_ms(head.end), begun
+            rest = replace(running, start=head.end)
+            figures = self._bills.figures(meter, rest, begun.copied())
+            return self._bills.billing(frozen, running, figures).payload()
         except ConfigurationError as error:
             log.error("no energy by tariff from now on: %s", error)
             self._bills.tariffs = None
-            return self._payload(meter, periods, anew=anew)
+            self._frozen.clear()
+            self._heads.clear()
+            return self._payload(meter, periods, head)

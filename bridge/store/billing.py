@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Literal
 
 from sqlalchemy import Engine, func, select
@@ -27,11 +28,13 @@ from broker.contract.billing import Billing, BillingPeriod, FrozenPeriod, Peak, 
 from broker.contract.quantities import QUANTITIES, Kind
 
 REGISTERS = tuple(name for name, row in QUANTITIES.items() if row.kind is Kind.REGISTER)
+_FEW = 3
+"""Periods whose tariffs are remembered, beside the newest."""
 _AROUND = timedelta(days=70)
 """Two months and more."""
 
 
-class _Figures(PeriodSum):
+class Figures(PeriodSum):
     """Maximum and latest mean power of a period, and its energy by tariff."""
 
     def __init__(self, timeline: Timeline | None) -> None:
@@ -49,6 +52,13 @@ class _Figures(PeriodSum):
             told = self._tariffs.setdefault(self._timeline.of(at, span), [None] * len(values))
             for place, value in enumerate(values):
                 told[place] = told[place] if value is None else (told[place] or 0) + value
+
+    def copied(self) -> Figures:
+        """To go on from here."""
+        other = Figures(self._timeline)
+        other._tariffs = {tariff: list(values) for tariff, values in self._tariffs.items()}
+        other._peak, other._latest = self._peak, self._latest
+        return other
 
     def values(self) -> tuple[Any, ...]:
         tariffs = {
@@ -82,6 +92,7 @@ class Bills:
         self._by = by
         self.tariffs = tariffs
         """None: no energy by tariff."""
+        self._timelines: dict[Period, Timeline] = {}
 
     def periods(self, now: datetime) -> tuple[Period, Period]:
         """The last period that is over, and the running one."""
@@ -92,7 +103,7 @@ class Bills:
 
     def frozen(self, meter: Meter, period: Period) -> FrozenPeriod:
         """Of a period that is over and summed up."""
-        maximum, _, tariffs = self._figures(meter, period)
+        maximum, _, tariffs = self.figures(meter, period, self.begun(period)).values()
         values, read_at = self._registers(meter, at_ms(period.end))
         return FrozenPeriod(
             period=period.name, start=period.start, end=period.end, maximum=maximum, tariffs=tariffs,
@@ -113,25 +124,32 @@ class Bills:
         with self._engine.connect() as connection:
             return {key: (days, size) for key, days, size in connection.execute(wanted)}
 
-    def billing(self, meter: Meter, frozen: FrozenPeriod, running: Period) -> Billing:
-        """The whole message."""
-        maximum, latest, tariffs = self._figures(meter, running)
+    def billing(self, frozen: FrozenPeriod, running: Period, figures: Figures) -> Billing:
+        """The whole message; ``figures`` are those of the ``running`` period."""
+        maximum, latest, tariffs = figures.values()
         period = BillingPeriod(
             period=running.name, start=running.start, end=running.end, maximum=maximum, tariffs=tariffs
         )
         return Billing(frozen=frozen, running=period, demand=latest)
 
-    def _figures(self, meter: Meter, period: Period) -> tuple[Any, ...]:
-        known = self.tariffs is not None and self.tariffs.begin <= period.start
-        timeline = Timeline(self.tariffs, [period]) if self.tariffs is not None and known else None
+    def begun(self, period: Period) -> Figures:
+        """Those of a period, before any of its intervals."""
+        if self.tariffs is None or self.tariffs.begin > period.start:
+            return Figures(None)
+        if period not in self._timelines:
+            self._timelines = {period: Timeline(self.tariffs, [period])} | dict(
+                islice(self._timelines.items(), _FEW)
+            )
+        return Figures(self._timelines[period])
+
+    def figures(self, meter: Meter, period: Period, begun: Figures) -> Figures:
+        """``begun``, and the intervals of a period or of a part of it."""
         table = sums(
             self._store.profiles, [meter], [period],
-            new=lambda: _Figures(timeline), fields=("maximum", "latest", "tariffs"),
-            registers=(IMPORT, EXPORT),
+            new=lambda: begun, fields=("maximum", "latest", "tariffs"), registers=(IMPORT, EXPORT),
         )  # fmt: skip
-        (row,) = table.rows
-        maximum, latest, tariffs = row[-len(MARKS) - 3 : -len(MARKS)]
-        return maximum, latest, tariffs
+        list(table.rows)
+        return begun
 
     def _registers(self, meter: Meter, at: int) -> tuple[dict[str, float], datetime | None]:
         """All registers of the reading that `bridge.store.registers` takes at a time."""

@@ -200,3 +200,21 @@ def test_the_tariff_in_force_is_told_once_for_each_connection(kept: Kept, tmp_pa
     bills.out.connection = 2
     assert bills.tariff() is not None
     assert Bills(kept).tariff() is None, "without a calendar what an earlier bridge told is cleared"
+
+
+def test_a_month_goes_on_from_the_days_that_are_over(kept: Kept, tmp_path: Path) -> None:
+    file = tmp_path / "tariffs.toml"
+    file.write_text(TARIFFS)
+    bills = Bills(kept, billing_period="month", tariffs=file)
+    kept.put(*evening(), now=LOOK)
+    for hour, t1 in enumerate((1200.0, 1800.0)):
+        kept.upkeep(now=LOOK + hour * HOUR_MS)
+        (told,) = bills.look(LOOK + hour * HOUR_MS)
+        assert told is not None
+        assert (told.frozen.period, told.frozen.registers) == ("2026-10", {})
+        assert told.running.maximum is not None
+        assert told.running.maximum.power == 6000.0, "of the day before"
+        energy = {name: one.energy_import for name, one in told.running.tariffs.items()}
+        assert energy == {"T1": t1, "T2": 1950.0}
+        later = range(191, 260)
+        kept.put(*(at(minute, minute + 1, 4250.0 + 10 * (minute - 190)) for minute in later), now=LOOK)
