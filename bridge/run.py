@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from bridge.alarms.part import AlarmPart
+from bridge.billing import BillingPart
 from bridge.credit.rounds import rounds
 from bridge.ingest.classify import Sorter
 from bridge.ingest.dead_letters import DeadLetters
@@ -36,7 +37,7 @@ from bridge.settings import BridgeSettings
 from bridge.store import audit_head, database
 from bridge.store.audit_head import Watch
 from bridge.store.clock import Clock
-from bridge.store.upkeep import Policy, kept_up
+from bridge.store.upkeep import Policy
 from broker.contract.errors import reason
 from broker.contract.specs import SPECS
 from broker.mqtt.packets import Will
@@ -128,6 +129,7 @@ class _Bridge:
             through=lambda: self._blocks.through,
         )
         self._alarms = self._made_alarms(reader)
+        self._billing = BillingPart(engine, settings, link, leads=self._leads)
         self._leader = self._made_leader(deadlines)
         self._ingest = self._made_ingest(_writer(settings, writing, leads=self._leads))
         self._ingest.on_alarms = self._alarms.take
@@ -146,7 +148,7 @@ class _Bridge:
             self._engine,
             gained=self._gained,
             lost=lambda: self._link.out.forget(self._settings.mqtt.topics.scl.encode()),
-            chores=[*looks, self._alarms.look],
+            chores=[*looks, self._alarms.look, self._billing.tell_tariff],
         )
 
     def _made_alarms(self, reader: Engine) -> AlarmPart:
@@ -220,7 +222,7 @@ class _Bridge:
         settings = self._settings
         kept, minutes = (settings.keep, settings.pack_after, self._clock_kept), settings.interval_minutes
         policy = Policy(*kept, minutes, settings.bands, rounds())
-        upkeep = kept_up(self._engine, policy, seconds=settings.upkeep_seconds, clock=self._clock)
+        upkeep = self._billing.kept_up(policy, seconds=settings.upkeep_seconds, clock=self._clock)
         with observed(settings, self._engine, flow=self._flow, counters=self._counters), upkeep:
             self._ingest.start()
             self._publication.start()
@@ -288,13 +290,6 @@ def _inbox(settings: BridgeSettings) -> Inbox:
 
 
 def _counters(link: Link, ingest: Ingest, publication: Publication, leader: Leader) -> dict[str, int]:
-    return (
-        asdict(ingest.counters)
-        | {
-            "waiting": link.inbox.messages,
-            "connections": link.out.connection,
-            "connected": int(link.out.is_open),
-            "leads": int(leader.leads),
-        }
-        | publication.counters()
-    )
+    own = {"waiting": link.inbox.messages, "connections": link.out.connection}
+    own |= {"connected": int(link.out.is_open), "leads": int(leader.leads)}
+    return asdict(ingest.counters) | own | publication.counters()

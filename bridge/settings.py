@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bridge.alarms import targets
 from bridge.alarms.targets import Target
+from bridge.billing_settings import BillingSettings
 from bridge.ingest.ied_names import PREFIX
 from bridge.ingest.rate_limits import Limits, Rate
 from bridge.scl.hosts import Hosts, parsed
@@ -48,6 +49,7 @@ class BridgeSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="METER61850_", extra="forbid", frozen=True)
 
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
+    billing: BillingSettings = Field(default_factory=BillingSettings)
     database_url: str = "sqlite:///meter61850.sqlite"
     """``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/NAME``."""
     client_id: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "meter61850-bridge"
@@ -110,8 +112,7 @@ class BridgeSettings(BaseSettings):
     (bridge.ingest.repeats); in this time the online meters connect and publish it themselves."""
 
     meter_message_rate: Annotated[float, Field(gt=0)] = 25.0
-    """Messages per second of one meter, sustained; the shortest interval makes 20. The rest waits in the
-    outbox."""
+    """Messages of one meter per second, sustained; the shortest interval makes 20. The rest waits."""
     meter_message_burst: Annotated[int, Field(ge=1)] = 100_000
     """Burst of messages of one meter: all that the broker queued while the bridge was away."""
     meter_reading_rate: Annotated[float, Field(gt=0)] = 25.0
@@ -173,8 +174,7 @@ class BridgeSettings(BaseSettings):
     mms_tls_port: Port | None = None
     """Port of the first IED for MMS over TLS, 3782 in IEC 62351; the SCD has it beside the plain one."""
     topology: Path | None = None
-    """TOML file of substations, feeders and phases, for the SCD (docs/topology.example.toml); read again when
-    it changes."""
+    """TOML file of substations, feeders and phases (docs/topology.example.toml); changes are read at once."""
     report_instances: Annotated[int, Field(ge=1, le=MAX_REPORT_INSTANCES)] = 2
     """SCADA clients that can each enable every report control block."""
     report_clients: str = ""

@@ -31,6 +31,7 @@ from mms_bridge.clock import Clock
 from mms_bridge.control.blocking import Blocks
 from mms_bridge.control.service import Control
 from mms_bridge.datamodel import mapping
+from mms_bridge.datamodel.billing import billing_handlers
 from mms_bridge.datamodel.spare import spare_values
 from mms_bridge.datamodel.value import Key, Value
 from mms_bridge.ied import Ied
@@ -91,6 +92,7 @@ class Gateway:
             "revision": self._take_revision,
             "service_status": self._take_service,
             **alarm_handlers(self.fleet, of_meter=self._refresh, of_server=self._recount_all),
+            **billing_handlers(self.fleet, of_meter=self._refresh, of_server=self._recount_all),
         }
 
     @property

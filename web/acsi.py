@@ -89,7 +89,9 @@ class Acsi:
         for name, path, value in obj.values():
             if (told := now.get((ln, name))) is not None:
                 live[*path, *value.path] = told.value
-                live[*path, value.q], live[*path, value.t] = _quality(told.quality), _time(told.t_ms)
+                live[*path, value.t] = _time(told.t_ms)
+                if told.quality != Quality.KEPT:
+                    live[*path, value.q] = _quality(told.quality)
                 if value.instant and told.value is not None:
                     live[*path, *value.instant] = told.value
                     live[*path, "range"] = _range(obj.at(path), node, path, told.value)

@@ -34,9 +34,14 @@ _NAMES = {
     "mms_port": "MMS port", "mms_tls_port": "port for TLS",
     "ld_names": "logical devices named by", "spare": "spare logical devices of an IED",
     "mms_deadband": "deadband (%)", "mms_zero_deadband": "zero deadband (%)", "mms_range": "range (%)",
-    "mms_nominal": "nominal values",
+    "mms_nominal": "nominal values", "interval_minutes": "minutes of an interval",
+}
+_OF_BILLING = {
+    "billing_period": "registers frozen at the end of each", "tariffs": "calendar of tariffs",
+    "mms_demand": "computed demand",
 }
 # fmt: on
+_CALLED = _NAMES | _OF_BILLING
 """Settings that are in the SCD, and what they are called."""
 _SOFTWARE = "meter61850"
 
@@ -55,6 +60,7 @@ TOPOLOGY = "METER61850_TOPOLOGY"
 def made_with(settings: BridgeSettings, names: LdNames) -> dict[str, str]:
     """What an SCD is made with, beside meters and topology, for JSON; ``names`` says the database."""
     told = {name: getattr(settings, name) for name in _NAMES} | {"ld_names": names}
+    told |= {name: getattr(settings.billing, name) for name in _OF_BILLING}
     return {name: "none" if value in (None, "") else str(value) for name, value in told.items()} | {
         _SOFTWARE: VERSION
     }
@@ -80,7 +86,7 @@ def of_settings(before: Mapping[str, str], after: Mapping[str, str]) -> list[Cha
     found = []
     for name in before.keys() & after.keys():
         if before[name] != after[name]:
-            called = _NAMES.get(name, name)
+            called = _CALLED.get(name, name)
             why = "another version" if name == _SOFTWARE else f"METER61850_{name.upper()}"
             found.append(Change(f"{called} {after[name]} instead of {before[name]}", why))
     return sorted(found)

@@ -89,6 +89,7 @@ class Publication:
             settings.mms_host, settings.mms_port, settings.mms_tls_port, hosts=settings.mms_hosts
         )
         self._topology = TopologyFile(settings.topology)
+        self._bills = settings.billing.bills(settings.interval_minutes)
         self._publish = publish
         self._leads = leads
         self._current: _Published | None = None
@@ -268,6 +269,7 @@ class Publication:
             tool_version=VERSION,
             topology=topology,
             bands=settings.bands,
+            bills=self._bills,
             clients=settings.clients,
         )
         scd = build_scd(project)

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 _TURN_SECONDS = 0.02
 """For so long a transaction goes on: the readings that come meanwhile wait for it."""
 
+Then = Callable[[int, Callable[[float], bool]], None]
+"""What follows a round: with its time (ms), and a pause (s) that tells whether to stop."""
+
 _ONE_PROCESS = "61850, 2"
 """PostgreSQL advisory lock of the process that does the upkeep."""
 
@@ -139,9 +142,11 @@ def _only_one(engine: Engine) -> Iterator[bool]:
 
 
 @contextmanager
-def kept_up(engine: Engine, policy: Policy, *, seconds: float, clock: Clock | None = None) -> Iterator[None]:
-    """Upkeep every ``seconds``, in a thread of its own, for as long as this lasts."""
-    caretaker = Caretaker(engine, policy, seconds=seconds, clock=clock)
+def kept_up(
+    engine: Engine, policy: Policy, *, seconds: float, clock: Clock | None = None, then: Then | None = None
+) -> Iterator[None]:
+    """Upkeep every ``seconds``, in a thread of its own, for as long as this lasts; ``then`` after each."""
+    caretaker = Caretaker(engine, policy, seconds=seconds, clock=clock, then=then)
     caretaker.start()
     try:
         yield
@@ -152,8 +157,17 @@ def kept_up(engine: Engine, policy: Policy, *, seconds: float, clock: Clock | No
 class Caretaker:
     """The bridge's thread for upkeep: a round every ``seconds``, but none while the clock is in doubt."""
 
-    def __init__(self, engine: Engine, policy: Policy, *, seconds: float, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        policy: Policy,
+        *,
+        seconds: float,
+        clock: Clock | None = None,
+        then: Then | None = None,
+    ) -> None:
         self._clock = clock or Clock()
+        self._then = then or (lambda _now, _pause: None)
         self.errors = 0
         self._engine = engine
         self._policy = policy
@@ -181,7 +195,9 @@ class Caretaker:
         if self._clock.in_doubt:
             return
         try:
-            done = upkeep(self._engine, self._policy, now=time_ns() // 1_000_000, pause=self._stop.wait)
+            now = time_ns() // 1_000_000
+            done = upkeep(self._engine, self._policy, now=now, pause=self._stop.wait)
+            self._then(now, self._stop.wait)
         except DBAPIError as error:
             self.errors += 1
             log.warning("upkeep comes later: %s", reason(error))

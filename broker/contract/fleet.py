@@ -17,6 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from broker.contract.alarms import Severity
+from broker.contract.billing import Billing, TariffInForce
 from broker.contract.known import Known, takes_reading
 from broker.contract.messages import utc_now
 from broker.contract.reading import Reading
@@ -78,6 +79,8 @@ class MeterState(Known):
     """No sign of life for as long as makes a reading stale: what it said of its relay may have changed."""
     worst: Severity | None = None
     """What its alarms in force leave of its health; None for good."""
+    billing: Billing | None = None
+    """None: no bridge has made it yet, or the meter is retired."""
     reading_session: str = ""
     """The session in which the reading was heard; empty before any."""
 
@@ -113,6 +116,8 @@ class Fleet:
     meters: dict[str, MeterState] = field(default_factory=dict)
     worst: Severity | None = None
     """What the server's own alarms in force leave of its health; None for good."""
+    tariff: TariffInForce | None = None
+    """None: the bridge has told none."""
     bridges: dict[str, Session] = field(default_factory=dict)
     """Service name of each bridge and its session."""
 

@@ -20,6 +20,7 @@ from typing import Literal
 
 from broker.contract import enrolment
 from broker.contract.alarms import Acknowledgement, Alarms
+from broker.contract.billing import Billing, TariffInForce
 from broker.contract.birth import Birth
 from broker.contract.block import Block
 from broker.contract.messages import Message
@@ -127,6 +128,9 @@ SPECS: dict[str, Spec] = {
     "alarms": Spec(
         pattern="<meter_id>/alarms", writers=(_BRIDGE, _ADMIN), heard_by=_SERVICES, readers=ALL,
         retained=True, model=Alarms),
+    "billing": Spec(
+        pattern="<meter_id>/billing", writers=(_BRIDGE, _ADMIN), heard_by=(_MMS, _WEB), readers=ALL,
+        retained=True, model=Billing),
     "renew": Spec(
         pattern="<meter_id>/renew", writers=(_METER,), heard_by=(_REGISTRAR,), model=enrolment.Renewal),
     "credential": Spec(
@@ -146,6 +150,9 @@ SPECS: dict[str, Spec] = {
     "service_alarms": Spec(
         pattern="service/<service>/alarms", writers=(_BRIDGE, _ADMIN), heard_by=_SERVICES, readers=ALL,
         retained=True, model=Alarms),
+    "tariff": Spec(
+        pattern="service/<service>/tariff", writers=(_BRIDGE, _ADMIN), heard_by=(_MMS, _WEB), readers=ALL,
+        retained=True, model=TariffInForce),
     "acknowledged": Spec(
         pattern="service/<identity>/acknowledged", writers=(_WEB, _ADMIN), heard_by=(_BRIDGE,),
         readers=_SERVICES, model=Acknowledgement),

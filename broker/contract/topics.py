@@ -158,6 +158,11 @@ class Topics:
         """Topic of the server's own alarms (``broker.contract.alarms.SERVICE``)."""
         return f"{self.prefix}/{SPECS['service_alarms'].topic(service=name)}"
 
+    @property
+    def tariff(self) -> str:
+        """Topic of the tariff in force, whichever bridge of a group leads."""
+        return f"{self.prefix}/{SPECS['tariff'].topic(service='bridge')}"
+
     def acknowledged(self, name: str, meter_id: str = "") -> str:
         """Topic on which ``name`` acknowledges alarms of a meter, or without one of the server."""
         spec = SPECS["meter_acknowledged" if meter_id else "acknowledged"]

@@ -21,12 +21,14 @@ from broker.contract.quantities import HOUSEHOLD
 from broker.contract.reading import Reading
 from broker.contract.relay import Position
 from mms_bridge.datamodel.behaviour import Behaviour, behaviour_of
+from mms_bridge.datamodel.billing import billing_values, tariff_value
 from mms_bridge.datamodel.moment import T_NOT_SYNCHRONIZED, Moment, milliseconds, time_quality
 from mms_bridge.datamodel.value import Key, Quality, Value
 from scl_builder.model import logical_devices
 from scl_builder.model.data_object import LogicalNode
-from scl_builder.model.logical_devices import GATEWAY_LD, Profile, profile_of
+from scl_builder.model.logical_devices import Profile, profile_of
 from scl_builder.model.measuring import way_of, ways
+from scl_builder.model.tariff_in_force import gateway_nodes
 
 ON = int(Behaviour.ON)
 OK, WARNING, ALARM = 1, 2, 3  # HealthKind
@@ -107,7 +109,7 @@ def _bindings(meter: MeterState) -> Mapping[str, tuple[Binding, ...]]:
 
 @lru_cache(maxsize=1024)
 def _of_quantities(quantities: tuple[str, ...], _profiles: tuple[Profile, ...]) -> Feed:
-    groups, given = bindings(profile_of(quantities).nodes), frozenset(quantities)
+    groups, given = bindings(profile_of(quantities).every_node), frozenset(quantities)
     fields = dict.fromkeys(field for _, field, _ in groups.get("reading", ()))
     chosen = {name: way_of(name, given) or ways(name)[-1] for name in fields}
     return Feed(
@@ -126,7 +128,7 @@ def _elsewhere(profile: Profile) -> tuple[tuple[Key, Value], ...]:
     return tuple((key, Value(None, Quality.INVALID, 0)) for key in dict.fromkeys(every) if key not in own)
 
 
-GATEWAY_BINDINGS = bindings(GATEWAY_LD)
+GATEWAY_BINDINGS = bindings(gateway_nodes(tariffs=1))
 
 
 def reading_values(meter: MeterState, *, broker_up: bool) -> Iterator[tuple[Key, Value]]:
@@ -194,6 +196,7 @@ def health_values(meter: MeterState, *, broker_up: bool, now: Moment) -> Iterato
 def all_values(meter: MeterState, *, broker_up: bool, now: Moment) -> Iterator[tuple[Key, Value]]:
     """Everything that feeds one meter's logical device."""
     yield from reading_values(meter, broker_up=broker_up)
+    yield from billing_values(meter.billing, _bindings(meter), broker_up=broker_up)
     yield from relay_values(meter, broker_up=broker_up)
     yield from health_values(meter, broker_up=broker_up, now=now)
 
@@ -224,6 +227,8 @@ def gateway_values(
         for key, name, _ in GATEWAY_BINDINGS[group]:
             quality = hearsay if name in ("bridge_up", "revision") else Quality.GOOD
             yield key, Value(told[name], quality, *now)
+    for key, _, _ in GATEWAY_BINDINGS["tariff"]:
+        yield key, tariff_value(fleet)
 
 
 def _expected(meter: MeterState) -> tuple[str, ...]:

@@ -38,5 +38,5 @@ def spare_values(*, now: Moment) -> Iterator[tuple[Key, Value]]:
 @lru_cache(maxsize=4)
 def _sources(profiles: tuple[Profile, ...]) -> dict[Key, tuple[str, str]]:
     """Data object → what feeds it, of all that any meter has."""
-    every = (bindings(profile.nodes) for profile in profiles)
+    every = (bindings(profile.every_node) for profile in profiles)
     return {key: (group, field) for groups in every for group, fed in groups.items() for key, field, _ in fed}

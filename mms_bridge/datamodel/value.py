@@ -25,6 +25,8 @@ class Quality(IntFlag):
     FAILURE = 1 << 6
     OLD_DATA = 1 << 7
     TEST = 1 << 11
+    KEPT = 1 << 14
+    """Of ours: q stays as it is. A frozen register has that of the running one."""
 
 
 class Value(NamedTuple):

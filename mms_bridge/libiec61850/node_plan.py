@@ -33,7 +33,7 @@ class Kind(Enum):
     TEXT = "VisString255"
 
 
-TEXTS = ("VisString32", "VisString64", "VisString129", "VisString255", "Unicode255")
+TEXTS = ("VisString32", "VisString64", "VisString129", "VisString255", "ObjRef", "Unicode255")
 """bTypes of texts that have a Val."""
 
 _KINDS = {kind.value: kind for kind in Kind} | {"Enum": Kind.INT32}

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mms_bridge.datamodel.bands import Band
-from mms_bridge.datamodel.value import Key, Value
+from mms_bridge.datamodel.value import Key, Quality, Value
 from mms_bridge.libiec61850.bindings import lib
 from mms_bridge.libiec61850.points import Points
 
@@ -35,7 +35,7 @@ def write(server: int, points: Points, values: Iterable[tuple[Key, Value]]) -> N
             if value is not None and (band := bands[place]) is not None:
                 quality = band.quality(quality, value)
                 value = _measure(server, points, place, band, value, quiet=bool(quiet[place]))
-            if quality != qualities[place]:
+            if quality != qualities[place] and quality != Quality.KEPT:
                 lib.IedServer_updateQuality(server, points.q[place], quality)
                 qualities[place] = quality
             if value is None:
@@ -80,8 +80,9 @@ def preset(server: int, points: Points, values: Iterable[tuple[Key, Value]]) -> 
         if value is not None and (band := points.bands[place]) is not None:
             quality = band.quality(quality, value)
             value = _measure(server, points, place, band, value, quiet=True)
-        held = lib.IedServer_getAttributeValue(server, points.q[place])
-        lib.MmsValue_setBitStringFromInteger(held, quality)
-        points.quality[place] = quality
+        if quality != Quality.KEPT:
+            held = lib.IedServer_getAttributeValue(server, points.q[place])
+            lib.MmsValue_setBitStringFromInteger(held, quality)
+            points.quality[place] = quality
         if value is not None:
             shape.set[place](points.held[place], value)

@@ -21,6 +21,7 @@ from scl_builder.build.project import HistoryItem, Ied, Project
 from scl_builder.build.render_cache import Remembered
 from scl_builder.build.text import escape, unicode
 from scl_builder.model import logical_devices
+from scl_builder.model.billing_nodes import Bills
 from scl_builder.model.topology import Topology
 
 NAMESPACE = "http://www.iec.ch/61850/2003/SCL"
@@ -92,6 +93,7 @@ def _templates(project: Project, ieds: list[Ied], clients: tuple[str, ...] = ())
         profiles or frozenset((logical_devices.SINGLE_PHASE,)),
         operate_timeout=project.operate_timeout,
         bands=project.bands,
+        bills=project.bills,
         clients=bool(clients),
     )
 
@@ -124,16 +126,21 @@ def _history_item(item: HistoryItem) -> str:
 
 def _of_ied(project: Project, ied: Ied, clients: tuple[str, ...] = ()) -> str:
     told = project.tool_version, project.model_revision
-    return _ied(ied, project.report_instances, *told, report_clients(clients))
+    return _ied(ied, project.report_instances, *told, report_clients(clients), project.bills)
 
 
 @Remembered
-def _ied(ied: Ied, report_instances: int, tool_version: str, revision: str, clients: str) -> str:
+def _ied(
+    ied: Ied, report_instances: int, tool_version: str, revision: str, clients: str, bills: Bills
+) -> str:
     shared = devices.shared_plates(ied)
     enabled = f'<RptEnabled max="{report_instances}"'
     enabled += f">{clients}</RptEnabled>" if clients else "/>"
-    gateway = devices.gateway_device(ied, enabled=enabled, tool_version=tool_version)
-    meters = "".join(devices.meter_device(meter, shared, revision) for meter in devices.in_order(ied.meters))
+    gateway = devices.gateway_device(ied, enabled=enabled, tool_version=tool_version, bills=bills)
+    meters = "".join(
+        devices.meter_device(meter, shared, revision, domain=ied.domain(meter), bills=bills)
+        for meter in devices.in_order(ied.meters)
+    )
     # the gateway last: who reads the file once from its beginning knows by then what the members are called
     return (
         f'<IED name="{ied.name}" type="SmartMeterGateway" manufacturer="{logical_devices.VENDOR}"'

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from scl_builder.model.data_object import FILE, DataObject, LogicalNode
+from scl_builder.model.data_object import BEH, FILE, DataObject, LogicalNode
 from scl_builder.model.logical_devices import LD_NAMESPACE
-from scl_builder.model.measuring import BEH
 
 _ACCESS_POINT = "AP1"
 _NO_DEVICE = "LD0"

@@ -21,8 +21,10 @@ from scl_builder.build.project import GATEWAY_INST, Ied, Meter
 from scl_builder.build.render_cache import Remembered
 from scl_builder.build.text import digest, escape, unicode, visible
 from scl_builder.model import logical_devices
+from scl_builder.model.billing_nodes import DEFAULTS, Bills
 from scl_builder.model.data_object import DataObject, LogicalNode
 from scl_builder.model.logical_devices import METER_PRIVATE, Group, Member, Profile, meter_nodes
+from scl_builder.model.tariff_in_force import IN_FORCE, gateway_nodes
 
 VAL_LIMIT = 255
 """Length of VisString255 and Unicode255."""
@@ -60,11 +62,18 @@ def plate_node(plate: Plate) -> LogicalNode:
     return replace(node, type_id=f"{node.type_id}_{digest(plate)}", objects=objects)
 
 
-def meter_device(meter: Meter, shared: Plates, revision: str = logical_devices.MODEL_REVISION) -> str:
-    """A meter's LDevice; ``revision``: what its configRev begins with."""
+def meter_device(
+    meter: Meter,
+    shared: Plates,
+    revision: str = logical_devices.MODEL_REVISION,
+    *,
+    domain: str = "",
+    bills: Bills = DEFAULTS,
+) -> str:
+    """A meter's LDevice, whose name in MMS is ``domain``; ``revision``: what its configRev begins with."""
     plate = _plate(meter)
     own = _own_plate(meter)
-    nodes = meter_nodes(meter.profile, relay=meter.relay)
+    nodes = meter_nodes(meter.profile, relay=meter.relay, bills=bills)
     if plate in shared:
         nodes = tuple(plate_node(plate) if node.ln_class == "LPHD" else node for node in nodes)
     else:
@@ -74,6 +83,10 @@ def meter_device(meter: Meter, shared: Plates, revision: str = logical_devices.M
         mark = digest((("", meter.profile.shape),))
         plate_texts["configRev"] = f"{revision}.{mark}"
     instances = {("LLN0", "NamPlt"): plate_texts, ("LPHD1", "PhyNam"): own}
+    for node in nodes:
+        for do in node.objects:
+            if do.refers:
+                instances[node.name, do.name] = {"setSrcRef": f"{domain}/{do.refers}"}
     return _device(_names(meter), nodes, instances, "")
 
 
@@ -100,17 +113,20 @@ def _exactly(attribute: str, text: str) -> dict[str, str]:
     return {attribute: plain, "dU": exact if exact != plain else ""}
 
 
-def gateway_device(ied: Ied, *, enabled: str, tool_version: str) -> str:
+def gateway_device(ied: Ied, *, enabled: str, tool_version: str, bills: Bills = DEFAULTS) -> str:
     """The IED's own LDevice, with the group data sets if there is a meter; ``enabled``: each RptEnabled."""
     own = {"vendor": logical_devices.VENDOR, "swRev": visible(tool_version, VAL_LIMIT)}
     instances = {("LPHD1", "PhyNam"): own}
     controls = ""
     if ied.meters:
-        conf_rev = logical_devices.GROUP_REVISION + ied.changes
-        groups = [(group, insts) for group in logical_devices.GROUPS if (insts := _members(group, ied))]
+        conf_rev = logical_devices.GROUP_REVISION + ied.changes + bool(bills.tariffs)
+        told = ((group, _members(group, ied, bills.tariffs)) for group in logical_devices.GROUPS)
+        groups = [(group, insts) for group, insts in told if insts]
         controls = "\n" + "".join(_data_set(group, insts) for group, insts in groups)
         controls += "".join(_report(group, conf_rev, enabled) for group, _ in groups)
-    return _device(f'<LDevice inst="{GATEWAY_INST}">', logical_devices.GATEWAY_LD, instances, controls)
+    return _device(
+        f'<LDevice inst="{GATEWAY_INST}">', gateway_nodes(tariffs=bills.tariffs), instances, controls
+    )
 
 
 def _device(
@@ -146,10 +162,11 @@ def _doi(do: DataObject, values: Mapping[str, str]) -> str:
     return f'<DOI name="{do.name}">{rows}</DOI>' if rows else ""
 
 
-def _members(group: Group, ied: Ied) -> list[tuple[str, Member]]:
+def _members(group: Group, ied: Ied, tariffs: int) -> list[tuple[str, Member]]:
     """The insts of the meters that have a member of the group, each with that member."""
     if group.of_gateway:
-        return [(GATEWAY_INST, member) for member in group.members]
+        more = [IN_FORCE] if tariffs else []
+        return [(GATEWAY_INST, member) for member in (*group.members, *more)]
     found = ((m.inst, _member(group, m.profile, relay=m.relay)) for m in in_order(ied.meters))
     return [(inst, member) for inst, member in found if member is not None]
 

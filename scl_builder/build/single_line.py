@@ -166,7 +166,7 @@ def _lnodes(profile: Profile, *, relay: bool) -> tuple[str, ...]:
         (f' prefix="{node.prefix}"' if node.prefix else "")
         + f' lnClass="{node.ln_class}" lnInst="{node.inst}" lnType="{node.type_id}"'
         for node in meter_nodes(profile, relay=relay)
-        if node.ln_class not in ("LLN0", "LPHD")
+        if node.ln_class not in ("LLN0", "LPHD") and not node.any_of
     )
 
 

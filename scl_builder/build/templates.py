@@ -18,10 +18,11 @@ from scl_builder.build.devices import Plates, plate_node
 from scl_builder.build.project import ControlModel, model_revision
 from scl_builder.build.text import digest, escape, visible
 from scl_builder.model import logical_devices
+from scl_builder.model.billing_nodes import DEFAULTS, Bills
 from scl_builder.model.cdc import SERVED_CDCS, SERVED_MEMBERS
 from scl_builder.model.data_object import DataObject, LogicalNode
 from scl_builder.model.deadbands import NO_BANDS, RANGE_CONFIG, Bands, limits
-from scl_builder.model.logical_devices import Profile
+from scl_builder.model.logical_devices import Profile, meter_nodes
 from scl_builder.model.nsd_cdcs import (
     CDCS,
     CONTROL_SERVICES,
@@ -31,6 +32,7 @@ from scl_builder.model.nsd_cdcs import (
     Attribute,
 )
 from scl_builder.model.nsd_enums import ENUMERATIONS
+from scl_builder.model.tariff_in_force import gateway_nodes
 
 PERCENT = "%"
 """The only unit that SIUnitKind does not have: hundredths, without a dimension."""
@@ -89,6 +91,8 @@ class _Told(NamedTuple):
     operate_timeout: int
     """ms."""
     revision: str
+    freeze: int
+    """ms; frPd."""
 
 
 def _values(do: DataObject, control_model: ControlModel, told: _Told) -> dict[str, str]:
@@ -96,6 +100,9 @@ def _values(do: DataObject, control_model: ControlModel, told: _Told) -> dict[st
     values = {
         "ctlModel": control_model_of(do, control_model),
         "pulsQty": "1",
+        "frEna": "true",
+        "frPd": str(told.freeze),
+        "frRs": "false",
         "sboTimeout": str(logical_devices.SELECT_TIMEOUT),
         "operTimeout": str(told.operate_timeout),
         "sboClass": "operate-once",
@@ -231,12 +238,15 @@ def render(
     *,
     operate_timeout: int = logical_devices.OPERATE_TIMEOUT,
     bands: Bands = NO_BANDS,
+    bills: Bills = DEFAULTS,
     clients: bool = False,
 ) -> str:
     """The DataTypeTemplates element, sections and ids in order, one element a line."""
-    told = _Told(tool_version, operate_timeout, model_revision(control_model, bands, operate_timeout))
-    own = (node for profile in profiles for node in profile.nodes)
-    nodes = [*logical_devices.GATEWAY_LD, *map(bands.applied, own), *map(plate_node, plates)]
+    revision = model_revision(control_model, bands, operate_timeout, bills)
+    told = _Told(tool_version, operate_timeout, revision, bills.freeze)
+    own = (node for profile in profiles for node in meter_nodes(profile, relay=True, bills=bills))
+    nodes = [*gateway_nodes(tariffs=bills.tariffs), *map(bands.applied, map(bills.applied, own))]
+    nodes += map(plate_node, plates)
     nodes += [CLIENT_NODE] if clients else []
     objects = list(_with_parts(do for node in nodes for do in node.objects))
     kinds = sorted(set().union(*(_enum_kinds(do, control_model) for do in objects)))

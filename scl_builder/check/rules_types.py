@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from scl_builder.check.document import Attr, Document, NodeType, ObjectType, ends_first
 from scl_builder.check.rules_presence import check_presence
 from scl_builder.model.nsd_cdcs import CDCS, CTL_VALUES, SERVICE_ATTRIBUTES, STRUCTS, TRIGGERS, Attribute
-from scl_builder.model.nsd_nodes import COMPLETE_CLASSES, LN_CLASSES, rule
+from scl_builder.model.nsd_nodes import COMPLETE_CLASSES, DERIVED, LN_CLASSES, rule
 from scl_builder.read.findings import Findings, Severity
 
 _SETTING_GROUPS = ("SG", "SE")
@@ -106,10 +106,9 @@ def _check_node_type(doc: Document, node_type: NodeType, found: Findings) -> Non
     for name in node_type.objects:
         _check_object(doc, node_type, name, found)
     for wanted in LN_CLASSES[ln_class].values():
-        mandatory = wanted.presence == "M" or (
-            wanted.presence == "MOrootLD" and "GrRef" not in node_type.objects
-        )
-        condition, _, sibling = wanted.presence.partition(":")
+        presence = wanted.of(derived=DERIVED in node_type.objects)
+        mandatory = presence == "M" or (presence == "MOrootLD" and "GrRef" not in node_type.objects)
+        condition, _, sibling = presence.partition(":")
         mandatory = mandatory or (condition == "1of" and sibling not in node_type.objects)
         if mandatory and wanted.name not in node_type.objects:
             message = f"LNodeType {node_type.id!r} ({ln_class}) lacks the mandatory {wanted.name}"
@@ -147,11 +146,14 @@ def _check_object(doc: Document, node_type: NodeType, name: str, found: Findings
             message = f"{ln_class} has no data object {name!r}"
             found.add(do, "do-unknown", message, cure="remove it, or name its name space in dataNs")
         return
-    condition, _, sibling = wanted.presence.partition(":")
+    condition, _, sibling = wanted.of(derived=DERIVED in node_type.objects).partition(":")
     if condition == "OF" and sibling not in node_type.objects:
         message = f"{name} of {ln_class} is forbidden without {sibling}"
         found.add(do, "do-unknown", message, cure=f"add {sibling}, or remove {name}")
-    if condition in ("FO", "1of") and sibling in node_type.objects:
+    if condition == "F":
+        message = f"{name} of {ln_class} is forbidden beside {DERIVED}: it is a derived statistic"
+        found.add(do, "do-unknown", message, cure=f"remove {name} or {DERIVED}")
+    if condition == "1of" and sibling in node_type.objects:
         message = f"{name} of {ln_class} is forbidden beside {sibling}"
         found.add(do, "do-unknown", message, cure=f"remove {name} or {sibling}")
     if object_type is not None and object_type.cdc != wanted.cdc:

@@ -154,6 +154,8 @@ _SERVED = (
     _cdc("INC", "stVal q t ctlModel", _STATUS),
     _cdc("ENC", "stVal q t ctlModel", _STATUS),
     _cdc("ENG", "setVal"),
+    _cdc("ING", "setVal"),
+    _cdc("ORG", "setSrcRef"),
     _cdc("DPL", "vendor swRev serNum model location mRID d dU"),
     _cdc("LPL", "vendor swRev ldNs d dU configRev"),
 )

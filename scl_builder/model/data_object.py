@@ -16,6 +16,8 @@ FILE = "scl"
 """Source of what the file alone says."""
 READING = "reading."
 """How sources begin that are quantities of a reading: ``reading.voltage``."""
+BILLING = "billing."
+"""The same of registers that were frozen: ``billing.energy``."""
 
 
 class Fed(NamedTuple):
@@ -63,6 +65,10 @@ class DataObject:
     """Its nominal value is so many times that of one phase (``deadbands``)."""
     part_values: tuple[tuple[str, str], ...] = ()
     """``values`` of its sub data objects."""
+    needs: str = ""
+    """Quantity without which a meter does not have it, of what is computed."""
+    refers: str = ""
+    """Logical node of the same device that setSrcRef names."""
 
     def __post_init__(self) -> None:
         if self.cdc not in SERVED_CDCS:
@@ -112,8 +118,14 @@ class LogicalNode:
     prefix: str = ""
     needs: frozenset[str] = frozenset()
     """Quantities without which a meter does not have it."""
+    any_of: frozenset[str] = frozenset()
+    """The bridge computes it, from one of these quantities; empty: it is of readings."""
 
     @cached_property
     def name(self) -> str:
         """MMS name: prefix, class and instance."""
         return self.prefix + self.ln_class + self.inst
+
+
+BEH = DataObject("Beh", "ENS", "service.beh", enum="BehaviourModeKind")
+"""Of every logical node but LPHD."""

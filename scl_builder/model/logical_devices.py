@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from weakref import WeakValueDictionary
 
-from scl_builder.model.data_object import FILE, DataObject, LogicalNode
-from scl_builder.model.measuring import BEH, ONE_PHASE, ONE_WAY, THREE_PHASE
+from scl_builder.model.billing_nodes import DEFAULTS, Bills, by_tariff
+from scl_builder.model.data_object import BEH, FILE, DataObject, LogicalNode
+from scl_builder.model.measuring import ONE_PHASE, ONE_WAY, THREE_PHASE
 from scl_builder.model.narrowing import narrowed, quantities_of
 from scl_builder.model.reference import Reference
 
@@ -29,7 +30,7 @@ VENDOR = "meter61850"
 METER_PRIVATE = "meter61850:meter_id"
 """Type of the Private in a meter's LDevice: its text is the meter_id."""
 _METER_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-MODEL_REVISION = "4"
+MODEL_REVISION = "5"
 """LLN0.NamPlt.configRev of a meter: raise it when the tables of its profile change. With an exact profile the
 configRev names what the meter has, too, so that it changes with the meter's quantities; and it names the
 settings that are in the types (:func:`scl_builder.build.project.model_revision`)."""
@@ -128,13 +129,20 @@ class Profile:
     """A meter has only what its birth's quantities feed; else all of it."""
     several: frozenset[str] = frozenset()
     """Quantities of a meter with several phases: one with any of these has this profile."""
+    by_tariff: tuple[LogicalNode, ...] = ()
+    """Registers of T1, T2 and so on, of a deployment with tariffs."""
     shape: str = ""
     """What the meter has of an exact profile: a bit for each quantity, in hexadecimal."""
 
     @cached_property
     def nodes(self) -> tuple[LogicalNode, ...]:
-        """All logical nodes of a meter with a relay."""
+        """All logical nodes of a meter with a relay, without tariffs."""
         return (*PLATES, *self.measuring, *_SWITCH)
+
+    @cached_property
+    def every_node(self) -> tuple[LogicalNode, ...]:
+        """The same with all tariffs."""
+        return (*self.nodes, *self.by_tariff)
 
     @cached_property
     def quantities(self) -> frozenset[str]:
@@ -156,16 +164,17 @@ def _narrowed(profile: Profile, given: frozenset[str]) -> Profile:
     if found is None:
         mask = sum(1 << place for place, name in enumerate(sorted(profile.quantities)) if name in given)
         shape = f"{mask:x}"
-        made = Profile(f"{profile.name} {shape}", narrowed(profile.measuring, given), shape=shape)
+        measuring, by_tariff = (narrowed(nodes, given) for nodes in (profile.measuring, profile.by_tariff))
+        made = Profile(f"{profile.name} {shape}", measuring, shape=shape, by_tariff=by_tariff)
         found = _SHAPES.setdefault((profile, given), made)
     return found
 
 
-SINGLE_PHASE = Profile("single-phase", ONE_WAY)
+SINGLE_PHASE = Profile("single-phase", ONE_WAY, by_tariff=by_tariff("MMTN", export=False))
 PROFILES: tuple[Profile, ...] = (
     SINGLE_PHASE,
-    Profile("single-phase two-way", ONE_PHASE, exact=True),
-    Profile("three-phase", THREE_PHASE, exact=True, several=frozenset(
+    Profile("single-phase two-way", ONE_PHASE, exact=True, by_tariff=by_tariff("MMTN")),
+    Profile("three-phase", THREE_PHASE, exact=True, by_tariff=by_tariff("MMTR"), several=frozenset(
         name for name in quantities_of(THREE_PHASE) if name.endswith(("_l2", "_l3", "_l12", "_l23", "_l31"))
     )),
 )
@@ -197,9 +206,10 @@ def _profile_of(quantities: tuple[str, ...], profiles: tuple[Profile, ...]) -> P
 
 
 @lru_cache(maxsize=1024)
-def meter_nodes(profile: Profile, *, relay: bool) -> tuple[LogicalNode, ...]:
-    """The logical nodes of a meter with or without a relay."""
-    return profile.nodes if relay else tuple(node for node in profile.nodes if node not in _SWITCH)
+def meter_nodes(profile: Profile, *, relay: bool, bills: Bills = DEFAULTS) -> tuple[LogicalNode, ...]:
+    """The logical nodes of a meter with or without a relay, in a deployment that bills so."""
+    nodes = profile.nodes if relay else tuple(node for node in profile.nodes if node not in _SWITCH)
+    return (*bills.shown(nodes), *profile.by_tariff[: bills.tariffs])
 
 
 GATEWAY_LD: tuple[LogicalNode, ...] = (

@@ -3,6 +3,8 @@
 Direction as in IEC 61850-7-4: Dmd is what the customer takes, Sup what he feeds in, Tot is net; positive
 power flows to the customer.
 
+Registers that bills are made of are frozen at the end of the period (frVal); those of single phases are not.
+
 Left out, because no sensor of ours gives what they need: MSQI (SeqA or SeqV is mandatory, and a meter gives
 one figure of unbalance at most), MMDC (a plug gives the same quantities as a DC meter), ClcTotVA (no meter
 says how it adds up apparent power), the length of the period of demand, when the maximum was.
@@ -20,10 +22,10 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from scl_builder.model.data_object import FILE, READING, DataObject, LogicalNode
+from scl_builder.model import billing_nodes
+from scl_builder.model.data_object import BEH, BILLING, FILE, READING, DataObject, LogicalNode
 
 TARIFFS = 4
-BEH = DataObject("Beh", "ENS", "service.beh", enum="BehaviourModeKind")
 
 _PHASES = {"phsA": "_l1", "phsB": "_l2", "phsC": "_l3"}
 _LINES = {"phsAB": "_l12", "phsBC": "_l23", "phsCA": "_l31"}
@@ -112,11 +114,13 @@ def _phases(
     return DataObject(name, cdc, unit=unit, parts=parts, values=values)
 
 
-def _counts(name: str, quantity: str, unit: str) -> DataObject:
-    return DataObject(name, "BCR", READING + quantity, unit=unit)
+def _counts(name: str, quantity: str, unit: str, *, frozen: bool = True) -> DataObject:
+    """A register; ``frozen``: also as it was at the end of the billing period."""
+    parts = (("frVal", BILLING + quantity),) if frozen else ()
+    return DataObject(name, "BCR", READING + quantity, unit=unit, parts=parts)
 
 
-def _directions(suffix: str = "", *, reactive: bool = True) -> tuple[DataObject, ...]:
+def _directions(suffix: str = "", *, reactive: bool = True, frozen: bool = True) -> tuple[DataObject, ...]:
     """Registers of both directions."""
     rows = (
         ("SupWh", "energy_export", "Wh"),
@@ -125,7 +129,9 @@ def _directions(suffix: str = "", *, reactive: bool = True) -> tuple[DataObject,
         ("DmdVArh", "reactive_import", "VArh"),
     )
     return tuple(
-        _counts(name, quantity + suffix, unit) for name, quantity, unit in rows if reactive or unit == "Wh"
+        _counts(name, quantity + suffix, unit, frozen=frozen)
+        for name, quantity, unit in rows
+        if reactive or unit == "Wh"
     )
 
 
@@ -189,8 +195,9 @@ ONE_WAY: tuple[LogicalNode, ...] = (
     )),
     LogicalNode("MMTN", "1", "MMTN", (
         BEH,
-        DataObject("TotWh", "BCR", "reading.energy", unit="Wh"),
+        _counts("TotWh", "energy", "Wh"),
     )),
+    *billing_nodes.demand("MMXN", "Watt"),
 )
 """One phase, one direction; it has all of these, whatever its sensor gives."""
 
@@ -207,6 +214,7 @@ ONE_PHASE: tuple[LogicalNode, ...] = (
     )),
     *_energy("MMTN"),
     *_demand("MMXN", "Watt"),
+    *billing_nodes.demand("MMXN", "Watt"),
     LogicalNode("MHAN", "1", "MHAN", (
         BEH,
         _HZ,
@@ -236,11 +244,12 @@ THREE_PHASE: tuple[LogicalNode, ...] = (
     )),
     _TOTAL,
     *(
-        LogicalNode("MMTN", "1", f"MMTN_{prefix}", (BEH, *_directions(suffix)), prefix=f"{prefix}_")
-        for prefix, suffix in (("PhA", "_l1"), ("PhB", "_l2"), ("PhC", "_l3"))
+        LogicalNode("MMTN", "1", f"MMTN_{phase}", (BEH, *_directions(suffix, frozen=False)), f"{phase}_")
+        for phase, suffix in (("PhA", "_l1"), ("PhB", "_l2"), ("PhC", "_l3"))
     ),
     *_TARIFFS,
     *_demand("MMXU", "TotW"),
+    *billing_nodes.demand("MMXU", "TotW"),
     LogicalNode("MHAI", "1", "MHAI", (
         BEH,
         _HZ,

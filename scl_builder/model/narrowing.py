@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from scl_builder.model.data_object import READING, DataObject, LogicalNode
+from scl_builder.model.billing_nodes import NARROWED
+from scl_builder.model.data_object import BILLING, READING, DataObject, LogicalNode
 from scl_builder.model.measuring import way_of, ways
 
 
@@ -37,11 +38,13 @@ def _sources(node: LogicalNode) -> Iterator[str]:
 
 
 def _is_given(source: str, quantities: frozenset[str]) -> bool:
-    name = source.removeprefix(READING)
+    name = source.removeprefix(READING).removeprefix(BILLING)
     return name == source or way_of(name, quantities) is not None
 
 
 def _node(node: LogicalNode, quantities: frozenset[str]) -> LogicalNode | None:
+    if node.any_of:
+        return _computed(node, quantities)
     sources = list(_sources(node))
     given = [way_of(source, quantities) is not None for source in sources]
     own = {source for source, there in zip(sources, given, strict=True) if there} - node.needs
@@ -54,6 +57,15 @@ def _node(node: LogicalNode, quantities: frozenset[str]) -> LogicalNode | None:
     objects = [do for do in objects if not do.beside or names.intersection(do.beside)]
     mask = sum(1 << place for place, there in enumerate(given) if there)
     return replace(node, type_id=f"{node.type_id}_{mask:x}", objects=tuple(objects))
+
+
+def _computed(node: LogicalNode, quantities: frozenset[str]) -> LogicalNode | None:
+    if node.any_of.isdisjoint(quantities):
+        return None
+    objects = tuple(do for do in node.objects if not do.needs or do.needs in quantities)
+    if objects == node.objects:
+        return node
+    return replace(node, type_id=node.type_id + NARROWED, objects=objects)
 
 
 def _object(do: DataObject, quantities: frozenset[str]) -> DataObject | None:

@@ -1,13 +1,13 @@
 """Data objects of the logical node classes: facts of IEC 61850-7-4 (2007B5), as a table.
 
-An entry is ``name:CDC[/enumeration][=presence]``; without presence it is optional. ``OF:x`` is forbidden
-without x, ``FO:x`` is forbidden with x (a derived statistic has ClcSrc), of ``1of:x`` and x exactly one is
-there. ``+domain`` and the like stand for objects that many classes share. Classes that meters and switchgear
-use are complete; of the others only the mandatory objects are listed, so that nothing is said about their
-optional ones.
+An entry is ``name:CDC[/enumeration][=presence[|derived]]``; without presence it is optional. ``F`` is
+forbidden; of ``1of:x`` and x exactly one is there. ``derived`` is the NSD's dsPresCond: the presence in a
+derived statistic, which has ClcSrc; without it, it is the same. ``+domain`` and the like stand for objects
+that many classes share. Classes that meters and switchgear use are complete; of the others only the mandatory
+objects are listed, so that nothing is said about their optional ones.
 
 >>> rule("XSWI", "SwTyp")
-ObjectRule(name='SwTyp', cdc='ENS', enum='SwitchFunctionKind', presence='M')
+ObjectRule(name='SwTyp', cdc='ENS', enum='SwitchFunctionKind', presence='M', derived='M')
 >>> rule("GGIO", "IntIn3").presence
 'Omulti'
 """
@@ -20,10 +20,10 @@ from dataclasses import dataclass
 _SHARED = {
     "+domain":
         "NamPlt:LPL Beh:ENS/BehaviourModeKind=M Health:ENS/HealthKind Mir:SPS Mod:ENC/BehaviourModeKind"
-        " InRef:ORG=Omulti ClcExp:SPS ClcNxtTmms:INS ClcStr:SPC ClcMth:ENG/CalcMethodKind"
+        " InRef:ORG=Omulti ClcExp:SPS ClcNxtTmms:INS ClcStr:SPC ClcMth:ENG/CalcMethodKind=O|M"
         " ClcMod:ENG/CalcModeKind ClcIntvTyp:ENG/CalcIntervalKind ClcIntvPer:ING NumSubIntv:ING"
-        " ClcRfTyp:ENG/CalcIntervalKind ClcRfPer:ING ClcSrc:ORG=OF:ClcMth InSyn:ORG Blk:SPS=FO:ClcSrc"
-        " BlkRef:ORG=Omulti",
+        " ClcRfTyp:ENG/CalcIntervalKind ClcRfPer:ING ClcSrc:ORG=F|M InSyn:ORG Blk:SPS=O|F"
+        " BlkRef:ORG=Omulti|F",
     "+controlled":
         "+domain Loc:SPS LocKey:SPS=OF:Loc LocSta:SPC=OF:Loc CmdBlk:SPC OpCntRs:INC",
     "+energy":
@@ -58,7 +58,7 @@ _COMPLETE = {
         " VA:WYE PF:WYE Z:WYE AvAPhs:MV AvPPVPhs:MV AvPhVPhs:MV AvWPhs:MV AvVAPhs:MV AvVArPhs:MV AvPFPhs:MV"
         " AvZPhs:MV MaxAPhs:MV MaxPPVPhs:MV MaxPhVPhs:MV MaxWPhs:MV MaxVAPhs:MV MaxVArPhs:MV MaxPFPhs:MV"
         " MaxZPhs:MV MinAPhs:MV MinPPVPhs:MV MinPhVPhs:MV MinWPhs:MV MinVAPhs:MV MinVArPhs:MV MinPFPhs:MV"
-        " MinZPhs:MV HzRte:MV ClcTotVA:ENG/STotalCalcMethodKind=FO:ClcSrc PFSign:ENG/PFSignKind=FO:ClcSrc",
+        " MinZPhs:MV HzRte:MV ClcTotVA:ENG/STotalCalcMethodKind=O|F PFSign:ENG/PFSignKind=O|F",
     "MHAI":
         "+harmonics HA:HWYE HPhV:HWYE HPPV:HDEL HW:HWYE HVAr:HWYE HVA:HWYE HRmsA:WYE HRmsPhV:WYE HRmsPPV:DEL"
         " HTuW:WYE HTsW:WYE HATm:WYE HKFact:WYE HTdf:WYE ThdA:WYE ThdOddA:WYE ThdEvnA:WYE TddA:WYE"
@@ -134,6 +134,10 @@ _MANDATORY_ONLY = {
 # fmt: on
 
 
+DERIVED = "ClcSrc"
+"""What makes a logical node a derived statistic."""
+
+
 @dataclass(frozen=True)
 class ObjectRule:
     """What a logical node class says of one data object; ``enum`` is the kind of its value, if any."""
@@ -142,6 +146,12 @@ class ObjectRule:
     cdc: str
     enum: str
     presence: str
+    derived: str
+    """Presence in a derived statistic."""
+
+    def of(self, *, derived: bool) -> str:
+        """The presence in a plain logical node, or in a derived statistic."""
+        return self.derived if derived else self.presence
 
 
 def _rules(entries: str) -> dict[str, ObjectRule]:
@@ -153,7 +163,8 @@ def _rules(entries: str) -> dict[str, ObjectRule]:
         text, _, presence = entry.partition("=")
         name, _, kind = text.partition(":")
         cdc, _, enum = kind.partition("/")
-        found[name] = ObjectRule(name, cdc, enum, presence or "O")
+        plain, _, derived = (presence or "O").partition("|")
+        found[name] = ObjectRule(name, cdc, enum, plain, derived or plain)
     return found
 
 

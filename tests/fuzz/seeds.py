@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from broker.contract.alarms import Acknowledgement, AlarmInForce, Alarms
+from broker.contract.billing import Billing, TariffInForce
 from broker.contract.birth import Birth, Hardware
 from broker.contract.block import Block
 from broker.contract.enrolment import Access, Answer, Ask, Credential, Renewal
@@ -26,6 +27,13 @@ from tests.support.scd import house
 TS = "2026-11-23T12:00:00.000Z"
 BEYOND_UTC = b'{"online":true,"session":"a","ts":"9999-12-31T23:59:59.999-23:59"}'
 """Ended the MMS bridge and the meter until a timestamp had a latest."""
+_PERIOD = {"period": "2026-11", "start": TS, "end": TS, "tariffs": {"T1": {"energy_import": 1.5}}}
+_PEAK = {"power": 5200.0, "start": TS, "minutes": 15, "mark": "measured"}
+BILLING = {
+    "frozen": _PERIOD | {"registers": {"energy": 77.0}, "read_at": TS},
+    "running": _PERIOD | {"maximum": _PEAK},
+    "demand": _PEAK,
+}
 DEEP_HISTORY = b'{"readings":[' + b"[" * 300 + b"]" * 300 + b"]}"
 """orjson reads it and does not write it."""
 FAULTS = Path(__file__).parents[1] / "unit" / "scl_faults"
@@ -80,6 +88,8 @@ def good_messages() -> tuple[Message, ...]:
         Refusal(meter_id=METER, command=command, reason="no", ts=at),
         Revision(revision=1, sha256="0" * 64, meters=1, ieds=1, ts=at),
         ServiceStatus(online=True, version="1", session="a", ts=at, counters={"stored": 1}),
+        Billing.model_validate(BILLING),
+        TariffInForce(tariff="T1", since=at),
         Alarms(alarms=(AlarmInForce(id=1, kind="twin", severity="alarm", detail="two", since=at),)),
         Acknowledgement(id=1, by="anna", ts=at),
         Access(allowed=False, reason="stolen", ts=at),

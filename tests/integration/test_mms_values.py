@@ -393,7 +393,7 @@ MORE = {
     b'<DO name="VolAmp" ': b'<DO name="VolAmpr" type="MV_VA"/>\n<DO name="VolAmp" ',
     b'<DO name="OpCnt" ': b'<DO name="LocSta" type="SPS"/>\n<DO name="OpCnt" ',
     b'<DO name="IntIn4" ': b'<DO name="IntIn9" type="INS_IntIn4"/>\n<DO name="IntIn4" ',
-    b'<DO name="TotWh" ': b'<DO name="DmdWh" type="BCR_Wh"/>\n<DO name="TotWh" ',
+    b'<DO name="TotWh" ': b'<DO name="DmdWh" type="BCR_Wh_actVal_frVal"/>\n<DO name="TotWh" ',
 }
 """Data objects that somebody's CID has and nothing of ours feeds."""
 UNBOUND = (

@@ -32,6 +32,7 @@ from mms_bridge.run import serve
 from mms_bridge.settings import MmsSettings
 from scl_builder.build.builder import build_cid
 from scl_builder.build.project import ControlModel, Ied, Meter, Project
+from scl_builder.model.billing_nodes import DEFAULTS, Bills
 from scl_builder.model.deadbands import NO_BANDS, Bands
 from scl_builder.model.logical_devices import profile_of
 from tests.support.brokers import Broker, free_port
@@ -181,6 +182,7 @@ class Scene:
     tls_port: int | None = None
     operate_limit: float = OPERATE_LIMIT
     """Seconds; the bridge's setting and the CID's operTimeout."""
+    bills: Bills = DEFAULTS
     bands: Bands = NO_BANDS
     """Deadbands and ranges of the CID; by default every change is an event."""
     meters: dict[str, DrivenMeter] = field(default_factory=dict)
@@ -212,6 +214,7 @@ class Scene:
             control_model=self.control_model,
             operate_timeout=round(self.operate_limit * 1000),
             bands=self.bands,
+            bills=self.bills,
         )
         cid = change(build_cid(project, name))
         await self.client.publish(self.topics.cid(name), cid, qos=1, retain=True)

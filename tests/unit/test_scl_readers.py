@@ -24,7 +24,9 @@ BELOW = {
     "origin": ("origin.orCat", "origin.orIdent"),
 }
 CONSTRAINTS = {
-    "mag": "MX", "units": "CF", "pulsQty": "CF", "ctlModel": "CF", "sboTimeout": "CF", "sboClass": "CF",
+    "setVal": "SP", "setSrcRef": "SP",
+    "mag": "MX", "units": "CF", "pulsQty": "CF", "frEna": "CF", "frPd": "CF", "frRs": "CF", "ctlModel": "CF",
+    "sboTimeout": "CF", "sboClass": "CF",
     "operTimeout": "CF", "vendor": "DC", "swRev": "DC", "serNum": "DC", "model": "DC", "location": "DC",
     "mRID": "DC", "d": "DC", "dU": "DC", "configRev": "DC", "ldNs": "EX",
 }

@@ -77,7 +77,7 @@ def test_rule_6_control_has_its_services(scd: bytes) -> None:
 
 def test_rule_7_enumerations_are_the_standards(scd: bytes) -> None:
     kinds = find(scd, "//s:EnumType")
-    assert len(kinds) == 10
+    assert len(kinds) == 13
     for kind in kinds:
         literals = {int(val.get("ord", "")): val.text or "" for val in kind}
         assert literals == ENUMERATIONS[kind.get("id", "")]

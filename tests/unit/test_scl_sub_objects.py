@@ -84,7 +84,9 @@ def test_what_changes_in_a_sub_data_object_is_a_difference() -> None:
 @pytest.mark.parametrize("loop", [True, False])
 def test_types_that_would_never_end_are_refused(loop: bool) -> None:
     more = '<DOType id="D0" cdc="WYE"><SDO name="s" type="D0"/></DOType>' if loop else BOMB
-    xml = changed('<DOType id="BCR_Wh"', f'{more}<DOType id="BCR_Wh"').replace(b'type="MV_Hz"', b'type="D0"')
+    xml = changed('<DOType id="BCR_Wh_actVal_frVal"', f'{more}<DOType id="BCR_Wh_actVal_frVal"').replace(
+        b'type="MV_Hz"', b'type="D0"'
+    )
     with pytest.raises(CidError):
         read_cid(xml)
     if not loop:

@@ -29,6 +29,7 @@ from scl_builder.model.logical_devices import (
 from scl_builder.model.nsd_cdcs import CDCS, STRUCTS
 from scl_builder.model.nsd_enums import ENUMERATIONS
 from scl_builder.model.nsd_nodes import LN_CLASSES, rule
+from scl_builder.model.tariff_in_force import gateway_nodes
 from tests.support.three_phases import THREE_PHASES
 
 DEVICES = (METER_LD, GATEWAY_LD)
@@ -90,8 +91,9 @@ def test_everything_of_a_meter_that_has_a_source_is_fed(profile: Profile) -> Non
     )  # fmt: skip
     meter.reading = Reading(epoch=1, seq=1, ts=utc_now(), **dict.fromkeys(QUANTITIES, 0.5))
     given = {key for key, _ in mapping.all_values(meter, broker_up=True, now=moment.now(synchronized=True))}
-    wanted = {(node.name, fed.name) for node in profile.nodes for do in node.objects for fed in do.fed}
-    of_the_file = {(node.name, do.name) for node in profile.nodes for do in node.objects if do.source == FILE}
+    nodes = profile.every_node
+    wanted = {(node.name, fed.name) for node in nodes for do in node.objects for fed in do.fed}
+    of_the_file = {(node.name, do.name) for node in nodes for do in node.objects if do.source == FILE}
     assert given == wanted - of_the_file
     assert profile.quantities <= QUANTITIES.keys()
 
@@ -105,7 +107,7 @@ def test_everything_of_the_gateway_that_has_a_source_is_fed() -> None:
     values = mapping.gateway_values([], Fleet(), revision=1, now=moment.now(synchronized=True))
     wanted = {
         (node.name, fed.name)
-        for node in GATEWAY_LD
+        for node in gateway_nodes(tariffs=1)
         for do in node.objects
         for fed in do.fed
         if fed.source != FILE
@@ -124,6 +126,8 @@ def test_units_are_those_of_the_contract() -> None:
         "reading.power_factor": "",
         "reading.frequency": "Hz",
         "reading.energy": "Wh",
+        "demand.mean": "W",
+        "demand.maximum": "W",
     }
 
 

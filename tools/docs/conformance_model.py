@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from scl_builder.build.project import GATEWAY_INST, ControlModel
 from scl_builder.model.cdc import FunctionalConstraint, ReportOption, TriggerOption
-from scl_builder.model.data_object import FILE, READING, LogicalNode
+from scl_builder.model.data_object import BILLING, FILE, READING, LogicalNode
 from scl_builder.model.data_object import DataObject as Row
 from scl_builder.model.logical_devices import GATEWAY_LD, PROFILES, Profile
 from scl_builder.model.measuring import ways
@@ -70,11 +70,11 @@ def _fed_from(obj: Row) -> str:
 
 
 def _source(source: str) -> str:
-    """What of a reading it is, in the order in which a meter may have it."""
-    name = source.removeprefix(READING)
+    """What of a reading, or of a bill, it is, in the order in which a meter may have it."""
+    name = source.removeprefix(READING).removeprefix(BILLING)
     if name == source:
         return f"`{source}`"
-    return ", else ".join(f"`{READING}{way}`" for way in ways(name))
+    return ", else ".join(f"`{source.removesuffix(name)}{way}`" for way in ways(name))
 
 
 def _attributes(obj: DataObject) -> str:

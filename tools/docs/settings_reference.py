@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings
 from adapters.homeassistant.service import HomeAssistantSettings
 from adapters.sparkplug.settings import SparkplugSettings, TargetSettings
 from admin.options import DATABASE
+from bridge.billing_settings import BillingSettings
 from bridge.credit.settings import CreditSettings
 from bridge.settings import BridgeSettings
 from broker.attribute_docstrings import attribute_docstrings
@@ -39,7 +40,7 @@ FROM_THE_COMMAND = frozenset(
     }
 )
 """Fields that a command sets itself, so that the variable has no effect."""
-ELSEWHERE = (MqttSettings, ClockSettings, CalendarSettings, CreditSettings)
+ELSEWHERE = (MqttSettings, ClockSettings, CalendarSettings, CreditSettings, BillingSettings)
 """Fields of several services: two have a section of their own, the clock is among the bridge's."""
 SERVICES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("The broker's address, for every service", MqttSettings),
@@ -47,6 +48,7 @@ SERVICES: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("Prices, for `bridge run`, `web run` and `credit`", CreditSettings),
     ("`meter61850 broker run`", BrokerSettings),
     ("`meter61850 bridge run`", BridgeSettings),
+    ("`meter61850 bridge run`: billing", BillingSettings),
     ("`meter61850 mms run`", MmsSettings),
     ("`meter61850 web run`", WebSettings),
     ("`meter61850 homeassistant run`", HomeAssistantSettings),

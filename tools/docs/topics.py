@@ -25,7 +25,7 @@ The contract between meters, bridge, MMS bridge and all other MQTT clients. `mak
 from `broker/contract/`.
 
 Topics are below a prefix; the default is `sm/v1`. Payloads are JSON objects. The SCD and the CIDs are XML; an
-SCD of more than 256 KiB (about 290 meters) is the same document compressed with xz, and begins with
+SCD of more than 256 KiB (about 220 meters) is the same document compressed with xz, and begins with
 `FD 37 7A 58 5A 00`. Unknown fields are ignored. A message has at most 1 MiB. Times are UTC with milliseconds,
 `2026-11-23T12:00:00.000Z`. A quantity that the sensor does not measure is absent, never 0. `session` is new
 at every connect. A last will contains its session, so an old will cannot mark a new session as offline.

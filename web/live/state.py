@@ -33,6 +33,7 @@ from broker.contract.specs import STATE_KINDS, heard_by
 from broker.contract.status import Revision
 from broker.contract.topics import Handler, Topic, Topics
 from broker.validation import first_complaint
+from mms_bridge.datamodel.billing import billing_handlers
 from web.live.alarms import alarm_handlers
 from web.live.hub import Hub
 from web.live.services import Services
@@ -77,6 +78,7 @@ class Live:
             "stored": self._take_stored,
             "scd": self._take_scd,
             "revision": self._take_revision,
+            **billing_handlers(self.fleet, of_meter=lambda _: None, of_server=lambda: None),
             "cid": self._take_cid,
             "service_status": self.services.take,
             **alarm_handlers(self.alarms, hub, refresh=self._again),

@@ -1,0 +1,220 @@
+"""Figures for bills: registers at the end of a period, maximum demand, energy by tariff, and their topic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import update
+from sqlmodel import col
+
+from bridge.billing import BillingPart
+from bridge.mqtt.connection import Link
+from bridge.settings import BridgeSettings
+from bridge.store.tables import DAY_MS, HOUR_MS, Meter
+from broker.contract.billing import Billing, TariffInForce
+from tests.support.stores import DAY0, Kept, keeping, meter_id, row
+
+MINUTE = 60_000
+END = DAY0 + DAY_MS
+LOOK = END + HOUR_MS + 10 * MINUTE
+"""A look after the hour behind the end of the day is summed up."""
+TARIFFS = """
+time_zone = "UTC"
+
+[[version]]
+from = 2026-01-01
+default = "T1"
+[[version.times]]
+tariff = "T2"
+hours = ["23:00-24:00"]
+"""
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    with keeping(f"sqlite:///{tmp_path}/store.sqlite") as kept:
+        yield kept
+
+
+class Bills:
+    """The bridge's part, and what it publishes."""
+
+    def __init__(self, kept: Kept, **settings: Any) -> None:
+        told = BridgeSettings(
+            database_url=kept.url,
+            billing={"calendar": {"time_zone": "UTC"}, "billing_period": "day", **settings},
+        )
+        self.published: list[tuple[str, bytes]] = []
+        self.out = SimpleNamespace(connection=1)
+        self.leads = True
+        link = SimpleNamespace(publish=lambda *told: self.published.append(told), out=self.out)
+        self._part = BillingPart(kept.engine, told, cast(Link, link), leads=lambda: self.leads)
+
+    def tariff(self) -> TariffInForce | None:
+        """What is told of the tariff in force; AssertionError if nothing is."""
+        self.published.clear()
+        self._part.tell_tariff()
+        ((topic, payload),) = self.published
+        assert topic == "sm/v1/service/bridge/tariff"
+        return TariffInForce.model_validate_json(payload) if payload else None
+
+    def look(self, now: int = LOOK) -> list[Billing | None]:
+        """What is published in a look."""
+        self.published.clear()
+        self._part.look(now, lambda _: False)
+        assert {topic for topic, _ in self.published} <= {f"sm/v1/{meter_id(1)}/billing"}
+        return [Billing.model_validate_json(payload) if payload else None for _, payload in self.published]
+
+
+def at(minute: float, seq: int, energy: float, **values: Any) -> tuple[Any, ...]:
+    """A reading so many minutes after 22:00 of the first day."""
+    return row(1, seq, ts=DAY0 + 22 * HOUR_MS + round(minute * MINUTE), energy=energy, **values)
+
+
+def evening(*, without: range = range(0)) -> list[tuple[Any, ...]]:
+    """A reading each minute from 22:00 to 01:10; the quarter from 23:15 has 100 Wh a minute, others 10."""
+    found, energy = [], 1000.0
+    for minute in range(191):
+        if minute not in without:
+            found.append(at(minute, minute + 1, energy))
+        energy += 100.0 if 75 <= minute < 90 else 10.0
+    return found
+
+
+def test_a_day_is_frozen_when_its_last_hour_is_summed_up(kept: Kept) -> None:
+    kept.put(*evening(), now=LOOK)
+    bills = Bills(kept)
+    assert bills.look() == [], "its hours are due"
+    kept.upkeep(now=LOOK)
+    (told,) = bills.look()
+    assert told is not None
+    frozen, running = told.frozen, told.running
+    assert (frozen.period, frozen.registers) == ("2026-11-23", {"energy": 1000.0 + 120 * 10 + 15 * 90})
+    assert frozen.version == 1
+    assert frozen.read_at == frozen.end
+    assert frozen.maximum is not None
+    assert (frozen.maximum.power, frozen.maximum.minutes) == (6000.0, 15)
+    assert frozen.maximum.start.isoformat() == "2026-11-23T23:15:00+00:00"
+    assert (running.period, running.tariffs) == ("2026-11-24", {})
+    assert told.demand is not None
+    assert (told.demand.power, told.demand.mark) == (600.0, "measured")
+    assert told.demand.end.isoformat() == "2026-11-24T01:00:00+00:00"
+    assert bills.look() == [], "nothing is new"
+
+
+def test_what_is_corrected_is_published_again_with_another_version(kept: Kept) -> None:
+    kept.put(*evening(without=range(100, 125)), now=LOOK)
+    kept.upkeep(now=LOOK)
+    bills = Bills(kept)
+    (before,) = bills.look()
+    kept.put(*(one for one in evening() if 100 < one[2] <= 125), now=LOOK)
+    kept.upkeep(now=LOOK)
+    (after,) = bills.look()
+    assert before is not None
+    assert after is not None
+    assert before.frozen.registers == {"energy": 3600.0}, "of the first reading after the end, at 00:05"
+    assert after.frozen.registers == {"energy": 3550.0}
+    assert before.frozen.version == 1 < after.frozen.version
+
+
+def test_what_comes_late_is_frozen_at_the_next_hour(kept: Kept) -> None:
+    """A meter that was away over midnight has no intervals there, and so none is corrected."""
+    kept.put(*evening(without=range(50, 191)), now=LOOK)
+    kept.upkeep(now=LOOK)
+    bills = Bills(kept)
+    (before,) = bills.look()
+    assert before is not None
+    assert before.frozen.registers == {}
+    kept.put(*(one for one in evening() if one[2] > 50), now=LOOK)
+    kept.upkeep(now=LOOK + HOUR_MS)
+    (after,) = bills.look(LOOK + HOUR_MS)
+    assert after is not None
+    assert after.frozen.registers == {"energy": 3550.0}
+
+
+def test_a_calendar_that_changes_inside_an_interval_costs_the_tariffs_alone(
+    kept: Kept, tmp_path: Path
+) -> None:
+    file = tmp_path / "tariffs.toml"
+    file.write_text(TARIFFS.replace("23:00", "23:05"))
+    kept.put(*evening(), now=LOOK)
+    kept.upkeep(now=LOOK)
+    (told,) = Bills(kept, tariffs=file).look()
+    assert told is not None
+    assert (told.frozen.registers, told.frozen.tariffs) == ({"energy": 3550.0}, {})
+
+
+def test_a_new_connection_and_a_new_leader_publish_everything(kept: Kept) -> None:
+    kept.put(*evening(), now=LOOK)
+    kept.upkeep(now=LOOK)
+    bills = Bills(kept)
+    (first,) = bills.look()
+    bills.out.connection = 2
+    assert bills.look() == [first]
+    bills.leads = False
+    assert bills.look() == []
+    bills.leads = True
+    assert bills.look() == [first]
+
+
+def test_a_retired_meter_is_cleared(kept: Kept) -> None:
+    kept.put(*evening(), now=LOOK)
+    kept.upkeep(now=LOOK)
+    bills = Bills(kept)
+    assert len(bills.look()) == 1
+    with kept.engine.begin() as connection:
+        connection.execute(update(Meter).values(retired_at=LOOK).where(col(Meter.meter_id) == meter_id(1)))
+    assert bills.look() == [None]
+    assert bills.look() == []
+
+
+def test_energy_is_told_by_tariff(kept: Kept, tmp_path: Path) -> None:
+    file = tmp_path / "tariffs.toml"
+    file.write_text(TARIFFS)
+    kept.put(*evening(), now=LOOK)
+    kept.upkeep(now=LOOK)
+    (told,) = Bills(kept, tariffs=file).look()
+    assert told is not None
+    assert {name: one.energy_import for name, one in told.frozen.tariffs.items()} == {
+        "T1": 600.0,
+        "T2": 1950.0,
+    }
+    assert {name: one.energy_import for name, one in told.running.tariffs.items()} == {"T1": 600.0}
+
+
+def test_the_tariff_in_force_is_told_once_for_each_connection(kept: Kept, tmp_path: Path) -> None:
+    file = tmp_path / "tariffs.toml"
+    file.write_text(TARIFFS)
+    bills = Bills(kept, tariffs=file)
+    told = bills.tariff()
+    assert told is not None
+    assert told.until is not None
+    assert {told.tariff, told.next} == {"T1", "T2"}
+    assert told.until.hour == (23 if told.tariff == "T1" else 0)
+    with pytest.raises(ValueError, match="not enough values"):
+        bills.tariff()
+    bills.out.connection = 2
+    assert bills.tariff() is not None
+    assert Bills(kept).tariff() is None, "without a calendar what an earlier bridge told is cleared"
+
+
+def test_a_month_goes_on_from_the_days_that_are_over(kept: Kept, tmp_path: Path) -> None:
+    file = tmp_path / "tariffs.toml"
+    file.write_text(TARIFFS)
+    bills = Bills(kept, billing_period="month", tariffs=file)
+    kept.put(*evening(), now=LOOK)
+    for hour, t1 in enumerate((1200.0, 1800.0)):
+        kept.upkeep(now=LOOK + hour * HOUR_MS)
+        (told,) = bills.look(LOOK + hour * HOUR_MS)
+        assert told is not None
+        assert (told.frozen.period, told.frozen.registers) == ("2026-10", {})
+        assert told.running.maximum is not None
+        assert told.running.maximum.power == 6000.0, "of the day before"
+        energy = {name: one.energy_import for name, one in told.running.tariffs.items()}
+        assert energy == {"T1": t1, "T2": 1950.0}
+        later = range(191, 260)
+        kept.put(*(at(minute, minute + 1, 4250.0 + 10 * (minute - 190)) for minute in later), now=LOOK)
