@@ -31,6 +31,13 @@ class Form(StrEnum):
     HTML = "html"
 
 
+OptionalTariffs = Annotated[
+    Path | None,
+    typer.Option(
+        "--tariffs", envvar="METER61850_TARIFFS", metavar="FILE", show_default=False, help="Their calendar."
+    ),
+]
+
 app = new_app(rich_markup_mode=None)
 
 
@@ -52,12 +59,7 @@ def statement(
         Path | None,
         typer.Option(metavar="FILE", show_default=False, help="TrueType font of PDF; DejaVu Sans if needed."),
     ] = None,
-    tariffs: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="METER61850_TARIFFS", metavar="FILE", show_default=False, help="The calendar of tariffs."
-        ),
-    ] = None,
+    tariffs: OptionalTariffs = None,
     as_json: Json = False,
     time_zone: TimeZone = None,
     database: Database = DATABASE,
@@ -85,8 +87,7 @@ def statement(
         if as_json:
             print_json([_document(one) for one in found])
         else:
-            place = _place(output, directory, f"{month}-{{}}.{form}")
-            _write(found, place, font, calendar)
+            _write(found, _place(output, directory, f"{month}-{{}}.{form}"), font, calendar)
 
 
 def _place(output: Path | None, directory: Path | None, pattern: str) -> Callable[[Statement], Path]:
