@@ -24,8 +24,9 @@ from bridge.mqtt.connection import Link
 from bridge.settings import BridgeSettings
 from bridge.store.billing import Bills, Figures, corrected
 from bridge.store.clock import Clock
+from bridge.store.due import next_due
 from bridge.store.queries import Store
-from bridge.store.rollup import GRACE_MS, next_due
+from bridge.store.rollup import GRACE_MS
 from bridge.store.tables import DAY_MS, HOUR_MS, Meter, at_ms, moment
 from bridge.store.upkeep import Policy, kept_up
 from broker.calendar import Period
