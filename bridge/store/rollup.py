@@ -186,7 +186,7 @@ def fitting(per_hour: int) -> tuple[str, int]:
 
 def summary(columns: Columns) -> dict[str, Any]:
     """Number of readings, and count, min, max and mean of each quantity."""
-    quantities = {name: values for name, values in columns.items() if name in QUANTITIES}
+    quantities = {name: columns[name] for name in QUANTITIES if name in columns}
     return {"readings": len(columns["ts"]), **statistics.of_columns(quantities)}
 
 
