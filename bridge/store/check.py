@@ -28,7 +28,10 @@ from broker.contract.errors import reason
 
 SHOWN = 20
 """Findings of one kind that are listed; further ones are counted."""
-_OF_METERS = ("reading", "reading_pack", "rollup", "due", "alarm", "load_profile", "profile_correction")
+_OF_METERS = (
+    *("reading", "reading_pack", "rollup", "due", "alarm", "load_profile", "profile_correction"),
+    *("credit_account", "credit_entry", "credit_interval", "credit_action"),
+)
 _PACK = [getattr(Pack, name) for name in Pack.model_fields]
 Look = Callable[[Sequence[int]], Iterable[int]]
 
