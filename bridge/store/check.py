@@ -32,6 +32,7 @@ SHOWN = 20
 _OF_METERS = (
     *("reading", "reading_pack", "rollup", "due", "alarm", "load_profile", "profile_correction"),
     *("profile_sum", "supply_quality"),
+    *("credit_account", "credit_entry", "credit_interval", "credit_action"),
 )
 _PROFILE = [getattr(LoadProfile, name) for name in LoadProfile.model_fields]
 _PACK = [getattr(Pack, name) for name in Pack.model_fields]
