@@ -174,4 +174,4 @@ def test_a_birth_with_other_quantities_is_a_new_configuration(rig: Rig) -> None:
         path = "//s:LDevice[@inst!='GW']/s:LN[starts-with(@lnClass, 'MM')]/@lnClass"
         nodes = [str(name) for name in cid.xpath(path, namespaces=SCL)]
         found.append((nodes, *conf_revs(rig.client.latest[TOPICS.cid("SMGW001")])))
-    assert found == [(["MMXN", "MMTN"], 1), (["MMXU"], 2), (["MMXU", "MMTR"], 3)]
+    assert found == [(["MMXN", "MMTN", "MMXN", "MMXN"], 1), (["MMXU"], 2), (["MMXU", "MMTR"], 3)]
