@@ -28,12 +28,10 @@ from broker.contract.errors import reason
 
 SHOWN = 20
 """Findings of one kind that are listed; further ones are counted."""
-_OF_METERS = (
-    *("reading", "reading_pack", "rollup", "due", "alarm", "load_profile", "profile_correction"),
-    *("credit_account", "credit_entry", "credit_interval", "credit_action"),
-)
+_OF_METERS = ("reading", "reading_pack", "rollup", "due", "alarm", "load_profile", "profile_correction")
 _PACK = [getattr(Pack, name) for name in Pack.model_fields]
 Look = Callable[[Sequence[int]], Iterable[int]]
+_OF_CREDIT = ("credit_account", "credit_entry", "credit_interval", "credit_action")
 
 
 @dataclass
@@ -63,7 +61,7 @@ def check(engine: Engine, *, through: Look = iter) -> Report:
     looks: dict[str, Callable[[Connection], Iterator[str]]] = {
         "database": _pages,
         "counts": partial(_counted, counts=counts),
-        **{name: partial(_orphans, table=metadata.tables[name]) for name in _OF_METERS},
+        **{name: partial(_orphans, table=metadata.tables[name]) for name in (*_OF_METERS, *_OF_CREDIT)},
         "meter": _numbers,
         "dead_letter": _letters,
         "audit": _chain,
