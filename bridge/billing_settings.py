@@ -1,4 +1,4 @@
-"""Settings of billing: how long a period is, and the calendar of tariffs.
+"""Settings of billing: how long a period is, and what of it is in MMS.
 
 >>> BillingSettings(billing_period="day").billing_period
 'day'
@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -29,13 +28,10 @@ class BillingSettings(BaseSettings):
     mms_demand: bool = True
     """Whether each meter has in MMS the demand that the bridge computes: 264 bytes of the SCD, 13 kB of the
     MMS bridge's memory for each."""
-    tariffs: Path | None = None
-    """TOML file of the tariffs' calendar (`meter61850 tariffs example`), read at the start. With it each
-    meter has registers per tariff in MMS."""
 
     def calendar_of_tariffs(self) -> Tariffs | None:
         """What is in the file; ConfigurationError names what is wrong."""
-        return load(self.tariffs) if self.tariffs is not None else None
+        return load(self.calendar.tariffs) if self.calendar.tariffs is not None else None
 
     def bills(self, minutes: int) -> Bills:
         """What is in the SCD; ``minutes`` of an interval."""

@@ -16,14 +16,20 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
 from time import timezone
+from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pydantic import BeforeValidator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.contract.errors import ConfigurationError
 
 MOST_YEARS = 100
 """Of a range: nobody has readings of a longer time."""
+
+
+File = Annotated[Path | None, BeforeValidator(lambda value: value or None)]
+"""None for an empty text."""
 
 
 class CalendarSettings(BaseSettings):
@@ -34,9 +40,9 @@ class CalendarSettings(BaseSettings):
     time_zone: str = ""
     """The utility's time zone, such as Europe/Zurich: of days, months, and times without a zone. Default: the
     zone of this machine."""
-    tariffs: Path | None = None
-    """File that says which tariff is in force when (`meter61850 tariffs example`); default: there are no
-    tariffs."""
+    tariffs: File = None
+    """TOML file that says which tariff is in force when (`meter61850 tariffs example`). With it each meter
+    has registers per tariff in MMS. Default: there are no tariffs."""
 
     @property
     def calendar(self) -> Calendar:

@@ -32,11 +32,11 @@ SHOWN = 20
 _OF_METERS = (
     *("reading", "reading_pack", "rollup", "due", "alarm", "load_profile", "profile_correction"),
     *("profile_sum", "supply_quality"),
-    *("credit_account", "credit_entry", "credit_interval", "credit_action"),
 )
 _PROFILE = [getattr(LoadProfile, name) for name in LoadProfile.model_fields]
 _PACK = [getattr(Pack, name) for name in Pack.model_fields]
 Look = Callable[[Sequence[int]], Iterable[int]]
+_OF_CREDIT = ("credit_account", "credit_entry", "credit_interval", "credit_action")
 
 
 @dataclass
@@ -66,7 +66,7 @@ def check(engine: Engine, *, through: Look = iter) -> Report:
     looks: dict[str, Callable[[Connection], Iterator[str]]] = {
         "database": _pages,
         "counts": partial(_counted, counts=counts),
-        **{name: partial(_orphans, table=metadata.tables[name]) for name in _OF_METERS},
+        **{name: partial(_orphans, table=metadata.tables[name]) for name in (*_OF_METERS, *_OF_CREDIT)},
         "meter": _numbers,
         "dead_letter": _letters,
         "audit": _chain,

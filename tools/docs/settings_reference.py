@@ -66,7 +66,10 @@ def _section(title: str, model: type[BaseSettings]) -> str:
     meanings = attribute_docstrings(model)
     prefix = str(model.model_config.get("env_prefix", ""))
     rows = ""
+    inherited = {name for base in model.__bases__ if base in ELSEWHERE for name in base.model_fields}
     for name, field in model.model_fields.items():
+        if name in inherited:
+            continue
         variable = prefix + name.upper()
         if field.annotation in ELSEWHERE or variable in FROM_THE_COMMAND:
             continue
