@@ -70,7 +70,7 @@ def check(engine: Engine, *, through: Look = iter) -> Report:
         "meter": _numbers,
         "dead_letter": _letters,
         "audit": _chain,
-        "load_profile": _profiles,
+        "load_profile data": _profiles,
     }
     for what, look in looks.items():  # each by itself: what cannot be read ends a connection
         report.note(_alone(engine, look), what)
