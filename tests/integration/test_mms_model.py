@@ -128,7 +128,7 @@ async def test_a_meter_without_a_relay_is_served_without_a_switch(broker: Broker
             file = described(cid)
             shown = await asyncio.to_thread(served, client, file)
             assert [str(found) for found in differences(file, shown)] == []
-            assert sorted(shown[meter.domain]) == ["LLN0", "LPHD1", "MMTN1", "MMXN1"]
+            assert sorted(shown[meter.domain]) == ["LLN0", "LPHD1", "MMTN1", "MMXN1", "MMXN4", "MMXN5"]
             told: Any = client.read(f"{meter.domain}/MMXN1.Vol.mag.f[MX]")
             assert told.value == 230.0
 

@@ -449,6 +449,7 @@ async def test_whatever_q_is_in_a_file_is_bound_or_invalid(broker: Broker) -> No
             }
             ours = {"LLN0$ST$Beh$q", "LLN0$ST$Health$q", "LLN0$ST$Mod$q", "LPHD1$ST$PhyHealth$q",
                     "LPHD1$ST$Proxy$q", "MMXN1$ST$Beh$q", "MMTN1$ST$Beh$q", "CSWI1$ST$Beh$q",
+                    "MMXN4$ST$Beh$q", "MMXN5$ST$Beh$q",
                     "CSWI1$ST$LocSta$q", "XSWI1$ST$Beh$q", "XSWI1$ST$SwTyp$q"}  # fmt: skip
             assert good == ours
 
