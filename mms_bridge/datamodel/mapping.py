@@ -228,7 +228,7 @@ def gateway_values(
             quality = hearsay if name in ("bridge_up", "revision") else Quality.GOOD
             yield key, Value(told[name], quality, *now)
     for key, _, _ in GATEWAY_BINDINGS["tariff"]:
-        yield key, tariff_value(fleet)
+        yield key, tariff_value(fleet)._replace(t_quality=now.t_quality)
 
 
 def _expected(meter: MeterState) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ data classes (``cdc.py``). What feeds a data object is its ``source``: a field o
 (``scl``). One more row is one more data object in SCD, MMS, HTTP and conformance statement.
 
 >>> [node.name for node in METER_LD]
-['LLN0', 'LPHD1', 'MMXN1', 'MMTN1', 'CSWI1', 'XSWI1']
+['LLN0', 'LPHD1', 'MMXN1', 'MMTN1', 'MMXN4', 'MMXN5', 'CSWI1', 'XSWI1']
 >>> data_object(METER_LD, "MMXN1", "Vol").source
 'reading.voltage'
 """

@@ -184,15 +184,16 @@ def test_what_any_file_can_have(old: str, new: str, says: str) -> None:
 
 
 def test_other_names_of_devices_are_one_difference_each() -> None:
-    """As when an old deployment takes the new names: no value and no data set differs."""
+    """As when an old deployment takes the new names: no data set differs, and no value but references."""
     plan = project(4)
     old = tuple(
         replace(ied, meters=tuple(replace(m, ld_name=f"SM_{m.inst}") for m in ied.meters))
         for ied in plan.ieds
     )
     told = diff(parse(build_scd(replace(plan, ieds=old))), parse(build_scd(plan)))
-    assert len(told) == 8
-    assert str(told[0]) == f"SMGW001: {HOUSE}: MMS name changed from SM_M1000 to SMGW001M1000"
+    names, references = ([one for one in told if ("ClcSrc" in str(one)) == where] for where in (False, True))
+    assert (len(names), len(references)) == (8, 16)
+    assert str(names[0]) == f"SMGW001: {HOUSE}: MMS name changed from SM_M1000 to SMGW001M1000"
 
 
 def test_all_is_told_beside_what_is_condensed() -> None:
