@@ -78,6 +78,29 @@ _HEADERS = (
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
 # fmt: on
 
+_API = (
+    meters,
+    readings,
+    every_meter,
+    profiles,
+    credit,
+    supply,
+    losses,
+    registers,
+    periods,
+    tariffs,
+    totals,
+    scl,
+    commands,
+    alarms,
+    stream,
+    operations,
+    dead_letters,
+    blocks,
+    audit,
+    users,
+    settings,
+)
 _DESCRIPTION = """\
 Meters, readings, SCL and relay commands over HTTP. Every request needs a session of the page or
 `Authorization: Bearer TOKEN` (`meter61850 web user add NAME --role ROLE --token`). Errors are problem
@@ -103,29 +126,7 @@ def make_app(parts: Parts, thesis: ThesisMeters | None = None) -> ASGIApp:
     app.state.totals = totals.Totals()
     app.state.snapshot_lock = asyncio.Lock()
     problem.install(app, page=pages.error_page)
-    for module in (
-        meters,
-        readings,
-        every_meter,
-        profiles,
-        credit,
-        supply,
-        losses,
-        registers,
-        periods,
-        tariffs,
-        totals,
-        scl,
-        commands,
-        alarms,
-        stream,
-        operations,
-        dead_letters,
-        blocks,
-        audit,
-        users,
-        settings,
-    ):
+    for module in _API:
         app.include_router(module.router, prefix=API)
     app.include_router(acsi.router)
     if thesis is not None:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
+from sqlalchemy import Engine, update
 from sqlmodel import Session, col, select
 
 from bridge.scl.topology import Held, held_by
@@ -37,11 +38,10 @@ _NAMES = {
     "mms_nominal": "nominal values", "interval_minutes": "minutes of an interval",
 }
 _OF_BILLING = {
-    "billing_period": "registers frozen at the end of each", "tariffs": "calendar of tariffs",
-    "mms_demand": "computed demand",
+    "billing_period": "registers frozen at the end of each", "mms_demand": "computed demand",
 }
 # fmt: on
-_CALLED = _NAMES | _OF_BILLING
+_CALLED = _NAMES | _OF_BILLING | {"tariffs": "calendar of tariffs"}
 """Settings that are in the SCD, and what they are called."""
 _SOFTWARE = "meter61850"
 
@@ -60,7 +60,8 @@ TOPOLOGY = "METER61850_TOPOLOGY"
 def made_with(settings: BridgeSettings, names: LdNames) -> dict[str, str]:
     """What an SCD is made with, beside meters and topology, for JSON; ``names`` says the database."""
     told = {name: getattr(settings, name) for name in _NAMES} | {"ld_names": names}
-    told |= {name: getattr(settings.billing, name) for name in _OF_BILLING}
+    billing = settings.billing
+    told |= {name: getattr(billing, name) for name in _OF_BILLING} | {"tariffs": billing.calendar.tariffs}
     return {name: "none" if value in (None, "") else str(value) for name, value in told.items()} | {
         _SOFTWARE: VERSION
     }
@@ -70,6 +71,14 @@ def kept_topology(session: Session) -> str | None:
     """Text of the topology file of the newest revision."""
     newest = select(SclRevision.topology).order_by(col(SclRevision.revision).desc()).limit(1)
     return session.exec(newest).first()
+
+
+def keep_topology(engine: Engine, row: SclRevision, text: str) -> None:
+    """What the file says beside what is in the SCD, such as which meter is of a whole feeder."""
+    if row.settings is not None and row.topology != text:
+        with engine.begin() as connection:
+            newest = update(SclRevision).where(col(SclRevision.revision) == row.revision)
+            connection.execute(newest.values(topology=text))
 
 
 def known(text: str | None) -> dict[str, str]:

@@ -25,7 +25,7 @@ from sqlmodel import Session, col, select
 
 from bridge.ingest import places
 from bridge.ingest.places import Places
-from bridge.scl.history import changed_since, kept_topology, made_with
+from bridge.scl.history import changed_since, keep_topology, kept_topology, made_with
 from bridge.scl.ieds import Ieds
 from bridge.scl.pace import Pace
 from bridge.scl.topology import Held, TopologyFile, tell_unmet
@@ -205,6 +205,7 @@ class Publication:
                     log.warning("logical devices are named by %s from now on: import the SCD again", names)
 
     def _settle(self) -> None:
+        """Spare logical devices as the settings have them."""
         with Session(self._engine) as session:
             places.lock(session.connection())
             places.settle(session, Places(self._settings.max_meters_per_ied, spare=self._settings.spare))
@@ -220,7 +221,7 @@ class Publication:
         if rows and before is None:
             last = self._build(rows, ieds, held.topology)
             if last.revision.sha256 == rows[-1].sha256:
-                self._keep(rows[-1], held.text)
+                keep_topology(self._engine, rows[-1], held.text)
                 return last
         settings = made_with(self._settings, self._ieds.names)
         change = changed_since(before.project if before else rows[-1] if rows else None, ieds, held, settings)
@@ -247,13 +248,6 @@ class Publication:
         if before is None or before.project.topology != held.topology:
             tell_unmet(held.topology, ieds)
         return made
-
-    def _keep(self, row: SclRevision, text: str) -> None:
-        """What the file says beside what is in the SCD, such as which meter is of a whole feeder."""
-        if row.settings is not None and row.topology != text:
-            with self._engine.begin() as connection:
-                newest = update(SclRevision).where(col(SclRevision.revision) == row.revision)
-                connection.execute(newest.values(topology=text))
 
     def _build(self, rows: list[SclRevision], ieds: tuple[Ied, ...], topology: Topology | None) -> _Published:
         """The SCD of the revision that is the last of ``rows``."""
