@@ -111,7 +111,12 @@ class Device:
         live: _Groups = {}
         past: _Groups = {}
         for one in payload.metrics:
-            known = self._of(one)
+            try:
+                known = self._of(one)
+            except UnknownMetricError:
+                if not whole:
+                    raise
+                continue  # `_learn` has told what is wrong with it
             if known.channel is None and known is not self.switch:
                 continue
             ts = payload.timestamp if one.timestamp is None else one.timestamp

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.family import Available, Outgoing, Step, Values
+from adapters.family import Available, Finding, Outgoing, Step, Values
 from adapters.sparkplug.datatypes import DataType
 from adapters.sparkplug.payload import metric
-from tests.support.edge import T0, Host, message, node_birth, node_death
+from tests.support.edge import T0, Host, message, node_birth, node_death, power
 
 QUANTITIES = ("power", "voltage", "current", "frequency")
 RANGES = {name: 1000.0 * (number + 1) for number, name in enumerate(QUANTITIES)}
@@ -134,3 +134,14 @@ def test_damaged_messages_stop_nothing(acts: list[tuple[object, ...]], data: st.
     town.session([4, 3, 2, 1])
     steps = [step for topic, payload in town.sent for step in host.take(topic, payload)]
     assert [step.key for step in steps if isinstance(step, Values)] == ["G/n/a", "G/n/b"]
+
+
+def test_what_a_birth_does_not_name_well_is_left_out_of_its_values() -> None:
+    """Without a name, twice, or with the alias of another: the rest of the birth counts."""
+    host = Host()
+    host.take("spBv1.0/G/NBIRTH/n", node_birth())
+    bad = [power(2.0, name=None, alias=3), power(3.0, alias=2), power(4.0, name="Voltage", alias=2)]
+    host.take("spBv1.0/G/DBIRTH/n/a", message(1, power(1.0), *bad))
+    (told,) = [step for step in host.steps if isinstance(step, Values)]
+    assert told.measured["power"] == 1.0
+    assert [step.cause for step in host.steps if isinstance(step, Finding)] == ["sparkplug birth"] * 2
