@@ -11,7 +11,7 @@ meters with the same share it, in every file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 
 from scl_builder.model.billing_nodes import NARROWED
@@ -28,7 +28,10 @@ def quantities_of(nodes: Iterable[LogicalNode]) -> frozenset[str]:
 
 def narrowed(nodes: Iterable[LogicalNode], quantities: frozenset[str]) -> tuple[LogicalNode, ...]:
     """What a meter that gives ``quantities`` has of ``nodes``."""
-    return tuple(found for node in nodes if (found := _node(node, quantities)) is not None)
+    found = [there for node in nodes if (there := _node(node, quantities)) is not None]
+    registers = next((node.name for node in found if node.ln_class in ("MMTN", "MMTR")), "")
+    has = {(node.name, do.name) for node in found for do in node.objects}
+    return tuple(_sourced(node, has, registers) for node in found)
 
 
 def _sources(node: LogicalNode) -> Iterator[str]:
@@ -66,6 +69,16 @@ def _computed(node: LogicalNode, quantities: frozenset[str]) -> LogicalNode | No
     if objects == node.objects:
         return node
     return replace(node, type_id=node.type_id + NARROWED, objects=objects)
+
+
+def _sourced(node: LogicalNode, has: Set[tuple[str, str]], registers: str) -> LogicalNode:
+    """Of a meter that does not give the power, the source of the demand is the logical node of its registers."""
+    value = node.objects[-1].name
+    if all(not do.refers or (do.refers, value) in has for do in node.objects):
+        return node
+    return replace(
+        node, objects=tuple(replace(do, refers=registers) if do.refers else do for do in node.objects)
+    )
 
 
 def _object(do: DataObject, quantities: frozenset[str]) -> DataObject | None:

@@ -35,3 +35,8 @@ test("the quality of a week without a reading is nothing", () => {
   assert.deepEqual(qualityFacts({ readings: 0, voltage_judgement: "not known" }), []);
   assert.deepEqual(qualityFacts({ readings: 7, within_10: 99.5, voltage_lowest: null, sags: 0 }), [["Voltage within 10 %", "99.50\u00a0%"], ["Sags", "0"], ["Readings", "7"]]);
 });
+
+test("a sag is told in percent of the nominal voltage", () => {
+  const facts = qualityFacts({ readings: 7, sags: 1, sag_lowest: 4.8, voltage_lowest: 229.7 });
+  assert.deepEqual(facts.slice(0, 3), [["Lowest mean", "229.7\u00a0V"], ["Sags", "1"], ["Lowest sag", "4.8\u00a0% of the nominal voltage"]]);
+});

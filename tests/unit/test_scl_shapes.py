@@ -102,6 +102,21 @@ def objects(quantities: tuple[str, ...], node: str) -> list[str]:
     return [fed.name for do in found.objects for fed in do.fed if fed.source.startswith("reading.")]
 
 
+REGISTERS = {
+    "MMTN1 MMXN4": [("energy_import",), ("voltage", "energy_import", "energy_export")],
+    "MMTR1 MMXU4": [(*each("voltage"), "energy_import")],
+    "MMXU1 MMXU4": [(*SMALL, "energy_import")],
+    "MMXN1 MMXN4": [PLUG],
+}
+
+
+def test_the_source_of_demand_is_there() -> None:
+    for sources, births in REGISTERS.items():
+        for nodes in (profile_of(birth).measuring for birth in births):
+            assert [do.refers for node in nodes for do in node.objects if do.refers] == sources.split()
+            assert {node.name for node in nodes}.issuperset(sources.split())
+
+
 def test_single_phase_meters_keep_their_bytes() -> None:
     built = {"scd": build_scd(project(3)), "cid": build_cid(project(3), "SMGW001")}
     assert {name: hashlib.sha256(xml).hexdigest() for name, xml in built.items()} == TODAY

@@ -58,10 +58,11 @@ const QUALITY = {
   voltage_judgement: ["Voltage", String], within_10: ["Voltage within 10 %", share], within_extremes: ["Within +10 and −15 %", share],
   voltage_lowest: ["Lowest mean", volts], voltage_highest: ["Highest mean", volts], frequency_judgement: ["Frequency", String],
   frequency_within_1: ["Frequency within 1 %", share], unbalance_judgement: ["Unbalance", String], unbalance_95: ["95 % of unbalance below", percent],
-  unbalance_by: ["Unbalance by", String], sags: ["Sags", String], sag_lowest: ["Lowest sag", volts], swells: ["Swells", String],
-  swell_highest: ["Highest swell", volts], interruptions: ["Interruptions", String], coverage: ["Coverage", share], readings: ["Readings", String],
+  unbalance_by: ["Unbalance by", String], sags: ["Sags", String], sag_lowest: ["Lowest sag", ofNominal], swells: ["Swells", String],
+  swell_highest: ["Highest swell", ofNominal], interruptions: ["Interruptions", String], coverage: ["Coverage", share], readings: ["Readings", String],
 };
 function share(value) { return `${Number(value).toFixed(2)}\u00a0%`; }
+function ofNominal(value) { return `${Number(value).toFixed(1)}\u00a0% of the nominal voltage`; }
 function volts(value) { return `${Number(value).toFixed(1)}\u00a0V`; }
 
 /** What is known of the quality of supply in a week; empty without a reading. */
