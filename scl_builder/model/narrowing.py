@@ -72,7 +72,7 @@ def _computed(node: LogicalNode, quantities: frozenset[str]) -> LogicalNode | No
 
 
 def _sourced(node: LogicalNode, has: Set[tuple[str, str]], registers: str) -> LogicalNode:
-    """Of a meter that does not give the power, the source of the demand is the logical node of its registers."""
+    """The source of demand is the logical node of the registers, if the meter does not give the power."""
     value = node.objects[-1].name
     if all(not do.refers or (do.refers, value) in has for do in node.objects):
         return node
