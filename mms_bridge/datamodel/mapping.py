@@ -122,10 +122,16 @@ def _of_quantities(quantities: tuple[str, ...], _profiles: tuple[Profile, ...]) 
 
 @lru_cache(maxsize=1024)
 def _elsewhere(profile: Profile) -> tuple[tuple[Key, Value], ...]:
-    """What other meters measure and one of this profile does not: invalid, without a time."""
-    own = {key for key, _, _ in bindings(profile.nodes).get("reading", ())}
-    every = (key for other in logical_devices.PROFILES for key, _, _ in bindings(other.nodes)["reading"])
+    """What other meters have and one of this profile does not: invalid, without a time."""
+    own = set(_running(profile))
+    every = (key for other in logical_devices.PROFILES for key in _running(other))
     return tuple((key, Value(None, Quality.INVALID, 0)) for key in dict.fromkeys(every) if key not in own)
+
+
+def _running(profile: Profile) -> Iterator[Key]:
+    """What changes with the meter's readings."""
+    groups = bindings(profile.every_node)
+    return (key for group in ("reading", "demand", "tariff") for key, _, _ in groups.get(group, ()))
 
 
 GATEWAY_BINDINGS = bindings(gateway_nodes(tariffs=1))
@@ -196,7 +202,7 @@ def health_values(meter: MeterState, *, broker_up: bool, now: Moment) -> Iterato
 def all_values(meter: MeterState, *, broker_up: bool, now: Moment) -> Iterator[tuple[Key, Value]]:
     """Everything that feeds one meter's logical device."""
     yield from reading_values(meter, broker_up=broker_up)
-    yield from billing_values(meter.billing, _bindings(meter), broker_up=broker_up)
+    yield from billing_values(meter, _bindings(meter), broker_up=broker_up)
     yield from relay_values(meter, broker_up=broker_up)
     yield from health_values(meter, broker_up=broker_up, now=now)
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from broker.contract.billing import Billing, BillingPeriod, FrozenPeriod, Peak, TariffEnergy, TariffInForce
+from broker.contract.messages import utc_now
 from broker.contract.quantities import HOUSEHOLD
+from broker.contract.status import ServiceStatus
 from scl_builder.check.checker import check
 from scl_builder.model.billing_nodes import Bills
 from tests.integration.test_mms_cdcs import _compare
@@ -144,6 +146,7 @@ async def test_a_client_reads_demand_and_registers_per_tariff(
 
         assert ask("MMXN5.Watt.q", fc="MX") == [INVALID]
         assert ask("MMTN11.DmdWh.q", "MMTN11.DmdWh.frVal") == [INVALID, 0]
+        await meter.read(power=1.0)
         await meter.publish("billing", demand_and_tariffs())
         await eventually(lambda: ask("MMXN4.Watt.mag.f", "MMXN5.Watt.mag.f", fc="MX") == [700.0, 5200.5])
         assert ask("MMXN4.Watt.q", "MMXN5.Watt.q", fc="MX") == [QUESTIONABLE, GOOD]
@@ -158,6 +161,9 @@ async def test_a_client_reads_demand_and_registers_per_tariff(
         assert sources == [f"{meter.domain}/MMXN1", f"{meter.domain}/MMXN4"]
         with running.connect() as browser:
             await asyncio.to_thread(_compare, browser, described(cid), cid, tmp_path)
+        await meter.status(online=False)
+        await eventually(lambda: ask("MMXN4.Watt.q", "MMXN5.Watt.q", fc="MX") == [OLD, OLD])
+        assert ask("MMTN11.DmdWh.q", "MMTN11.DmdWh.frVal") == [OLD, 3000]
 
 
 async def test_the_tariff_in_force_is_a_point_of_the_gateway(broker: Broker) -> None:
@@ -172,6 +178,9 @@ async def test_the_tariff_in_force_is_a_point_of_the_gateway(broker: Broker) -> 
         assert ask()[1] == INVALID
         told = TariffInForce(tariff="T2", since=END)
         await running.client.publish(running.topics.tariff, told.payload(), qos=1, retain=True)
+        await eventually(lambda: ask() == [2, OLD, END_MS])
+        bridge = ServiceStatus(online=True, version="1", session="b", ts=utc_now())
+        await running.client.publish(running.topics.service_status("bridge"), bridge.payload(), qos=1)
         await eventually(lambda: ask() == [2, GOOD, END_MS])
         await running.client.publish(running.topics.tariff, b"", qos=1, retain=True)
         await eventually(lambda: ask()[1] == INVALID)

@@ -124,7 +124,7 @@ def test_what_a_meter_no_longer_measures_becomes_invalid() -> None:
     state = meter(*HOUSEHOLD, power=1.0)
     told = dict(mapping.newborn_values(state, broker_up=True, now=moment.now(synchronized=True)))
     assert told["MMXU1", "TotW"] == Value(None, Quality.INVALID, 0)
-    assert told["MMTN1", "DmdWh"].quality == Quality.INVALID
+    assert told["MMTN1", "DmdWh"].quality == told["MMXU5", "TotW"].quality == Quality.INVALID
     assert told["MMXN1", "Watt"].value == 1.0
     later = meter(*TWO_WAYS, power=2.0)
     told = dict(mapping.newborn_values(later, broker_up=True, now=moment.now(synchronized=True)))
