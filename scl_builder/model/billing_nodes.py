@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from scl_builder.model.data_object import BEH, FILE, DataObject, LogicalNode
+from scl_builder.model.data_object import BEH, DEMAND, FILE, DataObject, LogicalNode
 
 TARIFFS = 8
 """T1 to T8."""
@@ -73,10 +73,7 @@ def _source(node: str) -> DataObject:
 
 def demand(ln_class: str, power: str) -> tuple[LogicalNode, ...]:
     """The mean power of the latest interval, and the highest of the running period with its time."""
-    times = 3.0 if power == "TotW" else 1.0
-    mean, most = (
-        DataObject(power, "MV", f"demand.{name}", unit="W", times=times) for name in ("mean", "maximum")
-    )
+    mean, most = (DataObject(power, "MV", DEMAND + name, unit="W") for name in ("mean", "maximum"))
     by_interval = (
         _setting("ClcMth", "CalcMethodKind", "AVG"), _setting("ClcMod", "CalcModeKind", "PERIOD"),
         _setting("ClcIntvTyp", "CalcIntervalKind", "MS"),

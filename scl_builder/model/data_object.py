@@ -18,6 +18,8 @@ READING = "reading."
 """How sources begin that are quantities of a reading: ``reading.voltage``."""
 BILLING = "billing."
 """The same of registers that were frozen: ``billing.energy``."""
+DEMAND = "demand."
+"""The same of what the bridge computes from a load profile: ``demand.mean``."""
 
 
 class Fed(NamedTuple):

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from scl_builder.model.data_object import DataObject, LogicalNode
+from scl_builder.model.data_object import DEMAND, DataObject, LogicalNode
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,9 @@ class Bands:
 
     def _object(self, do: DataObject) -> DataObject:
         instant = _INSTANT.get(do.cdc)
-        if instant is None or do.unit is None or not (told := self.values(do.unit, do.times)):
+        if instant is None or do.unit is None or do.source.startswith(DEMAND):
+            return do  # a figure of a bill is what it is, and changes once an hour
+        if not (told := self.values(do.unit, do.times)):
             return do
         own: Mapping[str, str] = {instant: "", **dict(told)}
         if do.parts:

@@ -138,3 +138,11 @@ def test_the_file_has_no_finding() -> None:
     root = etree.fromstring(build_cid(PROJECT, "SMGW001"))
     served = {da.get("name") for da in root.iterfind(".//{*}DOType[@cdc='MV']/{*}DA")}
     assert {"instMag", "mag", "range", "rangeC", "db", "dbRef"} <= served
+
+
+def test_demand_has_no_deadband() -> None:
+    """Its mag is the figure of the bill."""
+    nodes = [node for device in read_cid(build_cid(PROJECT, "SMGW001")).devices for node in device.nodes]
+    demand = [node.objects[-1] for node in nodes if node.name in ("MMXN4", "MMXN5", "MMXU4", "MMXU5")]
+    attributes = {attribute.name for value in demand for attribute in value.attributes}
+    assert attributes == {"mag", "q", "t", "units"}
