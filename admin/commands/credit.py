@@ -179,7 +179,7 @@ def top_up(
     tariffs: TariffsPath = None,
     database: Database = DATABASE,
 ) -> None:
-    """Add a payment. Once more with the same reference books nothing; exit 5 if it is another payment.
+    """Add a payment. The same reference again books nothing; exit 5 if it is another payment.
 
     \b
     meter61850 credit top-up "House 1" 20.00 --reference MPESA-81B2

@@ -57,7 +57,7 @@ def run(
     It opens the relay of a meter whose prepaid credit and emergency credit are used up, after a warning and
     outside of the friendly hours of the credit file (METER61850_CREDIT), and closes it again when there is
     credit. It never cuts a lifeline account, a meter that is silent, offline or blocked, nor one with missing
-    or doubtful intervals of that time; at most so many a minute as the file says. It restores only what it
+    or doubtful intervals of that time; at most as many a minute as the file allows. It restores only what it
     has cut itself. Look first with --dry-run. docs/credit.md has all rules.
 
     With a deployment it needs an identity of its own, which may only publish commands. A second one beside it
@@ -119,7 +119,7 @@ def settle(
     """Record the outcome of a cut or restore that is not known, after a look at the meter.
 
     `meter61850 credit run --dry-run` shows which wait for it: the service was killed, and the meter has not
-    told what it did. Exit 3 if there is none.
+    reported what it did. Exit 3 if there is none.
 
     \b
     meter61850 credit settle "House 1" --not-done --reason "the fitter saw the lamp"
