@@ -14,6 +14,8 @@ from scl_builder.model.nsd_cdcs import Attribute
 from scl_builder.read.findings import Findings
 
 _ALL_OR_NONE = ("MFsubst", "AllOrNonePerGroup", "MAllOrNonePerGroup")
+_WHOLE = "AllAtLeastOneGroup"
+"""Each of the groups all or none, and at least one of them."""
 
 
 def check_presence(
@@ -68,10 +70,10 @@ def _check_groups(
         missing = [name for name in names if name not in present]
         if condition == "AtLeastOne" and len(missing) == len(names):
             _tell(object_type, f"one of {', '.join(names)}", found)
-        elif condition in _ALL_OR_NONE and 0 < len(missing) < len(names):
+        elif condition in (*_ALL_OR_NONE, _WHOLE) and 0 < len(missing) < len(names):
             _tell(object_type, f"{', '.join(missing)}: {', '.join(names)} go together", found)
-    choices = [names for (condition, _), names in groups.items() if condition == "AllAtLeastOneGroup"]
-    if choices and not any(present.issuperset(names) for names in choices):
+    choices = [names for (condition, _), names in groups.items() if condition == _WHOLE]
+    if choices and all(present.isdisjoint(names) for names in choices):
         _tell(object_type, " or ".join(", ".join(names) for names in choices), found)
 
 

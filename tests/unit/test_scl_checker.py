@@ -63,6 +63,19 @@ def test_many_faults_are_all_told() -> None:
     assert len(findings) == len(set(findings))
 
 
+def test_half_a_frozen_register_is_found() -> None:
+    """Each group of attributes is whole (IEC 61850-7-3): frVal without frEna, frPd, frRs and frTm is none."""
+    frozen = {"frVal": "INT64", "frTm": "Timestamp", "frEna": "BOOLEAN", "frPd": "INT32", "frRs": "BOOLEAN"}
+    lines = [
+        f'<DA name="{name}" fc="{"ST" if place < 2 else "CF"}" bType="{kind}"/>\n'
+        for place, (name, kind) in enumerate(frozen.items())
+    ]
+    text, head = CLEAN.decode(), '<DOType id="BCR_Wh" cdc="BCR">\n'
+    assert "da-missing" not in {one.rule for one in check(text.replace(head, head + "".join(lines)).encode())}
+    half = [one for one in check(text.replace(head, head + lines[0]).encode()) if one.rule == "da-missing"]
+    assert [one.message.partition("lacks ")[2].split(":")[0] for one in half] == ["frTm, frEna, frPd, frRs"]
+
+
 def test_finding_is_one_line() -> None:
     assert str(Finding(7, "name", "bad name", "write a good one")) == (
         "line 7: bad name [name]; cure: write a good one"
