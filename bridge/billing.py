@@ -28,6 +28,7 @@ from bridge.store.due import next_due
 from bridge.store.queries import Store
 from bridge.store.rollup import GRACE_MS
 from bridge.store.tables import DAY_MS, HOUR_MS, Meter, at_ms, moment
+from bridge.store.tariffs import Tariffs
 from bridge.store.upkeep import Policy, kept_up
 from broker.calendar import Period
 from broker.contract.billing import FrozenPeriod, TariffInForce
@@ -37,6 +38,7 @@ from broker.contract.messages import utc_now
 Known = Mapping[int, tuple[int, int]]
 
 _AHEAD = timedelta(days=400)
+_BEHIND = timedelta(days=8), _AHEAD
 
 log = logging.getLogger(__name__)
 
@@ -121,9 +123,12 @@ class BillingPart:
         if self._tariffs is not None and now >= self._tariffs.begin:
             current, *later = islice(self._tariffs.changes(now, self._until), 2)
             told = TariffInForce(
-                tariff=current.tariff, name=self._tariffs.name(current.tariff, now), since=now,
-                until=later[0].at if later else None, next=later[0].tariff if later else None,
-            )  # fmt: skip
+                tariff=current.tariff,
+                name=self._tariffs.name(current.tariff, now),
+                since=_since(self._tariffs, now),
+                until=later[0].at if later else None,
+                next=later[0].tariff if later else None,
+            )
             payload, self._until = told.payload(), told.until or self._until
         elif self._tariffs is not None:
             self._until = self._tariffs.begin
@@ -163,3 +168,14 @@ class BillingPart:
             self._frozen.clear()
             self._heads.clear()
             return self._payload(meter, periods, head)
+
+
+def _since(tariffs: Tariffs, now: datetime) -> datetime:
+    """When the tariff came into force that is; most change within a week, which is quicker to look at."""
+    at = now
+    for days in _BEHIND:
+        start = max(tariffs.begin, now - days)
+        *_, (at, _tariff) = tariffs.changes(start, now + timedelta(milliseconds=1))
+        if at > start:
+            break
+    return at

@@ -92,7 +92,7 @@ class TariffInForce(Message):
     name: Line = ""
     """As the calendar calls it."""
     since: Timestamp
-    """When it came into force, or when the bridge that published it was started."""
+    """When it came into force; if that is longer ago, 400 days before it was published."""
     until: Timestamp | None = None
     """When it changes; absent: not within 400 days."""
     next: Token | None = None

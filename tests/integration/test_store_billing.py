@@ -43,10 +43,14 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
 class Bills:
     """The bridge's part, and what it publishes."""
 
-    def __init__(self, kept: Kept, **settings: Any) -> None:
+    def __init__(self, kept: Kept, tariffs: Path | None = None, **settings: Any) -> None:
         told = BridgeSettings(
             database_url=kept.url,
-            billing={"calendar": {"time_zone": "UTC"}, "billing_period": "day", **settings},
+            billing={
+                "calendar": {"time_zone": "UTC", "tariffs": tariffs},
+                "billing_period": "day",
+                **settings,
+            },
         )
         self.published: list[tuple[str, bytes]] = []
         self.out = SimpleNamespace(connection=1)
@@ -195,10 +199,11 @@ def test_the_tariff_in_force_is_told_once_for_each_connection(kept: Kept, tmp_pa
     assert told.until is not None
     assert {told.tariff, told.next} == {"T1", "T2"}
     assert told.until.hour == (23 if told.tariff == "T1" else 0)
+    assert (told.since.hour, told.since.minute) == (0 if told.tariff == "T1" else 23, 0)
     with pytest.raises(ValueError, match="not enough values"):
         bills.tariff()
     bills.out.connection = 2
-    assert bills.tariff() is not None
+    assert bills.tariff() == told, "since when does not follow our connections"
     assert Bills(kept).tariff() is None, "without a calendar what an earlier bridge told is cleared"
 
 
