@@ -102,7 +102,7 @@ def objects(quantities: tuple[str, ...], node: str) -> list[str]:
     return [fed.name for do in found.objects for fed in do.fed if fed.source.startswith("reading.")]
 
 
-REGISTERS = {
+REGISTERS: dict[str, list[tuple[str, ...]]] = {
     "MMTN1 MMXN4": [("energy_import",), ("voltage", "energy_import", "energy_export")],
     "MMTR1 MMXU4": [(*each("voltage"), "energy_import")],
     "MMXU1 MMXU4": [(*SMALL, "energy_import")],
