@@ -10,12 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
+from admin.commands.credit_options import CreditPath
 from admin.lazy import new_app
 from admin.options import DATABASE, Database, Json
 from admin.output import note, print_json, progress
 from admin.statement_files import Page, html, pdf
+from admin.statement_money import ledger_of
 from admin.stores import open_store
 from admin.times import TimeZone, calendar_of
+from bridge.credit.settings import CreditSettings
 from bridge.store.export import ExportError
 from bridge.store.statement import Statement, statements
 from bridge.store.tables import moment
@@ -60,13 +63,15 @@ def statement(
         typer.Option(metavar="FILE", show_default=False, help="TrueType font of PDF; DejaVu Sans if needed."),
     ] = None,
     tariffs: OptionalTariffs = None,
+    credit: CreditPath = None,
     as_json: Json = False,
     time_zone: TimeZone = None,
     database: Database = DATABASE,
 ) -> None:
     """Write the statement of a month: registers, energy by tariff, maximum demand, quality of intervals.
 
-    PDF needs the extra [pdf]. Of all meters the files are named by month and meter_id.
+    With --credit also what the account's ledger says. PDF needs the extra [pdf]. Of all meters the files are
+    named by month and meter_id.
 
     \b
     meter61850 statement "House 1" --month 2026-11 --output house-1.pdf
@@ -80,10 +85,12 @@ def statement(
     calendar = calendar_of(time_zone)
     period = _period(month, calendar)
     told = load(tariffs, zone=time_zone) if tariffs else None
+    prices = CreditSettings(credit=credit, tariffs=tariffs).prices()
     with open_store(database) as store:
         meters = [store.meter(meter).meter] if meter else store.registry(retired=True)
         through = progress(meters, what="meters", total=len(meters))
-        found = statements(store, through, period, tariffs=told)
+        money = ledger_of(store.engine, prices.credit) if prices else None
+        found = statements(store, through, period, tariffs=told, money=money)
         if as_json:
             print_json([_document(one) for one in found])
         else:

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text, update
 from sqlmodel import col
 
+from admin.statement_money import ledger_of
 from bridge.credit import documents
 from bridge.credit.accounts import ConflictingPaymentError, NoAccountError
 from bridge.credit.rounds import rounds
@@ -21,8 +22,9 @@ from bridge.credit.waiting import decide, waiting
 from bridge.store import database
 from bridge.store.due import due_again
 from bridge.store.intervals import Mark
-from bridge.store.tables import DAY_MS, HOUR_MS, CreditAccount, at_ms, moment
+from bridge.store.tables import DAY_MS, HOUR_MS, CreditAccount, Meter, at_ms, moment
 from bridge.store.upkeep import Policy, upkeep
+from broker.calendar import Calendar, Period
 from broker.contract.errors import ConfigurationError
 from tests.support.credit import ANNA, SPAN, Books, ms, prices
 from tests.support.stores import DAY0, NOW, keeping, meter_id, series
@@ -214,6 +216,14 @@ def test_a_statement_that_is_final_stays(books: Books) -> None:
         "-4.00", True, "-4.00", "-6.00",
     )  # fmt: skip
     assert [(one["amount"], one["late"]) for one in second["lines"]] == [("-1.00", False), ("-1.00", True)]
+    money = ledger_of(books.engine, books.prices.credit)
+    november = Period("2026-11", *Calendar.named("UTC").month("2026-11"))
+    told = money(Meter(meter_id=meter_id(meter)), november)
+    assert told[0] == ("Balance before", "-4.00 EUR")
+    assert [(label.removesuffix(", not final yet"), amount) for label, amount in told[2:]] == [
+        ("Energy T1, 1.000 kWh (of earlier months)", "-1.00 EUR"),
+        ("Balance after", "-6.00 EUR"),
+    ]
 
 
 def test_standing_charges_are_of_whole_local_days(sqlite_url: str) -> None:

@@ -10,16 +10,19 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import Engine, select, update
+from sqlmodel import col
 
 from bridge.ingest.rows import Row
+from bridge.losses.nodes import Node, nodes
+from bridge.losses.report import losses, suspicions
 from bridge.store.demand import demand
 from bridge.store.export import Table
 from bridge.store.tables import DAY_MS, ROLLUP, LoadProfile, Meter, moment
 from bridge.store.tariff_energy import tariff_energy
 from bridge.store.tariffs import parse
 from broker.calendar import Calendar, Period
-from tests.month.simulation import Month
-from tests.support.stores import Kept
+from tests.month.simulation import PHASES, Month
+from tests.support.stores import Kept, meter_id
 
 BATCH = 5000
 TS = 3
@@ -35,6 +38,8 @@ hours = ["{DAY_TARIFF[0]}-{DAY_TARIFF[1]}"]
 tariff = "T1"
 """
 INTERVAL_MS = 15 * 60_000
+FEWEST_DAYS = 21
+"""For suspicions."""
 
 Step = Callable[[str, int, int], None]
 """What is done, of how many the how-manieth."""
@@ -63,7 +68,10 @@ def _register(kept: Kept, month: Month) -> None:
     firsts += [month.feeder_rows(feeder)[0] for feeder in range(month.feeders)]
     put(kept, firsts, now=month.start + 1)
     with kept.engine.begin() as connection:
-        connection.execute(update(Meter).values(interval=month.interval))
+        for number in range(1, month.houses + month.feeders + 1):
+            named = {"name": f"House {number}", "ied": "SMGW001", "number": number}
+            mine = col(Meter.meter_id) == meter_id(number)
+            connection.execute(update(Meter).where(mine).values(interval=month.interval, **named))
 
 
 def end_of(month: Month) -> int:
@@ -136,6 +144,8 @@ def judge(kept: Kept, month: Month) -> dict[str, list[str]]:
         "intervals of houses to which nothing happens": list(islice(_intervals(kept, month, houses), TOLD)),
         "energy by tariff": list(islice(_bills(kept, month, houses, days, calendar), TOLD)),
         "feeders": list(islice(_feeders(kept, month), TOLD)),
+        "losses of days without events": list(islice(_losses(kept, month, days), TOLD)),
+        "houses that are worth a look": list(_suspicions(kept, month, calendar)),
     }
 
 
@@ -197,3 +207,53 @@ def _feeders(kept: Kept, month: Month) -> Iterator[str]:
         told = sum(row["energy_import"] or 0.0 for row in _dicts(demand(kept.store.profiles, [meter], days)))
         if told != (want := int(month.into_feeders[feeder].sum())):
             yield f"feeder {feeder + 1}: {told} Wh, and {want} were counted"
+
+
+def _nodes(kept: Kept, month: Month) -> list[Node]:
+    return nodes(topology(month), kept.store.registry())
+
+
+def _losses(kept: Kept, month: Month, days: list[Period]) -> Iterator[str]:
+    per_day = 86_400 // month.interval
+    for row in _dicts(losses(kept.store, _nodes(kept, month), days)):
+        _, is_feeder, number = row["feeder"].rpartition("_F")
+        if not is_feeder:
+            continue
+        feeder = int(number) - 1
+        day = (row["start"] - month.start) // DAY_MS
+        some = slice(day * per_day, (day + 1) * per_day)
+        if month.is_disturbed(feeder, some):
+            continue
+        want = int(
+            month.into_feeders[feeder, some].sum() - month.counted[month.houses_of(feeder), some].sum()
+        )
+        if row["loss"] != want:
+            yield f"feeder {feeder + 1}, {row['period']}: {row['loss']} Wh, and {want} were lost"
+
+
+def _suspicions(kept: Kept, month: Month, calendar: Calendar) -> Iterator[str]:
+    """Rules need a month; of a shorter time nothing is asked."""
+    if month.days < FEWEST_DAYS:
+        return
+    end = month.start + month.days * DAY_MS
+    table = suspicions(kept.store, _nodes(kept, month), calendar, start=month.start, end=end)
+    found = {(int(row["name"].split()[1]) - 1, row["rule"]) for row in _dicts(table)}
+    want = {(house, "gap-rises") for house, one in enumerate(month.events) if one.theft is not None}
+    want |= {(house, "phase") for house in [month.wrong_phase] if house is not None}
+    yield from (f"house {house + 1}: {rule} was not found" for house, rule in sorted(want - found))
+    yield from (
+        f"house {house + 1}: {rule}, and nothing is odd there" for house, rule in sorted(found - want)
+    )
+
+
+def topology(month: Month) -> str:
+    """The file: one transformer, and each feeder with its own meter and the phases of its houses."""
+    text = '[[substation]]\nname = "Mill"\n[[substation.transformer]]\nname = "T1"\n'
+    for feeder in range(month.feeders):
+        text += f'[[substation.transformer.feeder]]\nname = "F{feeder + 1}"\n'
+        text += f'own_meter = "M{month.houses + feeder + 1}"\n'
+        some = range(month.houses)[month.houses_of(feeder)]
+        for phase in range(PHASES):
+            names = [f'"House {house + 1}"' for house in some if month.told_phase_of(house) == phase]
+            text += f"phase.{'ABC'[phase]} = [{', '.join(names)}]\n"
+    return text

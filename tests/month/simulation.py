@@ -109,6 +109,18 @@ class Month:
             told[house]["copied"] = True
         return [Events(**one) for one in told]
 
+    def told_phase_of(self, house: int) -> int:
+        """As the topology says."""
+        return (self.phase_of(house) + (house == self.wrong_phase)) % PHASES
+
+    def is_disturbed(self, feeder: int, some: slice) -> bool:
+        """Whether anything but theft happens to a house of a feeder in these intervals."""
+        near = range(some.start - HOUR_S // self.interval, some.stop + 1)
+        cut = self.cuts.get(feeder, range(0))
+        return bool({*near} & {*cut}) or any(
+            one.reset in near or {*near} & {*one.ahead} for one in self.events[self.houses_of(feeder)]
+        )
+
     def untouched(self) -> list[int]:
         """Houses whose readings nothing disturbs."""
         return [
@@ -135,10 +147,11 @@ class Month:
         used = (size * evening * noise + heavy) * self.interval / HOUR_S
         whole: Wh = np.rint(used).astype(np.int64)
         for feeder, cut in self.cuts.items():
-            whole[self._houses_of(feeder), cut.start : cut.stop] = 0
+            whole[self.houses_of(feeder), cut.start : cut.stop] = 0
         return whole
 
-    def _houses_of(self, feeder: int) -> slice:
+    def houses_of(self, feeder: int) -> slice:
+        """The numbers of its houses, from 0."""
         return slice(feeder * self.per_feeder, min(self.houses, (feeder + 1) * self.per_feeder))
 
     @cached_property
@@ -154,7 +167,7 @@ class Month:
     @cached_property
     def into_feeders(self) -> Wh:
         """What each feeder's own meter counted: houses and cable."""
-        of_feeders = [self.true[self._houses_of(feeder)].sum(axis=0) for feeder in range(self.feeders)]
+        of_feeders = [self.true[self.houses_of(feeder)].sum(axis=0) for feeder in range(self.feeders)]
         sums: Wh = np.array(of_feeders)
         lost: Wh = np.rint(CABLE * sums.astype(float) ** 2 * HOUR_S / self.interval).astype(np.int64)
         return sums + lost
