@@ -37,7 +37,11 @@ class Form(StrEnum):
 OptionalTariffs = Annotated[
     Path | None,
     typer.Option(
-        "--tariffs", envvar="METER61850_TARIFFS", metavar="FILE", show_default=False, help="Their calendar."
+        "--tariffs",
+        envvar="METER61850_TARIFFS",
+        metavar="FILE",
+        show_default=False,
+        help="The calendar of tariffs; default: no energy by tariff.",
     ),
 ]
 
