@@ -5,6 +5,8 @@ import { withUnit } from "./words.js";
 
 const MONTHS = 12;
 const MARKS = ["measured", "interpolated", "estimated", "missing"];
+const REMARKS = { "no-start": "no register at begin", "no-end": "no register at end", reset: "counter was reset or replaced", doubtful: "without doubtful steps of the counter" };
+const remarks = (marks) => (marks ?? "").split(" ").filter(Boolean).map((mark) => REMARKS[mark] ?? mark).join(", ") || "–";
 const $ = (id) => document.getElementById(id);
 
 export class Registers {
@@ -18,7 +20,7 @@ export class Registers {
       ["Maximum demand", (one) => this.demand(one)],
       ...tariff("energy", ""), ...tariff("export", "Export "),
       ["Intervals", (one) => MARKS.filter((mark) => one[mark]).map((mark) => `${one[mark]} ${mark}`).join(", ") || "–"],
-      ["Marks", (one) => one.marks || "–"],
+      ["Remarks", (one) => remarks(one.marks)],
     ];
     $("by").addEventListener("change", () => this.load(this.month));
   }
