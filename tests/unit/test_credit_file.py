@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
-from bridge.credit.credit_file import EXAMPLE, Price, is_friendly, parse
+from bridge.credit.credit_file import EXAMPLE, MAX_BYTES, Price, is_friendly, load, parse
 from bridge.store import tariffs
 from broker.calendar import Calendar
 from broker.contract.errors import ConfigurationError
@@ -45,6 +46,15 @@ def test_what_is_wrong_is_named(text: str, said: str) -> None:
         parse(text, source="credit.toml")
     assert str(refused.value).startswith("credit.toml")
     assert said in str(refused.value)
+
+
+def test_a_file_that_is_too_long_is_refused_and_not_cut_off(tmp_path: Path) -> None:
+    """Its last rows may be the hours in which nothing is cut."""
+    file = tmp_path / "credit.toml"
+    rows = "[[friendly]]\n" * (MAX_BYTES // 13)
+    file.write_text(HEAD + VERSION + "prices.T1 = 1\n" + rows)
+    with pytest.raises(ConfigurationError, match="more than 1048576 bytes"):
+        load(file)
 
 
 def test_every_tariff_of_the_calendar_has_a_price() -> None:
