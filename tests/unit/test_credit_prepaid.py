@@ -1,0 +1,49 @@
+"""What `credit run` sends: how many at once, under which command_id, and from which balance on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+from admin.switching.prepaid import CUTS, _Batch, _chosen, _rules
+from bridge.credit.credit_file import parse
+from bridge.credit.cutting import Account, Act, Decision
+from broker.contract.known import Known
+from broker.contract.relay import Position
+from tests.unit.test_credit_cutting import METER, house, standing
+
+FILE = """
+currency = "EUR"
+restore = 0
+[[version]]
+from = 2020-01-01
+prices.T1 = 0.35
+"""
+ANY = cast(Any, SimpleNamespace())
+
+
+def test_many_cuts_do_not_rest_on_one_look() -> None:
+    """Commands go out one a second, and whether data is missing is looked at before all of them."""
+    found = [Decision(f"m{number}", act, "why") for act in (Act.CUT, Act.RESTORE) for number in range(100)]
+    held = Decision("held", Act.CUT, "why", held="friendly hours")
+    assert list(_chosen([held, *found], Act.CUT)) == [f"m{number}" for number in range(CUTS)]
+    assert len(_chosen(found, Act.RESTORE)) == 100
+
+
+def test_a_refusal_does_not_use_the_id_of_the_order() -> None:
+    """The order was not given: the next attempt has its id, and the ledger keeps what it heard first."""
+    seen: Any = SimpleNamespace(accounts={METER: Account(standing(), house())})
+    batch = _Batch(ANY, ANY, ANY, Act.CUT, {METER: Decision(METER, Act.CUT, "why")}, seen, ANY)
+    ordered = batch._orders[METER].command_id
+    assert batch._command(house()).command_id == ordered
+    meters: list[Known] = [house(online=False), house(Position.OPEN)]
+    refused = {batch._command(meter).command_id for meter in meters}
+    assert len(refused | {ordered}) == 3
+
+
+def test_power_does_not_come_back_while_the_account_is_exhausted() -> None:
+    credit = parse(FILE, source="x")
+    assert _rules(credit, lambda _at: False).restore_at == 1, "without an emergency credit 0 is exhausted"
+    more = replace(credit, file=parse(f"emergency = 1\n{FILE}", source="x").file)
+    assert _rules(more, lambda _at: False).restore_at == 0
