@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from admin.commands.credit_options import amount_of
 from bridge.credit.credit_file import EXAMPLE, MAX_BYTES, Price, is_friendly, load, parse
 from bridge.store import tariffs
 from broker.calendar import Calendar
@@ -79,6 +80,16 @@ def test_money_is_exact_text() -> None:
     assert credit.thousandths(Decimal("-12.3")) == -1_230_000
     with pytest.raises(ConfigurationError, match="5 decimals"):
         credit.thousandths(Decimal("0.000001"))
+
+
+@pytest.mark.parametrize(
+    "told", ["nan", "-inf", "1e30", "1e1", "1,5", "1_5", "1.001", "", " 1", ".5", "1\n", "\u0663", "9" * 13]
+)
+def test_an_amount_of_a_person_is_plain(told: str) -> None:
+    credit = parse(EXAMPLE.read_text(), source="x")
+    assert [amount_of(text, credit) for text in ("20", "-5.00", "0.010")] == [2_000_000, -500_000, 1_000]
+    with pytest.raises(ConfigurationError, match="use a number with 2 decimals at most"):
+        amount_of(told, credit)
 
 
 @pytest.mark.parametrize(
