@@ -115,7 +115,8 @@ class Accounts:
         _check_reference(reference)
         key, now = f"top-up:{reference}", audit.now_ms()
         with self._writing(meter_id) as (connection, meter):
-            _open(connection, meter, meter_id)
+            if not _is_known(connection, key):  # it may be sent again after the account was closed
+                _open(connection, meter, meter_id)
             of = Of(meter, key, Kind.TOP_UP, now, now, reference, reason[:LONGEST_REASON], by.who)
             if not post(connection, of, [Side(CASH, -amount)]):
                 self._check_same(connection, of, amount)
@@ -195,6 +196,11 @@ class Accounts:
 def _check_reference(reference: str) -> None:
     if not 0 < len(reference) <= LONGEST_REFERENCE or not reference.isprintable() or reference.isspace():
         raise ConfigurationError(f"the reference of a payment has 1 to {LONGEST_REFERENCE} characters")
+
+
+def _is_known(connection: Connection, key: str) -> bool:
+    mine = col(CreditEntry.transaction_key) == key
+    return connection.execute(select(col(CreditEntry.key)).where(mine).limit(1)).first() is not None
 
 
 def key_of(connection: Connection, meter_id: str) -> int:

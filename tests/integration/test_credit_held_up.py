@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 from sqlmodel import col
 
+from bridge.credit.accounts import ConflictingPaymentError, NoAccountError
 from bridge.credit.standing import State
+from bridge.credit.waiting import decide
 from bridge.store import database
 from bridge.store.intervals import Mark
 from bridge.store.tables import DAY_MS, HOUR_MS, CreditAccount, moment
@@ -96,3 +100,42 @@ def test_one_meter_that_cannot_be_booked_holds_up_no_other(
     books.write(fine, {ms("2026-11-23T23:00Z"): (KWH, GOOD), ms("2026-11-24T07:00Z"): (KWH, GOOD)})
     books.book(now=start + 2 * DAY_MS)
     assert books.balance(fine) == -3 * EURO, "a day of tariffs begins within a day of UTC"
+
+
+def test_a_payment_is_sent_again_after_the_account_was_closed(books: Books) -> None:
+    meter, other = books.meter(since=since()), books.meter(since=since())
+    accounts, name = books.accounts, meter_id(meter)
+    accounts.top_up(name, EURO, reference="M-1", by=ANNA)
+    for one in (name, meter_id(other)):
+        accounts.close(one, by=ANNA, reason="moved")
+    assert accounts.top_up(name, EURO, reference="M-1", by=ANNA) == (True, EURO)
+    with pytest.raises(ConflictingPaymentError):
+        accounts.top_up(meter_id(other), EURO, reference="M-1", by=ANNA)
+    with pytest.raises(NoAccountError):
+        accounts.top_up(name, EURO, reference="M-2", by=ANNA)
+    assert books.wrong() == []
+
+
+def test_a_decision_about_a_thousand_years_takes_no_longer(books: Books) -> None:
+    """Nobody stores readings meanwhile."""
+    meter, start = books.meter(since=since()), ms("2026-11-23T23:45Z")
+    books.write(meter, {start + day * DAY_MS: (KWH, Mark.ESTIMATED) for day in (0, 1)})
+    books.book(now=start + 2 * DAY_MS)
+    whole: dict[str, Any] = {"start": 0, "end": ms("9999-01-01T00:00Z"), "costs": True}
+    with fewer_than(30, books):
+        done = decide(books.engine, books.prices, meter_id(meter), **whole, reason="seen", by=ANNA)
+    assert done == (2, 2 * EURO, -2 * EURO)
+    assert books.wrong() == []
+
+
+@contextmanager
+def fewer_than(most: int, books: Books) -> Iterator[None]:
+    """Statements."""
+    said: list[str] = []
+    hear = lambda _c, _cursor, statement, *_: said.append(statement)  # noqa: E731
+    event.listen(books.engine, "before_cursor_execute", hear)
+    try:
+        yield
+    finally:
+        event.remove(books.engine, "before_cursor_execute", hear)
+    assert len(said) < most
