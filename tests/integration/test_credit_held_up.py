@@ -12,7 +12,8 @@ from sqlalchemy import event, update
 from sqlmodel import col
 
 from bridge.credit.accounts import ConflictingPaymentError, NoAccountError
-from bridge.credit.standing import State
+from bridge.credit.standing import Limits, State
+from bridge.credit.standings import standings
 from bridge.credit.waiting import decide
 from bridge.store import database
 from bridge.store.intervals import Mark
@@ -126,6 +127,17 @@ def test_a_decision_about_a_thousand_years_takes_no_longer(books: Books) -> None
         done = decide(books.engine, books.prices, meter_id(meter), **whole, reason="seen", by=ANNA)
     assert done == (2, 2 * EURO, -2 * EURO)
     assert books.wrong() == []
+
+
+def test_a_forecast_does_not_read_the_ledger_of_years(books: Books) -> None:
+    books.meter(since=since())
+    said: list[tuple[str, Any]] = []
+    with books.engine.connect() as connection:
+        event.listen(connection, "before_cursor_execute", lambda *told: said.append((told[2], told[3])))
+        assert len(list(standings(connection, Limits(0, 0), now=ms("2026-11-23T00:00Z"), forecast=True))) == 1
+        (asked,) = [one for one in said if "credit_entry" in one[0]]
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[0]}", asked[1]).all()
+    assert any("SEARCH credit_entry USING INDEX" in row[3] for row in plan), plan
 
 
 @contextmanager
