@@ -78,6 +78,8 @@ class Service:
                     wait = SOON if await self.round(stop) else seconds
                 except (Meter61850Error, DBAPIError, aiomqtt.MqttError, OSError) as error:
                     log.warning("nothing is cut or restored: %s", reason(error))
+                except Exception:  # who has paid must not wait until somebody starts it again
+                    log.exception("nothing is cut or restored")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await stop.wait()

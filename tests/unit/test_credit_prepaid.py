@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
-from admin.switching.prepaid import CUTS, _Batch, _chosen, _rules
+import pytest
+
+from admin.switching.prepaid import CUTS, Service, _Batch, _chosen, _rules
 from bridge.credit.credit_file import parse
 from bridge.credit.cutting import Account, Act, Decision
+from bridge.store import database
 from broker.contract.known import Known
 from broker.contract.relay import Position
+from broker.mqtt.settings import MqttSettings
 from tests.unit.test_credit_cutting import METER, house, standing
 
 FILE = """
@@ -47,3 +52,21 @@ def test_power_does_not_come_back_while_the_account_is_exhausted() -> None:
     assert _rules(credit, lambda _at: False).restore_at == 1, "without an emergency credit 0 is exhausted"
     more = replace(credit, file=parse(f"emergency = 1\n{FILE}", source="x").file)
     assert _rules(more, lambda _at: False).restore_at == 0
+
+
+async def test_it_goes_on_after_what_nobody_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = database.connect("sqlite:///:memory:")
+    service, stop = Service(engine, engine, MqttSettings()), asyncio.Event()
+    told: list[Exception | None] = [KeyError("x"), RuntimeError("y"), None]
+
+    async def looks(_stop: asyncio.Event) -> bool:
+        if (error := told.pop(0)) is not None:
+            raise error
+        stop.set()
+        return False
+
+    monkeypatch.setattr(service, "round", looks)
+    async with asyncio.timeout(10):
+        await service.serve(seconds=0.01, stop=stop)
+    assert told == []
+    engine.dispose()
