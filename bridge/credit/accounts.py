@@ -115,8 +115,8 @@ class Accounts:
         _check_reference(reference)
         key, now = f"top-up:{reference}", audit.now_ms()
         with self._writing(meter_id) as (connection, meter):
-            if not _is_known(connection, key):  # it may be sent again after the account was closed
-                _open(connection, meter, meter_id)
+            if locked(connection, meter) is None or not _is_known(connection, key):
+                _open(connection, meter, meter_id)  # one that is known may come again after it was closed
             of = Of(meter, key, Kind.TOP_UP, now, now, reference, reason[:LONGEST_REASON], by.who)
             if not post(connection, of, [Side(CASH, -amount)]):
                 self._check_same(connection, of, amount)

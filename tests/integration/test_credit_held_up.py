@@ -114,6 +114,8 @@ def test_a_payment_is_sent_again_after_the_account_was_closed(books: Books) -> N
         accounts.top_up(meter_id(other), EURO, reference="M-1", by=ANNA)
     with pytest.raises(NoAccountError):
         accounts.top_up(name, EURO, reference="M-2", by=ANNA)
+    with pytest.raises(NoAccountError):
+        accounts.top_up(meter_id(books.meter()), EURO, reference="M-1", by=ANNA)
     assert books.wrong() == []
 
 
