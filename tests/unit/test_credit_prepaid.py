@@ -11,12 +11,13 @@ import pytest
 
 from admin.switching.prepaid import CUTS, Service, _Batch, _chosen, _rules
 from bridge.credit.credit_file import parse
-from bridge.credit.cutting import Account, Act, Decision
+from bridge.credit.cutting import Account, Act, Decision, decide
+from bridge.credit.standing import State
 from bridge.store import database
 from broker.contract.known import Known
 from broker.contract.relay import Position
 from broker.mqtt.settings import MqttSettings
-from tests.unit.test_credit_cutting import METER, house, standing
+from tests.unit.test_credit_cutting import HOUR, METER, NOW, RULES, house, order, standing
 
 FILE = """
 currency = "EUR"
@@ -45,6 +46,23 @@ def test_a_refusal_does_not_use_the_id_of_the_order() -> None:
     meters: list[Known] = [house(online=False), house(Position.OPEN)]
     refused = {batch._command(meter).command_id for meter in meters}
     assert len(refused | {ordered}) == 3
+
+
+@pytest.mark.parametrize(("operations", "does"), [(8, True), (7, False), (9, False)])
+def test_a_relay_that_does_not_name_our_cut_is_restored_if_it_made_no_other_move(
+    operations: int, does: bool
+) -> None:
+    """A device behind an adapter that moved late, or a relay that the bridge has told again."""
+    paid = standing(state=State.CUT, cut_at=NOW - HOUR, balance=9999)
+    meter = house(Position.OPEN, operations=operations)
+    (decision,) = decide(
+        [Account(paid, meter, (order(outcome="done"),))], now=NOW, rules=RULES, recent_cuts=()
+    )
+    assert (decision.act, decision.do) == (Act.RESTORE, does)
+    named = house(Position.OPEN, operations=operations, command_id="c9")
+    account = Account(paid, named, (order(outcome="done"),))
+    (decision,) = decide([account], now=NOW, rules=RULES, recent_cuts=())
+    assert not decision.do, "others have switched"
 
 
 def test_power_does_not_come_back_while_the_account_is_exhausted() -> None:
