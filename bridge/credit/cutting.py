@@ -259,7 +259,7 @@ def _not_ours(account: Account, now: datetime) -> Iterator[str]:
 
 
 def _moved_by(relay: Relay, cut: Order) -> bool:
-    """By its word, or as the only operation since: one that came late, or is told again, has no command_id."""
+    """By its word, or as the only operation since: what comes late, or is told again, has no command_id."""
     if relay.command_id is None and cut.operations is not None:
         return relay.operations == cut.operations + 1
     return relay.command_id == cut.command_id
