@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from socket import gethostname
 from typing import Annotated, NamedTuple
@@ -43,6 +44,7 @@ TariffsPath = Annotated[
 ]
 Reason = Annotated[str, typer.Option(help="Why, for the ledger and the audit.")]
 Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="In units of the currency, such as 12.50.")]
+_AMOUNT = re.compile(r"[-+]?[0-9]{1,12}(\.[0-9]{1,6})?")
 
 
 class Open(NamedTuple):
@@ -93,10 +95,8 @@ def by() -> By:
 
 def amount_of(text: str, credit: CreditFile) -> int:
     """In thousandths of a minor unit; ConfigurationError, for payments have whole minor units."""
-    try:
+    if _AMOUNT.fullmatch(text):  # Decimal takes 1_5 and 1e5, too
         amount = Decimal(text)
-        if amount.is_finite() and amount == round(amount, credit.file.decimals):
+        if amount == round(amount, credit.file.decimals):
             return credit.thousandths(amount)
-    except InvalidOperation:
-        pass
     raise ConfigurationError(f"AMOUNT {text!r}: use a number with {credit.file.decimals} decimals at most")

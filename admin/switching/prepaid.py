@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 
 import aiomqtt
 from sqlalchemy import Engine
@@ -32,7 +33,7 @@ from bridge.credit.credit_file import CreditFile, is_friendly
 from bridge.credit.cutting import LOOK, NOT_CARRIED_OUT, Account, Act, Decision, Order, Rules, decide, settled
 from bridge.credit.settings import CreditSettings
 from bridge.store.tariffs import load
-from broker.contract.commands import new_command
+from broker.contract.commands import against_switching, new_command
 from broker.contract.errors import ConfigurationError, Meter61850Error, reason
 from broker.contract.known import Known
 from broker.contract.messages import MAX_LINE, utc_now
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 
 RATE = 1.0
 """Commands a second: a street that has power again at once draws its inrush current at once."""
+CUTS = 20
+"""After so many cuts everything is looked at anew."""
 SOON = 1.0
 """Seconds until the next round when this one has done something."""
 ENDED = (Outcome.DONE, Outcome.REFUSED, Outcome.EXPIRED, Outcome.FAILED)
@@ -75,6 +78,8 @@ class Service:
                     wait = SOON if await self.round(stop) else seconds
                 except (Meter61850Error, DBAPIError, aiomqtt.MqttError, OSError) as error:
                     log.warning("nothing is cut or restored: %s", reason(error))
+                except Exception:  # who has paid must not wait until somebody starts it again
+                    log.exception("nothing is cut or restored")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await stop.wait()
@@ -133,7 +138,7 @@ class Service:
         over = [_ordered(one, seen.accounts[one.meter_id]) for one in found if one.act is Act.FORGET]
         done = [not await self._note(order, rules) for order in over]
         for act in (Act.RESTORE, Act.CUT):
-            chosen = {one.meter_id: one for one in found if one.do and one.act is act}
+            chosen = _chosen(found, act)
             if chosen:  # of what is seen now a long row of restores leaves nothing that cuts may rest on
                 return await _Batch(self, client, settings, act, chosen, seen, rules).run(stop) or any(done)
         return any(done)
@@ -218,6 +223,8 @@ class _Batch:
         order = self._orders[meter.meter_id]
         position = order.act.position
         assert position is not None, order
+        if against_switching(meter, position):  # it is told as refused, and its order was not given
+            order = replace(order, command_id="")
         via = f"credit {socket.gethostname()}: {order.reason}"[:MAX_LINE]
         origin = Origin(category=OriginCategory.AUTOMATIC_REMOTE, identifier=orders.NAME, via=via)
         return new_command(position, origin, command_id=order.command_id)
@@ -245,13 +252,19 @@ def _rules(file: CreditFile, friendly: Callable[[datetime], bool]) -> Rules:
     return Rules(
         warning=file.file.warning,
         cuts_a_minute=file.file.cuts_per_minute,
-        restore_at=file.restore,
+        restore_at=max(file.restore, 1 - file.limits.emergency),  # else it is exhausted still
         friendly=friendly,
     )
 
 
 def _decided(seen: Look, rules: Rules) -> list[Decision]:
     return decide(seen.accounts.values(), now=utc_now(), rules=rules, recent_cuts=seen.recent_cuts)
+
+
+def _chosen(found: Iterable[Decision], act: Act) -> dict[str, Decision]:
+    """What is sent now, by meter: of cuts only the first, for they may not rest on an old look."""
+    several = (one for one in found if one.do and one.act is act)
+    return {one.meter_id: one for one in islice(several, CUTS if act is Act.CUT else None)}
 
 
 def _needed(seen: Look, found: Iterable[Decision]) -> set[str]:

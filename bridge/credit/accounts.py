@@ -74,7 +74,7 @@ class Accounts:
 
         ConfigurationError if there are no prices at that time.
         """
-        if since < self._prices.credit.begin:
+        if since < self._prices.begin:
             raise ConfigurationError(f"no prices hold on {since:%Y-%m-%d}: {self._prices.credit.source}")
         flags = {"prepaid": prepaid, "lifeline": lifeline}
         with self._writing(meter_id) as (connection, meter):
@@ -84,12 +84,14 @@ class Accounts:
                 if account is not None:
                     begin = max(begin, account.closed_at)
                 new = {**flags, "opened_at": begin, "closed_at": None, "charged_until": begin}
+                new |= {"exhausted_since": None, "warned_at": None}  # a warning of then is none of now
                 statement = upsert(connection, CreditAccount).values(meter=meter, balance=0, **new)
                 connection.execute(statement.on_conflict_do_update(index_elements=["meter"], set_=new))
                 _note_days(connection, meter, begin)
             else:
                 mine = col(CreditAccount.meter) == meter
-                connection.execute(update(CreditAccount).where(mine).values(**flags))
+                over = {"warned_at": None} if lifeline else {}
+                connection.execute(update(CreditAccount).where(mine).values(**flags, **over))
             settle(connection, meter, self._prices.credit.limits, now=audit.now_ms())
             note(connection, meter_id, by, {"what": "open", **flags, "since": since.isoformat()})
 
@@ -113,7 +115,8 @@ class Accounts:
         _check_reference(reference)
         key, now = f"top-up:{reference}", audit.now_ms()
         with self._writing(meter_id) as (connection, meter):
-            _open(connection, meter, meter_id)
+            if locked(connection, meter) is None or not _is_known(connection, key):
+                _open(connection, meter, meter_id)  # one that is known may come again after it was closed
             of = Of(meter, key, Kind.TOP_UP, now, now, reference, reason[:LONGEST_REASON], by.who)
             if not post(connection, of, [Side(CASH, -amount)]):
                 self._check_same(connection, of, amount)
@@ -193,6 +196,11 @@ class Accounts:
 def _check_reference(reference: str) -> None:
     if not 0 < len(reference) <= LONGEST_REFERENCE or not reference.isprintable() or reference.isspace():
         raise ConfigurationError(f"the reference of a payment has 1 to {LONGEST_REFERENCE} characters")
+
+
+def _is_known(connection: Connection, key: str) -> bool:
+    mine = col(CreditEntry.transaction_key) == key
+    return connection.execute(select(col(CreditEntry.key)).where(mine).limit(1)).first() is not None
 
 
 def key_of(connection: Connection, meter_id: str) -> int:

@@ -18,7 +18,8 @@ from typing import IO
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-_LOCK = 61852
+_LOCK = 61854
+"""PostgreSQL advisory lock: of `credit run`, for as long as it lives."""
 SUFFIX = ".credit-run"
 """Of the locked file, behind the name of the SQLite file."""
 

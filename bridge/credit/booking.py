@@ -11,21 +11,27 @@ True
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, time
 from enum import IntEnum
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, func, or_, select, update
+from sqlalchemy import Connection, Row, func, or_, select, tuple_, update
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import col
 
 from bridge.credit.entries import ENERGY, STANDING, Kind, Of, Side, post, settle, total, upsert
 from bridge.credit.prices import Bucket, Prices
+from bridge.store.database import is_about_data
 from bridge.store.due import done, next_due
 from bridge.store.intervals import Mark
 from bridge.store.profile_format import Day
-from bridge.store.tables import DAY_MS, CreditAccount, CreditInterval, LoadProfile, at_ms, moment
+from bridge.store.tables import DAY_MS, CreditAccount, CreditInterval, Due, LoadProfile, at_ms, moment
+from broker.contract.errors import ConfigurationError, reason
+
+log = logging.getLogger(__name__)
 
 WORK = "credit"
 """Of `bridge.store.tables.Due`."""
@@ -73,20 +79,57 @@ class Booker:
         self._now = now
         local = prices.credit.calendar.local(moment(now))
         self._today = at_ms(prices.credit.calendar.utc(datetime.combine(local.date(), time())))
+        self._left: tuple[int, int] | None = None
+        """Begin and meter of the last day that could not be booked."""
+        self._failed: set[int] = set()
+        self._charged = 0
+        """The last meter whose standing charges were looked at."""
+        self._said: set[str] = set()
         self.intervals = 0
         """That were booked, or wait."""
 
     def step(self, connection: Connection) -> bool:
-        """Book a day of a meter, or its standing charges; False when nothing is left."""
-        if (due := next_due(connection, WORK, until=self._now)) is not None:
+        """Book a day of a meter, or its standing charges; False when nothing is left.
+
+        What cannot be booked is logged and stays due, with all that follows of this meter: it is silent then,
+        and is not cut. The others go on.
+        """
+        if (due := self._next(connection)) is not None:
             meter, start = due
-            done(connection, WORK, meter, start)
-            self._book(connection, meter, start)
+            fails = meter in self._failed
+            if fails or not self._tried(connection, meter, lambda: self._book(connection, meter, start)):
+                self._left = start, meter
+                self._failed.add(meter)
             return True
         return self._charge(connection)
 
+    def _next(self, connection: Connection) -> tuple[int, int] | None:
+        """The earliest (meter, day) that is due, behind the one that was left out last."""
+        if self._left is None:
+            return next_due(connection, WORK, until=self._now)
+        some = (col(Due.work) == WORK, tuple_(col(Due.start), col(Due.meter)) > tuple_(*self._left))
+        wanted = select(col(Due.meter), col(Due.start)).where(*some, col(Due.start) <= self._now)
+        row = connection.execute(wanted.order_by(col(Due.start), col(Due.meter)).limit(1)).first()
+        return (row.meter, row.start) if row is not None else None
+
+    def _tried(self, connection: Connection, meter: int, book: Callable[[], None]) -> bool:
+        """Whether it was booked; if not, nothing of it was. A database in trouble is an error."""
+        try:
+            with connection.begin_nested():
+                book()
+        except Exception as error:
+            if isinstance(error, DBAPIError) and not is_about_data(error):
+                raise
+            if (said := reason(error)) not in self._said:
+                self._said.add(said)
+                unexpected = None if isinstance(error, ConfigurationError) else error
+                log.error("meter key %s: it is not booked: %s", meter, said, exc_info=unexpected)
+            return False
+        return True
+
     def _book(self, connection: Connection, meter: int, start: int) -> None:
         account = locked(connection, meter)
+        done(connection, WORK, meter, start)
         day = day_of(connection, meter, start)
         if account is None or day is None:
             return
@@ -106,9 +149,11 @@ class Booker:
 
     def _changes(self, day: Day, before: dict[int, Row[Any]], begin: int, end: int) -> Iterator[Change]:
         energies, marks = day.column("energy_import"), day.column("energy_import_mark")
-        for place in day.places(begin, end):
+        for place in day.places(day.start, day.start + DAY_MS):
             start, version = day.start + place * day.span, day.version(place)
             old = before.get(start)
+            if old is None and not begin <= start < end:
+                continue  # but what was booked before an account was closed and opened again is corrected
             if version <= (old.version if old is not None else 0):
                 continue
             known = Known(old.tariff, old.energy, old.amount) if old is not None else None
@@ -122,10 +167,15 @@ class Booker:
     def _charge(self, connection: Connection) -> bool:
         """The standing charges of one account, of local days that are over."""
         until, closed = col(CreditAccount.charged_until), col(CreditAccount.closed_at)
-        is_open = or_(closed.is_(None), closed > until)
-        wanted = select(CreditAccount).where(until < self._today, is_open).limit(1)
-        if (account := connection.execute(wanted).first()) is None:
+        is_open, key = or_(closed.is_(None), closed > until), col(CreditAccount.meter)
+        wanted = select(CreditAccount).where(until < self._today, is_open, key > self._charged)
+        if (account := connection.execute(wanted.order_by(key).limit(1)).first()) is None:
             return False
+        self._charged = account.meter
+        self._tried(connection, account.meter, lambda: self._charge_days(connection, account))
+        return True
+
+    def _charge_days(self, connection: Connection, account: Row[Any]) -> None:
         credit = self._prices.credit
         end = min(self._today, account.closed_at or self._today)
         for day in credit.calendar.days(moment(account.charged_until), moment(end)):
@@ -139,7 +189,6 @@ class Booker:
         mine = col(CreditAccount.meter) == account.meter
         connection.execute(update(CreditAccount).where(mine).values(charged_until=self._today))
         settle(connection, account.meter, credit.limits, now=self._now)
-        return True
 
 
 def _doubtful(old: Row[Any] | None, energy: int) -> tuple[Status, int]:

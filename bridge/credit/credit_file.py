@@ -268,7 +268,10 @@ def load(path: Path, *, tariffs: Tariffs | None = None) -> CreditFile:
     """The file; ConfigurationError names the key, its value, and what would be right."""
     try:
         with path.open("rb") as opened:
-            text = opened.read(MAX_BYTES).decode("utf-8-sig")
+            data = opened.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:  # the rest may hold the hours in which nothing is cut
+            raise ConfigurationError(f"{path}: it has more than {MAX_BYTES} bytes")
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise ConfigurationError(
             f"{path}: {error.strerror}: begin with `meter61850 credit example > {path}`"

@@ -22,7 +22,7 @@ from bridge.credit.standing import Standing, State
 from broker.contract.commands import NOT_MOVED, Circumstances, against_switching
 from broker.contract.known import Known
 from broker.contract.messages import format_ts
-from broker.contract.relay import Position
+from broker.contract.relay import Position, Relay
 from broker.contract.result import Outcome
 
 SILENCE = timedelta(hours=2)
@@ -252,10 +252,17 @@ def _not_ours(account: Account, now: datetime) -> Iterator[str]:
         yield "we know of no cut of ours to undo"
     elif account.meter is not None and account.meter.relay is not None:
         relay = account.meter.relay
-        if relay.position is not Position.OPEN or relay.command_id != done[-1].command_id:
+        if relay.position is not Position.OPEN or not _moved_by(relay, done[-1]):
             yield "others have switched since our cut: a person decides"
     if tried and now < tried[-1].at + AGAIN:
         yield f"the restore of {format_ts(tried[-1].at)} was not carried out: again after {_words(AGAIN)}"
+
+
+def _moved_by(relay: Relay, cut: Order) -> bool:
+    """By its word, or as the only operation since: what comes late, or is told again, has no command_id."""
+    if relay.command_id is None and cut.operations is not None:
+        return relay.operations == cut.operations + 1
+    return relay.command_id == cut.command_id
 
 
 def _against(account: Account, position: Position) -> str:

@@ -43,7 +43,7 @@ NAME = "credit"
 WHO = f"{OriginCategory.AUTOMATIC_REMOTE} {NAME}"
 """Origin of its commands, and who it is in the audit."""
 _CHUNK = 500
-_LOCK = 61853
+_LOCK = 61855
 """PostgreSQL advisory lock: orders are noted one after the other, so that two services have one limit."""
 
 

@@ -60,6 +60,11 @@ class Prices:
         self._stretches: list[_Stretch] = []
         self._buckets: dict[tuple[int, int], Bucket] = {}
 
+    @property
+    def begin(self) -> datetime:
+        """Nothing has a price before: the first version of the prices, or of the tariffs, begins."""
+        return max(self.credit.begin, self._tariffs.begin) if self._tariffs else self.credit.begin
+
     def bucket(self, start: int, *, span: int) -> Bucket:
         """Of the interval from ``start`` (ms), ``span`` ms long.
 
@@ -87,9 +92,11 @@ class Prices:
     def _tariff(self, start: int, span: int) -> int:
         if self._tariffs is None:
             return 1
-        day = start - start % DAY_MS
-        if (timeline := self._timelines.get(day)) is None:
-            period = Period("", moment(day), moment(day + DAY_MS))
+        day, begin = start - start % DAY_MS, at_ms(self._tariffs.begin)
+        if start < begin:
+            self._tariffs.tariff_at(moment(start))  # which says that there is none
+        if (timeline := self._timelines.get(day)) is None:  # the first one may begin within a UTC day
+            period = Period("", moment(max(day, begin)), moment(day + DAY_MS))
             timeline = self._timelines[day] = Timeline(self._tariffs, [period])
         return int(timeline.of(start, span)[1:])
 

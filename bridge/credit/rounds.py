@@ -38,8 +38,7 @@ def _round(settings: CreditSettings, now: int) -> Step:
 
     def step(connection: Connection) -> bool:
         try:
-            with connection.begin_nested():
-                return booker.step(connection)
+            return booker.step(connection)
         except DBAPIError:
             raise
         except ConfigurationError as error:

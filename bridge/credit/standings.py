@@ -82,16 +82,18 @@ def _moment(at: int | None) -> Any:
 
 
 def _spent(connection: Connection, since: int, meter: int | None) -> dict[int, int]:
-    """By meter: what was booked of this time."""
+    """By meter: what was booked of this time. Each is looked up in the index: of all the ledger has years."""
     entry = CreditEntry
-    mine = true() if meter is None else col(entry.meter) == meter
-    wanted = (
-        select(col(entry.meter), func.sum(-col(entry.amount)))
-        .where(mine, col(entry.value_at) >= since, col(entry.account) == METER)
-        .where(col(entry.kind).in_(map(str, _COSTS)))
-        .group_by(col(entry.meter))
+    amount = (
+        select(func.sum(-col(entry.amount)))
+        .where(col(entry.meter) == col(CreditAccount.meter), col(entry.value_at) >= since)
+        .where(col(entry.account) == METER, col(entry.kind).in_(map(str, _COSTS)))
+        .correlate(CreditAccount)
+        .scalar_subquery()
     )
-    return {key: int(amount) for key, amount in connection.execute(wanted)}
+    mine = true() if meter is None else col(CreditAccount.meter) == meter
+    found = connection.execute(select(col(CreditAccount.meter), amount.label("amount")).where(mine))
+    return {row.meter: int(row.amount) for row in found if row.amount is not None}
 
 
 def _waiting(connection: Connection, meter: int | None) -> dict[int, tuple[int, int]]:

@@ -8,9 +8,10 @@ Decided(intervals=1, cost=0, balance=-1200)
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import groupby
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, Row, select
 from sqlmodel import col
 
 from bridge.credit.accounts import LONGEST_REASON, By, key_of, note
@@ -91,13 +92,7 @@ def decide(
     with engine.begin() as connection:
         meter = key_of(connection, meter_id)
         locked(connection, meter)
-        changes = [
-            change
-            for first in range(start - start % DAY_MS, end, DAY_MS)
-            for change in _changes(
-                connection, meter, prices, max(first, start), min(first + DAY_MS, end), costs
-            )
-        ]
+        changes = list(_changes(connection, meter, prices, start, end, costs))
         if not changes:
             raise NothingWaitsError(
                 f"no interval of {meter_id} waits in this time: meter61850 credit waiting"
@@ -120,19 +115,21 @@ def decide(
 def _changes(
     connection: Connection, meter: int, prices: Prices, start: int, end: int, costs: bool
 ) -> Iterator[Change]:
-    day = day_of(connection, meter, start - start % DAY_MS)
-    if day is None:
-        return
-    for at, row in sorted(booked(connection, meter, start, end).items()):
-        if row.status != Status.WAITING:
-            continue
-        energy, _ = _known(day, at)
-        if costs and energy is None:
-            raise ConfigurationError(
-                f"nothing is known of the interval at {moment(at):%Y-%m-%dT%H:%MZ}: let it be free, and "
-                "use `meter61850 credit adjust` for an estimate"
-            )
-        status, counts = (Status.COSTED, energy or 0) if costs else (Status.FREE, 0)
-        bucket = prices.bucket(at, span=day.span)
-        before = Known(row.tariff, row.energy, row.amount)
-        yield Change(at, row.version, status, bucket, counts, before)
+    rows = booked(connection, meter, start, end).items()
+    waits = {at: row for at, row in rows if row.status == Status.WAITING}
+    for first, several in groupby(sorted(waits), key=lambda at: at - at % DAY_MS):
+        if (day := day_of(connection, meter, first)) is not None:
+            yield from (_change(day, waits[at], prices, costs) for at in several)
+
+
+def _change(day: Day, row: Row[Any], prices: Prices, costs: bool) -> Change:
+    energy, _ = _known(day, row.start)
+    if costs and energy is None:
+        raise ConfigurationError(
+            f"nothing is known of the interval at {moment(row.start):%Y-%m-%dT%H:%MZ}: let it be free, and "
+            "use `meter61850 credit adjust` for an estimate"
+        )
+    status, counts = (Status.COSTED, energy or 0) if costs else (Status.FREE, 0)
+    bucket = prices.bucket(row.start, span=day.span)
+    before = Known(row.tariff, row.energy, row.amount)
+    return Change(row.start, row.version, status, bucket, counts, before)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
-from bridge.credit.credit_file import EXAMPLE, Price, is_friendly, parse
+from admin.commands.credit_options import amount_of
+from bridge.credit.credit_file import EXAMPLE, MAX_BYTES, Price, is_friendly, load, parse
 from bridge.store import tariffs
 from broker.calendar import Calendar
 from broker.contract.errors import ConfigurationError
@@ -47,6 +49,15 @@ def test_what_is_wrong_is_named(text: str, said: str) -> None:
     assert said in str(refused.value)
 
 
+def test_a_file_that_is_too_long_is_refused_and_not_cut_off(tmp_path: Path) -> None:
+    """Its last rows may be the hours in which nothing is cut."""
+    file = tmp_path / "credit.toml"
+    rows = "[[friendly]]\n" * (MAX_BYTES // 13)
+    file.write_text(HEAD + VERSION + "prices.T1 = 1\n" + rows)
+    with pytest.raises(ConfigurationError, match="more than 1048576 bytes"):
+        load(file)
+
+
 def test_every_tariff_of_the_calendar_has_a_price() -> None:
     with pytest.raises(ConfigurationError, match="T3 is missing"):
         parse(EXAMPLE.read_text(), source="credit.toml", tariffs=CALENDAR)
@@ -69,6 +80,16 @@ def test_money_is_exact_text() -> None:
     assert credit.thousandths(Decimal("-12.3")) == -1_230_000
     with pytest.raises(ConfigurationError, match="5 decimals"):
         credit.thousandths(Decimal("0.000001"))
+
+
+@pytest.mark.parametrize(
+    "told", ["nan", "-inf", "1e30", "1e1", "1,5", "1_5", "1.001", "", " 1", ".5", "1\n", "\u0663", "9" * 13]
+)
+def test_an_amount_of_a_person_is_plain(told: str) -> None:
+    credit = parse(EXAMPLE.read_text(), source="x")
+    assert [amount_of(text, credit) for text in ("20", "-5.00", "0.010")] == [2_000_000, -500_000, 1_000]
+    with pytest.raises(ConfigurationError, match="use a number with 2 decimals at most"):
+        amount_of(told, credit)
 
 
 @pytest.mark.parametrize(
