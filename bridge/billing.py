@@ -19,6 +19,7 @@ from itertools import islice
 from time import monotonic
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from bridge.mqtt.connection import Link
 from bridge.settings import BridgeSettings
@@ -27,7 +28,7 @@ from bridge.store.clock import Clock
 from bridge.store.due import next_due
 from bridge.store.queries import Store
 from bridge.store.rollup import GRACE_MS
-from bridge.store.tables import DAY_MS, HOUR_MS, Meter, at_ms, moment
+from bridge.store.tables import DAY_MS, HOUR_MS, Meter, at_ms, moment, sayable
 from bridge.store.tariffs import Tariffs
 from bridge.store.upkeep import Policy, kept_up
 from broker.calendar import Period
@@ -71,6 +72,8 @@ class BillingPart:
         self._known: tuple[Known, Known] = {}, {}
         """Of the load profiles that both were made from."""
         self._published: dict[int, bytes] = {}
+        self._failed: set[int] = set()
+        """Meters whose figures cannot be made in this hour."""
 
     def kept_up(self, policy: Policy, *, seconds: float, clock: Clock) -> AbstractContextManager[None]:
         """Upkeep of the store, with a look after each round."""
@@ -97,6 +100,7 @@ class BillingPart:
         head = replace(periods[1], end=max(periods[1].start, moment(over - over % DAY_MS)))
         known = self._known
         if self._hour != over:
+            self._failed.clear()
             known = self._bills.known(periods[0]), self._bills.known(head)
         for meter in self._store.registry(retired=True):
             assert meter.key is not None
@@ -107,15 +111,18 @@ class BillingPart:
                 self._frozen.pop(meter.key, None)
             if meter.key in changed or known[1].get(meter.key) != self._known[1].get(meter.key):
                 self._heads.pop(meter.key, None)
-            self._publish(meter, self._payload(meter, periods, head))
+            self._renew(meter, periods, head)
             if pause(monotonic() - begin):
+                return
+            if not self._leads():  # another one has newer figures
+                self._published.clear()
                 return
         self._known = known
         self._hour, self._correction = over, newest
 
     def tell_tariff(self) -> None:
         """Publish the tariff in force when it changes, and over a new connection; for the leader."""
-        now, connection = utc_now(), self._link.out.connection
+        now, connection = sayable(at_ms(utc_now())), self._link.out.connection
         if connection == self._told_on and now < self._until:
             return
         self._told_on, self._until = connection, now + _AHEAD
@@ -135,9 +142,24 @@ class BillingPart:
         self._link.publish(self._topics.tariff, payload)
 
     def _is_told(self, meter: Meter) -> bool:
-        """Whether something was published of it; of a retired one, that it is."""
+        """Whether something was published of it, or cannot be in this hour; of a retired one, that it is."""
+        if meter.key in self._failed:
+            return True
         payload = self._published.get(meter.key or 0)
         return payload is not None and (meter.retired_at is None or not payload)
+
+    def _renew(self, meter: Meter, periods: tuple[Period, Period], head: Period) -> None:
+        """Publish the figures of one meter; what is wrong with them costs the others nothing."""
+        assert meter.key is not None
+        try:
+            payload = self._payload(meter, periods, head)
+        except DBAPIError:
+            raise
+        except Exception:
+            log.exception("no figures for bills of meter %s in this hour", meter.meter_id)
+            self._failed.add(meter.key)
+            return
+        self._publish(meter, payload)
 
     def _publish(self, meter: Meter, payload: bytes) -> None:
         assert meter.key is not None

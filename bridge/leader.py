@@ -47,6 +47,7 @@ class Leader:
         self._gained = gained
         self._lost = lost
         self._chores = tuple(chores)
+        self._failed: set[Chore] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leader", daemon=True)
 
@@ -102,6 +103,11 @@ class Leader:
                 chore()
             except (DBAPIError, OSError) as error:  # the next round may have a free file descriptor
                 self._spoiled("a chore", error)
+            except Exception:  # else nobody leads from now on
+                if chore not in self._failed:
+                    self._failed.add(chore)
+                    log.exception("a chore failed and is tried again (logged once)")
+                self.errors += 1
 
     def _spoiled(self, what: str, error: DBAPIError | OSError) -> None:
         if not self.errors:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,11 +12,14 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col
 
+from bridge import billing
 from bridge.billing import BillingPart
 from bridge.mqtt.connection import Link
 from bridge.settings import BridgeSettings
 from bridge.store.tables import DAY_MS, HOUR_MS, Meter
+from bridge.store.upkeep import Policy, upkeep
 from broker.contract.billing import Billing, TariffInForce
+from broker.contract.messages import EARLIEST
 from tests.support.stores import DAY0, Kept, keeping, meter_id, row
 
 MINUTE = 60_000
@@ -66,10 +70,15 @@ class Bills:
         assert topic == "sm/v1/service/bridge/tariff"
         return TariffInForce.model_validate_json(payload) if payload else None
 
+    def topics(self, now: int = LOOK, *, pause: Callable[[float], bool] = lambda _: False) -> list[str]:
+        """Where something is published in a look."""
+        self.published.clear()
+        self._part.look(now, pause)
+        return [topic for topic, _ in self.published]
+
     def look(self, now: int = LOOK) -> list[Billing | None]:
         """What is published in a look."""
-        self.published.clear()
-        self._part.look(now, lambda _: False)
+        self.topics(now)
         assert {topic for topic, _ in self.published} <= {f"sm/v1/{meter_id(1)}/billing"}
         return [Billing.model_validate_json(payload) if payload else None for _, payload in self.published]
 
@@ -163,6 +172,52 @@ def test_a_new_connection_and_a_new_leader_publish_everything(kept: Kept) -> Non
     assert bills.look() == []
     bills.leads = True
     assert bills.look() == [first]
+
+
+def test_figures_that_nobody_can_say_cost_the_other_meters_nothing(
+    kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A counter that went up by 1e12 Wh while its meter was away for a year."""
+    kept.put(row(1, 1, ts=END - 380 * DAY_MS, energy=0.0, power=1e12), now=LOOK)
+    kept.put(row(1, 2, ts=END, energy=1e12, power=1e12), now=LOOK)
+    kept.put(row(2, 1, ts=END - HOUR_MS, energy=1.0), row(2, 2, ts=END, energy=2.0), now=LOOK)
+    upkeep(kept.engine, Policy(interval_minutes=5), now=LOOK, pause=lambda _: False)  # 1.2e13 W
+    bills = Bills(kept)
+    assert bills.topics() == [f"sm/v1/{meter_id(2)}/billing"]
+    assert bills.topics() == []
+    assert caplog.text.count("no figures for bills of meter") == 1
+    bills.topics(LOOK + HOUR_MS)
+    assert caplog.text.count("no figures for bills of meter") == 2
+
+
+def test_who_leads_no_longer_publishes_no_more(kept: Kept) -> None:
+    kept.put(row(1, 1, ts=END, energy=1.0), row(2, 1, ts=END, energy=1.0), now=LOOK)
+    kept.upkeep(now=LOOK)
+    bills = Bills(kept)
+
+    def lost(_seconds: float) -> bool:
+        bills.leads = False
+        return False
+
+    assert len(bills.topics(pause=lost)) == 1
+    bills.leads = True
+    assert len(bills.topics()) == 2
+
+
+def test_a_clock_that_was_never_set_does_not_end_the_thread_that_tells_the_tariff(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tariffs.toml"
+    file.write_text(TARIFFS.replace("2026-01-01", "1999-01-01"))
+    bills = Bills(kept, tariffs=file)
+    monkeypatch.setattr(billing, "utc_now", lambda: datetime(2018, 1, 1, tzinfo=UTC))
+    told = bills.tariff()
+    assert told is not None
+    assert told.since == EARLIEST
+    monkeypatch.undo()
+    told = bills.tariff()
+    assert told is not None
+    assert told.since > EARLIEST
 
 
 def test_a_retired_meter_is_cleared(kept: Kept) -> None:
