@@ -85,13 +85,8 @@ class BillingPart:
         DBAPIError when the database does not answer: the next look makes up for it.
         """
         over = (now - GRACE_MS) // HOUR_MS * HOUR_MS
-        if not self._leads():
-            self._published.clear()
-            self._hour = 0
+        if not self._is_for_us():
             return
-        if self._link.out.connection != self._connection:
-            self._connection, self._hour = self._link.out.connection, 0
-            self._published.clear()
         with self._engine.connect() as connection:
             if next_due(connection, "hour", until=over - HOUR_MS) is not None:
                 return  # another process is at it, or was stopped
@@ -112,13 +107,18 @@ class BillingPart:
             if meter.key in changed or known[1].get(meter.key) != self._known[1].get(meter.key):
                 self._heads.pop(meter.key, None)
             self._renew(meter, periods, head)
-            if pause(monotonic() - begin):
-                return
-            if not self._leads():  # another one has newer figures
-                self._published.clear()
+            if pause(monotonic() - begin) or not self._is_for_us():
                 return
         self._known = known
         self._hour, self._correction = over, newest
+
+    def _is_for_us(self) -> bool:
+        """Whether this bridge leads; what was published before, or over another connection, is forgotten."""
+        leads, connection = self._leads(), self._link.out.connection
+        if not leads or connection != self._connection:
+            self._connection, self._hour = connection, 0
+            self._published.clear()
+        return leads
 
     def tell_tariff(self) -> None:
         """Publish the tariff in force when it changes, and over a new connection; for the leader."""

@@ -19,8 +19,9 @@ from bridge.store.pack_format import joined
 from bridge.store.period_sums import PeriodSum, sums
 from bridge.store.profile_table import MARKS
 from bridge.store.queries import Store
+from bridge.store.register_tables import ProfileSum
 from bridge.store.registers import registers
-from bridge.store.tables import DAY_MS, HOUR_MS, LoadProfile, Meter, ProfileCorrection, at_ms, moment
+from bridge.store.tables import DAY_MS, HOUR_MS, Meter, ProfileCorrection, at_ms, moment
 from bridge.store.tariff_energy import EXPORT, IMPORT, Timeline
 from bridge.store.tariffs import Tariffs
 from broker.calendar import Calendar, Period
@@ -113,16 +114,18 @@ class Bills:
     def known(self, period: Period) -> dict[int, tuple[int, int]]:
         """Key of each meter → what tells one state of its load profile of a period from another.
 
-        Readings that come late make intervals where there were none, and that is no correction.
+        Readings that come late make intervals where there were none, and that is no correction. The versions
+        added up grow with both. By the meters the days are found without a look at all that there ever were.
         """
-        start, data = col(LoadProfile.start), col(LoadProfile.data)
+        start, meter = col(ProfileSum.start), col(ProfileSum.meter)
         wanted = (
-            select(col(LoadProfile.meter), func.count(), func.sum(func.length(data)))
+            select(meter, func.count(), func.sum(col(ProfileSum.versions)))
+            .where(meter.in_(select(col(Meter.key))))
             .where(start > at_ms(period.start) - DAY_MS, start < at_ms(period.end))
-            .group_by(col(LoadProfile.meter))
+            .group_by(meter)
         )
         with self._engine.connect() as connection:
-            return {key: (days, size) for key, days, size in connection.execute(wanted)}
+            return {key: (days, int(versions)) for key, days, versions in connection.execute(wanted)}
 
     def billing(self, frozen: FrozenPeriod, running: Period, figures: Figures) -> Billing:
         """The whole message; ``figures`` are those of the ``running`` period."""

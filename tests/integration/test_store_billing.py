@@ -9,15 +9,17 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 from sqlmodel import col
 
 from bridge import billing
 from bridge.billing import BillingPart
 from bridge.mqtt.connection import Link
 from bridge.settings import BridgeSettings
-from bridge.store.tables import DAY_MS, HOUR_MS, Meter
+from bridge.store import billing as figures
+from bridge.store.tables import DAY_MS, HOUR_MS, Meter, moment
 from bridge.store.upkeep import Policy, upkeep
+from broker.calendar import Calendar
 from broker.contract.billing import Billing, TariffInForce
 from broker.contract.messages import EARLIEST
 from tests.support.stores import DAY0, Kept, keeping, meter_id, row
@@ -147,6 +149,24 @@ def test_what_comes_late_is_frozen_at_the_next_hour(kept: Kept) -> None:
     (after,) = bills.look(LOOK + HOUR_MS)
     assert after is not None
     assert after.frozen.registers == {"energy": 3550.0}
+
+
+def test_what_tells_two_states_of_a_profile_apart_looks_at_no_more_than_the_period(kept: Kept) -> None:
+    """What one interval more makes of the octets of a day is no matter; nor are the years before."""
+    kept.put(*evening(without=range(50, 191)), now=LOOK)
+    kept.upkeep(now=LOOK)
+    bills = figures.Bills(kept.engine, Calendar.named("UTC"), by="day")
+    last, _ = bills.periods(moment(LOOK))
+    assert bills.known(last) == {1: (1, 4)}, "the intervals of one hour"
+    kept.put(*(one for one in evening() if one[2] > 50), now=LOOK)
+    asked: list[tuple[str, Any]] = []
+    kept.upkeep(now=LOOK)
+    event.listen(kept.engine, "before_cursor_execute", lambda *told: asked.append((told[2], told[3])))
+    assert bills.known(last) == {1: (1, 9)}, "those of the next hour, and a second version of one"
+    ((statement, values),) = (one for one in asked if "profile_sum" in one[0])
+    with kept.engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+    assert any("(meter=? AND start>? AND start<?)" in row.detail for row in plan)
 
 
 def test_a_calendar_that_changes_inside_an_interval_costs_the_tariffs_alone(

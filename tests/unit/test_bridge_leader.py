@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from bridge.leader import Leader
-from tests.support.bridges import METER, TOPICS, BridgeProcess, Client, bridge, command, eventually, result
+from tests.support.bridges import eventually
 
 
 def test_a_chore_that_fails_ends_neither_the_others_nor_the_thread(
