@@ -133,6 +133,10 @@ class Calendar:
         """The local week that ``moment`` is in."""
         return self.week(self.local(moment).strftime("%G-W%V"))
 
+    def week_before(self, moment: datetime) -> Period:
+        """The last local week that is over; where the clock changes 7 days ago may be in the one before."""
+        return self.week_of(self.week_of(moment).start - timedelta(milliseconds=1))
+
     def days(self, start: datetime, end: datetime) -> Iterator[Period]:
         """The whole days in this time."""
         return self._periods(start, end, first=self.local(start).date(), following=_next_day, name="%Y-%m-%d")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -69,7 +69,7 @@ def quality(
 
 def _week(calendar: Calendar, text: str | None) -> Period:
     if text is None:
-        return calendar.week_of(datetime.now(UTC) - timedelta(days=7))
+        return calendar.week_before(datetime.now(UTC))
     try:
         return calendar.week(text)
     except ValueError as error:

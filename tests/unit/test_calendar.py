@@ -87,3 +87,10 @@ def test_a_range_of_the_command_line() -> None:
         span("2026-11-02", "2026-11-02", None, calendar=ZURICH)
     with pytest.raises(ConfigurationError, match="--until 'soon'"):
         span(None, "soon", None, calendar=ZURICH)
+
+
+@pytest.mark.parametrize("monday", ["2026-03-30T00:30", "2026-10-26T00:30"])
+def test_the_last_week_in_the_first_hour_after_a_change_of_the_clock(monday: str) -> None:
+    """168 hours before it is Sunday of the week before the last, if that had 167."""
+    now = ZURICH.time(monday)
+    assert ZURICH.week_before(now).end == ZURICH.week_of(now).start

@@ -51,7 +51,7 @@ def quality(
     row = registered(parts.archive, meter_id)
     calendar = calendar_of(request, time_zone)
     try:
-        period = calendar.week(week) if week else calendar.week_of(datetime.now(UTC) - timedelta(days=7))
+        period = calendar.week(week) if week else calendar.week_before(datetime.now(UTC))
     except ValueError as error:
         raise ProblemError(422, f"week {error}") from error
     if not EARLIEST <= period.start < period.end <= LATEST:
