@@ -2,8 +2,8 @@
 
 Raw is what the meter showed: of the last reading at or before the time, or the first one after it
 (`bridge.store.registers`). Corrected is a running total that never falls: what all intervals of the load
-profile before the time have counted, since the meter's first one. So a reset or a new sensor does not lower
-it, and the difference of two is the energy of the intervals between them, to the thousandth of a Wh.
+profile that begin before the time have counted, since the meter's first one. So a reset or a new sensor does
+not lower it, and the difference of two is the energy of the intervals between, to the thousandth of a Wh.
 
 The mark is of the interval that ends at the time. ``version`` grows whenever an interval before the time is
 computed or corrected: the same version is the same corrected register.
@@ -111,7 +111,7 @@ def _total(at: int, whole: list[Any], days: dict[int, Day]) -> Total:
     """``whole``: sums of the days before the one in which the time is."""
     begins, ends = days.get(at - at % DAY_MS), days.get((at - 1) - (at - 1) % DAY_MS)
     if begins is not None and at % DAY_MS:
-        part = slice(0, (at - begins.start) // begins.span)
+        part = slice(0, len(begins.places(begins.start, at)))
         whole = [*whole, [*(begins.total(name, part) for name in REGISTERS), begins.total("version", part)]]
     nothing = [None] * (len(REGISTERS) + 1)
     *values, version = (_sum(column) for column in zip(nothing, *whole, strict=True))

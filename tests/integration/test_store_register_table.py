@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ import pytest
 
 from admin.main import main
 from bridge.ingest.rows import Row
+from bridge.store.demand import demand
 from bridge.store.profile_format import Day, Joint
 from bridge.store.register_table import register_table, totals
 from bridge.store.register_tables import ProfileSum
 from bridge.store.tables import DAY_MS, HOUR_MS, at_ms
+from bridge.store.upkeep import Policy, upkeep
 from broker.calendar import Calendar
 from tests.support.inside import Inside, inside
-from tests.support.stores import DAY0, Kept, keeping, meter_id, row
+from tests.support.stores import DAY0, NOW, Kept, keeping, meter_id, row
 from web.serving.answers import CSV
 
 pytest_plugins = ("tests.support.databases",)
@@ -75,6 +78,21 @@ def test_a_total_is_the_sum_of_all_intervals_before_it_at_any_boundary(database_
             )
             assert (total.values["energy_import"] or 0) == plain
             assert total.version == sum(one[-1] for one in intervals if one[1] <= total.at)
+
+
+def test_the_energy_of_a_day_that_begins_inside_of_an_interval_is_the_difference_of_two_registers(
+    tmp_path: Path,
+) -> None:
+    """In India a day begins at 18:30 UTC."""
+    india = Calendar.named("Asia/Kolkata")
+    with keeping(f"sqlite:///{tmp_path}/india.sqlite") as kept:
+        steps = (row(1, n + 1, ts=DAY0 + n * 300_000, energy_import=float(n * n // 50)) for n in range(1000))
+        kept.put(*steps)
+        upkeep(kept.engine, Policy(interval_minutes=60), now=NOW, pause=lambda _: False)
+        registers = [one["energy_import"] for one in rows(kept, "2026-11-24", "2026-11-26", india)]
+        days = list(india.days(india.time("2026-11-24"), india.time("2026-11-26")))
+        used = [row[6] for row in demand(kept.store.profiles, [kept.meter()], days).rows]
+        assert used == [later - earlier for earlier, later in pairwise(registers)]
 
 
 def test_a_field_alone_is_what_it_is_among_the_others() -> None:
