@@ -123,7 +123,7 @@ def statements(
                     tuple(_registers(first, last)),
                     tuple(_by_tariff(mine, start, end, calendar)),
                     _demand(mine, start, end),
-                    _intervals(mine, start, end),
+                    _intervals(store, meter, mine, start, end),
                     tuple(money(meter, period)) if money else (),
                 )
 
@@ -161,15 +161,17 @@ def _demand(days: Sequence[Day], start: int, end: int) -> dict[str, Any]:
     return demand
 
 
-def _intervals(days: Sequence[Day], start: int, end: int) -> dict[str, int]:
-    """As `bridge.store.period_sums`: an interval that does not exist is missing, too."""
+def _intervals(store: Store, meter: Meter, days: Sequence[Day], start: int, end: int) -> dict[str, int]:
+    """As `bridge.store.period_sums`: one that does not exist is missing, too, but none before the first."""
     counts = [0] * len(Mark)
     for day in days:
         marks = day.column(f"{IMPORT}_mark")[_some(day, start, end)]
         for mark in (Mark.MEASURED, Mark.INTERPOLATED, Mark.ESTIMATED):
             counts[mark] += marks.count(mark)
-    if days:
-        counts[Mark.MISSING] = begins({day.start: day.span for day in days}, start, end) - sum(counts)
+    spans = {day.start: day.span for day in days}
+    if spans and (missing := begins(spans, start, end) - sum(counts)):
+        first = max(start, store.profiles.begin(meter) or start)
+        counts[Mark.MISSING] = missing - begins(spans, start, first)
     return dict(zip(MARKS, counts, strict=True))
 
 
