@@ -74,7 +74,7 @@ def _of_meter(
     starts, end = [at_ms(period.start) for period in periods], at_ms(periods[-1].end)
     found = [new() for _ in periods]
     spans: dict[int, int] = {}
-    for day in profiles.days(meter, start=starts[0], end=end):
+    for day in profiles.each_day(meter, start=starts[0], end=end):
         spans[day.start] = day.span
         for at, mark, values in _intervals(day, starts[0], end, registers):
             one = found[bisect_right(starts, at) - 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,19 @@ def test_all_tariffs_together_are_the_energy_of_demand(kept: Kept, minutes: int)
         assert [one[name] for name in same] == [other[name] for name in same]
     assert {one["energy_t1"] is None for one in found} == {False, True}
     assert found[0]["interpolated"] > 0
+
+
+def test_of_the_days_of_years_one_at_a_time_is_unpacked(kept: Kept) -> None:
+    put(kept)
+    kept.upkeep()
+    time = {"start": DAY0, "end": DAY0 + 3 * DAY_MS}
+    days = kept.store.profiles.each_day(kept.meter(1), **time)
+    first = weakref.ref(next(days))
+    second = next(days)
+    assert first() is None
+    assert [second.start, *(day.start for day in days)] == [
+        day.start for day in kept.store.profiles.days(kept.meter(1), **time)[1:]
+    ]
 
 
 def test_a_tariff_that_begins_in_an_interval_is_refused(kept: Kept) -> None:
