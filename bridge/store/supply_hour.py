@@ -130,10 +130,11 @@ def judged(columns: Columns) -> tuple[str, ...]:
 
 def negative_sequence(first: float, second: float, third: float) -> float:
     """Percent of the positive sequence, of three voltages between lines (IEC 61000-4-30, 5.7)."""
-    squares = [value * value for value in (first, second, third)]
-    total = sum(squares)
-    if not total:
+    largest = max(first, second, third)
+    if not largest:
         return 0.0
+    squares = [(value / largest) ** 2 for value in (first, second, third)]  # of 1e-100 V they would be 0
+    total = sum(squares)
     beta = sum(square * square for square in squares) / total**2
     root = sqrt(max(0.0, 3 - 6 * beta))
     return 100 * sqrt(max(0.0, 1 - root) / (1 + root))

@@ -88,7 +88,7 @@ def test_the_negative_sequence_is_that_of_symmetrical_components(share: float) -
 
 def test_deviation_and_nothing_at_all() -> None:
     assert deviation(220.0, 230.0, 240.0) == pytest.approx(100 * 10 / 230)
-    assert (deviation(0.0, 0.0, 0.0), negative_sequence(0.0, 0.0, 0.0)) == (0.0, 0.0)
+    assert {of(v, v, v) for of in (deviation, negative_sequence) for v in (0.0, 1e-100, 5e-324)} == {0.0}
 
 
 def test_frequency_is_the_mean_of_ten_seconds() -> None:
