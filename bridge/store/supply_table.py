@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,10 +95,12 @@ class Supply:
         momentary: float = MOMENTARY_MINUTES,
         least: int = LEAST,
         through: Any = iter,
+        bounded: Callable[[Iterator[Silence]], Iterable[Silence]] = iter,
     ) -> Reliability:
         """Of the outages that begin in this time (ms); ``through`` gets the meters (for a progress bar).
 
         Meters in no feeder have an outage only when half of them are silent: nothing else is common to them.
+        ``bounded`` gets the silences, all of which are in memory then.
         """
         with Session(self._engine) as session:
             meters = [
@@ -107,9 +109,8 @@ class Supply:
         with snapshot(self._engine) as connection:
             feeders = by_feeder(topology(connection), meters)
             wills = _wills(connection, start)
-            silent = [
-                one for meter in through(meters) for one in _silences(connection, meter, start, end, now)
-            ]
+            told = (one for meter in through(meters) for one in _silences(connection, meter, start, end, now))
+            silent = list(bounded(told))
         rest = {name: feeders.pop(name) for name in (NO_FEEDER,) if name in feeders}
         half = max(least, (len(rest.get(NO_FEEDER, ())) + 1) // 2)
         found = outages(feeders, silent, wills=wills, least=least)

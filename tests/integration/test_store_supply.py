@@ -274,3 +274,10 @@ async def test_over_http(web: Inside) -> None:
     assert pq.read_table(io.BytesIO(answer.content))["customers"].to_pylist() == [3, 1, 4]
     long = {"start": "2025-01-01", "end": "2026-11-01"}
     assert (await web.client.get("/api/v1/reliability", params=long)).status_code == 422
+
+
+async def test_what_would_fill_the_memory_is_refused(web: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.api.supply.MOST_SILENCES", 1)
+    answer = await web.client.get("/api/v1/reliability", params={"month": "2026-11", "time_zone": "UTC"})
+    assert answer.status_code == 413
+    assert "more than 1 silences" in answer.json()["detail"]
