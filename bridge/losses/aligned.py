@@ -22,7 +22,9 @@ PHASES = {"A": "voltage_l1_mean", "B": "voltage_l2_mean", "C": "voltage_l3_mean"
 """Phase of the topology file → the voltage of a three-phase meter."""
 _REGISTERS = ("energy_import", "energy_export")
 _MARKS = tuple(f"{name}_mark" for name in _REGISTERS)
-NAMES = frozenset({*_REGISTERS, *_MARKS, "power_mean", "voltage_mean", *PHASES.values()})
+ENERGY = frozenset({*_REGISTERS, *_MARKS})
+"""What losses follow from; a month of a quarter of an hour of the other fields is as much again, and more."""
+NAMES = frozenset({*ENERGY, "power_mean", "voltage_mean", *PHASES.values()})
 """Fields that are looked at: thousandths of a Wh, tenths of a W and V, marks."""
 _SHORTEST = 5 * 60_000
 """ms of an interval."""
@@ -64,19 +66,21 @@ class Series:
         return Flow(values, marks)
 
 
-def series(days: Sequence[Day], *, start: int, end: int, life: tuple[int, int]) -> Series:
+def series(
+    days: Sequence[Day], *, start: int, end: int, life: tuple[int, int], names: frozenset[str] = NAMES
+) -> Series:
     """The intervals from ``start`` to ``end`` (ms, full hours); the meter is in service in ``life`` (ms).
 
-    Of days with unequal intervals the longest hold.
+    ``names`` are the fields that are taken. Of days with unequal intervals the longest hold.
     """
     span = max((day.span for day in days), default=_SHORTEST)
     count = (end - start) // span
-    names = {name for day in days for name in day.names} & NAMES
-    columns: dict[str, list[Any]] = {name: [None] * count for name in names}
+    known = names.intersection(name for day in days for name in day.names)
+    columns: dict[str, list[Any]] = {name: [None] * count for name in known}
     for day in days:
         first = (day.start - start) // span
         some = slice(max(0, first), min(count, first + DAY_MS // span))
-        for name in names.intersection(day.names):
+        for name in known.intersection(day.names):
             values = _joined(name, day.column(name), span // day.span)
             columns[name][some] = values[some.start - first : some.stop - first]
     begin, until = (max(0, min(count, -(-(at - start) // span))) for at in life)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from bridge.losses.aligned import PHASES, Series, aligned, series
+from bridge.losses.aligned import ENERGY, NAMES, PHASES, Series, aligned, series
 from bridge.losses.balance import FIELDS, Flows, flows, row, technical
 from bridge.losses.nodes import Node
 from bridge.losses.rules import RULES
@@ -38,21 +38,21 @@ class Read(NamedTuple):
         return flows(self.own, self.houses) if self.own or self.houses else None
 
 
-def read(store: Store, node: Node, *, start: int, end: int) -> Read:
-    """From ``start`` to ``end`` (ms), in full hours around them."""
+def read(store: Store, node: Node, *, start: int, end: int, names: frozenset[str] = NAMES) -> Read:
+    """From ``start`` to ``end`` (ms), in full hours around them; ``names`` are the fields that are needed."""
     begin, until = start // HOUR_MS * HOUR_MS, -(-end // HOUR_MS) * HOUR_MS
     meters = [*node.own, *(house.meter for house in node.houses)]
-    found = aligned([_series(store, meter, begin, until) for meter in meters])
+    found = aligned([_series(store, meter, begin, until, names) for meter in meters])
     return Read(found[: len(node.own)], found[len(node.own) :])
 
 
-def _series(store: Store, meter: Meter, start: int, end: int) -> Series:
+def _series(store: Store, meter: Meter, start: int, end: int, names: frozenset[str]) -> Series:
     """A meter is in service from its first message or interval until it is retired."""
     days = store.profiles.days(meter, start=start, end=end)
     born = [day.start + day.span * next(filter(day.version, day.places(0, day.start + 86_400_000)), 0)
             for day in days[:1]]  # fmt: skip
     life = min([meter.first_seen, *born]), end if meter.retired_at is None else meter.retired_at
-    return series(days, start=start, end=end, life=life)
+    return series(days, start=start, end=end, life=life, names=names)
 
 
 def losses(store: Store, nodes: Iterable[Node], periods: Sequence[Period]) -> Table:
@@ -63,7 +63,8 @@ def losses(store: Store, nodes: Iterable[Node], periods: Sequence[Period]) -> Ta
 def _losses(store: Store, node: Node, periods: Sequence[Period]) -> Iterator[tuple[Any, ...]]:
     if not periods:
         return
-    found = read(store, node, start=at_ms(periods[0].start), end=at_ms(periods[-1].end)).flows
+    start, end = at_ms(periods[0].start), at_ms(periods[-1].end)
+    found = read(store, node, start=start, end=end, names=ENERGY).flows
     if found is None:
         return
     fit = technical(found)
@@ -78,7 +79,7 @@ def intervals(store: Store, nodes: Iterable[Node], *, start: int, end: int) -> T
 
 
 def _intervals(store: Store, node: Node, start: int, end: int) -> Iterator[tuple[Any, ...]]:
-    found = read(store, node, start=start, end=end).flows
+    found = read(store, node, start=start, end=end, names=ENERGY).flows
     for place, supplied in enumerate(found.supplied if found else ()):
         assert found is not None
         if start <= (at := found.at(place)) < end:

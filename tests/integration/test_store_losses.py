@@ -16,8 +16,9 @@ from fastapi import FastAPI
 from sqlmodel import Session, col, select
 
 from admin.main import main
+from bridge.losses.aligned import ENERGY, NAMES
 from bridge.losses.nodes import chosen, nodes_of
-from bridge.losses.report import losses
+from bridge.losses.report import losses, read
 from bridge.store.profile_format import Day
 from bridge.store.tables import DAY_MS, LoadProfile, moment
 from broker.calendar import Calendar, CalendarSettings
@@ -78,6 +79,16 @@ def test_days_of_the_store_are_the_truth(kept: Kept, feeder: Feeder) -> None:
     for number, day in enumerate(days_of(kept, 5)):
         assert day["loss"] == pytest.approx(lost(feeder, kept, number), abs=1e-6)
         assert (day["houses"], day["intervals"], day["feeder"]) == (20, 96, FEEDER)
+
+
+def test_losses_have_no_more_in_memory_than_they_need(kept: Kept) -> None:
+    (node,) = chosen(nodes_of(kept.store), FEEDER)
+    all_of_it, some = (
+        read(kept.store, node, start=START, end=START + DAY_MS, names=names) for names in (NAMES, ENERGY)
+    )
+    assert {name for one in some.houses for name in one.columns} <= ENERGY
+    assert "voltage_mean" in all_of_it.houses[0].columns
+    assert some.flows == all_of_it.flows
 
 
 def test_a_correction_is_in_the_balance_at_once(kept: Kept, feeder: Feeder) -> None:
