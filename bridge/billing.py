@@ -132,7 +132,7 @@ class BillingPart:
             told = TariffInForce(
                 tariff=current.tariff,
                 name=self._tariffs.name(current.tariff, now),
-                since=_since(self._tariffs, now),
+                since=sayable(at_ms(_since(self._tariffs, now))),
                 until=later[0].at if later else None,
                 next=later[0].tariff if later else None,
             )

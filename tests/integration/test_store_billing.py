@@ -228,7 +228,7 @@ def test_a_clock_that_was_never_set_does_not_end_the_thread_that_tells_the_tarif
     kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "tariffs.toml"
-    file.write_text(TARIFFS.replace("2026-01-01", "1999-01-01"))
+    file.write_text(TARIFFS.replace("2026-01-01", "1999-01-01").replace("23:00-24:00", "22:00-23:00"))
     bills = Bills(kept, tariffs=file)
     monkeypatch.setattr(billing, "utc_now", lambda: datetime(2018, 1, 1, tzinfo=UTC))
     told = bills.tariff()
