@@ -83,10 +83,10 @@ def _migrated(engine: Engine, stop: threading.Event) -> bool:
             database.migrate(engine)
         except (DBAPIError, OSError) as error:
             log.warning("waiting for the database: %s", reason(error))
-            if stop.wait(random.uniform(0.1, min(_MAX_BACKOFF, 0.2 * 2 ** min(attempt, 10)))):
-                return False
         else:
             return True
+        if stop.wait(random.uniform(0.1, min(_MAX_BACKOFF, 0.2 * 2 ** min(attempt, 10)))):
+            return False
     raise AssertionError
 
 

@@ -189,18 +189,20 @@ class Notifier:
             self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:
-        while not self._stopping.wait(_LOOK_SECONDS):
+        pause = _LOOK_SECONDS
+        while not self._stopping.wait(pause):  # no error is kept over it: it would keep its connection open
+            pause = _LOOK_SECONDS
             try:
                 if self._leads():
                     self.look(now=now_ms())
             except (DBAPIError, OSError) as error:
                 self.errors += 1
                 log.warning("notifications come later: %s", reason(error))
-                self._stopping.wait(10 * _LOOK_SECONDS)
+                pause = 10 * _LOOK_SECONDS
             except Exception:
                 self.errors += 1
                 log.exception("a notification failed, and is tried again")
-                self._stopping.wait(60 * _LOOK_SECONDS)
+                pause = 60 * _LOOK_SECONDS
 
     def look(self, *, now: int) -> None:
         """Send what is due at ``now`` (ms), and what waits for a target; DBAPIError without the database."""

@@ -212,19 +212,22 @@ class Ingest:
             except DBAPIError as error:
                 if is_about_data(error):
                     raise
-                self._back_off(attempt, error)
+                self._note_away(attempt, error)
             else:
                 if self._away:
                     log.info("the database is back")
                 self._away = False
                 return committed
+            self._back_off(attempt)  # the error is gone: it would keep its connection to a file open
         raise AssertionError
 
-    def _back_off(self, attempt: int, error: DBAPIError) -> None:
+    def _note_away(self, attempt: int, error: DBAPIError) -> None:
         self._away = True
         self.counters.database_errors += 1
         if attempt % _LOG_EVERY == 0:
             log.warning("the database is away, nothing is acknowledged meanwhile: %s", reason(error))
+
+    def _back_off(self, attempt: int) -> None:
         if self._giving_up.wait(random.uniform(0.05, min(_MAX_BACKOFF, 0.1 * 2 ** min(attempt, 10)))):
             raise _GivenUpError("the database is away")
 

@@ -1,12 +1,10 @@
 """The SCL on the broker: SCD, CIDs and revision as retained messages, rebuilt when the registry changes.
 
-A birth that changes nothing makes no revision: the SCD is built from the registry and the revisions
-so far alone, so the same registry gives the same bytes, also after a restart. Changed CIDs come
-first, then CIDs that are gone (empty), then the SCD, and the revision last: who sees a revision finds
-all that belongs to it.
+A birth that changes nothing makes no revision: the SCD is built from the registry and the revisions so far
+alone, so the same registry gives the same bytes, also after a restart. Changed CIDs come first, then CIDs
+that are gone (empty), then the SCD, and the revision last: who sees a revision finds all that belongs to it.
 
->>> publication = Publication(engine, settings, publish=link.publish)  # doctest: +SKIP
->>> publication.start(); publication.changed()                         # doctest: +SKIP
+>>> Publication(engine, settings, publish=link.publish).start()  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -156,12 +154,18 @@ class Publication:
                 everything, self._all, self._first = self._all, False, 0.0
                 if self._forget:
                     self._current, self._forget = None, False
-            try:
-                self.update(everything=everything)
-            except (DBAPIError, OSError, ValueError) as error:  # ValueError: the builder refuses the project
-                self.errors += 1
-                log.error("the SCL is not up to date: %s", reason(error))
+            if not self._updated(everything=everything):
                 self._retry(everything=everything)
+
+    def _updated(self, *, everything: bool) -> bool:
+        """Its error ends here: one that is kept over a wait keeps its connection to a file open."""
+        try:
+            self.update(everything=everything)
+        except (DBAPIError, OSError, ValueError) as error:  # ValueError: the builder refuses the project
+            self.errors += 1
+            log.error("the SCL is not up to date: %s", reason(error))
+            return False
+        return True
 
     def _due(self) -> bool:
         """Wait for a change, and until the births have settled; False when we stop."""

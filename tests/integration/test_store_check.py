@@ -34,6 +34,7 @@ DAMAGE: dict[str, tuple[str, list[str]]] = {
             "rollup: 3 rows",
             "due: 2 rows",
             "load_profile: 1 rows",
+            "profile_sum: 1 rows",
             "supply_quality: 1 rows",
         ],
     ),
