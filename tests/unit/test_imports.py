@@ -101,7 +101,7 @@ WEB_READS = {
     "bridge.store.demand", "bridge.store.every_meter", "bridge.store.export", "bridge.store.meter_names",
     "bridge.store.intervals", "bridge.store.pack_format", "bridge.store.profile_steps",
     "bridge.store.profile_table", "bridge.store.profile_texts", "bridge.store.queries",
-    "bridge.store.registers", "bridge.store.register_table", "bridge.store.rollup",
+    "bridge.store.registers", "bridge.store.register_table", "bridge.store.rollup", "bridge.store.silences",
     "bridge.store.spool", "bridge.store.supply_table", "bridge.store.tables", "bridge.store.tariff_energy",
     "bridge.store.tariffs", "bridge.store.totals",
 }  # fmt: skip
