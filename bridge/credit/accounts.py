@@ -19,13 +19,14 @@ from sqlmodel import Session, col
 from sqlmodel import select as select_rows
 
 from bridge.credit.booking import WORK, locked
-from bridge.credit.entries import CASH, CORRECTION, METER, Kind, Of, Side, post, settle, upsert
+from bridge.credit.entries import CASH, CORRECTION, METER, Kind, Of, Side, post, settle
 from bridge.credit.prices import Prices
 from bridge.credit.standing import Standing
 from bridge.credit.standings import standings
 from bridge.store import audit
 from bridge.store.audit import Event
 from bridge.store.tables import DAY_MS, CreditAccount, CreditEntry, Due, LoadProfile, Meter, at_ms
+from bridge.store.upsert import insert_into
 from broker.contract.errors import ConfigurationError, Meter61850Error
 
 LARGEST = 10**15
@@ -85,7 +86,9 @@ class Accounts:
                     begin = max(begin, account.closed_at)
                 new = {**flags, "opened_at": begin, "closed_at": None, "charged_until": begin}
                 new |= {"exhausted_since": None, "warned_at": None}  # a warning of then is none of now
-                statement = upsert(connection, CreditAccount).values(meter=meter, balance=0, **new)
+                statement = insert_into(connection.dialect.name, CreditAccount).values(
+                    meter=meter, balance=0, **new
+                )
                 connection.execute(statement.on_conflict_do_update(index_elements=["meter"], set_=new))
                 _note_days(connection, meter, begin)
             else:
@@ -236,7 +239,7 @@ def _note_days(connection: Connection, meter: int, begin: int) -> None:
     days = select(literal(WORK), col(LoadProfile.start), literal(meter)).where(
         col(LoadProfile.meter) == meter, col(LoadProfile.start) > begin - DAY_MS
     )
-    noted = upsert(connection, Due).from_select(["work", "start", "meter"], days)
+    noted = insert_into(connection.dialect.name, Due).from_select(["work", "start", "meter"], days)
     connection.execute(noted.on_conflict_do_nothing())
 
 

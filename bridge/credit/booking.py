@@ -22,13 +22,14 @@ from sqlalchemy import Connection, Row, func, or_, select, tuple_, update
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import col
 
-from bridge.credit.entries import ENERGY, STANDING, Kind, Of, Side, post, settle, total, upsert
+from bridge.credit.entries import ENERGY, STANDING, Kind, Of, Side, post, settle, total
 from bridge.credit.prices import Bucket, Prices
 from bridge.store.database import is_about_data
 from bridge.store.due import done, next_due
 from bridge.store.intervals import Mark
 from bridge.store.profile_format import Day
 from bridge.store.tables import DAY_MS, CreditAccount, CreditInterval, Due, LoadProfile, at_ms, moment
+from bridge.store.upsert import upsert_into
 from broker.contract.errors import ConfigurationError, reason
 
 log = logging.getLogger(__name__)
@@ -243,7 +244,7 @@ def apply(
                 {"meter": meter, "start": change.start, "version": change.version, "status": change.status,
                  "tariff": change.bucket.tariff, "energy": change.energy, "amount": amount}
             )  # fmt: skip
-        _store(connection, rows)
+        connection.execute(upsert_into(connection.dialect.name, CreditInterval), rows)
         first = group[0]
         value_at = prices.value_at(first.start, now=now)
         head = (of or _use(meter, now))(first, value_at)
@@ -281,11 +282,3 @@ def _energy_in(connection: Connection, meter: int, bucket: Bucket) -> int:
     some = (_TABLE.meter == meter, _TABLE.start >= bucket.begin, _TABLE.start < bucket.end)
     wanted = select(func.coalesce(func.sum(_TABLE.energy), 0)).where(*some, _TABLE.tariff == bucket.tariff)
     return int(connection.scalar(wanted) or 0)
-
-
-def _store(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    statement = upsert(connection, CreditInterval)
-    changed = ("version", "status", "tariff", "energy", "amount")
-    new = {name: statement.excluded[name] for name in changed}
-    keys = ["meter", "start"]
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), rows)

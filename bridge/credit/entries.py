@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Insert, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import SQLModel, col
+from sqlmodel import col
 
 from bridge.credit.standing import Limits, State, state_of
 from bridge.store.tables import CreditAccount, CreditEntry
+from bridge.store.upsert import insert_into
 
 METER, CASH, CORRECTION, STANDING, ENERGY = "meter", "cash", "correction", "standing", "energy"
 """Accounts; that of energy is one for each tariff, as ``energy:T1``."""
@@ -57,17 +57,12 @@ class Of:
     who: str = ""
 
 
-def upsert(connection: Connection, table: type[SQLModel]) -> Any:
-    """INSERT, with what PostgreSQL and SQLite say to a row that is there."""
-    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
-
-
 def post(connection: Connection, of: Of, sides: Iterable[Side]) -> bool:
     """Write a transaction, once: False if there is one of this key. The balance follows."""
     several = list(sides)
     amount = -sum(side.amount for side in several)
     common = {**asdict(of), "kind": str(of.kind)}
-    first: Insert = upsert(connection, CreditEntry).on_conflict_do_nothing()
+    first: Insert = insert_into(connection.dialect.name, CreditEntry).on_conflict_do_nothing()
     if not connection.execute(first, {**common, **Side(METER, amount)._asdict()}).rowcount:
         return False
     connection.execute(insert(CreditEntry), [{**common, **side._asdict()} for side in several])

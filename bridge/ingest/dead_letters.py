@@ -22,13 +22,13 @@ from types import MappingProxyType
 
 from sqlalchemy import Connection, func, or_
 from sqlalchemy import select as core_select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col, select
 
 from bridge.ingest.parse import MAX_PAYLOAD
 from bridge.mqtt.notice import Dead, Sent
 from bridge.store.dead_letters import MORE
 from bridge.store.tables import DeadLetter
+from bridge.store.upsert import insert_into
 
 CAUSES = 20
 """Causes that may fill their share; more share what is left."""
@@ -124,8 +124,7 @@ def _is_there(connection: Connection, letter: Dead) -> bool:
 
 
 def _insert(connection: Connection, counts: Mapping[Dead, int], now: int) -> None:
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(DeadLetter)
+    statement = insert_into(connection.dialect.name, DeadLetter)
     excluded = statement.excluded
     connection.execute(
         statement.on_conflict_do_update(

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
 from bridge.store.tables import DAY_MS, Alarm, Meter, sayable
+from bridge.store.upsert import insert_into
 from broker.contract.alarms import KINDS, AlarmInForce, Severity
 
 KEPT_MS = 400 * DAY_MS
@@ -100,7 +100,7 @@ def note(connection: Connection, raised: Sequence[tuple[int, Raised]], *, now: i
     """Write events, each with the key of its meter, at ``now`` (ms): one that is in force counts up."""
     if not raised:
         return
-    statement = _insert(connection)
+    statement = insert_into(connection.dialect.name, Alarm)
     new = statement.excluded
     statement = statement.on_conflict_do_update(
         **_IN_FORCE,
@@ -114,7 +114,7 @@ def note(connection: Connection, raised: Sequence[tuple[int, Raised]], *, now: i
 def write(connection: Connection, changes: Changes, *, now: int) -> None:
     """Raise and clear at ``now`` (ms); what another bridge has written before stays as it is."""
     if changes.raised:
-        statement = _insert(connection).on_conflict_do_nothing(**_IN_FORCE)
+        statement = insert_into(connection.dialect.name, Alarm).on_conflict_do_nothing(**_IN_FORCE)
         connection.execute(statement, [_row(one, now=now) for one in changes.raised])
     for start in range(0, len(changes.cleared), _CHUNK):
         some = col(Alarm.key).in_(changes.cleared[start : start + _CHUNK]), col(Alarm.cleared_at).is_(None)
@@ -125,10 +125,6 @@ _IN_FORCE: dict[str, Any] = {
     "index_elements": ["meter", "kind", "subject"],
     "index_where": col(Alarm.cleared_at).is_(None),
 }
-
-
-def _insert(connection: Connection) -> Any:
-    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(Alarm)
 
 
 def _row(one: Finding, *, now: int) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 from sqlalchemy import BigInteger, Connection, Executable, and_, bindparam, delete, func, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
 from bridge.store.tables import HOUR_MS, ROLLUP, Due
+from bridge.store.upsert import insert_into
 
 AGAIN = "again"
 """Work for hours that somebody wants summed up again: after all others, and some in each round."""
@@ -46,8 +46,8 @@ def note_due(connection: Connection, work: str, meter: int, start: int) -> None:
 
 @lru_cache
 def _note(dialect: str) -> Executable:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(Due).on_conflict_do_nothing()
+    noted: Executable = insert_into(dialect, Due).on_conflict_do_nothing()
+    return noted
 
 
 def due_again(connection: Connection, *, start: int, end: int, meter: int | None = None) -> int:
@@ -56,9 +56,8 @@ def due_again(connection: Connection, *, start: int, end: int, meter: int | None
     hours = and_(ROLLUP.c.span == HOUR_MS // 1000, ROLLUP.c.start >= start, ROLLUP.c.start < end)
     if meter is not None:
         hours = and_(hours, ROLLUP.c.meter == meter)
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     found = select(literal(AGAIN), ROLLUP.c.start, ROLLUP.c.meter).where(hours)
-    statement = insert(Due).from_select(["work", "start", "meter"], found)
+    statement = insert_into(connection.dialect.name, Due).from_select(["work", "start", "meter"], found)
     connection.execute(statement.on_conflict_do_nothing())
     return connection.scalar(select(func.count()).select_from(ROLLUP).where(hours)) or 0
 

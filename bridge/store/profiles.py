@@ -30,7 +30,6 @@ from sqlalchemy import (
     literal,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel, col
 
 from bridge.store.deleted import deleted_before
@@ -39,6 +38,7 @@ from bridge.store.profile_format import Day, Joint
 from bridge.store.profile_steps import REGISTERS, Found, Steps, Summed
 from bridge.store.register_tables import ProfileSum
 from bridge.store.tables import DAY_MS, HOUR_MS, CreditAccount, Due, LoadProfile, Meter, ProfileCorrection
+from bridge.store.upsert import insert_into, upsert_into
 
 LATE, REGISTER = "late readings", "a register was not known before"
 """Why an interval has a new version."""
@@ -85,22 +85,15 @@ _DAYS = (
 
 
 @lru_cache
-def _upsert(dialect: str, table: type[SQLModel], names: tuple[str, ...]) -> Executable:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(table)
-    values = {name: statement.excluded[name] for name in names}
-    return statement.on_conflict_do_update(index_elements=["meter", "start"], set_=values)
-
-
-@lru_cache
 def _to_book(dialect: str) -> Executable:
     """Notes that a day of a meter with an account is to be booked."""
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     account = exists().where(col(CreditAccount.meter) == bindparam("of"))
     due: Select[str, int, int] = select(
         literal("credit"), bindparam("day", type_=BigInteger), bindparam("of")
     ).where(account)
-    return insert(Due).from_select(["work", "start", "meter"], due).on_conflict_do_nothing()
+    inserted = insert_into(dialect, Due).from_select(["work", "start", "meter"], due)
+    noted: Executable = inserted.on_conflict_do_nothing()
+    return noted
 
 
 class _Renewal:
@@ -257,7 +250,7 @@ class _Renewal:
 
     def _put(self, table: type[SQLModel], start: int, values: dict[str, Any]) -> None:
         row = {"meter": self._meter, "start": start, **values}
-        self._connection.execute(_upsert(self._connection.dialect.name, table, tuple(values)), row)
+        self._connection.execute(upsert_into(self._connection.dialect.name, table), row)
 
 
 def _is_reached(row: dict[str, Any]) -> bool:

@@ -23,7 +23,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    Executable,
     Select,
     and_,
     bindparam,
@@ -31,7 +30,6 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col
 
 from bridge.store import alarms, profiles, series, statistics, supply_format
@@ -44,6 +42,7 @@ from bridge.store.pack_format import Columns, Counted, joined
 from bridge.store.profile_steps import Summed
 from bridge.store.supply_hour import Nominal
 from bridge.store.tables import DAY_MS, HOUR_MS, ROLLUP, Due, moment
+from bridge.store.upsert import upsert_into
 from broker.contract.quantities import HOUSEHOLD, QUANTITIES
 
 HOUR = HOUR_MS // 1000
@@ -244,14 +243,4 @@ def _known(connection: Connection, meter: int, begin: int, end: int) -> dict[int
 
 
 def _write(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    connection.execute(_upsert(connection.dialect.name), rows)
-
-
-@lru_cache
-def _upsert(dialect: str) -> Executable:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(ROLLUP)
-    return statement.on_conflict_do_update(
-        index_elements=["span", "meter", "start"],
-        set_={column.name: column for column in statement.excluded if not column.primary_key},
-    )
+    connection.execute(upsert_into(connection.dialect.name, ROLLUP), rows)

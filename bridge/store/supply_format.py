@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Connection, Executable, bindparam, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import BigInteger, Connection, bindparam, select
 from sqlmodel import col
 
 from bridge.store import series
@@ -27,6 +25,7 @@ from bridge.store.intervals import near_ms
 from bridge.store.profile_steps import Summed
 from bridge.store.supply_hour import STEPS, Event, Hour, Nominal, Run, hour_of
 from bridge.store.tables import DAY_MS, HOUR_MS, Meter, SupplyQuality
+from bridge.store.upsert import upsert_into
 
 HOURS = DAY_MS // HOUR_MS
 
@@ -137,7 +136,7 @@ def renew(
         day.hours[(hour - start) // HOUR_MS] = hour_of(own, hour, near=near, nominal=nominal)
     if (data := day.encoded()) != before:
         row = {"meter": meter, "start": start, "data": data}
-        connection.execute(_upsert(connection.dialect.name), row)
+        connection.execute(upsert_into(connection.dialect.name, SupplyQuality), row)
 
 
 _INTERVAL = select(col(Meter.interval)).where(col(Meter.key) == bindparam("of"))
@@ -146,12 +145,3 @@ _DATA = select(col(SupplyQuality.data)).where(
     col(SupplyQuality.start) == bindparam("day", type_=BigInteger),
 )
 """Made once, as the next."""
-
-
-@lru_cache
-def _upsert(dialect: str) -> Executable:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(SupplyQuality)
-    return statement.on_conflict_do_update(
-        index_elements=["meter", "start"], set_={"data": statement.excluded.data}
-    )

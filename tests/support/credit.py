@@ -20,7 +20,7 @@ from sqlmodel import Session, col
 from bridge.credit import credit_file
 from bridge.credit.accounts import Accounts, By
 from bridge.credit.booking import WORK, Booker, day_of
-from bridge.credit.entries import METER, upsert
+from bridge.credit.entries import METER
 from bridge.credit.invariants import findings
 from bridge.credit.prices import Prices
 from bridge.store import tariffs
@@ -28,6 +28,7 @@ from bridge.store.due import note_due
 from bridge.store.intervals import Mark
 from bridge.store.profile_format import Day
 from bridge.store.tables import DAY_MS, CreditAccount, CreditEntry, LoadProfile, Meter, moment
+from bridge.store.upsert import insert_into
 from broker.calendar import Calendar
 from tests.support.stores import meter_id
 
@@ -107,7 +108,7 @@ class Books:
                         values = {"energy_import": energy, "energy_import_mark": int(mark)}
                         day.put((at - start) // SPAN, values)
                 row = {"meter": meter, "start": start, "minutes": day.minutes, "data": day.encoded()}
-                statement = upsert(connection, LoadProfile).values(row)
+                statement = insert_into(connection.dialect.name, LoadProfile).values(row)
                 new = {"data": statement.excluded.data}
                 keys = ["meter", "start"]
                 connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=new))
