@@ -43,7 +43,7 @@ def show_periods(
     spare: Iterable[str],
 ) -> None:
     """Rows of local periods on stdout: all fields as JSON; for people the meter, and those of ``names``."""
-    rows = [dict(zip(table.fields, row, strict=True)) for row in table.rows]
+    rows = list(table.documents())
     for row in rows:
         row |= {name: moment(row[name]) for name in TIMES & row.keys() if row[name] is not None}
     if not as_json:

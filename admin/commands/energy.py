@@ -95,7 +95,7 @@ def _write(table: Table, *, as_csv: bool, parquet: Path | None, as_json: bool) -
     elif parquet is not None:
         note(f"{write_parquet(table, parquet)} rows in {parquet}")
     else:
-        rows = [dict(zip(table.fields, row, strict=True)) for row in table.rows]
+        rows = list(table.documents())
         if as_json:
             rows = [{**row, "start": moment(row["start"]), "end": moment(row["end"])} for row in rows]
         else:

@@ -92,7 +92,7 @@ def losses(
 
 def rows_of(table: Table) -> list[dict[str, Any]]:
     """As documents, with times."""
-    rows = [dict(zip(table.fields, row, strict=True)) for row in table.rows]
+    rows = list(table.documents())
     return [row | {name: moment(row[name]) for name in TIMES & row.keys()} for row in rows]
 
 

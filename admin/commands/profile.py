@@ -118,7 +118,7 @@ def _write(
 
 def _show(store: Store, meter: Meter, begin: int, end: int, *, as_json: bool) -> None:
     table = store.profiles.table(meter, start=begin, end=end)
-    rows = [dict(zip(table.fields, row, strict=True)) for row in table.rows]
+    rows = list(table.documents())
     if as_json:
         rows = [{**row, "start": moment(row["start"]), "end": moment(row["end"])} for row in rows]
     else:

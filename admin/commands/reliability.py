@@ -52,4 +52,4 @@ def reliability(
         return
     if not as_json:
         note("SAIDI and CAIDI in minutes; indicative: from silent meters (docs/supply.md)")
-    show([dict(zip(table.fields, row, strict=True)) for row in table.rows], as_json=as_json)
+    show(list(table.documents()), as_json=as_json)

@@ -56,6 +56,10 @@ class Table:
     fields: tuple[str, ...]
     rows: Iterator[tuple[Any, ...]]
 
+    def documents(self) -> Iterator[dict[str, Any]]:
+        """The rows with the names of their fields; once, as the rows."""
+        return (dict(zip(self.fields, row, strict=True)) for row in self.rows)
+
 
 class ExportError(Meter61850Error, OSError):
     """The file could not be written."""

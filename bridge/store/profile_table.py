@@ -102,10 +102,9 @@ class Profiles:
     def together(self, meters: Iterable[Meter], *, start: int, end: int) -> Table:
         """The same of several meters, one after the other as they are read, with all fields."""
         rows = (
-            (*identity(meter), *map(dict(zip(table.fields, row, strict=True)).get, FIELDS))
+            (*identity(meter), *map(told.get, FIELDS))
             for meter in meters
-            for table in (self.table(meter, start=start, end=end),)
-            for row in table.rows
+            for told in self.table(meter, start=start, end=end).documents()
         )
         return Table((*METER, *FIELDS), rows)
 

@@ -73,7 +73,7 @@ def test_readings_become_a_balance_once(database_url: str, tmp_path: Path) -> No
                 books.replay(kept.meter().key or 0, [DAY0])
             assert upkeep(kept.engine, policy, now=NOW, pause=lambda _seconds: False)
             ended = kept.store.profiles.table(kept.meter(), start=DAY0 + HOUR_MS, end=DAY0 + DAY_MS)
-            known = [dict(zip(ended.fields, row, strict=True)) for row in ended.rows]
+            known = list(ended.documents())
             wh = sum(row["energy_import"] for row in known if row["energy_import_mark"] == "measured")
             assert wh > 500
             standing = books.accounts.standing(meter_id(1))

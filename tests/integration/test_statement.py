@@ -58,7 +58,7 @@ def told(kept: Kept) -> Statement:
 def test_registers_tariffs_and_intervals_are_of_the_load_profile(kept: Kept, told: Statement) -> None:
     start = DAY0 - 60 * MINUTE
     table = kept.store.profiles.table(kept.meter(), start=start, end=start + 3 * DAY_MS)
-    rows = [dict(zip(table.fields, found, strict=True)) for found in table.rows]
+    rows = list(table.documents())
     used = sum(round(1000 * (one["energy_import"] or 0)) for one in rows) / 1000
     (line,) = told.registers
     assert (line.begin, line.end, line.used) == (None, used, used)
@@ -72,10 +72,10 @@ def test_registers_tariffs_and_intervals_are_of_the_load_profile(kept: Kept, tol
 def test_it_says_what_the_commands_demand_and_tariffs_say(kept: Kept, told: Statement) -> None:
     meter, tariffs = [kept.meter()], parse(EXAMPLE.read_text(), source="example", calendar=ZURICH)
     table = demand(kept.store.profiles, meter, [WEEK])
-    found = dict(zip(table.fields, next(table.rows), strict=True))
+    found = next(table.documents())
     assert found == found | told.demand | told.intervals
     table = tariff_energy(kept.store.profiles, meter, [WEEK], tariffs)
-    found = dict(zip(table.fields, next(table.rows), strict=True))
+    found = next(table.documents())
     for line in told.tariffs:
         assert (line.imported, line.exported) == tuple(
             found[f"{way}_{line.tariff.lower()}"] for way in ("energy", "export")

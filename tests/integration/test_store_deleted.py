@@ -119,7 +119,7 @@ def test_there_is_no_row_before_a_meter_was_heard_first(kept: Kept) -> None:
             tariff_energy(kept.store.profiles, meters, days, tariffs),
         ]
         for table in tables:
-            found = [dict(zip(table.fields, one, strict=True)) for one in table.rows]
+            found = list(table.documents())
             assert [one["period"] for one in found] == ["2026-11-23", "2026-11-24", "2026-11-24"]
     marks = [next(iter(demand(kept.store.profiles, [kept.meter()], days).rows))[-4:]]
     assert marks == [(90, 0, 0, 2)], "half an hour is missing of the first hour, and nothing before it"

@@ -75,7 +75,7 @@ def intervals(kept: Kept) -> list[dict[str, Any]]:
     """The load profile of the same day."""
     start = DAY0 + 23 * 60 * MINUTE
     table = kept.store.profiles.table(kept.meter(), start=start, end=start + DAY_MS)
-    return [dict(zip(table.fields, found, strict=True)) for found in table.rows]
+    return list(table.documents())
 
 
 def test_nem12_is_read_by_others(web: Inside, tmp_path: Path) -> None:

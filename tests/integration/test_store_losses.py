@@ -72,7 +72,7 @@ def lost(feeder: Feeder, kept: Kept, day: int) -> float:
 def days_of(kept: Kept, count: int) -> list[dict[str, Any]]:
     periods = list(UTC.days(moment(START), moment(START + count * DAY_MS)))
     table = losses(kept.store, chosen(nodes_of(kept.store), FEEDER), periods)
-    return [dict(zip(table.fields, row, strict=True)) for row in table.rows]
+    return list(table.documents())
 
 
 def test_days_of_the_store_are_the_truth(kept: Kept, feeder: Feeder) -> None:

@@ -108,7 +108,7 @@ def fields(kept: Kept, number: int) -> tuple[str, ...]:
 def rolled_up(kept: Kept, number: int, span: int) -> list[dict[str, Any]]:
     """As readers see them."""
     table = kept.store.rollups(kept.meter(number), span)
-    return [dict(zip(table.fields, one, strict=True)) for one in table.rows]
+    return list(table.documents())
 
 
 def test_meters_that_each_tell_something_else_cost_few_statements(kept: Kept) -> None:

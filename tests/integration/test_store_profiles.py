@@ -51,7 +51,7 @@ def minutely(first: int, last: int, *, wh: float = 10.0, start: float = 1000.0) 
 def profile(kept: Kept, *, end: int = DAY0 + DAY_MS) -> list[dict[str, Any]]:
     """The intervals of meter 1, without the time since DAY0."""
     table = kept.store.profiles.table(kept.meter(), start=DAY0, end=end)
-    return [dict(zip(table.fields, one, strict=True)) for one in table.rows]
+    return list(table.documents())
 
 
 def told(kept: Kept) -> list[tuple[float | None, str, int]]:
@@ -257,7 +257,7 @@ def test_the_maximum_demand_of_a_day_and_its_time(kept: Kept) -> None:
     utc = Calendar.named("UTC")
     (day,) = utc.days(moment(DAY0), moment(DAY0 + DAY_MS))
     table = demand(kept.store.profiles, [kept.meter()], [day])
-    (found,) = [dict(zip(table.fields, one, strict=True)) for one in table.rows]
+    (found,) = list(table.documents())
     assert (found["demand_max"], found["demand_at"], found["demand_mark"]) == (
         1200.0,
         DAY0 + 30 * MINUTE,
@@ -272,7 +272,7 @@ def test_the_demand_of_what_is_not_there(kept: Kept) -> None:
     kept.upkeep()
     days = list(Calendar.named("UTC").days(moment(DAY0), moment(DAY0 + 2 * DAY_MS)))
     table = demand(kept.store.profiles, [kept.meter()], days)
-    first, second = (dict(zip(table.fields, one, strict=True)) for one in table.rows)
+    first, second = table.documents()
     assert ([first[mark] for mark in MARKS], first["energy_import"]) == ([6, 0, 0, 90], 900.0)
     assert (second["demand_max"], second["missing"]) == (None, 96)
 
@@ -285,7 +285,7 @@ def test_intervals_of_several_lengths_are_counted_by_day(kept: Kept, zone: str) 
         upkeep(kept.engine, policy, now=DAY0 + day * DAY_MS + 10 * MINUTE, pause=lambda _seconds: False)
     days = list(Calendar.named(zone).days(moment(DAY0), moment(DAY0 + 3 * DAY_MS)))
     table = demand(kept.store.profiles, [kept.meter()], days)
-    found = [dict(zip(table.fields, one, strict=True)) for one in table.rows]
+    found = list(table.documents())
     assert [one["missing"] for one in found] == [0] * len(days)
     assert len({one["end"] - one["start"] for one in profile(kept, end=DAY0 + 3 * DAY_MS)}) == 2
 

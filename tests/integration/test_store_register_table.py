@@ -48,7 +48,7 @@ def rows(kept: Kept, first: str, last: str, calendar: Calendar = ZURICH) -> list
     """Those of meter 1 at the midnights of these days."""
     days = list(calendar.days(calendar.time(first), calendar.time(last)))
     table = register_table(kept.store, [kept.meter()], days, calendar)
-    return [dict(zip(table.fields, found, strict=True)) for found in table.rows]
+    return list(table.documents())
 
 
 def test_corrected_registers_go_on_over_a_reset(database_url: str) -> None:

@@ -55,7 +55,7 @@ def told(
     begin, stop = calendar.time(start), calendar.time(end)
     periods = list(calendar.months(begin, stop) if months else calendar.days(begin, stop))
     table = energy(kept.store, kept.store.registry(retired=True), periods)
-    return [dict(zip(table.fields, found, strict=True)) for found in table.rows]
+    return list(table.documents())
 
 
 def used(rows: Iterable[dict[str, Any]]) -> list[tuple[str, float | None, str]]:

@@ -63,7 +63,7 @@ def put(kept: Kept) -> None:
 
 
 def rows_of(table: Table) -> list[dict[str, Any]]:
-    return [dict(zip(table.fields, one, strict=True)) for one in table.rows]
+    return list(table.documents())
 
 
 def days_of(calendar: Calendar, count: int) -> list[Period]:

@@ -16,7 +16,6 @@ from bridge.ingest.rows import Row
 from bridge.losses.nodes import Node, nodes
 from bridge.losses.report import losses, suspicions
 from bridge.store.demand import demand
-from bridge.store.export import Table
 from bridge.store.tables import DAY_MS, ROLLUP, LoadProfile, Meter, moment
 from bridge.store.tariff_energy import tariff_energy
 from bridge.store.tariffs import parse
@@ -39,7 +38,7 @@ tariff = "T1"
 """
 INTERVAL_MS = 15 * 60_000
 FEWEST_DAYS = 21
-"""For suspicions."""
+"""For suspicions: the rules need weeks."""
 
 Step = Callable[[str, int, int], None]
 """What is done, of how many the how-manieth."""
@@ -139,27 +138,25 @@ def judge(kept: Kept, month: Month) -> dict[str, list[str]]:
     calendar = Calendar.named("UTC")
     houses = [kept.meter(number + 1) for number in range(month.houses)]
     days = list(calendar.days(*_span(month)))
-    return {
+    found = {
         "energy of the month": list(islice(_energy(kept, month, houses, days), TOLD)),
         "intervals of houses to which nothing happens": list(islice(_intervals(kept, month, houses), TOLD)),
         "energy by tariff": list(islice(_bills(kept, month, houses, days, calendar), TOLD)),
         "feeders": list(islice(_feeders(kept, month), TOLD)),
         "losses of days without events": list(islice(_losses(kept, month, days), TOLD)),
-        "houses that are worth a look": list(_suspicions(kept, month, calendar)),
     }
+    if month.days >= FEWEST_DAYS:
+        found["houses that are worth a look"] = list(_suspicions(kept, month, calendar))
+    return found
 
 
 def _span(month: Month) -> tuple[datetime, datetime]:
     return moment(month.start), moment(month.start + month.days * DAY_MS)
 
 
-def _dicts(table: Table) -> Iterator[dict[str, Any]]:
-    return (dict(zip(table.fields, row, strict=True)) for row in table.rows)
-
-
 def _energy(kept: Kept, month: Month, houses: list[Meter], days: list[Period]) -> Iterator[str]:
     sums: dict[str, float] = defaultdict(float)
-    for row in _dicts(demand(kept.store.profiles, houses, days)):
+    for row in demand(kept.store.profiles, houses, days).documents():
         sums[row["meter_id"]] += row["energy_import"] or 0.0
     for house, meter in enumerate(houses):
         counted, happened = month.counted[house], month.events[house]
@@ -177,7 +174,7 @@ def _intervals(kept: Kept, month: Month, houses: list[Meter]) -> Iterator[str]:
         table = kept.store.profiles.table(
             houses[house], start=month.start, end=month.start + month.days * DAY_MS
         )
-        for row, want in zip(_dicts(table), counted, strict=True):
+        for row, want in zip(table.documents(), counted, strict=True):
             if row["energy_import"] != want or row["energy_import_mark"] != "measured":
                 yield f"house {house + 1}: {row}, and {want} Wh were counted"
 
@@ -190,7 +187,7 @@ def _bills(
     begin, end = (int(text[:2]) * 3600 // month.interval for text in DAY_TARIFF)
     some = list(month.untouched())
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for row in _dicts(tariff_energy(kept.store.profiles, [houses[n] for n in some], days, tariffs)):
+    for row in tariff_energy(kept.store.profiles, [houses[n] for n in some], days, tariffs).documents():
         found[row["meter_id"]].append((row["energy_t1"], row["energy_t2"]))
     for house in some:
         counted = month.counted[house].reshape(month.days, day)
@@ -204,7 +201,8 @@ def _feeders(kept: Kept, month: Month) -> Iterator[str]:
     days = list(Calendar.named("UTC").days(*_span(month)))
     for feeder in range(month.feeders):
         meter = kept.meter(month.houses + feeder + 1)
-        told = sum(row["energy_import"] or 0.0 for row in _dicts(demand(kept.store.profiles, [meter], days)))
+        table = demand(kept.store.profiles, [meter], days)
+        told = sum(row["energy_import"] or 0.0 for row in table.documents())
         if told != (want := int(month.into_feeders[feeder].sum())):
             yield f"feeder {feeder + 1}: {told} Wh, and {want} were counted"
 
@@ -215,7 +213,7 @@ def _nodes(kept: Kept, month: Month) -> list[Node]:
 
 def _losses(kept: Kept, month: Month, days: list[Period]) -> Iterator[str]:
     per_day = 86_400 // month.interval
-    for row in _dicts(losses(kept.store, _nodes(kept, month), days)):
+    for row in losses(kept.store, _nodes(kept, month), days).documents():
         _, is_feeder, number = row["feeder"].rpartition("_F")
         if not is_feeder:
             continue
@@ -232,12 +230,9 @@ def _losses(kept: Kept, month: Month, days: list[Period]) -> Iterator[str]:
 
 
 def _suspicions(kept: Kept, month: Month, calendar: Calendar) -> Iterator[str]:
-    """Rules need a month; of a shorter time nothing is asked."""
-    if month.days < FEWEST_DAYS:
-        return
     end = month.start + month.days * DAY_MS
     table = suspicions(kept.store, _nodes(kept, month), calendar, start=month.start, end=end)
-    found = {(int(row["name"].split()[1]) - 1, row["rule"]) for row in _dicts(table)}
+    found = {(int(row["name"].split()[1]) - 1, row["rule"]) for row in table.documents()}
     want = {(house, "gap-rises") for house, one in enumerate(month.events) if one.theft is not None}
     want |= {(house, "phase") for house in [month.wrong_phase] if house is not None}
     yield from (f"house {house + 1}: {rule} was not found" for house, rule in sorted(want - found))

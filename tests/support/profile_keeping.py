@@ -81,7 +81,7 @@ def told(kept: Kept, *, start: int = DAY0 - DAY_MS, end: int = LONG_AFTER) -> Pr
     table = kept.store.profiles.table(kept.meter(), start=start, end=end)
     assert table.fields[:4] == ("start", "end", "energy_import", "energy_import_mark")
     assert table.fields[-1] == "version"
-    rows = [dict(zip(table.fields, found, strict=True)) for found in table.rows]
+    rows = list(table.documents())
     assert all(found.pop("version") >= 1 for found in rows)
     for found in rows:
         found.pop("readings", None)  # beyond what the reference tells

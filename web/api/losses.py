@@ -118,5 +118,5 @@ def _of(store: Store, path: str | None, span: Span) -> list[Node]:
 
 
 def _documents(table: Table) -> list[dict[str, Any]]:
-    rows = [dict(zip(table.fields, row, strict=True)) for row in table.rows]
+    rows = list(table.documents())
     return [row | {name: at(row[name]) for name in TIMES & row.keys()} for row in rows]

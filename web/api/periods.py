@@ -107,8 +107,7 @@ def _table(parts: Parts, meter: Meter, periods: Sequence[Period]) -> tuple[Table
     fields = (*_FIRST, *names, *MARKS)
     found: dict[int, dict[str, Any]] = {at_ms(period.start): {} for period in periods}
     for table in tables:
-        for values in table.rows:
-            told = dict(zip(table.fields, values, strict=True))
+        for told in table.documents():
             found[told["start"]] |= told
     return Table(fields, (tuple(map(told.get, fields)) for told in found.values() if told)), complaint
 
@@ -124,6 +123,5 @@ def _by_tariff(parts: Parts, meter: Meter, periods: Sequence[Period]) -> list[Ta
 
 
 def _documents(table: Table) -> Iterator[dict[str, Any]]:
-    for row in table.rows:
-        told = dict(zip(table.fields, row, strict=True))
+    for told in table.documents():
         yield told | {name: at(told[name]) for name in _TIMES}

@@ -57,7 +57,7 @@ def registers(
         if is_file:
             return export(request, table, kind, name=f"{meter_id}-registers", place=nullcontext())
         table = narrowed(table)
-        rows = [dict(zip(table.fields, found, strict=True)) for found in table.rows]
+        rows = table.documents()
         told = [{name: at(v) if name in TIMES else v for name, v in one.items()} for one in rows]
         head = {"meter_id": meter_id, "start": format_ts(span.start), "end": format_ts(span.end)}
         return answer(request, {**head, "registers": told}, root="registers")

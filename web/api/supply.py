@@ -61,7 +61,7 @@ def quality(
     if not EARLIEST <= period.start < period.end <= LATEST:
         raise ProblemError(422, f"week {period.name}: {EARLIEST.year} to {LATEST.year}")
     table = Supply(parts.archive.store.engine).weeks([row], [period])
-    told = next((dict(zip(table.fields, found, strict=True)) for found in table.rows), {})
+    told = next(table.documents(), {})
     head = {"meter_id": meter_id, "week": period.name, "indicative": True}
     head |= {"start": format_ts(period.start), "end": format_ts(period.end)}
     fields = {name: value for name, value in told.items() if name not in _OF_ROW}
@@ -107,7 +107,7 @@ def reliability(
         | {"start": _time(told["start"]), "end": _time(told["end"]), "meters": [one.meter_id for one in own]}
         for told, own in found.rows()
     ]
-    feeders = [dict(zip(table.fields, row, strict=True)) for row in table.rows]
+    feeders = list(table.documents())
     head = {"start": format_ts(span.start), "end": format_ts(span.end), "indicative": True}
     return answer(request, {**head, "feeders": feeders, "outages": outages}, root="reliability")
 
