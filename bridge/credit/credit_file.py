@@ -10,7 +10,6 @@ energy costs is rounded in one place, `Price.cost`, half to even.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -18,22 +17,22 @@ from decimal import Decimal
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field
 from pydantic import model_validator as checked
 
 from bridge.credit.standing import Limits
 from bridge.store import tariff_file
-from bridge.store.tariff_file import Date, Part, Season, Tariff, Times, complaint
+from bridge.store.tariff_file import Date, Part, Season, Tariff, Times
 from bridge.store.tariffs import Tariffs
+from bridge.store.toml_file import read, text_of
 from broker.calendar import Calendar, CalendarSettings
 from broker.contract.errors import ConfigurationError
 from broker.durations import duration_of
 
 EXAMPLE = Path(__file__).with_name("credit.example.toml")
 """The reference: every key, explained (`meter61850 credit example`)."""
-MAX_BYTES = 1024 * 1024
 THOUSANDTHS = 3
 """Digits more than the minor unit has."""
 KWH = 1_000_000
@@ -266,32 +265,13 @@ def _limit(block: Block) -> int | None:
 
 def load(path: Path, *, tariffs: Tariffs | None = None) -> CreditFile:
     """The file; ConfigurationError names the key, its value, and what would be right."""
-    try:
-        with path.open("rb") as opened:
-            data = opened.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:  # the rest may hold the hours in which nothing is cut
-            raise ConfigurationError(f"{path}: it has more than {MAX_BYTES} bytes")
-        text = data.decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path}: {error.strerror}: begin with `meter61850 credit example > {path}`"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: it is not UTF-8: save it as UTF-8") from error
+    text = text_of(path, example="meter61850 credit example")
     return parse(text, source=str(path), tariffs=tariffs)
 
 
 def parse(text: str, *, source: str, tariffs: Tariffs | None = None) -> CreditFile:
     """As `load`; every tariff that ``tariffs`` name must have a price."""
-    try:
-        told: dict[str, Any] = tomllib.loads(text, parse_float=Decimal)
-        file = File.model_validate(told)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{source} is not TOML: {error}") from error
-    except RecursionError:
-        raise ConfigurationError(f"{source}: brackets in brackets, some hundred deep") from None
-    except ValidationError as error:
-        raise ConfigurationError(f"{source}: {complaint(error, _PARTS)}") from error
+    file = read(text, File, source=source, parts=_PARTS, parse_float=Decimal)
     usual = tariffs.calendar if tariffs else CalendarSettings().calendar
     found = CreditFile(source, file, Calendar.named(file.time_zone) if file.time_zone else usual)
     for version in found.versions:

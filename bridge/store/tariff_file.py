@@ -7,12 +7,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic import model_validator as checked
 
 from broker.calendar import Calendar
@@ -158,40 +157,5 @@ class File(Part):
         return self
 
 
-_PARTS: dict[str, type[BaseModel]] = {"": File, "version": Version, "times": Times, "season": Season}
-_SAID = {
-    "missing": "the key is missing",
-    "too_short": "it is empty: name one at least",
-    "tuple_type": "it should be a list; [[…]] begins a table of one",
-    "frozen_set_type": "it should be a list",
-    "model_type": "it should be a table",
-}
-
-
-def complaint(error: ValidationError, parts: Mapping[str, type[BaseModel]] = _PARTS) -> str:
-    """The first thing that is wrong: where, the value, and what would be right.
-
-    ``parts``: what each table of the file can have, by its name.
-    """
-    one = error.errors(include_url=False)[0]
-    where = [part for part in one["loc"] if part != "[key]"]
-    place = _place(where)
-    if one["type"] == "extra_forbidden":
-        table = next((part for part in reversed(where[:-1]) if isinstance(part, str)), "")
-        keys = ", ".join(field.alias or name for name, field in parts[table].model_fields.items())
-        return f"{place}: unknown key: use {keys}"
-    said = _SAID.get(one["type"]) or one["msg"].removeprefix("Value error, ")
-    said = said.replace("Input should be", "it should be")
-    has_value = place and one["type"] not in ("missing", "too_short")
-    return ": ".join(filter(None, (place, repr(one["input"])[:60] if has_value else "", said)))
-
-
-def _place(where: list[int | str]) -> str:
-    """``version 2, times 3, hours 1``: counted from 1."""
-    words: list[str] = []
-    for part in where:
-        if isinstance(part, int):
-            words[-1] += f" {part + 1}"
-        else:
-            words.append(part)
-    return ", ".join(words)
+PARTS: dict[str, type[BaseModel]] = {"": File, "version": Version, "times": Times, "season": Season}
+"""What each table of the file can have, by its name."""

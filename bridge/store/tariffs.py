@@ -12,7 +12,6 @@ Where the clock changes, the wall clock decides: an hour that it shows twice has
 
 from __future__ import annotations
 
-import tomllib
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,15 +20,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
-from bridge.store.tariff_file import DAY_MINUTES, GRID, Days, File, Season, Tariff, Times, Version, complaint
+from bridge.store.tariff_file import DAY_MINUTES, GRID, PARTS, Days, File, Season, Tariff, Times, Version
+from bridge.store.toml_file import read, text_of
 from broker.calendar import Calendar, CalendarSettings
 from broker.contract.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).with_name("tariffs.example.toml")
 """The reference: every key, explained (`meter61850 tariffs example`)."""
-MAX_BYTES = 1024 * 1024
 _WEEKDAYS: tuple[Days, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _STEP, _DAY = timedelta(minutes=GRID), timedelta(days=1)
 _LEAP_YEAR = 2028
@@ -160,31 +157,13 @@ def load(path: Path, *, zone: str | None = None) -> Tariffs:
 
     ConfigurationError names the file, the version and the row, the value, and what would be right.
     """
-    try:
-        with path.open("rb") as opened:
-            data = opened.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise ConfigurationError(f"{path}: it has more than {MAX_BYTES} bytes")
-        text = data.decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path}: {error.strerror}: begin with `meter61850 tariffs example > {path}`"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: it is not UTF-8: save it as UTF-8") from error
+    text = text_of(path, example="meter61850 tariffs example")
     return parse(text, source=str(path), calendar=Calendar.named(zone) if zone else None)
 
 
 def parse(text: str, *, source: str, calendar: Calendar | None = None) -> Tariffs:
     """The calendar in ``text``; as `load`, with ``source`` for the name of the file."""
-    try:
-        file = File.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{source} is not TOML: {error}") from error
-    except RecursionError:
-        raise ConfigurationError(f"{source}: brackets in brackets, some hundred deep") from None
-    except ValidationError as error:
-        raise ConfigurationError(f"{source}: {complaint(error)}") from error
+    file = read(text, File, source=source, parts=PARTS)
     zone = Calendar.named(file.time_zone) if file.time_zone else calendar
     return Tariffs(source, file, zone or CalendarSettings().calendar)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from admin.commands.credit_options import amount_of
-from bridge.credit.credit_file import EXAMPLE, MAX_BYTES, Price, is_friendly, load, parse
+from bridge.credit.credit_file import EXAMPLE, Price, is_friendly, load, parse
 from bridge.store import tariffs
+from bridge.store.toml_file import MAX_BYTES
 from broker.calendar import Calendar
 from broker.contract.errors import ConfigurationError
 

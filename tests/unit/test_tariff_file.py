@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.store.tariffs import MAX_BYTES, load
+from bridge.store.tariffs import load
+from bridge.store.toml_file import MAX_BYTES
 from broker.contract.errors import ConfigurationError
 
 VERSION = '[[version]]\nfrom = 2026-01-01\ndefault = "T2"\n'
