@@ -16,8 +16,9 @@ from admin.options import DATABASE, Database, Json
 from admin.output import line, note, progress, show, show_one
 from admin.stores import open_store
 from admin.times import From, Month, TimeZone, Until, calendar_of, span
+from bridge.store.period_sums import EXPORT, IMPORT
 from bridge.store.profile_table import MARKS
-from bridge.store.tariff_energy import EXPORT, IMPORT, any_exports, fields_of, tariff_energy
+from bridge.store.tariff_energy import any_exports, fields_of, tariff_energy
 from bridge.store.tariffs import EXAMPLE, Tariffs, load
 
 AHEAD = timedelta(days=400)

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from copy import deepcopy
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Literal
@@ -15,14 +15,15 @@ from typing import Any, Literal
 from sqlalchemy import Engine, func, select
 from sqlmodel import col
 
+from bridge.store.demand import Demand, Mean
 from bridge.store.pack_format import joined
-from bridge.store.period_sums import PeriodSum, sums
-from bridge.store.profile_table import MARKS
+from bridge.store.period_sums import EXPORT, IMPORT, PeriodSum, sums
+from bridge.store.profile_format import Day
 from bridge.store.queries import Store
 from bridge.store.register_tables import ProfileSum
 from bridge.store.registers import registers
-from bridge.store.tables import DAY_MS, HOUR_MS, Meter, ProfileCorrection, at_ms, moment
-from bridge.store.tariff_energy import EXPORT, IMPORT, Timeline
+from bridge.store.tables import DAY_MS, Meter, ProfileCorrection, at_ms, moment
+from bridge.store.tariff_energy import ByTariff, Timeline, in_wh
 from bridge.store.tariffs import Tariffs
 from broker.calendar import Calendar, Period
 from broker.contract.billing import Billing, BillingPeriod, FrozenPeriod, Peak, TariffEnergy
@@ -41,39 +42,32 @@ class Figures(PeriodSum):
     def __init__(self, timeline: Timeline | None) -> None:
         super().__init__()
         self._timeline = timeline
-        self._tariffs: dict[str, list[int | None]] = {}
-        self._peak = self._latest = (-1, 0, 0, 0)  # thousandths of a W, begin, span, mark
+        self._demand = Demand()
+        self._by_tariff = ByTariff(timeline, (IMPORT, EXPORT)) if timeline is not None else None
 
-    def add(self, at: int, span: int, values: Sequence[int | None], mark: int) -> None:
-        if values[0] is not None:
-            mean = (values[0] * HOUR_MS // span, at, span, mark)
-            self._latest = mean
-            self._peak = mean if mean[0] > self._peak[0] else self._peak
-        if self._timeline is not None:
-            told = self._tariffs.setdefault(self._timeline.of(at, span), [None] * len(values))
-            for place, value in enumerate(values):
-                told[place] = told[place] if value is None else (told[place] or 0) + value
+    def add(self, day: Day, some: slice) -> None:
+        self._demand.add(day, some)
+        if self._by_tariff is not None:
+            self._by_tariff.add(day, some)
 
     def copied(self) -> Figures:
         """To go on from here."""
-        other = Figures(self._timeline)
-        other._tariffs = {tariff: list(values) for tariff, values in self._tariffs.items()}
-        other._peak, other._latest = self._peak, self._latest
-        return other
+        return deepcopy(self, {id(self._timeline): self._timeline})
 
     def values(self) -> tuple[Any, ...]:
+        sums = self._by_tariff.sums if self._by_tariff is not None else {}
         tariffs = {
-            tariff: TariffEnergy(**{name: None if one is None else one / 1000 for name, one in pairs})
-            for tariff, values in sorted(self._tariffs.items())
-            for pairs in (zip((IMPORT, EXPORT), values, strict=True),)
+            tariff: TariffEnergy(energy_import=in_wh(imported), energy_export=in_wh(exported))
+            for tariff, (imported, exported) in sorted(sums.items())
         }
-        return _peak(*self._peak), _peak(*self._latest), tariffs
+        return _peak(self._demand.maximum), _peak(self._demand.latest), tariffs
 
 
-def _peak(mean: int, at: int, span: int, mark: int) -> Peak | None:
-    if mean < 0:
+def _peak(mean: Mean | None) -> Peak | None:
+    if mean is None:
         return None
-    return Peak(power=mean / 1000, start=moment(at), minutes=span // 60_000, mark=MARKS[mark])
+    minutes = mean.span // 60_000
+    return Peak(power=mean.power / 1000, start=moment(mean.at), minutes=minutes, mark=mean.mark)
 
 
 class Bills:
@@ -149,7 +143,7 @@ class Bills:
         """``begun``, and the intervals of a period or of a part of it."""
         table = sums(
             self._store.profiles, [meter], [period],
-            new=lambda: begun, fields=("maximum", "latest", "tariffs"), registers=(IMPORT, EXPORT),
+            new=lambda: begun, fields=("maximum", "latest", "tariffs"),
         )  # fmt: skip
         list(table.rows)
         return begun

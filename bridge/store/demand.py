@@ -12,10 +12,12 @@ that is missing has the energy of the known part, or none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from bridge.store.export import Table
-from bridge.store.period_sums import PeriodSum, sums
+from bridge.store.intervals import Mark
+from bridge.store.period_sums import IMPORT, PeriodSum, sums
+from bridge.store.profile_format import Day
 from bridge.store.profile_table import MARKS, Profiles
 from bridge.store.tables import HOUR_MS, Meter
 from broker.calendar import Period
@@ -24,25 +26,54 @@ FIELDS = ("energy_import", "demand_max", "demand_at", "demand_mark")
 """Energy in Wh, demand in W; ``demand_at`` is the begin of its interval."""
 
 
-class _Demand(PeriodSum):
+class Mean(NamedTuple):
+    """The mean power of an interval."""
+
+    power: int
+    """Thousandths of a W."""
+    at: int
+    """Its begin (ms)."""
+    span: int
+    """ms."""
+    mark: str
+
+    @classmethod
+    def of(cls, day: Day, place: int) -> Self:
+        """Of an interval whose energy is known."""
+        mark = day.column(f"{IMPORT}_mark")[place]
+        return cls(
+            day.column(IMPORT)[place] * HOUR_MS // day.span,
+            *(day.start + place * day.span, day.span),
+            MARKS[Mark.MISSING if mark is None else mark],
+        )
+
+
+class Demand(PeriodSum):
+    """Energy and maximum demand."""
+
     def __init__(self) -> None:
         super().__init__()
-        self._value = 0  # thousandths of a Wh
-        self._largest = -1  # of an interval, in thousandths of a W
-        self._at, self._mark = 0, 0  # of the same interval
+        self._energy = 0  # thousandths of a Wh
+        self.maximum: Mean | None = None
+        self.latest: Mean | None = None
 
-    def add(self, at: int, span: int, values: Sequence[int | None], mark: int) -> None:
-        (value,) = values
-        if value is None:
+    def add(self, day: Day, some: slice) -> None:
+        values = day.column(IMPORT)[some]
+        known = [value for value in values if value is not None] if None in values else values
+        if not known:
             return
-        self._value += value
-        if (mean := value * HOUR_MS // span) > self._largest:
-            self._largest, self._at, self._mark = mean, at, mark
+        self._energy += sum(known)
+        largest = Mean.of(day, some.start + values.index(max(known)))
+        if self.maximum is None or largest.power > self.maximum.power:
+            self.maximum = largest
+        last = next(place for place in reversed(range(len(values))) if values[place] is not None)
+        self.latest = Mean.of(day, some.start + last)
 
     def values(self) -> tuple[Any, ...]:
-        if self._largest < 0:  # nothing is known: no register counts backwards
+        if self.maximum is None:  # nothing is known
             return (None,) * len(FIELDS)
-        return (self._value / 1000, self._largest / 1000, self._at, MARKS[self._mark])
+        most = self.maximum
+        return (self._energy / 1000, most.power / 1000, most.at, most.mark)
 
 
 def demand(profiles: Profiles, meters: Iterable[Meter], periods: Sequence[Period]) -> Table:
@@ -50,4 +81,4 @@ def demand(profiles: Profiles, meters: Iterable[Meter], periods: Sequence[Period
 
     Which meters and periods are left out `sums` says.
     """
-    return sums(profiles, meters, periods, new=_Demand, fields=FIELDS)
+    return sums(profiles, meters, periods, new=Demand, fields=FIELDS)

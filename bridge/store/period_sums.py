@@ -1,16 +1,16 @@
-"""Sums over the intervals of load profiles by local periods: what demand and energy by tariff have in common.
+"""Sums over the intervals of load profiles by local periods: what demand, tariffs and bills have in common.
 
 An interval belongs to the period in which it begins. Each row ends with the numbers of intervals whose
 imported energy is measured, interpolated, estimated and missing.
 
->>> sums(profiles, [meter], periods, new=Demand, fields=("energy_import",))  # doctest: +SKIP
+>>> sums(profiles, [meter], periods, new=Demand, fields=FIELDS)  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bridge.store.every_meter import METER, identity
@@ -25,19 +25,34 @@ HEAD = (*METER, "period", "start", "end")
 """The first fields of a row; the last ones are `MARKS`."""
 
 
+IMPORT, EXPORT = "energy_import", "energy_export"
+_KNOWN = (Mark.MEASURED, Mark.INTERPOLATED, Mark.ESTIMATED)
+
+
 class PeriodSum(ABC):
     """Of one meter and period."""
 
     def __init__(self) -> None:
         self.marks = [0] * len(Mark)
-        """Numbers of intervals, by `Mark`."""
+        """Numbers of intervals, by `Mark`; those that are missing after `fill`."""
+
+    def take(self, day: Day, start: int, end: int) -> None:
+        """Take the intervals of a day in that begin in this time (ms)."""
+        places = day.places(start, end)
+        some = slice(places.start, places.stop)
+        told = day.column(f"{IMPORT}_mark")[some]
+        for mark in _KNOWN:
+            self.marks[mark] += told.count(mark)
+        self.add(day, some)
+
+    def fill(self, spans: Mapping[int, int], start: int, end: int) -> None:
+        """All others of a time (ms) are missing, also those that do not exist; ``spans`` as for `begins`."""
+        known = sum(self.marks[mark] for mark in _KNOWN)
+        self.marks[Mark.MISSING] = begins(spans, start, end) - known if spans else 0
 
     @abstractmethod
-    def add(self, at: int, span: int, values: Sequence[int | None], mark: int) -> None:
-        """Take the interval from ``at`` (ms) in, which is ``span`` ms long.
-
-        ``values`` are thousandths of the registers that were asked for; ``mark`` is of the first one.
-        """
+    def add(self, day: Day, some: slice) -> None:
+        """Take these intervals of a day in."""
 
     @abstractmethod
     def values(self) -> tuple[Any, ...]:
@@ -51,60 +66,40 @@ def sums(
     *,
     new: Callable[[], PeriodSum],
     fields: tuple[str, ...],
-    registers: Sequence[str] = ("energy_import",),
 ) -> Table:
     """A row for each meter and period with ``fields``; ``periods`` follow each other.
 
     A meter has no row of a period before it was heard first, and a retired one without intervals has none.
     """
-    rows = (row for meter in meters for row in _of_meter(profiles, meter, periods, new, registers))
+    rows = (row for meter in meters for row in _of_meter(profiles, meter, periods, new))
     return Table((*HEAD, *fields, *MARKS), rows)
 
 
 def _of_meter(
-    profiles: Profiles,
-    meter: Meter,
-    periods: Sequence[Period],
-    new: Callable[[], PeriodSum],
-    registers: Sequence[str],
+    profiles: Profiles, meter: Meter, periods: Sequence[Period], new: Callable[[], PeriodSum]
 ) -> Iterator[tuple[Any, ...]]:
     begin = profiles.begin(meter)
     if not periods or begin is None:
         return
     starts, end = [at_ms(period.start) for period in periods], at_ms(periods[-1].end)
+    ends = [*starts[1:], end]
     found = [new() for _ in periods]
     spans: dict[int, int] = {}
     for day in profiles.each_day(meter, start=starts[0], end=end):
         spans[day.start] = day.span
-        for at, mark, values in _intervals(day, starts[0], end, registers):
-            one = found[bisect_right(starts, at) - 1]
-            one.marks[mark] += 1
-            one.add(at, day.span, values, mark)
+        first, last = bisect_right(ends, day.start), bisect_left(starts, day.start + DAY_MS)
+        for place in range(first, last):
+            found[place].take(day, starts[place], ends[place])
     if not spans and meter.retired_at is not None:
         return
     head = identity(meter)
-    for period, start, until, one in zip(periods, starts, [*starts[1:], end], found, strict=True):
-        if until <= begin:
-            continue
-        if spans:  # an interval that does not exist is missing, too
-            one.marks[Mark.MISSING] += begins(spans, max(start, begin), until) - sum(one.marks)
-        yield (*head, period.name, start, until, *one.values(), *one.marks)
+    for period, start, until, one in zip(periods, starts, ends, found, strict=True):
+        if until > begin:
+            one.fill(spans, max(start, begin), until)
+            yield (*head, period.name, start, until, *one.values(), *one.marks)
 
 
-def _intervals(
-    day: Day, start: int, end: int, registers: Sequence[str]
-) -> Iterator[tuple[int, int, list[int | None]]]:
-    """Begin, mark and values of those that there are."""
-    places = day.places(start, end)
-    names = ("version", f"{registers[0]}_mark", *registers)
-    columns = (day.column(name)[places.start : places.stop] for name in names)
-    begins = (day.start + place * day.span for place in places)
-    for at, version, mark, *values in zip(begins, *columns, strict=True):
-        if version:
-            yield at, int(Mark.MISSING) if mark is None else mark, values
-
-
-def begins(spans: dict[int, int], start: int, end: int) -> int:
+def begins(spans: Mapping[int, int], start: int, end: int) -> int:
     """How many intervals begin in this time (ms); ``spans`` by day, of one without intervals the last one."""
     last = spans[max(spans)]
     count = 0

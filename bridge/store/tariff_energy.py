@@ -10,13 +10,15 @@ what it has belongs to neither of the two.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from itertools import product
+from functools import partial
+from itertools import groupby, product
 from typing import Any
 
 from bridge.store.export import Table
-from bridge.store.period_sums import PeriodSum, sums
+from bridge.store.period_sums import EXPORT, IMPORT, PeriodSum, sums
+from bridge.store.profile_format import Day
 from bridge.store.profile_table import Profiles
 from bridge.store.tables import Meter, at_ms, moment
 from bridge.store.tariff_file import Tariff
@@ -24,7 +26,6 @@ from bridge.store.tariffs import Change, Tariffs
 from broker.calendar import Period
 from broker.contract.errors import ConfigurationError
 
-IMPORT, EXPORT = "energy_import", "energy_export"
 _LONGEST = timedelta(hours=1)
 """Of an interval: the last one may end after its period."""
 _SHORT = {IMPORT: "energy", EXPORT: "export"}
@@ -35,6 +36,7 @@ class Timeline:
 
     def __init__(self, tariffs: Tariffs, periods: Sequence[Period]) -> None:
         self._tariffs = tariffs
+        self.tariffs = tariffs.tariffs
         changes: list[Change] = []
         if periods:
             end = periods[-1].end + _LONGEST
@@ -43,6 +45,7 @@ class Timeline:
         self._names = [change.tariff for change in changes]
         self._begin = self._end = 0
         self._tariff: Tariff = "T1"
+        self._runs: dict[tuple[int, ...], list[tuple[Tariff | None, slice]]] = {}
 
     def of(self, at: int, span: int) -> Tariff:
         """In force at the begin of an interval (ms); ConfigurationError if the tariff changes in it."""
@@ -54,6 +57,25 @@ class Timeline:
             raise self._refusal(bisect_right(self._begins, at), span)
         return self._tariff
 
+    def runs(self, day: Day, some: slice) -> Iterator[tuple[Tariff, slice]]:
+        """Intervals of a day that exist, by runs with the same tariff; ConfigurationError as `of`."""
+        key = day.start, day.span, some.start, some.stop
+        if key not in self._runs:  # the same for all meters
+            places = groupby(range(some.start, some.stop), key=partial(self._in_force, day.start, day.span))
+            runs = ((tariff, list(run)) for tariff, run in places)
+            self._runs[key] = [(tariff, slice(run[0], run[-1] + 1)) for tariff, run in runs]
+        versions = day.column("version")
+        for tariff, run in self._runs[key]:
+            if there := [place for place, version in enumerate(versions[run], run.start) if version]:
+                yield tariff or self.of(day.start + there[0] * day.span, day.span), run
+
+    def _in_force(self, start: int, span: int, place: int) -> Tariff | None:
+        """None: the tariff changes in the interval."""
+        try:
+            return self.of(start + place * span, span)
+        except ConfigurationError:
+            return None
+
     def _refusal(self, place: int, span: int) -> ConfigurationError:
         local = self._tariffs.calendar.local(moment(self._begins[place]))
         when = f"{local:%H:%M} on {local:%Y-%m-%d}"
@@ -63,21 +85,31 @@ class Timeline:
         )
 
 
-class _ByTariff(PeriodSum):
-    def __init__(self, timeline: Timeline, registers: Sequence[str], tariffs: Sequence[Tariff]) -> None:
-        super().__init__()
-        self._timeline = timeline
-        self._sums: dict[Tariff, list[int | None]] = {tariff: [None] * len(registers) for tariff in tariffs}
+class ByTariff(PeriodSum):
+    """Energy of each tariff: thousandths by register, None without any known interval."""
 
-    def add(self, at: int, span: int, values: Sequence[int | None], mark: int) -> None:
-        sums = self._sums[self._timeline.of(at, span)]
-        for place, value in enumerate(values):
-            if value is not None:
-                sums[place] = (sums[place] or 0) + value
+    def __init__(self, timeline: Timeline, registers: Sequence[str]) -> None:
+        super().__init__()
+        self._timeline, self._registers = timeline, registers
+        self.sums: dict[Tariff, list[int | None]] = {}
+        """Of the tariffs that had intervals."""
+
+    def add(self, day: Day, some: slice) -> None:
+        for tariff, run in self._timeline.runs(day, some):
+            sums = self.sums.setdefault(tariff, [None] * len(self._registers))
+            for place, name in enumerate(self._registers):
+                if (total := day.total(name, run)) is not None:
+                    sums[place] = (sums[place] or 0) + total
 
     def values(self) -> tuple[Any, ...]:
-        by_register = zip(*self._sums.values(), strict=True)
-        return tuple(None if value is None else value / 1000 for values in by_register for value in values)
+        nothing = [None] * len(self._registers)
+        told = (self.sums.get(tariff, nothing) for tariff in self._timeline.tariffs)
+        return tuple(in_wh(value) for values in zip(*told, strict=True) for value in values)
+
+
+def in_wh(thousandths: int | None) -> float | None:
+    """None stays."""
+    return None if thousandths is None else thousandths / 1000
 
 
 def tariff_energy(
@@ -100,9 +132,8 @@ def tariff_energy(
         profiles,
         meters,
         periods,
-        new=lambda: _ByTariff(timeline, registers, tariffs.tariffs),
+        new=lambda: ByTariff(timeline, registers),
         fields=fields,
-        registers=registers,
     )
 
 

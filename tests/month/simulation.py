@@ -213,8 +213,7 @@ class Month:
     def copies(self, house: int) -> list[Row]:
         """What a copy of the house's card sends: other readings with names that are taken."""
         return [
-            row(house + 1, place + 1, ts=self.start + 1000 * self.interval * place + 7, energy=1.0 + place)
-            for place in range(0, self.count, 97)
+            row(house + 1, seq, ts=ts + 7, energy=1.0 + seq) for _, _, seq, ts, *_ in self.rows(house)[::97]
         ]
 
     def feeder_rows(self, feeder: int) -> list[Row]:
