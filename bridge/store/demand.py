@@ -63,9 +63,9 @@ class Demand(PeriodSum):
         if not known:
             return
         self._energy += sum(known)
-        largest = Mean.of(day, some.start + values.index(max(known)))
-        if self.maximum is None or largest.power > self.maximum.power:
-            self.maximum = largest
+        highest = max(known)
+        if self.maximum is None or highest * HOUR_MS // day.span > self.maximum.power:
+            self.maximum = Mean.of(day, some.start + values.index(highest))
         last = next(place for place in reversed(range(len(values))) if values[place] is not None)
         self.latest = Mean.of(day, some.start + last)
 

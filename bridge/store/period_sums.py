@@ -38,8 +38,7 @@ class PeriodSum(ABC):
 
     def take(self, day: Day, start: int, end: int) -> None:
         """Take the intervals of a day in that begin in this time (ms)."""
-        places = day.places(start, end)
-        some = slice(places.start, places.stop)
+        some = slice_of(day, start, end)
         told = day.column(f"{IMPORT}_mark")[some]
         for mark in _KNOWN:
             self.marks[mark] += told.count(mark)
@@ -57,6 +56,12 @@ class PeriodSum(ABC):
     @abstractmethod
     def values(self) -> tuple[Any, ...]:
         """The fields of the row."""
+
+
+def slice_of(day: Day, start: int, end: int) -> slice:
+    """The intervals of a day that begin in this time (ms)."""
+    places = day.places(start, end)
+    return slice(places.start, places.stop)
 
 
 def sums(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from bridge.store.demand import FIELDS, Demand
 from bridge.store.intervals import Mark
-from bridge.store.period_sums import EXPORT, IMPORT
+from bridge.store.period_sums import EXPORT, IMPORT, slice_of
 from bridge.store.profile_format import Day
 from bridge.store.profile_steps import REGISTERS
 from bridge.store.profile_table import MARKS
@@ -114,7 +114,7 @@ def _by_tariff(
         return
     found = ByTariff(timeline, (IMPORT, EXPORT))
     for day in days:
-        found.take(day, start, end)
+        found.add(day, slice_of(day, start, end))
     for tariff in tariffs.tariffs:
         imported, exported = found.sums.get(tariff, (None, None))
         yield TariffLine(tariff, tariffs.newest_name(tariff), in_wh(imported), in_wh(exported))

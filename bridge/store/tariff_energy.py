@@ -58,16 +58,17 @@ class Timeline:
         return self._tariff
 
     def runs(self, day: Day, some: slice) -> Iterator[tuple[Tariff, slice]]:
-        """Intervals of a day that exist, by runs with the same tariff; ConfigurationError as `of`."""
+        """Intervals of a day, by runs with the same tariff; ConfigurationError as `of`, if they exist."""
         key = day.start, day.span, some.start, some.stop
         if key not in self._runs:  # the same for all meters
             places = groupby(range(some.start, some.stop), key=partial(self._in_force, day.start, day.span))
             runs = ((tariff, list(run)) for tariff, run in places)
             self._runs[key] = [(tariff, slice(run[0], run[-1] + 1)) for tariff, run in runs]
-        versions = day.column("version")
         for tariff, run in self._runs[key]:
-            if there := [place for place, version in enumerate(versions[run], run.start) if version]:
-                yield tariff or self.of(day.start + there[0] * day.span, day.span), run
+            if tariff is not None:
+                yield tariff, run
+            elif there := [place for place in range(run.start, run.stop) if day.version(place)]:
+                self.of(day.start + there[0] * day.span, day.span)
 
     def _in_force(self, start: int, span: int, place: int) -> Tariff | None:
         """None: the tariff changes in the interval."""
@@ -96,15 +97,19 @@ class ByTariff(PeriodSum):
 
     def add(self, day: Day, some: slice) -> None:
         for tariff, run in self._timeline.runs(day, some):
-            sums = self.sums.setdefault(tariff, [None] * len(self._registers))
-            for place, name in enumerate(self._registers):
-                if (total := day.total(name, run)) is not None:
-                    sums[place] = (sums[place] or 0) + total
+            totals = [day.total(name, run) for name in self._registers]
+            if any(total is not None for total in totals) or any(day.column("version")[run]):
+                sums = self.sums.get(tariff) or [None] * len(totals)
+                self.sums[tariff] = [_plus(*pair) for pair in zip(sums, totals, strict=True)]
 
     def values(self) -> tuple[Any, ...]:
         nothing = [None] * len(self._registers)
         told = (self.sums.get(tariff, nothing) for tariff in self._timeline.tariffs)
         return tuple(in_wh(value) for values in zip(*told, strict=True) for value in values)
+
+
+def _plus(one: int | None, other: int | None) -> int | None:
+    return one if other is None else (one or 0) + other
 
 
 def in_wh(thousandths: int | None) -> float | None:
