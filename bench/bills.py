@@ -32,9 +32,8 @@ from bridge.store import database
 from bridge.store.pack_format import encode, readings_of, unpacked
 from bridge.store.queries import Store
 from bridge.store.register_table import register_table
-from bridge.store.register_tables import ProfileSum
 from bridge.store.statement import statements
-from bridge.store.tables import DAY_MS, HOUR_MS, LoadProfile, Meter, Pack
+from bridge.store.tables import DAY_MS, HOUR_MS, LoadProfile, Meter, Pack, ProfileSum
 from bridge.store.tariffs import EXAMPLE, parse
 from bridge.store.upkeep import Policy, upkeep
 from broker.calendar import Calendar, Period

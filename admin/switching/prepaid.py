@@ -78,7 +78,7 @@ class Service:
                     wait = SOON if await self.round(stop) else seconds
                 except (Meter61850Error, DBAPIError, aiomqtt.MqttError, OSError) as error:
                     log.warning("nothing is cut or restored: %s", reason(error))
-                except Exception:  # who has paid must not wait until somebody starts it again
+                except Exception:  # a house that is paid for must not wait for a restart
                     log.exception("nothing is cut or restored")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):

@@ -20,9 +20,8 @@ from bridge.store.pack_format import joined
 from bridge.store.period_sums import EXPORT, IMPORT, PeriodSum, sums
 from bridge.store.profile_format import Day
 from bridge.store.queries import Store
-from bridge.store.register_tables import ProfileSum
 from bridge.store.registers import registers
-from bridge.store.tables import DAY_MS, Meter, ProfileCorrection, at_ms, moment
+from bridge.store.tables import DAY_MS, Meter, ProfileCorrection, ProfileSum, at_ms, moment
 from bridge.store.tariff_energy import ByTariff, Timeline, in_wh
 from bridge.store.tariffs import Tariffs
 from broker.calendar import Calendar, Period

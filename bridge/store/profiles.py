@@ -36,8 +36,16 @@ from bridge.store.deleted import deleted_before
 from bridge.store.intervals import by_day, near_ms, rows_of
 from bridge.store.profile_format import Day, Joint
 from bridge.store.profile_steps import REGISTERS, Found, Steps, Summed
-from bridge.store.register_tables import ProfileSum
-from bridge.store.tables import DAY_MS, HOUR_MS, CreditAccount, Due, LoadProfile, Meter, ProfileCorrection
+from bridge.store.tables import (
+    DAY_MS,
+    HOUR_MS,
+    CreditAccount,
+    Due,
+    LoadProfile,
+    Meter,
+    ProfileCorrection,
+    ProfileSum,
+)
 from bridge.store.upsert import insert_into, upsert_into
 
 LATE, REGISTER = "late readings", "a register was not known before"

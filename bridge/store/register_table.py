@@ -30,9 +30,8 @@ from bridge.store.profile_format import Day
 from bridge.store.profile_steps import REGISTERS
 from bridge.store.profile_table import MARKS, Profiles
 from bridge.store.queries import Store
-from bridge.store.register_tables import ProfileSum
 from bridge.store.registers import shown_of
-from bridge.store.tables import DAY_MS, Meter, at_ms
+from bridge.store.tables import DAY_MS, Meter, ProfileSum, at_ms
 from broker.calendar import Calendar, Period
 
 FIELDS = tuple(

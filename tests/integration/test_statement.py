@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from lxml import html as lxml_html
 from pypdf import PdfReader
 from sqlalchemy import update
 
+from admin import statement_files
 from admin.main import main
-from admin.statement_files import DEJAVU, Page, html, pdf
+from admin.statement_files import Page, html, pdf
 from bridge.store.demand import demand
 from bridge.store.statement import MoneyLine, Statement, statements
 from bridge.store.tables import DAY_MS, Meter
@@ -99,11 +102,27 @@ def test_html(told: Statement) -> None:
     assert not document.findall(".//house")
 
 
+def font_of_blanks(file: Path) -> Path:
+    """A TrueType font that has all letters up to U+017F; they look alike."""
+    letters = {code: f"u{code:04X}" for code in range(0x20, 0x180)} | {0x2013: "u2013"}
+    names = [".notdef", *letters.values()]
+    font = FontBuilder(1000)
+    font.setupGlyphOrder(names)
+    font.setupCharacterMap(letters)
+    font.setupGlyf(dict.fromkeys(names, TTGlyphPen(None).glyph()))
+    font.setupHorizontalMetrics(dict.fromkeys(names, (500, 0)))
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupNameTable({"familyName": "Blanks", "styleName": "Regular"})
+    font.setupOS2()
+    font.setupPost()
+    font.save(file)
+    return file
+
+
 @pytest.mark.parametrize("name", ["House 1", "Haus Žižka"])
-def test_pdf(told: Statement, tmp_path: Path, name: str) -> None:
-    """The second name has letters that the built-in font does not have."""
-    if name != "House 1" and not DEJAVU.is_file():
-        pytest.skip("no DejaVu Sans here")
+def test_pdf(told: Statement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The second name has letters that the built-in font does not have: it needs the system's."""
+    monkeypatch.setattr(statement_files, "DEJAVU", font_of_blanks(tmp_path / "system.ttf"))
     page = Page.of(told, ZURICH)
     page = Page(page.title, (("Meter", name), *page.head[1:]), page.sections)
     file = tmp_path / "x.pdf"
@@ -117,6 +136,12 @@ def test_pdf(told: Statement, tmp_path: Path, name: str) -> None:
         assert part in text
     with pytest.raises(ConfigurationError, match="no TrueType font"):
         pdf(page, Path(__file__))
+    monkeypatch.setattr(statement_files, "DEJAVU", tmp_path / "none.ttf")
+    if name == "House 1":
+        assert pdf(page)
+    else:
+        with pytest.raises(ConfigurationError, match="no font has 'Ž': name one with --font"):
+            pdf(page)
 
 
 def run(kept: Kept, *words: str, code: int = 0) -> None:

@@ -18,8 +18,7 @@ from bridge.ingest.rows import Row
 from bridge.store.demand import demand
 from bridge.store.profile_format import Day, Joint
 from bridge.store.register_table import register_table, totals
-from bridge.store.register_tables import ProfileSum
-from bridge.store.tables import DAY_MS, HOUR_MS, at_ms
+from bridge.store.tables import DAY_MS, HOUR_MS, ProfileSum, at_ms
 from bridge.store.upkeep import Policy, upkeep
 from broker.calendar import Calendar
 from tests.support.inside import Inside, inside
