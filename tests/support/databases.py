@@ -61,14 +61,17 @@ def migrated(url: str) -> Engine:
     hundreds of tests need it.
     """
     engine = database.connect(url)
+    is_empty = False
     if engine.dialect.name == "sqlite":
         if not (file := Path(str(engine.url.database))).exists():
             shutil.copy(_sqlite_template(), file)
-    elif not inspect(engine).get_table_names() and (dump := _schema_of_postgres(url)):
+    elif (is_empty := not inspect(engine).get_table_names()) and _dumps:
         with engine.begin() as connection:
-            connection.exec_driver_sql(dump)
+            connection.exec_driver_sql(_dumps[0])
         engine.dispose()  # the dump's settings are those of its connection
     database.migrate(engine)
+    if is_empty and not _dumps and (program := shutil.which("pg_dump")):
+        _dumps.append(_dump(program, url))
     return engine
 
 
@@ -83,22 +86,14 @@ def _sqlite_template() -> Path:
 
 
 _dumps: list[str] = []
+"""What makes our schema in an empty PostgreSQL database, after the first one was migrated."""
 
 
-def _schema_of_postgres(url: str) -> str | None:
-    """What makes our schema in an empty database; None if there is no pg_dump here."""
-    if (program := shutil.which("pg_dump")) is None:
-        return None
-    if not _dumps:
-        engine = database.connect(url)
-        database.migrate(engine)
-        engine.dispose()
-        dumped = subprocess.run(
-            [program, "--inserts", "--no-owner", url], capture_output=True, text=True, check=True
-        ).stdout
-        _dumps.append("\n".join(line for line in dumped.splitlines() if not line.startswith("\\")))
-        return None
-    return _dumps[0].replace("%", "%%")
+def _dump(program: str, url: str) -> str:
+    asked = [program, "--inserts", "--no-owner", url]
+    dumped = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    statements = (line for line in dumped.splitlines() if not line.startswith("\\"))
+    return "\n".join(statements).replace("%", "%%")
 
 
 @dataclass
