@@ -67,8 +67,8 @@ class BillingPart:
         self._correction = 0
         """Key of the newest one that was heeded."""
         self._frozen: dict[int, FrozenPeriod] = {}
-        self._heads: dict[int, tuple[int, Figures]] = {}
-        """Of the running period until the begin (ms) of a day: those of the day are added each hour."""
+        self._heads: dict[int, tuple[datetime, Figures]] = {}
+        """Of the running period until the begin of a day: those of the day are added each hour."""
         self._known: tuple[Known, Known] = {}, {}
         """Of the load profiles that both were made from."""
         self._published: dict[int, bytes] = {}
@@ -159,10 +159,6 @@ class BillingPart:
             log.exception("no figures for bills of meter %s in this hour", meter.meter_id)
             self._failed.add(meter.key)
             return
-        self._publish(meter, payload)
-
-    def _publish(self, meter: Meter, payload: bytes) -> None:
-        assert meter.key is not None
         if self._published.get(meter.key) != payload:
             self._link.publish(self._topics.meter(meter.meter_id, "billing"), payload)
             self._published[meter.key] = payload
@@ -177,12 +173,12 @@ class BillingPart:
         try:
             if frozen is None or frozen.end != last.end:
                 frozen = self._frozen[meter.key] = self._bills.frozen(meter, last)
-            at, begun = self._heads.get(meter.key) or (0, self._bills.begun(running))
-            if at != at_ms(head.end):
-                begun = self._bills.figures(meter, head, self._bills.begun(running))
-                self._heads[meter.key] = at_ms(head.end), begun
+            begun = self._heads.get(meter.key)
+            if begun is None or begun[0] != head.end:
+                figures = self._bills.figures(meter, head, self._bills.begun(running))
+                begun = self._heads[meter.key] = head.end, figures
             rest = replace(running, start=head.end)
-            figures = self._bills.figures(meter, rest, begun.copied())
+            figures = self._bills.figures(meter, rest, begun[1].copied())
             return self._bills.billing(frozen, running, figures).payload()
         except ConfigurationError as error:
             log.error("no energy by tariff from now on: %s", error)

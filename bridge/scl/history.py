@@ -37,9 +37,7 @@ _NAMES = {
     "mms_deadband": "deadband (%)", "mms_zero_deadband": "zero deadband (%)", "mms_range": "range (%)",
     "mms_nominal": "nominal values", "interval_minutes": "minutes of an interval",
 }
-_OF_BILLING = {
-    "billing_period": "registers frozen at the end of each", "mms_demand": "computed demand",
-}
+_OF_BILLING = {"billing_period": "registers frozen at the end of each", "mms_demand": "computed demand"}
 # fmt: on
 _CALLED = _NAMES | _OF_BILLING | {"tariffs": "calendar of tariffs"}
 """Settings that are in the SCD, and what they are called."""
@@ -74,7 +72,7 @@ def kept_topology(session: Session) -> str | None:
 
 
 def keep_topology(engine: Engine, row: SclRevision, text: str) -> None:
-    """What the file says beside what is in the SCD, such as which meter is of a whole feeder."""
+    """The newest revision, ``row``, has the file as it is now: own meters of feeders are not in the SCD."""
     if row.settings is not None and row.topology != text:
         with engine.begin() as connection:
             newest = update(SclRevision).where(col(SclRevision.revision) == row.revision)

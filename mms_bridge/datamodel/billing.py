@@ -15,13 +15,12 @@ from broker.contract.billing import Billing, TariffInForce
 from broker.contract.fleet import Fleet, MeterState, State
 from broker.contract.topics import Handler, Topic
 from mms_bridge.datamodel.moment import milliseconds
-from mms_bridge.datamodel.value import Key, Quality, Value
+from mms_bridge.datamodel.value import OLD, Key, Quality, Value
 from scl_builder.model.measuring import way_of
 
 NOT_FROZEN, UNKNOWN = Value(0, Quality.KEPT, 0), Value(None, Quality.INVALID, 0)
 WELL_KNOWN = ("measured", "interpolated")
 """Marks of intervals whose energy is between two known registers."""
-OLD = Quality.QUESTIONABLE | Quality.OLD_DATA
 
 
 def billing_handlers(

@@ -23,7 +23,7 @@ from broker.contract.relay import Position
 from mms_bridge.datamodel.behaviour import Behaviour, behaviour_of
 from mms_bridge.datamodel.billing import billing_values, tariff_value
 from mms_bridge.datamodel.moment import T_NOT_SYNCHRONIZED, Moment, milliseconds, time_quality
-from mms_bridge.datamodel.value import Key, Quality, Value
+from mms_bridge.datamodel.value import OLD, Key, Quality, Value
 from scl_builder.model import logical_devices
 from scl_builder.model.data_object import LogicalNode
 from scl_builder.model.logical_devices import Profile, profile_of
@@ -38,7 +38,6 @@ DBPOS_INTERMEDIATE = 0
 
 INTERNAL_CLOCK, LOCAL_AREA_CLOCK = 1, 2  # ClockSyncKind; whether it is global the kernel does not know
 
-OLD = Quality.QUESTIONABLE | Quality.OLD_DATA
 FAILED = Quality.INVALID | Quality.FAILURE
 
 

@@ -29,6 +29,9 @@ class Quality(IntFlag):
     """Of ours: q stays as it is. A frozen register has that of the running one."""
 
 
+OLD = Quality.QUESTIONABLE | Quality.OLD_DATA
+
+
 class Value(NamedTuple):
     """What a data object becomes: value, q and t."""
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from scl_builder.model.data_object import BEH, DEMAND, FILE, DataObject, LogicalNode
+from scl_builder.model.data_object import BEH, DEMAND, FILE, DataObject, LogicalNode, plate, setting
 
 TARIFFS = 8
 """T1 to T8."""
@@ -63,10 +63,6 @@ class Bills:
         return replace(node, objects=tuple(objects))
 
 
-def _setting(name: str, enum: str, literal: str) -> DataObject:
-    return DataObject(name, "ENG", FILE, enum=enum, values=(("setVal", literal),))
-
-
 def _source(node: str) -> DataObject:
     return DataObject("ClcSrc", "ORG", FILE, refers=node)
 
@@ -75,14 +71,14 @@ def demand(ln_class: str, power: str) -> tuple[LogicalNode, ...]:
     """The mean power of the latest interval, and the highest of the running period with its time."""
     mean, most = (DataObject(power, "MV", DEMAND + name, unit="W") for name in ("mean", "maximum"))
     by_interval = (
-        _setting("ClcMth", "CalcMethodKind", "AVG"), _setting("ClcMod", "CalcModeKind", "PERIOD"),
-        _setting("ClcIntvTyp", "CalcIntervalKind", "MS"),
+        setting("ClcMth", "CalcMethodKind", "AVG"), setting("ClcMod", "CalcModeKind", "PERIOD"),
+        setting("ClcIntvTyp", "CalcIntervalKind", "MS"),
         DataObject("ClcIntvPer", "ING", FILE, values=(("setVal", "900000"),)),
         _source(f"{ln_class}1"),
     )  # fmt: skip
     by_period = (
-        _setting("ClcMth", "CalcMethodKind", "MAX"),
-        _setting("ClcIntvTyp", "CalcIntervalKind", "MONTH"), _source(f"{ln_class}{_MEAN}"),
+        setting("ClcMth", "CalcMethodKind", "MAX"),
+        setting("ClcIntvTyp", "CalcIntervalKind", "MONTH"), _source(f"{ln_class}{_MEAN}"),
     )  # fmt: skip
     return tuple(
         LogicalNode(ln_class, str(inst), f"{ln_class}_{name}", (BEH, *settings, value), any_of=_REGISTERS)
@@ -107,19 +103,13 @@ def _tariff(ln_class: str, number: int, *, export: bool) -> LogicalNode:
         for direction, way, needs in _SHOWN[: 1 + export]
     )  # fmt: skip
     type_id = f"{ln_class}_Bill{number}" + ("" if export else NARROWED)
-    objects = (_plate(number), BEH, *registers)
+    objects = (plate(f"Tariff {number} by the calendar"), BEH, *registers)
     inst = str(_FIRST_TARIFF + number - 1)
     return LogicalNode(ln_class, inst, type_id, objects, any_of=_REGISTERS)
 
 
 NARROWED = "_1"
 """The mark in the LNodeType of a meter that has no export."""
-
-
-def _plate(number: int) -> DataObject:
-    told = (("d", f"Tariff {number} by the calendar"),)
-    return DataObject("NamPlt", "LPL", FILE, values=told, leaves_out=("ldNs", "configRev", "dU"))
-
 
 DEFAULTS = Bills()
 """A deployment without tariffs."""

@@ -131,3 +131,13 @@ class LogicalNode:
 
 BEH = DataObject("Beh", "ENS", "service.beh", enum="BehaviourModeKind")
 """Of every logical node but LPHD."""
+
+
+def setting(name: str, enum: str, literal: str, *beside: str) -> DataObject:
+    """A setting that the file alone gives; ``beside`` as in `DataObject`."""
+    return DataObject(name, "ENG", FILE, enum=enum, values=(("setVal", literal),), beside=beside)
+
+
+def plate(text: str) -> DataObject:
+    """The NamPlt of a logical node that needs a description."""
+    return DataObject("NamPlt", "LPL", FILE, values=(("d", text),), leaves_out=("ldNs", "configRev", "dU"))

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from scl_builder.model import billing_nodes
-from scl_builder.model.data_object import BEH, BILLING, FILE, READING, DataObject, LogicalNode
+from scl_builder.model.data_object import BEH, BILLING, READING, DataObject, LogicalNode, plate, setting
 
 TARIFFS = 4
 
@@ -151,15 +151,8 @@ def _energy(ln_class: str) -> tuple[LogicalNode, ...]:
 
 
 def _tariff(ln_class: str, number: int) -> LogicalNode:
-    plate = DataObject(
-        "NamPlt", "LPL", FILE, values=(("d", f"Tariff {number}"),), leaves_out=("ldNs", "configRev", "dU")
-    )
-    registers = _directions(f"_t{number}", reactive=False)
-    return LogicalNode(ln_class, str(number + 1), f"{ln_class}_T{number}", (plate, BEH, *registers))
-
-
-def _setting(name: str, enum: str, literal: str, *beside: str) -> DataObject:
-    return DataObject(name, "ENG", FILE, enum=enum, values=(("setVal", literal),), beside=beside)
+    objects = (plate(f"Tariff {number}"), BEH, *_directions(f"_t{number}", reactive=False))
+    return LogicalNode(ln_class, str(number + 1), f"{ln_class}_T{number}", objects)
 
 
 def _demand(ln_class: str, power: str) -> tuple[LogicalNode, ...]:
@@ -168,8 +161,8 @@ def _demand(ln_class: str, power: str) -> tuple[LogicalNode, ...]:
     The meter computes both from what it measures itself, not from the values of MMXU1 or MMXN1: they are no
     derived statistics, which have a ClcSrc.
     """
-    average, highest = (_setting("ClcMth", "CalcMethodKind", literal) for literal in ("AVG", "MAX"))
-    period = _setting("ClcMod", "CalcModeKind", "PERIOD")
+    average, highest = (setting("ClcMth", "CalcMethodKind", literal) for literal in ("AVG", "MAX"))
+    period = setting("ClcMod", "CalcModeKind", "PERIOD")
     mean, most = (
         DataObject(power, "MV", READING + name, unit="W", times=3.0 if power == "TotW" else 1.0)
         for name in ("demand", "demand_max")
@@ -240,7 +233,7 @@ THREE_PHASE: tuple[LogicalNode, ...] = (
         _phases("VAr", "WYE", "reactive_power", "VAr", _PHASES),
         _phases("VA", "WYE", "apparent_power", "VA", _PHASES),
         _phases("PF", "WYE", "power_factor", "", _PHASES),
-        _setting("PFSign", "PFSignKind", "IEC", "TotPF", "PF"),
+        setting("PFSign", "PFSignKind", "IEC", "TotPF", "PF"),
     )),
     _TOTAL,
     *(

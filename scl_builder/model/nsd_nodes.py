@@ -1,10 +1,10 @@
 """Data objects of the logical node classes: facts of IEC 61850-7-4 (2007B5), as a table.
 
 An entry is ``name:CDC[/enumeration][=presence[|derived]]``; without presence it is optional. ``F`` is
-forbidden; of ``1of:x`` and x exactly one is there. ``derived`` is the NSD's dsPresCond: the presence in a
-derived statistic, which has ClcSrc; without it, it is the same. ``+domain`` and the like stand for objects
-that many classes share. Classes that meters and switchgear use are complete; of the others only the mandatory
-objects are listed, so that nothing is said about their optional ones.
+forbidden, ``OF:x`` forbidden without x; of ``1of:x`` and x exactly one is there. ``derived`` is the NSD's
+dsPresCond: the presence in a derived statistic, which has ClcSrc; without it, it is the same. ``+domain`` and
+the like stand for objects that many classes share. Classes that meters and switchgear use are complete; of
+the others only the mandatory objects are listed, so that nothing is said about their optional ones.
 
 >>> rule("XSWI", "SwTyp")
 ObjectRule(name='SwTyp', cdc='ENS', enum='SwitchFunctionKind', presence='M', derived='M')

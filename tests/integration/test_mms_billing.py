@@ -69,9 +69,7 @@ async def test_a_client_reads_the_frozen_registers(broker: Broker, client: str) 
         running_and_q = ("MMTN1.DmdWh.actVal", "MMTN1.DmdWh.q")
         await eventually(lambda: ask(*running_and_q) == [5000, GOOD])
         await meter.publish("billing", billing(energy_import=4201.0))
-        await eventually(
-            lambda: ask(*frozen) == [4201, 0, 0],
-        )
+        await eventually(lambda: ask(*frozen) == [4201, 0, 0])
         assert ask(*running_and_q) == [5000, GOOD], "q is of the running register"
         await meter.publish("billing", b"")
         await eventually(lambda: ask(*frozen, "MMTN1.DmdWh.frTm") == [0, 0, 0, 0])

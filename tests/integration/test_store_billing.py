@@ -52,11 +52,8 @@ class Bills:
     def __init__(self, kept: Kept, tariffs: Path | None = None, **settings: Any) -> None:
         told = BridgeSettings(
             database_url=kept.url,
-            billing={
-                "calendar": {"time_zone": "UTC", "tariffs": tariffs},
-                "billing_period": "day",
-                **settings,
-            },
+            billing={"calendar": {"time_zone": "UTC", "tariffs": tariffs}, "billing_period": "day"}
+            | settings,
         )
         self.published: list[tuple[str, bytes]] = []
         self.out = SimpleNamespace(connection=1)
@@ -65,7 +62,7 @@ class Bills:
         self._part = BillingPart(kept.engine, told, cast(Link, link), leads=lambda: self.leads)
 
     def tariff(self) -> TariffInForce | None:
-        """What is told of the tariff in force; AssertionError if nothing is."""
+        """What is told of the tariff in force; ValueError if nothing is."""
         self.published.clear()
         self._part.tell_tariff()
         ((topic, payload),) = self.published
@@ -265,16 +262,18 @@ def test_energy_is_told_by_tariff(kept: Kept, tmp_path: Path) -> None:
     assert {name: one.energy_import for name, one in told.running.tariffs.items()} == {"T1": 600.0}
 
 
-def test_the_tariff_in_force_is_told_once_for_each_connection(kept: Kept, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("hour", "known"), [(12, ("T1", 0, 23, "T2")), (23, ("T2", 23, 24, "T1"))])
+def test_the_tariff_in_force_is_told_once_for_each_connection(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hour: int, known: tuple[Any, ...]
+) -> None:
     file = tmp_path / "tariffs.toml"
     file.write_text(TARIFFS)
     bills = Bills(kept, tariffs=file)
+    monkeypatch.setattr(billing, "utc_now", lambda: moment(DAY0 + hour * HOUR_MS))
+    tariff, since, until, after = known
+    begin, end = (moment(DAY0 + at * HOUR_MS) for at in (since, until))
     told = bills.tariff()
-    assert told is not None
-    assert told.until is not None
-    assert {told.tariff, told.next} == {"T1", "T2"}
-    assert told.until.hour == (23 if told.tariff == "T1" else 0)
-    assert (told.since.hour, told.since.minute) == (0 if told.tariff == "T1" else 23, 0)
+    assert told == TariffInForce(tariff=tariff, since=begin, until=end, next=after)
     with pytest.raises(ValueError, match="not enough values"):
         bills.tariff()
     bills.out.connection = 2

@@ -28,6 +28,7 @@ METER = meter_id(1)
 BEGIN = datetime.fromisoformat("2026-10-24T00:00+02:00")
 """The day after it has 25 hours."""
 QUARTER_MS = 900_000
+DAYS = {"by": "day", "start": "2026-10-24", "end": "2026-10-26"}
 Get = Callable[..., httpx.Response]
 
 
@@ -75,7 +76,7 @@ def test_days_with_registers_demand_and_tariffs(
     tmp_path: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     get = _getter(tmp_path, monkeypatch, EXAMPLE.read_text())
-    told = get(f"/api/v1/meters/{METER}/periods", by="day", start="2026-10-24", end="2026-10-26").json()
+    told = get(f"/api/v1/meters/{METER}/periods", **DAYS).json()
     assert told["complaint"] is None
     day, long = told["periods"]
     assert (day["register_start"], day["register_end"], day["energy_used"]) == (1000.0, 2000.0, 1000.0)
@@ -89,12 +90,11 @@ def test_days_with_registers_demand_and_tariffs(
 
 def test_the_same_as_a_file(tmp_path: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     get = _getter(tmp_path, monkeypatch)
-    query = {"by": "day", "start": "2026-10-24", "end": "2026-10-26"}
-    csv = get(f"/api/v1/meters/{METER}/periods", "text/csv", **query)
+    csv = get(f"/api/v1/meters/{METER}/periods", "text/csv", **DAYS)
     head, *rows = csv.text.splitlines()
     assert [one.split(",")[0] for one in rows] == ["2026-10-24", "2026-10-25"]
     assert "energy_t1" not in head, "there is no file of tariffs"
-    parquet = get(f"/api/v1/meters/{METER}/periods", "application/vnd.apache.parquet", **query)
+    parquet = get(f"/api/v1/meters/{METER}/periods", "application/vnd.apache.parquet", **DAYS)
     (tmp_path / "it.parquet").write_bytes(parquet.content)
     assert pyarrow.parquet.read_table(tmp_path / "it.parquet")["demand_max"].to_pylist() == [40.0, 280.0]
 
@@ -132,26 +132,29 @@ def test_without_a_file_there_are_none(tmp_path: Path, kept: Kept, monkeypatch: 
     assert _shown(get)["tariffs"] == []
 
 
-def test_a_bad_file_is_said_and_the_rest_stays(
-    tmp_path: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("default = 3\n", "tariffs.toml"),
+        (EXAMPLE.read_text().replace('"22:00-06:00"', '"22:05-06:00"'), "22:05"),
+    ],
+    ids=["bad file", "a tariff changes inside of an interval"],
+)
+def test_what_is_wrong_with_the_tariffs_is_said_and_the_rest_stays(
+    tmp_path: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch, text: str, complaint: str
 ) -> None:
+    told = _getter(tmp_path, monkeypatch, text)(f"/api/v1/meters/{METER}/periods", **DAYS).json()
+    assert complaint in told["complaint"]
+    rest = [(one["energy_used"], one["demand_max"]) for one in told["periods"]]
+    assert rest == [(1000.0, 40.0), (1000.0, 280.0)]
+
+
+def test_a_bad_file_is_said_on_the_page(tmp_path: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     get = _getter(tmp_path, monkeypatch, "default = 3\n")
     assert get("/api/v1/tariffs").status_code == 503
     page = get(f"/meters/{METER}/profile", "text/html")
     assert page.status_code == 200
     assert "No tariffs are shown: " in page.text
-    told = get(f"/api/v1/meters/{METER}/periods", by="day", start="2026-10-24", end="2026-10-26").json()
-    assert "tariffs.toml" in told["complaint"]
-    assert [one["energy_used"] for one in told["periods"]] == [1000.0, 1000.0]
-
-
-def test_a_tariff_that_changes_inside_of_an_interval_is_said(
-    tmp_path: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    get = _getter(tmp_path, monkeypatch, EXAMPLE.read_text().replace('"22:00-06:00"', '"22:05-06:00"'))
-    told = get(f"/api/v1/meters/{METER}/periods", by="day", start="2026-10-24", end="2026-10-26").json()
-    assert "22:05" in told["complaint"]
-    assert [one["demand_max"] for one in told["periods"]] == [40.0, 280.0]
 
 
 def test_a_file_that_is_changed_is_read_again(

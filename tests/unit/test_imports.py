@@ -105,7 +105,7 @@ WEB_READS = {
     "bridge.store.spool", "bridge.store.supply_table", "bridge.store.tables", "bridge.store.tariff_energy",
     "bridge.store.tariffs", "bridge.store.totals",
 }  # fmt: skip
-"""Of the bridge the web has the store's read side, the audit, and dead letters, which it may delete."""
+"""Of the bridge the web has what reads, the audit, dead letters (it may delete them) and payments."""
 NOT_PURE = {
     "asyncio", "datetime", "logging", "os", "random", "select", "selectors", "socket", "sqlalchemy",
     "sqlite3", "subprocess", "threading", "time",
@@ -232,7 +232,7 @@ def test_the_data_model_needs_no_c_library() -> None:
 
 
 def test_web_reads_the_store_and_adds_nothing() -> None:
-    """No second truth: what it takes of bridge and MMS bridge is for reading, or deletes dead letters."""
+    """No second truth: what it takes of both bridges reads, deletes dead letters or books payments."""
     mine = [module for module in modules() if module.startswith("web")]
     taken = {edge for module in mine for edge in edges(module)}
     assert {edge for edge in taken if room(edge)[0] == "bridge"} <= WEB_READS

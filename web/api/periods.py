@@ -34,18 +34,10 @@ router = APIRouter(tags=["readings"])
 
 LONGEST = {By.DAY: timedelta(days=400), By.MONTH: timedelta(days=10 * 366)}
 _FIRST = (
-    *("period", "start", "end"),
-    *(
-        "energy_used",
-        "register_start",
-        "register_end",
-        "energy_export",
-        "export_start",
-        "export_end",
-        "marks",
-    ),
-    *("demand_max", "demand_at", "demand_mark"),
-)
+    "period", "start", "end",
+    "energy_used", "register_start", "register_end", "energy_export", "export_start", "export_end", "marks",
+    "demand_max", "demand_at", "demand_mark",
+)  # fmt: skip
 _TIMES = ("start", "end", "demand_at")
 
 

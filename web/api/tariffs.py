@@ -12,8 +12,8 @@ from pydantic import AwareDatetime, BaseModel
 from starlette.responses import Response
 
 from bridge.store.tariffs import Tariffs, load
-from broker.contract.errors import ConfigurationError
 from broker.contract.messages import format_ts
+from broker.followed_files import Signature, signature
 from web.api.common import also, problems
 from web.api.times import Span, asked
 from web.auth.guard import Observer
@@ -94,13 +94,9 @@ def tariffs_of(parts: Parts) -> Tariffs | None:
     calendar = parts.settings.calendar
     if calendar.tariffs is None:
         return None
-    try:
-        changed = calendar.tariffs.stat().st_mtime_ns
-    except OSError as error:
-        raise ConfigurationError(f"{calendar.tariffs}: {error.strerror}") from error
-    return _loaded(calendar.tariffs, calendar.time_zone, changed)
+    return _loaded(calendar.tariffs, calendar.time_zone, signature((calendar.tariffs,)))
 
 
 @lru_cache(maxsize=1)
-def _loaded(file: Path, zone: str, _changed: int) -> Tariffs:
+def _loaded(file: Path, zone: str, _state: Signature) -> Tariffs:
     return load(file, zone=zone or None)

@@ -1,9 +1,10 @@
 // The curves of a meter: any span of any quantity, beside another, with outages, limits and switching.
 import { Against } from "./against.js";
-import { announce, ask, get, now } from "./live.js";
-import { bars, colour, CURVES, erase, FROM_ZERO, level, line, mark, picture, plot, save, shade, steps, WITH_ZERO } from "./plot.js";
+import { download, save, TYPES } from "./files.js";
+import { get, now } from "./live.js";
+import { bars, colour, CURVES, erase, FROM_ZERO, level, line, mark, picture, plot, shade, steps, WITH_ZERO } from "./plot.js";
 import { renewer } from "./renew.js";
-import { key } from "./rows.js";
+import { cell, key, row } from "./rows.js";
 import { energy, load, push, resolutionOf, wanted } from "./series.js";
 import { begin, between, dateOf, DAY, HOUR, later, midnightOf, moment, spanOf, title } from "./spans.js";
 import { RELAY, scale, shown, unitShown, withUnit } from "./words.js";
@@ -11,7 +12,6 @@ import { RELAY, scale, shown, unitShown, withUnit } from "./words.js";
 const ENERGY_MS = 10000, ALL_MS = 10 * 60000;
 const SHORTEST = 60000, LONGEST = 20 * 366 * DAY;
 const WH = { unit: "Wh", decimals: 0 };
-const TYPES = { csv: "text/csv", parquet: "application/vnd.apache.parquet" };
 const MOST_SWITCHED = 200;
 
 const $ = (id) => document.getElementById(id);
@@ -64,7 +64,7 @@ export class Curves {
     on("later", "click", () => turn(later(this.span, 1)));
     on("closer", "click", () => this.zoom(0.5));
     on("wider", "click", () => this.zoom(2));
-    for (const kind in TYPES) on(kind, "click", () => this.table(kind).catch((error) => say("exported", error.message)));
+    for (const kind in TYPES) on(kind, "click", () => this.table(kind));
     on("png", "click", async () => save(await picture(this.drawn, $("curve-title").textContent), `${this.id}.png`));
   }
 
@@ -225,7 +225,7 @@ export class Curves {
     say("energy-title", `Energy of each ${kind} ${title(span)}, kWh`);
     const sum = rows.reduce((all, [, wh]) => all + (wh ?? 0), 0);
     say("energy-words", rows.length ? `Together ${withUnit(sum, 0, "Wh")}.` : `No ${kind} is over yet.`);
-    $("energies").replaceChildren(...rows.map(([start, wh]) => row(start, wh, kind, running && start === midnight)).reverse());
+    $("energies").replaceChildren(...rows.map(([start, wh]) => energyRow(start, wh, kind, running && start === midnight)).reverse());
     if (!rows.length) return erase($("energy"));
     const width = { hour: HOUR, day: DAY, month: 31 * DAY }[kind];
     plot($("energy"), [rows.map(([start]) => start), rows.map(([, wh]) => (wh === null ? null : wh / 1000))], {
@@ -253,24 +253,15 @@ export class Curves {
   }
 
   /** What is seen as a table. */
-  async table(kind) {
-    const names = this.quantity?.names ?? [], resolution = resolutionOf(this.span);
-    say("exported", "Fetching …");
-    const answer = await ask(`/api/v1/meters/${this.id}/readings?${wanted(names, this.span, resolution)}`, { headers: { Accept: TYPES[kind] } }, 120000);
-    if (!answer.ok) throw new Error((await answer.json()).detail);
-    save(await answer.blob(), `${this.id}-${dateOf(this.span.start)}.${kind}`);
-    say("exported", "");
-    announce(`${kind} is saved`);
+  table(kind) {
+    const query = wanted(this.quantity?.names ?? [], this.span, resolutionOf(this.span));
+    download(`meters/${this.id}/readings?${query}`, kind, `${this.id}-${dateOf(this.span.start)}`, (text) => say("exported", text));
   }
 }
 
-function row(start, wh, kind, running) {
-  const element = document.createElement("tr"), when = document.createElement("th"), used = document.createElement("td");
-  when.scope = "row";
+/** The row of an hour, day or month. */
+function energyRow(start, wh, kind, running) {
   const options = { hour: { dateStyle: "medium", timeStyle: "short" }, day: { dateStyle: "medium" }, month: { month: "long", year: "numeric" } }[kind];
-  when.textContent = new Date(start).toLocaleString(undefined, options) + (running ? ", until now" : "");
-  used.className = "number";
-  used.textContent = withUnit(wh, WH.decimals, WH.unit);
-  element.append(when, used);
-  return element;
+  const when = new Date(start).toLocaleString(undefined, options) + (running ? ", until now" : "");
+  return row(when, cell("", withUnit(wh, WH.decimals, WH.unit), "number"));
 }

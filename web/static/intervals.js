@@ -61,6 +61,9 @@ export function counts(shown) {
   return found;
 }
 
+/** The same in words. */
+export const listed = (many) => MARKS.filter((mark) => many[mark]).map((mark) => `${many[mark]} ${mark}`).join(", ");
+
 /** Energy of all, null if nothing is known; and the interval of the largest mean power, the earliest of equal ones. */
 export function summed(shown) {
   const known = shown.filter(({ value }) => value !== null);

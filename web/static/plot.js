@@ -123,12 +123,3 @@ export function picture(drawn, title) {
   ctx.drawImage(from, 0, head);
   return new Promise((done) => canvas.toBlob(done));
 }
-
-/** Give the viewer a file. */
-export function save(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-}

@@ -1,17 +1,17 @@
 // The load profile of a meter: curve and table of a day, week or month, the month as a carpet, registers.
 import { Carpet, hatch, tableOf } from "./carpet.js";
-import { bandAt, bands, carpet, counts, having, MARKS, pointsOf, runs, shownOf, summed } from "./intervals.js";
-import { announce, ask, get, listen, now } from "./live.js";
-import { colour, erase, line, plot, save, shade, steps } from "./plot.js";
+import { download } from "./files.js";
+import { bandAt, bands, carpet, counts, having, listed, MARKS, pointsOf, runs, shownOf, summed } from "./intervals.js";
+import { get, listen, now } from "./live.js";
+import { colour, erase, line, plot, shade, steps } from "./plot.js";
 import { Registers } from "./registers.js";
 import { renew, renewer } from "./renew.js";
-import { cell, key, row } from "./rows.js";
+import { cell, head, key, row } from "./rows.js";
 import { scale, shown, unitShown, withUnit } from "./words.js";
 import { calendarOf } from "./zoned.js";
 
 const AGAIN_MS = 10 * 60000;
 const STRIP = 10, LABEL = 24; // pixels: of the marks below the curve; a band of less has no label
-const TYPES = { csv: "text/csv", parquet: "application/vnd.apache.parquet" };
 const NOTHING = { intervals: [], changes: [] };
 
 const $ = (id) => document.getElementById(id);
@@ -23,9 +23,7 @@ const registers = new Registers(id, calendar, tariffs);
 const given = new URLSearchParams(location.search);
 let span, month, asked = 0, held = NOTHING, inMonth = NOTHING, intervals = [], found = [];
 
-const queryOf = ({ start, end }, more = {}) => new URLSearchParams({
-  start: new Date(start).toISOString(), end: new Date(end).toISOString(), time_zone: calendar.name, ...more,
-});
+const queryOf = (wanted) => new URLSearchParams(calendar.query(wanted));
 
 async function fetched(wanted) {
   const [profile, { changes }] = await Promise.all([
@@ -66,8 +64,7 @@ function choices() {
 }
 
 function show() {
-  const quantity = drawn.find(({ name }) => name === $("quantity").value) ?? drawn[0];
-  const all = shownOf(inMonth.intervals, quantity);
+  const quantity = chosen(), all = shownOf(inMonth.intervals, quantity);
   intervals = (held === inMonth ? all : shownOf(held.intervals, quantity)).filter(({ start }) => span.start <= start && start < span.end);
   found = bands(held.changes, Math.max(span.end, month.end));
   say("curve-title", `${quantity.label}, ${titleOf(span)}, ${unitShown(quantity.unit)}`);
@@ -89,12 +86,10 @@ const hours = ({ start, end }) => (end - start) / 3600000;
 
 function write(quantity) {
   const many = counts(intervals), { energy, most } = summed(intervals), { decimals, unit } = quantity;
-  const words = intervals.length ? [`${intervals.length} intervals: ${MARKS.filter((mark) => many[mark]).map((mark) => `${many[mark]} ${mark}`).join(", ")}.`]
-    : ["Nothing is stored of this time."];
+  const words = intervals.length ? [`${intervals.length} intervals: ${listed(many)}.`] : ["Nothing is stored of this time."];
   if (span.kind === "day" && hours(span) !== 24) words.push(`This day has ${hours(span)} hours: the clocks change.`);
   say("curve-words", words.join(" "));
-  const of = quantity.register ? withUnit(energy, 0, `${unit}h`) : "–";
-  say("sum", energy === null ? "–" : of);
+  say("sum", energy === null ? "–" : withUnit(energy, 0, `${unit}h`));
   const time = document.createElement("small"), demand = quantity.register ? most : null;
   time.textContent = demand ? `${when(demand)}${demand.mark === "measured" ? "" : `, ${demand.mark}`}` : "";
   $("demand").replaceChildren(demand ? withUnit(demand.value, decimals, unit) : "–", time);
@@ -168,7 +163,7 @@ function strip(drawing) {
 const inWords = (one, { decimals, unit }) => `${when(one)}: ${one.value === null ? "" : `${withUnit(one.value, decimals, unit)}, `}${one.mark}`;
 
 function point(one, quantity) {
-  if (one) say("curve-at", [inWords(one, quantity), ...[bandAt(found, one.start)?.tariff ?? []].flat()].join(", "));
+  if (one) say("curve-at", [inWords(one, quantity), bandAt(found, one.start)?.tariff].filter(Boolean).join(", "));
 }
 
 function table(quantity) {
@@ -185,33 +180,22 @@ function table(quantity) {
 }
 
 function mapTable({ decimals, unit }) {
-  const box = $("carpet-rows"), head = document.createElement("tr");
-  head.append(...["Time", ...map.days.map((day) => calendar.day(day))].map((text) => {
-    const title = document.createElement("th");
-    title.scope = "col";
-    title.textContent = text;
-    return title;
-  }));
-  box.querySelector("thead").replaceChildren(head);
+  const box = $("carpet-rows");
+  box.querySelector("thead").replaceChildren(head(["Time", ...map.days.map((day) => calendar.day(day))]));
   box.querySelector("tbody").replaceChildren(...tableOf(map, (value) => shown(value, decimals, unit))
     .map(([clock, ...values]) => row(clock, ...values.map((text) => cell("", text, "number")))));
 }
 
-const quantity = () => drawn.find(({ name }) => name === $("quantity").value) ?? drawn[0];
+const chosen = () => drawn.find(({ name }) => name === $("quantity").value) ?? drawn[0];
 const map = new Carpet($("carpet"), {
-  told: (one) => say("carpet-at", inWords(one, quantity())),
+  told: (one) => say("carpet-at", inWords(one, chosen())),
   opened: (one) => { turn(calendar.span("day", one.start)); $("curve-title").scrollIntoView(); },
 });
 
 /** What is seen as a file. */
-async function file(what, kind) {
+function file({ save: what, kind }) {
   const query = what === "profile" ? queryOf(span) : registers.query;
-  say("saved", "Fetching …");
-  const answer = await ask(`/api/v1/meters/${id}/${what}?${query}`, { headers: { Accept: TYPES[kind] } }, 120000);
-  if (!answer.ok) throw new Error((await answer.json()).detail);
-  save(await answer.blob(), `${id}-${what}-${calendar.date(span.start)}.${kind}`);
-  say("saved", "");
-  announce(`${kind} is saved`);
+  return download(`meters/${id}/${what}?${query}`, kind, `${id}-${what}-${calendar.date(span.start)}`, (text) => say("saved", text));
 }
 
 const on = (element, kind, action) => $(element).addEventListener(kind, action);
@@ -220,12 +204,10 @@ on("span", "change", ({ target: { value } }) => turn(calendar.span(value, Math.m
 on("date", "change", ({ target: { value } }) => { const at = calendar.of(value); if (at) turn(calendar.span(span.kind, at)); });
 on("earlier", "click", () => turn(calendar.span(span.kind, span.start, -1)));
 on("later", "click", () => turn(calendar.span(span.kind, span.start, 1)));
-on("rows", "toggle", () => { if ($("rows").open) table(quantity()); });
-on("carpet-rows", "toggle", () => { if ($("carpet-rows").open) mapTable(quantity()); });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw(quantity()));
-for (const button of document.querySelectorAll("[data-save]")) {
-  button.addEventListener("click", () => file(button.dataset.save, button.dataset.kind).catch((error) => say("saved", error.message)));
-}
+on("rows", "toggle", () => { if ($("rows").open) table(chosen()); });
+on("carpet-rows", "toggle", () => { if ($("carpet-rows").open) mapTable(chosen()); });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw(chosen()));
+for (const button of document.querySelectorAll("[data-save]")) button.addEventListener("click", () => file(button.dataset));
 
 const soon = renewer(AGAIN_MS, load);
 listen(() => [["meter", id]], {

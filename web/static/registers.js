@@ -1,10 +1,10 @@
 // Registers, energy, demand and tariffs of a meter's days or months, as a table.
+import { listed } from "./intervals.js";
 import { get } from "./live.js";
-import { cell, row } from "./rows.js";
+import { cell, head, row } from "./rows.js";
 import { withUnit } from "./words.js";
 
 const MONTHS = 12;
-const MARKS = ["measured", "interpolated", "estimated", "missing"];
 const REMARKS = { "no-start": "no register at begin", "no-end": "no register at end", reset: "counter was reset or replaced", doubtful: "without doubtful steps of the counter" };
 const remarks = (marks) => (marks ?? "").split(" ").filter(Boolean).map((mark) => REMARKS[mark] ?? mark).join(", ") || "–";
 const $ = (id) => document.getElementById(id);
@@ -19,7 +19,7 @@ export class Registers {
       ["Exported", wh("energy_export")], ["Export at begin", wh("export_start")], ["Export at end", wh("export_end")],
       ["Maximum demand", (one) => this.demand(one)],
       ...tariff("energy", ""), ...tariff("export", "Export "),
-      ["Intervals", (one) => MARKS.filter((mark) => one[mark]).map((mark) => `${one[mark]} ${mark}`).join(", ") || "–"],
+      ["Intervals", (one) => listed(one) || "–"],
       ["Remarks", (one) => remarks(one.marks)],
     ];
     $("by").addEventListener("change", () => this.load(this.month));
@@ -33,8 +33,7 @@ export class Registers {
   /** Of the days of a month, or of the months until its end. */
   get query() {
     const by = $("by").value, start = by === "day" ? this.month.start : this.calendar.span("month", this.month.start, 1 - MONTHS).start;
-    const times = { start: new Date(start).toISOString(), end: new Date(this.month.end).toISOString() };
-    return new URLSearchParams({ ...times, by, time_zone: this.calendar.name });
+    return new URLSearchParams({ ...this.calendar.query({ start, end: this.month.end }), by });
   }
 
   async load(month) {
@@ -42,15 +41,8 @@ export class Registers {
     const mine = ++this.asked, { periods, complaint } = await get(`meters/${this.id}/periods?${this.query}`);
     if (mine !== this.asked) return; // another one was chosen meanwhile
     const there = this.columns.filter(([, write]) => periods.some((one) => write(one) !== "–"));
-    const head = document.createElement("tr");
-    head.append(...["Time", ...there.map(([label]) => label)].map((text) => {
-      const title = document.createElement("th");
-      title.scope = "col";
-      title.textContent = text;
-      return title;
-    }));
     const table = $("registers");
-    table.tHead.replaceChildren(periods.length ? head : "");
+    table.tHead.replaceChildren(...(periods.length ? [head(["Time", ...there.map(([label]) => label)])] : []));
     table.tBodies[0].replaceChildren(...periods.map((one) => row(one.period, ...there.map(([label, write]) => cell(label, write(one))))).reverse());
     $("registers-words").textContent = [complaint ?? "", periods.length ? "" : `No ${$("by").value} of this time is over, or nothing is known of it.`].join(" ").trim();
   }

@@ -9,6 +9,18 @@ export function row(head, ...cells) {
   return element;
 }
 
+/** The row of a table's head. */
+export function head(labels) {
+  const element = document.createElement("tr");
+  element.append(...labels.map((label) => {
+    const title = document.createElement("th");
+    title.scope = "col";
+    title.textContent = label;
+    return title;
+  }));
+  return element;
+}
+
 /** A cell; narrow screens show its label before it. */
 export function cell(label, text, kind = "") {
   const element = document.createElement("td");

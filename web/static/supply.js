@@ -2,7 +2,7 @@
 import { accountFacts, columnsOf, qualityFacts } from "./documents.js";
 import { ask, listen, now, placed } from "./live.js";
 import { renew } from "./renew.js";
-import { cell, row } from "./rows.js";
+import { cell, head, row } from "./rows.js";
 import { withUnit } from "./words.js";
 import { calendarOf } from "./zoned.js";
 
@@ -13,7 +13,7 @@ const FEW = { last: 100 }; // entries of a ledger
 const NOTHING = "Nothing of this is set up, or nothing is stored of this time.";
 let span = meter ? calendar.span("week", now(), -1) : calendar.span("month", now()), asked = 0;
 
-const times = () => ({ start: new Date(span.start).toISOString(), end: new Date(Math.min(span.end, Math.max(now(), span.start + 1))).toISOString(), time_zone: calendar.name });
+const times = () => calendar.query({ ...span, end: Math.min(span.end, Math.max(now(), span.start + 1)) });
 
 /** What a path answers; null where there is no such thing. */
 async function found(path, query = {}) {
@@ -24,14 +24,8 @@ async function found(path, query = {}) {
 }
 
 function fill(id, rows, shown, link) {
-  const there = shown.filter(([, write]) => rows.some((one) => write(one) !== "–")), head = document.createElement("tr");
-  head.append(...there.map(([label]) => {
-    const title = document.createElement("th");
-    title.scope = "col";
-    title.textContent = label;
-    return title;
-  }));
-  $(id).tHead.replaceChildren(...(rows.length ? [head] : []));
+  const there = shown.filter(([, write]) => rows.some((one) => write(one) !== "–"));
+  $(id).tHead.replaceChildren(...(rows.length ? [head(there.map(([label]) => label))] : []));
   $(id).tBodies[0].replaceChildren(...rows.map((one) => {
     const [[, first], ...more] = there, made = row(first(one), ...more.map(([label, write]) => cell(label, write(one))));
     if (link) linked(made.cells[0], link(one));

@@ -42,6 +42,8 @@ export function calendarOf(name) {
   };
   return {
     name: timeZone, span,
+    /** From when to when, as the API asks for it. */
+    query: ({ start, end }) => ({ start: new Date(start).toISOString(), end: new Date(end).toISOString(), time_zone: timeZone }),
     /** Name of the week (ISO 8601) such as 2026-W48. */
     week(ms) {
       const thursday = Date.UTC(...begins.week(new Date(wall(ms)))) + 3 * DAY, year = new Date(thursday).getUTCFullYear();
